@@ -1,0 +1,63 @@
+//! Time as the signed documents write it, and the clock as an argument.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+/// Where the programs get the time from; a test hands in its own.
+pub trait Clock: Send + Sync + 'static {
+    /// The present instant.
+    fn now(&self) -> Timestamp;
+}
+
+/// Writes an instant with whole seconds, `2026-11-24T15:00:00Z`, the only form that TUF metadata allows.
+pub fn format_utc(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Reads exactly the form that [`format_utc`] writes; anything else, though it may name the same instant, is refused,
+/// so that two readers cannot disagree.
+pub fn parse_utc(text: &str) -> Option<Timestamp> {
+    let at: Timestamp = text.parse().ok()?;
+    (format_utc(at) == text).then_some(at)
+}
+
+/// `at` without its fraction of a second.
+pub fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// For `#[serde(with = "suture_core::clock::utc")]` on a [`Timestamp`].
+pub mod utc {
+    use super::*;
+
+    /// Writes as [`format_utc`] does.
+    pub fn serialize<S: Serializer>(at: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&format_utc(*at))
+    }
+
+    /// Reads as [`parse_utc`] does.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(d)?;
+        parse_utc(&text)
+            .ok_or_else(|| D::Error::custom(format!("{text:?} is not a UTC instant like 2026-11-24T15:00:00Z")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_second_utc_dates_are_read() {
+        assert!(parse_utc("2026-11-24T15:00:00Z").is_some());
+        for bad in [
+            "2026-11-24T15:00:00.5Z",
+            "2026-11-24T15:00:00+00:00",
+            "2026-11-24",
+            "2026-11-24t15:00:00z",
+            "2026-11-24 15:00:00Z",
+        ] {
+            assert!(parse_utc(bad).is_none(), "{bad}");
+        }
+    }
+}

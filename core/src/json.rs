@@ -1,0 +1,247 @@
+//! One strict reading of JSON and one canonical writing of it.
+//!
+//! Attack: two parsers that understand one file differently (a name twice, a number that loses digits), so that what was
+//! signed is not what is acted upon. Hence names that occur twice, floats and deep nesting are refused, and the canonical
+//! bytes and the typed view come from the same [`Value`].
+//!
+//! The canonical form is OLPC's: names sorted by bytes, no white space, only `"` and `\` escaped, no Unicode
+//! normalisation.
+
+use std::fmt;
+
+use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use crate::limits::MAX_JSON_DEPTH;
+
+/// Why JSON was refused or could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum JsonError {
+    /// The text is not JSON, or not strict enough.
+    #[error("not strict JSON")]
+    Parse(#[source] serde_json::Error),
+    /// The JSON is not of the shape that was asked for.
+    #[error("JSON of another shape than expected")]
+    Shape(#[source] serde_json::Error),
+    /// A value holds a float, which has no canonical form.
+    #[error("a float has no canonical form")]
+    Float,
+}
+
+/// Parses strictly: no name twice, no float, no nesting over [`MAX_JSON_DEPTH`], nothing behind the value.
+pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
+    let mut d = serde_json::Deserializer::from_slice(bytes);
+    let value = Strict { depth: 0 }.deserialize(&mut d).map_err(JsonError::Parse)?;
+    d.end().map_err(JsonError::Parse)?;
+    Ok(value)
+}
+
+/// [`parse`], then the typed view of the same value.
+pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
+    serde_json::from_value(parse(bytes)?).map_err(JsonError::Shape)
+}
+
+/// The canonical bytes of a value.
+pub fn canonical(value: &Value) -> Result<Vec<u8>, JsonError> {
+    let mut out = Vec::new();
+    write(value, &mut out)?;
+    Ok(out)
+}
+
+/// The canonical bytes of anything that serialises to JSON.
+pub fn to_canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, JsonError> {
+    canonical(&serde_json::to_value(value).map_err(JsonError::Shape)?)
+}
+
+fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), JsonError> {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Number(n) if n.is_f64() => return Err(JsonError::Float),
+        Value::Number(n) => out.extend_from_slice(n.to_string().as_bytes()),
+        Value::String(s) => write_string(s, out),
+        Value::Array(items) => {
+            out.push(b'[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write(item, out)?;
+            }
+            out.push(b']');
+        }
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_unstable_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
+            out.push(b'{');
+            for (i, (name, value)) in entries.into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write_string(name, out);
+                out.push(b':');
+                write(value, out)?;
+            }
+            out.push(b'}');
+        }
+    }
+    Ok(())
+}
+
+fn write_string(s: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for b in s.bytes() {
+        if matches!(b, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(b);
+    }
+    out.push(b'"');
+}
+
+#[derive(Clone, Copy)]
+struct Strict {
+    depth: u32,
+}
+
+impl Strict {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth >= MAX_JSON_DEPTH {
+            return Err(E::custom(format_args!("nested deeper than {MAX_JSON_DEPTH}")));
+        }
+        Ok(Self { depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON without floats")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, b: bool) -> Result<Value, E> {
+        Ok(Value::Bool(b))
+    }
+
+    fn visit_i64<E>(self, n: i64) -> Result<Value, E> {
+        Ok(n.into())
+    }
+
+    fn visit_u64<E>(self, n: u64) -> Result<Value, E> {
+        Ok(n.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, n: f64) -> Result<Value, E> {
+        Err(E::custom(format_args!("{n} is a float or out of range")))
+    }
+
+    fn visit_str<E>(self, s: &str) -> Result<Value, E> {
+        Ok(s.into())
+    }
+
+    fn visit_string<E>(self, s: String) -> Result<Value, E> {
+        Ok(s.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(inner)? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut out = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let value = map.next_value_seed(inner)?;
+            if out.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("the name {name:?} occurs twice")));
+            }
+            out.insert(name, value);
+        }
+        Ok(Value::Object(out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_two_readers_could_take_differently_is_refused() {
+        let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
+        let bad = [
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            "1.0",
+            "1e3",
+            "-0.0",
+            "18446744073709551616",
+            "{} {}",
+            "\u{feff}{}",
+            "{\"a\":1,}",
+            "NaN",
+            deep.as_str(),
+        ];
+        for text in bad {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(parse(b"\"\xff\"").is_err());
+        assert!(parse(format!("{}{}", "[".repeat(64), "]".repeat(64)).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn canonical_form_sorts_by_bytes_and_escapes_two_characters_only() {
+        let value =
+            parse("{\"b\": [1, true, null], \"\u{e9}\": \"x\\n\\\"\\\\\u{301}\", \"a\": -7}".as_bytes()).unwrap();
+        let want = "{\"a\":-7,\"b\":[1,true,null],\"\u{e9}\":\"x\n\\\"\\\\\u{301}\"}";
+        assert_eq!(String::from_utf8(canonical(&value).unwrap()).unwrap(), want);
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            "[ -~\u{e9}]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::btree_map("[a-z\\\\\"]{0,4}", inner, 0..5)
+                    .prop_map(|m| Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_bytes_read_back_as_the_same_value(value in values()) {
+            prop_assert_eq!(parse(&canonical(&value).unwrap()).unwrap(), value);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes);
+        }
+    }
+}

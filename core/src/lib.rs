@@ -1,0 +1,36 @@
+//! The rules that the manufacturer's tools, the hospital's tools, the server and the device must agree on.
+//!
+//! Nothing here opens a socket or a file, awaits, or asks for the time: what is decided here is decided from the
+//! arguments alone, so that a safety reviewer can read it, and a test can replay it, without the rest.
+//!
+//! The way of a patch, file by file:
+//!
+//! 1. [`manifest`] says what one version of a product is; [`chunk`] cuts its payload, [`archive`] orders a tree into one.
+//! 2. [`trust`] signs and verifies the two repositories: the manufacturer's catalog and the hospital's approvals.
+//! 3. [`window`] turns a ward's calendar into openings; [`plan`] turns openings, roster and inventory into slots.
+//! 4. [`approval`] is what the hospital signs; [`select`] is how a device decides what, if anything, it may install now.
+//! 5. [`phase`] names how far a device got and why it goes no further; [`report`] is how it says so, signed.
+//! 6. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
+
+#![warn(missing_docs)]
+
+pub mod approval;
+pub mod archive;
+pub mod audit;
+pub mod chunk;
+pub mod clock;
+pub mod digest;
+pub mod id;
+pub mod json;
+pub mod limits;
+pub mod manifest;
+pub mod phase;
+pub mod plan;
+pub mod principal;
+pub mod report;
+pub mod select;
+pub mod sign;
+pub mod token;
+pub mod trust;
+pub mod version;
+pub mod window;

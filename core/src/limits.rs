@@ -1,0 +1,88 @@
+//! Every bound, in one place.
+//!
+//! Each is enforced while reading, before memory or disk is spent on what exceeds it. Sizes are in bytes.
+
+/// An id: hospital, device, product, ward, …
+pub const MAX_ID_BYTES: usize = 64;
+/// A version string.
+pub const MAX_VERSION_BYTES: usize = 64;
+/// Free text that a person writes: reason, ticket, name.
+pub const MAX_TEXT_BYTES: usize = 1_000;
+
+/// `root.json`.
+pub const MAX_ROOT_BYTES: u64 = 512 << 10;
+/// `timestamp.json`.
+pub const MAX_TIMESTAMP_BYTES: u64 = 16 << 10;
+/// `snapshot.json`.
+pub const MAX_SNAPSHOT_BYTES: u64 = 64 << 10;
+/// `targets.json`.
+pub const MAX_TARGETS_BYTES: u64 = 8 << 20;
+/// Root versions that one refresh steps through.
+pub const MAX_ROOT_STEPS: u32 = 256;
+/// Nesting of JSON.
+pub const MAX_JSON_DEPTH: u32 = 64;
+/// Signatures on one metadata file, keys in one root.
+pub const MAX_SIGNATURES: usize = 64;
+
+/// A manifest.
+pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+/// An approval document.
+pub const MAX_APPROVAL_BYTES: u64 = 4 << 20;
+/// A roster.
+pub const MAX_ROSTER_BYTES: u64 = 1 << 20;
+/// A ward's calendar.
+pub const MAX_CALENDAR_BYTES: u64 = 64 << 10;
+/// A stop order or a lift.
+pub const MAX_STOP_BYTES: u64 = 16 << 10;
+/// A chunk index: 40 bytes a chunk, so payloads up to about 100 GiB.
+pub const MAX_INDEX_BYTES: u64 = 64 << 20;
+/// A document that travels with a bundle (release notes, SBOM, …).
+pub const MAX_DOCUMENT_BYTES: u64 = 32 << 20;
+/// Payloads in a bundle.
+pub const MAX_PAYLOADS: usize = 8;
+/// Documents in a bundle.
+pub const MAX_DOCUMENTS: usize = 32;
+
+/// Chunks: FastCDC's least, average and greatest size.
+pub const CHUNK_MIN_BYTES: usize = 16 << 10;
+/// See [`CHUNK_MIN_BYTES`].
+pub const CHUNK_AVG_BYTES: usize = 64 << 10;
+/// See [`CHUNK_MIN_BYTES`].
+pub const CHUNK_MAX_BYTES: usize = 256 << 10;
+/// What a chunk may take in stored form: compression that does not pay is not used, so never more than raw.
+pub const CHUNK_MAX_STORED_BYTES: usize = CHUNK_MAX_BYTES;
+/// A pack: chunks in one object.
+pub const PACK_BYTES: usize = 64 << 20;
+/// Chunk digests in one question.
+pub const MAX_CHUNKS_PER_CALL: usize = 65_536;
+
+/// What a frame of a bulk stream aims at.
+pub const FRAME_BYTES: usize = 256 << 10;
+/// Any gRPC message, either way. A frame holds one chunk at least and stays below [`FRAME_BYTES`] + one chunk.
+pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+/// Devices that one approval names.
+pub const MAX_APPROVAL_DEVICES: usize = 1_000;
+/// Devices on one roster file.
+pub const MAX_ROSTER_DEVICES: usize = 1_000;
+/// Waves of a rollout.
+pub const MAX_WAVES: usize = 32;
+/// Slots that one device gets in one approval.
+pub const MAX_SLOTS_PER_DEVICE: usize = 16;
+/// Openings that a calendar is expanded to at once.
+pub const MAX_OPENINGS: usize = 1_000;
+/// Rows of a device import.
+pub const MAX_IMPORT_DEVICES: usize = 10_000;
+/// Reports in one call.
+pub const MAX_REPORTS_PER_CALL: usize = 256;
+/// Rows in one answer; more are had by asking on from the last.
+pub const MAX_ROWS_PER_CALL: u32 = 1_000;
+/// Reports that wait on the device; beyond it the oldest that tell of no outcome are folded.
+pub const MAX_OUTBOX_REPORTS: usize = 10_000;
+
+/// An enrolment token's life: 7 days unless asked for less.
+pub const MAX_TOKEN_SECS: i64 = 7 * 86_400;
+/// A client certificate's life: 30 days; it renews at 70 %.
+pub const CERTIFICATE_SECS: i64 = 30 * 86_400;
+/// How long an expired, unrevoked certificate may still be renewed: 2 years, a device's stay on a shelf.
+pub const RENEWAL_GRACE_SECS: i64 = 730 * 86_400;

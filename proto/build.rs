@@ -1,0 +1,13 @@
+//! Compiles the `.proto` files without protoc.
+
+use std::path::PathBuf;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let files = ["suture/v1/common.proto", "suture/v1/device.proto", "suture/v1/operator.proto"];
+    println!("cargo:rerun-if-changed=suture");
+    let descriptors = protox::compile(files, ["."])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("suture.v1.bin"), protox::prost::Message::encode_to_vec(&descriptors))?;
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    Ok(())
+}

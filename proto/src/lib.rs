@@ -1,0 +1,14 @@
+//! The wire: `suture.v1`, generated from the `.proto` files, whose comments are the API reference, and the conversions
+//! between its messages and `suture-core`'s types.
+
+#![warn(missing_docs)]
+
+/// The generated messages, clients and servers.
+#[expect(missing_docs, reason = "generated; the .proto files carry the comments")]
+#[expect(clippy::all, clippy::allow_attributes, unused_qualifications, reason = "generated")]
+pub mod v1 {
+    tonic::include_proto!("suture.v1");
+}
+
+/// The serialised `FileDescriptorSet`, for reflection and for the test that every call has a row in the table of rights.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/suture.v1.bin"));

@@ -1,1 +1,6 @@
+//! The server: publishes signed bundles, keeps the fleet's record and runs rollouts.
+//!
+//! It holds no key that a device obeys (DESIGN.md, rule 1): what it serves was signed elsewhere, and what it says itself
+//! can only narrow.
 
+pub mod store;

@@ -1,1 +1,3 @@
+//! `suture-server`.
+
 fn main() {}

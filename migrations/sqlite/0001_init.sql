@@ -1,0 +1,200 @@
+-- All times are Unix milliseconds, all lengths bytes, all *_sha256 32 bytes. `principal` is the path of an identity's
+-- URI, as in `hdo/riverside/operator/kim`. A repository is `catalog` or `approvals/<hdo>`.
+
+CREATE TABLE hdo (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    created_ms BIGINT NOT NULL
+);
+
+-- `hdo` is null for the manufacturer's own.
+CREATE TABLE operator (
+    principal TEXT NOT NULL PRIMARY KEY,
+    hdo TEXT REFERENCES hdo (id),
+    name TEXT NOT NULL,
+    joined_ms BIGINT NOT NULL,
+    revoked_ms BIGINT
+);
+CREATE INDEX operator_by_hdo ON operator (hdo);
+
+-- One-time secrets, kept as their hash only. `kind` is `mdm`, `hdo`, `operator` or `device`; `name` binds the operator's
+-- name or the device's id where the token names one.
+CREATE TABLE token (
+    secret_sha256 BLOB NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL,
+    hdo TEXT REFERENCES hdo (id),
+    name TEXT,
+    created_by TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    expires_ms BIGINT NOT NULL,
+    spent_ms BIGINT,
+    spent_by TEXT
+);
+
+CREATE TABLE certificate (
+    serial BLOB NOT NULL PRIMARY KEY,
+    principal TEXT NOT NULL,
+    spki_sha256 BLOB NOT NULL,
+    issued_ms BIGINT NOT NULL,
+    not_after_ms BIGINT NOT NULL,
+    revoked_ms BIGINT
+);
+CREATE INDEX certificate_by_principal ON certificate (principal);
+
+-- `state` is `imported`, `pending`, `active` or `revoked`. `said` is the last check-in as it came (protobuf, believed);
+-- `proven_*` the last signed report. `reports_through`: every report up to that number is stored.
+CREATE TABLE device (
+    hdo TEXT NOT NULL REFERENCES hdo (id),
+    id TEXT NOT NULL,
+    product TEXT NOT NULL,
+    hardware_id TEXT NOT NULL,
+    ward TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    udi TEXT NOT NULL,
+    state TEXT NOT NULL,
+    fingerprint BLOB,
+    report_key BLOB,
+    imported_ms BIGINT NOT NULL,
+    enrolled_ms BIGINT,
+    confirmed_ms BIGINT,
+    revoked_ms BIGINT,
+    last_seen_ms BIGINT,
+    said BLOB,
+    proven_payload BLOB,
+    proven_signature BLOB,
+    reports_through BIGINT NOT NULL,
+    PRIMARY KEY (hdo, id)
+);
+
+-- `N.root.json`, `timestamp.json`, `N.snapshot.json`, `N.targets.json`, as the bytes that were signed.
+CREATE TABLE repo_file (
+    repository TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    content BLOB NOT NULL,
+    sha256 BLOB NOT NULL,
+    stored_ms BIGINT NOT NULL,
+    PRIMARY KEY (repository, name)
+);
+
+-- `name` is the consistent-snapshot name, `dir/<sha256>.<file>`.
+CREATE TABLE target_file (
+    repository TEXT NOT NULL,
+    name TEXT NOT NULL,
+    content BLOB NOT NULL,
+    stored_ms BIGINT NOT NULL,
+    PRIMARY KEY (repository, name)
+);
+
+-- `role` is `timestamp` or `snapshot`; `sealed` is PKCS#8, encrypted under the seal key in the data directory.
+CREATE TABLE online_key (
+    repository TEXT NOT NULL,
+    role TEXT NOT NULL,
+    public_key BLOB NOT NULL,
+    sealed TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    PRIMARY KEY (repository, role)
+);
+
+-- What the catalog lists; `path` is the manifest's path in it, `status` what the catalog says of it.
+CREATE TABLE bundle (
+    product TEXT NOT NULL,
+    release BIGINT NOT NULL,
+    version TEXT NOT NULL,
+    path TEXT NOT NULL,
+    manifest_sha256 BLOB NOT NULL,
+    status TEXT NOT NULL,
+    payload_length BIGINT NOT NULL,
+    published_ms BIGINT NOT NULL,
+    PRIMARY KEY (product, release)
+);
+CREATE INDEX bundle_by_manifest ON bundle (manifest_sha256);
+
+CREATE TABLE pack (
+    id TEXT NOT NULL PRIMARY KEY,
+    length BIGINT NOT NULL,
+    stored_ms BIGINT NOT NULL
+);
+
+CREATE TABLE chunk (
+    sha256 BLOB NOT NULL PRIMARY KEY,
+    pack TEXT NOT NULL REFERENCES pack (id),
+    pack_offset BIGINT NOT NULL,
+    stored_length BIGINT NOT NULL,
+    raw_length BIGINT NOT NULL
+);
+
+-- Chunk indexes and documents; `kind` is `index` or `document`. The bytes are a blob.
+CREATE TABLE document (
+    sha256 BLOB NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL,
+    length BIGINT NOT NULL,
+    stored_ms BIGINT NOT NULL
+);
+
+CREATE TABLE plan (
+    hdo TEXT NOT NULL REFERENCES hdo (id),
+    sha256 BLOB NOT NULL,
+    content BLOB NOT NULL,
+    stored_by TEXT NOT NULL,
+    stored_ms BIGINT NOT NULL,
+    PRIMARY KEY (hdo, sha256)
+);
+
+-- `id` is the approval's. `state` is `running`, `paused`, `aborted`, `superseded`, `expired` or `complete`. `wave` is the
+-- highest open one, counted from 0.
+CREATE TABLE rollout (
+    hdo TEXT NOT NULL REFERENCES hdo (id),
+    id TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason_code TEXT,
+    reason_text TEXT,
+    product TEXT NOT NULL,
+    version TEXT NOT NULL,
+    release BIGINT NOT NULL,
+    manifest_sha256 BLOB NOT NULL,
+    approval_sha256 BLOB NOT NULL,
+    wave BIGINT NOT NULL,
+    waves BIGINT NOT NULL,
+    wave_opened_ms BIGINT NOT NULL,
+    ticket TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    expires_ms BIGINT NOT NULL,
+    PRIMARY KEY (hdo, id)
+);
+CREATE INDEX rollout_by_state ON rollout (state);
+
+CREATE TABLE rollout_device (
+    hdo TEXT NOT NULL,
+    rollout TEXT NOT NULL,
+    device TEXT NOT NULL,
+    wave BIGINT NOT NULL,
+    phase TEXT NOT NULL,
+    reason_code TEXT,
+    reason_text TEXT,
+    changed_ms BIGINT NOT NULL,
+    fetched_bytes BIGINT NOT NULL,
+    total_bytes BIGINT NOT NULL,
+    PRIMARY KEY (hdo, rollout, device),
+    FOREIGN KEY (hdo, rollout) REFERENCES rollout (hdo, id)
+);
+CREATE INDEX rollout_device_by_device ON rollout_device (hdo, device);
+
+CREATE TABLE report (
+    hdo TEXT NOT NULL,
+    device TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    payload BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    received_ms BIGINT NOT NULL,
+    PRIMARY KEY (hdo, device, number),
+    FOREIGN KEY (hdo, device) REFERENCES device (hdo, id)
+);
+
+-- `hdo` is null for entries that concern everybody.
+CREATE TABLE audit (
+    seq BIGINT NOT NULL PRIMARY KEY,
+    hdo TEXT,
+    payload BLOB NOT NULL,
+    sha256 BLOB NOT NULL
+);

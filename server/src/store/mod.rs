@@ -1,0 +1,242 @@
+//! The database: SQLite, the embedded default, or PostgreSQL, by one SQL text.
+//!
+//! Both drivers are used natively. [`Store`] and [`Tx`] have one variant each for the two, and the macro `on!` expands an
+//! expression once per variant, so that every statement is written once: placeholders `$1`, `ON CONFLICT`, `RETURNING`,
+//! columns of TEXT, BIGINT, BYTEA (SQLite reads it as BLOB), BOOLEAN; times in Unix milliseconds; sums as
+//! `CAST(SUM(x) AS BIGINT)`. What only one side has is a named fragment in this file.
+//!
+//! One module per noun holds that noun's rows and an `impl Tx` with its statements. Rows are private structs; one that
+//! makes no sense is [`StoreError::Row`].
+//!
+//! ```ignore
+//! impl Tx {
+//!     pub async fn hdo(&mut self, id: &HdoId) -> Result<Option<Hdo>, StoreError> {
+//!         let row = on!(self, |c| sqlx::query_as::<_, Row>("SELECT id, name, created_ms FROM hdo WHERE id = $1")
+//!             .bind(id.as_str())
+//!             .fetch_optional(c)
+//!             .await)?;
+//!         row.map(Row::read).transpose()
+//!     }
+//! }
+//! ```
+
+mod error;
+mod value;
+
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
+
+pub use error::StoreError;
+pub(crate) use value::{digest, from_ms, parsed, to_i64, to_ms, to_u64};
+
+/// Runs an expression on whichever driver `self` (a `Store` or a `Tx`) has; `c` is bound to its pool or connection. The
+/// expression is expanded twice, must name an executor-neutral statement and yields `Result<_, sqlx::Error>`; the macro
+/// yields `Result<_, StoreError>`.
+macro_rules! on {
+    ($on:expr, |$c:ident| $body:expr) => {
+        match $on.driver() {
+            $crate::store::Driver::Sqlite($c) => $body.map_err($crate::store::StoreError::from),
+            $crate::store::Driver::Postgres($c) => $body.map_err($crate::store::StoreError::from),
+        }
+    };
+}
+pub(crate) use on;
+
+/// A statement with a list in it: `with_list!(tx, "SELECT .. WHERE sha256 IN (", ")")` yields the text whose first
+/// placeholder is a JSON array of hexadecimal strings, read as binary values ([`value::hex_list`] writes it).
+macro_rules! with_list {
+    ($on:expr, $before:literal, $after:literal) => {
+        match $on.driver() {
+            $crate::store::Driver::Sqlite(_) => concat!($before, "SELECT unhex(value) FROM json_each($1)", $after),
+            $crate::store::Driver::Postgres(_) => {
+                concat!($before, "SELECT decode(value, 'hex') FROM jsonb_array_elements_text($1::jsonb)", $after)
+            }
+        }
+    };
+}
+pub(crate) use value::hex_list;
+pub(crate) use with_list;
+
+/// One of the two drivers' somethings.
+pub(crate) enum Driver<S, P> {
+    Sqlite(S),
+    Postgres(P),
+}
+
+/// The database. Cheap to clone; clones share their pools.
+#[derive(Clone)]
+pub struct Store {
+    pools: Pools,
+}
+
+#[derive(Clone)]
+enum Pools {
+    /// SQLite has one writer at a time, so writers queue here, in order, rather than at the file's lock.
+    Sqlite {
+        write: SqlitePool,
+        read: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
+/// A transaction. Dropped without [`Tx::commit`], it is rolled back.
+pub struct Tx {
+    inner: Driver<Transaction<'static, Sqlite>, Transaction<'static, Postgres>>,
+}
+
+/// What a transaction may be told to wait for, so that what it reads stays true until it commits. Taken in this order
+/// where more than one is needed. SQLite's writers exclude one another anyway.
+#[derive(Debug, Clone, Copy)]
+pub enum Lock {
+    /// A repository's publication and re-signing.
+    Repositories = 1,
+    /// The rollouts' state.
+    Rollouts = 2,
+    /// The head of the audit chain.
+    AuditChain = 3,
+}
+
+/// Connections to one database, of one server process.
+const MAX_CONNECTIONS: u32 = 16;
+/// How long a request waits for a connection, and SQLite for another process's write, before it is told to come again.
+const WAIT: Duration = Duration::from_secs(10);
+
+impl Store {
+    /// Opens `sqlite:<path>` or `postgres://..` and brings its tables up to date. A new SQLite file is readable by its
+    /// owner only.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let pools = if let Some(path) = url.strip_prefix("sqlite:") {
+            open_sqlite(Path::new(path)).await?
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            open_postgres(url).await?
+        } else {
+            return Err(StoreError::Url);
+        };
+        Ok(Self { pools })
+    }
+
+    /// Begins a transaction that may write. On SQLite it holds the one writer's place from here on, so nothing slow
+    /// belongs between this and [`Tx::commit`].
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        let inner = match &self.pools {
+            // A deferred transaction that turns into a writer later fails with SQLITE_BUSY where another was faster.
+            Pools::Sqlite { write, .. } => Driver::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Postgres(pool) => Driver::Postgres(pool.begin().await?),
+        };
+        Ok(Tx { inner })
+    }
+
+    /// Begins a transaction that reads one unchanging view and cannot write.
+    pub async fn read(&self) -> Result<Tx, StoreError> {
+        let inner = match &self.pools {
+            Pools::Sqlite { read, .. } => Driver::Sqlite(read.begin().await?),
+            Pools::Postgres(pool) => {
+                Driver::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+            }
+        };
+        Ok(Tx { inner })
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        on!(self, |c| sqlx::query("SELECT 1").execute(c).await.map(drop))
+    }
+
+    /// Waits for running statements and closes every connection.
+    pub async fn close(&self) {
+        match &self.pools {
+            Pools::Sqlite { write, read } => {
+                read.close().await;
+                write.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    /// For single reading statements, without a transaction.
+    pub(crate) fn driver(&self) -> Driver<&SqlitePool, &PgPool> {
+        match &self.pools {
+            Pools::Sqlite { read, .. } => Driver::Sqlite(read),
+            Pools::Postgres(pool) => Driver::Postgres(pool),
+        }
+    }
+}
+
+impl Tx {
+    /// Makes everything since the beginning durable, or nothing of it.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        match self.inner {
+            Driver::Sqlite(tx) => tx.commit().await?,
+            Driver::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    /// Waits for whoever else holds `lock`, then holds it until the transaction ends.
+    pub async fn lock(&mut self, lock: Lock) -> Result<(), StoreError> {
+        match &mut self.inner {
+            // BEGIN IMMEDIATE has excluded all other writers already.
+            Driver::Sqlite(_) => Ok(()),
+            Driver::Postgres(tx) => {
+                sqlx::query("SELECT pg_advisory_xact_lock($1, $2)")
+                    .bind(ADVISORY_SPACE)
+                    .bind(lock as i32)
+                    .execute(&mut **tx)
+                    .await?;
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn driver(&mut self) -> Driver<&mut SqliteConnection, &mut PgConnection> {
+        match &mut self.inner {
+            Driver::Sqlite(tx) => Driver::Sqlite(tx),
+            Driver::Postgres(tx) => Driver::Postgres(tx),
+        }
+    }
+}
+
+/// Keeps Suture's advisory locks apart from those of others in the same database: "SUTR".
+const ADVISORY_SPACE: i32 = 0x5355_5452;
+
+async fn open_sqlite(path: &Path) -> Result<Pools, StoreError> {
+    // SQLite gives its journal files the database file's mode, so this one settles them all.
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| StoreError::File { path: path.to_owned(), source })?;
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        // A confirmed report must not be lost to a power cut: FULL syncs the log at every commit.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(WAIT);
+    let write =
+        SqlitePoolOptions::new().max_connections(1).acquire_timeout(WAIT).connect_with(options.clone()).await?;
+    sqlx::migrate!("../migrations/sqlite").run(&write).await?;
+    let read = SqlitePoolOptions::new()
+        .max_connections(MAX_CONNECTIONS)
+        .acquire_timeout(WAIT)
+        .connect_with(options.pragma("query_only", "ON"))
+        .await?;
+    Ok(Pools::Sqlite { write, read })
+}
+
+async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
+    let options: PgConnectOptions = url.parse()?;
+    let pool = PgPoolOptions::new()
+        .max_connections(MAX_CONNECTIONS)
+        .acquire_timeout(WAIT)
+        .connect_with(options.application_name("suture-server"))
+        .await?;
+    sqlx::migrate!("../migrations/postgres").run(&pool).await?;
+    Ok(Pools::Postgres(pool))
+}

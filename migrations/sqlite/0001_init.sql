@@ -180,14 +180,16 @@ CREATE TABLE rollout_device (
 );
 CREATE INDEX rollout_device_by_device ON rollout_device (hdo, device);
 
+-- A device that enrols anew has a new report key and counts from 1 again.
 CREATE TABLE report (
     hdo TEXT NOT NULL,
     device TEXT NOT NULL,
+    report_key BLOB NOT NULL,
     number BIGINT NOT NULL,
     payload BLOB NOT NULL,
     signature BLOB NOT NULL,
     received_ms BIGINT NOT NULL,
-    PRIMARY KEY (hdo, device, number),
+    PRIMARY KEY (hdo, device, report_key, number),
     FOREIGN KEY (hdo, device) REFERENCES device (hdo, id)
 );
 

@@ -20,7 +20,13 @@
 //! }
 //! ```
 
+pub mod audit;
+pub mod certificates;
+pub mod devices;
 mod error;
+pub mod hdos;
+pub mod operators;
+pub mod tokens;
 mod value;
 
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -219,8 +225,7 @@ async fn open_sqlite(path: &Path) -> Result<Pools, StoreError> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(WAIT);
-    let write =
-        SqlitePoolOptions::new().max_connections(1).acquire_timeout(WAIT).connect_with(options.clone()).await?;
+    let write = SqlitePoolOptions::new().max_connections(1).acquire_timeout(WAIT).connect_with(options.clone()).await?;
     sqlx::migrate!("../migrations/sqlite").run(&write).await?;
     let read = SqlitePoolOptions::new()
         .max_connections(MAX_CONNECTIONS)

@@ -1,0 +1,123 @@
+//! One-time tokens. The server knows only the hash of a token's secret, and what the token grants.
+
+use jiff::Timestamp;
+use suture_core::digest::Digest;
+use suture_core::principal::Principal;
+use suture_core::token::Grant;
+
+use super::{StoreError, Tx, on, parsed, to_ms};
+
+/// What the secret that was shown stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenState {
+    /// Nobody made such a token.
+    Unknown,
+    /// It was used before.
+    Spent,
+    /// Its time is over.
+    Expired,
+    /// It may be spent.
+    Good(Grant),
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    kind: String,
+    hdo: Option<String>,
+    name: Option<String>,
+    expires_ms: i64,
+    spent_ms: Option<i64>,
+}
+
+impl Row {
+    fn grant(&self) -> Result<Grant, StoreError> {
+        let hdo = self.hdo.as_deref().map(|text| parsed("token", "hdo", text)).transpose()?;
+        match (self.kind.as_str(), hdo, self.name.as_deref()) {
+            ("mdm", None, Some(name)) => Ok(Grant::Mdm(parsed("token", "name", name)?)),
+            ("hdo", Some(hdo), None) => Ok(Grant::Hdo(hdo)),
+            ("operator", Some(hdo), Some(name)) => Ok(Grant::Operator(hdo, parsed("token", "name", name)?)),
+            ("device", Some(hdo), name) => {
+                Ok(Grant::Device(hdo, name.map(|name| parsed("token", "name", name)).transpose()?))
+            }
+            (kind, ..) => Err(StoreError::Row {
+                table: "token",
+                column: "kind",
+                problem: format!("{kind:?}, with which hdo and name do not go together"),
+            }),
+        }
+    }
+}
+
+fn columns(grant: &Grant) -> (&'static str, Option<&str>, Option<&str>) {
+    match grant {
+        Grant::Mdm(name) => ("mdm", None, Some(name.as_str())),
+        Grant::Hdo(hdo) => ("hdo", Some(hdo.as_str()), None),
+        Grant::Operator(hdo, name) => ("operator", Some(hdo.as_str()), Some(name.as_str())),
+        Grant::Device(hdo, id) => ("device", Some(hdo.as_str()), id.as_ref().map(|id| id.as_str())),
+    }
+}
+
+impl Tx {
+    /// Remembers a token; false where its secret is known already.
+    pub async fn insert_token(
+        &mut self,
+        secret_sha256: &Digest,
+        grant: &Grant,
+        by: &Principal,
+        now: Timestamp,
+        expires: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (kind, hdo, name) = columns(grant);
+        let made = on!(self, |c| sqlx::query(
+            "INSERT INTO token (secret_sha256, kind, hdo, name, created_by, created_ms, expires_ms)
+            VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (secret_sha256) DO NOTHING"
+        )
+        .bind(secret_sha256.as_bytes().as_slice())
+        .bind(kind)
+        .bind(hdo)
+        .bind(name)
+        .bind(by.to_string())
+        .bind(to_ms(now))
+        .bind(to_ms(expires))
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected()))?;
+        Ok(made == 1)
+    }
+
+    /// What a secret grants at `now`. Only [`Tx::spend_token`] in the same transaction settles who was first.
+    pub async fn token(&mut self, secret_sha256: &Digest, now: Timestamp) -> Result<TokenState, StoreError> {
+        let row = on!(self, |c| sqlx::query_as::<_, Row>(
+            "SELECT kind, hdo, name, expires_ms, spent_ms FROM token WHERE secret_sha256 = $1"
+        )
+        .bind(secret_sha256.as_bytes().as_slice())
+        .fetch_optional(c)
+        .await)?;
+        Ok(match row {
+            None => TokenState::Unknown,
+            Some(Row { spent_ms: Some(_), .. }) => TokenState::Spent,
+            Some(row) if row.expires_ms <= to_ms(now) => TokenState::Expired,
+            Some(row) => TokenState::Good(row.grant()?),
+        })
+    }
+
+    /// Spends a token; false where it cannot be spent, or not any more.
+    pub async fn spend_token(
+        &mut self,
+        secret_sha256: &Digest,
+        by: &Principal,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let spent = on!(self, |c| sqlx::query(
+            "UPDATE token SET spent_ms = $2, spent_by = $3
+            WHERE secret_sha256 = $1 AND spent_ms IS NULL AND expires_ms > $2"
+        )
+        .bind(secret_sha256.as_bytes().as_slice())
+        .bind(to_ms(now))
+        .bind(by.to_string())
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected()))?;
+        Ok(spent == 1)
+    }
+}

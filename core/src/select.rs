@@ -1,1 +1,223 @@
-//! select
+//! What a device may install, decided by the device alone from what both sides have signed.
+//!
+//! The order is TRUST.md's "Order on the device", steps 3 to 5; the first rule that fails is the reason that people see.
+//! Time, power, disk, interlock and the server's word come later, in the slot: they can only make it wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::approval::{Approval, Slot, Step, StopOrder};
+use crate::digest::Digest;
+use crate::id::{ApprovalId, DeviceId, HardwareId, HdoId, ProductId};
+use crate::phase::{Code, Reason};
+use crate::report::Running;
+use crate::trust::{CatalogEntry, Repository, Status};
+use crate::version::Release;
+
+/// What the device knows of itself.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Its hospital, from its enrolment.
+    pub hdo: HdoId,
+    /// Its id, from its enrolment.
+    pub device: DeviceId,
+    /// Its product, provisioned.
+    pub product: ProductId,
+    /// Its hardware revision, provisioned.
+    pub hardware: HardwareId,
+    /// What runs; `None` on a device that was never provisioned with software.
+    pub running: Option<Running>,
+    /// Highest security floor that a confirmed release has brought; it never sinks.
+    pub floor: Release,
+    /// Tries spent by approval.
+    pub attempts: BTreeMap<ApprovalId, u32>,
+}
+
+/// The catalog as the choice needs it; a verified [`Repository`] is one.
+pub trait Catalog {
+    /// What the catalog lists under a path: length, digest and the manufacturer's word.
+    fn entry(&self, path: &str) -> Option<(u64, Digest, CatalogEntry)>;
+}
+
+impl Catalog for Repository {
+    fn entry(&self, path: &str) -> Option<(u64, Digest, CatalogEntry)> {
+        let target = self.target(path)?;
+        Some((target.length, target.sha256, CatalogEntry::of(target)?))
+    }
+}
+
+/// What was chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// By which approval.
+    pub approval: ApprovalId,
+    /// The bundle.
+    pub step: Step,
+    /// The device's slots.
+    pub slots: Vec<Slot>,
+    /// Whether its wave waits for the server's word.
+    pub needs_server: bool,
+    /// Whether it leads to a lower release, by permit.
+    pub downgrade: bool,
+    /// The floor that the release brings once it is confirmed.
+    pub floor: Release,
+}
+
+/// The choice, or the first reason why there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// May be fetched now and installed in a slot.
+    Chosen(Box<Choice>),
+    /// Not, or not any more.
+    Nothing {
+        /// Why.
+        reason: Reason,
+        /// The approval that it is about, where it is about one.
+        approval: Option<ApprovalId>,
+    },
+}
+
+impl Selection {
+    fn nothing(approval: Option<&ApprovalId>, code: Code, text: impl Into<String>) -> Self {
+        Self::Nothing { reason: Reason::new(code, text), approval: approval.cloned() }
+    }
+}
+
+/// Chooses. `approvals` and `stops` come from the hospital's verified repository.
+pub fn select(
+    facts: &Facts,
+    catalog: &impl Catalog,
+    approvals: &[Approval],
+    stops: &[StopOrder],
+    now: Timestamp,
+) -> Selection {
+    let superseded: BTreeSet<&ApprovalId> =
+        approvals.iter().filter(|a| a.hdo == facts.hdo).flat_map(|a| &a.supersedes).collect();
+    let mut open = Vec::new();
+    let mut first_no = None;
+    for approval in approvals {
+        match admissible(facts, approval, &superseded, stops, now) {
+            Ok(()) => open.push(approval),
+            Err(reason) => {
+                // An approval that does not name the device says least about it, one that does and is over says most.
+                let of_mine = !matches!(reason.code, Code::NotForThisDevice | Code::WrongHospital);
+                let better = first_no.as_ref().is_none_or(|(_, mine)| of_mine && !*mine);
+                if better {
+                    first_no = Some((Selection::Nothing { reason, approval: Some(approval.id.clone()) }, of_mine));
+                }
+            }
+        }
+    }
+    match open.as_slice() {
+        [] => first_no.map_or_else(
+            || Selection::nothing(None, Code::NothingApproved, "the hospital has approved nothing for this device"),
+            |(no, _)| no,
+        ),
+        [one] => choose(facts, catalog, one, now),
+        // Two words at once are no word: neither, and both named.
+        [a, b, ..] => {
+            let text = format!("approvals {} and {} are both open for this device; supersede one of them", a.id, b.id);
+            Selection::nothing(None, Code::ConflictingApprovals, text)
+        }
+    }
+}
+
+/// Whether an approval is in force and names this device.
+fn admissible(
+    facts: &Facts,
+    approval: &Approval,
+    superseded: &BTreeSet<&ApprovalId>,
+    stops: &[StopOrder],
+    now: Timestamp,
+) -> Result<(), Reason> {
+    let id = &approval.id;
+    if approval.hdo != facts.hdo {
+        let text = format!("approval {id} is of hospital {}, this device belongs to {}", approval.hdo, facts.hdo);
+        return Err(Reason::new(Code::WrongHospital, text));
+    }
+    let Some(mine) = approval.device(&facts.device) else {
+        return Err(Reason::new(Code::NotForThisDevice, format!("approval {id} does not name this device")));
+    };
+    if superseded.contains(id) {
+        return Err(Reason::new(Code::Superseded, format!("another approval took the place of {id}")));
+    }
+    let newest = stops.iter().filter(|s| s.approval == *id).max_by_key(|s| s.counter);
+    if newest.is_some_and(|s| s.stopped) {
+        return Err(Reason::new(Code::StopOrder, format!("the hospital has stopped approval {id}")));
+    }
+    let over = mine.slots.iter().all(|s| s.end <= now) || approval.expires <= now;
+    let done = facts.running.as_ref().is_some_and(|r| approval.steps.last().is_some_and(|s| s.sha256 == r.manifest));
+    if done {
+        return Err(Reason::new(Code::UpToDate, format!("what approval {id} asks for runs already")));
+    }
+    if over {
+        return Err(Reason::new(Code::SlotsOver, format!("the last slot of approval {id} has ended; plan a new one")));
+    }
+    Ok(())
+}
+
+/// The next step of the one approval that is open, checked against the catalog and the device.
+fn choose(facts: &Facts, catalog: &impl Catalog, approval: &Approval, now: Timestamp) -> Selection {
+    let no = |code, text: String| Selection::nothing(Some(&approval.id), code, text);
+    let running = facts.running.as_ref();
+    let after = running.and_then(|r| approval.steps.iter().position(|s| s.sha256 == r.manifest)).map_or(0, |i| i + 1);
+    let (Some(step), Some(mine)) = (approval.steps.get(after), approval.device(&facts.device)) else {
+        return no(Code::UpToDate, format!("what approval {} asks for runs already", approval.id));
+    };
+    let name = format!("{} release {}", step.product, step.release);
+
+    // Attack: the hospital's key, or a mistake, names what the manufacturer never published under that name.
+    let Some((length, sha256, entry)) = catalog.entry(&step.path) else {
+        return no(Code::NotInCatalog, format!("the manufacturer's catalog does not list {name}"));
+    };
+    let equal = length == step.length
+        && sha256 == step.sha256
+        && entry.product == step.product
+        && entry.release == step.release
+        && entry.hardware == step.hardware;
+    if !equal {
+        return no(Code::NotInCatalog, format!("the catalog lists another bundle as {name} than the hospital approved"));
+    }
+    if entry.status == Status::Withdrawn {
+        return no(Code::Withdrawn, format!("the manufacturer has withdrawn {name}"));
+    }
+    if step.product != facts.product {
+        return no(Code::WrongProduct, format!("{name} is not for this device, a {}", facts.product));
+    }
+    if !step.hardware.contains(&facts.hardware) {
+        return no(Code::WrongHardware, format!("{name} is not for hardware {}", facts.hardware));
+    }
+    if step.release < facts.floor {
+        return no(Code::BelowFloor, format!("{name} is below the security floor, release {}", facts.floor));
+    }
+    let present = running.map(|r| r.release);
+    let downgrade = present.is_some_and(|p| step.release < p);
+    if downgrade && !approval.permit_downgrade {
+        let text = format!("{name} is older than what runs, and approval {} permits no downgrade", approval.id);
+        return no(Code::Downgrade, text);
+    }
+    if !downgrade && present.is_some_and(|p| p < entry.min_release) {
+        let text = format!("{name} can be reached from release {} only; approve that first", entry.min_release);
+        return no(Code::TooOldToStart, text);
+    }
+    let spent = facts.attempts.get(&approval.id).copied().unwrap_or(0);
+    if spent >= approval.max_attempts {
+        return no(Code::AttemptsSpent, format!("approval {} allows {spent} tries, all spent", approval.id));
+    }
+    let needs_server = approval.waves.get(mine.wave as usize).is_none_or(|w| w.needs_server);
+    Selection::Chosen(Box::new(Choice {
+        approval: approval.id.clone(),
+        step: step.clone(),
+        slots: mine.slots.iter().copied().filter(|s| s.end > now).collect(),
+        needs_server,
+        downgrade,
+        floor: entry.floor,
+    }))
+}
+
+/// The slot that `now` lies in, else the next one.
+pub fn slot_at(slots: &[Slot], now: Timestamp) -> Option<Slot> {
+    slots.iter().copied().find(|s| now < s.end)
+}

@@ -66,6 +66,14 @@ CREATE TABLE device (
     PRIMARY KEY (hdo, id)
 );
 
+-- Devices of the hospital's signed rosters, with the keys whose reports gates count. Rewritten with each publication.
+CREATE TABLE roster_device (
+    hdo TEXT NOT NULL REFERENCES hdo (id),
+    device TEXT NOT NULL,
+    report_key BLOB NOT NULL,
+    PRIMARY KEY (hdo, device)
+);
+
 -- `N.root.json`, `timestamp.json`, `N.snapshot.json`, `N.targets.json`, as the bytes that were signed.
 CREATE TABLE repo_file (
     repository TEXT NOT NULL,
@@ -142,7 +150,7 @@ CREATE TABLE plan (
 );
 
 -- `id` is the approval's. `state` is `running`, `paused`, `aborted`, `superseded`, `expired` or `complete`. `wave` is the
--- highest open one, counted from 0.
+-- highest open one, counted from 0; `forgiven` the failures that a person accepted by resuming.
 CREATE TABLE rollout (
     hdo TEXT NOT NULL REFERENCES hdo (id),
     id TEXT NOT NULL,
@@ -157,6 +165,7 @@ CREATE TABLE rollout (
     wave BIGINT NOT NULL,
     waves BIGINT NOT NULL,
     wave_opened_ms BIGINT NOT NULL,
+    forgiven BIGINT NOT NULL,
     ticket TEXT NOT NULL,
     created_ms BIGINT NOT NULL,
     expires_ms BIGINT NOT NULL,

@@ -3,6 +3,10 @@
 
 #![warn(missing_docs)]
 
+mod convert;
+
+pub use convert::{Invalid, Repository, parse, parse_digest, parse_phase, parse_reason};
+
 /// The generated messages, clients and servers.
 #[expect(missing_docs, reason = "generated; the .proto files carry the comments")]
 #[expect(clippy::all, clippy::allow_attributes, unused_qualifications, reason = "generated")]

@@ -3,4 +3,5 @@
 //! It holds no key that a device obeys (DESIGN.md, rule 1): what it serves was signed elsewhere, and what it says itself
 //! can only narrow.
 
+pub(crate) mod rollout;
 pub mod store;

@@ -21,11 +21,15 @@
 //! ```
 
 pub mod audit;
+pub(crate) mod bundles;
 pub mod certificates;
+pub(crate) mod chunks;
 pub mod devices;
 mod error;
 pub mod hdos;
 pub mod operators;
+pub(crate) mod reports;
+pub(crate) mod rollouts;
 pub mod tokens;
 mod value;
 

@@ -1,0 +1,193 @@
+//! The orchestration of one approval in waves.
+//!
+//! The rules are pure: [`step`] says what is due, [`word`] what a device is told. [`run`] carries it out, once however
+//! often it is asked. None of it is authority: a device installs in its signed slots alone, and the server can only make
+//! it wait.
+
+mod gate;
+pub(crate) mod run;
+
+use jiff::Timestamp;
+use suture_core::approval::Wave;
+use suture_core::phase::{Code, Phase, Reason};
+
+pub(crate) use gate::{Gate, Progress};
+
+/// Where a rollout stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Waves open as their gates do.
+    Running,
+    /// Nothing new begins until somebody resumes it.
+    Paused,
+    /// Somebody ended it.
+    Aborted,
+    /// Another approval took its place.
+    Superseded,
+    /// The approval ended before all devices had.
+    Expired,
+    /// Every device came to an end that needs nobody.
+    Complete,
+}
+
+impl State {
+    const ALL: [Self; 6] =
+        [Self::Running, Self::Paused, Self::Aborted, Self::Superseded, Self::Expired, Self::Complete];
+
+    /// The name in the store and on the wire.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Aborted => "aborted",
+            Self::Superseded => "superseded",
+            Self::Expired => "expired",
+            Self::Complete => "complete",
+        }
+    }
+
+    /// The state of that name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == name)
+    }
+
+    /// Whether nothing will change any more.
+    pub(crate) const fn is_over(self) -> bool {
+        !matches!(self, Self::Running | Self::Paused)
+    }
+}
+
+/// A rollout as the rules see it.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    /// Where it stands.
+    pub(crate) state: State,
+    /// The last wave that has opened.
+    pub(crate) wave: u32,
+    /// All waves, as signed.
+    pub(crate) waves: Vec<Wave>,
+    /// All devices.
+    pub(crate) devices: Vec<Progress>,
+    /// Failures that a person has accepted by resuming.
+    pub(crate) forgiven: u32,
+    /// When the approval ends.
+    pub(crate) expires: Timestamp,
+}
+
+/// What is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Open this wave.
+    Open(u32),
+    /// Pause: a person must look.
+    Pause(Reason),
+    /// Every device has ended.
+    Complete,
+    /// The approval has ended, some devices have not.
+    Expire,
+}
+
+/// What is due now, if anything. Repeating it after the action was carried out yields the next action or none.
+pub(crate) fn step(view: &View, now: Timestamp) -> Option<Action> {
+    if view.state.is_over() {
+        return None;
+    }
+    if view.devices.iter().all(|d| d.phase == Phase::Confirmed) {
+        return Some(Action::Complete);
+    }
+    if view.expires <= now {
+        return Some(Action::Expire);
+    }
+    if view.state == State::Paused {
+        return None;
+    }
+    let wave = view.waves.get(view.wave as usize)?;
+    let devices: Vec<_> = view.devices.iter().copied().filter(|d| d.wave == view.wave).collect();
+    let last = view.wave as usize + 1 == view.waves.len();
+    match gate::judge(view.wave, wave, &devices, view.forgiven, now) {
+        Gate::Failed(reason) => Some(Action::Pause(reason)),
+        Gate::Open if !last => Some(Action::Open(view.wave + 1)),
+        Gate::Open if view.devices.iter().all(|d| d.phase.is_outcome()) => Some(Action::Complete),
+        Gate::Open | Gate::Shut(_) => None,
+    }
+}
+
+/// What a device in `wave` is told; `why` is the rollout's own reason for its state.
+pub(crate) fn word(state: State, open_wave: u32, wave: u32, why: Option<&Reason>) -> Result<(), Reason> {
+    let told = |code, text: &str| {
+        let text = why.map_or_else(|| text.to_owned(), |r| format!("{text}: {}", r.text));
+        Err(Reason::new(code, text))
+    };
+    match state {
+        State::Running if wave <= open_wave => Ok(()),
+        State::Running => Err(Reason::new(
+            Code::WaveClosed,
+            format!("wave {} has not opened; wave {} is on", wave + 1, open_wave + 1),
+        )),
+        State::Paused => told(Code::Paused, "the rollout is paused"),
+        State::Aborted => told(Code::Aborted, "the rollout is aborted"),
+        State::Superseded => told(Code::Superseded, "another approval took its place"),
+        State::Expired => told(Code::SlotsOver, "the approval has ended"),
+        State::Complete => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + secs).unwrap()
+    }
+
+    fn view(phases: &[(u32, Phase)]) -> View {
+        let wave = Wave { needs_server: true, min_confirmed_percent: 100, max_failures: 0, soak_secs: 0 };
+        View {
+            state: State::Running,
+            wave: 0,
+            waves: vec![wave.clone(), wave],
+            devices: phases.iter().map(|&(wave, phase)| Progress { wave, phase, since: at(0) }).collect(),
+            forgiven: 0,
+            expires: at(1_000),
+        }
+    }
+
+    #[test]
+    fn waves_open_in_order_and_the_last_completes() {
+        use Phase::{Confirmed, Offered};
+        let mut v = view(&[(0, Offered), (1, Offered)]);
+        assert_eq!(step(&v, at(0)), None);
+        v.devices[0].phase = Confirmed;
+        assert_eq!(step(&v, at(0)), Some(Action::Open(1)));
+        v.wave = 1;
+        assert_eq!(step(&v, at(0)), None);
+        v.devices[1].phase = Confirmed;
+        assert_eq!(step(&v, at(0)), Some(Action::Complete));
+    }
+
+    #[test]
+    fn a_canary_that_falls_back_pauses_it_and_the_second_wave_stays_shut() {
+        let mut v = view(&[(0, Phase::FellBack), (1, Phase::Offered)]);
+        assert!(matches!(step(&v, at(0)), Some(Action::Pause(r)) if r.code == Code::FailureCeiling));
+        v.state = State::Paused;
+        assert_eq!(step(&v, at(0)), None);
+        assert_eq!(word(State::Paused, 0, 1, None).unwrap_err().code, Code::Paused);
+        assert_eq!(word(State::Running, 0, 1, None).unwrap_err().code, Code::WaveClosed);
+    }
+
+    #[test]
+    fn it_ends_with_its_approval_even_when_paused() {
+        let mut v = view(&[(0, Phase::Offered), (1, Phase::Offered)]);
+        v.state = State::Paused;
+        assert_eq!(step(&v, at(1_000)), Some(Action::Expire));
+        v.state = State::Aborted;
+        assert_eq!(step(&v, at(1_000)), None);
+    }
+
+    #[test]
+    fn only_a_running_rollout_with_an_open_wave_lets_a_device_go() {
+        for state in State::ALL {
+            assert_eq!(word(state, 3, 3, None).is_ok(), matches!(state, State::Running | State::Complete), "{state:?}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What the catalog lists, as rows; and plans, which only wait for their approvers.
+
+use jiff::Timestamp;
+use suture_core::digest::Digest;
+use suture_core::id::{HdoId, ProductId};
+use suture_core::version::{Release, Version};
+
+use super::{Store, StoreError, Tx, digest, from_ms, on, parsed, to_i64, to_ms, to_u64};
+
+/// A bundle that the catalog lists.
+#[derive(Debug, Clone)]
+pub(crate) struct Bundle {
+    pub(crate) product: ProductId,
+    pub(crate) release: Release,
+    pub(crate) version: Version,
+    /// The manifest's path in the catalog.
+    pub(crate) path: String,
+    pub(crate) manifest_sha256: Digest,
+    /// As the catalog says: `current`, `superseded` or `withdrawn`.
+    pub(crate) status: String,
+    /// All payloads together, in bytes.
+    pub(crate) payload_length: u64,
+    pub(crate) published: Timestamp,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    product: String,
+    release: i64,
+    version: String,
+    path: String,
+    manifest_sha256: Vec<u8>,
+    status: String,
+    payload_length: i64,
+    published_ms: i64,
+}
+
+impl Row {
+    fn read(self) -> Result<Bundle, StoreError> {
+        Ok(Bundle {
+            product: parsed("bundle", "product", &self.product)?,
+            release: Release(to_u64("bundle", "release", self.release)?),
+            version: parsed("bundle", "version", &self.version)?,
+            path: self.path,
+            manifest_sha256: digest("bundle", "manifest_sha256", &self.manifest_sha256)?,
+            status: self.status,
+            payload_length: to_u64("bundle", "payload_length", self.payload_length)?,
+            published: from_ms("bundle", "published_ms", self.published_ms)?,
+        })
+    }
+}
+
+impl Store {
+    /// All bundles, by product and release.
+    pub(crate) async fn bundles(&self) -> Result<Vec<Bundle>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, Row>(
+                "SELECT product, release, version, path, manifest_sha256, status, payload_length, published_ms \
+                 FROM bundle ORDER BY product, release",
+            )
+            .fetch_all(c)
+            .await
+        })?;
+        rows.into_iter().map(Row::read).collect()
+    }
+
+    /// A plan's bytes.
+    pub(crate) async fn plan(&self, hdo: &HdoId, sha256: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        on!(self, |c| {
+            sqlx::query_scalar::<_, Vec<u8>>("SELECT content FROM plan WHERE hdo = $1 AND sha256 = $2")
+                .bind(hdo.as_str())
+                .bind(sha256.as_bytes().as_slice())
+                .fetch_optional(c)
+                .await
+        })
+    }
+}
+
+impl Tx {
+    /// Brings a bundle's row in line with the catalog.
+    pub(crate) async fn put_bundle(&mut self, b: &Bundle) -> Result<(), StoreError> {
+        let release = to_i64("a release", b.release.0)?;
+        let payload_length = to_i64("a payload's length", b.payload_length)?;
+        on!(self, |c| {
+            sqlx::query(
+                "INSERT INTO bundle \
+                 (product, release, version, path, manifest_sha256, status, payload_length, published_ms) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+                 ON CONFLICT (product, release) DO UPDATE SET version = excluded.version, path = excluded.path, \
+                 manifest_sha256 = excluded.manifest_sha256, status = excluded.status, \
+                 payload_length = excluded.payload_length",
+            )
+            .bind(b.product.as_str())
+            .bind(release)
+            .bind(b.version.as_str())
+            .bind(b.path.as_str())
+            .bind(b.manifest_sha256.as_bytes().as_slice())
+            .bind(b.status.as_str())
+            .bind(payload_length)
+            .bind(to_ms(b.published))
+            .execute(c)
+            .await
+            .map(drop)
+        })?;
+        Ok(())
+    }
+
+    /// Keeps a plan; the same plan again changes nothing.
+    pub(crate) async fn put_plan(
+        &mut self,
+        hdo: &HdoId,
+        sha256: &Digest,
+        content: &[u8],
+        by: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        on!(self, |c| {
+            sqlx::query(
+                "INSERT INTO plan (hdo, sha256, content, stored_by, stored_ms) VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT (hdo, sha256) DO NOTHING",
+            )
+            .bind(hdo.as_str())
+            .bind(sha256.as_bytes().as_slice())
+            .bind(content)
+            .bind(by)
+            .bind(to_ms(now))
+            .execute(c)
+            .await
+            .map(drop)
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,171 @@
+//! Chunks, the packs that they lie in, and the indexes and documents that are stored whole.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use suture_core::digest::Digest;
+
+use super::{Store, StoreError, Tx, digest, hex_list, on, to_i64, to_ms, to_u64, with_list};
+
+/// Where a chunk lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The pack, a blob's name.
+    pub(crate) pack: String,
+    /// Where it begins in the pack, in bytes.
+    pub(crate) offset: u64,
+    /// Its length in stored form.
+    pub(crate) stored_length: u32,
+    /// Its length in raw form.
+    pub(crate) raw_length: u32,
+}
+
+/// What a stored document is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DocumentKind {
+    /// A chunk index, all of whose chunks are there.
+    Index,
+    /// Something for people.
+    Document,
+}
+
+impl DocumentKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Index => "index",
+            Self::Document => "document",
+        }
+    }
+}
+
+/// Digests looked up by one statement.
+const LOOKUP: usize = 4_096;
+
+#[derive(sqlx::FromRow)]
+struct PlaceRow {
+    sha256: Vec<u8>,
+    pack: String,
+    pack_offset: i64,
+    stored_length: i64,
+    raw_length: i64,
+}
+
+impl PlaceRow {
+    fn read(self) -> Result<(Digest, Place), StoreError> {
+        let small = |column, value: i64| {
+            u32::try_from(value).map_err(|_| StoreError::Row { table: "chunk", column, problem: value.to_string() })
+        };
+        let place = Place {
+            pack: self.pack,
+            offset: to_u64("chunk", "pack_offset", self.pack_offset)?,
+            stored_length: small("stored_length", self.stored_length)?,
+            raw_length: small("raw_length", self.raw_length)?,
+        };
+        Ok((digest("chunk", "sha256", &self.sha256)?, place))
+    }
+}
+
+impl Store {
+    /// Where these chunks lie; those that are not there are missing from the answer.
+    pub(crate) async fn places(&self, wanted: &[Digest]) -> Result<HashMap<Digest, Place>, StoreError> {
+        let text = with_list!(
+            self,
+            "SELECT sha256, pack, pack_offset, stored_length, raw_length FROM chunk WHERE sha256 IN (",
+            ")"
+        );
+        let mut places = HashMap::with_capacity(wanted.len());
+        for some in wanted.chunks(LOOKUP) {
+            let list = hex_list(some);
+            let rows = on!(self, |c| sqlx::query_as::<_, PlaceRow>(text).bind(list.as_str()).fetch_all(c).await)?;
+            for row in rows {
+                let (sha256, place) = row.read()?;
+                places.insert(sha256, place);
+            }
+        }
+        Ok(places)
+    }
+
+    /// The kind and length of a stored document.
+    pub(crate) async fn document(&self, sha256: &Digest) -> Result<Option<(DocumentKind, u64)>, StoreError> {
+        let row = on!(self, |c| {
+            sqlx::query_as::<_, (String, i64)>("SELECT kind, length FROM document WHERE sha256 = $1")
+                .bind(sha256.as_bytes().as_slice())
+                .fetch_optional(c)
+                .await
+        })?;
+        row.map(|(kind, length)| {
+            let kind = match kind.as_str() {
+                "index" => DocumentKind::Index,
+                "document" => DocumentKind::Document,
+                _ => return Err(StoreError::Row { table: "document", column: "kind", problem: kind }),
+            };
+            Ok((kind, to_u64("document", "length", length)?))
+        })
+        .transpose()
+    }
+}
+
+impl Tx {
+    /// Records a pack and the chunks in it. A chunk that another pack brought meanwhile keeps its place there.
+    pub(crate) async fn put_pack(
+        &mut self,
+        pack: &str,
+        length: u64,
+        chunks: &[(Digest, Place)],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let length = to_i64("a pack's length", length)?;
+        on!(self, |c| {
+            sqlx::query("INSERT INTO pack (id, length, stored_ms) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING")
+                .bind(pack)
+                .bind(length)
+                .bind(to_ms(now))
+                .execute(c)
+                .await
+                .map(drop)
+        })?;
+        for (sha256, place) in chunks {
+            let offset = to_i64("a chunk's offset", place.offset)?;
+            on!(self, |c| {
+                sqlx::query(
+                    "INSERT INTO chunk (sha256, pack, pack_offset, stored_length, raw_length) \
+                     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (sha256) DO NOTHING",
+                )
+                .bind(sha256.as_bytes().as_slice())
+                .bind(place.pack.as_str())
+                .bind(offset)
+                .bind(i64::from(place.stored_length))
+                .bind(i64::from(place.raw_length))
+                .execute(c)
+                .await
+                .map(drop)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Records a document whose blob is in place.
+    pub(crate) async fn put_document(
+        &mut self,
+        sha256: &Digest,
+        kind: DocumentKind,
+        length: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let length = to_i64("a document's length", length)?;
+        on!(self, |c| {
+            sqlx::query(
+                "INSERT INTO document (sha256, kind, length, stored_ms) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (sha256) DO NOTHING",
+            )
+            .bind(sha256.as_bytes().as_slice())
+            .bind(kind.as_str())
+            .bind(length)
+            .bind(to_ms(now))
+            .execute(c)
+            .await
+            .map(drop)
+        })?;
+        Ok(())
+    }
+}

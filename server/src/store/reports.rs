@@ -1,0 +1,141 @@
+//! Signed reports, and the roster's keys that they count by.
+
+use jiff::Timestamp;
+use suture_core::id::{DeviceId, HdoId};
+use suture_core::report::Signed;
+use suture_core::sign::{PublicKey, Signature};
+
+use super::{Store, StoreError, Tx, on, to_i64, to_ms, to_u64};
+
+impl Tx {
+    /// Stores a report; false where that number is stored already.
+    pub(crate) async fn put_report(
+        &mut self,
+        hdo: &HdoId,
+        device: &DeviceId,
+        key: &PublicKey,
+        number: u64,
+        report: &Signed,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let number = to_i64("a report's number", number)?;
+        on!(self, |c| {
+            sqlx::query(
+                "INSERT INTO report (hdo, device, report_key, number, payload, signature, received_ms) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (hdo, device, report_key, number) DO NOTHING",
+            )
+            .bind(hdo.as_str())
+            .bind(device.as_str())
+            .bind(key.as_bytes().as_slice())
+            .bind(number)
+            .bind(report.payload.as_slice())
+            .bind(report.signature.0.as_slice())
+            .bind(to_ms(now))
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected() > 0)
+        })
+    }
+
+    /// Moves that number on, and keeps the last report as what is proven of the device.
+    pub(crate) async fn set_proven(
+        &mut self,
+        hdo: &HdoId,
+        device: &DeviceId,
+        through: u64,
+        report: &Signed,
+    ) -> Result<(), StoreError> {
+        let through = to_i64("a report's number", through)?;
+        on!(self, |c| {
+            sqlx::query(
+                "UPDATE device SET reports_through = $3, proven_payload = $4, proven_signature = $5 \
+                 WHERE hdo = $1 AND id = $2",
+            )
+            .bind(hdo.as_str())
+            .bind(device.as_str())
+            .bind(through)
+            .bind(report.payload.as_slice())
+            .bind(report.signature.0.as_slice())
+            .execute(c)
+            .await
+            .map(drop)
+        })?;
+        Ok(())
+    }
+
+    /// The key that a device's reports count by: the one on the hospital's signed roster.
+    pub(crate) async fn roster_key(&mut self, hdo: &HdoId, device: &DeviceId) -> Result<Option<PublicKey>, StoreError> {
+        let bytes = on!(self, |c| {
+            sqlx::query_scalar::<_, Vec<u8>>("SELECT report_key FROM roster_device WHERE hdo = $1 AND device = $2")
+                .bind(hdo.as_str())
+                .bind(device.as_str())
+                .fetch_optional(c)
+                .await
+        })?;
+        let problem = || "no public key".to_owned();
+        bytes
+            .map(|b| {
+                PublicKey::from_bytes(&b).map_err(|_| StoreError::Row {
+                    table: "roster_device",
+                    column: "report_key",
+                    problem: problem(),
+                })
+            })
+            .transpose()
+    }
+
+    /// Replaces what is known of a hospital's rosters.
+    pub(crate) async fn set_roster(
+        &mut self,
+        hdo: &HdoId,
+        devices: &[(DeviceId, PublicKey)],
+    ) -> Result<(), StoreError> {
+        on!(self, |c| {
+            sqlx::query("DELETE FROM roster_device WHERE hdo = $1").bind(hdo.as_str()).execute(c).await.map(drop)
+        })?;
+        for (device, key) in devices {
+            on!(self, |c| {
+                sqlx::query("INSERT INTO roster_device (hdo, device, report_key) VALUES ($1, $2, $3)")
+                    .bind(hdo.as_str())
+                    .bind(device.as_str())
+                    .bind(key.as_bytes().as_slice())
+                    .execute(c)
+                    .await
+                    .map(drop)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// A device's latest reports, newest first.
+    pub(crate) async fn latest_reports(
+        &self,
+        hdo: &HdoId,
+        device: &DeviceId,
+        limit: u32,
+    ) -> Result<Vec<Signed>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, (Vec<u8>, Vec<u8>)>(
+                "SELECT payload, signature FROM report WHERE hdo = $1 AND device = $2 \
+                 ORDER BY received_ms DESC, number DESC LIMIT $3",
+            )
+            .bind(hdo.as_str())
+            .bind(device.as_str())
+            .bind(i64::from(limit))
+            .fetch_all(c)
+            .await
+        })?;
+        rows.into_iter()
+            .map(|(payload, signature)| {
+                let signature = Signature::try_from(signature.as_slice()).map_err(|_| StoreError::Row {
+                    table: "report",
+                    column: "signature",
+                    problem: "not 64 bytes".to_owned(),
+                })?;
+                Ok(Signed { payload, signature })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# The test command: formatting, lints, every test on SQLite and on a PostgreSQL of its own, the documents' examples, and the
+# shell scripts' syntax. Runs as root and as an ordinary user. Arguments go to `cargo nextest run`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=deploy/packages.sh
+. deploy/packages.sh
+
+step() { printf '\n== %s\n' "$*"; }
+
+# Where initdb, pg_ctl and postgres are: Debian keeps them out of the PATH. The newest that is installed.
+postgres_bin() {
+    local dir
+    for dir in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -t/ -k5 -rn); do
+        if [ -x "$dir/initdb" ] && [ -x "$dir/pg_ctl" ]; then
+            printf '%s\n' "$dir"
+            return
+        fi
+    done
+    dir=$(dirname "$(readlink -f "$(command -v pg_ctl)" 2>/dev/null || true)")
+    [ -x "$dir/initdb" ] && printf '%s\n' "$dir"
+}
+
+step "tools"
+need cc=build-essential make=build-essential
+pg_bin=$(postgres_bin || true)
+if [ -z "$pg_bin" ]; then
+    install_packages postgresql
+    pg_bin=$(postgres_bin)
+fi
+if ! cargo nextest --version >/dev/null 2>&1; then
+    echo "installing from crates.io: cargo-nextest"
+    cargo install cargo-nextest --locked
+fi
+cargo --version
+cargo nextest --version | head -n 1
+"$pg_bin/postgres" --version
+
+# A socket's path must stay short and the user who runs the cluster must reach it, hence /tmp and not TMPDIR.
+scratch=$(mktemp -d /tmp/suture-tests.XXXXXX)
+as_postgres=()
+if [ "$(id -u)" -eq 0 ]; then
+    # initdb and postgres refuse root.
+    as_postgres=(runuser -u postgres --)
+    chown postgres: "$scratch"
+fi
+# Arguments, not a file of configuration: nothing of the machine's own PostgreSQL is read or touched. The cluster is
+# thrown away, so it need not survive a power cut.
+pg_options="-k $scratch -c listen_addresses= -c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=300"
+
+finish() {
+    local status=$?
+    trap - EXIT INT TERM
+    cd /
+    if [ -f "$scratch/data/postmaster.pid" ]; then
+        "${as_postgres[@]}" "$pg_bin/pg_ctl" -D "$scratch/data" -m immediate -w stop >/dev/null 2>&1 || true
+    fi
+    rm -rf "$scratch"
+    exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+step "PostgreSQL in $scratch"
+(
+    cd "$scratch"
+    "${as_postgres[@]}" "$pg_bin/initdb" -D "$scratch/data" -U suture -A trust -E UTF8 --locale=C --no-sync >"$scratch/initdb.log" ||
+        { cat "$scratch/initdb.log" >&2; exit 1; }
+    # -w: returns once the server accepts connections, or fails with its log.
+    "${as_postgres[@]}" "$pg_bin/pg_ctl" -D "$scratch/data" -l "$scratch/data/log" -o "$pg_options" -w -t 60 start >/dev/null ||
+        { cat "$scratch/data/log" >&2; exit 1; }
+)
+export SUTURE_TEST_POSTGRES="postgres://suture@localhost/postgres?host=$scratch"
+echo "SUTURE_TEST_POSTGRES=$SUTURE_TEST_POSTGRES"
+
+step "shell scripts"
+while IFS= read -r script; do
+    case "$(head -n 1 "$script")" in
+    '#!/bin/sh') sh -n "$script" ;;
+    *) bash -n "$script" ;;
+    esac
+    echo "ok $script"
+done < <(find .ci deploy tests -type f \( -name '*.sh' -o -path '.ci/run' \) | sort)
+if command -v shellcheck >/dev/null; then
+    find .ci deploy tests -type f \( -name '*.sh' -o -path '.ci/run' \) -exec shellcheck -x {} +
+fi
+
+step "formatting"
+cargo fmt --all --check
+
+step "lints"
+cargo clippy --workspace --all-targets --locked -- -D warnings
+
+if cargo deny --version >/dev/null 2>&1; then
+    step "licences, bans, sources"
+    cargo deny --locked check bans licenses sources
+fi
+
+step "tests, on SQLite and on PostgreSQL"
+cargo nextest run --workspace --locked "$@"
+
+step "examples in the documentation"
+cargo test --workspace --doc --locked --quiet
+
+step "all passed"

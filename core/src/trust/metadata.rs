@@ -1,0 +1,254 @@
+//! What the root, the snapshot and the timestamp say.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp as Instant;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::hashes::{Hashes, RawHashes};
+use super::role::{RoleEntry, read_keys};
+use super::verify::Metadata;
+use super::{Authority, Role, TrustError};
+use crate::clock::utc;
+use crate::digest::Digest;
+use crate::json::JsonError;
+
+/// The version of the TUF specification that this layer writes.
+pub const SPEC_VERSION: &str = "1.0.34";
+
+/// The fields that every role's signed part has.
+#[derive(Deserialize)]
+pub(super) struct Header {
+    #[serde(rename = "_type")]
+    kind: String,
+    spec_version: String,
+    version: u64,
+    #[serde(with = "utc")]
+    expires: Instant,
+}
+
+/// Version and expiry, after the header's rules were checked.
+pub(super) type Life = (u64, Instant);
+
+impl Header {
+    pub(super) fn check(self, role: Role) -> Result<Life, TrustError> {
+        let rule = |rule| Err(TrustError::Rule { role, rule });
+        if self.kind != role.as_str() {
+            return rule("_type names another role");
+        }
+        if self.spec_version.split('.').next() != Some("1") {
+            return rule("spec_version is not 1: this program is too old for it");
+        }
+        if self.version == 0 {
+            return rule("version is 0; the first is 1");
+        }
+        Ok((self.version, self.expires))
+    }
+}
+
+/// The typed view of the value whose canonical bytes were verified.
+pub(super) fn view<'a, T: Deserialize<'a>>(role: Role, signed: &'a Value) -> Result<T, TrustError> {
+    T::deserialize(signed).map_err(|e| TrustError::Json { role, source: JsonError::Shape(e) })
+}
+
+/// The root: who speaks for every role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    life: Life,
+    root: Authority,
+    targets: Authority,
+    snapshot: Authority,
+    timestamp: Authority,
+}
+
+impl Root {
+    /// Who speaks for a role.
+    pub fn authority(&self, role: Role) -> &Authority {
+        match role {
+            Role::Root => &self.root,
+            Role::Targets => &self.targets,
+            Role::Snapshot => &self.snapshot,
+            Role::Timestamp => &self.timestamp,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct RawRoot {
+    #[serde(flatten)]
+    header: Header,
+    consistent_snapshot: bool,
+    keys: BTreeMap<Digest, Value>,
+    roles: RawRoles,
+}
+
+#[derive(Deserialize)]
+struct RawRoles {
+    root: RoleEntry,
+    targets: RoleEntry,
+    snapshot: RoleEntry,
+    timestamp: RoleEntry,
+}
+
+impl Metadata for Root {
+    const ROLE: Role = Role::Root;
+
+    fn read(signed: &Value) -> Result<Self, TrustError> {
+        let raw: RawRoot = view(Self::ROLE, signed)?;
+        let life = raw.header.check(Self::ROLE)?;
+        // TUF 5.3.12: whether versions stand in file names. Here they always do: a file, once served, never changes.
+        if !raw.consistent_snapshot {
+            return Err(TrustError::Rule { role: Self::ROLE, rule: "consistent_snapshot is not true" });
+        }
+        let keys = read_keys(raw.keys)?;
+        Ok(Self {
+            life,
+            root: raw.roles.root.resolve(Role::Root, &keys)?,
+            targets: raw.roles.targets.resolve(Role::Targets, &keys)?,
+            snapshot: raw.roles.snapshot.resolve(Role::Snapshot, &keys)?,
+            timestamp: raw.roles.timestamp.resolve(Role::Timestamp, &keys)?,
+        })
+    }
+
+    fn version(&self) -> u64 {
+        self.life.0
+    }
+
+    fn expires(&self) -> Instant {
+        self.life.1
+    }
+}
+
+/// What one metadata file says of another that must be used with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    version: u64,
+    length: Option<u64>,
+    hashes: Option<Hashes>,
+}
+
+#[derive(Deserialize)]
+struct RawPin {
+    version: u64,
+    length: Option<u64>,
+    hashes: Option<RawHashes>,
+}
+
+impl RawPin {
+    fn check(self, role: Role) -> Result<Pin, TrustError> {
+        let hashes = self.hashes.map(|raw| raw.check(role)).transpose()?;
+        if self.version == 0 {
+            return Err(TrustError::Rule { role, rule: "it lists a version 0; the first is 1" });
+        }
+        Ok(Pin { version: self.version, length: self.length, hashes })
+    }
+}
+
+impl Pin {
+    /// The version that must be used.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The most bytes worth reading for it.
+    pub(super) fn max_bytes(&self, role: Role) -> u64 {
+        self.length.map_or(role.max_bytes(), |length| length.min(role.max_bytes()))
+    }
+
+    /// Refuses bytes of another length or hash.
+    pub(super) fn check(&self, role: Role, bytes: &[u8]) -> Result<(), TrustError> {
+        let differs = if self.length.is_some_and(|length| length != bytes.len() as u64) {
+            Some("length")
+        } else {
+            self.hashes.as_ref().and_then(|h| h.differs(bytes))
+        };
+        differs.map_or(Ok(()), |field| Err(TrustError::Unpinned { role, field }))
+    }
+}
+
+/// The snapshot: which targets metadata are in force together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    life: Life,
+    targets: Pin,
+    files: BTreeMap<String, Pin>,
+}
+
+impl Snapshot {
+    /// The targets metadata in force.
+    pub fn targets(&self) -> &Pin {
+        &self.targets
+    }
+
+    /// Every file that it pins.
+    pub(super) fn files(&self) -> &BTreeMap<String, Pin> {
+        &self.files
+    }
+}
+
+#[derive(Deserialize)]
+struct RawPins {
+    #[serde(flatten)]
+    header: Header,
+    meta: BTreeMap<String, RawPin>,
+}
+
+impl Metadata for Snapshot {
+    const ROLE: Role = Role::Snapshot;
+
+    fn read(signed: &Value) -> Result<Self, TrustError> {
+        let raw: RawPins = view(Self::ROLE, signed)?;
+        let life = raw.header.check(Self::ROLE)?;
+        let mut files = BTreeMap::new();
+        for (name, pin) in raw.meta {
+            files.insert(name, pin.check(Self::ROLE)?);
+        }
+        let targets = files.get(Role::Targets.file_name()).cloned();
+        let targets = targets.ok_or(TrustError::Rule { role: Self::ROLE, rule: "it does not list targets.json" })?;
+        Ok(Self { life, targets, files })
+    }
+
+    fn version(&self) -> u64 {
+        self.life.0
+    }
+
+    fn expires(&self) -> Instant {
+        self.life.1
+    }
+}
+
+/// The timestamp: which snapshot is the newest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timestamp {
+    life: Life,
+    snapshot: Pin,
+}
+
+impl Timestamp {
+    /// The snapshot in force.
+    pub fn snapshot(&self) -> &Pin {
+        &self.snapshot
+    }
+}
+
+impl Metadata for Timestamp {
+    const ROLE: Role = Role::Timestamp;
+
+    fn read(signed: &Value) -> Result<Self, TrustError> {
+        let mut raw: RawPins = view(Self::ROLE, signed)?;
+        let life = raw.header.check(Self::ROLE)?;
+        match raw.meta.remove(Role::Snapshot.file_name()) {
+            Some(pin) if raw.meta.is_empty() => Ok(Self { life, snapshot: pin.check(Self::ROLE)? }),
+            _ => Err(TrustError::Rule { role: Self::ROLE, rule: "it does not list snapshot.json and that alone" }),
+        }
+    }
+
+    fn version(&self) -> u64 {
+        self.life.0
+    }
+
+    fn expires(&self) -> Instant {
+        self.life.1
+    }
+}

@@ -1,0 +1,183 @@
+//! The four roles, and whom the root lets speak for each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::TrustError;
+use crate::digest::Digest;
+use crate::json;
+use crate::limits::{MAX_ROOT_BYTES, MAX_SIGNATURES, MAX_SNAPSHOT_BYTES, MAX_TARGETS_BYTES, MAX_TIMESTAMP_BYTES};
+use crate::sign::PublicKey;
+
+/// A top-level role of a TUF repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Says who speaks for every role, itself included. Offline.
+    Root,
+    /// Lists what the repository is about. Offline.
+    Targets,
+    /// Pins which targets metadata are in force together. Online.
+    Snapshot,
+    /// Says which snapshot is the newest. Online.
+    Timestamp,
+}
+
+impl Role {
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::Root, Self::Targets, Self::Snapshot, Self::Timestamp];
+
+    /// The name in metadata.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Targets => "targets",
+            Self::Snapshot => "snapshot",
+            Self::Timestamp => "timestamp",
+        }
+    }
+
+    /// The name of its file in a client's store.
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            Self::Root => "root.json",
+            Self::Targets => "targets.json",
+            Self::Snapshot => "snapshot.json",
+            Self::Timestamp => "timestamp.json",
+        }
+    }
+
+    /// The name of one version's file at the server: `N.root.json`, and `timestamp.json` for every timestamp.
+    pub fn served_name(self, version: u64) -> String {
+        match self {
+            Self::Timestamp => self.file_name().to_owned(),
+            _ => format!("{version}.{}", self.file_name()),
+        }
+    }
+
+    /// The most bytes that such a file may have.
+    pub const fn max_bytes(self) -> u64 {
+        match self {
+            Self::Root => MAX_ROOT_BYTES,
+            Self::Targets => MAX_TARGETS_BYTES,
+            Self::Snapshot => MAX_SNAPSHOT_BYTES,
+            Self::Timestamp => MAX_TIMESTAMP_BYTES,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The key object of an Ed25519 key, in the form that metadata give it.
+pub fn key_object(public: &PublicKey) -> Value {
+    json!({ "keytype": "ed25519", "scheme": "ed25519", "keyval": { "public": public.to_string() } })
+}
+
+/// The id of an Ed25519 key: the SHA-256 of the canonical form of its [`key_object`].
+pub fn key_id(public: &PublicKey) -> Result<Digest, TrustError> {
+    key_id_of(&key_object(public))
+}
+
+/// A key's id covers the whole object, fields that this program does not know included.
+fn key_id_of(object: &Value) -> Result<Digest, TrustError> {
+    let bytes = json::canonical(object).map_err(|source| TrustError::Json { role: Role::Root, source })?;
+    Ok(Digest::of(&bytes))
+}
+
+/// Who speaks for one role, and how many of them it takes.
+///
+/// A key of a kind that this program cannot verify keeps its place among the ids and never counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authority {
+    role: Role,
+    threshold: usize,
+    keys: BTreeMap<Digest, Option<PublicKey>>,
+}
+
+impl Authority {
+    /// The role.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// How many distinct keys must sign.
+    pub fn threshold(&self) -> usize {
+        self.threshold
+    }
+
+    /// The keys that may sign and that this program can verify.
+    pub fn keys(&self) -> impl Iterator<Item = &PublicKey> {
+        self.keys.values().flatten()
+    }
+
+    /// The key of that id, if the role lists it and this program can verify with it.
+    pub(super) fn key(&self, id: &Digest) -> Option<&PublicKey> {
+        self.keys.get(id)?.as_ref()
+    }
+}
+
+/// The root's `keys`: every id is checked against its object, so that an id cannot stand for two keys.
+pub(super) fn read_keys(keys: BTreeMap<Digest, Value>) -> Result<BTreeMap<Digest, Option<PublicKey>>, TrustError> {
+    let rule = |rule| TrustError::Rule { role: Role::Root, rule };
+    if keys.len() > MAX_SIGNATURES {
+        return Err(rule("keys lists too many"));
+    }
+    let mut read = BTreeMap::new();
+    for (id, object) in keys {
+        if key_id_of(&object)? != id {
+            return Err(rule("a key id is not the SHA-256 of its key"));
+        }
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        let kind = text(object.get("keytype")).ok_or_else(|| rule("a key has no keytype"))?;
+        let scheme = text(object.get("scheme")).ok_or_else(|| rule("a key has no scheme"))?;
+        let public = if kind == "ed25519" && scheme == "ed25519" {
+            let hex = text(object.get("keyval").and_then(|v| v.get("public")));
+            let key = hex.and_then(|hex| PublicKey::try_from(hex).ok());
+            Some(key.ok_or_else(|| rule("an ed25519 key is not one (64 lower-case hexadecimal digits)"))?)
+        } else {
+            None
+        };
+        read.insert(id, public);
+    }
+    Ok(read)
+}
+
+/// One entry of the root's `roles`.
+#[derive(Deserialize)]
+pub(super) struct RoleEntry {
+    keyids: Vec<Digest>,
+    threshold: u64,
+}
+
+impl RoleEntry {
+    pub(super) fn resolve(
+        self,
+        role: Role,
+        keys: &BTreeMap<Digest, Option<PublicKey>>,
+    ) -> Result<Authority, TrustError> {
+        let rule = |rule| TrustError::Rule { role: Role::Root, rule };
+        let ids: BTreeSet<Digest> = self.keyids.iter().copied().collect();
+        if ids.len() != self.keyids.len() {
+            return Err(rule("a role lists a key id twice"));
+        }
+        let threshold = usize::try_from(self.threshold).map_err(|_| rule("a role's threshold is too great"))?;
+        if threshold == 0 {
+            return Err(rule("a role's threshold is 0"));
+        }
+        if threshold > ids.len() {
+            return Err(rule("a role's threshold is greater than the number of its keys"));
+        }
+        let mut listed = BTreeMap::new();
+        for id in ids {
+            let key = keys.get(&id).ok_or_else(|| rule("a role lists a key id that keys does not hold"))?;
+            listed.insert(id, *key);
+        }
+        Ok(Authority { role, threshold, keys: listed })
+    }
+}

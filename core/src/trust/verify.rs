@@ -1,0 +1,180 @@
+//! The only door: bytes become metadata by passing a threshold of signatures, here and nowhere else.
+//!
+//! Attacks stopped here: arbitrary software (metadata that the role's keys did not sign), one key counted twice (under two
+//! ids, or by two signatures), a threshold of nothing, and a file that says one thing to the verifier and another to the
+//! reader: the message that is verified and the view that is acted upon come from one parsed value.
+
+use std::collections::BTreeSet;
+use std::ops::Deref;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Authority, Role, Root, TrustError};
+use crate::digest::Digest;
+use crate::json;
+use crate::limits::MAX_SIGNATURES;
+use crate::sign::Signature;
+
+/// What a role's signed part says.
+pub trait Metadata: Sized {
+    /// The role.
+    const ROLE: Role;
+
+    /// Reads the signed part. It is not yet known who signed it.
+    fn read(signed: &Value) -> Result<Self, TrustError>;
+
+    /// Its version, counted from 1.
+    fn version(&self) -> u64;
+
+    /// The first instant at which it no longer counts.
+    fn expires(&self) -> Timestamp;
+}
+
+/// Metadata that a threshold of its role's keys signed, with the bytes as they were received. Only the functions below
+/// make one, so whoever holds it need not ask again who signed it. Expiry and versions are the reader's to judge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified<T> {
+    view: T,
+    bytes: Vec<u8>,
+}
+
+impl<T: Metadata> Verified<T> {
+    /// Verifies bytes by the keys that `root` names for the role.
+    pub fn by(root: &Verified<Root>, bytes: &[u8]) -> Result<Self, TrustError> {
+        let envelope = Envelope::open(T::ROLE, bytes)?;
+        envelope.meets(root.authority(T::ROLE))?;
+        Ok(Self { view: T::read(&envelope.signed)?, bytes: bytes.to_vec() })
+    }
+
+    /// Refuses metadata at and after its expiry.
+    pub(super) fn fresh(&self, now: Timestamp) -> Result<(), TrustError> {
+        let at = self.expires();
+        if now < at { Ok(()) } else { Err(TrustError::Expired { role: T::ROLE, at }) }
+    }
+}
+
+impl Verified<Root> {
+    /// A root that is trusted on other grounds (pinned at provisioning, or stored by an earlier refresh) and consistent
+    /// in itself: signed by its own threshold. Never for bytes that a server has just sent.
+    pub fn pinned(bytes: &[u8]) -> Result<Self, TrustError> {
+        let envelope = Envelope::open(Role::Root, bytes)?;
+        let root = Root::read(&envelope.signed)?;
+        envelope.meets(root.authority(Role::Root))?;
+        Ok(Self { view: root, bytes: bytes.to_vec() })
+    }
+
+    /// The root that follows this one: exactly one version on, signed by this root's threshold and by its own.
+    pub fn next(&self, bytes: &[u8]) -> Result<Self, TrustError> {
+        let envelope = Envelope::open(Role::Root, bytes)?;
+        // TUF 5.3.4: a threshold of the keys of root N, which is trusted already, and a threshold of root N+1's own.
+        envelope.meets(self.authority(Role::Root))?;
+        let root = Root::read(&envelope.signed)?;
+        envelope.meets(root.authority(Role::Root))?;
+        // TUF 5.3.5: N+1 and no other; neither an old root again nor one that skips a revocation.
+        let wanted = self.version().saturating_add(1);
+        match root.version() {
+            version if version == wanted => Ok(Self { view: root, bytes: bytes.to_vec() }),
+            offered if offered < wanted => {
+                Err(TrustError::Rollback { role: Role::Root, trusted: self.version(), offered })
+            }
+            offered => Err(TrustError::WrongVersion { role: Role::Root, wanted, offered }),
+        }
+    }
+}
+
+impl<T> Verified<T> {
+    /// The bytes as received, signatures included.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// SHA-256 of the bytes as received.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.bytes)
+    }
+}
+
+impl<T> Deref for Verified<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.view
+    }
+}
+
+/// A file taken apart, not yet trusted.
+pub(super) struct Envelope {
+    role: Role,
+    signatures: Vec<(Digest, Option<Signature>)>,
+    pub(super) signed: Value,
+    message: Vec<u8>,
+}
+
+impl Envelope {
+    /// Reads the file's outer form.
+    pub(super) fn open(role: Role, bytes: &[u8]) -> Result<Self, TrustError> {
+        let rule = |rule| TrustError::Rule { role, rule };
+        let length = bytes.len() as u64;
+        if length > role.max_bytes() {
+            return Err(TrustError::TooLong { role, length, limit: role.max_bytes() });
+        }
+        let json = |source| TrustError::Json { role, source };
+        let Value::Object(mut file) = json::parse(bytes).map_err(json)? else {
+            return Err(rule("the file is no JSON object"));
+        };
+        let Some(Value::Array(entries)) = file.get("signatures") else {
+            return Err(rule("the file has no list of signatures"));
+        };
+        if entries.len() > MAX_SIGNATURES {
+            return Err(rule("there are too many signatures"));
+        }
+        let mut seen = BTreeSet::new();
+        let mut signatures = Vec::new();
+        for entry in entries {
+            let text = |name| entry.get(name).and_then(Value::as_str);
+            let (Some(id), Some(sig)) = (text("keyid"), text("sig")) else {
+                return Err(rule("a signature has no keyid or no sig"));
+            };
+            if !seen.insert(id) {
+                return Err(rule("a key id has signed twice"));
+            }
+            // A key id of another form belongs to no key of ours.
+            if let Ok(id) = id.parse() {
+                signatures.push((id, read_signature(sig)));
+            }
+        }
+        let signed = file.remove("signed").filter(Value::is_object).ok_or_else(|| rule("nothing is signed in it"))?;
+        let message = json::canonical(&signed).map_err(json)?;
+        Ok(Self { role, signatures, signed, message })
+    }
+
+    /// What was signed: the canonical form of the signed part.
+    pub(super) fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// The one loop that counts signatures, for every role.
+    ///
+    /// Signatures that do not verify, or are by keys that the role does not list, are passed over: beside enough good ones
+    /// they do no harm, and refusing them would let anybody spoil a file. Public keys are counted, not ids: the same
+    /// key under two ids is one.
+    pub(super) fn meets(&self, authority: &Authority) -> Result<(), TrustError> {
+        let mut valid = BTreeSet::new();
+        for (id, signature) in &self.signatures {
+            if let (Some(key), Some(signature)) = (authority.key(id), signature)
+                && key.verify(&self.message, signature).is_ok()
+            {
+                valid.insert(key);
+            }
+        }
+        let (valid, threshold) = (valid.len(), authority.threshold());
+        if valid >= threshold { Ok(()) } else { Err(TrustError::Threshold { role: self.role, valid, threshold }) }
+    }
+}
+
+/// 128 lower-case digits, so that a signature has one spelling.
+fn read_signature(text: &str) -> Option<Signature> {
+    let mut bytes = [0; 64];
+    let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
+    (lower && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(Signature(bytes))
+}

@@ -53,6 +53,13 @@ pub const CHUNK_MAX_BYTES: usize = 256 << 10;
 pub const CHUNK_MAX_STORED_BYTES: usize = CHUNK_MAX_BYTES;
 /// A pack: chunks in one object.
 pub const PACK_BYTES: usize = 64 << 20;
+/// A path in an archived tree, and a link's target.
+pub const MAX_ARCHIVE_PATH_BYTES: usize = 4_095;
+/// One name of such a path.
+pub const MAX_ARCHIVE_NAME_BYTES: usize = 255;
+/// How deep an archived tree goes.
+pub const MAX_ARCHIVE_DEPTH: usize = 128;
+
 /// Chunk digests in one question.
 pub const MAX_CHUNKS_PER_CALL: usize = 65_536;
 

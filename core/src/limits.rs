@@ -78,6 +78,18 @@ pub const MAX_WAVES: usize = 32;
 pub const MAX_SLOTS_PER_DEVICE: usize = 16;
 /// Openings that a calendar is expanded to at once.
 pub const MAX_OPENINGS: usize = 1_000;
+/// Windows in a calendar.
+pub const MAX_WINDOWS: usize = 64;
+/// Freezes in a calendar.
+pub const MAX_FREEZES: usize = 128;
+/// A window's length: 7 days.
+pub const MAX_WINDOW_SECS: u32 = 7 * 86_400;
+/// The name of a time zone.
+pub const MAX_ZONE_NAME_BYTES: usize = 64;
+/// How far a calendar is expanded, and how far ahead a plan may reach: 400 days.
+pub const MAX_HORIZON_SECS: i64 = 400 * 86_400;
+/// A plan.
+pub const MAX_PLAN_BYTES: u64 = 8 << 20;
 /// Rows of a device import.
 pub const MAX_IMPORT_DEVICES: usize = 10_000;
 /// Reports in one call.

@@ -1,0 +1,217 @@
+//! A ward's calendar: when its devices may be touched, in the wall-clock time that the ward lives by.
+//!
+//! The rules, which [`openings`] obeys and the tests hold it to:
+//!
+//! 1. A window begins at the first instant at which the ward's clock shows its start or later. So a start in the hour
+//!    that the clock skips moves to the first instant after the gap, and a start in the hour that it repeats is the first
+//!    of the two.
+//! 2. A window's length is time that passes, not time that the clock shows: two hours are two hours in every night.
+//! 3. A window that begins on a frozen date is dropped whole. One that runs into a frozen date is cut where that date
+//!    begins.
+//! 4. Openings that overlap or touch are one.
+//!
+//! Local time is resolved by the time zone rules built into this program, not by the machine's: everyone who computes a
+//! plan with one version of it gets the same instants. A calendar is a signed document of the approvals repository;
+//! devices never read it, they see instants only.
+
+mod civil;
+mod opening;
+mod text;
+
+use std::collections::BTreeSet;
+
+use jiff::civil::{Date, DateTime, Time, Weekday};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use serde::{Deserialize, Serialize};
+
+pub use self::opening::{Opening, openings};
+pub use self::text::{TextError, parse_duration};
+use crate::approval::{SignedDocument, first_broken};
+use crate::id::{HdoId, WardId};
+use crate::limits::{
+    MAX_CALENDAR_BYTES, MAX_FREEZES, MAX_HORIZON_SECS, MAX_WINDOW_SECS, MAX_WINDOWS, MAX_ZONE_NAME_BYTES,
+};
+
+/// A ward's maintenance windows and the dates on which nothing is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calendar {
+    /// Always `suture-calendar`.
+    #[serde(rename = "_type")]
+    pub kind: String,
+    /// Layout of this document; 1.
+    pub format: u32,
+    /// The hospital.
+    pub hdo: HdoId,
+    /// The ward.
+    pub ward: WardId,
+    /// The IANA name of its time zone, as in `Europe/Vienna`.
+    pub zone: String,
+    /// When its devices may be touched.
+    pub windows: Vec<Window>,
+    /// When they may not, whatever the windows say.
+    pub freezes: Vec<Freeze>,
+}
+
+/// A time in which devices may be touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// When it begins.
+    pub begins: Recurrence,
+    /// How long it lasts, in seconds that pass.
+    pub duration_secs: u32,
+}
+
+/// When a window begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Recurrence {
+    /// Each week.
+    Weekly {
+        /// On these days; at least one.
+        days: BTreeSet<Day>,
+        /// At this time of the day.
+        #[serde(with = "civil::time")]
+        start: Time,
+    },
+    /// Once.
+    Once {
+        /// At this local date and time.
+        #[serde(with = "civil::date_time")]
+        start: DateTime,
+    },
+}
+
+/// A day of the week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "they say what they are")]
+pub enum Day {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
+}
+
+/// Dates on which nothing begins, first and last included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Freeze {
+    /// The first.
+    #[serde(with = "civil::date")]
+    pub first: Date,
+    /// The last; equal to the first for a single day.
+    #[serde(with = "civil::date")]
+    pub last: Date,
+}
+
+/// Why a calendar yields no openings at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WindowError {
+    /// The zone's name is in no version of the IANA database that this program knows.
+    #[error("ward {ward}: {zone:?} is no IANA time zone that this program knows; it is written like Europe/Vienna")]
+    Zone {
+        /// The ward.
+        ward: WardId,
+        /// What stands in its calendar.
+        zone: String,
+    },
+    /// More time was asked for than a calendar is expanded over.
+    #[error("a calendar is expanded over at most {} days at once", MAX_HORIZON_SECS / 86_400)]
+    Horizon,
+}
+
+impl Calendar {
+    /// A calendar without windows.
+    pub fn empty(hdo: HdoId, ward: WardId, zone: String) -> Self {
+        Self { kind: Self::TYPE.to_owned(), format: 1, hdo, ward, zone, windows: Vec::new(), freezes: Vec::new() }
+    }
+
+    /// The rules of its zone.
+    ///
+    /// # Errors
+    ///
+    /// [`WindowError::Zone`] where no zone has that name.
+    pub fn time_zone(&self) -> Result<TimeZone, WindowError> {
+        TimeZoneDatabase::bundled()
+            .get(&self.zone)
+            .map_err(|_| WindowError::Zone { ward: self.ward.clone(), zone: self.zone.clone() })
+    }
+
+    /// Whether nothing may begin on that local date.
+    pub fn is_frozen(&self, date: Date) -> bool {
+        self.freezes.iter().any(|f| f.first <= date && date <= f.last)
+    }
+}
+
+impl SignedDocument for Calendar {
+    const TYPE: &'static str = "suture-calendar";
+    const MAX_BYTES: u64 = MAX_CALENDAR_BYTES;
+
+    fn header(&self) -> (&str, u32) {
+        (&self.kind, self.format)
+    }
+
+    fn broken_rule(&self) -> Option<&'static str> {
+        let zone = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-' | b'+');
+        let lasts = |w: &Window| (1..=MAX_WINDOW_SECS).contains(&w.duration_secs);
+        let begins = |w: &Window| match &w.begins {
+            Recurrence::Weekly { days, .. } => !days.is_empty(),
+            Recurrence::Once { start } => plausible(start.date()),
+        };
+        first_broken(&[
+            (
+                !self.zone.is_empty() && self.zone.len() <= MAX_ZONE_NAME_BYTES && self.zone.bytes().all(zone),
+                "zone is not an IANA name like Europe/Vienna",
+            ),
+            (self.windows.len() <= MAX_WINDOWS, "windows lists too many"),
+            (self.windows.iter().all(lasts), "a window lasts no time at all, or more than 7 days"),
+            (self.windows.iter().all(begins), "a window has no day, or lies outside the years 2000 to 2199"),
+            (self.freezes.len() <= MAX_FREEZES, "freezes lists too many"),
+            (self.freezes.iter().all(|f| f.first <= f.last), "a freeze ends before it begins"),
+        ])
+    }
+}
+
+/// Years that no arithmetic on them can leave the calendar.
+fn plausible(date: Date) -> bool {
+    (2000..2200).contains(&date.year())
+}
+
+impl Day {
+    /// All, from Monday on.
+    pub const ALL: [Self; 7] = [Self::Mon, Self::Tue, Self::Wed, Self::Thu, Self::Fri, Self::Sat, Self::Sun];
+
+    /// The name in JSON and on a terminal.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mon => "mon",
+            Self::Tue => "tue",
+            Self::Wed => "wed",
+            Self::Thu => "thu",
+            Self::Fri => "fri",
+            Self::Sat => "sat",
+            Self::Sun => "sun",
+        }
+    }
+
+    /// The day that a date falls on.
+    pub fn of(date: Date) -> Self {
+        match date.weekday() {
+            Weekday::Monday => Self::Mon,
+            Weekday::Tuesday => Self::Tue,
+            Weekday::Wednesday => Self::Wed,
+            Weekday::Thursday => Self::Thu,
+            Weekday::Friday => Self::Fri,
+            Weekday::Saturday => Self::Sat,
+            Weekday::Sunday => Self::Sun,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,376 @@
-//! audit
+//! The record of what was changed, chained by hashes, so that the past cannot be rewritten unnoticed.
+//!
+//! Attack: whoever holds the server's database removes, reorders or alters entries after the fact. Each entry's hash covers
+//! the whole past before it, and each side keeps the last [`Head`] that it has seen; a record that was rewritten no
+//! longer leads to that head.
+//!
+//! A hospital must be able to verify the chain without reading what concerns other hospitals. Therefore the chain runs over
+//! the *digests* of the payloads: `hash(n) = SHA-256(hash(n-1) || SHA-256(payload(n)))`, 64 bytes in, beginning with 32
+//! zero bytes; an entry of somebody else is handed out as its digest alone. Each payload holds a [`Salt`], so that nobody
+//! finds out what an entry says by hashing guesses.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::clock::utc;
+use crate::digest::{Digest, Hasher};
+use crate::id::HdoId;
+use crate::json::{self, JsonError};
+use crate::limits::MAX_AUDIT_ENTRY_BYTES;
+
+/// One entry. Its canonical bytes are the payload that is stored, chained and handed out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Always [`Entry::TYPE`].
+    #[serde(rename = "_type")]
+    pub kind: String,
+    /// Its place in the chain, from 1, without gaps.
+    pub seq: u64,
+    /// When it was written, by the server's clock.
+    #[serde(with = "utc")]
+    pub at: Timestamp,
+    /// Who did it: a [`crate::principal::Principal`] as text.
+    pub actor: String,
+    /// The hospital that it concerns; none where it concerns everybody.
+    pub hdo: Option<HdoId>,
+    /// What was done, as in `rollout.pause`.
+    pub action: String,
+    /// To what, as in the rollout's id.
+    pub subject: String,
+    /// With what particulars.
+    pub detail: Map<String, Value>,
+    /// Keeps the payload from being guessed.
+    pub salt: Salt,
+}
+
+/// 16 random bytes; JSON form: 32 lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Salt(pub [u8; 16]);
+
+impl TryFrom<String> for Salt {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut bytes = [0; 16];
+        let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
+        let read = lower && hex::decode_to_slice(&text, &mut bytes).is_ok();
+        if read { Ok(Self(bytes)) } else { Err("a salt is 32 lower-case hexadecimal digits") }
+    }
+}
+
+impl From<Salt> for String {
+    fn from(salt: Salt) -> Self {
+        hex::encode(salt.0)
+    }
+}
+
+/// Why an entry was refused, or the first place at which a chain is broken.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// Longer than an entry may be.
+    #[error("audit entry {seq} has {length} bytes, more than {MAX_AUDIT_ENTRY_BYTES}")]
+    TooLong {
+        /// Which.
+        seq: u64,
+        /// How long it is.
+        length: usize,
+    },
+    /// Not strict JSON of an entry's shape.
+    #[error("audit entry {seq} cannot be read")]
+    Json {
+        /// Which.
+        seq: u64,
+        /// Why.
+        source: JsonError,
+    },
+    /// Removed, inserted or out of order.
+    #[error("the audit chain is broken: entry {offered} stands where entry {wanted} belongs")]
+    Gap {
+        /// The place.
+        wanted: u64,
+        /// What stands there.
+        offered: u64,
+    },
+    /// The payload is not the one that was chained.
+    #[error("the audit chain is broken at entry {0}: its text is not the one that was chained")]
+    Payload(u64),
+    /// The entry does not follow from the one before it.
+    #[error("the audit chain is broken at entry {0}: its hash does not follow from the entry before it")]
+    Hash(u64),
+    /// The record is shorter than, or leads elsewhere than, a head that was seen before.
+    #[error("the audit record was rewritten: entry {seq} was {before} when it was last seen")]
+    Rewritten {
+        /// The entry last seen.
+        seq: u64,
+        /// Its hash then.
+        before: Digest,
+    },
+}
+
+impl Entry {
+    /// The value of `_type`.
+    pub const TYPE: &'static str = "suture-audit";
+
+    /// The payload.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, AuditError> {
+        let bytes = json::to_canonical(self).map_err(|source| AuditError::Json { seq: self.seq, source })?;
+        bounded(self.seq, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads a payload that stands at `seq`.
+    pub fn parse(seq: u64, payload: &[u8]) -> Result<Self, AuditError> {
+        bounded(seq, payload)?;
+        let entry: Self = json::from_slice(payload).map_err(|source| AuditError::Json { seq, source })?;
+        if entry.kind != Self::TYPE {
+            return Err(AuditError::Payload(seq));
+        }
+        if entry.seq != seq {
+            return Err(AuditError::Gap { wanted: seq, offered: entry.seq });
+        }
+        Ok(entry)
+    }
+}
+
+fn bounded(seq: u64, payload: &[u8]) -> Result<(), AuditError> {
+    let length = payload.len();
+    if length > MAX_AUDIT_ENTRY_BYTES { Err(AuditError::TooLong { seq, length }) } else { Ok(()) }
+}
+
+/// How far a chain reaches, and the hash that stands for all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// The last entry; 0 before the first.
+    pub seq: u64,
+    /// Its hash.
+    pub sha256: Digest,
+}
+
+impl Head {
+    /// Before the first entry.
+    pub const START: Self = Self { seq: 0, sha256: Digest::from_bytes([0; 32]) };
+
+    /// The head after one more entry, whose payload has that digest.
+    pub fn then(&self, payload: &Digest) -> Self {
+        let mut hasher = Hasher::default();
+        hasher.update(self.sha256.as_bytes());
+        hasher.update(payload.as_bytes());
+        Self { seq: self.seq.saturating_add(1), sha256: hasher.finish() }
+    }
+}
+
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.seq, self.sha256)
+    }
+}
+
+/// One entry as it is handed out: whole, or as its digest where it concerns somebody else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its place.
+    pub seq: u64,
+    /// The payload, unless it is withheld.
+    pub payload: Option<Vec<u8>>,
+    /// SHA-256 of the payload.
+    pub payload_sha256: Digest,
+    /// The chain's hash at this entry.
+    pub sha256: Digest,
+}
+
+/// Verifies entries as they come in, in order.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    head: Head,
+    last_seen: Head,
+}
+
+impl Chain {
+    /// Begins at the chain's beginning and will insist on passing through `last_seen`, the head that the caller kept from
+    /// the last time; [`Head::START`] where there was no last time.
+    pub fn from_start(last_seen: Head) -> Self {
+        Self { head: Head::START, last_seen }
+    }
+
+    /// Goes on from a head that the caller verified before.
+    pub fn resume(head: Head) -> Self {
+        Self { head, last_seen: head }
+    }
+
+    /// How far it has been verified.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Verifies the next entry; reads it, unless it is withheld. An error names the first entry that is broken, and the
+    /// chain stays where it was.
+    pub fn take(&mut self, link: &Link) -> Result<Option<Entry>, AuditError> {
+        let next = self.head.then(&link.payload_sha256);
+        if link.seq != next.seq {
+            return Err(AuditError::Gap { wanted: next.seq, offered: link.seq });
+        }
+        if link.payload.as_ref().is_some_and(|payload| Digest::of(payload) != link.payload_sha256) {
+            return Err(AuditError::Payload(link.seq));
+        }
+        if link.sha256 != next.sha256 {
+            return Err(AuditError::Hash(link.seq));
+        }
+        if next.seq == self.last_seen.seq && next != self.last_seen {
+            return Err(AuditError::Rewritten { seq: next.seq, before: self.last_seen.sha256 });
+        }
+        let entry = link.payload.as_ref().map(|payload| Entry::parse(link.seq, payload)).transpose()?;
+        self.head = next;
+        Ok(entry)
+    }
+
+    /// Says that there are no more entries: a chain that ends before the head seen last has lost entries.
+    pub fn finish(self) -> Result<Head, AuditError> {
+        if self.head.seq < self.last_seen.seq {
+            return Err(AuditError::Rewritten { seq: self.last_seen.seq, before: self.last_seen.sha256 });
+        }
+        Ok(self.head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(seq: u64) -> Entry {
+        Entry {
+            kind: Entry::TYPE.to_owned(),
+            seq,
+            at: "2026-11-24T15:00:00Z".parse().unwrap(),
+            actor: "hdo/riverside/operator/kim".to_owned(),
+            hdo: Some("riverside".parse().unwrap()),
+            action: "rollout.pause".to_owned(),
+            subject: format!("rollout-{seq}"),
+            detail: Map::from_iter([("reason".to_owned(), Value::from("a fault on ward 3"))]),
+            salt: Salt([seq as u8; 16]),
+        }
+    }
+
+    fn chain(length: u64) -> Vec<Link> {
+        let mut head = Head::START;
+        (1..=length)
+            .map(|seq| {
+                let payload = entry(seq).to_bytes().unwrap();
+                let payload_sha256 = Digest::of(&payload);
+                head = head.then(&payload_sha256);
+                Link { seq, payload: Some(payload), payload_sha256, sha256: head.sha256 }
+            })
+            .collect()
+    }
+
+    fn verify(links: &[Link], last_seen: Head) -> Result<Head, AuditError> {
+        let mut chain = Chain::from_start(last_seen);
+        for link in links {
+            chain.take(link)?;
+        }
+        chain.finish()
+    }
+
+    fn head(links: &[Link]) -> Head {
+        links.last().map_or(Head::START, |l| Head { seq: l.seq, sha256: l.sha256 })
+    }
+
+    #[test]
+    fn a_chain_verifies_whole_withheld_in_part_and_from_the_middle() {
+        let mut links = chain(5);
+        assert_eq!(verify(&links, Head::START).unwrap(), head(&links));
+        for link in links.iter_mut().step_by(2) {
+            link.payload = None;
+        }
+        assert_eq!(verify(&links, Head::START).unwrap(), head(&links));
+        let mut rest = Chain::resume(head(&links[..3]));
+        assert_eq!(rest.take(&links[3]).unwrap().unwrap().seq, 4);
+        assert!(rest.take(&links[4]).unwrap().is_none());
+        assert_eq!(rest.finish().unwrap(), head(&links));
+    }
+
+    #[test]
+    fn the_hash_is_what_the_document_says() {
+        let links = chain(1);
+        let mut input = vec![0; 32];
+        input.extend_from_slice(Digest::of(links[0].payload.as_ref().unwrap()).as_bytes());
+        assert_eq!(links[0].sha256, Digest::of(&input));
+    }
+
+    #[test]
+    fn the_first_broken_entry_is_named() {
+        let broken = |change: &dyn Fn(&mut Vec<Link>)| {
+            let mut links = chain(5);
+            change(&mut links);
+            verify(&links, Head::START).unwrap_err()
+        };
+        assert!(matches!(broken(&|l| drop(l.remove(2))), AuditError::Gap { wanted: 3, offered: 4 }));
+        assert!(matches!(broken(&|l| l.swap(1, 2)), AuditError::Gap { wanted: 2, offered: 3 }));
+        assert!(matches!(broken(&|l| l[3].payload = l[2].payload.clone()), AuditError::Payload(4)));
+        assert!(matches!(broken(&|l| l[3].sha256 = l[2].sha256), AuditError::Hash(4)));
+        let withheld_and_replaced = |l: &mut Vec<Link>| {
+            l[1].payload = None;
+            l[1].payload_sha256 = Digest::of(b"another");
+        };
+        assert!(matches!(broken(&withheld_and_replaced), AuditError::Hash(2)));
+    }
+
+    #[test]
+    fn a_payload_of_another_place_is_refused_though_its_hashes_fit() {
+        let payload = entry(7).to_bytes().unwrap();
+        let payload_sha256 = Digest::of(&payload);
+        let sha256 = Head::START.then(&payload_sha256).sha256;
+        let link = Link { seq: 1, payload: Some(payload), payload_sha256, sha256 };
+        assert!(matches!(verify(&[link], Head::START), Err(AuditError::Gap { wanted: 1, offered: 7 })));
+    }
+
+    #[test]
+    fn a_record_rewritten_as_a_whole_does_not_pass_the_head_seen_last() {
+        let seen = head(&chain(4));
+        let mut other = Vec::new();
+        let mut at = Head::START;
+        for seq in 1..=6 {
+            let mut e = entry(seq);
+            e.actor = "mdm/mallory".to_owned();
+            let payload = e.to_bytes().unwrap();
+            let payload_sha256 = Digest::of(&payload);
+            at = at.then(&payload_sha256);
+            other.push(Link { seq, payload: Some(payload), payload_sha256, sha256: at.sha256 });
+        }
+        assert!(matches!(verify(&other, seen), Err(AuditError::Rewritten { seq: 4, .. })));
+        assert!(matches!(verify(&other[..3], seen), Err(AuditError::Rewritten { seq: 4, .. })), "cut off");
+        assert_eq!(verify(&chain(6), seen).unwrap().seq, 6);
+    }
+
+    #[test]
+    fn an_entry_too_long_or_with_a_float_is_not_written() {
+        let mut long = entry(1);
+        long.detail.insert("text".to_owned(), Value::from("x".repeat(MAX_AUDIT_ENTRY_BYTES)));
+        assert!(matches!(long.to_bytes(), Err(AuditError::TooLong { seq: 1, .. })));
+        let mut float = entry(1);
+        float.detail.insert("share".to_owned(), Value::from(0.5));
+        assert!(matches!(float.to_bytes(), Err(AuditError::Json { seq: 1, source: JsonError::Float })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_flipped_byte_is_found_at_its_entry(at in 0usize..5, place in any::<prop::sample::Index>(), flip in 1u8..) {
+            let mut links = chain(5);
+            let payload = links[at].payload.as_mut().unwrap();
+            let i = place.index(payload.len());
+            payload[i] ^= flip;
+            prop_assert!(matches!(verify(&links, Head::START), Err(AuditError::Payload(seq)) if seq == at as u64 + 1));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Entry::parse(1, &bytes);
+        }
+    }
+}

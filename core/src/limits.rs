@@ -94,6 +94,8 @@ pub const MAX_PLAN_BYTES: u64 = 8 << 20;
 pub const MAX_IMPORT_DEVICES: usize = 10_000;
 /// Reports in one call.
 pub const MAX_REPORTS_PER_CALL: usize = 256;
+/// An entry of the audit trail.
+pub const MAX_AUDIT_ENTRY_BYTES: usize = 64 << 10;
 /// Rows in one answer; more are had by asking on from the last.
 pub const MAX_ROWS_PER_CALL: u32 = 1_000;
 /// Reports that wait on the device; beyond it the oldest that tell of no outcome are folded.

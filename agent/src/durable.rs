@@ -1,0 +1,187 @@
+//! Files that survive a power cut: written beside, fsynced, renamed over, and the directory fsynced.
+//!
+//! A reader sees the old bytes or the new ones, never a mixture. What is read is bounded.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use suture_core::json::{self, JsonError};
+
+/// Permissions of a file that only the agent may read.
+pub const SECRET: u32 = 0o600;
+/// Permissions of a file that anyone on the device may read.
+pub const OPEN: u32 = 0o644;
+/// A state file of our own; far more than any of them needs.
+pub const MAX_STATE_BYTES: u64 = 1 << 20;
+
+/// Why a state file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum DurableError {
+    /// The disk refused.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Longer than such a file can be.
+    #[error("{} is longer than {limit} bytes", path.display())]
+    TooLong {
+        /// Which file.
+        path: PathBuf,
+        /// Its bound.
+        limit: u64,
+    },
+    /// Its contents make no sense.
+    #[error("{} is damaged", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: JsonError,
+    },
+}
+
+impl DurableError {
+    /// For `map_err`: an operation on a path.
+    pub fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { operation, path, source }
+    }
+
+    /// Whether the disk had no room.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. }
+            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+}
+
+/// Writes `bytes` to `path` with `mode`, whole or not at all.
+pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
+    let beside = beside(path);
+    let made = (|| {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    })();
+    made.map_err(DurableError::io("write", &beside))?;
+    fs::rename(&beside, path).map_err(DurableError::io("replace", path))?;
+    sync_parent(path)
+}
+
+/// Writes a value as canonical JSON, whole or not at all.
+pub fn write_json<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<(), DurableError> {
+    let bytes = json::to_canonical(value).map_err(|source| DurableError::Damaged { path: path.to_owned(), source })?;
+    write(path, &bytes, mode)
+}
+
+/// Reads a file of at most `limit` bytes; `None` where there is none.
+pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, DurableError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(DurableError::io("open", path)(source)),
+    };
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(DurableError::io("read", path))?;
+    if bytes.len() as u64 > limit {
+        return Err(DurableError::TooLong { path: path.to_owned(), limit });
+    }
+    Ok(Some(bytes))
+}
+
+/// Reads strict JSON; `None` where there is no file.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, DurableError> {
+    read(path, MAX_STATE_BYTES)?
+        .map(|bytes| json::from_slice(&bytes))
+        .transpose()
+        .map_err(|source| DurableError::Damaged { path: path.to_owned(), source })
+}
+
+/// Removes a file or an empty directory's place; that it is gone already is no error.
+pub fn remove(path: &Path) -> Result<(), DurableError> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_parent(path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(DurableError::io("remove", path)(source)),
+    }
+}
+
+/// Removes a directory and all below it, or a file; that it is gone already is no error.
+pub fn remove_tree(path: &Path) -> Result<(), DurableError> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(e) => Err(e),
+    };
+    match removed {
+        Ok(()) => sync_parent(path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(DurableError::io("remove", path)(source)),
+    }
+}
+
+/// Makes a directory and those above it, readable by the agent alone.
+pub fn make_dir(path: &Path) -> Result<(), DurableError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(DurableError::io("make", path))
+}
+
+/// Makes the directory entry of `path` durable.
+pub fn sync_parent(path: &Path) -> Result<(), DurableError> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync_dir(parent)
+}
+
+/// Makes a directory's entries durable.
+pub fn sync_dir(path: &Path) -> Result<(), DurableError> {
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(DurableError::io("sync", path))
+}
+
+/// Bytes free for the agent on the file system that holds `path`.
+pub fn free_bytes(path: &Path) -> Result<u64, DurableError> {
+    let stat = rustix::fs::statvfs(path).map_err(|e| DurableError::io("ask for the free space of", path)(e.into()))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_its_mode_kept_tight() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        write(&path, b"one", SECRET).unwrap();
+        write(&path, b"two", SECRET).unwrap();
+        assert_eq!(read(&path, 3).unwrap().unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(read(&path, 2), Err(DurableError::TooLong { limit: 2, .. })));
+        assert!(read(&dir.path().join("none"), 3).unwrap().is_none());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn removing_twice_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("t");
+        make_dir(&tree.join("deep")).unwrap();
+        remove_tree(&tree).unwrap();
+        remove_tree(&tree).unwrap();
+        remove(&tree).unwrap();
+        assert!(free_bytes(dir.path()).unwrap() > 0);
+    }
+}

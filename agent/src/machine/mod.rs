@@ -1,0 +1,73 @@
+//! The machine: what the device does next, decided purely. [`step`] takes the state, what happened and the time, and
+//! returns the next state with what is to be told and done. It opens no file and asks nobody.
+//!
+//! ```text
+//! idle -> fetching -> staging -> waiting -> claiming -> switching -> restarting -> confirming -> releasing -> idle
+//!                                   ^           |           |            |             |            |  ^
+//!                                   +-----------+-----------+-- (not the slot's time) -|--<---------+  |
+//!                                                           +----------> reverting <---+---------------+
+//!                                                                            |
+//!                                                                          held
+//! ```
+//!
+//! Before `claiming` nothing on the device has changed, and an attempt may be given up at any time. From `switching` on it
+//! finishes or reverts, even if the slot ends meanwhile. The interlock is held in every state from `claiming` to
+//! `releasing`. The agent's journal holds the state; a restart at any line enters it again with `resumed`.
+//!
+//! The table is complete: what is not in it is refused, and a test compares it with what [`step`] does.
+//!
+//! | in         | on       | to                            |
+//! |------------|----------|-------------------------------|
+//! | idle       | chosen   | fetching                      |
+//! | idle       | nothing  | idle                          |
+//! | idle       | hindered | idle                          |
+//! | idle       | resumed  | idle                          |
+//! | fetching   | chosen   | fetching                      |
+//! | fetching   | nothing  | fetching idle                 |
+//! | fetching   | hindered | fetching                      |
+//! | fetching   | resumed  | fetching                      |
+//! | fetching   | unusable | idle                          |
+//! | fetching   | fetched  | staging                       |
+//! | staging    | chosen   | fetching staging              |
+//! | staging    | nothing  | idle staging                  |
+//! | staging    | hindered | staging                       |
+//! | staging    | resumed  | staging                       |
+//! | staging    | unusable | idle                          |
+//! | staging    | damaged  | fetching                      |
+//! | staging    | staged   | waiting                       |
+//! | waiting    | chosen   | fetching waiting              |
+//! | waiting    | nothing  | idle waiting                  |
+//! | waiting    | hindered | waiting                       |
+//! | waiting    | resumed  | waiting                       |
+//! | waiting    | unusable | idle                          |
+//! | waiting    | damaged  | fetching                      |
+//! | waiting    | open     | claiming waiting              |
+//! | claiming   | hindered | waiting                       |
+//! | claiming   | unclear  | releasing                     |
+//! | claiming   | claimed  | releasing switching           |
+//! | claiming   | resumed  | releasing                     |
+//! | switching  | switched | restarting                    |
+//! | switching  | broken   | reverting                     |
+//! | switching  | resumed  | releasing restarting switching |
+//! | restarting | restarted | confirming                   |
+//! | restarting | broken   | reverting                     |
+//! | restarting | resumed  | restarting reverting          |
+//! | confirming | healthy  | releasing                     |
+//! | confirming | broken   | reverting                     |
+//! | confirming | resumed  | confirming reverting          |
+//! | reverting  | reverted | releasing                     |
+//! | reverting  | broken   | held reverting                |
+//! | reverting  | resumed  | reverting                     |
+//! | releasing  | released | idle waiting                  |
+//! | releasing  | hindered | releasing                     |
+//! | releasing  | resumed  | releasing                     |
+//! | held       | resumed  | held reverting                |
+//! | held       | recovered | releasing                    |
+
+mod state;
+mod step;
+#[cfg(test)]
+mod tests;
+
+pub use state::{After, Attempt, Bundle, State, Subject, Trouble, Window};
+pub use step::{Action, Event, MachineError, Nothing, Step, Told, step};

@@ -1,0 +1,404 @@
+//! The transitions.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use suture_core::id::ApprovalId;
+use suture_core::phase::{Code, Phase, Reason};
+
+use super::state::{After, Attempt, State, Subject, Trouble, Window};
+
+/// How often the agent may be started again while the new version is restarted or probed: a version that takes the
+/// whole device down with it must not be tried for ever.
+const MAX_RESUMES: u32 = 3;
+/// How often the way back is tried before a person is called.
+const MAX_REVERTS: u32 = 3;
+
+/// What the approvals and the catalog say when nothing is to be installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nothing {
+    /// The approval that the reason tells of, where it is one.
+    pub about: Option<Subject>,
+    /// `idle`, `waiting`, or the outcome that ends the approval for this device.
+    pub phase: Phase,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The agent was started again. `switched`: the link names the new version.
+    Resumed {
+        /// Whether the link names the attempt's slot.
+        switched: bool,
+    },
+    /// Something is to be installed: the attempt that approvals and catalog ask for.
+    Chosen(Attempt),
+    /// Nothing is, or no longer.
+    Nothing(Nothing),
+    /// What was being done cannot go on now; it is tried again later.
+    Hindered(Trouble),
+    /// What was fetched can never be installed here.
+    Unusable(Reason),
+    /// All chunks are there and verified.
+    Fetched,
+    /// The new version lies whole in its slot.
+    Staged,
+    /// What was fetched is not, or no longer, what was signed.
+    Damaged(Reason),
+    /// The slot is open and nothing stands in the way.
+    Open(Window),
+    /// The interlock is held.
+    Claimed,
+    /// Whether the interlock is held is not known.
+    Unclear(Trouble),
+    /// The link names the new version.
+    Switched,
+    /// The device's software was restarted.
+    Restarted,
+    /// The new version proved its health.
+    Healthy,
+    /// It did not, or what was being done failed.
+    Broken(Reason),
+    /// The old version runs again.
+    Reverted,
+    /// The interlock is released.
+    Released,
+    /// A person says that the device is in order again.
+    Recovered,
+}
+
+/// What is to be done. Each can be done twice with the effect of once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Fetch manifest, indexes and chunks.
+    Fetch,
+    /// Write the slot that is not in use.
+    Stage,
+    /// Ask whether the slot is open and what stands in the way.
+    Gate,
+    /// Claim the interlock.
+    Claim,
+    /// Make the link name the new version.
+    Switch,
+    /// Restart the device's software.
+    Restart,
+    /// Probe its health.
+    Probe,
+    /// Make the link name the old version and restart.
+    Revert,
+    /// Raise the release floor where the attempt was confirmed, then release the interlock.
+    Release,
+}
+
+/// What a report is to tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    /// The attempt or approval, if it tells of one.
+    pub subject: Option<Subject>,
+    /// How far it got.
+    pub phase: Phase,
+    /// Why no further.
+    pub reason: Option<Reason>,
+}
+
+/// A transition's result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The next state.
+    pub state: State,
+    /// What is to be reported, in this order.
+    pub told: Vec<Told>,
+    /// The approval of which a try is now used up.
+    pub spends: Option<ApprovalId>,
+    /// What is to be done next.
+    pub action: Option<Action>,
+}
+
+/// An event that cannot happen in the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the machine is {state}, where {event:?} cannot happen")]
+pub struct MachineError {
+    /// The state's name.
+    pub state: &'static str,
+    /// The event's name.
+    pub event: &'static str,
+}
+
+impl Event {
+    /// The name in the table.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Resumed { .. } => "resumed",
+            Self::Chosen(_) => "chosen",
+            Self::Nothing(_) => "nothing",
+            Self::Hindered(_) => "hindered",
+            Self::Unusable(_) => "unusable",
+            Self::Fetched => "fetched",
+            Self::Staged => "staged",
+            Self::Damaged(_) => "damaged",
+            Self::Open(_) => "open",
+            Self::Claimed => "claimed",
+            Self::Unclear(_) => "unclear",
+            Self::Switched => "switched",
+            Self::Restarted => "restarted",
+            Self::Healthy => "healthy",
+            Self::Broken(_) => "broken",
+            Self::Reverted => "reverted",
+            Self::Released => "released",
+            Self::Recovered => "recovered",
+        }
+    }
+}
+
+impl Step {
+    fn to(state: State) -> Self {
+        let action = state.duty();
+        Self { state, told: Vec::new(), spends: None, action }
+    }
+
+    fn tell(mut self, attempt: &Attempt, phase: Phase, reason: Option<Reason>) -> Self {
+        self.told.push(Told { subject: Some(attempt.subject()), phase, reason });
+        self
+    }
+
+    fn spend(mut self, attempt: &Attempt) -> Self {
+        self.spends = Some(attempt.approval.clone());
+        self
+    }
+}
+
+/// One transition. `now` matters where the switch is decided: never outside the window.
+pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineError> {
+    let refused = MachineError { state: state.name(), event: event.name() };
+    Ok(match (state, event) {
+        // Nothing on the device has changed; what is approved may change.
+        (State::Idle { .. }, Event::Chosen(attempt)) => begin(attempt, Vec::new()),
+        (State::Idle { about, phase, reason }, Event::Nothing(next)) => {
+            // That its tries are used up is no news of an approval whose outcome is known.
+            if next.reason.code == Code::AttemptsSpent && phase.is_outcome() && same_approval(&about, &next.about) {
+                Step::to(State::Idle { about, phase, reason })
+            } else {
+                idle(Some((&about, phase, &reason)), next)
+            }
+        }
+        (State::Idle { about, phase, reason }, Event::Hindered(t)) => {
+            let next = Nothing { about: None, phase: Phase::Waiting, reason: t.reason };
+            idle(Some((&about, phase, &reason)), next)
+        }
+        (state @ (State::Fetching { .. } | State::Staging { .. } | State::Waiting { .. }), Event::Chosen(next)) => {
+            match state.attempt() {
+                Some(old) if *old == next => Step::to(state),
+                Some(old) if old.approval != next.approval => {
+                    let text = format!("approval {} took its place", next.approval);
+                    let told = Told {
+                        subject: Some(old.subject()),
+                        phase: Phase::Superseded,
+                        reason: Some(Reason::new(Code::Superseded, text)),
+                    };
+                    begin(next, vec![told])
+                }
+                _ => begin(next, Vec::new()),
+            }
+        }
+        (
+            State::Fetching { attempt, .. } | State::Staging { attempt, .. } | State::Waiting { attempt, .. },
+            Event::Nothing(next),
+        ) if next.phase != Phase::Waiting => give_up(attempt, next),
+        (State::Fetching { attempt, trouble }, Event::Nothing(Nothing { reason, .. })) => {
+            hinder_fetch(attempt, trouble, Trouble::new(reason))
+        }
+        (State::Fetching { attempt, trouble }, Event::Hindered(t)) => hinder_fetch(attempt, trouble, t),
+        (State::Staging { attempt, .. }, Event::Nothing(Nothing { reason, .. })) => {
+            Step::to(State::Staging { attempt, trouble: Some(Trouble::new(reason)) })
+        }
+        (State::Staging { attempt, .. }, Event::Hindered(t)) => Step::to(State::Staging { attempt, trouble: Some(t) }),
+        (State::Waiting { attempt, trouble }, Event::Nothing(Nothing { reason, .. })) => {
+            wait(attempt, trouble, Trouble::new(reason))
+        }
+        (State::Waiting { attempt, trouble }, Event::Hindered(t)) => wait(attempt, trouble, t),
+        (
+            State::Fetching { attempt, .. } | State::Staging { attempt, .. } | State::Waiting { attempt, .. },
+            Event::Unusable(reason),
+        ) => {
+            let next = Nothing { about: Some(attempt.subject()), phase: Phase::Failed, reason };
+            give_up(attempt.clone(), next).spend(&attempt)
+        }
+        (State::Fetching { attempt, .. }, Event::Fetched) => Step::to(State::Staging { attempt, trouble: None }),
+        (State::Staging { attempt, .. } | State::Waiting { attempt, .. }, Event::Damaged(reason)) => {
+            let told = Some(reason.clone());
+            let state = State::Fetching { attempt: attempt.clone(), trouble: Some(Trouble::new(reason)) };
+            Step::to(state).tell(&attempt, Phase::Fetching, told)
+        }
+        (State::Staging { attempt, .. }, Event::Staged) => {
+            Step::to(State::Waiting { attempt: attempt.clone(), trouble: None }).tell(&attempt, Phase::Staged, None)
+        }
+        (State::Waiting { attempt, trouble }, Event::Open(window)) => {
+            if window.holds(now) {
+                Step::to(State::Claiming { attempt, window, trouble })
+            } else {
+                wait(attempt, trouble, too_late())
+            }
+        }
+
+        // The interlock: a claim that may have been made is released before anything else.
+        (State::Claiming { attempt, trouble, .. }, Event::Hindered(t)) => wait(attempt, trouble, t),
+        (State::Claiming { attempt, trouble, .. }, Event::Unclear(t)) => unclaim(attempt, trouble, t),
+        (State::Claiming { attempt, trouble, .. }, Event::Resumed { .. }) => {
+            let reason = Reason::new(Code::InterlockUnknown, "the agent was stopped while it claimed the interlock");
+            unclaim(attempt, trouble, Trouble::new(reason))
+        }
+        // DESIGN, rule 3, and TRUST, order on the device, 8: claimed, and still in the slot, or not at all.
+        (State::Claiming { attempt, window, trouble }, Event::Claimed) => {
+            if window.holds(now) {
+                Step::to(State::Switching { attempt: attempt.clone(), window }).tell(&attempt, Phase::Installing, None)
+            } else {
+                unclaim(attempt, trouble, too_late())
+            }
+        }
+
+        // Past the switch it finishes or reverts.
+        (State::Switching { attempt, .. }, Event::Switched | Event::Resumed { switched: true }) => {
+            Step::to(State::Restarting { attempt: attempt.clone(), resumes: 0 })
+                .tell(&attempt, Phase::Restarting, None)
+                .spend(&attempt)
+        }
+        (State::Switching { attempt, window }, Event::Resumed { switched: false }) => {
+            if window.holds(now) {
+                Step::to(State::Switching { attempt, window })
+            } else {
+                unclaim(attempt, None, too_late())
+            }
+        }
+        (State::Switching { attempt, .. }, Event::Broken(reason)) => revert(attempt.clone(), reason).spend(&attempt),
+        (State::Restarting { attempt, .. }, Event::Restarted) => {
+            Step::to(State::Confirming { attempt: attempt.clone(), resumes: 0 }).tell(&attempt, Phase::Confirming, None)
+        }
+        (State::Restarting { attempt, resumes }, Event::Resumed { .. }) if resumes < MAX_RESUMES => {
+            Step::to(State::Restarting { attempt, resumes: resumes.saturating_add(1) })
+        }
+        (State::Restarting { attempt, .. }, Event::Resumed { .. }) => {
+            let text = "the device was started again and again while the new version was being restarted";
+            revert(attempt, Reason::new(Code::RestartFailed, text))
+        }
+        (State::Confirming { attempt, .. }, Event::Healthy) => {
+            release(After::Confirmed(attempt.clone())).tell(&attempt, Phase::Confirmed, None)
+        }
+        (State::Confirming { attempt, resumes }, Event::Resumed { .. }) if resumes < MAX_RESUMES => {
+            Step::to(State::Confirming { attempt, resumes: resumes.saturating_add(1) })
+        }
+        (State::Confirming { attempt, .. }, Event::Resumed { .. }) => {
+            let text = "the device was started again and again before the new version had proven its health";
+            revert(attempt, Reason::new(Code::HealthFailed, text))
+        }
+        (State::Restarting { attempt, .. } | State::Confirming { attempt, .. }, Event::Broken(reason)) => {
+            revert(attempt, reason)
+        }
+        (State::Reverting { attempt, reason, .. }, Event::Reverted) => {
+            let told = Some(reason.clone());
+            release(After::FellBack(attempt.clone(), reason)).tell(&attempt, Phase::FellBack, told)
+        }
+        (State::Reverting { attempt, reason, failures }, Event::Broken(_)) if failures < MAX_REVERTS => {
+            Step::to(State::Reverting { attempt, reason, failures: failures.saturating_add(1) })
+        }
+        (State::Reverting { attempt, .. }, Event::Broken(reason)) => {
+            let told = Some(reason.clone());
+            Step::to(State::Held { attempt: Some(attempt.clone()), reason }).tell(&attempt, Phase::Held, told)
+        }
+        (State::Releasing { after, .. }, Event::Released) => released(after),
+        (State::Releasing { after, .. }, Event::Hindered(t)) => Step::to(State::Releasing { after, trouble: Some(t) }),
+
+        (State::Held { attempt: Some(attempt), reason }, Event::Resumed { .. }) => revert(attempt, reason),
+        (State::Held { reason, .. }, Event::Recovered) => release(After::Recovered(reason)),
+
+        // Enter the state again and repeat what is to be done in it.
+        (
+            state @ (State::Idle { .. }
+            | State::Fetching { .. }
+            | State::Staging { .. }
+            | State::Waiting { .. }
+            | State::Reverting { .. }
+            | State::Releasing { .. }
+            | State::Held { attempt: None, .. }),
+            Event::Resumed { .. },
+        ) => Step::to(state),
+        _ => return Err(refused),
+    })
+}
+
+fn begin(attempt: Attempt, told: Vec<Told>) -> Step {
+    let mut step = Step::to(State::Fetching { attempt: attempt.clone(), trouble: None });
+    step.told = told;
+    step.tell(&attempt, Phase::Offered, None).tell(&attempt, Phase::Fetching, None)
+}
+
+/// A rest, told where it is news: another approval, another outcome, another hindrance.
+fn idle(before: Option<(&Option<Subject>, Phase, &Reason)>, next: Nothing) -> Step {
+    let news = before.is_none_or(|(about, phase, reason)| {
+        (about, phase, reason.code) != (&next.about, next.phase, next.reason.code)
+    });
+    let mut step = Step::to(State::Idle { about: next.about.clone(), phase: next.phase, reason: next.reason.clone() });
+    if news && next.phase != Phase::Idle {
+        step.told.push(Told { subject: next.about, phase: next.phase, reason: Some(next.reason) });
+    }
+    step
+}
+
+fn same_approval(a: &Option<Subject>, b: &Option<Subject>) -> bool {
+    matches!((a, b), (Some(a), Some(b)) if a.approval == b.approval)
+}
+
+fn give_up(attempt: Attempt, next: Nothing) -> Step {
+    // An approval that is no longer there, or no longer needed, was superseded by whatever the hospital signed since.
+    let phase = if next.phase.is_outcome() { next.phase } else { Phase::Superseded };
+    idle(None, Nothing { about: Some(attempt.subject()), phase, reason: next.reason })
+}
+
+fn hinder_fetch(attempt: Attempt, before: Option<Trouble>, t: Trouble) -> Step {
+    let news = before.is_none_or(|b| b.reason.code != t.reason.code);
+    let reason = t.reason.clone();
+    let step = Step::to(State::Fetching { attempt: attempt.clone(), trouble: Some(t) });
+    if news { step.tell(&attempt, Phase::Fetching, Some(reason)) } else { step }
+}
+
+fn wait(attempt: Attempt, before: Option<Trouble>, t: Trouble) -> Step {
+    let news = before.is_none_or(|b| b.reason.code != t.reason.code);
+    let reason = t.reason.clone();
+    let step = Step::to(State::Waiting { attempt: attempt.clone(), trouble: Some(t) });
+    if news { step.tell(&attempt, Phase::Waiting, Some(reason)) } else { step }
+}
+
+/// Back to waiting, by way of releasing what may have been claimed.
+fn unclaim(attempt: Attempt, before: Option<Trouble>, t: Trouble) -> Step {
+    let Step { told, .. } = wait(attempt.clone(), before, t.clone());
+    Step { told, ..release(After::Wait(attempt, t)) }
+}
+
+fn revert(attempt: Attempt, reason: Reason) -> Step {
+    Step::to(State::Reverting { attempt, reason, failures: 0 })
+}
+
+fn release(after: After) -> Step {
+    Step::to(State::Releasing { after, trouble: None })
+}
+
+/// All of it was told already, when it became known.
+fn released(after: After) -> Step {
+    match after {
+        After::Confirmed(attempt) => Step::to(State::Idle {
+            about: Some(attempt.subject()),
+            phase: Phase::Confirmed,
+            reason: Reason::new(Code::UpToDate, "what was approved is installed and has proven its health"),
+        }),
+        After::FellBack(attempt, reason) => {
+            Step::to(State::Idle { about: Some(attempt.subject()), phase: Phase::FellBack, reason })
+        }
+        After::Wait(attempt, trouble) => Step::to(State::Waiting { attempt, trouble: Some(trouble) }),
+        After::Recovered(reason) => Step::to(State::Idle { about: None, phase: Phase::Idle, reason }),
+    }
+}
+
+fn too_late() -> Trouble {
+    Trouble::new(Reason::new(Code::SlotTooShort, "what is left of the slot cannot hold the install and the way back"))
+}

@@ -1,0 +1,292 @@
+//! The table in the module's documentation is the transition table, and random lives with crashes in them keep the rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use suture_core::digest::Digest;
+use suture_core::phase::{Code, Phase, Reason};
+use suture_core::version::Release;
+
+use super::*;
+
+fn attempt(approval: &str) -> Attempt {
+    let bundle =
+        Bundle { path: "bundles/pump/2/manifest.json".into(), manifest: Digest::of(b"m"), release: Release(2) };
+    Attempt { approval: approval.parse().unwrap(), bundle, number: 1 }
+}
+
+fn reason(code: Code) -> Reason {
+    Reason::new(code, "text")
+}
+
+fn noon() -> Timestamp {
+    "2026-11-24T12:00:00Z".parse().unwrap()
+}
+
+fn after(minutes: i64) -> Timestamp {
+    noon() + SignedDuration::from_mins(minutes)
+}
+
+/// Open from noon; a switch may be made for ten minutes.
+fn window() -> Window {
+    Window { start: noon(), latest: after(10) }
+}
+
+fn states() -> Vec<State> {
+    let a = || attempt("a1");
+    let trouble = || Some(Trouble::new(reason(Code::InUse)));
+    let mut all = vec![
+        State::rest(),
+        State::Idle { about: Some(a().subject()), phase: Phase::FellBack, reason: reason(Code::HealthFailed) },
+        State::Fetching { attempt: a(), trouble: None },
+        State::Staging { attempt: a(), trouble: None },
+        State::Waiting { attempt: a(), trouble: None },
+        State::Waiting { attempt: a(), trouble: trouble() },
+        State::Claiming { attempt: a(), window: window(), trouble: None },
+        State::Switching { attempt: a(), window: window() },
+        State::Releasing { after: After::Confirmed(a()), trouble: None },
+        State::Releasing { after: After::FellBack(a(), reason(Code::HealthFailed)), trouble: trouble() },
+        State::Releasing { after: After::Wait(a(), Trouble::new(reason(Code::InUse))), trouble: None },
+        State::Releasing { after: After::Recovered(reason(Code::StateDamaged)), trouble: None },
+        State::Held { attempt: None, reason: reason(Code::StateDamaged) },
+        State::Held { attempt: Some(a()), reason: reason(Code::InstallFailed) },
+    ];
+    for n in [0, 3] {
+        all.push(State::Restarting { attempt: a(), resumes: n });
+        all.push(State::Confirming { attempt: a(), resumes: n });
+        all.push(State::Reverting { attempt: a(), reason: reason(Code::HealthFailed), failures: n });
+    }
+    all
+}
+
+fn nothing(phase: Phase, code: Code) -> Event {
+    Event::Nothing(Nothing { about: Some(attempt("a1").subject()), phase, reason: reason(code) })
+}
+
+fn events() -> Vec<Event> {
+    vec![
+        Event::Resumed { switched: false },
+        Event::Resumed { switched: true },
+        Event::Chosen(attempt("a1")),
+        Event::Chosen(attempt("a2")),
+        nothing(Phase::Idle, Code::NothingApproved),
+        nothing(Phase::Idle, Code::AttemptsSpent),
+        nothing(Phase::Waiting, Code::NotInCatalog),
+        nothing(Phase::Stopped, Code::StopOrder),
+        Event::Hindered(Trouble::until(reason(Code::BeforeSlot), after(1))),
+        Event::Unusable(reason(Code::BadMetadata)),
+        Event::Fetched,
+        Event::Staged,
+        Event::Damaged(reason(Code::WrongBytes)),
+        Event::Open(window()),
+        Event::Claimed,
+        Event::Unclear(Trouble::new(reason(Code::InterlockUnknown))),
+        Event::Switched,
+        Event::Restarted,
+        Event::Healthy,
+        Event::Broken(reason(Code::HealthFailed)),
+        Event::Reverted,
+        Event::Released,
+        Event::Recovered,
+    ]
+}
+
+type Table = BTreeMap<(String, String), BTreeSet<String>>;
+
+#[test]
+fn the_documented_table_is_the_transition_table() {
+    let mut documented = Table::new();
+    for line in include_str!("mod.rs").lines().filter_map(|l| l.strip_prefix("//! | ")) {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        if let [from, on, to, ""] = cells[..]
+            && from != "in"
+        {
+            let to = to.split_whitespace().map(str::to_owned).collect();
+            assert!(documented.insert((from.into(), on.into()), to).is_none(), "{from} on {on} stands twice");
+        }
+    }
+    let mut real = Table::new();
+    for state in states() {
+        for event in events() {
+            for now in [after(-1), after(5), after(11)] {
+                let key = (state.name().to_owned(), event.name().to_owned());
+                if let Ok(step) = step(state.clone(), event.clone(), now) {
+                    real.entry(key).or_default().insert(step.state.name().to_owned());
+                }
+            }
+        }
+    }
+    for key in documented.keys().chain(real.keys()) {
+        assert_eq!(documented.get(key), real.get(key), "{key:?}: documented, then real");
+    }
+}
+
+#[test]
+fn a_state_survives_the_journal_and_repeats_its_duty() {
+    for state in states() {
+        let json = suture_core::json::to_canonical(&state).unwrap();
+        assert_eq!(suture_core::json::from_slice::<State>(&json).unwrap(), state);
+        let step = step(state.clone(), Event::Resumed { switched: true }, after(5)).unwrap();
+        assert_eq!(step.action, step.state.duty());
+    }
+}
+
+#[test]
+fn the_same_obstacle_is_told_once_however_often_it_is_met() {
+    let mut state = State::Waiting { attempt: attempt("a1"), trouble: None };
+    let mut told = 0;
+    for _ in 0..5 {
+        for event in [Event::Open(window()), Event::Hindered(Trouble::new(reason(Code::InUse)))] {
+            let next = step(state, event, after(5)).unwrap();
+            told += next.told.len();
+            state = next.state;
+        }
+    }
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn a_fallback_stays_the_last_word_when_the_tries_are_used_up() {
+    let state = State::Idle {
+        about: Some(attempt("a1").subject()),
+        phase: Phase::FellBack,
+        reason: reason(Code::HealthFailed),
+    };
+    let step = step(state.clone(), nothing(Phase::Idle, Code::AttemptsSpent), noon()).unwrap();
+    assert_eq!((step.state, step.told), (state, vec![]));
+}
+
+/// What a device is, outside of the agent.
+#[derive(Debug, Default)]
+struct Device {
+    /// Which attempt's slot the link names; none: the old version.
+    switched: bool,
+    claimed: bool,
+    /// Chosen by the strategy: whether each thing works.
+    minutes: i64,
+}
+
+/// Answers a duty as a device might; the luck decides what works.
+fn perform(action: Action, device: &mut Device, luck: u8) -> Event {
+    let broken = || Event::Broken(reason(Code::InstallFailed));
+    match action {
+        Action::Fetch => match luck % 8 {
+            0 => Event::Hindered(Trouble::new(reason(Code::Transfer))),
+            1 => Event::Unusable(reason(Code::BadMetadata)),
+            2 => nothing(Phase::Stopped, Code::StopOrder),
+            3 => Event::Chosen(attempt("a2")),
+            _ => Event::Fetched,
+        },
+        Action::Stage => match luck % 4 {
+            0 => Event::Damaged(reason(Code::WrongBytes)),
+            1 => Event::Hindered(Trouble::new(reason(Code::DiskFull))),
+            _ => Event::Staged,
+        },
+        Action::Gate => match luck % 8 {
+            0 => Event::Hindered(Trouble::new(reason(Code::BeforeSlot))),
+            1 => Event::Damaged(reason(Code::WrongBytes)),
+            2 => nothing(Phase::Withdrawn, Code::Withdrawn),
+            _ => Event::Open(window()),
+        },
+        Action::Claim => match luck % 4 {
+            0 => Event::Hindered(Trouble::new(reason(Code::InUse))),
+            1 => {
+                // A claim that timed out may have been made all the same.
+                device.claimed = luck & 16 != 0;
+                Event::Unclear(Trouble::new(reason(Code::InterlockUnknown)))
+            }
+            _ => {
+                device.claimed = true;
+                Event::Claimed
+            }
+        },
+        Action::Switch => {
+            assert!(device.claimed, "a switch without a claim");
+            if luck.is_multiple_of(4) {
+                return broken();
+            }
+            // The agent looks at the clock again before it touches the link.
+            if !device.switched && !window().holds(after(device.minutes)) {
+                return Event::Resumed { switched: false };
+            }
+            device.switched = true;
+            Event::Switched
+        }
+        Action::Restart => {
+            assert!(device.claimed && device.switched);
+            if luck.is_multiple_of(4) { broken() } else { Event::Restarted }
+        }
+        Action::Probe => {
+            assert!(device.claimed && device.switched);
+            if luck.is_multiple_of(3) { broken() } else { Event::Healthy }
+        }
+        Action::Revert => {
+            assert!(device.claimed, "the way back without a claim");
+            if luck.is_multiple_of(8) {
+                return broken();
+            }
+            device.switched = false;
+            Event::Reverted
+        }
+        Action::Release => {
+            if luck.is_multiple_of(4) {
+                return Event::Hindered(Trouble::new(reason(Code::InterlockUnknown)));
+            }
+            device.claimed = false;
+            Event::Released
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    /// A life of duties, with a crash before or after any of them, ends at rest or held, and no rule is broken on the way.
+    #[test]
+    fn any_life_with_crashes_keeps_the_rules(lucks in proptest::collection::vec((any::<u8>(), 0u8..6, 0i64..4), 1..80)) {
+        let mut device = Device { minutes: -3, ..Device::default() };
+        let mut state = State::rest();
+        let mut outcomes = 0;
+        let mut begun = 0;
+        for (luck, crash, minutes) in lucks.into_iter().chain(std::iter::repeat_n((7, 5, 0), 60)) {
+            device.minutes += minutes;
+            let now = after(device.minutes);
+            let event = match state.duty() {
+                // Stopped before the duty was done.
+                Some(_) if crash == 0 => Event::Resumed { switched: device.switched },
+                // Stopped after it, before the journal heard of it.
+                Some(action) if crash == 1 => {
+                    perform(action, &mut device, luck);
+                    Event::Resumed { switched: device.switched }
+                }
+                Some(action) => perform(action, &mut device, luck),
+                None if state.attempt().is_some() => Event::Resumed { switched: device.switched },
+                None if begun < 3 && state.name() == "idle" => {
+                    begun += 1;
+                    device.switched = false;
+                    Event::Chosen(attempt("a1"))
+                }
+                None => Event::Resumed { switched: device.switched },
+            };
+            let before = state.clone();
+            let next = step(state, event.clone(), now);
+            prop_assert!(next.is_ok(), "{before:?} refused {event:?}");
+            let next = next.unwrap();
+            outcomes += next.told.iter().filter(|t| t.phase.is_outcome()).count();
+            state = next.state;
+            if matches!(state, State::Idle { .. } | State::Waiting { .. } | State::Fetching { .. }) {
+                prop_assert!(!device.claimed, "{state:?} with the interlock held");
+            }
+            if let State::Idle { phase: Phase::Confirmed, .. } = state {
+                prop_assert!(device.switched);
+            }
+            if let State::Idle { phase: Phase::FellBack, .. } = state {
+                prop_assert!(!device.switched, "fell back, and the link still names the new version");
+            }
+        }
+        let attempt_open = matches!(state, State::Waiting { .. });
+        prop_assert!(attempt_open || state.duty().is_none(), "ended in {state:?}");
+        prop_assert!(outcomes >= begun - usize::from(attempt_open || state.attempt().is_some()));
+    }
+}

@@ -3,6 +3,7 @@
 //! It holds no key that a device obeys (DESIGN.md, rule 1): what it serves was signed elsewhere, and what it says itself
 //! can only narrow.
 
+pub mod blobs;
 pub mod identity;
 pub(crate) mod rollout;
 pub mod store;

@@ -1,0 +1,148 @@
+//! Objects as files: `<root>/<kind>/<first two characters>/<id>`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::{BlobError, Name};
+
+/// Where puts write before they rename.
+const UNFINISHED: &str = ".unfinished";
+
+#[derive(Debug)]
+pub(super) struct Directory {
+    root: PathBuf,
+}
+
+impl Directory {
+    pub(super) fn open(root: PathBuf) -> Result<Self, BlobError> {
+        let failed = |source| BlobError::Io { doing: "open the store of", name: root.display().to_string(), source };
+        let unfinished = root.join(UNFINISHED);
+        fs::create_dir_all(&unfinished).map_err(failed)?;
+        for entry in fs::read_dir(&unfinished).map_err(failed)? {
+            fs::remove_file(entry.map_err(failed)?.path()).map_err(failed)?;
+        }
+        Ok(Self { root })
+    }
+
+    pub(super) fn put(&self, name: &Name, content: &[u8]) -> Result<(), BlobError> {
+        let path = self.path(name);
+        if self.length(name)?.is_some() {
+            // Whoever put it may not have got to this yet.
+            return path.parent().map_or(Ok(()), sync_folder).map_err(|source| failed("put", name, source));
+        }
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|e| failed("put", name, io::Error::other(e)))?;
+        let unfinished = self.root.join(UNFINISHED).join(hex::encode(random));
+        let written = write(&unfinished, content).and_then(|()| self.make_folder(&path)).and_then(|folder| {
+            fs::rename(&unfinished, &path)?;
+            sync_folder(&folder)
+        });
+        written.map_err(|source| {
+            // What cannot be removed now is removed at the next start.
+            let _ = fs::remove_file(&unfinished);
+            failed("put", name, source)
+        })
+    }
+
+    pub(super) fn get_range(&self, name: &Name, offset: u64, length: u64) -> Result<Bytes, BlobError> {
+        let file = File::open(self.path(name)).map_err(|source| failed("open", name, source))?;
+        let there = file.metadata().map_err(|source| failed("read", name, source))?.len();
+        let end = offset.saturating_add(length);
+        let range = || BlobError::Range { name: name.to_string(), length: there, end };
+        if end > there {
+            return Err(range());
+        }
+        let mut bytes = vec![0; usize::try_from(length).map_err(|_| range())?];
+        file.read_exact_at(&mut bytes, offset).map_err(|source| failed("read", name, source))?;
+        Ok(bytes.into())
+    }
+
+    pub(super) fn length(&self, name: &Name) -> Result<Option<u64>, BlobError> {
+        match fs::metadata(self.path(name)) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(failed("look for", name, source)),
+        }
+    }
+
+    pub(super) fn delete(&self, name: &Name) -> Result<(), BlobError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(failed("delete", name, source)),
+        }
+        path.parent().map_or(Ok(()), sync_folder).map_err(|source| failed("delete", name, source))
+    }
+
+    pub(super) fn list(&self, kind: &str, after: Option<&Name>, limit: usize) -> Result<Vec<String>, BlobError> {
+        let failed = |source| BlobError::Io { doing: "list the objects of", name: kind.to_owned(), source };
+        let mut found = Vec::new();
+        for fan in names(&self.root.join(kind)).map_err(failed)? {
+            if found.len() >= limit || after.is_some_and(|after| fan.as_str() < after.fan()) {
+                continue;
+            }
+            let ids = names(&self.root.join(kind).join(&fan)).map_err(failed)?;
+            let behind = ids.into_iter().filter(|id| after.is_none_or(|after| *id > after.id));
+            found.extend(behind.map(|id| format!("{kind}/{id}")));
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn path(&self, name: &Name) -> PathBuf {
+        self.root.join(&name.kind).join(name.fan()).join(&name.id)
+    }
+
+    /// Makes the folder of `path` durably and says which it is.
+    fn make_folder(&self, path: &Path) -> io::Result<PathBuf> {
+        let folder = path.parent().unwrap_or(&self.root);
+        if !folder.is_dir() {
+            fs::create_dir_all(folder)?;
+            if let Some(kind) = folder.parent() {
+                sync_folder(kind)?;
+            }
+            sync_folder(&self.root)?;
+        }
+        Ok(folder.to_owned())
+    }
+}
+
+/// The names in a folder, in order; none where there is no folder.
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        // A name that is not UTF-8 is not one of ours.
+        names.extend(entry?.file_name().into_string());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+pub(super) fn failed(doing: &'static str, name: &Name, source: io::Error) -> BlobError {
+    let name = name.to_string();
+    match source.kind() {
+        ErrorKind::NotFound if doing == "open" => BlobError::NotFound(name),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => BlobError::DiskFull { name, source },
+        _ => BlobError::Io { doing, name, source },
+    }
+}

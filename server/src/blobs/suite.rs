@@ -1,0 +1,101 @@
+//! The contract of [`Blobs`], as tests that any implementation must pass.
+
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::{BlobError, Blobs};
+
+async fn in_directory() -> (tempfile::TempDir, Blobs) {
+    let root = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(root.path()).await.unwrap();
+    (root, blobs)
+}
+
+#[tokio::test]
+async fn what_was_put_is_read_back_in_any_range_and_no_further() {
+    let (_root, blobs) = in_directory().await;
+    blobs.put("packs/abc", Bytes::from_static(b"0123456789")).await.unwrap();
+    for (offset, length, want) in [(0, 10, &b"0123456789"[..]), (3, 4, b"3456"), (10, 0, b""), (0, 0, b"")] {
+        assert_eq!(blobs.get_range("packs/abc", offset, length).await.unwrap(), want);
+    }
+    for (offset, length) in [(0, 11), (10, 1), (u64::MAX, 1), (1, u64::MAX)] {
+        let refused = blobs.get_range("packs/abc", offset, length).await;
+        assert!(matches!(refused, Err(BlobError::Range { length: 10, .. })), "{offset} {length}");
+    }
+    assert_eq!(blobs.length("packs/abc").await.unwrap(), Some(10));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_not_to_be() {
+    let (_root, blobs) = in_directory().await;
+    assert!(matches!(blobs.get_range("packs/abc", 0, 0).await, Err(BlobError::NotFound(name)) if name == "packs/abc"));
+    assert_eq!(blobs.length("packs/abc").await.unwrap(), None);
+    blobs.delete("packs/abc").await.unwrap();
+    blobs.put("packs/abc", Bytes::new()).await.unwrap();
+    blobs.delete("packs/abc").await.unwrap();
+    assert_eq!(blobs.length("packs/abc").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn nothing_but_a_name_is_taken_for_one() {
+    let (_root, blobs) = in_directory().await;
+    for bad in ["abc", "packs/", "packs/ab", "packs/../x", "packs/a/b", "/abc", "Packs/abc", "packs/ABC", "packs/a.b"] {
+        assert!(matches!(blobs.put(bad, Bytes::new()).await, Err(BlobError::Name(_))), "{bad}");
+        assert!(matches!(blobs.get_range(bad, 0, 0).await, Err(BlobError::Name(_))), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn many_at_once_leave_one_whole_object() {
+    let (root, blobs) = in_directory().await;
+    let content = Bytes::from(vec![7; 100_000]);
+    let puts = (0..16).map(|_| {
+        let (blobs, content) = (blobs.clone(), content.clone());
+        tokio::spawn(async move { blobs.put("packs/same", content).await })
+    });
+    for put in futures::future::join_all(puts).await {
+        put.unwrap().unwrap();
+    }
+    assert_eq!(blobs.get_range("packs/same", 0, 100_000).await.unwrap(), content);
+    assert_eq!(std::fs::read_dir(root.path().join(".unfinished")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn names_are_listed_in_order_page_by_page() {
+    let (_root, blobs) = in_directory().await;
+    let mut want: Vec<String> = ["ab1", "ab2", "aa9", "zz0", "b00"].map(|id| format!("packs/{id}")).into();
+    for name in &want {
+        blobs.put(name, Bytes::new()).await.unwrap();
+    }
+    blobs.put("documents/abc", Bytes::new()).await.unwrap();
+    want.sort();
+    assert_eq!(blobs.list("packs", None, 100).await.unwrap(), want);
+    let mut pages = Vec::new();
+    while let page = blobs.list("packs", pages.last().map(String::as_str), 2).await.unwrap()
+        && !page.is_empty()
+    {
+        pages.extend(page);
+    }
+    assert_eq!(pages, want);
+}
+
+#[tokio::test]
+async fn opening_clears_what_an_interrupted_put_left() {
+    let (root, blobs) = in_directory().await;
+    blobs.put("packs/abc", Bytes::from_static(b"x")).await.unwrap();
+    std::fs::write(root.path().join(".unfinished/half"), b"x").unwrap();
+    let again = Blobs::open(root.path()).await.unwrap();
+    assert!(!root.path().join(".unfinished/half").exists());
+    assert_eq!(again.length("packs/abc").await.unwrap(), Some(1));
+}
+
+/// `/dev/full` answers every write as a full disk does.
+#[tokio::test]
+async fn a_full_disk_is_named_and_leaves_nothing() {
+    let error = std::fs::write(Path::new("/dev/full"), b"x").unwrap_err();
+    let name = super::Name::parse("packs/abc").unwrap();
+    let full = super::directory::failed("put", &name, error);
+    assert!(matches!(&full, BlobError::DiskFull { .. }));
+    assert!(full.to_string().contains("packs/abc"));
+}

@@ -3,6 +3,7 @@
 
 #![warn(missing_docs)]
 
+pub mod connect;
 mod convert;
 
 pub use convert::{Invalid, Repository, parse, parse_digest, parse_phase, parse_reason};

@@ -28,6 +28,7 @@ pub mod phase;
 pub mod plan;
 pub mod principal;
 pub mod report;
+pub mod select;
 pub mod sign;
 pub mod token;
 pub mod trust;

@@ -194,6 +194,10 @@ codes! {
     ConflictingApprovals = "conflicting-approvals",
     /// The approval's tries are used up.
     AttemptsSpent = "attempts-spent",
+    /// The ward has no calendar, or one that cannot be used.
+    NoCalendar = "no-calendar",
+    /// The ward's calendar has no opening left that is long enough.
+    NoOpening = "no-opening",
     /// The next slot has not begun.
     BeforeSlot = "before-slot",
     /// The last slot has ended.

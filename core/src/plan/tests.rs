@@ -1,0 +1,481 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::approval::{RosterDevice, Step, path};
+use crate::manifest::PatchClass;
+use crate::phase::Code;
+use crate::sign::{LocalKey, Signer as _};
+use crate::trust::Status;
+use crate::version::Release;
+use crate::window::{Freeze, Opening, Window, openings};
+use jiff::SignedDuration;
+use proptest::prelude::*;
+
+fn id<T: std::str::FromStr<Err = crate::id::IdError>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// Monday.
+fn now() -> Timestamp {
+    at("2026-11-23T12:00:00Z")
+}
+
+fn bundle() -> Bundle {
+    Bundle {
+        step: Step {
+            path: "bundles/pump/5/manifest.json".to_owned(),
+            length: 900,
+            sha256: Digest::of(b"release 5"),
+            product: id("pump"),
+            release: Release(5),
+            hardware: vec![id("rev-a"), id("rev-b")],
+        },
+        version: "5.0.0".parse().unwrap(),
+        class: PatchClass::Routine,
+        min_release: Release(3),
+        status: Status::Current,
+        floors: vec![
+            Floor { release: Release(5), floor: Release(3) },
+            Floor { release: Release(9), floor: Release(6) },
+        ],
+        budget_secs: 600,
+        revert_budget_secs: 300,
+        payload_bytes: 1 << 20,
+    }
+}
+
+fn device(name: &str, ward: &str) -> RosterDevice {
+    let key = LocalKey::from_seed(&zeroize::Zeroizing::new([1; 32]));
+    RosterDevice { id: id(name), report_key: key.public(), product: id("pump"), hardware: id("rev-a"), ward: id(ward) }
+}
+
+fn pinned(path: String) -> Pinned {
+    Pinned { sha256: Digest::of(path.as_bytes()), path }
+}
+
+fn calendar(ward: &str, windows: &[&str], freezes: &[&str]) -> (Pinned, Calendar) {
+    let ward: WardId = id(ward);
+    let calendar = Calendar {
+        windows: windows.iter().map(|w| Window::parse_weekly(w).unwrap()).collect(),
+        freezes: freezes.iter().map(|f| f.parse::<Freeze>().unwrap()).collect(),
+        ..Calendar::empty(id("riverside"), ward.clone(), "Europe/Vienna".to_owned())
+    };
+    (pinned(path::calendar(&ward)), calendar)
+}
+
+fn facts(devices: Vec<RosterDevice>, calendars: Vec<(Pinned, Calendar)>) -> Facts {
+    let roster = Roster { kind: Roster::TYPE.to_owned(), format: 1, hdo: id("riverside"), devices };
+    Facts {
+        hdo: id("riverside"),
+        bundle: bundle(),
+        rosters: vec![(pinned(path::roster(0)), roster)],
+        calendars,
+        approvals: Vec::new(),
+        stops: Vec::new(),
+    }
+}
+
+fn gate(soak_secs: u32) -> Wave {
+    Wave { needs_server: true, min_confirmed_percent: 100, max_failures: 0, soak_secs }
+}
+
+fn request() -> Request {
+    let wave = |size| WaveSpec { size, gate: gate(0) };
+    Request {
+        approval: id("pump-5"),
+        selector: Selector::default(),
+        waves: vec![wave(WaveSize::Count(1)), wave(WaveSize::Rest)],
+        cap: 1,
+        slack_secs: 300,
+        slots_per_device: 1,
+        not_before: now(),
+        horizon_secs: 14 * 86_400,
+        max_attempts: 1,
+        permit_downgrade: false,
+        supersedes: BTreeSet::new(),
+        ticket: "CHG-1".to_owned(),
+    }
+}
+
+fn runs(name: &str, release: u64) -> Known {
+    let running = Running {
+        version: format!("{release}.0.0").parse().unwrap(),
+        release: Release(release),
+        manifest: Digest::of(format!("release {release}").as_bytes()),
+    };
+    Known { id: id(name), ward: None, product: None, running: Some(running), proven: true }
+}
+
+fn approval(name: &str, manifest: &[u8], devices: &[(&str, &str, &str)]) -> Approval {
+    let slots = |(device, start, end): &(&str, &str, &str)| DeviceSlots {
+        id: id(device),
+        wave: 0,
+        slots: vec![Slot { start: at(start), end: at(end) }],
+    };
+    Approval {
+        kind: Approval::TYPE.to_owned(),
+        format: 1,
+        id: id(name),
+        hdo: id("riverside"),
+        created: now(),
+        expires: at("2026-12-31T00:00:00Z"),
+        steps: vec![Step { sha256: Digest::of(manifest), ..bundle().step }],
+        supersedes: Vec::new(),
+        rosters: Vec::new(),
+        waves: vec![gate(0)],
+        devices: devices.iter().map(slots).collect(),
+        max_attempts: 1,
+        permit_downgrade: false,
+        operator_document: pinned("operator/x.json".to_owned()),
+    }
+}
+
+fn reasons(plan: &Plan) -> BTreeMap<&str, Code> {
+    plan.blocked.iter().map(|b| (b.id.as_str(), b.reason.code)).collect()
+}
+
+#[test]
+fn one_ward_with_a_cap_of_one_takes_its_devices_one_after_another() {
+    let devices = vec![device("p1", "icu"), device("p2", "icu"), device("p3", "icu")];
+    let facts = facts(devices, vec![calendar("icu", &["tue 02:00 1h"], &[])]);
+    let plan = plan(&facts, &request(), &[], now()).unwrap();
+    let slots: Vec<_> = plan.devices.iter().map(|d| (d.id.as_str(), d.wave, d.slots[0].start.to_string())).collect();
+    assert_eq!(
+        slots,
+        [
+            ("p1", 0, "2026-11-24T01:00:00Z".to_owned()),
+            ("p2", 1, "2026-11-24T01:20:00Z".to_owned()),
+            ("p3", 1, "2026-11-24T01:40:00Z".to_owned())
+        ]
+    );
+    assert_eq!(plan.expected_finish, at("2026-11-24T02:00:00Z"));
+    assert_eq!((plan.waves[0].devices, plan.waves[1].devices), (1, 2));
+    assert_eq!(plan.wards[0].zone, "Europe/Vienna");
+}
+
+#[test]
+fn each_device_that_is_left_out_has_its_own_reason() {
+    let mut devices = vec![
+        device("ahead", "icu"),
+        device("ancient", "icu"),
+        device("current", "icu"),
+        device("monitor", "icu"),
+        device("nowhere", "attic"),
+        device("old-board", "icu"),
+        device("secured", "icu"),
+        device("sleeper", "lab"),
+    ];
+    devices[3].product = id("monitor");
+    devices[5].hardware = id("rev-0");
+    let calendars = vec![calendar("icu", &["tue 02:00 1h"], &[]), calendar("lab", &["mon 02:00 19m"], &[])];
+    let mut facts = facts(devices, calendars);
+    let inventory = [
+        runs("ahead", 7),
+        runs("ancient", 2),
+        runs("current", 5),
+        runs("secured", 9),
+        Known { id: id("pending"), ward: Some(id("icu")), product: Some(id("pump")), running: None, proven: false },
+    ];
+    let mut request = request();
+    let out = plan(&facts, &request, &inventory, now()).unwrap();
+    let mut expected = BTreeMap::from([
+        ("ahead", Code::Downgrade),
+        ("ancient", Code::TooOldToStart),
+        ("current", Code::UpToDate),
+        ("nowhere", Code::NoCalendar),
+        ("old-board", Code::WrongHardware),
+        ("pending", Code::Pending),
+        ("secured", Code::BelowFloor),
+        ("sleeper", Code::NoOpening),
+    ]);
+    assert_eq!(reasons(&out), expected, "a monitor is not among all pumps");
+    assert!(out.devices.is_empty());
+    assert!(out.to_approval(&signing(), now()).is_err(), "nothing is approved for nobody");
+
+    // A permit is no way below the floor.
+    request.permit_downgrade = true;
+    request.selector.wards = [id("icu"), id("lab")].into();
+    request.selector.devices = [id("monitor"), id("ghost")].into();
+    let out = plan(&facts, &request, &inventory, now()).unwrap();
+    expected.retain(|name, _| !["ahead", "nowhere"].contains(name));
+    expected.extend([("monitor", Code::WrongProduct), ("ghost", Code::Pending)]);
+    assert_eq!(reasons(&out), expected);
+    assert_eq!(out.devices.iter().map(|d| d.id.as_str()).collect::<Vec<_>>(), ["ahead"]);
+
+    facts.bundle.status = Status::Withdrawn;
+    let out = plan(&facts, &request, &inventory, now()).unwrap();
+    assert!(reasons(&out).iter().all(|(name, code)| *code == Code::Withdrawn || ["pending", "ghost"].contains(name)));
+}
+
+#[test]
+fn a_wave_is_filled_up_with_the_next_device_that_has_an_opening() {
+    let devices = vec![device("a", "lab"), device("b", "icu"), device("c", "icu")];
+    let facts = facts(devices, vec![calendar("icu", &["daily 02:00 3h"], &[]), calendar("lab", &[], &[])]);
+    let out = plan(&facts, &request(), &[], now()).unwrap();
+    assert_eq!(reasons(&out), BTreeMap::from([("a", Code::NoOpening)]));
+    assert_eq!(out.devices.iter().map(|d| (d.id.as_str(), d.wave)).collect::<Vec<_>>(), [("b", 0), ("c", 1)]);
+}
+
+#[test]
+fn an_approval_with_nothing_left_to_do_is_replaced_and_one_with_more_to_do_blocks() {
+    let devices = vec![device("a", "icu"), device("b", "icu"), device("c", "lab")];
+    let calendars = vec![calendar("icu", &["daily 02:00 3h"], &[]), calendar("lab", &["daily 02:00 3h"], &[])];
+    let mut facts = facts(devices, calendars);
+    let (start, end) = ("2026-11-25T01:00:00Z", "2026-11-25T01:20:00Z");
+    facts.approvals = vec![approval("pump-4", b"release 4", &[("a", start, end), ("c", start, end)])];
+    let mut icu = request();
+    icu.selector.wards = [id("icu")].into();
+
+    // c may still act on it: it is not ours to replace unasked.
+    let out = plan(&facts, &icu, &[runs("a", 3)], now()).unwrap();
+    assert_eq!(reasons(&out), BTreeMap::from([("a", Code::ConflictingApprovals)]));
+    assert!(out.supersedes.is_empty());
+
+    // c is done with it, so that all that is left of it is in the plan.
+    let out = plan(&facts, &icu, &[runs("a", 3), runs("c", 4)], now()).unwrap();
+    assert_eq!((out.blocked.len(), &out.supersedes), (0, &BTreeSet::from([id("pump-4")])));
+
+    // Asked for, it goes; so does one that is stopped, or whose slots are over.
+    icu.supersedes = [id("pump-4")].into();
+    assert!(plan(&facts, &icu, &[], now()).unwrap().blocked.is_empty());
+    icu.supersedes.clear();
+    assert!(plan(&facts, &icu, &[], at("2026-11-25T01:20:00Z")).unwrap().blocked.is_empty());
+    let stop = |counter, stopped| StopOrder {
+        kind: StopOrder::TYPE.to_owned(),
+        format: 1,
+        approval: id("pump-4"),
+        counter,
+        stopped,
+    };
+    facts.stops = vec![stop(1, true)];
+    assert!(plan(&facts, &icu, &[], now()).unwrap().blocked.is_empty());
+    facts.stops.push(stop(2, false));
+    assert_eq!(plan(&facts, &icu, &[], now()).unwrap().blocked.len(), 1, "a lift brings it back");
+
+    icu.supersedes = [id("pump-3")].into();
+    assert!(matches!(plan(&facts, &icu, &[], now()), Err(PlanError::NoSuchApproval(_))));
+}
+
+#[test]
+fn slots_of_other_approvals_count_against_the_wards_cap() {
+    let devices = vec![device("a", "icu"), device("b", "icu")];
+    let mut facts = facts(devices, vec![calendar("icu", &["tue 02:00 1h"], &[])]);
+    facts.approvals = vec![approval("other", b"other", &[("b", "2026-11-24T01:05:00Z", "2026-11-24T01:25:00Z")])];
+    let mut request = request();
+    request.selector.devices = [id("a")].into();
+    let out = plan(&facts, &request, &[], now()).unwrap();
+    assert_eq!(out.devices[0].slots[0].start, at("2026-11-24T01:25:00Z"));
+    request.cap = 2;
+    let out = plan(&facts, &request, &[], now()).unwrap();
+    assert_eq!(out.devices[0].slots[0].start, at("2026-11-24T01:00:00Z"));
+}
+
+#[test]
+fn requests_that_contradict_themselves_are_refused() {
+    let facts = facts(vec![device("a", "icu"), device("b", "icu")], vec![calendar("icu", &["daily 02:00 3h"], &[])]);
+    let wave = |size| WaveSpec { size, gate: gate(0) };
+    let broken: [fn(&mut Request); 6] = [
+        |r| r.cap = 0,
+        |r| r.waves.clear(),
+        |r| r.waves.reverse(),
+        |r| r.slots_per_device = 17,
+        |r| r.waves[0].size = WaveSize::Percent(101),
+        |r| r.horizon_secs = u32::MAX,
+    ];
+    for change in broken {
+        let mut request = request();
+        change(&mut request);
+        assert!(matches!(plan(&facts, &request, &[], now()), Err(PlanError::Request(_))), "{request:?}");
+    }
+    let one = Request { waves: vec![wave(WaveSize::Count(1))], ..request() };
+    assert!(matches!(plan(&facts, &one, &[], now()), Err(PlanError::LeftOver(1))));
+    let nobody = Request { selector: Selector { wards: [id("lab")].into(), ..Selector::default() }, ..request() };
+    assert!(matches!(plan(&facts, &nobody, &[], now()), Err(PlanError::NoDevice(_))));
+}
+
+#[test]
+fn a_tampered_plan_is_not_what_the_facts_lead_to() {
+    let facts = facts(vec![device("a", "icu")], vec![calendar("icu", &["daily 02:00 3h"], &[])]);
+    let plan = plan(&facts, &request(), &[], now()).unwrap();
+    let bytes = plan.to_bytes().unwrap();
+    assert_eq!(Plan::parse(&bytes).unwrap(), plan);
+    assert_eq!(plan.recompute(&facts).unwrap(), plan);
+    let mut other = plan.clone();
+    other.devices[0].slots[0].start = now();
+    assert_ne!(other.recompute(&facts).unwrap(), other);
+    assert_ne!(other.digest().unwrap(), plan.digest().unwrap());
+}
+
+#[test]
+fn a_device_is_lost_when_no_slot_holds_the_install_any_more() {
+    let facts = facts(vec![device("a", "icu")], vec![calendar("icu", &["tue 02:00 1h"], &[])]);
+    let plan = plan(&facts, &request(), &[], now()).unwrap();
+    assert!(plan.lost(at("2026-11-24T01:05:00Z")).is_empty(), "15 of 20 minutes are left, as many as it needs");
+    assert_eq!(plan.lost(at("2026-11-24T01:05:01Z")).len(), 1);
+}
+
+fn signing() -> Signing {
+    Signing { approver: "kim".to_owned(), meaning: "approved".to_owned(), reason: "CVE-2026-1".to_owned() }
+}
+
+#[derive(Debug, Clone)]
+struct Case {
+    facts: Facts,
+    request: Request,
+    inventory: Vec<Known>,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let devices =
+        prop::collection::vec((0usize..4, prop::sample::select(vec!["rev-a", "rev-b", "rev-z"]), 0u64..8), 1..30);
+    let windows =
+        prop::collection::vec(prop::collection::vec(("(daily|mon|tue,thu|fri-sun)", 0u32..24, 5u32..400), 0..3), 3);
+    let others = prop::collection::vec((0usize..30, 0i64..200_000, 600i64..9_000), 0..6);
+    let sizes = prop_oneof![
+        Just(vec![WaveSize::Count(1), WaveSize::Rest]),
+        Just(vec![WaveSize::Rest]),
+        Just(vec![WaveSize::Count(2), WaveSize::Percent(30), WaveSize::Rest]),
+    ];
+    let knobs = (1u32..4, 0u32..3_600, 1u32..4, 0u32..7_200, any::<bool>(), any::<bool>());
+    (devices, windows, others, sizes, knobs).prop_map(|(devices, windows, others, sizes, knobs)| {
+        let (cap, slack_secs, slots_per_device, soak, permit_downgrade, by_ward) = knobs;
+        // Ward w3 has no calendar.
+        let name = |i: usize| format!("d{i:02}");
+        let inventory = devices.iter().enumerate().filter(|(_, d)| d.2 > 0).map(|(i, d)| runs(&name(i), d.2)).collect();
+        let roster = devices
+            .iter()
+            .enumerate()
+            .map(|(i, (ward, hardware, _))| RosterDevice {
+                hardware: id(hardware),
+                ..device(&name(i), &format!("w{ward}"))
+            })
+            .collect();
+        let calendars = windows.iter().enumerate().map(|(ward, windows)| {
+            let texts: Vec<_> = windows.iter().map(|(d, h, m)| format!("{d} {h:02}:00 {m}m")).collect();
+            calendar(&format!("w{ward}"), &texts.iter().map(String::as_str).collect::<Vec<_>>(), &["2026-11-26"])
+        });
+        let mut facts = facts(roster, calendars.collect());
+        facts.approvals = others
+            .iter()
+            .enumerate()
+            .map(|(n, (i, start, length))| {
+                let start = now() + SignedDuration::from_secs(*start);
+                let end = (start + SignedDuration::from_secs(*length)).to_string();
+                approval(&format!("other-{n}"), b"other", &[(&name(*i), &start.to_string(), &end)])
+            })
+            .collect();
+        let selector = match by_ward {
+            false => Selector::default(),
+            true => Selector { wards: [id("w1"), id("w2")].into(), devices: [id("d00"), id("ghost")].into() },
+        };
+        let waves = sizes.into_iter().map(|size| WaveSpec { size, gate: gate(soak) }).collect();
+        let request = Request { selector, waves, cap, slack_secs, slots_per_device, permit_downgrade, ..request() };
+        Case { facts, request, inventory }
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_plan_keeps_the_rules(case in cases()) {
+        let Case { facts, request, inventory } = &case;
+        let out = match plan(facts, request, inventory, now()) {
+            Err(PlanError::NoDevice(_)) => return Ok(()),
+            other => other.unwrap(),
+        };
+        let need = SignedDuration::from_secs(900);
+        let roster: BTreeMap<_, _> = facts.rosters[0].1.devices.iter().map(|d| (&d.id, d)).collect();
+        let until = now() + SignedDuration::from_secs(request.horizon_secs.into());
+
+        // Every selected device is planned or blocked, not both.
+        let chosen: BTreeSet<&DeviceId> = match request.selector.devices.is_empty() {
+            true => roster.keys().copied().collect(),
+            false => roster.values().filter(|d| request.selector.wards.contains(&d.ward)).map(|d| &d.id)
+                .chain(&request.selector.devices).collect(),
+        };
+        let planned: BTreeSet<_> = out.devices.iter().map(|d| &d.id).collect();
+        let blocked: BTreeSet<_> = out.blocked.iter().map(|b| &b.id).collect();
+        prop_assert!(planned.is_disjoint(&blocked));
+        prop_assert_eq!(planned.union(&blocked).copied().collect::<BTreeSet<_>>(), chosen);
+
+        // Each slot lies inside one opening of its ward's calendar and holds the install and the way back.
+        let ward_of = |id: &DeviceId| &roster[id].ward;
+        let mut taken: BTreeMap<&WardId, Vec<Slot>> = BTreeMap::new();
+        for other in facts.approvals.iter().filter(|a| !out.supersedes.contains(&a.id)) {
+            for d in other.devices.iter().filter(|d| roster.contains_key(&d.id)) {
+                taken.entry(ward_of(&d.id)).or_default().extend(&d.slots);
+            }
+        }
+        for d in &out.devices {
+            let (_, calendar) = facts.calendars.iter().find(|(_, c)| c.ward == *ward_of(&d.id)).unwrap();
+            let open: Vec<Opening> = openings(calendar, now(), until, 1_000).unwrap();
+            for slot in &d.slots {
+                prop_assert!(open.iter().any(|o| o.start <= slot.start && slot.end <= o.end), "{slot:?}");
+                prop_assert!(slot.end.duration_since(slot.start) >= need);
+            }
+            prop_assert!(d.slots.windows(2).all(|w| w[0].end <= w[1].start));
+            prop_assert!(!d.slots.is_empty() && d.slots.len() <= request.slots_per_device as usize);
+            taken.entry(ward_of(&d.id)).or_default().extend(&d.slots);
+        }
+
+        // Wherever a planned slot is, the ward is within its cap, earlier approvals counted.
+        for d in &out.devices {
+            let all = &taken[ward_of(&d.id)];
+            for mine in &d.slots {
+                for t in all.iter().map(|s| s.start).filter(|t| mine.start <= *t && *t < mine.end) {
+                    let busy = all.iter().filter(|s| s.start <= t && t < s.end).count();
+                    prop_assert!(busy <= request.cap as usize, "{busy} at {t}");
+                }
+            }
+        }
+
+        // A later wave begins only when all of the earlier have had their turn, and the soak is over.
+        for turn in 0..request.slots_per_device as usize {
+            let turns = |wave: u32| out.devices.iter().filter(move |d| d.wave == wave).filter_map(move |d| d.slots.get(turn));
+            for (wave, planned) in (0u32..).zip(&out.waves) {
+                let soak = SignedDuration::from_secs(planned.gate.soak_secs.into());
+                if let (Some(end), Some(next)) = (turns(wave).map(|s| s.end).max(), turns(wave + 1).map(|s| s.start).min()) {
+                    prop_assert!(end + soak <= next);
+                }
+            }
+        }
+        for (wave, planned) in (0u32..).zip(&out.waves) {
+            prop_assert_eq!(out.devices.iter().filter(|d| d.wave == wave).count(), planned.devices as usize);
+            prop_assert!(planned.devices > 0);
+        }
+
+        // It reads back, comes out again, and whatever holds the devices can be signed.
+        prop_assert_eq!(&Plan::parse(&out.to_bytes().unwrap()).unwrap(), &out);
+        prop_assert_eq!(&out.recompute(facts).unwrap(), &out);
+        if !out.devices.is_empty() {
+            let (approval, operator) = out.to_approval(&signing(), now()).unwrap();
+            prop_assert_eq!(approval.operator_document.sha256, Digest::of(&operator.to_bytes().unwrap()));
+            prop_assert_eq!(operator.plan_sha256, out.digest().unwrap());
+            prop_assert_eq!(&approval.devices, &out.devices);
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_inputs_does_not_matter(case in cases()) {
+        let Case { facts, request, inventory } = case;
+        let mut turned = facts.clone();
+        let devices = turned.rosters.pop().unwrap().1.devices;
+        let half = devices.len() / 2;
+        let roster = |devices: &[RosterDevice]| Roster {
+            devices: devices.to_vec(), kind: Roster::TYPE.to_owned(), format: 1, hdo: id("riverside"),
+        };
+        let mut split = facts.clone();
+        split.rosters = vec![(pinned("rosters/0.json".to_owned()), roster(&devices[..half])),
+            (pinned("rosters/1.json".to_owned()), roster(&devices[half..]))];
+        turned.rosters = split.rosters.iter().rev().cloned().collect();
+        turned.calendars.reverse();
+        turned.approvals.reverse();
+        let reversed: Vec<_> = inventory.iter().rev().cloned().collect();
+        let one = plan(&split, &request, &inventory, now());
+        let two = plan(&turned, &request, &reversed, now());
+        prop_assert_eq!(one.ok().map(|p| p.to_bytes().unwrap()), two.ok().map(|p| p.to_bytes().unwrap()));
+    }
+}

@@ -3,8 +3,16 @@
 //! It holds no key that a device obeys (DESIGN.md, rule 1): what it serves was signed elsewhere, and what it says itself
 //! can only narrow.
 
+pub mod app;
+pub mod audit;
 pub mod blobs;
+pub mod config;
 pub mod identity;
+pub mod init;
+pub mod rights;
 pub(crate) mod rollout;
 pub mod store;
 pub mod tls;
+
+pub use app::App;
+pub use config::Settings;

@@ -1,3 +1,211 @@
-//! `suture-server`.
+//! `suture-server`: wires the command line to the library.
 
-fn main() {}
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
+use suture_core::clock::Clock;
+use suture_core::id::OperatorName;
+use suture_server::config::{Faults, LogFormat, Settings, Written};
+use suture_server::{App, init};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Twice the speed of glibc's in bulk transfer.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// The command line or the configuration is wrong (EX_USAGE).
+const EXIT_CONFIGURATION: u8 = 64;
+
+/// Publishes signed bundles, keeps the fleet's record and runs rollouts.
+#[derive(Parser)]
+#[command(name = "suture-server", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a new server: its authority, keys, configuration and the first operator's one-time token.
+    Init {
+        /// Name of the manufacturer's first operator.
+        #[arg(long)]
+        operator: OperatorName,
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Serve until SIGTERM or SIGINT.
+    Run {
+        /// The configuration that `init` wrote.
+        #[arg(long, env = "SUTURE_SERVER_CONFIG")]
+        config: PathBuf,
+        #[command(flatten)]
+        flags: Flags,
+    },
+}
+
+/// Settings on the command line; each goes before SUTURE_SERVER_* in the environment and before the file.
+#[derive(Args)]
+struct Flags {
+    /// Directory of keys and objects.
+    #[arg(long)]
+    data_dir: Option<String>,
+    /// IP address and port to listen on.
+    #[arg(long)]
+    listen: Option<String>,
+    /// https://host:port that devices and operators use.
+    #[arg(long)]
+    address: Option<String>,
+    /// Further host names for the server's certificate, separated by commas.
+    #[arg(long)]
+    host_names: Option<String>,
+    /// The domain of all identities.
+    #[arg(long)]
+    trust_domain: Option<String>,
+    /// sqlite:<path> or postgres://user@host/name.
+    #[arg(long)]
+    database: Option<String>,
+    /// When a device is asked to check in again.
+    #[arg(long)]
+    check_in_secs: Option<String>,
+    /// Connections at a time.
+    #[arg(long)]
+    max_connections: Option<String>,
+    /// How long calls may go on after a signal to stop.
+    #[arg(long)]
+    drain_secs: Option<String>,
+    /// What is logged.
+    #[arg(long)]
+    log: Option<String>,
+    /// text or json.
+    #[arg(long)]
+    log_format: Option<String>,
+}
+
+impl Flags {
+    fn into_settings(self, file: Option<&Path>) -> anyhow::Result<Settings> {
+        let Self {
+            data_dir,
+            listen,
+            address,
+            host_names,
+            trust_domain,
+            database,
+            check_in_secs,
+            max_connections,
+            drain_secs,
+            log,
+            log_format,
+        } = self;
+        let mut written = Written::default();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+            written.file(path, &text);
+        }
+        let text = |s: OsString| s.to_string_lossy().into_owned();
+        written.environment(std::env::vars_os().map(|(name, value)| (text(name), text(value))));
+        for (key, value) in [
+            ("data_dir", data_dir),
+            ("listen", listen),
+            ("address", address),
+            ("host_names", host_names),
+            ("trust_domain", trust_domain),
+            ("database", database),
+            ("check_in_secs", check_in_secs),
+            ("max_connections", max_connections),
+            ("drain_secs", drain_secs),
+            ("log", log),
+            ("log_format", log_format),
+        ] {
+            if let Some(value) = value {
+                written.flag(key, &value);
+            }
+        }
+        Ok(Settings::of(written)?)
+    }
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place where the server asks for the time")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a program's last word")]
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("suture-server: {error:#}");
+            let configuration = error.is::<Faults>();
+            if configuration { ExitCode::from(EXIT_CONFIGURATION) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match command {
+        Command::Init { operator, flags } => {
+            let settings = flags.into_settings(None)?;
+            print_made(&runtime.block_on(init::init(&settings, &operator, SystemClock.now()))?);
+            Ok(())
+        }
+        Command::Run { config, flags } => {
+            let settings = flags.into_settings(Some(&config))?;
+            start_log(&settings)?;
+            runtime.block_on(serve(settings))
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+fn print_made(made: &init::Made) {
+    println!("configuration           {}", made.config.display());
+    println!("CA certificate          {}", made.ca.display());
+    println!("CA fingerprint          {}", made.ca_sha256);
+    println!("first operator's token  {} (once, until {})", made.token.display(), made.expires);
+}
+
+fn start_log(settings: &Settings) -> anyhow::Result<()> {
+    let log =
+        tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(&settings.log)?).with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let signalled = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("asked to stop");
+        signalled.cancel();
+    });
+    let listen = settings.listen;
+    let app = App::open(settings, Arc::new(SystemClock)).await?;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    tracing::info!(listen = %listener.local_addr()?, "serving");
+    app.serve(listener, shutdown).await?;
+    tracing::info!("stopped");
+    Ok(())
+}

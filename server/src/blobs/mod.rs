@@ -72,6 +72,13 @@ pub enum BlobError {
     },
 }
 
+impl BlobError {
+    /// Whether space must be made first.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::DiskFull { .. })
+    }
+}
+
 impl Blobs {
     /// Opens the store in a directory, which is made where it is missing, and clears away what an interrupted put left.
     pub async fn open(root: &Path) -> Result<Self, BlobError> {

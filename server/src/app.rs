@@ -1,0 +1,257 @@
+//! The server as one value: what it holds, and how it serves.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use suture_core::clock::Clock;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use zeroize::Zeroizing;
+
+use crate::blobs::{BlobError, Blobs};
+use crate::config::Settings;
+use crate::identity::{Authority, IdentityError};
+use crate::init::{CA_FILE, CA_KEY_FILE, SEAL_FILE};
+use crate::rights::Rights;
+use crate::store::{Store, StoreError};
+use crate::tls::{Connection, Tls, TlsError};
+
+/// What a peer may send in one HTTP/2 frame. Larger frames make bulk transfer faster (16 KiB: half the speed).
+const MAX_FRAME_BYTES: u32 = 256 << 10;
+/// Calls at a time on one connection.
+const MAX_STREAMS: u32 = 64;
+/// Headers of one request.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+/// A connection on which nothing is heard is asked whether it lives, …
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+/// … and dropped if it does not say so.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// After a failed accept, as when file descriptors have run out, the next is tried after that long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the server's own certificate is looked at.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(3_600);
+
+/// Why the server cannot start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A file that `suture-server init` makes is missing or cannot be read.
+    #[error("cannot read {path}; `suture-server init` makes it")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The authority's files do not fit.
+    #[error("the certificate authority cannot be used")]
+    Authority(#[from] IdentityError),
+    /// The database.
+    #[error("the database cannot be used")]
+    Store(#[from] StoreError),
+    /// The object store.
+    #[error("the object store cannot be used")]
+    Blobs(#[from] BlobError),
+    /// TLS.
+    #[error("TLS cannot be offered")]
+    Tls(#[from] TlsError),
+    /// The reflection service.
+    #[error("the service's description cannot be offered")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The transport.
+    #[error("the server's transport failed")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// A server. What is here is shared by all its calls; nothing that matters is only in memory.
+pub struct App {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    store: Store,
+    blobs: Blobs,
+    authority: Arc<Authority>,
+    rights: Rights,
+    seal: Zeroizing<String>,
+    tls: Tls,
+    /// Counts changes that a watcher may wait for.
+    changes: watch::Sender<u64>,
+}
+
+impl App {
+    /// Opens everything that the settings name, and binds nothing.
+    pub async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, AppError> {
+        let dir = &settings.data_dir;
+        let (ca, key) = (read(&dir.join(CA_FILE))?, read(&dir.join(CA_KEY_FILE))?);
+        let authority = Arc::new(Authority::load(&ca, &key, settings.trust_domain.clone())?);
+        let seal = Zeroizing::new(read(&dir.join(SEAL_FILE))?.trim().to_owned());
+        let mut hosts = vec![settings.address.host.clone()];
+        hosts.extend(settings.host_names.iter().cloned());
+        let tls = Tls::new(authority.clone(), hosts, clock.clone())?;
+        let blobs = Blobs::open(&dir.join("objects")).await?;
+        let store = Store::open(settings.database.url()).await?;
+        let rights = Rights::new(store.clone(), clock.clone());
+        let changes = watch::Sender::new(0);
+        Ok(Arc::new(Self { settings, clock, store, blobs, authority, rights, seal, tls, changes }))
+    }
+
+    /// What it runs by.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The present instant.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The objects.
+    pub fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    /// Who is who.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Who may do what.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    /// What the online keys in the database are sealed under.
+    pub fn seal(&self) -> &str {
+        &self.seal
+    }
+
+    /// Says that a rollout, a device or a publication has changed. A watcher that misses it, because another replica
+    /// made the change, finds out by asking now and then.
+    pub fn changed(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Hears of changes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Serves until `shutdown`; then takes no more calls, lets those under way end within the drain time, and closes the
+    /// database.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: CancellationToken) -> Result<(), AppError> {
+        let routes = self.routes().await?;
+        let mut tasks = JoinSet::new();
+        let (accepted, connections) = mpsc::channel(64);
+        tasks.spawn(self.clone().accept(listener, accepted, shutdown.clone()));
+        tasks.spawn(self.clone().keep_certificate(shutdown.clone()));
+        let serving = Server::builder()
+            .max_frame_size(MAX_FRAME_BYTES)
+            .max_concurrent_streams(MAX_STREAMS)
+            .http2_max_header_list_size(MAX_HEADER_BYTES)
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .layer(self.rights.clone())
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(ReceiverStream::new(connections), shutdown.clone().cancelled_owned());
+        let drained = {
+            let (shutdown, drain) = (shutdown.clone(), self.settings.drain);
+            async move {
+                shutdown.cancelled().await;
+                tokio::time::sleep(drain).await;
+            }
+        };
+        let ended = tokio::select! {
+            ended = serving => ended,
+            () = drained => {
+                tracing::warn!(drain_secs = self.settings.drain.as_secs(), "calls were still under way and are cut");
+                Ok(())
+            }
+        };
+        shutdown.cancel();
+        tasks.shutdown().await;
+        self.store.close().await;
+        Ok(ended?)
+    }
+
+    /// Every service. Each is reached through the table of rights only.
+    async fn routes(self: &Arc<Self>) -> Result<Routes, AppError> {
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(suture_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()?;
+        Ok(Routes::new(health_service).add_service(reflection))
+    }
+
+    /// Accepts within the bound on connections and shakes hands beside one another, so that a slow client delays nobody.
+    async fn accept(
+        self: Arc<Self>,
+        listener: TcpListener,
+        accepted: mpsc::Sender<Result<Connection, std::io::Error>>,
+        shutdown: CancellationToken,
+    ) {
+        let places = Arc::new(Semaphore::new(self.settings.max_connections));
+        let mut handshakes = JoinSet::new();
+        loop {
+            let next = async {
+                let place = places.clone().acquire_owned().await;
+                (place, listener.accept().await)
+            };
+            let (place, tcp) = tokio::select! {
+                () = shutdown.cancelled() => return,
+                Some(_) = handshakes.join_next() => continue,
+                next = next => next,
+            };
+            let (tcp, from) = match tcp {
+                Ok(tcp) => tcp,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = place else { return };
+            let (app, accepted) = (self.clone(), accepted.clone());
+            handshakes.spawn(async move {
+                if let Err(error) = tcp.set_nodelay(true) {
+                    tracing::debug!(%from, %error, "nodelay could not be set");
+                }
+                match app.tls.accept(tcp, place).await {
+                    // Nobody receives any more once the server is shutting down.
+                    Ok(connection) => drop(accepted.send(Ok(connection)).await),
+                    Err(error) => {
+                        tracing::info!(%from, error = &error as &dyn std::error::Error, "a connection was refused");
+                    }
+                }
+            });
+        }
+    }
+
+    async fn keep_certificate(self: Arc<Self>, shutdown: CancellationToken) {
+        while shutdown.run_until_cancelled(tokio::time::sleep(CERTIFICATE_CHECK)).await.is_some() {
+            match self.tls.renew(self.clock.now()) {
+                Ok(true) => tracing::info!("made a new server certificate"),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "the server certificate was not renewed");
+                }
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Zeroizing<String>, AppError> {
+    let text = std::fs::read_to_string(path).map_err(|source| AppError::File { path: path.to_owned(), source })?;
+    Ok(Zeroizing::new(text))
+}

@@ -1,0 +1,311 @@
+//! Settings: what was written, and what it means.
+//!
+//! [`Written`] gathers text from the configuration file, the environment and the command line, each over the one before.
+//! [`Settings`] is what is left once every value has been understood. All faults are found at once, before a port is
+//! bound or a file touched.
+
+mod written;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use suture_core::id::TrustDomain;
+use tracing_subscriber::EnvFilter;
+
+pub use written::{Source, Written};
+
+/// What an environment variable of ours begins with; the rest is the setting's name in upper case.
+pub const ENV_PREFIX: &str = "SUTURE_SERVER_";
+
+/// Everything that can be set, with what is allowed.
+pub const KEYS: &[(&str, &str)] = &[
+    ("data_dir", "a directory, as in /var/lib/suture-server"),
+    ("listen", "an IP address and port, as in 0.0.0.0:7443"),
+    ("address", "the address that devices and operators use, as in https://suture.acme.example:7443"),
+    ("host_names", "further host names or IP addresses for the server's certificate"),
+    ("trust_domain", "1 to 64 characters of a-z, 0-9, '.', '_', '-', as in acme.example"),
+    ("database", "sqlite:<path> or postgres://user@host/name"),
+    ("check_in_secs", "a number of seconds from 1 to 86400"),
+    ("max_connections", "a number from 1 to 1000000"),
+    ("drain_secs", "a number of seconds from 0 to 3600"),
+    ("log", "a level (error, warn, info, debug, trace) or a list of target=level"),
+    ("log_format", "text or json"),
+];
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// What the server runs by.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where its keys and objects are.
+    pub data_dir: PathBuf,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How others reach it.
+    pub address: Address,
+    /// Further names that its certificate holds.
+    pub host_names: Vec<String>,
+    /// The domain of all identities.
+    pub trust_domain: TrustDomain,
+    /// The database's URL.
+    pub database: Database,
+    /// When a device is asked to check in again.
+    pub check_in: Duration,
+    /// Connections at a time; more wait in the system's queue.
+    pub max_connections: usize,
+    /// How long calls that are under way may go on after a signal to stop.
+    pub drain: Duration,
+    /// What is logged.
+    pub log: String,
+    /// How.
+    pub log_format: LogFormat,
+}
+
+/// `https://host:port`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// As it was written.
+    pub url: String,
+    /// Its host: a name or an IP address, without brackets.
+    pub host: String,
+}
+
+/// A database's URL. It may hold a password, so it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Database(String);
+
+impl Database {
+    /// For opening it.
+    pub fn url(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Database({}:..)", self.0.split(':').next().unwrap_or_default())
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Which setting.
+    pub key: String,
+    /// What was found, and where; none where it is missing.
+    pub found: Option<(String, Source)>,
+    /// What is allowed.
+    pub allowed: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.found {
+            Some((value, source)) => write!(f, "{} = {value:?} ({source}): must be {}", self.key, self.allowed),
+            None => write!(f, "{} is missing: must be {}", self.key, self.allowed),
+        }
+    }
+}
+
+/// Everything that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults(pub Vec<Fault>);
+
+impl std::error::Error for Faults {}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration has {} fault(s):", self.0.len())?;
+        self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+    }
+}
+
+impl Settings {
+    /// Understands every value, or says of each why not.
+    pub fn of(mut written: Written) -> Result<Self, Faults> {
+        let w = &mut written;
+        let data_dir = w.need("data_dir", directory);
+        let listen = w.or("listen", "127.0.0.1:7443", |text| text.parse().ok());
+        let address = w.need("address", Address::parse);
+        let host_names = w.or("host_names", "", hosts);
+        let trust_domain = w.need("trust_domain", |text| text.parse().ok());
+        let database = w.or("database", "sqlite:suture.db", database);
+        let check_in = w.or("check_in_secs", "300", |text| secs(text, 1, 86_400));
+        let max_connections = w.or("max_connections", "10000", |text| number(text, 1, 1_000_000));
+        let drain = w.or("drain_secs", "20", |text| secs(text, 0, 3_600));
+        let log = w.or("log", "info", |text| EnvFilter::try_new(text).ok().map(|_| text.to_owned()));
+        let log_format = w.or("log_format", "text", |text| match text {
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        });
+        let all = (|| {
+            let data_dir = data_dir?;
+            Some(Self {
+                listen: listen?,
+                address: address?,
+                host_names: host_names?,
+                trust_domain: trust_domain?,
+                database: database?.inside(&data_dir),
+                check_in: check_in?,
+                max_connections: usize::try_from(max_connections?).ok()?,
+                drain: drain?,
+                log: log?,
+                log_format: log_format?,
+                data_dir,
+            })
+        })();
+        match all {
+            Some(settings) if written.faults.is_empty() => Ok(settings),
+            _ => Err(Faults(written.faults)),
+        }
+    }
+
+    /// When a device is asked to check in again, in milliseconds.
+    pub fn check_in_ms(&self) -> u32 {
+        u32::try_from(self.check_in.as_millis()).unwrap_or(u32::MAX)
+    }
+}
+
+impl Address {
+    /// Reads `https://host:port`, with nothing behind it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let uri: http::Uri = text.parse().ok()?;
+        let authority = uri.authority()?;
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let whole = text == format!("https://{authority}") && !authority.as_str().contains('@');
+        (whole && authority.port_u16().is_some_and(|port| port != 0) && is_host(&host))
+            .then(|| Self { url: text.to_owned(), host })
+    }
+}
+
+impl Database {
+    /// A relative SQLite path is meant from the data directory.
+    fn inside(self, data_dir: &std::path::Path) -> Self {
+        match self.0.strip_prefix("sqlite:") {
+            Some(path) => Self(format!("sqlite:{}", data_dir.join(path).display())),
+            None => self,
+        }
+    }
+}
+
+fn directory(text: &str) -> Option<PathBuf> {
+    std::path::absolute(text).ok()
+}
+
+fn database(text: &str) -> Option<Database> {
+    let sqlite = text.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty() && !path.starts_with("//"));
+    let postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
+    (sqlite || (postgres && text.parse::<http::Uri>().is_ok())).then(|| Database(text.to_owned()))
+}
+
+fn is_host(text: &str) -> bool {
+    rustls_pki_types::ServerName::try_from(text).is_ok()
+}
+
+fn hosts(text: &str) -> Option<Vec<String>> {
+    let hosts: Vec<String> = text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
+    hosts.iter().all(|host| is_host(host)).then_some(hosts)
+}
+
+fn number(text: &str, least: u64, most: u64) -> Option<u64> {
+    text.parse().ok().filter(|n| (least..=most).contains(n))
+}
+
+fn secs(text: &str, least: u64, most: u64) -> Option<Duration> {
+    number(text, least, most).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "data_dir = \"/srv/suture\"\naddress = \"https://suture.acme.example:7443\"\n\
+        trust_domain = \"acme.example\"\n";
+
+    fn settings(file: &str, env: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Settings, Faults> {
+        let mut written = Written::default();
+        written.file(std::path::Path::new("server.toml"), file);
+        written.environment(env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+        for (key, value) in flags {
+            written.flag(key, value);
+        }
+        Settings::of(written)
+    }
+
+    #[test]
+    fn three_lines_are_enough_and_the_rest_has_defaults() {
+        let s = settings(GOOD, &[], &[]).unwrap();
+        assert_eq!(s.database.url(), "sqlite:/srv/suture/suture.db");
+        assert_eq!(s.listen.to_string(), "127.0.0.1:7443");
+        assert_eq!(s.address.host, "suture.acme.example");
+        assert_eq!((s.check_in.as_secs(), s.max_connections), (300, 10_000));
+    }
+
+    #[test]
+    fn flags_come_over_the_environment_and_the_environment_over_the_file() {
+        let file = format!("{GOOD}check_in_secs = 10\nmax_connections = 10\nlog = \"warn\"\n");
+        let env = [("SUTURE_SERVER_CHECK_IN_SECS", "20"), ("SUTURE_SERVER_LOG", "debug"), ("PATH", "/bin")];
+        let s = settings(&file, &env, &[("log", "trace")]).unwrap();
+        assert_eq!((s.max_connections, s.check_in.as_secs(), s.log.as_str()), (10, 20, "trace"));
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once_with_what_is_allowed() {
+        let file =
+            "listen = \"everywhere\"\naddress = \"http://x\"\ncheck_in_secs = 0\nmax_conections = 5\nlog = 7.5\n";
+        let faults = settings(file, &[("SUTURE_SERVER_DRIAN_SECS", "5")], &[("log_format", "xml")]).unwrap_err();
+        let text = faults.to_string();
+        for part in [
+            "listen = \"everywhere\" (server.toml)",
+            "address = \"http://x\"",
+            "check_in_secs = \"0\"",
+            "max_conections",
+            "log = \"7.5\"",
+            "drian_secs",
+            "log_format = \"xml\" (command line)",
+            "data_dir is missing",
+            "trust_domain is missing",
+            "from 1 to 86400",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert_eq!(faults.0.len(), 9, "{text}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_is_one_fault_with_its_place() {
+        let text = settings("data_dir = \"/x\nlisten", &[], &[]).unwrap_err().to_string();
+        assert!(text.contains("server.toml") && text.contains("line 1"), "{text}");
+    }
+
+    #[test]
+    fn a_database_password_is_never_shown() {
+        let file = format!("{GOOD}database = \"mysql://suture:hunter2@db/suture\"\n");
+        let faults = settings(&file, &[], &[]).unwrap_err();
+        assert!(!format!("{faults} {faults:?}").contains("hunter2"));
+        let file = format!("{GOOD}database = \"postgres://suture:hunter2@db/suture\"\n");
+        assert!(!format!("{:?}", settings(&file, &[], &[]).unwrap()).contains("hunter2"));
+    }
+
+    #[test]
+    fn an_address_is_https_with_a_port_and_nothing_else() {
+        for good in ["https://localhost:7443", "https://10.0.0.1:1", "https://[::1]:7443"] {
+            assert!(Address::parse(good).is_some(), "{good}");
+        }
+        assert_eq!(Address::parse("https://[::1]:7443").unwrap().host, "::1");
+        for bad in ["https://x", "https://x:0", "http://x:1", "https://x:1/", "https://u@x:1", "https://x:99999", "x:1"]
+        {
+            assert!(Address::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

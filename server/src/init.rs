@@ -1,0 +1,174 @@
+//! `suture-server init`: a new server's authority, keys, configuration and first operator, in one directory.
+//!
+//! Nothing secret is printed. The configuration file is written last: until it is there, nothing counts, and `init` may
+//! simply be run again.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+use suture_core::clock::whole_second;
+use suture_core::digest::Digest;
+use suture_core::id::OperatorName;
+use suture_core::limits::MAX_TOKEN_SECS;
+use suture_core::principal::Principal;
+use suture_core::token::{Grant, Secret, Token};
+use zeroize::Zeroizing;
+
+use crate::config::Settings;
+use crate::identity::{Authority, IdentityError};
+use crate::store::{Store, StoreError};
+
+/// The authority's certificate, which may be given away.
+pub const CA_FILE: &str = "ca.pem";
+/// The authority's key.
+pub const CA_KEY_FILE: &str = "ca.key";
+/// What the online keys in the database are sealed under.
+pub const SEAL_FILE: &str = "seal.key";
+/// The configuration.
+pub const CONFIG_FILE: &str = "server.toml";
+/// The first operator's one-time token.
+pub const TOKEN_FILE: &str = "operator.token";
+
+/// Why there is no new server.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// There is one already.
+    #[error("{0} is there already: this directory holds a server; choose another")]
+    Exists(PathBuf),
+    /// A file cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The authority cannot be made.
+    #[error("the certificate authority could not be made")]
+    Authority(#[from] IdentityError),
+    /// The database cannot be opened or written.
+    #[error("the database could not be prepared")]
+    Store(#[from] StoreError),
+    /// The audit trail's first entry could not be written.
+    #[error("the audit trail could not be begun")]
+    Audit(#[from] crate::audit::AuditError),
+    /// No randomness.
+    #[error("the system gives no random numbers")]
+    Random(#[from] getrandom::Error),
+    /// The token has no text form.
+    #[error("the first operator's token could not be written")]
+    Token(#[from] suture_core::token::TokenError),
+}
+
+/// What was made; nothing of it is secret but the content of the token's file.
+#[derive(Debug)]
+pub struct Made {
+    /// Where the configuration is.
+    pub config: PathBuf,
+    /// Where the authority's certificate is.
+    pub ca: PathBuf,
+    /// SHA-256 of the authority's certificate.
+    pub ca_sha256: Digest,
+    /// Where the first operator's token is.
+    pub token: PathBuf,
+    /// When the token ends.
+    pub expires: Timestamp,
+}
+
+/// Makes a server.
+pub async fn init(settings: &Settings, operator: &OperatorName, now: Timestamp) -> Result<Made, InitError> {
+    let dir = settings.data_dir.as_path();
+    let config = dir.join(CONFIG_FILE);
+    if config.exists() {
+        return Err(InitError::Exists(config));
+    }
+    let written = |path: &Path| {
+        let path = path.to_owned();
+        move |source| InitError::Write { path, source }
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(written(dir))?;
+
+    let (ca_pem, ca_key) = Authority::create(&settings.trust_domain, now)?;
+    let authority = Authority::load(&ca_pem, &ca_key, settings.trust_domain.clone())?;
+    let mut seal = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *seal)?;
+    let seal = Zeroizing::new(hex::encode(&*seal));
+    for (name, content, mode) in
+        [(CA_KEY_FILE, ca_key.as_str(), 0o600), (SEAL_FILE, seal.as_str(), 0o600), (CA_FILE, ca_pem.as_str(), 0o644)]
+    {
+        let path = dir.join(name);
+        write(&path, content, mode).map_err(written(&path))?;
+    }
+
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)?;
+    let token = Token {
+        server: settings.address.url.clone(),
+        ca_sha256: authority.fingerprint(),
+        trust_domain: settings.trust_domain.clone(),
+        grant: Grant::Mdm(operator.clone()),
+        catalog_root_sha256: None,
+        approvals_root_sha256: None,
+        expires: whole_second(now).saturating_add(SignedDuration::from_secs(MAX_TOKEN_SECS)).unwrap_or(now),
+        secret: Secret::new(secret),
+    };
+    remember(settings, &token, now).await?;
+    let token_path = dir.join(TOKEN_FILE);
+    let text = Zeroizing::new(token.encode()? + "\n");
+    write(&token_path, &text, 0o600).map_err(written(&token_path))?;
+    write(&config, &configuration(settings), 0o640).map_err(written(&config))?;
+    Ok(Made {
+        config,
+        ca: dir.join(CA_FILE),
+        ca_sha256: authority.fingerprint(),
+        token: token_path,
+        expires: token.expires,
+    })
+}
+
+async fn remember(settings: &Settings, token: &Token, now: Timestamp) -> Result<(), InitError> {
+    let store = Store::open(settings.database.url()).await?;
+    let mut tx = store.begin().await?;
+    tx.insert_token(&token.secret.sha256(), &token.grant, &Principal::Server, now, token.expires).await?;
+    let detail = serde_json::json!({ "trust_domain": settings.trust_domain, "ca_sha256": token.ca_sha256 });
+    crate::audit::append(&mut tx, now, &Principal::Server, None, "server.init", "server", detail).await?;
+    tx.commit().await?;
+    store.close().await;
+    Ok(())
+}
+
+/// The configuration file. Written by hand, because it is read by people.
+fn configuration(settings: &Settings) -> String {
+    let line = |key: &str, value: &str| format!("{key} = {}\n", toml::Value::from(value));
+    let mut text =
+        String::from("# Written by `suture-server init`. SUTURE_SERVER_* in the environment and flags go before it.\n");
+    text += &line("data_dir", &settings.data_dir.display().to_string());
+    text += &line("listen", &settings.listen.to_string());
+    text +=
+        "\n# What devices and operators connect to. The server's certificate is made for its host at every start.\n";
+    text += &line("address", &settings.address.url);
+    text += "\n# Part of every identity; it cannot be changed.\n";
+    text += &line("trust_domain", settings.trust_domain.as_str());
+    text += "\n# sqlite:<path, from data_dir> or postgres://user:password@host/name\n";
+    let url = settings.database.url();
+    let inside = url.strip_prefix("sqlite:").and_then(|path| Path::new(path).strip_prefix(&settings.data_dir).ok());
+    text += &line("database", &inside.map_or_else(|| url.to_owned(), |path| format!("sqlite:{}", path.display())));
+    text
+}
+
+/// Writes a file whole: a temporary one, synced, then renamed over it.
+fn write(path: &Path, content: &str, mode: u32) -> io::Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    match fs::remove_file(&unfinished) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&unfinished)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}

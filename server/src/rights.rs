@@ -1,0 +1,247 @@
+//! Who may call what: one table, deny by default.
+//!
+//! Every request passes [`Rights`] before any handler sees it. The caller's standing is asked of the database each time,
+//! so that a revocation holds on connections that are open already. Whether the hospital in a request is the caller's own
+//! is the handlers' business; they find the [`Caller`] in the request's extensions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use suture_core::clock::Clock;
+use suture_core::limits::RENEWAL_GRACE_SECS;
+use suture_core::principal::Principal;
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use crate::identity::Peer;
+use crate::store::certificates::Standing;
+use crate::store::devices::DeviceState;
+use crate::store::{Store, StoreError};
+use crate::tls::PeerInfo;
+
+/// What a caller is, for the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Showed no certificate.
+    Anonymous,
+    /// A device in good standing whose certificate has expired within its grace.
+    ExpiredDevice,
+    /// An operator in good standing whose certificate has expired within its grace.
+    ExpiredOperator,
+    /// A device that nobody has confirmed yet.
+    PendingDevice,
+    /// A confirmed device.
+    Device,
+    /// A hospital's operator.
+    HdoOperator,
+    /// A manufacturer's operator.
+    MdmOperator,
+}
+
+use Role::{Anonymous, Device, ExpiredDevice, ExpiredOperator, HdoOperator, MdmOperator, PendingDevice};
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 7] =
+        [Anonymous, ExpiredDevice, ExpiredOperator, PendingDevice, Device, HdoOperator, MdmOperator];
+}
+
+/// Both kinds of operators.
+const OPERATORS: &[Role] = &[HdoOperator, MdmOperator];
+
+/// Every call, with the roles that may make it. What is not here is refused.
+pub const TABLE: &[(&str, &[Role])] = &[
+    ("/suture.v1.DeviceService/Enroll", &[Anonymous]),
+    ("/suture.v1.DeviceService/Renew", &[ExpiredDevice, PendingDevice, Device]),
+    ("/suture.v1.DeviceService/CheckIn", &[PendingDevice, Device]),
+    ("/suture.v1.DeviceService/GetMetadata", &[Device]),
+    ("/suture.v1.DeviceService/GetTarget", &[Device]),
+    ("/suture.v1.DeviceService/FetchChunks", &[Device]),
+    ("/suture.v1.DeviceService/SubmitReports", &[Device]),
+    ("/suture.v1.OperatorService/Join", &[Anonymous]),
+    ("/suture.v1.OperatorService/Renew", &[ExpiredOperator, HdoOperator, MdmOperator]),
+    ("/suture.v1.OperatorService/WhoAmI", OPERATORS),
+    ("/suture.v1.OperatorService/GetOnlineKeys", OPERATORS),
+    ("/suture.v1.OperatorService/GetMetadata", OPERATORS),
+    ("/suture.v1.OperatorService/GetTarget", OPERATORS),
+    ("/suture.v1.OperatorService/PublishMetadata", OPERATORS),
+    ("/suture.v1.OperatorService/MissingChunks", &[MdmOperator]),
+    ("/suture.v1.OperatorService/UploadChunks", &[MdmOperator]),
+    ("/suture.v1.OperatorService/PutDocument", &[MdmOperator]),
+    ("/suture.v1.OperatorService/FetchChunks", OPERATORS),
+    ("/suture.v1.OperatorService/ListBundles", OPERATORS),
+    ("/suture.v1.OperatorService/InviteHdo", &[MdmOperator]),
+    ("/suture.v1.OperatorService/ListHdos", &[MdmOperator]),
+    ("/suture.v1.OperatorService/InviteOperator", OPERATORS),
+    ("/suture.v1.OperatorService/RevokeOperator", OPERATORS),
+    ("/suture.v1.OperatorService/ImportDevices", &[HdoOperator]),
+    ("/suture.v1.OperatorService/CreateDeviceToken", &[HdoOperator]),
+    ("/suture.v1.OperatorService/ListDevices", &[HdoOperator]),
+    ("/suture.v1.OperatorService/GetDevice", &[HdoOperator]),
+    ("/suture.v1.OperatorService/ConfirmDevice", &[HdoOperator]),
+    ("/suture.v1.OperatorService/RevokeDevice", &[HdoOperator]),
+    ("/suture.v1.OperatorService/StorePlan", &[HdoOperator]),
+    ("/suture.v1.OperatorService/GetPlan", &[HdoOperator]),
+    ("/suture.v1.OperatorService/ListRollouts", &[HdoOperator]),
+    ("/suture.v1.OperatorService/GetRollout", &[HdoOperator]),
+    ("/suture.v1.OperatorService/WatchRollout", &[HdoOperator]),
+    ("/suture.v1.OperatorService/PauseRollout", &[HdoOperator]),
+    ("/suture.v1.OperatorService/ResumeRollout", &[HdoOperator]),
+    ("/suture.v1.OperatorService/AbortRollout", &[HdoOperator]),
+    ("/suture.v1.OperatorService/ListAudit", OPERATORS),
+    // A load balancer's probe has no certificate; a watch would hold a connection.
+    ("/grpc.health.v1.Health/Check", &Role::ALL),
+    ("/grpc.health.v1.Health/Watch", OPERATORS),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", OPERATORS),
+];
+
+/// Who makes a request, as its handler finds it in the extensions. Anonymous requests have none.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// What the table took it for.
+    pub role: Role,
+    /// The certificate that it showed.
+    pub peer: Arc<Peer>,
+}
+
+impl Caller {
+    /// The caller of a request. Only calls that the table opens to `Anonymous` are without one.
+    pub fn of<T>(request: &tonic::Request<T>) -> Result<&Self, Status> {
+        request.extensions().get::<Self>().ok_or_else(no_certificate)
+    }
+
+    /// Whether it is a device that its hospital has confirmed.
+    pub fn is_confirmed_device(&self) -> bool {
+        self.role == Device
+    }
+
+    /// The caller's identity.
+    pub fn principal(&self) -> &Principal {
+        &self.peer.principal
+    }
+}
+
+/// Decides, for every request, whether it may go on.
+#[derive(Clone)]
+pub struct Rights {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    table: Arc<HashMap<&'static str, &'static [Role]>>,
+}
+
+impl Rights {
+    /// The table over a database and a clock.
+    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock, table: Arc::new(TABLE.iter().copied().collect()) }
+    }
+
+    /// Whether `peer` may call `path` now, and as what. For a stream that stays open, ask again before what it sends.
+    pub async fn check(&self, path: &str, peer: Option<&Arc<Peer>>) -> Result<Option<Caller>, Status> {
+        let caller = match peer {
+            Some(peer) => Some(Caller { role: self.role(peer).await?, peer: peer.clone() }),
+            None => None,
+        };
+        let role = caller.as_ref().map_or(Anonymous, |caller| caller.role);
+        match self.table.get(path) {
+            Some(roles) if roles.contains(&role) => Ok(caller),
+            Some(_) if role == Anonymous => Err(no_certificate()),
+            _ => Err(refusal(role, path)),
+        }
+    }
+
+    async fn role(&self, peer: &Peer) -> Result<Role, Status> {
+        let overdue_secs = self.clock.now().as_second().saturating_sub(peer.not_after.as_second());
+        if overdue_secs >= RENEWAL_GRACE_SECS {
+            return Err(Status::unauthenticated(
+                "the certificate expired too long ago to be renewed; ask for a new token",
+            ));
+        }
+        let expired = overdue_secs > 0;
+        let standing = self.store.standing(&peer.serial, &peer.principal).await.map_err(|e| unknown(&e))?;
+        match (standing, &peer.principal) {
+            (Standing::Revoked, _) => {
+                Err(Status::unauthenticated("the certificate or its holder was revoked; ask for a new token"))
+            }
+            (Standing::Operator, Principal::Operator(..) | Principal::Mdm(_)) if expired => Ok(ExpiredOperator),
+            (Standing::Operator, Principal::Operator(..)) => Ok(HdoOperator),
+            (Standing::Operator, Principal::Mdm(_)) => Ok(MdmOperator),
+            (Standing::Device(_), Principal::Device(..)) if expired => Ok(ExpiredDevice),
+            (Standing::Device(DeviceState::Active), Principal::Device(..)) => Ok(Device),
+            (Standing::Device(DeviceState::Pending), Principal::Device(..)) => Ok(PendingDevice),
+            _ => Err(Status::unauthenticated("this server does not know the certificate; ask for a new token")),
+        }
+    }
+}
+
+fn no_certificate() -> Status {
+    Status::unauthenticated(
+        "this call needs a client certificate: enrol with a token first (`suturectl join` or `suture-agent enroll`)",
+    )
+}
+
+fn refusal(role: Role, path: &str) -> Status {
+    let what = match role {
+        Anonymous => return no_certificate(),
+        ExpiredDevice | ExpiredOperator => "the certificate has expired; renew it first, it may call nothing else",
+        PendingDevice => "the device is pending: its hospital must compare its fingerprint and confirm it first",
+        Device => "a device may not make this call",
+        HdoOperator => "a hospital's operator may not make this call",
+        MdmOperator => "a manufacturer's operator may not make this call",
+    };
+    Status::permission_denied(format!("{what} ({path})"))
+}
+
+fn unknown(error: &StoreError) -> Status {
+    tracing::error!(error = error as &dyn std::error::Error, "a caller's standing could not be asked for");
+    Status::unavailable("the server cannot tell just now whether the certificate is in force; try again")
+}
+
+impl<S> Layer<S> for Rights {
+    type Service = Guarded<S>;
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded { rights: self.clone(), inner }
+    }
+}
+
+/// A service behind the table of rights.
+#[derive(Clone)]
+pub struct Guarded<S> {
+    rights: Rights,
+    inner: S,
+}
+
+impl<S> Service<http::Request<Body>> for Guarded<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = http::Response<Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        // The clone that was polled ready goes into the future, a fresh one takes its place.
+        let fresh = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, fresh);
+        let rights = self.rights.clone();
+        Box::pin(async move {
+            let peer = request.extensions_mut().remove::<PeerInfo>().unwrap_or_default();
+            match rights.check(request.uri().path(), peer.0.as_ref()).await {
+                Ok(caller) => {
+                    if let Some(caller) = caller {
+                        request.extensions_mut().insert(caller);
+                    }
+                    inner.call(request).await
+                }
+                Err(status) => Ok(status.into_http()),
+            }
+        })
+    }
+}

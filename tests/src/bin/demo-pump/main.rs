@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::http::Answer;
 use crate::interlock::{Claim, Interlock};
@@ -63,18 +63,20 @@ enum Command {
         /// `/version`, `/health`, `/infuse` or `/stop`.
         path: String,
     },
-    /// Claims the pump for an update; exit 0: held, 1: an infusion runs.
-    Claim {
+    /// Claims the pump for an update, or gives it back to clinical use; exit 0: done, 1: an infusion runs.
+    Interlock {
         /// The interlock's file.
         #[arg(long)]
         lock: PathBuf,
+        /// `claim` or `release`.
+        action: Action,
     },
-    /// Gives it back to clinical use.
-    Release {
-        /// The interlock's file.
-        #[arg(long)]
-        lock: PathBuf,
-    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Action {
+    Claim,
+    Release,
 }
 
 fn main() -> ExitCode {
@@ -93,13 +95,16 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve { port_file, lock } => serve(&port_file, &Interlock::at(lock)),
         Command::Health { port_file } => ask(&port_file, "GET", "/health"),
         Command::Ask { port_file, post, path } => ask(&port_file, if post { "POST" } else { "GET" }, &path),
-        Command::Claim { lock } => Ok(match Interlock::at(lock).claim()? {
-            Claim::Held => ExitCode::SUCCESS,
-            Claim::InUse => ExitCode::from(1),
-        }),
-        Command::Release { lock } => {
-            Interlock::at(lock).release()?;
-            Ok(ExitCode::SUCCESS)
+        Command::Interlock { lock, action } => {
+            let lock = Interlock::at(lock);
+            Ok(match action {
+                Action::Claim if lock.claim()? == Claim::InUse => ExitCode::from(1),
+                Action::Claim => ExitCode::SUCCESS,
+                Action::Release => {
+                    lock.release()?;
+                    ExitCode::SUCCESS
+                }
+            })
         }
     }
 }

@@ -5,7 +5,8 @@
 //! bytes and the typed view come from the same [`Value`].
 //!
 //! The canonical form is OLPC's: names sorted by bytes, no white space, only `"` and `\` escaped, no Unicode
-//! normalisation.
+//! normalisation. It is what TUF signs, and no JSON where a string holds a line break. What is stored and read again is
+//! therefore written with control characters escaped as JSON demands ([`to_bytes`], [`to_canonical`]), and else the same.
 
 use std::fmt;
 
@@ -42,33 +43,47 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     serde_json::from_value(parse(bytes)?).map_err(JsonError::Shape)
 }
 
-/// The canonical bytes of a value.
+/// The canonical bytes of a value, for hashing and signing.
 pub fn canonical(value: &Value) -> Result<Vec<u8>, JsonError> {
     let mut out = Vec::new();
-    write(value, &mut out)?;
+    write(value, Control::Raw, &mut out)?;
     Ok(out)
 }
 
-/// The canonical bytes of anything that serialises to JSON.
-pub fn to_canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, JsonError> {
-    canonical(&serde_json::to_value(value).map_err(JsonError::Shape)?)
+/// The one way to write a value as JSON: as [`canonical`], with control characters escaped, so that it reads back.
+pub fn to_bytes(value: &Value) -> Result<Vec<u8>, JsonError> {
+    let mut out = Vec::new();
+    write(value, Control::Escaped, &mut out)?;
+    Ok(out)
 }
 
-fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), JsonError> {
+/// [`to_bytes`] of anything that serialises to JSON: a document whose very bytes are hashed, signed and read.
+pub fn to_canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, JsonError> {
+    to_bytes(&serde_json::to_value(value).map_err(JsonError::Shape)?)
+}
+
+/// What becomes of the characters below U+0020.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Control {
+    Raw,
+    Escaped,
+}
+
+fn write(value: &Value, control: Control, out: &mut Vec<u8>) -> Result<(), JsonError> {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(true) => out.extend_from_slice(b"true"),
         Value::Bool(false) => out.extend_from_slice(b"false"),
         Value::Number(n) if n.is_f64() => return Err(JsonError::Float),
         Value::Number(n) => out.extend_from_slice(n.to_string().as_bytes()),
-        Value::String(s) => write_string(s, out),
+        Value::String(s) => write_string(s, control, out),
         Value::Array(items) => {
             out.push(b'[');
             for (i, item) in items.iter().enumerate() {
                 if i > 0 {
                     out.push(b',');
                 }
-                write(item, out)?;
+                write(item, control, out)?;
             }
             out.push(b']');
         }
@@ -80,9 +95,9 @@ fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), JsonError> {
                 if i > 0 {
                     out.push(b',');
                 }
-                write_string(name, out);
+                write_string(name, control, out);
                 out.push(b':');
-                write(value, out)?;
+                write(value, control, out)?;
             }
             out.push(b'}');
         }
@@ -90,9 +105,13 @@ fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), JsonError> {
     Ok(())
 }
 
-fn write_string(s: &str, out: &mut Vec<u8>) {
+fn write_string(s: &str, control: Control, out: &mut Vec<u8>) {
     out.push(b'"');
     for b in s.bytes() {
+        if b < 0x20 && control == Control::Escaped {
+            out.extend_from_slice(format!("\\u{b:04x}").as_bytes());
+            continue;
+        }
         if matches!(b, b'"' | b'\\') {
             out.push(b'\\');
         }
@@ -222,7 +241,7 @@ mod tests {
             any::<bool>().prop_map(Value::from),
             any::<i64>().prop_map(Value::from),
             any::<u64>().prop_map(Value::from),
-            "[ -~\u{e9}]{0,8}".prop_map(Value::from),
+            "[\u{0}-~\u{e9}]{0,8}".prop_map(Value::from),
         ];
         leaf.prop_recursive(4, 32, 5, |inner| {
             prop_oneof![
@@ -235,8 +254,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn canonical_bytes_read_back_as_the_same_value(value in values()) {
-            prop_assert_eq!(parse(&canonical(&value).unwrap()).unwrap(), value);
+        fn written_bytes_read_back_as_the_same_value(value in values()) {
+            let bytes = to_bytes(&value).unwrap();
+            if !bytes.windows(2).any(|w| w == b"\\u") {
+                prop_assert_eq!(&bytes, &canonical(&value).unwrap());
+            }
+            prop_assert_eq!(parse(&bytes).unwrap(), value);
         }
 
         #[test]

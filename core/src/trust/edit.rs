@@ -197,7 +197,7 @@ pub fn countersign<T: Metadata>(bytes: &[u8], signer: &dyn Signer) -> Result<Vec
         signatures.retain(|s| s.get("keyid").and_then(Value::as_str) != Some(&id));
         signatures.push(entry);
     }
-    let signed = json::canonical(&file).map_err(json)?;
+    let signed = json::to_bytes(&file).map_err(json)?;
     Envelope::open(T::ROLE, &signed)?;
     Ok(signed)
 }
@@ -235,7 +235,7 @@ fn sign<T: Metadata>(signed: Value, signers: &[&dyn Signer]) -> Result<Vec<u8>, 
     for signer in by_key.into_values() {
         signatures.push(signature(T::ROLE, &message, signer)?);
     }
-    let bytes = json::canonical(&json!({ "signatures": signatures, "signed": signed })).map_err(json)?;
+    let bytes = json::to_bytes(&json!({ "signatures": signatures, "signed": signed })).map_err(json)?;
     Envelope::open(T::ROLE, &bytes)?;
     Ok(bytes)
 }

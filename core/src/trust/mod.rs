@@ -80,6 +80,7 @@
 mod catalog;
 pub mod edit;
 mod error;
+mod exchange;
 mod hashes;
 mod metadata;
 mod publication;
@@ -87,13 +88,16 @@ mod refresh;
 mod repository;
 mod role;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use catalog::{CatalogEntry, Status};
 pub use error::TrustError;
+pub use exchange::{Answer, Change, Request, Stored};
 pub use metadata::{Pin, Root, SPEC_VERSION, Snapshot, Timestamp};
 pub use publication::{Publication, verify_publication};
-pub use refresh::{Answer, Change, Refresh, Request, Stored};
+pub use refresh::Refresh;
 pub use repository::Repository;
 pub use role::{Authority, Role, key_id, key_object};
 pub use targets::{Target, Targets};

@@ -8,73 +8,11 @@
 
 use jiff::Timestamp as Instant;
 
-use super::{Metadata, Repository, Role, Root, Snapshot, Targets, Timestamp, TrustError, Verified};
+use super::{
+    Answer, Change, Metadata, Repository, Request, Role, Root, Snapshot, Stored, Targets, Timestamp, TrustError,
+    Verified,
+};
 use crate::limits::MAX_ROOT_STEPS;
-
-/// Trusted bytes as they were received, from the caller's store.
-#[derive(Debug, Clone, Default)]
-pub struct Stored {
-    /// `root.json`: pinned at provisioning, then whatever [`Change`]s made of it.
-    pub root: Vec<u8>,
-    /// `timestamp.json`.
-    pub timestamp: Option<Vec<u8>>,
-    /// `snapshot.json`.
-    pub snapshot: Option<Vec<u8>>,
-    /// `targets.json`.
-    pub targets: Option<Vec<u8>>,
-}
-
-impl Stored {
-    /// What is in the store after a change.
-    pub fn apply(&mut self, change: &Change) {
-        let (name, bytes) = match change {
-            Change::Put { name, bytes } => (*name, Some(bytes.clone())),
-            Change::Remove { name } => (*name, None),
-        };
-        match name {
-            "root.json" => self.root = bytes.unwrap_or_default(),
-            "timestamp.json" => self.timestamp = bytes,
-            "snapshot.json" => self.snapshot = bytes,
-            _ => self.targets = bytes,
-        }
-    }
-}
-
-/// What to fetch next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// The file's name at the server, as in `3.root.json`.
-    pub name: String,
-    /// The most bytes that are worth reading: give up at the first byte beyond.
-    pub max_bytes: u64,
-}
-
-/// What became of a [`Request`]. There is no third answer: on any other outcome (a timeout, a refusal, a broken line) the
-/// caller drops the refresh and stores nothing more. An outage that passed for "no newer root" would be an attack.
-#[derive(Debug, Clone)]
-pub enum Answer {
-    /// The file's bytes.
-    Found(Vec<u8>),
-    /// The server says that there is no such file.
-    NotFound,
-}
-
-/// What the caller writes to its store before it goes on: atomically, flushed to disk, in the order given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// Put the bytes in the place of what was there.
-    Put {
-        /// `root.json`, `timestamp.json`, `snapshot.json` or `targets.json`.
-        name: &'static str,
-        /// As they were received.
-        bytes: Vec<u8>,
-    },
-    /// Remove what is there, if anything is.
-    Remove {
-        /// As in [`Change::Put`].
-        name: &'static str,
-    },
-}
 
 /// One refresh of one repository. It does no input or output; see the example in [`super`].
 ///
@@ -101,6 +39,19 @@ enum Stage {
     Done(Verified<Timestamp>, Verified<Snapshot>, Verified<Targets>),
     /// An earlier step failed.
     Failed,
+}
+
+impl Stage {
+    /// Whose file is asked for.
+    fn role(&self) -> Option<Role> {
+        match self {
+            Self::Roots(_) => Some(Role::Root),
+            Self::Timestamp(_) => Some(Role::Timestamp),
+            Self::Snapshot(..) => Some(Role::Snapshot),
+            Self::Targets(..) => Some(Role::Targets),
+            Self::Done(..) | Self::Failed => None,
+        }
+    }
 }
 
 impl Refresh {
@@ -133,7 +84,11 @@ impl Refresh {
     pub fn supply(&mut self, answer: Answer) -> Result<Vec<Change>, TrustError> {
         let mut changes = Vec::new();
         let asked = self.request();
-        self.stage = match (std::mem::replace(&mut self.stage, Stage::Failed), answer) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Failed);
+        if let (Some(role), Some(asked), Answer::Found(bytes)) = (stage.role(), &asked, &answer) {
+            bounded(role, asked.max_bytes, bytes)?;
+        }
+        self.stage = match (stage, answer) {
             (Stage::Done(..) | Stage::Failed, _) => return Err(TrustError::OutOfTurn),
             (Stage::Roots(taken), Answer::Found(bytes)) => self.root_found(taken, &bytes, &mut changes)?,
             (Stage::Roots(_), Answer::NotFound) => self.roots_end()?,
@@ -318,6 +273,12 @@ fn put<T: Metadata>(file: &Verified<T>) -> Change {
 
 fn pinned<T: Metadata>(pin: &super::Pin, file: &Verified<T>) -> bool {
     pin.version() == file.version() && pin.check(T::ROLE, file.bytes()).is_ok()
+}
+
+/// A caller that read on beyond what was asked for has been fed without end.
+fn bounded(role: Role, limit: u64, bytes: &[u8]) -> Result<(), TrustError> {
+    let length = bytes.len() as u64;
+    if length > limit { Err(TrustError::TooLong { role, length, limit }) } else { Ok(()) }
 }
 
 fn not_older(role: Role, trusted: u64, offered: u64) -> Result<(), TrustError> {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp as Instant;
 
-use super::{Metadata, Refresh, Root, Snapshot, Stored, Target, Targets, Timestamp, TrustError, Verified};
+use super::{Refresh, Root, Snapshot, Stored, Target, Targets, Timestamp, TrustError, Verified};
 use crate::report::Seen;
 
 /// A verified, unexpired view of a repository.

@@ -47,6 +47,16 @@ impl<T: Metadata> Verified<T> {
         Ok(Self { view: T::read(&envelope.signed)?, bytes: bytes.to_vec() })
     }
 
+    /// Its version, counted from 1.
+    pub fn version(&self) -> u64 {
+        self.view.version()
+    }
+
+    /// The first instant at which it no longer counts.
+    pub fn expires(&self) -> Timestamp {
+        self.view.expires()
+    }
+
     /// Refuses metadata at and after its expiry.
     pub(super) fn fresh(&self, now: Timestamp) -> Result<(), TrustError> {
         let at = self.expires();

@@ -1,0 +1,9 @@
+//! The trust layer under attack: each test is one way to get something past it, or one mishap that it must survive.
+
+mod bytes;
+mod files;
+mod publishing;
+mod refreshing;
+mod roots;
+mod signatures;
+mod world;

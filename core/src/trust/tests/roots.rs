@@ -1,0 +1,205 @@
+//! The chain of roots: who may replace keys, and what that undoes.
+
+use serde_json::json;
+
+use super::world::*;
+use crate::limits::MAX_ROOT_STEPS;
+use crate::phase::Code;
+use crate::trust::{Answer, Change, Refresh, Role, Root, TrustError, Verified};
+
+const BOTH: [u8; 2] = [ROOT_A, ROOT_B];
+
+#[test]
+fn a_chain_is_followed_to_its_end_and_each_root_is_stored() {
+    let mut world = World::new();
+    world.rotate(&BOTH, |_| {});
+    world.rotate(&[ROOT_A, STRANGER], |root| root.root = role(&[ROOT_A, STRANGER], 2));
+    world.rotate(&[ROOT_A, STRANGER], |_| {});
+    let mut client = world.client();
+    assert_eq!(client.refresh(&world).unwrap().seen().root, 4);
+    assert_eq!(client.store.root, world.files["4.root.json"]);
+    assert_eq!(client.asked[..4], ["2.root.json", "3.root.json", "4.root.json", "5.root.json"]);
+}
+
+#[test]
+fn a_new_root_needs_the_old_threshold_and_its_own() {
+    for (signers, valid) in [
+        (&[ROOT_A, ROOT_B, STRANGER][..], true),
+        (&[ROOT_A, ROOT_B], false),   // its own threshold is missing
+        (&[ROOT_A, STRANGER], false), // the old threshold is missing
+        (&[STRANGER], false),
+        (&[ROOT_A, TARGETS_A, STRANGER], false),
+    ] {
+        let mut world = World::new();
+        world.rotate(&[ROOT_A, STRANGER], |root| root.root = role(&[ROOT_A, STRANGER], 2));
+        world.replace("2.root.json", |bytes| reseal(bytes, signers, |_| {}));
+        let mut client = world.client();
+        let result = client.refresh(&world);
+        assert_eq!(result.is_ok(), valid, "{signers:?}: {result:?}");
+        if !valid {
+            refused!(result, TrustError::Threshold { role: Role::Root, .. });
+            assert_eq!(client.store.root, world.files["1.root.json"], "nothing is stored");
+        }
+    }
+}
+
+#[test]
+fn the_next_root_is_the_next_version_and_no_other() {
+    for (version, code) in [(1, Code::Rollback), (3, Code::MixAndMatch), (u64::MAX, Code::MixAndMatch)] {
+        let mut world = World::new();
+        world.rotate(&BOTH, |_| {});
+        world.replace("2.root.json", |bytes| reseal(bytes, &BOTH, |root| root["version"] = json!(version)));
+        let refused = world.client().refresh(&world).unwrap_err();
+        assert_eq!(refused.code(), code, "{version}: {refused}");
+    }
+}
+
+#[test]
+fn an_old_root_again_is_no_new_one() {
+    let mut world = World::new();
+    world.rotate(&BOTH, |_| {});
+    let mut client = world.client();
+    client.refresh(&world).unwrap();
+    let old = world.files["1.root.json"].clone();
+    world.files.insert("3.root.json".to_owned(), old);
+    refused!(client.refresh(&world), TrustError::Rollback { role: Role::Root, trusted: 2, offered: 1 });
+}
+
+#[test]
+fn only_the_last_root_must_be_unexpired() {
+    let mut world = World::new();
+    world.rotate(&BOTH, |root| root.expires = now() - days(10));
+    let mut client = world.client();
+    refused!(client.refresh(&world), TrustError::Expired { role: Role::Root, .. });
+    assert_eq!(client.store.root, world.files["2.root.json"], "stored all the same: the chain goes on from it");
+    world.rotate(&BOTH, |root| root.expires = now() + days(365));
+    assert_eq!(client.refresh(&world).unwrap().seen().root, 3);
+}
+
+#[test]
+fn a_device_from_a_shelf_finds_its_way_back() {
+    // Its pinned root expired long ago, as has everything that it stored.
+    let mut world = World::new();
+    let mut client = world.client();
+    client.refresh(&world).unwrap();
+    world.now = now() + days(730);
+    let expires = world.now + days(365);
+    world.rotate(&BOTH, |root| root.expires = expires);
+    world.put_targets(2);
+    assert_eq!(client.refresh(&world).unwrap().seen().targets, 2);
+}
+
+#[test]
+fn expiry_counts_from_its_very_instant() {
+    let world = World::new();
+    let expires = world.root.expires;
+    let start = || Refresh::start(world.client().store, expires).unwrap();
+    let mut refresh = start();
+    refused!(refresh.supply(Answer::NotFound), TrustError::Expired { role: Role::Root, .. });
+    let mut refresh = Refresh::start(world.client().store, expires - jiff::SignedDuration::from_nanos(1)).unwrap();
+    assert!(refresh.supply(Answer::NotFound).is_ok());
+}
+
+#[test]
+fn one_refresh_takes_a_bounded_number_of_roots_and_the_next_goes_on() {
+    let mut world = World::new();
+    for _ in 0..MAX_ROOT_STEPS + 10 {
+        world.rotate(&BOTH, |_| {});
+    }
+    let mut client = world.client();
+    refused!(client.refresh(&world), TrustError::RootSteps(_));
+    assert_eq!(client.asked.len(), MAX_ROOT_STEPS as usize + 1);
+    assert_eq!(client.refresh(&world).unwrap().seen().root, u64::from(MAX_ROOT_STEPS) + 11);
+}
+
+#[test]
+fn stored_files_go_when_online_keys_change_in_that_order() {
+    let mut world = World::new();
+    world.rotate(&BOTH, |root| root.timestamp = role(&[STRANGER], 1));
+    let mut refresh = Refresh::start(world.client().store, now()).unwrap();
+    let changes = refresh.supply(Answer::Found(world.files["2.root.json"].clone())).unwrap();
+    let put = Change::Put { name: "root.json", bytes: world.files["2.root.json"].clone() };
+    let gone = |name| Change::Remove { name };
+    assert_eq!(changes, [put, gone("timestamp.json"), gone("snapshot.json")]);
+}
+
+#[test]
+fn the_owner_recovers_from_versions_driven_up_by_a_thief() {
+    for thief_has in [TIMESTAMP, SNAPSHOT] {
+        let mut world = World::new();
+        let mut client = world.client();
+        // The thief of the online keys drives the versions up.
+        (world.timestamp_version, world.snapshot_version) = (1_000_000, 1_000_000);
+        world.put_targets(1);
+        client.refresh(&world).unwrap();
+        // The owner's restored server is behind, and stays locked out while the keys are the same.
+        (world.timestamp_version, world.snapshot_version) = (2, 2);
+        world.put_targets(2);
+        refused!(client.clone().refresh(&world), TrustError::Rollback { .. });
+        // With new keys it is not.
+        world.rotate(&BOTH, |root| {
+            let fresh = role(&[STRANGER], 1);
+            if thief_has == TIMESTAMP { root.timestamp = fresh } else { root.snapshot = fresh }
+        });
+        if thief_has == TIMESTAMP {
+            world.timestamp_key = STRANGER
+        } else {
+            world.snapshot_key = STRANGER
+        }
+        world.put_snapshot();
+        assert_eq!(client.refresh(&world).unwrap().seen().targets, 2);
+    }
+}
+
+#[test]
+fn keys_that_change_and_change_back_have_changed() {
+    let mut world = World::new();
+    let mut client = world.client();
+    (world.timestamp_version, world.snapshot_version) = (1_000_000, 1_000_000);
+    world.put_targets(1);
+    client.refresh(&world).unwrap();
+    world.rotate(&BOTH, |root| root.timestamp = role(&[STRANGER], 1));
+    world.rotate(&BOTH, |root| root.timestamp = role(&[TIMESTAMP], 1));
+    (world.timestamp_version, world.snapshot_version) = (2, 2);
+    world.put_targets(2);
+    assert_eq!(client.refresh(&world).unwrap().seen().root, 3);
+}
+
+#[test]
+fn after_a_power_cut_stored_files_count_only_if_the_present_root_verifies_them() {
+    let mut world = World::new();
+    let mut client = world.client();
+    (world.timestamp_version, world.snapshot_version) = (1_000_000, 1_000_000);
+    world.put_targets(1);
+    client.refresh(&world).unwrap();
+    world.rotate(&BOTH, |root| {
+        root.timestamp = role(&[STRANGER], 1);
+        root.snapshot = role(&[STRANGER], 1);
+    });
+    // The new root was stored; the power failed before the old files were removed.
+    client.store.root = world.files["2.root.json"].clone();
+    (world.timestamp_key, world.snapshot_key) = (STRANGER, STRANGER);
+    (world.timestamp_version, world.snapshot_version) = (2, 2);
+    world.put_targets(2);
+    assert_eq!(client.refresh(&world).unwrap().seen().targets, 2);
+}
+
+#[test]
+fn a_revoked_key_signs_nothing_more() {
+    let mut world = World::new();
+    world.rotate(&BOTH, |root| root.targets = role(&[TARGETS_A, STRANGER], 2));
+    let mut client = world.client();
+    refused!(client.refresh(&world), TrustError::Threshold { role: Role::Targets, valid: 1, .. });
+    // A server that hides the new root, once the client has it, gains nothing.
+    world.files.remove("2.root.json");
+    refused!(client.refresh(&world), TrustError::Threshold { role: Role::Targets, .. });
+}
+
+#[test]
+fn a_pinned_root_that_contradicts_itself_is_refused() {
+    let world = World::new();
+    refused!(
+        Verified::<Root>::pinned(&reseal(&world.files["1.root.json"], &[ROOT_A], |_| {})),
+        TrustError::Threshold { role: Role::Root, valid: 1, threshold: 2 }
+    );
+}

@@ -1,1 +1,93 @@
+//! The operators' program, for the manufacturer and the hospitals: builds, signs, publishes, plans, approves, watches.
+//!
+//! Private keys never leave the machine that made them, and nothing is signed that this program has not verified or
+//! computed itself. It is a library so that tests drive whole commands in-process: [`run`] is all that `main` calls.
+//!
+//! | exit code | meaning |
+//! | --- | --- |
+//! | 0 | done |
+//! | 1 | failed here: a file, a key, a wrong input |
+//! | 2 | the command line is not understood |
+//! | 3 | the server refused |
+//! | 4 | the server cannot be reached |
+//! | 5 | something does not verify: metadata, a digest, a fingerprint, the audit chain |
 
+pub mod client;
+pub mod cmd;
+pub mod context;
+pub mod failure;
+pub mod files;
+pub mod home;
+pub mod identity;
+pub mod keys;
+pub mod print;
+pub mod token;
+pub mod trust_store;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::sync::Arc;
+
+use clap::Parser;
+use suture_core::clock::Clock;
+
+use crate::context::Context;
+use crate::print::Format;
+
+/// Publishes, plans, approves, watches and rolls back.
+#[derive(Debug, Parser)]
+#[command(name = "suturectl", version, about, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    global: context::Global,
+    #[command(subcommand)]
+    command: cmd::Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed here, 2 usage, 3 refused by the server, 4 server out of reach, \
+5 something does not verify.";
+
+/// Runs one command line, the program's name first, and gives the exit code. Results go to `out`, errors and notes to
+/// `err`.
+pub async fn run<I, T>(args: I, out: &mut (dyn Write + Send), err: &mut (dyn Write + Send), clock: Arc<dyn Clock>) -> u8
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are results, the rest are errors.
+            let to: &mut (dyn Write + Send) = if e.use_stderr() { err } else { out };
+            // Nothing is left to say to a closed pipe.
+            let _ = write!(to, "{}", e.render());
+            return u8::try_from(e.exit_code()).unwrap_or(2);
+        }
+    };
+    let format = cli.global.output;
+    let done = match Context::open(cli.global, out, err, clock) {
+        Ok(mut context) => cmd::run(&mut context, cli.command).await,
+        Err(failure) => Err(failure),
+    };
+    match done {
+        Ok(()) => 0,
+        Err(failure) => {
+            let text = match format {
+                Format::Text => failure.to_text(),
+                Format::Json => failure.to_json(),
+            };
+            let _ = writeln!(err, "{text}");
+            failure.exit as u8
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,240 @@
+//! The server's calls. Nothing else in this program sees tonic.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use futures::{Stream, StreamExt as _};
+use rustls_pki_types::CertificateDer;
+use suture_core::limits::RENEWAL_GRACE_SECS;
+use suture_proto::connect::{self, ConnectError, Identity, Settings, Trust};
+use suture_proto::v1::operator_service_client::OperatorServiceClient;
+use suture_proto::{Invalid, v1};
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::home::Server;
+use crate::identity;
+use crate::trust_store::Which;
+
+/// A connection to the server.
+#[derive(Debug, Clone)]
+pub struct Client {
+    calls: OperatorServiceClient<Channel>,
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        let exit = match &error {
+            ConnectError::Intercepted { .. } | ConnectError::Certificate { .. } => Exit::Untrusted,
+            _ => Exit::Unreachable,
+        };
+        Self::of(exit, &error).next("`suturectl doctor` tests the way to the server step by step")
+    }
+}
+
+/// A field of the server's answer that does not hold what it must.
+impl From<Invalid> for Failure {
+    fn from(error: Invalid) -> Self {
+        Self::new("the server's answer cannot be read").because(&error).next("is this suturectl older than the server?")
+    }
+}
+
+/// What a failed call means.
+fn refusal(call: &str, status: Status) -> Failure {
+    if let Some(error) = connect::find(&status) {
+        return error.clone().into();
+    }
+    let said = status.message();
+    let failure = Failure::new(format!("{call}: {}", if said.is_empty() { status.code().description() } else { said }));
+    match status.code() {
+        Code::Unavailable => {
+            failure.exit(Exit::Unreachable).next("try again; `suturectl doctor` tests the way to the server")
+        }
+        Code::Unauthenticated => failure
+            .exit(Exit::Refused)
+            .next("the certificate or token is not valid (any more); ask for a new token and join again"),
+        Code::PermissionDenied
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::FailedPrecondition
+        | Code::InvalidArgument
+        | Code::OutOfRange
+        | Code::ResourceExhausted
+        | Code::Aborted => failure.exit(Exit::Refused),
+        _ => failure.exit(Exit::Failed),
+    }
+}
+
+/// One method a call: the request's message in, the answer's message out.
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident;)*) => {
+        impl Client {
+            $(
+                $(#[$doc])*
+                pub async fn $name(&mut self, request: v1::$request) -> Outcome<v1::$response> {
+                    match self.calls.$name(request).await {
+                        Ok(response) => Ok(response.into_inner()),
+                        Err(status) => Err(refusal(stringify!($name), status)),
+                    }
+                }
+            )*
+        }
+    };
+}
+
+calls! {
+    /// Spends a token.
+    join(JoinRequest) -> JoinResponse;
+    /// A new certificate for the same identity.
+    renew(RenewRequest) -> RenewResponse;
+    /// Who the server takes this operator for.
+    who_am_i(WhoAmIRequest) -> WhoAmIResponse;
+    /// Public halves of a repository's online keys.
+    get_online_keys(GetOnlineKeysRequest) -> GetOnlineKeysResponse;
+    /// Puts signed metadata in force.
+    publish_metadata(PublishMetadataRequest) -> PublishMetadataResponse;
+    /// Which chunks the server lacks.
+    missing_chunks(MissingChunksRequest) -> MissingChunksResponse;
+    /// Stores an index or a document.
+    put_document(PutDocumentRequest) -> PutDocumentResponse;
+    /// Bundles that are published.
+    list_bundles(ListBundlesRequest) -> ListBundlesResponse;
+    /// A new hospital.
+    invite_hdo(InviteHdoRequest) -> InviteHdoResponse;
+    /// The hospitals.
+    list_hdos(ListHdosRequest) -> ListHdosResponse;
+    /// A colleague.
+    invite_operator(InviteOperatorRequest) -> InviteOperatorResponse;
+    /// A colleague who leaves.
+    revoke_operator(RevokeOperatorRequest) -> RevokeOperatorResponse;
+    /// Devices of the inventory.
+    import_devices(ImportDevicesRequest) -> ImportDevicesResponse;
+    /// An enrolment token's digest.
+    create_device_token(CreateDeviceTokenRequest) -> CreateDeviceTokenResponse;
+    /// Devices, by filters.
+    list_devices(ListDevicesRequest) -> ListDevicesResponse;
+    /// One device.
+    get_device(GetDeviceRequest) -> GetDeviceResponse;
+    /// A person has compared the fingerprint.
+    confirm_device(ConfirmDeviceRequest) -> ConfirmDeviceResponse;
+    /// A device that must not come back.
+    revoke_device(RevokeDeviceRequest) -> RevokeDeviceResponse;
+    /// Keeps a plan for the other approvers.
+    store_plan(StorePlanRequest) -> StorePlanResponse;
+    /// A plan by its digest.
+    get_plan(GetPlanRequest) -> GetPlanResponse;
+    /// Rollouts.
+    list_rollouts(ListRolloutsRequest) -> ListRolloutsResponse;
+    /// One rollout.
+    get_rollout(GetRolloutRequest) -> GetRolloutResponse;
+    /// Pauses.
+    pause_rollout(PauseRolloutRequest) -> PauseRolloutResponse;
+    /// Goes on.
+    resume_rollout(ResumeRolloutRequest) -> ResumeRolloutResponse;
+    /// Ends.
+    abort_rollout(AbortRolloutRequest) -> AbortRolloutResponse;
+    /// The record.
+    list_audit(ListAuditRequest) -> ListAuditResponse;
+}
+
+/// A rollout's states as they come.
+#[derive(Debug)]
+pub struct Watch(Streaming<v1::GetRolloutResponse>);
+
+impl Watch {
+    /// The next state; `None` once the rollout has ended.
+    pub async fn next(&mut self) -> Outcome<Option<v1::GetRolloutResponse>> {
+        self.0.message().await.map_err(|status| refusal("watch_rollout", status))
+    }
+}
+
+impl Client {
+    /// Connects as this home's operator; renews the certificate where that is due.
+    pub async fn connect(context: &Context<'_>) -> Outcome<Self> {
+        let server = context.home.server()?;
+        let identity = identity::load(&context.home)?;
+        let due = identity::renewal_due(&identity, context.clock.now());
+        let mut client = Self::open(&settings(context, &server, Some(identity))?).await?;
+        if !due {
+            return Ok(client);
+        }
+        let request = v1::RenewRequest { csr: identity::renewal(&context.home)?.into() };
+        let v1::RenewResponse { chain } = client.renew(request).await.map_err(|f| {
+            f.next(format!(
+                "the certificate could not be renewed; {} days after its end only a new token helps",
+                RENEWAL_GRACE_SECS / 86_400
+            ))
+        })?;
+        identity::store_chain(&context.home, &chain)?;
+        Self::open(&settings(context, &server, Some(identity::load(&context.home)?))?).await
+    }
+
+    /// Connects by these settings.
+    pub async fn open(settings: &Settings) -> Outcome<Self> {
+        let channel = connect::connect(settings).await?;
+        Ok(Self { calls: connect::operator_client(channel) })
+    }
+
+    /// A metadata file of at most `limit` bytes; `None` where the server says that there is none, and only then.
+    pub async fn metadata(&mut self, which: Which, name: &str, limit: u64) -> Outcome<Option<Vec<u8>>> {
+        let request = v1::GetMetadataRequest { repository: Some(which.to_wire()), name: name.to_owned() };
+        match self.calls.get_metadata(request).await {
+            Ok(response) => {
+                let content = response.into_inner().content;
+                if content.len() as u64 > limit {
+                    return Err(Failure::untrusted(format!(
+                        "the server's {name} has {} bytes, more than the {limit} that it may have",
+                        content.len()
+                    )));
+                }
+                Ok(Some(content.to_vec()))
+            }
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(refusal("get_metadata", status)),
+        }
+    }
+
+    /// A target's bytes under its consistent-snapshot name; gives up at the first byte beyond `length`.
+    pub async fn target(&mut self, which: Which, name: &str, length: u64) -> Outcome<Vec<u8>> {
+        let fail = |status| refusal("get_target", status);
+        let request = v1::GetTargetRequest { repository: Some(which.to_wire()), name: name.to_owned() };
+        let mut pieces = self.calls.get_target(request).await.map_err(fail)?.into_inner();
+        let mut bytes = Vec::new();
+        while let Some(v1::GetTargetResponse { content }) = pieces.message().await.map_err(fail)? {
+            bytes.extend_from_slice(&content);
+            if bytes.len() as u64 > length {
+                return Err(Failure::untrusted(format!("the server sends more for {name} than its {length} bytes")));
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Uploads chunks, message by message. An error of the source ends the upload; what has landed stays.
+    pub async fn upload_chunks<S>(&mut self, messages: S) -> Outcome<v1::UploadChunksResponse>
+    where
+        S: Stream<Item = v1::UploadChunksRequest> + Send + 'static,
+    {
+        let response = self.calls.upload_chunks(messages.fuse()).await;
+        response.map(tonic::Response::into_inner).map_err(|status| refusal("upload_chunks", status))
+    }
+
+    /// A rollout's state at once and after every change.
+    pub async fn watch_rollout(&mut self, id: &str) -> Outcome<Watch> {
+        let request = v1::GetRolloutRequest { id: id.to_owned() };
+        let response = self.calls.watch_rollout(request).await.map_err(|s| refusal("watch_rollout", s))?;
+        Ok(Watch(response.into_inner()))
+    }
+}
+
+/// How to reach a server that this home has joined.
+pub fn settings(context: &Context<'_>, server: &Server, identity: Option<Identity>) -> Outcome<Settings> {
+    let ca = BASE64.decode(&server.ca).map_err(|e| Failure::new("server.json holds no CA certificate").because(&e))?;
+    Ok(Settings {
+        address: server.address.clone(),
+        trust: Trust::Ca(CertificateDer::from(ca)),
+        identity,
+        proxy: context.proxy.clone(),
+        clock: context.clock.clone(),
+    })
+}

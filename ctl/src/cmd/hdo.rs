@@ -1,0 +1,100 @@
+//! `suturectl hdo`: the manufacturer invites hospitals; a hospital's first operator joins.
+
+use clap::Subcommand;
+use serde::Serialize;
+use suture_core::digest::Digest;
+use suture_core::id::HdoId;
+use suture_core::token::Grant;
+use suture_proto::v1;
+
+use super::hdo_join;
+use crate::context::Context;
+use crate::failure::Outcome;
+use crate::print::Table;
+use crate::token::{self, Lifetime};
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Manufacturer: register a hospital and make the token for its first operator
+    Invite {
+        /// The hospital's id: a-z, 0-9, '.', '_', '-'
+        id: HdoId,
+        /// Its name, for people
+        #[arg(long)]
+        name: String,
+        #[command(flatten)]
+        lifetime: Lifetime,
+    },
+    /// Manufacturer: the hospitals
+    List,
+    /// Hospital: spend the manufacturer's token and begin the hospital's approvals
+    Join(hdo_join::Args),
+}
+
+#[derive(Serialize)]
+struct Invited {
+    hdo: HdoId,
+    token: String,
+    expires: String,
+}
+
+#[derive(Serialize)]
+struct Hdo {
+    id: String,
+    name: String,
+    operators: u32,
+    devices: u32,
+    root_sha256: Option<Digest>,
+}
+
+/// Runs one.
+pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
+    match command {
+        Command::Invite { id, name, lifetime } => invite(context, id, name, lifetime).await,
+        Command::List => list(context).await,
+        Command::Join(args) => hdo_join::run(context, args).await,
+    }
+}
+
+async fn invite(context: &mut Context<'_>, hdo: HdoId, name: String, lifetime: Lifetime) -> Outcome {
+    context.home.server()?.manufacturer()?;
+    let composed = token::compose(context, Grant::Hdo(hdo.clone()), lifetime)?;
+    if composed.token.catalog_root_sha256.is_none() {
+        context.print.note("note: there is no catalog yet, so this token cannot carry its fingerprint; run `suturectl catalog init` first if it should");
+    }
+    let request = v1::InviteHdoRequest {
+        hdo: hdo.to_string(),
+        name,
+        secret_sha256: composed.secret_sha256().into(),
+        expires_ms: composed.expires_ms(),
+    };
+    context.connect().await?.invite_hdo(request).await?;
+    let invited =
+        Invited { hdo, token: composed.text()?, expires: suture_core::clock::format_utc(composed.token.expires) };
+    context.print.note(&format!(
+        "Hand this token to {} over a channel that you trust; it is good once, until {}.",
+        invited.hdo, invited.expires
+    ));
+    context.print.result(&invited, |i| i.token.clone())
+}
+
+async fn list(context: &mut Context<'_>) -> Outcome {
+    let v1::ListHdosResponse { hdos } = context.connect().await?.list_hdos(v1::ListHdosRequest {}).await?;
+    let mut rows = Vec::with_capacity(hdos.len());
+    for v1::Hdo { id, name, operators, devices, root_sha256 } in hdos {
+        let root_sha256 = match root_sha256.is_empty() {
+            true => None,
+            false => Some(suture_proto::parse_digest("root_sha256", &root_sha256)?),
+        };
+        rows.push(Hdo { id, name, operators, devices, root_sha256 });
+    }
+    context.print.result(&rows, |rows| {
+        let mut table = Table::new(["hospital", "name", "operators", "devices", "root"]);
+        for r in rows {
+            let root = r.root_sha256.map_or_else(|| "none yet".to_owned(), |d| d.short());
+            table.row([r.id.clone(), r.name.clone(), r.operators.to_string(), r.devices.to_string(), root]);
+        }
+        table.to_text()
+    })
+}

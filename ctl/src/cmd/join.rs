@@ -1,0 +1,187 @@
+//! `suturectl join`: one pasted token is all the trust that is needed.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Serialize;
+use suture_core::digest::Digest;
+use suture_core::id::OperatorName;
+use suture_core::principal::Principal;
+use suture_core::token::{Grant, Token};
+use suture_proto::connect::{Settings, Trust};
+use suture_proto::v1;
+
+use crate::client::Client;
+use crate::context::Context;
+use crate::failure::{Exit, Failure, OrFail as _, Outcome};
+use crate::home::Server;
+use crate::identity;
+use crate::print::grouped;
+use crate::trust_store::{TrustStore, Which};
+
+/// Arguments of `join`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The token (`suture1.…`); `-` reads it from standard input
+    #[arg(required_unless_present = "token_file")]
+    token: Option<String>,
+    /// Read the token from a file, which keeps it out of the process list
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<PathBuf>,
+    /// The name to take; needed where the token names none
+    #[arg(long)]
+    name: Option<OperatorName>,
+}
+
+#[derive(Serialize)]
+struct Joined {
+    uri: String,
+    server: String,
+    ca_sha256: Digest,
+    catalog_root_sha256: Option<Digest>,
+    approvals_root_sha256: Option<Digest>,
+}
+
+/// Joins and prints who this is now.
+pub async fn run(context: &mut Context<'_>, args: Args) -> Outcome {
+    let joined = join(context, args).await?;
+    context.print.result(&joined, |j| {
+        let root = |d: &Option<Digest>| d.map_or_else(|| "none yet".to_owned(), |d| grouped(&d.to_string()));
+        format!(
+            "joined {} as {}\nserver CA      {}\ncatalog root   {}\napprovals root {}\n",
+            j.server,
+            j.uri,
+            grouped(&j.ca_sha256.to_string()),
+            root(&j.catalog_root_sha256),
+            root(&j.approvals_root_sha256)
+        )
+    })
+}
+
+async fn join(context: &mut Context<'_>, args: Args) -> Outcome<Joined> {
+    let token = Token::decode(&read_token(&args)?).or_fail(|| "the token cannot be read".to_owned())?;
+    if context.home.joined()? {
+        return finish(context, &token).await;
+    }
+    let name = name_to_take(&token.grant, args.name)?;
+    if token.expires <= context.now() {
+        return Err(Failure::new(format!("the token expired at {}", suture_core::clock::format_utc(token.expires)))
+            .next("ask for a new one"));
+    }
+    let settings = Settings {
+        address: token.server.clone(),
+        trust: Trust::CaSha256(token.ca_sha256),
+        identity: None,
+        proxy: context.proxy.clone(),
+        clock: context.clock.clone(),
+    };
+    let mut client = Client::open(&settings).await?;
+    let request = identity::Request::new()?;
+    let spend = v1::JoinRequest {
+        secret: token.secret.as_bytes().to_vec().into(),
+        csr: request.csr.clone().into(),
+        name: name.to_string(),
+    };
+    let v1::JoinResponse { chain, uri } = client.join(spend).await?;
+    let ca = chain.last().filter(|c| Digest::of(c) == token.ca_sha256).ok_or_else(|| {
+        Failure::untrusted("the server's answer does not end with the CA that the token names")
+            .next("do not go on; tell whoever gave the token")
+    })?;
+    let principal = Principal::parse(&uri, &token.trust_domain).map_err(|e| Failure::of(Exit::Untrusted, &e))?;
+    let expected = match &token.grant {
+        Grant::Mdm(_) => Principal::Mdm(name),
+        Grant::Hdo(hdo) | Grant::Operator(hdo, _) | Grant::Device(hdo, _) => Principal::Operator(hdo.clone(), name),
+    };
+    if principal != expected {
+        return Err(Failure::untrusted(format!(
+            "the server made this operator {principal}, the token says {expected}"
+        )));
+    }
+    request.granted(&context.home, &chain)?;
+    context.home.set_server(&Server {
+        address: token.server.clone(),
+        trust_domain: token.trust_domain.clone(),
+        ca: BASE64.encode(ca),
+        ca_sha256: token.ca_sha256,
+        uri,
+    })?;
+    finish(context, &token).await
+}
+
+/// The roots that the token carries. Run again after an interruption it goes on here.
+async fn finish(context: &mut Context<'_>, token: &Token) -> Outcome<Joined> {
+    let server = context.home.server()?;
+    if server.address != token.server || server.ca_sha256 != token.ca_sha256 {
+        return Err(Failure::new(format!("this home has joined {} already", server.address))
+            .next("use another --home for another server"));
+    }
+    let roots = [(Which::Catalog, token.catalog_root_sha256), (Which::Approvals, token.approvals_root_sha256)];
+    if roots.iter().any(|(_, digest)| digest.is_some()) {
+        let mut client = context.connect().await?;
+        for (which, digest) in roots {
+            if let Some(digest) = digest {
+                TrustStore::of(&context.home, which).pin_by_digest(&mut client, &digest).await?;
+            }
+        }
+    }
+    Ok(Joined {
+        uri: server.uri,
+        server: server.address,
+        ca_sha256: server.ca_sha256,
+        catalog_root_sha256: token.catalog_root_sha256,
+        approvals_root_sha256: token.approvals_root_sha256,
+    })
+}
+
+fn read_token(args: &Args) -> Outcome<String> {
+    const LIMIT: u64 = 16 << 10;
+    let too_long = || Failure::new("that is no token: it is too long");
+    let mut text = String::new();
+    match (&args.token_file, args.token.as_deref()) {
+        (Some(path), _) => {
+            let bytes = crate::files::read(path, LIMIT)?
+                .ok_or_else(|| Failure::new(format!("there is no token file {}", path.display())))?;
+            text = String::from_utf8(bytes).or_fail(|| format!("{} is no text", path.display()))?;
+        }
+        (None, Some("-")) => {
+            let read = std::io::stdin().lock().take(LIMIT).read_to_string(&mut text);
+            read.or_fail(|| "cannot read a token from standard input".to_owned())?;
+        }
+        (None, Some(token)) => text.push_str(token),
+        (None, None) => {}
+    }
+    if text.len() as u64 >= LIMIT { Err(too_long()) } else { Ok(text) }
+}
+
+fn name_to_take(grant: &Grant, given: Option<OperatorName>) -> Outcome<OperatorName> {
+    let (named, given) = match (grant, given) {
+        (Grant::Device(..), _) => {
+            return Err(Failure::new("this token is for a device").next("`suture-agent enroll` at the device"));
+        }
+        (Grant::Hdo(_), Some(name)) => return Ok(name),
+        (Grant::Hdo(_), None) => return Err(Failure::new("the token leaves the name to you").next("--name NAME")),
+        (Grant::Mdm(named) | Grant::Operator(_, named), given) => (named, given),
+    };
+    match given {
+        Some(name) if name != *named => Err(Failure::new(format!("the token is for {named}, not for {name}"))),
+        _ => Ok(named.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_the_tokens_or_ones_own_where_it_leaves_it_open() {
+        let name = |n: &str| n.parse::<OperatorName>().unwrap();
+        let hdo: suture_core::id::HdoId = "riverside".parse().unwrap();
+        assert_eq!(name_to_take(&Grant::Mdm(name("ada")), None).unwrap(), name("ada"));
+        assert!(name_to_take(&Grant::Mdm(name("ada")), Some(name("eve"))).is_err());
+        assert_eq!(name_to_take(&Grant::Hdo(hdo.clone()), Some(name("kim"))).unwrap(), name("kim"));
+        assert!(name_to_take(&Grant::Hdo(hdo.clone()), None).unwrap_err().to_text().contains("--name"));
+        assert!(name_to_take(&Grant::Device(hdo, None), None).unwrap_err().to_text().contains("suture-agent"));
+    }
+}

@@ -1,0 +1,81 @@
+//! The commands, one file a group. Each reads: arguments, then `run`, which decides nothing that `suture-core` could.
+
+pub mod approvals;
+pub mod audit;
+pub mod bundle;
+pub mod calendar;
+pub mod catalog;
+pub mod device;
+pub mod doctor;
+pub mod hdo;
+pub mod hdo_join;
+pub mod join;
+pub mod key;
+pub mod operator;
+pub mod rollout;
+pub mod whoami;
+
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::failure::Outcome;
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Spend a token: become an operator of the server that it names
+    Join(join::Args),
+    /// Who the server takes this operator for
+    Whoami,
+    /// Test the way to the server: name, route, proxy, TLS, clock, certificate
+    Doctor,
+    /// Signing keys
+    #[command(subcommand)]
+    Key(key::Command),
+    /// The manufacturer's signed list of bundles
+    #[command(subcommand)]
+    Catalog(catalog::Command),
+    /// Build, inspect, sign and publish bundles
+    #[command(subcommand)]
+    Bundle(bundle::Command),
+    /// Hospitals
+    #[command(subcommand)]
+    Hdo(hdo::Command),
+    /// Colleagues
+    #[command(subcommand)]
+    Operator(operator::Command),
+    /// The hospital's signed approvals
+    #[command(subcommand)]
+    Approvals(approvals::Command),
+    /// The hospital's devices
+    #[command(subcommand)]
+    Device(device::Command),
+    /// Maintenance windows and freeze dates
+    #[command(subcommand)]
+    Calendar(calendar::Command),
+    /// Plan, approve, watch, pause, abort, roll back
+    #[command(subcommand)]
+    Rollout(rollout::Command),
+    /// The server's record
+    #[command(subcommand)]
+    Audit(audit::Command),
+}
+
+/// Runs one command.
+pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
+    match command {
+        Command::Join(args) => join::run(context, args).await,
+        Command::Whoami => whoami::run(context).await,
+        Command::Doctor => doctor::run(context).await,
+        Command::Key(command) => key::run(context, command),
+        Command::Catalog(command) => catalog::run(context, command).await,
+        Command::Bundle(command) => bundle::run(context, command).await,
+        Command::Hdo(command) => hdo::run(context, command).await,
+        Command::Operator(command) => operator::run(context, command).await,
+        Command::Approvals(command) => approvals::run(context, command).await,
+        Command::Device(command) => device::run(context, command).await,
+        Command::Calendar(command) => calendar::run(context, command).await,
+        Command::Rollout(command) => rollout::run(context, command).await,
+        Command::Audit(command) => audit::run(context, command).await,
+    }
+}

@@ -1,0 +1,97 @@
+//! What every command is given: the home, the clock, where to print, where passphrases come from.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use suture_core::clock::{Clock, whole_second};
+use suture_core::sign::LocalKey;
+use suture_proto::connect::ProxyRules;
+
+use crate::client::Client;
+use crate::failure::{Failure, Outcome};
+use crate::home::Home;
+use crate::keys::{KeyName, Keys, Passphrases};
+use crate::print::{Format, Printer};
+
+/// Flags that every command has.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// Where this operator's server, keys and trusted metadata are kept
+    #[arg(long, global = true, env = "SUTURECTL_HOME", value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub output: Format,
+    /// Read the passphrase of a signing key from the first line of FILE
+    #[arg(long, global = true, env = "SUTURE_PASSPHRASE_FILE", value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+/// What a command works with.
+pub struct Context<'a> {
+    /// Server, identity, keys, trusted metadata.
+    pub home: Home,
+    /// Results and notes.
+    pub print: Printer<'a>,
+    /// Opens signing keys.
+    pub passphrases: Passphrases,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The way out of this network.
+    pub proxy: ProxyRules,
+}
+
+impl<'a> Context<'a> {
+    /// What the global flags and the environment say.
+    pub fn open(
+        global: Global,
+        out: &'a mut (dyn Write + Send),
+        err: &'a mut (dyn Write + Send),
+        clock: Arc<dyn Clock>,
+    ) -> Outcome<Self> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let directory = match global.home {
+            Some(directory) => directory,
+            None => default_home(variable)?,
+        };
+        Ok(Self {
+            home: Home::open(&directory)?,
+            print: Printer::new(out, err, global.output),
+            passphrases: global.passphrase_file.map_or(Passphrases::Prompt, Passphrases::File),
+            clock,
+            proxy: ProxyRules::from_env(variable),
+        })
+    }
+
+    /// Now, to the second: the form that signed documents have.
+    pub fn now(&self) -> Timestamp {
+        whole_second(self.clock.now())
+    }
+
+    /// Fresh random bytes, for keys, secrets and ids.
+    pub fn random<const N: usize>(&self) -> Outcome<[u8; N]> {
+        let mut bytes = [0; N];
+        getrandom::fill(&mut bytes).map_err(|e| Failure::new("the system gives no random bytes").because(&e))?;
+        Ok(bytes)
+    }
+
+    /// The server, as this home's operator. Renews the certificate where that is due.
+    pub async fn connect(&self) -> Outcome<Client> {
+        Client::connect(self).await
+    }
+
+    /// A signing key, opened.
+    pub fn key(&self, name: &KeyName) -> Outcome<LocalKey> {
+        Keys::of(&self.home).open(name, &self.passphrases)
+    }
+}
+
+fn default_home(variable: impl Fn(&str) -> Option<String>) -> Outcome<PathBuf> {
+    let set = |name| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    set("XDG_CONFIG_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".config")))
+        .map(|config| config.join("suturectl"))
+        .ok_or_else(|| Failure::new("neither HOME nor SUTURECTL_HOME is set").next("--home DIR"))
+}

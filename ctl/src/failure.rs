@@ -1,0 +1,131 @@
+//! How a command fails: one message, its causes, and what to do next.
+
+use std::error::Error;
+
+use serde_json::json;
+
+use crate::print::plain;
+
+/// The program's exit codes beside 0; see the crate's documentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Failed here.
+    Failed = 1,
+    /// The server refused.
+    Refused = 3,
+    /// The server cannot be reached.
+    Unreachable = 4,
+    /// Something does not verify.
+    Untrusted = 5,
+}
+
+/// Why a command ended without doing what it was asked for.
+#[derive(Debug)]
+pub struct Failure {
+    /// Which kind, for scripts.
+    pub exit: Exit,
+    /// What failed, to what.
+    pub message: String,
+    /// Why, outermost first.
+    pub causes: Vec<String>,
+    /// What the person can do.
+    pub next: Option<String>,
+}
+
+/// What commands return.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+impl Failure {
+    /// A failure of this machine or its input.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, message: message.into(), causes: Vec::new(), next: None }
+    }
+
+    /// Something that does not verify.
+    pub fn untrusted(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Untrusted, ..Self::new(message) }
+    }
+
+    /// A failure told by an error, its sources being the causes.
+    pub fn of(exit: Exit, error: &dyn Error) -> Self {
+        Self { exit, ..Self::new(error.to_string()) }.caused_by_sources(error)
+    }
+
+    /// With another kind.
+    pub fn exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// Because of an error and what that came from.
+    pub fn because(mut self, error: &dyn Error) -> Self {
+        self.causes.push(error.to_string());
+        self.caused_by_sources(error)
+    }
+
+    /// With advice.
+    pub fn next(mut self, advice: impl Into<String>) -> Self {
+        self.next = Some(advice.into());
+        self
+    }
+
+    fn caused_by_sources(mut self, error: &dyn Error) -> Self {
+        let mut source = error.source();
+        while let Some(cause) = source {
+            self.causes.push(cause.to_string());
+            source = cause.source();
+        }
+        self
+    }
+
+    /// For a terminal.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("error: {}", self.message);
+        for cause in &self.causes {
+            text.push_str("\n  because: ");
+            text.push_str(cause);
+        }
+        if let Some(next) = &self.next {
+            text.push_str("\n  try: ");
+            text.push_str(next);
+        }
+        plain(&text)
+    }
+
+    /// For a program.
+    pub fn to_json(&self) -> String {
+        let Self { exit, message, causes, next } = self;
+        json!({ "error": message, "causes": causes, "next": next, "exit": *exit as u8 }).to_string()
+    }
+}
+
+/// Adds what was being done to an error of this machine.
+pub trait OrFail<T> {
+    /// Fails with `message`, the error being the cause.
+    fn or_fail(self, message: impl FnOnce() -> String) -> Outcome<T>;
+}
+
+impl<T, E: Error> OrFail<T> for Result<T, E> {
+    fn or_fail(self, message: impl FnOnce() -> String) -> Outcome<T> {
+        self.map_err(|e| Failure::new(message()).because(&e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_is_told_once_and_nothing_steers_the_terminal() {
+        let inner = std::io::Error::other("disk on fire\x1b[2J");
+        let failure = Failure::new("cannot write a.json").because(&inner).next("free some space");
+        assert_eq!(
+            failure.to_text(),
+            "error: cannot write a.json\n  because: disk on fire?[2J\n  try: free some space"
+        );
+        let json: serde_json::Value = serde_json::from_str(&failure.to_json()).unwrap();
+        assert_eq!(json["exit"], 1);
+        assert_eq!(json["causes"][0], "disk on fire\x1b[2J");
+    }
+}

@@ -1,0 +1,162 @@
+//! `suturectl`'s home: what it knows of its server, who it is, its keys and what it trusts.
+//!
+//! ```text
+//! server.json             where the server is and how it is known
+//! identity/tls.key        this operator's TLS key (0600)
+//! identity/chain.pem      its certificate, and the CA's
+//! keys/<name>.pem         signing keys, encrypted; <name>.pub their public halves
+//! trust/catalog/          the manufacturer's repository as last verified
+//! trust/approvals/        the hospital's
+//! audit.json              how far the server's record has been verified
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use suture_core::digest::Digest;
+use suture_core::id::{HdoId, TrustDomain};
+use suture_core::principal::Principal;
+
+use crate::failure::{Exit, Failure, Outcome};
+use crate::files::{self, Access, FileError};
+
+/// Far more than any of these small files needs.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// The directory.
+#[derive(Debug, Clone)]
+pub struct Home {
+    directory: PathBuf,
+}
+
+/// `server.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// `https://host:port`.
+    pub address: String,
+    /// The trust domain of its identities.
+    pub trust_domain: TrustDomain,
+    /// Its CA's certificate: DER in base64.
+    pub ca: String,
+    /// SHA-256 of that certificate.
+    pub ca_sha256: Digest,
+    /// This operator's identity.
+    pub uri: String,
+}
+
+impl Server {
+    /// This operator's identity, parsed.
+    pub fn principal(&self) -> Outcome<Principal> {
+        Principal::parse(&self.uri, &self.trust_domain)
+            .map_err(|e| Failure::new("server.json names no identity of its trust domain").because(&e))
+    }
+
+    /// The hospital that this operator belongs to.
+    pub fn hdo(&self) -> Outcome<HdoId> {
+        self.principal()?.hdo().cloned().ok_or_else(|| {
+            Failure::new(format!("this is a hospital's command, and {} is no hospital's operator", self.uri))
+                .next("use the --home of a hospital's operator")
+        })
+    }
+
+    /// Refuses hospitals' operators, before the server does.
+    pub fn manufacturer(&self) -> Outcome {
+        match self.principal()? {
+            Principal::Mdm(_) => Ok(()),
+            _ => Err(Failure::new(format!(
+                "this is a manufacturer's command, and {} is none of its operators",
+                self.uri
+            ))
+            .next("use the --home of a manufacturer's operator")),
+        }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::of(Exit::Failed, &error)
+    }
+}
+
+impl Home {
+    /// Opens the home, creating it (0700) where it is missing.
+    pub fn open(directory: &Path) -> Outcome<Self> {
+        files::create_private_directory(directory)?;
+        Ok(Self { directory: directory.to_owned() })
+    }
+
+    /// A path in it, its directory created.
+    pub fn path(&self, name: &str) -> Outcome<PathBuf> {
+        let path = self.directory.join(name);
+        if let Some(parent) = path.parent() {
+            files::create_private_directory(parent)?;
+        }
+        Ok(path)
+    }
+
+    /// The directory itself.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Reads a file of it, if it is there.
+    pub fn read(&self, name: &str) -> Outcome<Option<Vec<u8>>> {
+        Ok(files::read(&self.directory.join(name), MAX_FILE_BYTES)?)
+    }
+
+    /// Replaces a file of it.
+    pub fn write(&self, name: &str, bytes: &[u8], access: Access) -> Outcome {
+        Ok(files::write(&self.path(name)?, bytes, access)?)
+    }
+
+    /// Whether this home has joined a server.
+    pub fn joined(&self) -> Outcome<bool> {
+        Ok(self.read("server.json")?.is_some())
+    }
+
+    /// The server that this home has joined.
+    pub fn server(&self) -> Outcome<Server> {
+        let bytes = self.read("server.json")?.ok_or_else(|| {
+            Failure::new(format!("{} has not joined a server", self.directory.display()))
+                .next("`suturectl join TOKEN`, or name another --home")
+        })?;
+        serde_json::from_slice(&bytes).map_err(|e| {
+            Failure::new(format!("{} cannot be read", self.directory.join("server.json").display())).because(&e)
+        })
+    }
+
+    /// Remembers the server; the last step of joining.
+    pub fn set_server(&self, server: &Server) -> Outcome {
+        let mut bytes =
+            serde_json::to_vec_pretty(server).map_err(|e| Failure::new("cannot write server.json").because(&e))?;
+        bytes.push(b'\n');
+        self.write("server.json", &bytes, Access::Public)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_home_is_private_and_says_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/home");
+        let home = Home::open(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(home.server().unwrap_err().to_text().contains("suturectl join"));
+        let server = Server {
+            address: "https://localhost:7443".to_owned(),
+            trust_domain: "acme.example".parse().unwrap(),
+            ca: "AAAA".to_owned(),
+            ca_sha256: Digest::of(b"ca"),
+            uri: "spiffe://acme.example/hdo/riverside/operator/kim".to_owned(),
+        };
+        home.set_server(&server).unwrap();
+        assert_eq!(home.server().unwrap(), server);
+        assert_eq!(server.hdo().unwrap().as_str(), "riverside");
+        assert!(server.manufacturer().is_err());
+    }
+}

@@ -1,0 +1,116 @@
+//! This operator's TLS key and certificate. The key is made here and stays here; renewal keeps it, so that only one file
+//! changes and a power cut cannot part the two.
+
+use jiff::Timestamp;
+use rcgen::{CertificateParams, KeyPair};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use suture_proto::connect::{self, Identity};
+use zeroize::Zeroizing;
+
+use crate::failure::{Failure, OrFail as _, Outcome};
+use crate::files::Access;
+use crate::home::Home;
+
+const KEY: &str = "identity/tls.key";
+const CHAIN: &str = "identity/chain.pem";
+/// Certificates renew at 70 % of their life.
+const RENEW_AT_PERCENT: i64 = 70;
+
+/// A key that has no certificate yet, and the request for one.
+pub struct Request {
+    key_pem: Zeroizing<String>,
+    /// PKCS#10, DER.
+    pub csr: Vec<u8>,
+}
+
+impl Request {
+    /// With a new P-256 key.
+    pub fn new() -> Outcome<Self> {
+        let key = KeyPair::generate().or_fail(|| "cannot make a TLS key".to_owned())?;
+        Ok(Self { csr: csr(&key)?, key_pem: Zeroizing::new(key.serialize_pem()) })
+    }
+
+    /// Keeps the key and the chain that answered the request.
+    pub fn granted(self, home: &Home, chain: &[impl AsRef<[u8]>]) -> Outcome {
+        home.write(KEY, self.key_pem.as_bytes(), Access::Secret)?;
+        store_chain(home, chain)
+    }
+}
+
+fn csr(key: &KeyPair) -> Outcome<Vec<u8>> {
+    // The server ignores the subject: the token, or the certificate in force, says who this is.
+    let request = CertificateParams::default().serialize_request(key);
+    Ok(request.or_fail(|| "cannot write a certificate request".to_owned())?.der().to_vec())
+}
+
+/// Replaces the chain.
+pub fn store_chain(home: &Home, chain: &[impl AsRef<[u8]>]) -> Outcome {
+    let mut pem = String::new();
+    for der in chain {
+        pem.push_str("-----BEGIN CERTIFICATE-----\n");
+        let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der.as_ref());
+        for line in text.as_bytes().chunks(64) {
+            pem.push_str(&String::from_utf8_lossy(line));
+            pem.push('\n');
+        }
+        pem.push_str("-----END CERTIFICATE-----\n");
+    }
+    home.write(CHAIN, pem.as_bytes(), Access::Public)
+}
+
+/// The identity of this home.
+pub fn load(home: &Home) -> Outcome<Identity> {
+    let missing = |name| {
+        Failure::new(format!("{} is missing", home.directory().join(name).display()))
+            .next("join again with a new token")
+    };
+    let key = Zeroizing::new(home.read(KEY)?.ok_or_else(|| missing(KEY))?);
+    let key = PrivateKeyDer::from_pem_slice(&key).or_fail(|| format!("{KEY} holds no private key"))?;
+    let chain = home.read(CHAIN)?.ok_or_else(|| missing(CHAIN))?;
+    let chain = CertificateDer::pem_slice_iter(&chain)
+        .map(|c| c.map(|c| c.to_vec()))
+        .collect::<Result<Vec<_>, _>>()
+        .or_fail(|| format!("{CHAIN} holds no certificates"))?;
+    Ok(connect::identity(chain, key))
+}
+
+/// A request to renew, signed with the key in force.
+pub fn renewal(home: &Home) -> Outcome<Vec<u8>> {
+    let pem = home.read(KEY)?.map(Zeroizing::new).unwrap_or_default();
+    let key = KeyPair::from_pem(&String::from_utf8_lossy(&pem)).or_fail(|| format!("{KEY} holds no private key"))?;
+    csr(&key)
+}
+
+/// Whether so much of the certificate's life is over that it should be renewed.
+pub fn renewal_due(identity: &Identity, now: Timestamp) -> bool {
+    let Some(certificate) = identity.chain.first() else { return false };
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else { return false };
+    let (from, to) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
+    let life = to.saturating_sub(from);
+    now.as_second().saturating_sub(from) >= life.saturating_mul(RENEW_AT_PERCENT) / 100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_survives_and_renewal_is_due_late_in_life() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        assert!(load(&home).unwrap_err().to_text().contains("join again"));
+        let request = Request::new().unwrap();
+        let key = KeyPair::from_pem(&request.key_pem).unwrap();
+        let mut params = CertificateParams::new(vec!["x".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2026, 1, 31);
+        let certificate = params.self_signed(&key).unwrap();
+        request.granted(&home, &[certificate.der().to_vec()]).unwrap();
+        let identity = load(&home).unwrap();
+        assert_eq!(identity.chain, [certificate.der().clone()]);
+        let due = |day: &str| renewal_due(&identity, day.parse().unwrap());
+        assert!(!due("2026-01-21T00:00:00Z") && due("2026-01-22T00:00:00Z") && due("2027-01-01T00:00:00Z"));
+        assert!(!renewal(&home).unwrap().is_empty());
+    }
+}

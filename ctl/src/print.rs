@@ -1,0 +1,160 @@
+//! What people and programs read: text with tables, or one JSON value.
+//!
+//! Attack: a device's or server's text that steers the terminal. Control characters are replaced in all that is printed
+//! as text; in JSON they are escaped.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::failure::{OrFail, Outcome};
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON value a command (`watch`: one a line).
+    Json,
+}
+
+/// Where results and notes go.
+pub struct Printer<'a> {
+    out: &'a mut (dyn Write + Send),
+    err: &'a mut (dyn Write + Send),
+    format: Format,
+}
+
+/// Text without characters that steer a terminal; line ends are kept.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
+}
+
+impl<'a> Printer<'a> {
+    /// Prints results to `out` and notes to `err`.
+    pub fn new(out: &'a mut (dyn Write + Send), err: &'a mut (dyn Write + Send), format: Format) -> Self {
+        Self { out, err, format }
+    }
+
+    /// Prints a command's result: the value as JSON, or the text that `text` makes of it.
+    pub fn result<T: Serialize>(&mut self, value: &T, text: impl FnOnce(&T) -> String) -> Outcome {
+        let line = match self.format {
+            Format::Text => plain(text(value).trim_end()),
+            Format::Json => serde_json::to_string(value).or_fail(|| "cannot write the result as JSON".to_owned())?,
+        };
+        match writeln!(self.out, "{line}").and_then(|()| self.out.flush()) {
+            // `suturectl ... | head` is no failure.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            done => done.or_fail(|| "cannot print the result".to_owned()),
+        }
+    }
+
+    /// Tells a person something that is not the result.
+    pub fn note(&mut self, text: &str) {
+        // A note that cannot be shown changes nothing of what was done.
+        let _ = writeln!(self.err, "{}", plain(text));
+    }
+}
+
+/// Rows under headings, as wide as their widest cell.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these headings.
+    pub fn new<const N: usize>(headings: [&str; N]) -> Self {
+        Self { rows: vec![headings.map(str::to_owned).to_vec()] }
+    }
+
+    /// Adds a row.
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        // A cell is one line, whatever somebody wrote into it.
+        self.rows.push(cells.map(|c| plain(&c).replace('\n', " ")).to_vec());
+    }
+
+    /// The text, two spaces between columns.
+    pub fn to_text(&self) -> String {
+        let mut widths: Vec<usize> = Vec::new();
+        for row in &self.rows {
+            for (column, cell) in row.iter().enumerate() {
+                let width = cell.chars().count();
+                match widths.get_mut(column) {
+                    Some(widest) => *widest = (*widest).max(width),
+                    None => widths.push(width),
+                }
+            }
+        }
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                line.push_str(&format!("{cell:<width$}  "));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// A number of bytes for people: `1.5 MiB`.
+pub fn bytes(n: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let mut value = n as f64;
+    let mut unit = "B";
+    for next in units {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    if unit == "B" { format!("{n} B") } else { format!("{value:.1} {unit}") }
+}
+
+/// A digest or fingerprint for people to compare: groups of four.
+pub fn grouped(hex: &str) -> String {
+    let mut text = String::with_capacity(hex.len() + hex.len() / 4);
+    for (i, c) in hex.chars().enumerate() {
+        if i > 0 && i % 4 == 0 {
+            text.push(' ');
+        }
+        text.push(c);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_align_and_hostile_cells_stay_in_their_line() {
+        let mut table = Table::new(["id", "state"]);
+        table.row(["pump-1".to_owned(), "active".to_owned()]);
+        table.row(["é".to_owned(), "evil\x1b[1m\nrow".to_owned()]);
+        assert_eq!(table.to_text(), "id      state\npump-1  active\né       evil?[1m row\n");
+    }
+
+    #[test]
+    fn json_is_the_value_and_text_is_the_text() {
+        for (format, want) in [(Format::Json, "{\"a\":1}\n"), (Format::Text, "a is 1\n")] {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let mut printer = Printer::new(&mut out, &mut err, format);
+            printer.result(&serde_json::json!({"a": 1}), |v| format!("a is {}\n", v["a"])).unwrap();
+            printer.note("a note");
+            assert_eq!(String::from_utf8(out).unwrap(), want);
+            assert_eq!(err, b"a note\n");
+        }
+    }
+
+    #[test]
+    fn sizes_read_well() {
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(200 << 20), "200.0 MiB");
+        assert_eq!(grouped("0123456789"), "0123 4567 89");
+    }
+}

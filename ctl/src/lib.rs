@@ -21,6 +21,7 @@ pub mod home;
 pub mod identity;
 pub mod keys;
 pub mod print;
+pub mod repository;
 pub mod token;
 pub mod trust_store;
 

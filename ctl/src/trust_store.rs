@@ -7,9 +7,7 @@
 use jiff::Timestamp;
 use suture_core::digest::Digest;
 use suture_core::limits::{MAX_MANIFEST_BYTES, MAX_ROOT_BYTES, MAX_ROOT_STEPS};
-use suture_core::trust::{
-    Answer, Change, Metadata as _, Refresh, Repository, Role, Root, Stored, Targets, TrustError, Verified,
-};
+use suture_core::trust::{Answer, Change, Refresh, Repository, Role, Root, Stored, Targets, TrustError, Verified};
 
 use crate::client::Client;
 use crate::failure::{Exit, Failure, Outcome};

@@ -1,15 +1,219 @@
-//! `suturectl catalog`.
+//! `suturectl catalog`: the manufacturer's signed list of bundles.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
+use serde::Serialize;
+use suture_core::id::ProductId;
+use suture_core::manifest::manifest_path;
+use suture_core::trust::edit::{CATALOG_LIFETIME, TargetsDraft};
+use suture_core::trust::{CatalogEntry, Repository, Status};
+use suture_core::version::Release;
 
 use crate::context::Context;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
+use crate::keys::KeyName;
+use crate::print::{Table, grouped};
+use crate::repository::{self, KeyNames};
+use crate::trust_store::{TrustStore, Which};
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Begin the catalog: sign its first root and publish it empty
+    Init {
+        #[command(flatten)]
+        keys: KeyNames,
+    },
+    /// Versions, ends, keys and what is listed
+    Status {
+        /// From what was verified last, without the server
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Say of a published bundle whether it may still be installed
+    SetStatus {
+        /// The product
+        product: ProductId,
+        /// The release
+        release: u64,
+        /// `withdrawn` forbids it on every device, whatever a hospital approved
+        #[arg(value_enum)]
+        status: NewStatus,
+        /// The key that signs targets
+        #[arg(long, value_name = "KEY", default_value = "targets")]
+        key: KeyName,
+    },
+    /// Sign the list as it is again, before it ends
+    Renew {
+        /// The key that signs targets
+        #[arg(long, value_name = "KEY", default_value = "targets")]
+        key: KeyName,
+    },
+}
+
+/// A bundle's status on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NewStatus {
+    /// May be installed
+    Current,
+    /// May be installed; there is a better one
+    Superseded,
+    /// Must not be installed
+    Withdrawn,
+}
+
+impl From<NewStatus> for Status {
+    fn from(status: NewStatus) -> Self {
+        match status {
+            NewStatus::Current => Self::Current,
+            NewStatus::Superseded => Self::Superseded,
+            NewStatus::Withdrawn => Self::Withdrawn,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    repository: repository::Status,
+    bundles: Vec<CatalogEntry>,
+}
 
 /// Runs one.
-pub async fn run(_: &mut Context<'_>, command: Command) -> Outcome {
-    match command {}
+pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
+    match command {
+        Command::Init { keys } => init(context, &keys).await,
+        Command::Status { offline } => status(context, offline).await,
+        Command::SetStatus { product, release, status, key } => {
+            set_status(context, &product, Release(release), status.into(), &key).await
+        }
+        Command::Renew { key } => renew(context, &key).await,
+    }
+}
+
+async fn init(context: &mut Context<'_>, keys: &KeyNames) -> Outcome {
+    context.home.server()?.manufacturer()?;
+    let (begun, _) = repository::begin(context, Which::Catalog, keys, CATALOG_LIFETIME).await?;
+    context.print.result(&begun, |b| {
+        format!(
+            "the catalog has begun\nroot {}\nread this fingerprint to the hospitals over another channel; tokens made from now on carry it\n",
+            grouped(&b.root_sha256.to_string())
+        )
+    })
+}
+
+async fn status(context: &mut Context<'_>, offline: bool) -> Outcome {
+    let store = TrustStore::of(&context.home, Which::Catalog);
+    let repository = if offline {
+        store.offline(context.now())?
+    } else {
+        store.refresh(&mut context.connect().await?, context.now()).await?
+    };
+    let shown =
+        Shown { repository: repository::status(context, Which::Catalog, &repository)?, bundles: entries(&repository) };
+    context.print.result(&shown, |s| format!("{}\n{}", s.repository.to_text(), table(&s.bundles)))
+}
+
+/// The bundles that a verified catalog lists, by product and release.
+pub fn entries(catalog: &Repository) -> Vec<CatalogEntry> {
+    let mut entries: Vec<_> = catalog.targets().filter_map(|(_, target)| CatalogEntry::of(target)).collect();
+    entries.sort_by(|a, b| (&a.product, a.release).cmp(&(&b.product, b.release)));
+    entries
+}
+
+fn table(entries: &[CatalogEntry]) -> String {
+    let mut table = Table::new(["product", "release", "version", "status", "from", "floor", "hardware"]);
+    for e in entries {
+        let hardware: Vec<&str> = e.hardware.iter().map(|h| h.as_str()).collect();
+        table.row([
+            e.product.to_string(),
+            e.release.to_string(),
+            e.version.to_string(),
+            e.status.as_str().to_owned(),
+            e.min_release.to_string(),
+            e.floor.to_string(),
+            hardware.join(","),
+        ]);
+    }
+    table.to_text()
+}
+
+async fn set_status(
+    context: &mut Context<'_>,
+    product: &ProductId,
+    release: Release,
+    status: Status,
+    key: &KeyName,
+) -> Outcome {
+    context.home.server()?.manufacturer()?;
+    let mut client = context.connect().await?;
+    let base = TrustStore::of(&context.home, Which::Catalog).refresh(&mut client, context.now()).await?;
+    let mut draft = TargetsDraft::after(&base, context.now(), CATALOG_LIFETIME);
+    let before = change_status(&mut draft, product, release, status)?;
+    if before == status {
+        let text = format!("{product} {release} is {} already; nothing was signed", status.as_str());
+        return context.print.result(&entries(&base), |_| text);
+    }
+    let targets = repository::sign(context, &base, &draft, &context.key(key)?)?;
+    let after = repository::publish(context, &mut client, Which::Catalog, targets, Vec::new()).await?;
+    context.print.result(&entries(&after), |_| {
+        format!(
+            "{product} {release} was {} and is {} now, by targets {}",
+            before.as_str(),
+            status.as_str(),
+            after.targets_metadata().version()
+        )
+    })
+}
+
+fn change_status(draft: &mut TargetsDraft, product: &ProductId, release: Release, status: Status) -> Outcome<Status> {
+    let path = manifest_path(product, release);
+    let unknown = || {
+        Failure::new(format!("the catalog lists no release {release} of {product}")).next("`suturectl catalog status`")
+    };
+    let target = draft.targets.get_mut(&path).ok_or_else(unknown)?;
+    let mut entry = CatalogEntry::of(target).ok_or_else(unknown)?;
+    let before = std::mem::replace(&mut entry.status, status);
+    target.custom = Some(entry.to_custom());
+    Ok(before)
+}
+
+async fn renew(context: &mut Context<'_>, key: &KeyName) -> Outcome {
+    context.home.server()?.manufacturer()?;
+    let mut client = context.connect().await?;
+    let base = TrustStore::of(&context.home, Which::Catalog).refresh(&mut client, context.now()).await?;
+    let draft = TargetsDraft::after(&base, context.now(), CATALOG_LIFETIME);
+    let targets = repository::sign(context, &base, &draft, &context.key(key)?)?;
+    let after = repository::publish(context, &mut client, Which::Catalog, targets, Vec::new()).await?;
+    let status = repository::status(context, Which::Catalog, &after)?;
+    context.print.result(&status, repository::Status::to_text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use suture_core::trust::Target;
+
+    #[test]
+    fn a_status_is_changed_for_that_release_alone() {
+        let mut draft = TargetsDraft::first("2026-11-24T15:00:00Z".parse().unwrap(), CATALOG_LIFETIME);
+        let product: ProductId = "pump".parse().unwrap();
+        for release in [1, 2] {
+            let entry = CatalogEntry {
+                product: product.clone(),
+                release: Release(release),
+                version: "1.0".parse().unwrap(),
+                hardware: vec!["rev-a".parse().unwrap()],
+                min_release: Release(0),
+                status: Status::Current,
+                floor: Release(0),
+            };
+            let target = Target::of(b"manifest", Some(entry.to_custom()));
+            draft.targets.insert(manifest_path(&product, Release(release)), target);
+        }
+        assert_eq!(change_status(&mut draft, &product, Release(1), Status::Withdrawn).unwrap(), Status::Current);
+        let statuses: Vec<_> = draft.targets.values().map(|t| CatalogEntry::of(t).unwrap().status).collect();
+        assert_eq!(statuses, [Status::Withdrawn, Status::Current]);
+        let failure = change_status(&mut draft, &product, Release(9), Status::Current).unwrap_err().to_text();
+        assert!(failure.contains("no release 9 of pump"), "{failure}");
+    }
 }

@@ -154,6 +154,7 @@ impl App {
         let (accepted, connections) = mpsc::channel(64);
         tasks.spawn(self.clone().accept(listener, accepted, shutdown.clone()));
         tasks.spawn(self.clone().keep_certificate(shutdown.clone()));
+        tasks.spawn(crate::publish::keep_fresh(self.clone(), shutdown.clone()));
         let serving = Server::builder()
             .max_frame_size(MAX_FRAME_BYTES)
             .max_concurrent_streams(MAX_STREAMS)

@@ -9,6 +9,7 @@ pub mod blobs;
 pub mod config;
 pub mod identity;
 pub mod init;
+pub mod publish;
 pub mod rights;
 pub(crate) mod rollout;
 pub mod store;

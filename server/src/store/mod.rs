@@ -29,6 +29,7 @@ mod error;
 pub mod hdos;
 pub mod operators;
 pub(crate) mod reports;
+pub mod repository;
 pub(crate) mod rollouts;
 pub mod tokens;
 mod value;

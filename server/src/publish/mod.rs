@@ -1,0 +1,265 @@
+//! Puts offline-signed metadata in force, with everything that they list, or not at all.
+//!
+//! The server verifies what it is given as every client will, so that a mistake is refused where its maker can see it. It
+//! adds snapshot and timestamp by its online keys; those say what is newest, and are no authority over anything else.
+
+mod keys;
+mod resign;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use suture_core::limits::MAX_ROOT_STEPS;
+use suture_core::principal::Principal;
+use suture_core::sign::Signer as _;
+use suture_core::trust::edit::{self, ONLINE_LIFETIME};
+use suture_core::trust::{
+    self, Publication, Repository as View, Role, Root, Stored, Targets, TrustError, Verified, verify_publication,
+};
+use suture_proto::Repository;
+
+pub use keys::{OnlineKeys, online_keys};
+pub use resign::{keep_fresh, resign};
+
+use crate::audit::{self, AuditError};
+use crate::store::{Lock, StoreError, Tx};
+use keys::Signers;
+
+/// What a publisher sends.
+#[derive(Debug, Clone, Default)]
+pub struct Offer {
+    /// New roots in ascending order; mostly none.
+    pub roots: Vec<Vec<u8>>,
+    /// New targets metadata; none where only roots are published.
+    pub targets: Option<Vec<u8>>,
+    /// Target files, by path, that the new targets metadata list and the server may lack.
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+/// What is in force after a publication.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The targets metadata.
+    pub targets: Verified<Targets>,
+    /// Version of the root.
+    pub root_version: u64,
+    /// Version of the targets metadata.
+    pub targets_version: u64,
+    /// Version of the snapshot.
+    pub snapshot_version: u64,
+    /// Version of the timestamp.
+    pub timestamp_version: u64,
+}
+
+/// Why nothing was published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The metadata were refused as a client would refuse them, their version exists, or their base has moved.
+    #[error("the metadata were refused")]
+    Trust(#[from] TrustError),
+    /// The root does not let this server's key alone sign for an online role.
+    #[error(
+        "the root does not name this server's {role} key, alone; ask for the online keys and sign a root with them"
+    )]
+    ForeignKeys {
+        /// Which of the two.
+        role: Role,
+    },
+    /// Neither roots nor targets metadata.
+    #[error("there is nothing to publish: neither a new root nor new targets metadata were sent")]
+    Nothing,
+    /// More new roots than clients step through at once.
+    #[error("{0} new roots at once are more than {MAX_ROOT_STEPS}")]
+    TooManyRoots(usize),
+    /// A file that the targets metadata do not list.
+    #[error("the targets metadata do not list {0:?}, which was sent along")]
+    Unlisted(String),
+    /// A file that the targets metadata list and that the server has not got.
+    #[error("the targets metadata list {0:?}, which was not sent along and is not here")]
+    FileMissing(String),
+    /// A sealed key does not open.
+    #[error("the sealed {role} key does not open: is {seal} the one that `init` made?", seal = crate::init::SEAL_FILE)]
+    Seal {
+        /// Which of the two.
+        role: Role,
+    },
+    /// A new key could not be sealed.
+    #[error("a new online key could not be sealed")]
+    Sealing,
+    /// No randomness.
+    #[error("the system gives no random numbers")]
+    Random(#[from] getrandom::Error),
+    /// The database failed.
+    #[error("the repository's rows failed")]
+    Store(#[from] StoreError),
+    /// The change could not be recorded.
+    #[error("the publication could not be recorded")]
+    Audit(#[from] AuditError),
+}
+
+/// Verifies an offer and stores it with a new snapshot and timestamp and the audit entry, in the caller's transaction:
+/// nothing is in force until the caller commits. Locks the repositories, and for approvals the rollouts too, because the
+/// caller brings them in line in the same transaction.
+pub async fn publish(
+    tx: &mut Tx,
+    repository: &Repository,
+    seal: &str,
+    offer: Offer,
+    actor: &Principal,
+    now: Timestamp,
+) -> Result<Published, PublishError> {
+    if offer.roots.is_empty() && offer.targets.is_none() {
+        return Err(PublishError::Nothing);
+    }
+    if offer.roots.len() > MAX_ROOT_STEPS as usize {
+        return Err(PublishError::TooManyRoots(offer.roots.len()));
+    }
+    let name = repository.to_string();
+    tx.lock(Lock::Repositories).await?;
+    if let Repository::Approvals(_) = repository {
+        tx.lock(Lock::Rollouts).await?;
+    }
+    let force = InForce::read(tx, &name).await?;
+    let publication = verify_publication(
+        force.root.as_deref(),
+        &offer.roots,
+        force.targets.as_deref(),
+        offer.targets.as_deref(),
+        now,
+    )?;
+    let signers = Signers::open(tx, &name, seal).await?;
+    own_keys(&publication.root, &signers)?;
+    store_files(tx, &name, &force, &publication, offer.files, now).await?;
+    for root in &publication.roots {
+        tx.put_repo_file(&name, Role::Root, root.version(), root.bytes(), now).await?;
+    }
+    if publication.new_targets {
+        let targets = &publication.targets;
+        tx.put_repo_file(&name, Role::Targets, targets.version(), targets.bytes(), now).await?;
+    }
+    let view = assemble(tx, &name, &publication.root, &publication.targets, &signers, now).await?;
+    let seen = view.seen();
+    let detail = serde_json::json!({
+        "root": seen.root,
+        "root_sha256": publication.root.digest(),
+        "targets": seen.targets,
+        "targets_sha256": seen.targets_sha256,
+    });
+    audit::append(tx, now, actor, keys::hdo(repository), "repository.publish", &name, detail).await?;
+    Ok(Published {
+        root_version: seen.root,
+        targets_version: seen.targets,
+        snapshot_version: view.snapshot_version(),
+        timestamp_version: view.timestamp_version(),
+        targets: publication.targets,
+    })
+}
+
+/// The offline-signed metadata in force, as they are stored.
+struct InForce {
+    root: Option<Vec<u8>>,
+    targets: Option<Vec<u8>>,
+}
+
+impl InForce {
+    async fn read(tx: &mut Tx, repository: &str) -> Result<Self, StoreError> {
+        Ok(Self {
+            root: tx.newest_repo_file(repository, Role::Root).await?.map(|f| f.content),
+            targets: tx.newest_repo_file(repository, Role::Targets).await?.map(|f| f.content),
+        })
+    }
+
+    /// What is listed in force, by path and name; nothing before the first publication.
+    fn listed(&self) -> Result<BTreeMap<String, String>, TrustError> {
+        let (Some(root), Some(targets)) = (&self.root, &self.targets) else { return Ok(BTreeMap::new()) };
+        let targets: Verified<Targets> = Verified::by(&Verified::pinned(root)?, targets)?;
+        let names = targets.targets().filter_map(|(path, _)| Some((path.to_owned(), targets.file_name(path)?)));
+        Ok(names.collect())
+    }
+}
+
+/// Both online roles must be this server's to sign alone: with another key, or a second one, nothing that it assembles
+/// would be believed.
+fn own_keys(root: &Root, signers: &Signers) -> Result<(), PublishError> {
+    for (role, key) in [(Role::Timestamp, &signers.timestamp), (Role::Snapshot, &signers.snapshot)] {
+        let authority = root.authority(role);
+        if authority.threshold() != 1 || !authority.keys().any(|k| *k == key.public()) {
+            return Err(PublishError::ForeignKeys { role });
+        }
+    }
+    Ok(())
+}
+
+/// Every listed file is there, is sent along, or the publication is refused.
+async fn store_files(
+    tx: &mut Tx,
+    repository: &str,
+    force: &InForce,
+    publication: &Publication,
+    files: Vec<(String, Vec<u8>)>,
+    now: Timestamp,
+) -> Result<(), PublishError> {
+    let targets = &publication.targets;
+    for (path, bytes) in &files {
+        let name = targets.file_name(path).ok_or_else(|| PublishError::Unlisted(path.clone()))?;
+        targets.verify_target(path, bytes)?;
+        tx.put_target_file(repository, &name, bytes, now).await?;
+    }
+    if !publication.new_targets {
+        return Ok(());
+    }
+    // What was in force was complete, so only what is new is looked for.
+    let before = force.listed()?;
+    for (path, _) in targets.targets() {
+        let Some(name) = targets.file_name(path) else { continue };
+        if before.get(path) != Some(&name) && !tx.has_target_file(repository, &name).await? {
+            return Err(PublishError::FileMissing(path.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Signs and stores the next snapshot and timestamp, then looks at the result as a client does.
+async fn assemble(
+    tx: &mut Tx,
+    repository: &str,
+    root: &Verified<Root>,
+    targets: &Verified<Targets>,
+    signers: &Signers,
+    now: Timestamp,
+) -> Result<View, PublishError> {
+    let expires = now.checked_add(ONLINE_LIFETIME).unwrap_or(Timestamp::MAX);
+    let version = next_version(tx, repository, Role::Snapshot).await?;
+    let bytes = edit::sign_snapshot(version, expires, targets, &signers.snapshot)?;
+    tx.put_repo_file(repository, Role::Snapshot, version, &bytes, now).await?;
+    let snapshot: Verified<trust::Snapshot> = Verified::by(root, &bytes)?;
+    let timestamp = put_timestamp(tx, repository, &snapshot, signers, now).await?;
+    let stored = Stored {
+        root: root.bytes().to_vec(),
+        timestamp: Some(timestamp),
+        snapshot: Some(bytes),
+        targets: Some(targets.bytes().to_vec()),
+    };
+    Ok(View::open(stored, now)?)
+}
+
+/// Signs and stores the next timestamp.
+async fn put_timestamp(
+    tx: &mut Tx,
+    repository: &str,
+    snapshot: &Verified<trust::Snapshot>,
+    signers: &Signers,
+    now: Timestamp,
+) -> Result<Vec<u8>, PublishError> {
+    let expires = now.checked_add(ONLINE_LIFETIME).unwrap_or(Timestamp::MAX);
+    let version = next_version(tx, repository, Role::Timestamp).await?;
+    let bytes = edit::sign_timestamp(version, expires, snapshot, &signers.timestamp)?;
+    tx.put_repo_file(repository, Role::Timestamp, version, &bytes, now).await?;
+    Ok(bytes)
+}
+
+async fn next_version(tx: &mut Tx, repository: &str, role: Role) -> Result<u64, StoreError> {
+    Ok(tx.newest_repo_file(repository, role).await?.map_or(1, |file| file.version.saturating_add(1)))
+}

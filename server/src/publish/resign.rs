@@ -1,0 +1,99 @@
+//! Keeps snapshots and timestamps from expiring: what nobody changes is still the newest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use suture_core::principal::Principal;
+use suture_core::trust::{Role, Snapshot, Targets, Timestamp as Stamp, TrustError, Verified};
+use suture_proto::Repository;
+use tokio_util::sync::CancellationToken;
+
+use super::keys::{Signers, hdo};
+use super::{PublishError, assemble, own_keys, put_timestamp};
+use crate::app::App;
+use crate::audit;
+use crate::store::{Lock, Store, StoreError, Tx};
+
+/// A timestamp that has less than 6 of its 7 days left is signed anew: daily, so that a server that stands still for
+/// days harms nobody.
+const TIMESTAMP_LEFT: SignedDuration = SignedDuration::from_hours(6 * 24);
+/// A snapshot that has less than 3 of its 7 days left is signed anew. Rarer, because every device then fetches it.
+const SNAPSHOT_LEFT: SignedDuration = SignedDuration::from_hours(3 * 24);
+/// How often the server looks.
+const LOOK_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Signs anew what nears its expiry, hourly until `shutdown`.
+pub async fn keep_fresh(app: Arc<App>, shutdown: CancellationToken) {
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while shutdown.run_until_cancelled(look.tick()).await.is_some() {
+        match resign(app.store(), app.seal(), app.now()).await {
+            Ok(0) => {}
+            Ok(_) => app.changed(),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "repositories could not be looked at")
+            }
+        }
+    }
+}
+
+/// Signs anew what nears its expiry at `now`, each repository in a transaction of its own; says how many were. One that
+/// fails is logged and keeps none of the others waiting.
+pub async fn resign(store: &Store, seal: &str, now: Timestamp) -> Result<usize, StoreError> {
+    let mut tx = store.read().await?;
+    let names = tx.repositories().await?;
+    drop(tx);
+    let mut count = 0;
+    for name in names {
+        match one(store, &name, seal, now).await {
+            Ok(true) => count += 1,
+            Ok(false) => {}
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(repository = name, error, "a repository could not be signed anew and will expire");
+            }
+        }
+    }
+    Ok(count)
+}
+
+async fn one(store: &Store, name: &str, seal: &str, now: Timestamp) -> Result<bool, PublishError> {
+    let mut tx = store.begin().await?;
+    // Replicas wait here for one another and then find that nothing is left to do, so no version is signed twice.
+    tx.lock(Lock::Repositories).await?;
+    let root = Verified::pinned(&newest(&mut tx, name, Role::Root).await?)?;
+    let stamp: Verified<Stamp> = Verified::by(&root, &newest(&mut tx, name, Role::Timestamp).await?)?;
+    let snapshot: Verified<Snapshot> = Verified::by(&root, &newest(&mut tx, name, Role::Snapshot).await?)?;
+    let ends_within = |expires: Timestamp, left| now.checked_add(left).is_ok_and(|then| then > expires);
+    let snapshot_due = ends_within(snapshot.expires(), SNAPSHOT_LEFT);
+    if !snapshot_due && !ends_within(stamp.expires(), TIMESTAMP_LEFT) {
+        return Ok(false);
+    }
+    let signers = Signers::open(&mut tx, name, seal).await?;
+    own_keys(&root, &signers)?;
+    if snapshot_due {
+        let targets: Verified<Targets> = Verified::by(&root, &newest(&mut tx, name, Role::Targets).await?)?;
+        assemble(&mut tx, name, &root, &targets, &signers, now).await?;
+    } else {
+        put_timestamp(&mut tx, name, &snapshot, &signers, now).await?;
+    }
+    let repository = parse(name);
+    let detail = serde_json::json!({ "snapshot": snapshot_due });
+    let concerns = repository.as_ref().and_then(hdo);
+    audit::append(&mut tx, now, &Principal::Server, concerns, "repository.resign", name, detail).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+fn parse(name: &str) -> Option<Repository> {
+    match name.strip_prefix("approvals/") {
+        Some(hdo) => hdo.parse().ok().map(Repository::Approvals),
+        None => Some(Repository::Catalog),
+    }
+}
+
+async fn newest(tx: &mut Tx, name: &str, role: Role) -> Result<Vec<u8>, PublishError> {
+    let file = tx.newest_repo_file(name, role).await?;
+    Ok(file.ok_or_else(|| TrustError::Missing(role.file_name().to_owned()))?.content)
+}

@@ -1,0 +1,213 @@
+//! The two kinds of signed repository: metadata, target files, and the sealed online keys.
+//!
+//! A repository is named as `catalog` or `approvals/<hdo>`. Every file is kept as the bytes that were signed, and for ever:
+//! a device from a shelf steps through all roots.
+
+use jiff::Timestamp;
+use suture_core::digest::Digest;
+use suture_core::sign::PublicKey;
+use suture_core::trust::Role;
+
+use super::{Store, StoreError, Tx, digest, on, to_i64, to_ms};
+
+/// A metadata file as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepoFile {
+    /// Its version.
+    pub version: u64,
+    /// The bytes that were signed.
+    pub content: Vec<u8>,
+}
+
+#[derive(sqlx::FromRow)]
+struct FileRow {
+    version: i64,
+    content: Vec<u8>,
+    sha256: Vec<u8>,
+}
+
+impl FileRow {
+    fn read(self) -> Result<RepoFile, StoreError> {
+        let row = |column, problem: &str| StoreError::Row { table: "repo_file", column, problem: problem.to_owned() };
+        if digest("repo_file", "sha256", &self.sha256)? != Digest::of(&self.content) {
+            return Err(row("content", "not the bytes that its digest stands for"));
+        }
+        let version = u64::try_from(self.version).map_err(|_| row("version", "negative"))?;
+        Ok(RepoFile { version, content: self.content })
+    }
+}
+
+/// An online key as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnlineKeyRow {
+    /// The public half.
+    pub public: PublicKey,
+    /// PKCS#8 PEM, encrypted under the seal key.
+    pub sealed: String,
+}
+
+impl Store {
+    /// A metadata file by the exact name that clients ask for.
+    pub async fn repo_file(&self, repository: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let row = on!(self, |c| sqlx::query_as::<_, FileRow>(
+            "SELECT version, content, sha256 FROM repo_file WHERE repository = $1 AND name = $2"
+        )
+        .bind(repository)
+        .bind(name)
+        .fetch_optional(c)
+        .await)?;
+        Ok(row.map(FileRow::read).transpose()?.map(|file| file.content))
+    }
+
+    /// A target file by its consistent-snapshot name.
+    pub async fn target_file(&self, repository: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        on!(self, |c| sqlx::query_scalar("SELECT content FROM target_file WHERE repository = $1 AND name = $2")
+            .bind(repository)
+            .bind(name)
+            .fetch_optional(c)
+            .await)
+    }
+}
+
+impl Tx {
+    /// The newest file of a role.
+    pub async fn newest_repo_file(&mut self, repository: &str, role: Role) -> Result<Option<RepoFile>, StoreError> {
+        // `timestamp.json` has no version in its name; of the others the newest counts.
+        let pattern = match role {
+            Role::Timestamp => role.file_name().to_owned(),
+            _ => format!("%.{}", role.file_name()),
+        };
+        let row = on!(self, |c| sqlx::query_as::<_, FileRow>(
+            "SELECT version, content, sha256 FROM repo_file WHERE repository = $1 AND name LIKE $2
+            AND version = (SELECT MAX(version) FROM repo_file WHERE repository = $1 AND name LIKE $2)"
+        )
+        .bind(repository)
+        .bind(&pattern)
+        .fetch_optional(c)
+        .await)?;
+        row.map(FileRow::read).transpose()
+    }
+
+    /// Stores a version of a role's file. A version that is there is a conflict, but a timestamp replaces the one before it.
+    pub async fn put_repo_file(
+        &mut self,
+        repository: &str,
+        role: Role,
+        version: u64,
+        content: &[u8],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if role == Role::Timestamp {
+            on!(self, |c| sqlx::query("DELETE FROM repo_file WHERE repository = $1 AND name = $2")
+                .bind(repository)
+                .bind(role.file_name())
+                .execute(c)
+                .await
+                .map(drop))?;
+        }
+        let number = to_i64("version of metadata", version)?;
+        on!(self, |c| sqlx::query(
+            "INSERT INTO repo_file (repository, name, version, content, sha256, stored_ms)
+            VALUES ($1, $2, $3, $4, $5, $6)"
+        )
+        .bind(repository)
+        .bind(role.served_name(version))
+        .bind(number)
+        .bind(content)
+        .bind(Digest::of(content).as_bytes().as_slice())
+        .bind(to_ms(now))
+        .execute(c)
+        .await
+        .map(drop))
+    }
+
+    /// Every repository that has been published, by name.
+    pub async fn repositories(&mut self) -> Result<Vec<String>, StoreError> {
+        on!(self, |c| sqlx::query_scalar("SELECT repository FROM repo_file WHERE name = $1 ORDER BY repository")
+            .bind(Role::Timestamp.file_name())
+            .fetch_all(c)
+            .await)
+    }
+
+    /// A target file by its consistent-snapshot name.
+    pub async fn target_file(&mut self, repository: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        on!(self, |c| sqlx::query_scalar("SELECT content FROM target_file WHERE repository = $1 AND name = $2")
+            .bind(repository)
+            .bind(name)
+            .fetch_optional(c)
+            .await)
+    }
+
+    /// Whether a target file is there.
+    pub async fn has_target_file(&mut self, repository: &str, name: &str) -> Result<bool, StoreError> {
+        let one: Option<String> =
+            on!(self, |c| sqlx::query_scalar("SELECT name FROM target_file WHERE repository = $1 AND name = $2")
+                .bind(repository)
+                .bind(name)
+                .fetch_optional(c)
+                .await)?;
+        Ok(one.is_some())
+    }
+
+    /// Stores a target file; its name holds its digest, so what is there is the same.
+    pub async fn put_target_file(
+        &mut self,
+        repository: &str,
+        name: &str,
+        content: &[u8],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        on!(self, |c| sqlx::query(
+            "INSERT INTO target_file (repository, name, content, stored_ms) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (repository, name) DO NOTHING"
+        )
+        .bind(repository)
+        .bind(name)
+        .bind(content)
+        .bind(to_ms(now))
+        .execute(c)
+        .await
+        .map(drop))
+    }
+
+    /// The online key of a role.
+    pub async fn online_key(&mut self, repository: &str, role: Role) -> Result<Option<OnlineKeyRow>, StoreError> {
+        let row: Option<(Vec<u8>, String)> = on!(self, |c| sqlx::query_as(
+            "SELECT public_key, sealed FROM online_key WHERE repository = $1 AND role = $2"
+        )
+        .bind(repository)
+        .bind(role.as_str())
+        .fetch_optional(c)
+        .await)?;
+        row.map(|(public, sealed)| {
+            let public = PublicKey::from_bytes(&public).map_err(|e| StoreError::Row {
+                table: "online_key",
+                column: "public_key",
+                problem: e.to_string(),
+            })?;
+            Ok(OnlineKeyRow { public, sealed })
+        })
+        .transpose()
+    }
+
+    /// Stores the online key of a role; one that is there is a conflict.
+    pub async fn insert_online_key(
+        &mut self,
+        repository: &str,
+        role: Role,
+        key: &OnlineKeyRow,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        on!(self, |c| sqlx::query(
+            "INSERT INTO online_key (repository, role, public_key, sealed, created_ms) VALUES ($1, $2, $3, $4, $5)"
+        )
+        .bind(repository)
+        .bind(role.as_str())
+        .bind(key.public.as_bytes().as_slice())
+        .bind(&key.sealed)
+        .bind(to_ms(now))
+        .execute(c)
+        .await
+        .map(drop))
+    }
+}

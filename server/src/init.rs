@@ -119,7 +119,7 @@ pub async fn init(settings: &Settings, operator: &OperatorName, now: Timestamp) 
     let token_path = dir.join(TOKEN_FILE);
     let text = Zeroizing::new(token.encode()? + "\n");
     write(&token_path, &text, 0o600).map_err(written(&token_path))?;
-    write(&config, &configuration(settings), 0o640).map_err(written(&config))?;
+    write(&config, &configuration(settings), 0o600).map_err(written(&config))?;
     Ok(Made {
         config,
         ca: dir.join(CA_FILE),

@@ -1,6 +1,7 @@
 //! `suture-server`: wires the command line to the library.
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -107,9 +108,10 @@ impl Flags {
         } = self;
         let mut written = Written::default();
         if let Some(path) = file {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
-            written.file(path, &text);
+            match std::fs::read_to_string(path) {
+                Ok(text) => written.file(path, &text),
+                Err(error) => written.unreadable(path, &error),
+            }
         }
         let text = |s: OsString| s.to_string_lossy().into_owned();
         written.environment(std::env::vars_os().map(|(name, value)| (text(name), text(value))));
@@ -180,8 +182,10 @@ fn print_made(made: &init::Made) {
 }
 
 fn start_log(settings: &Settings) -> anyhow::Result<()> {
-    let log =
-        tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(&settings.log)?).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(&settings.log)?)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -261,8 +261,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_named_at_once_with_what_is_allowed() {
-        let file =
-            "listen = \"everywhere\"\naddress = \"http://x\"\ncheck_in_secs = 0\nmax_conections = 5\nlog = 7.5\n";
+        let file = "listen = \"everywhere\"\naddress = \"http://x\"\ncheck_in_secs = 0\nmax_conections = 5\nlog = \"suture=loud\"\n";
         let faults = settings(file, &[("SUTURE_SERVER_DRIAN_SECS", "5")], &[("log_format", "xml")]).unwrap_err();
         let text = faults.to_string();
         for part in [
@@ -270,7 +269,7 @@ mod tests {
             "address = \"http://x\"",
             "check_in_secs = \"0\"",
             "max_conections",
-            "log = \"7.5\"",
+            "log = \"suture=loud\"",
             "drian_secs",
             "log_format = \"xml\" (command line)",
             "data_dir is missing",
@@ -284,8 +283,10 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_toml_is_one_fault_with_its_place() {
-        let text = settings("data_dir = \"/x\nlisten", &[], &[]).unwrap_err().to_string();
-        assert!(text.contains("server.toml") && text.contains("line 1"), "{text}");
+        let faults = settings("data_dir = \"/x\"\nlisten = [\n", &[], &[]).unwrap_err();
+        let text = faults.to_string();
+        assert!(text.contains("server.toml") && text.contains("line 2"), "{text}");
+        assert_eq!(faults.0.len(), 1, "{text}");
     }
 
     #[test]

@@ -32,6 +32,8 @@ impl fmt::Display for Source {
 pub struct Written {
     values: BTreeMap<&'static str, (String, Source)>,
     pub(super) faults: Vec<Fault>,
+    /// The file could not be read, so nobody knows what is missing.
+    unread: bool,
 }
 
 impl Written {
@@ -47,6 +49,7 @@ impl Written {
                 let line = before.matches('\n').count() + 1;
                 let found = format!("line {line}: {}", e.message());
                 self.fault("configuration file", Some((found, source)), "TOML");
+                self.unread = true;
                 return;
             }
         };
@@ -61,6 +64,13 @@ impl Written {
             };
             self.put(&key, value, source.clone());
         }
+    }
+
+    /// Says that the configuration file cannot be read.
+    pub fn unreadable(&mut self, path: &Path, error: &std::io::Error) {
+        let found = (error.to_string(), Source::File(path.to_owned()));
+        self.fault("configuration file", Some(found), "a file that the server may read");
+        self.unread = true;
     }
 
     /// Takes in those environment variables that are ours. `SUTURE_SERVER_CONFIG` names the file and is no setting.
@@ -93,7 +103,9 @@ impl Written {
         match self.values.remove(key) {
             Some(written) => self.read(key, written, read),
             None => {
-                self.fault(key, None, allowed(key));
+                if !self.unread {
+                    self.fault(key, None, allowed(key));
+                }
                 None
             }
         }

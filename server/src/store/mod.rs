@@ -31,6 +31,8 @@ pub mod operators;
 pub(crate) mod reports;
 pub mod repository;
 pub(crate) mod rollouts;
+#[cfg(test)]
+pub(crate) mod suite;
 pub mod tokens;
 mod value;
 

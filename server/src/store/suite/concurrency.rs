@@ -1,0 +1,155 @@
+//! What several at once may do to one another, and what a full disk does.
+
+use suture_core::digest::Digest;
+use suture_core::principal::Principal;
+use suture_core::token::Grant;
+
+use super::super::{Driver, Lock, Store, StoreError};
+use super::each;
+use crate::audit;
+
+fn now() -> jiff::Timestamp {
+    "2026-11-24T15:00:00Z".parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_token_is_spent_once_however_many_try_at_once() {
+    each(async |store| {
+        let secret = Digest::of(b"secret");
+        let mut tx = store.begin().await.unwrap();
+        let by = Principal::Server;
+        let grant = Grant::Mdm("ada".parse().unwrap());
+        let later = now() + jiff::SignedDuration::from_secs(60);
+        assert!(tx.insert_token(&secret, &grant, &by, now(), later).await.unwrap());
+        tx.commit().await.unwrap();
+        let tries = (0..12).map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let mut tx = store.begin().await.unwrap();
+                let spent = tx.spend_token(&secret, &Principal::Server, now()).await.unwrap();
+                tx.commit().await.unwrap();
+                spent
+            })
+        });
+        let spent = futures::future::join_all(tries).await.into_iter().filter(|r| *r.as_ref().unwrap()).count();
+        assert_eq!(spent, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_audit_chain_has_no_gap_and_no_fork_however_many_append_at_once() {
+    each(async |store| {
+        let appends = (0..20).map(|i| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let mut tx = store.begin().await.unwrap();
+                let subject = format!("test {i}");
+                audit::append(&mut tx, now(), &Principal::Server, None, "test.append", &subject, ().into())
+                    .await
+                    .unwrap();
+                // Every fourth change its mind.
+                if i % 4 == 0 { drop(tx) } else { tx.commit().await.unwrap() }
+            })
+        });
+        for append in futures::future::join_all(appends).await {
+            append.unwrap();
+        }
+        let mut tx = store.read().await.unwrap();
+        let rows = tx.audit_after(0, 100).await.unwrap();
+        assert_eq!(rows.len(), 15);
+        let mut chain = suture_core::audit::Chain::from_start(suture_core::audit::Head::START);
+        for row in rows {
+            let link = suture_core::audit::Link {
+                seq: row.seq,
+                payload_sha256: Digest::of(&row.payload),
+                payload: Some(row.payload),
+                sha256: row.sha256,
+            };
+            chain.take(&link).unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_not_committed_is_not_there() {
+    each(async |store| {
+        let hdo = "riverside".parse().unwrap();
+        let mut tx = store.begin().await.unwrap();
+        assert!(tx.insert_hdo(&hdo, "Riverside", now()).await.unwrap());
+        drop(tx);
+        let mut tx = store.begin().await.unwrap();
+        assert!(tx.hdos().await.unwrap().is_empty());
+        assert!(tx.insert_hdo(&hdo, "Riverside", now()).await.unwrap());
+        assert!(!tx.insert_hdo(&hdo, "Again", now()).await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(store.read().await.unwrap().hdos().await.unwrap()[0].name, "Riverside");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reading_transaction_cannot_write_and_sees_one_state() {
+    each(async |store| {
+        let mut reading = store.read().await.unwrap();
+        assert!(reading.hdos().await.unwrap().is_empty());
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_hdo(&"riverside".parse().unwrap(), "Riverside", now()).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(reading.hdos().await.unwrap().is_empty());
+        assert!(reading.insert_hdo(&"lakeside".parse().unwrap(), "Lakeside", now()).await.is_err());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_that_refers_to_nothing_is_a_conflict() {
+    each(async |store| {
+        let mut tx = store.begin().await.unwrap();
+        let name = "kim".parse().unwrap();
+        let joined = tx.join_operator(Some(&"nowhere".parse().unwrap()), &name, now()).await;
+        assert!(matches!(joined, Err(StoreError::Conflict(_))), "{joined:?}");
+    })
+    .await;
+}
+
+/// A page limit is what SQLite itself answers a full disk with: SQLITE_FULL.
+#[tokio::test]
+async fn a_full_disk_is_told_apart_and_nothing_is_half_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&format!("sqlite:{}", dir.path().join("suture.db").display())).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    let Driver::Sqlite(c) = tx.driver() else { panic!("not SQLite") };
+    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut *c).await.unwrap();
+    let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {}", pages + 2));
+    sqlx::query(limit).execute(&mut *c).await.unwrap();
+    tx.insert_hdo(&"riverside".parse().unwrap(), "Riverside", now()).await.unwrap();
+    let large = "x".repeat(100_000);
+    let refused = tx.insert_hdo(&"lakeside".parse().unwrap(), &large, now()).await.unwrap_err();
+    assert!(refused.is_disk_full(), "{refused:?}");
+    assert!(!refused.is_retryable());
+    drop(tx);
+    assert!(store.read().await.unwrap().hdos().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_lock_sees_what_its_holder_did() {
+    each(async |store| {
+        let mut first = store.begin().await.unwrap();
+        first.lock(Lock::Rollouts).await.unwrap();
+        let second = {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let mut tx = store.begin().await.unwrap();
+                tx.lock(Lock::Rollouts).await.unwrap();
+                tx.hdos().await.unwrap().len()
+            })
+        };
+        tokio::task::yield_now().await;
+        first.insert_hdo(&"riverside".parse().unwrap(), "Riverside", now()).await.unwrap();
+        first.commit().await.unwrap();
+        assert_eq!(second.await.unwrap(), 1);
+    })
+    .await;
+}

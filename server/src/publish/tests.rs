@@ -1,1 +1,348 @@
+//! Publications that must come in force whole, and those that must not at all.
 
+use jiff::{SignedDuration, Timestamp};
+use suture_core::audit::Entry;
+use suture_core::principal::Principal;
+use suture_core::sign::{LocalKey, PublicKey, Signer};
+use suture_core::trust::edit::{self, RoleDraft, RootDraft, TargetsDraft};
+use suture_core::trust::{Answer, Refresh, Repository as View, Role, Stored, Target, TrustError};
+use suture_proto::Repository;
+use zeroize::Zeroizing;
+
+use super::{Offer, OnlineKeys, PublishError, Published, online_keys, publish, resign};
+use crate::store::{Store, StoreError};
+
+const SEAL: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const CATALOG: Repository = Repository::Catalog;
+
+fn now() -> Timestamp {
+    "2026-11-24T15:00:00Z".parse().unwrap()
+}
+
+fn days(n: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * n)
+}
+
+fn key(n: u8) -> LocalKey {
+    LocalKey::from_seed(&Zeroizing::new([n; 32]))
+}
+
+fn actor() -> Principal {
+    Principal::Mdm("ada".parse().unwrap())
+}
+
+async fn each(test: impl AsyncFn(Store)) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&format!("sqlite:{}", dir.path().join("suture.db").display())).await.unwrap();
+    test(store.clone()).await;
+    store.close().await;
+}
+
+async fn keys(store: &Store, repository: &Repository) -> OnlineKeys {
+    let mut tx = store.begin().await.unwrap();
+    let keys = online_keys(&mut tx, repository, SEAL, &actor(), now()).await.unwrap();
+    tx.commit().await.unwrap();
+    keys
+}
+
+fn root_draft(keys: OnlineKeys) -> RootDraft {
+    let single = |key: PublicKey| RoleDraft::single(key);
+    RootDraft {
+        version: 1,
+        expires: now() + edit::ROOT_LIFETIME,
+        root: single(key(1).public()),
+        targets: single(key(2).public()),
+        snapshot: single(keys.snapshot),
+        timestamp: single(keys.timestamp),
+    }
+}
+
+fn root(keys: OnlineKeys) -> Vec<u8> {
+    edit::sign_root(&root_draft(keys), &[&key(1)]).unwrap()
+}
+
+fn file(n: u64) -> (String, Vec<u8>) {
+    (format!("dir/{n}.json"), format!("file {n}").into_bytes())
+}
+
+/// The first publication: a root, and targets that list file 1.
+fn first(keys: OnlineKeys) -> Offer {
+    let mut draft = TargetsDraft::first(now(), edit::CATALOG_LIFETIME);
+    let (path, bytes) = file(1);
+    draft.targets.insert(path, Target::of(&bytes, None));
+    let targets = Some(edit::sign_targets(&draft, &[&key(2)]).unwrap());
+    Offer { roots: vec![root(keys)], targets, files: vec![file(1)] }
+}
+
+/// The publication after one, which lists file `n` besides.
+fn next(published: &Published, n: u64) -> Offer {
+    let mut draft = TargetsDraft::following(&published.targets, now(), edit::CATALOG_LIFETIME);
+    let (path, bytes) = file(n);
+    draft.targets.insert(path, Target::of(&bytes, None));
+    let targets = Some(edit::sign_targets(&draft, &[&key(2)]).unwrap());
+    Offer { roots: Vec::new(), targets, files: vec![file(n)] }
+}
+
+async fn offer(store: &Store, offer: Offer) -> Result<Published, PublishError> {
+    offer_to(store, &CATALOG, offer).await
+}
+
+async fn offer_to(store: &Store, repository: &Repository, offer: Offer) -> Result<Published, PublishError> {
+    let mut tx = store.begin().await?;
+    let published = publish(&mut tx, repository, SEAL, offer, &actor(), now()).await?;
+    tx.commit().await?;
+    Ok(published)
+}
+
+/// A client with the first root, refreshing from the store's files.
+async fn client(store: &Store, repository: &Repository, root: Vec<u8>, at: Timestamp) -> Result<View, TrustError> {
+    let mut refresh = Refresh::start(Stored { root, ..Stored::default() }, at)?;
+    while let Some(request) = refresh.request() {
+        let file = store.repo_file(&repository.to_string(), &request.name).await.unwrap();
+        refresh.supply(file.map_or(Answer::NotFound, Answer::Found))?;
+    }
+    refresh.finish()
+}
+
+async fn audited(store: &Store) -> Vec<Entry> {
+    let rows = store.read().await.unwrap().audit_after(0, 100).await.unwrap();
+    rows.iter().map(|row| Entry::parse(row.seq, &row.payload).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_is_published_is_what_a_client_gets() {
+    each(async |store| {
+        let keys = keys(&store, &CATALOG).await;
+        let one = offer(&store, first(keys)).await.unwrap();
+        assert_eq!((one.root_version, one.targets_version, one.snapshot_version, one.timestamp_version), (1, 1, 1, 1));
+        let two = offer(&store, next(&one, 2)).await.unwrap();
+        assert_eq!((two.root_version, two.targets_version, two.snapshot_version, two.timestamp_version), (1, 2, 2, 2));
+        let view = client(&store, &CATALOG, root(keys), now()).await.unwrap();
+        for (path, bytes) in [file(1), file(2)] {
+            let name = view.file_name(&path).unwrap();
+            assert_eq!(store.target_file("catalog", &name).await.unwrap(), Some(bytes));
+        }
+        let entries = audited(&store).await;
+        let actions: Vec<_> = entries.iter().map(|e| (e.action.as_str(), e.actor.as_str())).collect();
+        let want =
+            [("repository.keys", "mdm/ada"), ("repository.publish", "mdm/ada"), ("repository.publish", "mdm/ada")];
+        assert_eq!(actions, want);
+        assert_eq!(entries[2].detail["targets"], 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn online_keys_are_made_once_and_differ_by_role_and_repository() {
+    each(async |store| {
+        let catalog = keys(&store, &CATALOG).await;
+        assert_eq!(keys(&store, &CATALOG).await, catalog);
+        let approvals = keys(&store, &Repository::Approvals("riverside".parse().unwrap())).await;
+        let all = [catalog.timestamp, catalog.snapshot, approvals.timestamp, approvals.snapshot];
+        assert_eq!(std::collections::BTreeSet::from(all).len(), 4);
+        let row = store.begin().await.unwrap().online_key("catalog", Role::Snapshot).await.unwrap().unwrap();
+        assert!(row.sealed.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+        assert_eq!(row.public, catalog.snapshot);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_seal_key_signs_nothing() {
+    each(async |store| {
+        let keys = keys(&store, &CATALOG).await;
+        let mut tx = store.begin().await.unwrap();
+        let refused = publish(&mut tx, &CATALOG, "another", first(keys), &actor(), now()).await;
+        assert!(matches!(refused, Err(PublishError::Seal { .. })), "{refused:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_refused_leaves_no_trace() {
+    each(async |store| {
+        let keys = keys(&store, &CATALOG).await;
+        let one = offer(&store, first(keys)).await.unwrap();
+        let before = client(&store, &CATALOG, root(keys), now()).await.unwrap();
+        let entries = audited(&store).await.len();
+        let again = next(&one, 2);
+        let two = || next(&one, 2);
+
+        let mut without = two();
+        without.files.clear();
+        assert!(matches!(offer(&store, without).await, Err(PublishError::FileMissing(path)) if path == "dir/2.json"));
+
+        let mut other_bytes = two();
+        other_bytes.files[0].1 = b"file 3".to_vec();
+        let refused = offer(&store, other_bytes).await;
+        assert!(matches!(refused, Err(PublishError::Trust(TrustError::WrongTarget { .. }))), "{refused:?}");
+
+        let mut besides = two();
+        besides.files.push(file(3));
+        assert!(matches!(offer(&store, besides).await, Err(PublishError::Unlisted(path)) if path == "dir/3.json"));
+
+        let mut unsigned = two();
+        unsigned.targets = Some(edit::sign_targets(&TargetsDraft::first(now(), days(1)), &[&key(9)]).unwrap());
+        let refused = offer(&store, unsigned).await;
+        assert!(matches!(refused, Err(PublishError::Trust(TrustError::Threshold { .. }))), "{refused:?}");
+
+        let mut old = first(keys);
+        old.roots.clear();
+        let refused = offer(&store, old).await;
+        assert!(
+            matches!(refused, Err(PublishError::Trust(TrustError::VersionTaken { version: 1, .. }))),
+            "{refused:?}"
+        );
+
+        let refused = offer(&store, Offer::default()).await;
+        assert!(matches!(refused, Err(PublishError::Nothing)), "{refused:?}");
+
+        let after = client(&store, &CATALOG, root(keys), now()).await.unwrap();
+        assert_eq!((after.timestamp_version(), after.seen()), (before.timestamp_version(), before.seen()));
+        assert_eq!(audited(&store).await.len(), entries);
+        assert!(offer(&store, again).await.is_ok(), "nothing of the refused ones is in the way");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_base_that_moved_is_refused() {
+    each(async |store| {
+        let keys = keys(&store, &CATALOG).await;
+        let one = offer(&store, first(keys)).await.unwrap();
+        let (ours, theirs) = (next(&one, 2), next(&one, 3));
+        let two = offer(&store, theirs).await.unwrap();
+        let refused = offer(&store, ours).await;
+        assert!(
+            matches!(refused, Err(PublishError::Trust(TrustError::VersionTaken { version: 2, .. }))),
+            "{refused:?}"
+        );
+        // The same again under the next number does not follow from what is in force.
+        let mut draft = TargetsDraft::following(&one.targets, now(), edit::CATALOG_LIFETIME);
+        draft.version = two.targets_version + 1;
+        let targets = Some(edit::sign_targets(&draft, &[&key(2)]).unwrap());
+        let refused = offer(&store, Offer { targets, ..Offer::default() }).await;
+        assert!(matches!(refused, Err(PublishError::Trust(TrustError::BaseMoved { current: 2, .. }))), "{refused:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_many_at_once_one_publishes() {
+    each(async |store| {
+        let keys = keys(&store, &CATALOG).await;
+        let one = offer(&store, first(keys)).await.unwrap();
+        let tries = (2..8).map(|n| {
+            let (store, offered) = (store.clone(), next(&one, n));
+            tokio::spawn(async move { offer(&store, offered).await })
+        });
+        let results: Vec<_> = futures::future::join_all(tries).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 1, "{results:?}");
+        let view = client(&store, &CATALOG, root(keys), now()).await.unwrap();
+        assert_eq!((view.seen().targets, view.timestamp_version()), (2, 2));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_root_must_name_this_server_s_keys_alone() {
+    each(async |store| {
+        let keys = keys(&store, &CATALOG).await;
+        let foreign: [fn(&mut RootDraft); 3] = [
+            |root| root.snapshot = RoleDraft::single(key(9).public()),
+            |root| root.timestamp = RoleDraft::single(key(9).public()),
+            |root| {
+                root.timestamp.keys.push(key(9).public());
+                root.timestamp.threshold = 2;
+            },
+        ];
+        for change in foreign {
+            let mut draft = root_draft(keys);
+            change(&mut draft);
+            let mut foreign = first(keys);
+            foreign.roots = vec![edit::sign_root(&draft, &[&key(1)]).unwrap()];
+            let refused = offer(&store, foreign).await;
+            assert!(matches!(refused, Err(PublishError::ForeignKeys { .. })), "{refused:?}");
+        }
+        let lakeside = Repository::Approvals("lakeside".parse().unwrap());
+        let refused = offer_to(&store, &lakeside, first(keys)).await;
+        assert!(matches!(refused, Err(PublishError::ForeignKeys { .. })), "its keys were never asked for: {refused:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_root_alone_keeps_the_targets_and_follows_the_old() {
+    each(async |store| {
+        let keys = keys(&store, &CATALOG).await;
+        let one = offer(&store, first(keys)).await.unwrap();
+        let mut draft = root_draft(keys);
+        draft.version = 2;
+        draft.root = RoleDraft::single(key(3).public());
+        let roots = vec![edit::sign_root(&draft, &[&key(1), &key(3)]).unwrap()];
+        let two = offer(&store, Offer { roots, ..Offer::default() }).await.unwrap();
+        assert_eq!((two.root_version, two.targets_version, two.timestamp_version), (2, one.targets_version, 2));
+        let view = client(&store, &CATALOG, root(keys), now()).await.unwrap();
+        assert_eq!(view.seen().root, 2);
+        assert!(store.repo_file("catalog", "1.root.json").await.unwrap().is_some(), "old roots stay for ever");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_expires_while_the_server_looks_daily() {
+    each(async |store| {
+        let keys = keys(&store, &CATALOG).await;
+        let published = offer(&store, first(keys)).await.unwrap();
+        assert_eq!(resign(&store, SEAL, now() + SignedDuration::from_hours(23)).await.unwrap(), 0);
+        let mut last = (published.timestamp_version, published.snapshot_version);
+        for day in 1..=30 {
+            let at = now() + days(day) + SignedDuration::from_mins(day);
+            assert_eq!(resign(&store, SEAL, at).await.unwrap(), 1, "day {day}");
+            assert_eq!(resign(&store, SEAL, at).await.unwrap(), 0, "once is enough");
+            // Six days of standstill later everything still holds.
+            let view = client(&store, &CATALOG, root(keys), at).await.unwrap();
+            assert!(view.expires() > at + days(2));
+            let versions = (view.timestamp_version(), view.snapshot_version());
+            assert!(versions.0 == last.0 + 1 && versions.1 - last.1 <= 1);
+            last = versions;
+        }
+        assert!((6..=9).contains(&(last.1 - 1)), "snapshots change rarely: {}", last.1);
+        assert!(audited(&store).await.iter().any(|e| e.action == "repository.resign" && e.actor == "server"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_repository_that_cannot_be_signed_delays_no_other() {
+    each(async |store| {
+        let catalog = keys(&store, &CATALOG).await;
+        offer(&store, first(catalog)).await.unwrap();
+        let hdo = "riverside".parse().unwrap();
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_hdo(&hdo, "Riverside", now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let approvals = Repository::Approvals(hdo);
+        let theirs = keys(&store, &approvals).await;
+        offer_to(&store, &approvals, first(theirs)).await.unwrap();
+        // `approvals/..` sorts before `catalog`; its newest snapshot is damaged.
+        let mut tx = store.begin().await.unwrap();
+        tx.put_repo_file(&approvals.to_string(), Role::Snapshot, 99, b"{}", now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let later = now() + days(2);
+        assert_eq!(resign(&store, SEAL, later).await.unwrap(), 1);
+        assert_eq!(client(&store, &CATALOG, root(catalog), later).await.unwrap().timestamp_version(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_version_is_never_stored_twice() {
+    each(async |store| {
+        let mut tx = store.begin().await.unwrap();
+        tx.put_repo_file("catalog", Role::Targets, 1, b"one", now()).await.unwrap();
+        let twice = tx.put_repo_file("catalog", Role::Targets, 1, b"two", now()).await;
+        assert!(matches!(twice, Err(StoreError::Conflict(_))), "{twice:?}");
+    })
+    .await;
+}

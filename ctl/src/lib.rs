@@ -12,7 +12,6 @@
 //! | 4 | the server cannot be reached |
 //! | 5 | something does not verify: metadata, a digest, a fingerprint, the audit chain |
 
-pub mod bundle;
 pub mod client;
 pub mod cmd;
 pub mod context;
@@ -85,4 +84,11 @@ where
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use suture_core::clock::Clock;
+use suture_core::limits::MAX_MESSAGE_BYTES;
+use suture_proto::v1::device_service_server::DeviceServiceServer;
+use suture_proto::v1::operator_service_server::OperatorServiceServer;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -17,11 +20,15 @@ use zeroize::Zeroizing;
 
 use crate::blobs::{BlobError, Blobs};
 use crate::config::Settings;
+use crate::grpc::Api;
 use crate::identity::{Authority, IdentityError};
 use crate::init::{CA_FILE, CA_KEY_FILE, SEAL_FILE};
 use crate::rights::Rights;
+use crate::rollout::news::News;
+use crate::rollout::run;
 use crate::store::{Store, StoreError};
 use crate::tls::{Connection, Tls, TlsError};
+use crate::transfer::Transfer;
 
 /// What a peer may send in one HTTP/2 frame. Larger frames make bulk transfer faster (16 KiB: half the speed).
 const MAX_FRAME_BYTES: u32 = 256 << 10;
@@ -37,6 +44,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the server's own certificate is looked at.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(3_600);
+
+/// How often rollouts are looked at for what time alone makes due.
+const ROLLOUT_CHECK: Duration = Duration::from_secs(5);
 
 /// Why the server cannot start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +89,8 @@ pub struct App {
     rights: Rights,
     seal: Zeroizing<String>,
     tls: Tls,
-    /// Counts changes that a watcher may wait for.
-    changes: watch::Sender<u64>,
+    transfer: Transfer,
+    news: News,
 }
 
 impl App {
@@ -96,8 +106,8 @@ impl App {
         let blobs = Blobs::open(&dir.join("objects")).await?;
         let store = Store::open(settings.database.url()).await?;
         let rights = Rights::new(store.clone(), clock.clone());
-        let changes = watch::Sender::new(0);
-        Ok(Arc::new(Self { settings, clock, store, blobs, authority, rights, seal, tls, changes }))
+        let transfer = Transfer::new(store.clone(), blobs.clone());
+        Ok(Arc::new(Self { settings, clock, store, blobs, authority, rights, seal, tls, transfer, news: News::new() }))
     }
 
     /// What it runs by.
@@ -135,15 +145,14 @@ impl App {
         &self.seal
     }
 
-    /// Says that a rollout, a device or a publication has changed. A watcher that misses it, because another replica
-    /// made the change, finds out by asking now and then.
-    pub fn changed(&self) {
-        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    /// Chunks in and out.
+    pub(crate) fn transfer(&self) -> &Transfer {
+        &self.transfer
     }
 
-    /// Hears of changes.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+    /// Word for those who watch rollouts.
+    pub(crate) fn news(&self) -> &News {
+        &self.news
     }
 
     /// Serves until `shutdown`; then takes no more calls, lets those under way end within the drain time, and closes the
@@ -155,6 +164,8 @@ impl App {
         tasks.spawn(self.clone().accept(listener, accepted, shutdown.clone()));
         tasks.spawn(self.clone().keep_certificate(shutdown.clone()));
         tasks.spawn(crate::publish::keep_fresh(self.clone(), shutdown.clone()));
+        tasks.spawn(self.clone().keep_rollouts(shutdown.clone()));
+        tasks.spawn(self.news.clone().fall_silent_after(shutdown.clone()));
         let serving = Server::builder()
             .max_frame_size(MAX_FRAME_BYTES)
             .max_concurrent_streams(MAX_STREAMS)
@@ -192,7 +203,14 @@ impl App {
             .register_encoded_file_descriptor_set(suture_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()?;
-        Ok(Routes::new(health_service).add_service(reflection))
+        let api = Api::new(self.clone());
+        let device = DeviceServiceServer::new(api.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let operator = OperatorServiceServer::new(api)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Ok(Routes::new(health_service).add_service(reflection).add_service(device).add_service(operator))
     }
 
     /// Accepts within the bound on connections and shakes hands beside one another, so that a slow client delays nobody.
@@ -236,6 +254,20 @@ impl App {
                     }
                 }
             });
+        }
+    }
+
+    /// Carries out what time alone makes due in rollouts: soaks that end, approvals that expire. Any number of replicas may
+    /// do so; the store's lock lets each action happen once.
+    async fn keep_rollouts(self: Arc<Self>, shutdown: CancellationToken) {
+        while shutdown.run_until_cancelled(tokio::time::sleep(ROLLOUT_CHECK)).await.is_some() {
+            match run::advance_all(&self.store, self.clock.now()).await {
+                Ok(true) => self.news.tell(),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "the rollouts could not be advanced");
+                }
+            }
         }
     }
 

@@ -7,13 +7,18 @@ pub mod app;
 pub mod audit;
 pub mod blobs;
 pub mod config;
+pub(crate) mod effect;
+pub(crate) mod grpc;
 pub mod identity;
 pub mod init;
+pub(crate) mod offer;
 pub mod publish;
+pub(crate) mod report;
 pub mod rights;
 pub(crate) mod rollout;
 pub mod store;
 pub mod tls;
+pub(crate) mod transfer;
 
 pub use app::App;
 pub use config::Settings;

@@ -1,6 +1,4 @@
-//! `suturectl doctor`: the way to the server, one step at a time, and the disk.
-
-use std::path::Path;
+//! `suturectl doctor`: the way to the server, one step at a time.
 
 use serde_json::json;
 use suture_core::clock::format_utc;
@@ -11,7 +9,7 @@ use crate::client::{self, Client};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::identity;
-use crate::print::{Table, bytes};
+use crate::print::Table;
 
 /// Tests everything that a command needs, and fails where one of it would.
 pub async fn run(context: &mut Context<'_>) -> Outcome {
@@ -36,7 +34,6 @@ pub async fn run(context: &mut Context<'_>) -> Outcome {
             Err(failure) => findings.push(Finding::bad("identity", failure.message)),
         }
     }
-    findings.push(disk(context.home.directory()));
     let rows: Vec<_> =
         findings.iter().map(|f| json!({ "test": f.test, "outcome": word(f.outcome), "text": f.text })).collect();
     context.print.result(&rows, |_| {
@@ -49,19 +46,6 @@ pub async fn run(context: &mut Context<'_>) -> Outcome {
     match findings.iter().find(|f| f.outcome == Found::Bad) {
         None => Ok(()),
         Some(f) => Err(Failure::new(format!("the test of {} failed", f.test)).exit(Exit::Unreachable)),
-    }
-}
-
-/// Keys, trusted metadata and the audit head are written whole or not at all, but written they must be.
-fn disk(home: &Path) -> Finding {
-    const LOW_BYTES: u64 = 64 << 20;
-    match rustix::fs::statvfs(home) {
-        Err(e) => Finding::bad("disk", format!("cannot ask for the free space of {}: {e}", home.display())),
-        Ok(v) => {
-            let free = v.f_bavail.saturating_mul(v.f_frsize);
-            let text = format!("{} free for {}", bytes(free), home.display());
-            if free < LOW_BYTES { Finding::doubtful("disk", text) } else { Finding::good("disk", text) }
-        }
     }
 }
 

@@ -30,7 +30,7 @@ pub async fn keep_fresh(app: Arc<App>, shutdown: CancellationToken) {
     while shutdown.run_until_cancelled(look.tick()).await.is_some() {
         match resign(app.store(), app.seal(), app.now()).await {
             Ok(0) => {}
-            Ok(_) => app.changed(),
+            Ok(_) => app.news().tell(),
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "repositories could not be looked at")
             }

@@ -5,6 +5,7 @@
 //! it wait.
 
 mod gate;
+pub(crate) mod news;
 pub(crate) mod run;
 
 use jiff::Timestamp;

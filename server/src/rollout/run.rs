@@ -1,1 +1,257 @@
+//! Carrying out what the rules say, each in one transaction, so that doing it twice does it once.
 
+use jiff::Timestamp;
+use serde_json::json;
+use suture_core::approval::{Approval, DocumentError, OperatorDocument, SignedDocument as _, StopOrder};
+use suture_core::id::{ApprovalId, HdoId};
+use suture_core::phase::{Code, Phase, Reason};
+use suture_core::principal::Principal;
+use suture_core::version::Version;
+
+use super::{Action, Progress, State, View, step};
+use crate::audit::{self, AuditError};
+use crate::store::rollouts::{Member, Rollout};
+use crate::store::{Lock, Store, StoreError, Tx};
+
+/// Why a rollout could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RolloutError {
+    /// There is none of that id.
+    #[error("there is no rollout {0}; `suturectl rollout list --all` names them")]
+    NotFound(ApprovalId),
+    /// It is over, or in another state than the change needs.
+    #[error("rollout {id} is {state}: {what}")]
+    State { id: ApprovalId, state: &'static str, what: &'static str },
+    /// Its approval is not stored, or cannot be read.
+    #[error("the approval of rollout {0} is not stored here")]
+    NoApproval(ApprovalId),
+    /// A signed document cannot be read.
+    #[error("a signed document cannot be read")]
+    Document(#[from] DocumentError),
+    /// The record failed.
+    #[error("the audit trail failed")]
+    Audit(#[from] AuditError),
+    /// The database failed.
+    #[error("the rollout's record failed")]
+    Store(#[from] StoreError),
+}
+
+/// Carries out everything that is due for a rollout; true where something was.
+pub(crate) async fn advance(tx: &mut Tx, hdo: &HdoId, id: &ApprovalId, now: Timestamp) -> Result<bool, RolloutError> {
+    tx.lock(Lock::Rollouts).await?;
+    let mut rollout = tx.rollout(hdo, id).await?.ok_or_else(|| RolloutError::NotFound(id.clone()))?;
+    let approval = approval_of(tx, &rollout).await?;
+    let devices = tx.members(hdo, id).await?.iter().map(progress).collect();
+    let mut view = View {
+        state: rollout.state,
+        wave: rollout.wave,
+        waves: approval.waves,
+        devices,
+        forgiven: rollout.forgiven,
+        expires: rollout.expires,
+    };
+    let mut changed = false;
+    while let Some(action) = step(&view, now) {
+        let (what, reason) = match action {
+            Action::Open(wave) => {
+                view.wave = wave;
+                ("rollout.wave-opened", None)
+            }
+            Action::Pause(reason) => {
+                view.state = State::Paused;
+                ("rollout.paused", Some(reason))
+            }
+            Action::Complete => {
+                view.state = State::Complete;
+                ("rollout.completed", None)
+            }
+            Action::Expire => {
+                view.state = State::Expired;
+                ("rollout.expired", Some(Reason::new(Code::SlotsOver, "the approval has ended")))
+            }
+        };
+        rollout.state = view.state;
+        rollout.wave = view.wave;
+        rollout.reason = reason;
+        changed = true;
+        record(tx, &rollout, &Principal::Server, what, "", now).await?;
+    }
+    if changed {
+        tx.update_rollout(&rollout, now).await?;
+    }
+    Ok(changed)
+}
+
+/// [`advance`]s every rollout that is not over, each in a transaction of its own; one that fails keeps no other back.
+pub(crate) async fn advance_all(store: &Store, now: Timestamp) -> Result<bool, RolloutError> {
+    let mut changed = false;
+    for (hdo, id) in store.open_rollouts().await? {
+        let mut tx = store.begin().await?;
+        match advance(&mut tx, &hdo, &id, now).await {
+            Ok(true) => {
+                tx.commit().await?;
+                changed = true;
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(%hdo, rollout = %id, error = &error as &dyn std::error::Error, "it stays as it is");
+            }
+        }
+    }
+    Ok(changed)
+}
+
+fn progress(member: &Member) -> Progress {
+    Progress { wave: member.wave, phase: member.phase, since: member.changed }
+}
+
+async fn approval_of(tx: &mut Tx, rollout: &Rollout) -> Result<Approval, RolloutError> {
+    let name = format!("approvals/{}.{}.json", rollout.approval_sha256, rollout.id);
+    let bytes = tx.target_file(&repository(&rollout.hdo), &name).await?;
+    let bytes = bytes.ok_or_else(|| RolloutError::NoApproval(rollout.id.clone()))?;
+    Ok(Approval::parse(&bytes)?)
+}
+
+fn repository(hdo: &HdoId) -> String {
+    format!("approvals/{hdo}")
+}
+
+async fn record(
+    tx: &mut Tx,
+    rollout: &Rollout,
+    actor: &Principal,
+    action: &str,
+    said: &str,
+    now: Timestamp,
+) -> Result<(), AuditError> {
+    let detail = json!({
+        "state": rollout.state.as_str(),
+        "wave": rollout.wave,
+        "reason": rollout.reason.as_ref().map(ToString::to_string),
+        "said": said,
+    });
+    audit::append(tx, now, actor, Some(&rollout.hdo), action, rollout.id.as_str(), detail).await.map(drop)
+}
+
+/// What a person does to a rollout, without a signature: it only narrows, or undoes what only narrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Pause,
+    Resume,
+    Abort,
+}
+
+/// Carries out a person's order.
+pub(crate) async fn order(
+    tx: &mut Tx,
+    hdo: &HdoId,
+    id: &ApprovalId,
+    order: Order,
+    actor: &Principal,
+    said: &str,
+    now: Timestamp,
+) -> Result<(), RolloutError> {
+    tx.lock(Lock::Rollouts).await?;
+    let mut rollout = tx.rollout(hdo, id).await?.ok_or_else(|| RolloutError::NotFound(id.clone()))?;
+    let refuse = |what| Err(RolloutError::State { id: id.clone(), state: rollout.state.as_str(), what });
+    match (order, rollout.state) {
+        (Order::Pause, State::Paused) | (Order::Resume, State::Running) | (Order::Abort, State::Aborted) => {
+            return Ok(());
+        }
+        (_, state) if state.is_over() => return refuse("it is over; plan and approve a new one"),
+        _ => {}
+    }
+    let (state, action) = match order {
+        Order::Pause => (State::Paused, "rollout.paused"),
+        Order::Abort => (State::Aborted, "rollout.aborted"),
+        Order::Resume => {
+            // Resuming says: these failures were looked at. Only new ones pause it again.
+            let failed = tx.members(hdo, id).await?.iter().filter(|m| m.phase.is_failure()).count();
+            rollout.forgiven = u32::try_from(failed).unwrap_or(u32::MAX);
+            (State::Running, "rollout.resumed")
+        }
+    };
+    rollout.state = state;
+    rollout.reason = (state != State::Running).then(|| Reason::new(Code::Operator, said));
+    tx.update_rollout(&rollout, now).await?;
+    record(tx, &rollout, actor, action, said, now).await?;
+    Ok(())
+}
+
+/// Begins the rollout of an approval that was just published; the approvals that it supersedes end. Nothing happens where
+/// the rollout exists.
+pub(crate) async fn begin(
+    tx: &mut Tx,
+    approval: &Approval,
+    approval_sha256: suture_core::digest::Digest,
+    notes: Option<&OperatorDocument>,
+    version: Version,
+    actor: &Principal,
+    now: Timestamp,
+) -> Result<(), RolloutError> {
+    tx.lock(Lock::Rollouts).await?;
+    if tx.rollout(&approval.hdo, &approval.id).await?.is_some() {
+        return Ok(());
+    }
+    let Some(last) = approval.steps.last() else { return Ok(()) };
+    for id in &approval.supersedes {
+        if let Some(mut old) = tx.rollout(&approval.hdo, id).await?.filter(|old| !old.state.is_over()) {
+            old.state = State::Superseded;
+            old.reason = Some(Reason::new(Code::Superseded, format!("{} took its place", approval.id)));
+            tx.update_rollout(&old, now).await?;
+            record(tx, &old, actor, "rollout.superseded", "", now).await?;
+        }
+    }
+    let rollout = Rollout {
+        hdo: approval.hdo.clone(),
+        id: approval.id.clone(),
+        state: State::Running,
+        reason: None,
+        product: last.product.clone(),
+        version,
+        release: last.release,
+        manifest_sha256: last.sha256,
+        approval_sha256,
+        wave: 0,
+        waves: u32::try_from(approval.waves.len()).unwrap_or(u32::MAX),
+        forgiven: 0,
+        ticket: notes.map(|n| n.ticket.clone()).unwrap_or_default(),
+        created: approval.created,
+        expires: approval.expires,
+    };
+    let devices: Vec<_> = approval.devices.iter().map(|d| (d.id.clone(), d.wave)).collect();
+    tx.put_rollout(&rollout, &devices, now).await?;
+    record(tx, &rollout, actor, "rollout.approved", notes.map_or("", |n| &n.reason), now).await?;
+    Ok(())
+}
+
+/// Obeys a signed stop order; a lift leaves the rollout as it is, for `resume` is a person's word of its own.
+pub(crate) async fn stop(
+    tx: &mut Tx,
+    hdo: &HdoId,
+    stop: &StopOrder,
+    actor: &Principal,
+    now: Timestamp,
+) -> Result<(), RolloutError> {
+    let known = tx.rollout(hdo, &stop.approval).await?.is_some_and(|r| !r.state.is_over());
+    if stop.stopped && known {
+        order(tx, hdo, &stop.approval, Order::Abort, actor, "a signed stop order", now).await?;
+    }
+    Ok(())
+}
+
+/// Records how far a device got; the rollout then advances.
+pub(crate) async fn progressed(
+    tx: &mut Tx,
+    hdo: &HdoId,
+    id: &ApprovalId,
+    device: &suture_core::id::DeviceId,
+    phase: Phase,
+    reason: Option<&Reason>,
+    now: Timestamp,
+) -> Result<(), RolloutError> {
+    if tx.rollout(hdo, id).await?.is_some() && tx.update_member(hdo, id, device, phase, reason, now).await? {
+        advance(tx, hdo, id, now).await?;
+    }
+    Ok(())
+}

@@ -105,6 +105,23 @@ impl Tx {
         Ok(())
     }
 
+    /// What people call a release.
+    pub(crate) async fn bundle_version(
+        &mut self,
+        product: &ProductId,
+        release: Release,
+    ) -> Result<Option<Version>, StoreError> {
+        let release = to_i64("a release", release.0)?;
+        let text = on!(self, |c| {
+            sqlx::query_scalar::<_, String>("SELECT version FROM bundle WHERE product = $1 AND release = $2")
+                .bind(product.as_str())
+                .bind(release)
+                .fetch_optional(c)
+                .await
+        })?;
+        text.map(|text| parsed("bundle", "version", &text)).transpose()
+    }
+
     /// Keeps a plan; the same plan again changes nothing.
     pub(crate) async fn put_plan(
         &mut self,

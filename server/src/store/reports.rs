@@ -5,7 +5,7 @@ use suture_core::id::{DeviceId, HdoId};
 use suture_core::report::Signed;
 use suture_core::sign::{PublicKey, Signature};
 
-use super::{Store, StoreError, Tx, on, to_i64, to_ms, to_u64};
+use super::{Store, StoreError, Tx, on, to_i64, to_ms};
 
 impl Tx {
     /// Stores a report; false where that number is stored already.

@@ -1,0 +1,251 @@
+//! What a device may call.
+
+use prost::Message as _;
+use suture_core::digest::Digest;
+use suture_core::limits::MAX_REPORTS_PER_CALL;
+use suture_core::principal::Principal;
+use suture_core::report::Signed;
+use suture_core::sign::PublicKey;
+use suture_proto::v1::device_service_server::DeviceService;
+use suture_proto::{Invalid, Repository, parse, v1};
+use tonic::{Code, Request, Response, Status};
+
+use super::stream::{self, Answers};
+use super::{Api, Newcomer, Refusal, caller, device};
+use crate::audit;
+use crate::identity::Csr;
+use crate::offer::{self, Fetched, Word};
+use crate::report;
+use crate::rights::{Caller, Role};
+use crate::store::devices::Enrolment;
+use crate::store::tokens::TokenState;
+
+#[tonic::async_trait]
+impl DeviceService for Api {
+    async fn enroll(&self, request: Request<v1::EnrollRequest>) -> Result<Response<v1::EnrollResponse>, Status> {
+        Ok(Response::new(self.enroll_device(request.into_inner()).await?))
+    }
+
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.renew_certificate(principal, request.into_inner()).await?))
+    }
+
+    async fn check_in(&self, request: Request<v1::CheckInRequest>) -> Result<Response<v1::CheckInResponse>, Status> {
+        let (hdo, id) = device(&request)?;
+        let confirmed = Caller::of(&request)?.role == Role::Device;
+        let said = request.into_inner();
+        let now = self.app.now();
+        let mut answer = v1::CheckInResponse {
+            confirmed,
+            server_time_ms: now.as_millisecond(),
+            next_check_in_ms: self.app.settings().check_in_ms(),
+            words: Vec::new(),
+            reports_stored_through: 0,
+        };
+        if !confirmed {
+            return Ok(Response::new(answer));
+        }
+        let fetched = match said.approval_id.as_str() {
+            "" => None,
+            text => Some(Fetched {
+                approval: parse("approval_id", text).map_err(Refusal::from)?,
+                bytes: said.fetched_bytes,
+                total: said.total_bytes,
+            }),
+        };
+        let (words, through) = offer::check_in(self.app.store(), &hdo, &id, &said.encode_to_vec(), fetched, now)
+            .await
+            .map_err(Refusal::from)?;
+        answer.words = words.into_iter().map(server_word).collect();
+        answer.reports_stored_through = through;
+        Ok(Response::new(answer))
+    }
+
+    async fn get_metadata(
+        &self,
+        request: Request<v1::GetMetadataRequest>,
+    ) -> Result<Response<v1::GetMetadataResponse>, Status> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.metadata(&principal, request.into_inner()).await?))
+    }
+
+    type GetTargetStream = Answers<v1::GetTargetResponse>;
+
+    async fn get_target(
+        &self,
+        request: Request<v1::GetTargetRequest>,
+    ) -> Result<Response<Self::GetTargetStream>, Status> {
+        let principal = caller(&request)?;
+        let v1::GetTargetRequest { name, .. } = request.get_ref();
+        if name.starts_with("operator/") {
+            return Err(Status::permission_denied("operators' documents are not for devices"));
+        }
+        Ok(Response::new(self.target(&principal, request.into_inner()).await?))
+    }
+
+    type FetchChunksStream = Answers<v1::FetchChunksResponse>;
+
+    async fn fetch_chunks(
+        &self,
+        request: Request<v1::FetchChunksRequest>,
+    ) -> Result<Response<Self::FetchChunksStream>, Status> {
+        Ok(Response::new(stream::chunks(self.app.transfer(), request.into_inner()).await?))
+    }
+
+    async fn submit_reports(
+        &self,
+        request: Request<v1::SubmitReportsRequest>,
+    ) -> Result<Response<v1::SubmitReportsResponse>, Status> {
+        let (hdo, id) = device(&request)?;
+        let v1::SubmitReportsRequest { reports } = request.into_inner();
+        if reports.len() > MAX_REPORTS_PER_CALL {
+            return Err(Refusal::invalid(format!("reports: more than {MAX_REPORTS_PER_CALL} in one call")).into());
+        }
+        let signed: Vec<Signed> =
+            reports.iter().map(Signed::try_from).collect::<Result<_, Invalid>>().map_err(Refusal::from)?;
+        let stored_through =
+            report::submit(self.app.store(), &hdo, &id, &signed, self.app.now()).await.map_err(Refusal::from)?;
+        self.app.news().tell();
+        Ok(Response::new(v1::SubmitReportsResponse { stored_through }))
+    }
+}
+
+/// The server's word on the wire.
+pub(super) fn server_word(word: Word) -> v1::ServerWord {
+    let Word { approval, verdict } = word;
+    v1::ServerWord {
+        approval_id: approval.to_string(),
+        go: verdict.is_ok(),
+        reason: verdict.err().as_ref().map(v1::Reason::from),
+    }
+}
+
+impl Api {
+    async fn enroll_device(&self, request: v1::EnrollRequest) -> Result<v1::EnrollResponse, Refusal> {
+        let v1::EnrollRequest { secret, csr, report_key, device_id, product, hardware_id } = request;
+        let csr = Csr::read(&csr)?;
+        let key = PublicKey::from_bytes(&report_key).map_err(|e| Invalid::new("report_key", e))?;
+        let now = self.app.now();
+        let secret_sha256 = Digest::of(&secret);
+        let mut tx = self.app.store().begin().await?;
+        let Newcomer::Device(hdo, bound) = Newcomer::of(good(tx.token(&secret_sha256, now).await?)?, "")? else {
+            return Err(Refusal::new(Code::Unauthenticated, "the token is an operator's: use `suturectl join`"));
+        };
+        let id = match (bound, device_id.as_str()) {
+            (Some(bound), "") => bound,
+            (Some(bound), text) if bound.as_str() != text => {
+                return Err(Refusal::invalid(format!("device_id: the token is for {bound}, not for {text}")));
+            }
+            (_, text) => parse("device_id", text)?,
+        };
+        let principal = Principal::Device(hdo.clone(), id.clone());
+        let Some(known) = tx.device(&hdo, &id).await? else {
+            return Err(Refusal::not_found(format!(
+                "{hdo} has no device {id}; import it with `suturectl device import`"
+            )));
+        };
+        if known.record.product.as_str() != product || known.record.hardware.as_str() != hardware_id {
+            let text = format!(
+                "{id} is on record as {} {}, the device says {product} {hardware_id}; correct whichever is wrong",
+                known.record.product, known.record.hardware
+            );
+            return Err(Refusal::new(Code::FailedPrecondition, text));
+        }
+        let enrolment = Enrolment { fingerprint: &csr.fingerprint(&key), report_key: &key, now };
+        if !tx.enroll_device(&hdo, &id, enrolment).await? {
+            let text = format!("{id} is active already; revoke it first if its keys are lost");
+            return Err(Refusal::new(Code::FailedPrecondition, text));
+        }
+        if !tx.spend_token(&secret_sha256, &principal, now).await? {
+            return Err(spent());
+        }
+        tx.revoke_certificates(&principal, now).await?;
+        let issued = self.app.authority().issue(&csr, &principal, now)?;
+        tx.insert_certificate(&issued.certificate).await?;
+        let detail = serde_json::json!({ "fingerprint": csr.fingerprint(&key) });
+        audit::append(&mut tx, now, &principal, Some(&hdo), "device.enrolled", id.as_str(), detail).await?;
+        tx.commit().await?;
+        Ok(v1::EnrollResponse { chain: issued.chain.into_iter().map(Into::into).collect() })
+    }
+
+    /// A new certificate for whoever calls, over a new key or the old one.
+    pub(super) async fn renew_certificate(
+        &self,
+        principal: Principal,
+        request: v1::RenewRequest,
+    ) -> Result<v1::RenewResponse, Refusal> {
+        let v1::RenewRequest { csr } = request;
+        let csr = Csr::read(&csr)?;
+        let now = self.app.now();
+        let issued = self.app.authority().issue(&csr, &principal, now)?;
+        let mut tx = self.app.store().begin().await?;
+        tx.insert_certificate(&issued.certificate).await?;
+        let detail = serde_json::json!({ "until": suture_core::clock::format_utc(issued.certificate.not_after) });
+        let subject = principal.to_string();
+        audit::append(&mut tx, now, &principal, principal.hdo(), "certificate.renewed", &subject, detail).await?;
+        tx.commit().await?;
+        Ok(v1::RenewResponse { chain: issued.chain.into_iter().map(Into::into).collect() })
+    }
+
+    /// The repository that a caller names, if it may read it: the catalog is everybody's, approvals are the hospital's.
+    pub(super) fn readable(
+        &self,
+        principal: &Principal,
+        repository: Option<&v1::Repository>,
+    ) -> Result<Repository, Refusal> {
+        let repository = Repository::parse(repository, principal.hdo())?;
+        match &repository {
+            Repository::Catalog => Ok(repository),
+            Repository::Approvals(hdo) if Some(hdo) == principal.hdo() => Ok(repository),
+            Repository::Approvals(_) => {
+                Err(Refusal::new(Code::PermissionDenied, "the approvals of another hospital are not yours to read"))
+            }
+        }
+    }
+
+    pub(super) async fn metadata(
+        &self,
+        principal: &Principal,
+        request: v1::GetMetadataRequest,
+    ) -> Result<v1::GetMetadataResponse, Refusal> {
+        let v1::GetMetadataRequest { repository, name } = request;
+        let repository = self.readable(principal, repository.as_ref())?;
+        let content = self.app.store().repo_file(&repository.to_string(), &name).await?;
+        let content = content.ok_or_else(|| Refusal::not_found(format!("{repository} has no {name}")))?;
+        Ok(v1::GetMetadataResponse { content: content.into() })
+    }
+
+    pub(super) async fn target(
+        &self,
+        principal: &Principal,
+        request: v1::GetTargetRequest,
+    ) -> Result<Answers<v1::GetTargetResponse>, Refusal> {
+        let v1::GetTargetRequest { repository, name } = request;
+        let repository = self.readable(principal, repository.as_ref())?;
+        if let (Repository::Catalog, Some(sha256)) = (&repository, stream::document_digest(&name)) {
+            return Ok(stream::pieces(self.app.transfer().document(&sha256).await?));
+        }
+        let content = self.app.store().target_file(&repository.to_string(), &name).await?;
+        let content = content.ok_or_else(|| Refusal::not_found(format!("{repository} has no target {name}")))?;
+        Ok(stream::pieces(content.into()))
+    }
+}
+
+/// What a token grants, where it can be spent.
+pub(super) fn good(state: TokenState) -> Result<suture_core::token::Grant, Refusal> {
+    match state {
+        TokenState::Good(grant) => Ok(grant),
+        TokenState::Spent => Err(spent()),
+        TokenState::Expired => Err(Refusal::new(Code::Unauthenticated, "the token has expired; ask for a new one")),
+        TokenState::Unknown => {
+            Err(Refusal::new(Code::Unauthenticated, "the server knows no such token; was it made on this server?"))
+        }
+    }
+}
+
+/// A token works once.
+pub(super) fn spent() -> Refusal {
+    let text = "the token was used before; if that was not you, revoke what joined with it, and ask for a new one";
+    Refusal::new(Code::Unauthenticated, text)
+}

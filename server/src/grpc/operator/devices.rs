@@ -1,0 +1,213 @@
+//! A hospital's devices.
+
+use prost::Message as _;
+use serde_json::json;
+use suture_core::id::{DeviceId, HdoId};
+use suture_core::limits::{MAX_IMPORT_DEVICES, MAX_ROWS_PER_CALL, MAX_TEXT_BYTES};
+use suture_core::principal::Principal;
+use suture_core::token::Grant;
+use suture_proto::{Invalid, parse, parse_digest, v1};
+use tonic::Code;
+
+use super::super::device::server_word;
+use super::super::{Api, Refusal};
+use super::organisation::{sentence, token_end};
+use crate::store::devices::{Device, DeviceFilter, DeviceState, Record};
+use crate::{audit, offer};
+
+/// Reports of one device in one answer.
+const LATEST_REPORTS: u32 = 20;
+
+fn record(message: v1::DeviceRecord) -> Result<Record, Invalid> {
+    let v1::DeviceRecord { id, product, hardware_id, ward, serial, udi } = message;
+    for (field, text) in [("serial", &serial), ("udi", &udi)] {
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(Invalid::new(field, format!("more than {MAX_TEXT_BYTES} bytes")));
+        }
+    }
+    Ok(Record {
+        id: parse("id", &id)?,
+        product: parse("product", &product)?,
+        hardware: parse("hardware_id", &hardware_id)?,
+        ward: parse("ward", &ward)?,
+        serial,
+        udi,
+    })
+}
+
+fn message(device: Device) -> v1::Device {
+    let Device { record, state, fingerprint, report_key, enrolled, last_seen, said, proven, reports_through: _ } =
+        device;
+    let Record { id, product, hardware, ward, serial, udi } = record;
+    v1::Device {
+        record: Some(v1::DeviceRecord {
+            id: id.to_string(),
+            product: product.to_string(),
+            hardware_id: hardware.to_string(),
+            ward: ward.to_string(),
+            serial,
+            udi,
+        }),
+        state: state.as_str().to_owned(),
+        fingerprint: fingerprint.map(|d| d.as_bytes().to_vec().into()).unwrap_or_default(),
+        report_key: report_key.map(|k| k.as_bytes().to_vec().into()).unwrap_or_default(),
+        enrolled_ms: enrolled.map_or(0, jiff::Timestamp::as_millisecond),
+        last_seen_ms: last_seen.map_or(0, jiff::Timestamp::as_millisecond),
+        said: said.and_then(|bytes| v1::CheckInRequest::decode(bytes.as_slice()).ok()),
+        proven: proven.as_ref().map(v1::SignedReport::from),
+    }
+}
+
+fn unknown(hdo: &HdoId, id: &DeviceId) -> Refusal {
+    Refusal::not_found(format!("{hdo} has no device {id}; `suturectl device list` names them"))
+}
+
+impl Api {
+    pub(super) async fn import(
+        &self,
+        principal: &Principal,
+        hdo: &HdoId,
+        request: v1::ImportDevicesRequest,
+    ) -> Result<v1::ImportDevicesResponse, Refusal> {
+        let v1::ImportDevicesRequest { devices, dry_run } = request;
+        if devices.len() > MAX_IMPORT_DEVICES {
+            return Err(Refusal::invalid(format!("devices: more than {MAX_IMPORT_DEVICES}; import them in parts")));
+        }
+        let mut records = Vec::with_capacity(devices.len());
+        for (i, device) in devices.into_iter().enumerate() {
+            records.push(record(device).map_err(|e| Refusal::invalid(format!("device {}: {e}", i + 1)))?);
+        }
+        let now = self.app.now();
+        let mut tx = self.app.store().begin().await?;
+        let done = tx.import_devices(hdo, &records, now).await?;
+        if !dry_run && done.added + done.changed > 0 {
+            let detail = json!({ "added": done.added, "changed": done.changed });
+            audit::append(&mut tx, now, principal, Some(hdo), "device.imported", hdo.as_str(), detail).await?;
+            tx.commit().await?;
+        }
+        Ok(v1::ImportDevicesResponse { added: done.added, changed: done.changed, unchanged: done.unchanged })
+    }
+
+    pub(super) async fn device_token(
+        &self,
+        principal: &Principal,
+        hdo: &HdoId,
+        request: v1::CreateDeviceTokenRequest,
+    ) -> Result<v1::CreateDeviceTokenResponse, Refusal> {
+        let v1::CreateDeviceTokenRequest { device_id, secret_sha256, expires_ms } = request;
+        let secret = parse_digest("secret_sha256", &secret_sha256)?;
+        let now = self.app.now();
+        let expires = token_end(expires_ms, now)?;
+        let id: Option<DeviceId> = (!device_id.is_empty()).then(|| parse("device_id", &device_id)).transpose()?;
+        let mut tx = self.app.store().begin().await?;
+        if let Some(id) = &id {
+            tx.device(hdo, id).await?.ok_or_else(|| unknown(hdo, id))?;
+        }
+        let subject = id.as_ref().map_or("any", |id| id.as_str()).to_owned();
+        if !tx.insert_token(&secret, &Grant::Device(hdo.clone(), id), principal, now, expires).await? {
+            return Err(Refusal::new(Code::AlreadyExists, "secret_sha256: that secret is known here; make a new one"));
+        }
+        audit::append(&mut tx, now, principal, Some(hdo), "device.token-made", &subject, json!({})).await?;
+        tx.commit().await?;
+        Ok(v1::CreateDeviceTokenResponse {})
+    }
+
+    pub(super) async fn devices(
+        &self,
+        hdo: &HdoId,
+        request: v1::ListDevicesRequest,
+    ) -> Result<v1::ListDevicesResponse, Refusal> {
+        let v1::ListDevicesRequest { ward, product, state, after, limit } = request;
+        let ward = (!ward.is_empty()).then(|| parse("ward", &ward)).transpose()?;
+        let product = (!product.is_empty()).then(|| parse("product", &product)).transpose()?;
+        let after = (!after.is_empty()).then(|| parse("after", &after)).transpose()?;
+        let state = match state.as_str() {
+            "" => None,
+            text => {
+                let unknown = || Refusal::invalid("state: neither imported, pending, active nor revoked");
+                Some(DeviceState::from_name(text).ok_or_else(unknown)?)
+            }
+        };
+        let limit = if limit == 0 { MAX_ROWS_PER_CALL } else { limit.min(MAX_ROWS_PER_CALL) };
+        let filter = DeviceFilter { ward: ward.as_ref(), product: product.as_ref(), state };
+        let mut tx = self.app.store().read().await?;
+        let mut devices = tx.devices(hdo, filter, after.as_ref(), limit + 1).await?;
+        let more = devices.len() > limit as usize;
+        devices.truncate(limit as usize);
+        Ok(v1::ListDevicesResponse { devices: devices.into_iter().map(message).collect(), more })
+    }
+
+    pub(super) async fn device(
+        &self,
+        hdo: &HdoId,
+        request: v1::GetDeviceRequest,
+    ) -> Result<v1::GetDeviceResponse, Refusal> {
+        let v1::GetDeviceRequest { id } = request;
+        let id: DeviceId = parse("id", &id)?;
+        let mut tx = self.app.store().read().await?;
+        let device = tx.device(hdo, &id).await?.ok_or_else(|| unknown(hdo, &id))?;
+        let words = offer::words(&mut tx, hdo, &id).await?;
+        drop(tx);
+        let reports = self.app.store().latest_reports(hdo, &id, LATEST_REPORTS).await?;
+        Ok(v1::GetDeviceResponse {
+            device: Some(message(device)),
+            words: words.into_iter().map(server_word).collect(),
+            reports: reports.iter().map(v1::SignedReport::from).collect(),
+        })
+    }
+
+    pub(super) async fn confirm(
+        &self,
+        principal: &Principal,
+        hdo: &HdoId,
+        request: v1::ConfirmDeviceRequest,
+    ) -> Result<v1::ConfirmDeviceResponse, Refusal> {
+        let v1::ConfirmDeviceRequest { id, fingerprint } = request;
+        let id: DeviceId = parse("id", &id)?;
+        let fingerprint = parse_digest("fingerprint", &fingerprint)?;
+        let now = self.app.now();
+        let mut tx = self.app.store().begin().await?;
+        let device = tx.device(hdo, &id).await?.ok_or_else(|| unknown(hdo, &id))?;
+        if device.fingerprint != Some(fingerprint) {
+            let text = format!("{id} enrolled with another fingerprint: do not confirm it, look at the device");
+            return Err(Refusal::new(Code::FailedPrecondition, text));
+        }
+        match device.state {
+            // A confirmation that was cut off before the roster was signed can be given again.
+            DeviceState::Active => return Ok(v1::ConfirmDeviceResponse {}),
+            DeviceState::Pending => {}
+            DeviceState::Imported | DeviceState::Revoked => {
+                let text = format!("{id} is {}, not pending: it must enrol first", device.state.as_str());
+                return Err(Refusal::new(Code::FailedPrecondition, text));
+            }
+        }
+        if !tx.confirm_device(hdo, &id, &fingerprint, now).await? {
+            return Err(Refusal::new(Code::Aborted, format!("{id} changed meanwhile; look again")));
+        }
+        let detail = json!({ "fingerprint": fingerprint });
+        audit::append(&mut tx, now, principal, Some(hdo), "device.confirmed", id.as_str(), detail).await?;
+        tx.commit().await?;
+        Ok(v1::ConfirmDeviceResponse {})
+    }
+
+    pub(super) async fn revoke(
+        &self,
+        principal: &Principal,
+        hdo: &HdoId,
+        request: v1::RevokeDeviceRequest,
+    ) -> Result<v1::RevokeDeviceResponse, Refusal> {
+        let v1::RevokeDeviceRequest { id, reason } = request;
+        let id: DeviceId = parse("id", &id)?;
+        let reason = sentence("reason", &reason)?;
+        let now = self.app.now();
+        let mut tx = self.app.store().begin().await?;
+        tx.device(hdo, &id).await?.ok_or_else(|| unknown(hdo, &id))?;
+        if tx.revoke_device(hdo, &id, now).await? {
+            tx.revoke_certificates(&Principal::Device(hdo.clone(), id.clone()), now).await?;
+            let detail = json!({ "reason": reason });
+            audit::append(&mut tx, now, principal, Some(hdo), "device.revoked", id.as_str(), detail).await?;
+            tx.commit().await?;
+        }
+        Ok(v1::RevokeDeviceResponse {})
+    }
+}

@@ -1,0 +1,191 @@
+//! What operators may call. Each method finds out who calls and hands over to the file of its noun.
+
+mod bundles;
+mod devices;
+mod organisation;
+mod repository;
+mod rollouts;
+
+use suture_proto::v1;
+use suture_proto::v1::operator_service_server::OperatorService;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::stream::{self, Answers};
+use super::{Api, caller, hospital};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl OperatorService for Api {
+    async fn join(&self, request: Request<v1::JoinRequest>) -> Answer<v1::JoinResponse> {
+        Ok(Response::new(self.join_operator(request.into_inner()).await?))
+    }
+
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.renew_certificate(principal, request.into_inner()).await?))
+    }
+
+    async fn who_am_i(&self, request: Request<v1::WhoAmIRequest>) -> Answer<v1::WhoAmIResponse> {
+        Ok(Response::new(self.describe_caller(&request)?))
+    }
+
+    async fn get_online_keys(&self, request: Request<v1::GetOnlineKeysRequest>) -> Answer<v1::GetOnlineKeysResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.online_keys(&principal, request.into_inner()).await?))
+    }
+
+    async fn get_metadata(&self, request: Request<v1::GetMetadataRequest>) -> Answer<v1::GetMetadataResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.metadata(&principal, request.into_inner()).await?))
+    }
+
+    type GetTargetStream = Answers<v1::GetTargetResponse>;
+
+    async fn get_target(&self, request: Request<v1::GetTargetRequest>) -> Answer<Self::GetTargetStream> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.target(&principal, request.into_inner()).await?))
+    }
+
+    async fn publish_metadata(
+        &self,
+        request: Request<v1::PublishMetadataRequest>,
+    ) -> Answer<v1::PublishMetadataResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.publish(&principal, request.into_inner()).await?))
+    }
+
+    async fn missing_chunks(&self, request: Request<v1::MissingChunksRequest>) -> Answer<v1::MissingChunksResponse> {
+        Ok(Response::new(self.lacking_chunks(request.into_inner()).await?))
+    }
+
+    async fn upload_chunks(
+        &self,
+        request: Request<Streaming<v1::UploadChunksRequest>>,
+    ) -> Answer<v1::UploadChunksResponse> {
+        Ok(Response::new(self.take_chunks(request.into_inner()).await?))
+    }
+
+    async fn put_document(&self, request: Request<v1::PutDocumentRequest>) -> Answer<v1::PutDocumentResponse> {
+        Ok(Response::new(self.keep_document(request.into_inner()).await?))
+    }
+
+    type FetchChunksStream = Answers<v1::FetchChunksResponse>;
+
+    async fn fetch_chunks(&self, request: Request<v1::FetchChunksRequest>) -> Answer<Self::FetchChunksStream> {
+        Ok(Response::new(stream::chunks(self.app.transfer(), request.into_inner()).await?))
+    }
+
+    async fn list_bundles(&self, request: Request<v1::ListBundlesRequest>) -> Answer<v1::ListBundlesResponse> {
+        let v1::ListBundlesRequest {} = request.into_inner();
+        Ok(Response::new(self.bundles().await?))
+    }
+
+    async fn invite_hdo(&self, request: Request<v1::InviteHdoRequest>) -> Answer<v1::InviteHdoResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.invite_hospital(&principal, request.into_inner()).await?))
+    }
+
+    async fn list_hdos(&self, request: Request<v1::ListHdosRequest>) -> Answer<v1::ListHdosResponse> {
+        let v1::ListHdosRequest {} = request.into_inner();
+        Ok(Response::new(self.hospitals().await?))
+    }
+
+    async fn invite_operator(&self, request: Request<v1::InviteOperatorRequest>) -> Answer<v1::InviteOperatorResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.invite_colleague(&principal, request.into_inner()).await?))
+    }
+
+    async fn revoke_operator(&self, request: Request<v1::RevokeOperatorRequest>) -> Answer<v1::RevokeOperatorResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.revoke_colleague(&principal, request.into_inner()).await?))
+    }
+
+    async fn import_devices(&self, request: Request<v1::ImportDevicesRequest>) -> Answer<v1::ImportDevicesResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        Ok(Response::new(self.import(&principal, &hdo, request.into_inner()).await?))
+    }
+
+    async fn create_device_token(
+        &self,
+        request: Request<v1::CreateDeviceTokenRequest>,
+    ) -> Answer<v1::CreateDeviceTokenResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        Ok(Response::new(self.device_token(&principal, &hdo, request.into_inner()).await?))
+    }
+
+    async fn list_devices(&self, request: Request<v1::ListDevicesRequest>) -> Answer<v1::ListDevicesResponse> {
+        let (_, hdo) = hospital(&request)?;
+        Ok(Response::new(self.devices(&hdo, request.into_inner()).await?))
+    }
+
+    async fn get_device(&self, request: Request<v1::GetDeviceRequest>) -> Answer<v1::GetDeviceResponse> {
+        let (_, hdo) = hospital(&request)?;
+        Ok(Response::new(self.device(&hdo, request.into_inner()).await?))
+    }
+
+    async fn confirm_device(&self, request: Request<v1::ConfirmDeviceRequest>) -> Answer<v1::ConfirmDeviceResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        Ok(Response::new(self.confirm(&principal, &hdo, request.into_inner()).await?))
+    }
+
+    async fn revoke_device(&self, request: Request<v1::RevokeDeviceRequest>) -> Answer<v1::RevokeDeviceResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        Ok(Response::new(self.revoke(&principal, &hdo, request.into_inner()).await?))
+    }
+
+    async fn store_plan(&self, request: Request<v1::StorePlanRequest>) -> Answer<v1::StorePlanResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        Ok(Response::new(self.keep_plan(&principal, &hdo, request.into_inner()).await?))
+    }
+
+    async fn get_plan(&self, request: Request<v1::GetPlanRequest>) -> Answer<v1::GetPlanResponse> {
+        let (_, hdo) = hospital(&request)?;
+        Ok(Response::new(self.plan(&hdo, request.into_inner()).await?))
+    }
+
+    async fn list_rollouts(&self, request: Request<v1::ListRolloutsRequest>) -> Answer<v1::ListRolloutsResponse> {
+        let (_, hdo) = hospital(&request)?;
+        Ok(Response::new(self.rollouts(&hdo, request.into_inner()).await?))
+    }
+
+    async fn get_rollout(&self, request: Request<v1::GetRolloutRequest>) -> Answer<v1::GetRolloutResponse> {
+        let (_, hdo) = hospital(&request)?;
+        let v1::GetRolloutRequest { id } = request.into_inner();
+        Ok(Response::new(self.rollout(&hdo, &id).await?))
+    }
+
+    type WatchRolloutStream = Answers<v1::GetRolloutResponse>;
+
+    async fn watch_rollout(&self, request: Request<v1::GetRolloutRequest>) -> Answer<Self::WatchRolloutStream> {
+        let (_, hdo) = hospital(&request)?;
+        let v1::GetRolloutRequest { id } = request.into_inner();
+        Ok(Response::new(self.watch(hdo, id).await?))
+    }
+
+    async fn pause_rollout(&self, request: Request<v1::PauseRolloutRequest>) -> Answer<v1::PauseRolloutResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        let v1::PauseRolloutRequest { id, reason } = request.into_inner();
+        self.order(&principal, &hdo, &id, rollouts::Order::Pause, &reason).await?;
+        Ok(Response::new(v1::PauseRolloutResponse {}))
+    }
+
+    async fn resume_rollout(&self, request: Request<v1::ResumeRolloutRequest>) -> Answer<v1::ResumeRolloutResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        let v1::ResumeRolloutRequest { id, reason } = request.into_inner();
+        self.order(&principal, &hdo, &id, rollouts::Order::Resume, &reason).await?;
+        Ok(Response::new(v1::ResumeRolloutResponse {}))
+    }
+
+    async fn abort_rollout(&self, request: Request<v1::AbortRolloutRequest>) -> Answer<v1::AbortRolloutResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        let v1::AbortRolloutRequest { id, reason } = request.into_inner();
+        self.order(&principal, &hdo, &id, rollouts::Order::Abort, &reason).await?;
+        Ok(Response::new(v1::AbortRolloutResponse {}))
+    }
+
+    async fn list_audit(&self, request: Request<v1::ListAuditRequest>) -> Answer<v1::ListAuditResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.audit(&principal, request.into_inner()).await?))
+    }
+}

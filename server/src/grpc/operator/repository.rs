@@ -1,0 +1,64 @@
+//! Publishing: offline-signed metadata come in force with everything that they list, or not at all.
+
+use suture_core::principal::Principal;
+use suture_proto::{Repository, v1};
+use tonic::Code;
+
+use super::super::{Api, Refusal};
+use crate::effect::Listing;
+use crate::publish::{self, Offer};
+
+/// The catalog is the manufacturer's to publish, approvals are the hospital's.
+fn own(principal: &Principal, repository: Option<&v1::Repository>) -> Result<Repository, Refusal> {
+    let repository = Repository::parse(repository, principal.hdo())?;
+    match (&repository, principal) {
+        (Repository::Catalog, Principal::Mdm(_)) => Ok(repository),
+        (Repository::Approvals(hdo), Principal::Operator(own, _)) if hdo == own => Ok(repository),
+        _ => Err(Refusal::new(Code::PermissionDenied, format!("{repository} is not yours to publish"))),
+    }
+}
+
+impl Api {
+    pub(super) async fn online_keys(
+        &self,
+        principal: &Principal,
+        request: v1::GetOnlineKeysRequest,
+    ) -> Result<v1::GetOnlineKeysResponse, Refusal> {
+        let v1::GetOnlineKeysRequest { repository } = request;
+        let repository = own(principal, repository.as_ref())?;
+        let mut tx = self.app.store().begin().await?;
+        let keys = publish::online_keys(&mut tx, &repository, self.app.seal(), principal, self.app.now()).await?;
+        tx.commit().await?;
+        Ok(v1::GetOnlineKeysResponse {
+            timestamp_key: keys.timestamp.as_bytes().to_vec().into(),
+            snapshot_key: keys.snapshot.as_bytes().to_vec().into(),
+        })
+    }
+
+    pub(super) async fn publish(
+        &self,
+        principal: &Principal,
+        request: v1::PublishMetadataRequest,
+    ) -> Result<v1::PublishMetadataResponse, Refusal> {
+        let v1::PublishMetadataRequest { repository, roots, targets, files } = request;
+        let repository = own(principal, repository.as_ref())?;
+        let now = self.app.now();
+        let offer = Offer {
+            roots: roots.into_iter().map(Into::into).collect(),
+            targets: (!targets.is_empty()).then(|| targets.into()),
+            files: files.into_iter().map(|v1::TargetFile { path, content }| (path, content.into())).collect(),
+        };
+        let mut tx = self.app.store().begin().await?;
+        let done = publish::publish(&mut tx, &repository, self.app.seal(), offer, principal, now).await?;
+        let listing = Listing { repository: &repository, targets: &done.targets, actor: principal, now };
+        listing.take_effect(&mut tx).await?;
+        tx.commit().await?;
+        self.app.news().tell();
+        Ok(v1::PublishMetadataResponse {
+            root_version: done.root_version,
+            targets_version: done.targets_version,
+            snapshot_version: done.snapshot_version,
+            timestamp_version: done.timestamp_version,
+        })
+    }
+}

@@ -1,0 +1,155 @@
+//! Plans and rollouts.
+
+use suture_core::digest::Digest;
+use suture_core::id::{ApprovalId, HdoId};
+use suture_core::limits::MAX_APPROVAL_BYTES;
+use suture_core::principal::Principal;
+use suture_proto::{parse, parse_digest, v1};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::super::stream::Answers;
+use super::super::{Api, Refusal};
+use super::organisation::sentence;
+use crate::rollout::{State, run};
+use crate::store::rollouts::{Member, Rollout};
+
+pub(super) use crate::rollout::run::Order;
+
+fn message(rollout: Rollout, members: Vec<Member>) -> v1::Rollout {
+    v1::Rollout {
+        id: rollout.id.to_string(),
+        state: rollout.state.as_str().to_owned(),
+        reason: rollout.reason.as_ref().map(v1::Reason::from),
+        product: rollout.product.to_string(),
+        version: rollout.version.to_string(),
+        release: rollout.release.0,
+        manifest_sha256: rollout.manifest_sha256.as_bytes().to_vec().into(),
+        wave: rollout.wave,
+        waves: rollout.waves,
+        ticket: rollout.ticket,
+        created_ms: rollout.created.as_millisecond(),
+        devices: members
+            .into_iter()
+            .map(|m| v1::RolloutDevice {
+                id: m.device.to_string(),
+                wave: m.wave,
+                phase: v1::Phase::from(m.phase).into(),
+                reason: m.reason.as_ref().map(v1::Reason::from),
+                changed_ms: m.changed.as_millisecond(),
+                fetched_bytes: m.fetched_bytes,
+                total_bytes: m.total_bytes,
+            })
+            .collect(),
+    }
+}
+
+fn is_over(answer: &v1::GetRolloutResponse) -> bool {
+    let state = answer.rollout.as_ref().and_then(|r| State::from_name(&r.state));
+    state.is_none_or(State::is_over)
+}
+
+impl Api {
+    pub(super) async fn keep_plan(
+        &self,
+        principal: &Principal,
+        hdo: &HdoId,
+        request: v1::StorePlanRequest,
+    ) -> Result<v1::StorePlanResponse, Refusal> {
+        let v1::StorePlanRequest { plan } = request;
+        if plan.is_empty() || plan.len() as u64 > MAX_APPROVAL_BYTES {
+            return Err(Refusal::invalid(format!("plan: empty, or more than {MAX_APPROVAL_BYTES} bytes")));
+        }
+        let sha256 = Digest::of(&plan);
+        let mut tx = self.app.store().begin().await?;
+        tx.put_plan(hdo, &sha256, &plan, &principal.to_string(), self.app.now()).await?;
+        tx.commit().await?;
+        Ok(v1::StorePlanResponse { sha256: sha256.as_bytes().to_vec().into() })
+    }
+
+    pub(super) async fn plan(&self, hdo: &HdoId, request: v1::GetPlanRequest) -> Result<v1::GetPlanResponse, Refusal> {
+        let v1::GetPlanRequest { sha256 } = request;
+        let sha256 = parse_digest("sha256", &sha256)?;
+        let plan = self.app.store().plan(hdo, &sha256).await?;
+        let plan = plan.ok_or_else(|| Refusal::not_found(format!("{hdo} has no plan {sha256}; plan it again")))?;
+        Ok(v1::GetPlanResponse { plan: plan.into() })
+    }
+
+    pub(super) async fn rollouts(
+        &self,
+        hdo: &HdoId,
+        request: v1::ListRolloutsRequest,
+    ) -> Result<v1::ListRolloutsResponse, Refusal> {
+        let v1::ListRolloutsRequest { all } = request;
+        let mut tx = self.app.store().read().await?;
+        let mut rollouts = Vec::new();
+        for rollout in tx.rollouts(hdo, all).await? {
+            let members = tx.members(hdo, &rollout.id).await?;
+            rollouts.push(message(rollout, members));
+        }
+        Ok(v1::ListRolloutsResponse { rollouts })
+    }
+
+    pub(super) async fn rollout(&self, hdo: &HdoId, id: &str) -> Result<v1::GetRolloutResponse, Refusal> {
+        let id: ApprovalId = parse("id", id)?;
+        let mut tx = self.app.store().read().await?;
+        let rollout = tx.rollout(hdo, &id).await?;
+        let rollout = rollout.ok_or_else(|| run::RolloutError::NotFound(id.clone()))?;
+        let members = tx.members(hdo, &id).await?;
+        Ok(v1::GetRolloutResponse { rollout: Some(message(rollout, members)) })
+    }
+
+    /// The rollout's state at once and after every change, until it is over, the watcher leaves, or the server drains.
+    pub(super) async fn watch(&self, hdo: HdoId, id: String) -> Result<Answers<v1::GetRolloutResponse>, Refusal> {
+        let mut news = self.app.news().listen();
+        let mut answer = self.rollout(&hdo, &id).await?;
+        let (tx, rx) = tokio::sync::mpsc::channel(1);
+        let api = self.clone();
+        tokio::spawn(async move {
+            loop {
+                if tx.send(Ok(answer.clone())).await.is_err() || is_over(&answer) {
+                    return;
+                }
+                let next = loop {
+                    tokio::select! {
+                        () = tx.closed() => return,
+                        more = news.wait() => if !more { return },
+                    }
+                    match api.rollout(&hdo, &id).await {
+                        Ok(next) if next == answer => {}
+                        next => break next,
+                    }
+                };
+                match next {
+                    Ok(next) => answer = next,
+                    Err(refusal) => {
+                        // The watcher may be gone; then nobody is left to tell.
+                        let _ = tx.send(Err(refusal.into())).await;
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Box::pin(ReceiverStream::new(rx)))
+    }
+
+    pub(super) async fn order(
+        &self,
+        principal: &Principal,
+        hdo: &HdoId,
+        id: &str,
+        order: Order,
+        reason: &str,
+    ) -> Result<(), Refusal> {
+        let id: ApprovalId = parse("id", id)?;
+        let reason = sentence("reason", reason)?;
+        let now = self.app.now();
+        let mut tx = self.app.store().begin().await?;
+        run::order(&mut tx, hdo, &id, order, principal, reason, now).await?;
+        if order == Order::Resume {
+            run::advance(&mut tx, hdo, &id, now).await?;
+        }
+        tx.commit().await?;
+        self.app.news().tell();
+        Ok(())
+    }
+}

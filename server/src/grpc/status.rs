@@ -1,0 +1,186 @@
+//! From errors to statuses: what the caller can do about it decides the code.
+
+use std::error::Error;
+
+use suture_proto::Invalid;
+use tonic::{Code, Status};
+
+use crate::audit::AuditError;
+use crate::blobs::BlobError;
+use crate::effect::EffectError;
+use crate::identity::IdentityError;
+use crate::publish::PublishError;
+use crate::report::SubmitError;
+use crate::rollout::run::RolloutError;
+use crate::store::StoreError;
+use crate::transfer::TransferError;
+
+/// A call's end other than its answer.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    code: Code,
+    text: String,
+}
+
+impl Refusal {
+    /// A refusal with a sentence that says what and what to do next.
+    pub(crate) fn new(code: Code, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    /// A field that does not hold what it must.
+    pub(crate) fn invalid(text: impl Into<String>) -> Self {
+        Self::new(Code::InvalidArgument, text)
+    }
+
+    /// Something that is not there.
+    pub(crate) fn not_found(text: impl Into<String>) -> Self {
+        Self::new(Code::NotFound, text)
+    }
+
+    /// A failure with its causes. Nothing of it holds a secret: errors name operations and things.
+    fn caused(code: Code, error: &dyn Error) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Self { code, text }
+    }
+
+    /// A failure of ours: the log has the causes, the caller a sentence.
+    fn ours(error: &dyn Error) -> Self {
+        let full = Self::caused(Code::Internal, error);
+        tracing::error!(error = full.text, "a call failed");
+        Self::new(Code::Internal, format!("{error}; the server's log says why"))
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.code, refusal.text)
+    }
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self::new(status.code(), status.message())
+    }
+}
+
+impl From<Invalid> for Refusal {
+    fn from(error: Invalid) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        if error.is_disk_full() {
+            tracing::error!(%error, "the database's disk is full");
+            Self::new(Code::ResourceExhausted, error.to_string())
+        } else if error.is_retryable() {
+            Self::new(Code::Unavailable, error.to_string())
+        } else {
+            Self::ours(&error)
+        }
+    }
+}
+
+impl From<BlobError> for Refusal {
+    fn from(error: BlobError) -> Self {
+        if error.is_disk_full() {
+            tracing::error!(%error, "the object store's disk is full");
+            Self::new(Code::ResourceExhausted, error.to_string())
+        } else {
+            Self::ours(&error)
+        }
+    }
+}
+
+impl From<AuditError> for Refusal {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Store(error) => error.into(),
+            error => Self::ours(&error),
+        }
+    }
+}
+
+impl From<IdentityError> for Refusal {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::Csr(_) => Self::invalid(format!("csr: {error}")),
+            error => Self::ours(&error),
+        }
+    }
+}
+
+impl From<TransferError> for Refusal {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Store(error) => error.into(),
+            TransferError::Blob(error) => error.into(),
+            TransferError::Invalid(_) | TransferError::ChunksMissing { .. } => {
+                Self::caused(Code::InvalidArgument, &error)
+            }
+            TransferError::NotFound { .. } => Self::caused(Code::NotFound, &error),
+            TransferError::Busy => Self::caused(Code::ResourceExhausted, &error),
+        }
+    }
+}
+
+impl From<RolloutError> for Refusal {
+    fn from(error: RolloutError) -> Self {
+        match error {
+            RolloutError::Store(error) => error.into(),
+            RolloutError::Audit(error) => error.into(),
+            RolloutError::NotFound(_) => Self::caused(Code::NotFound, &error),
+            RolloutError::State { .. } => Self::caused(Code::FailedPrecondition, &error),
+            RolloutError::Document(_) => Self::caused(Code::InvalidArgument, &error),
+            RolloutError::NoApproval(_) => Self::ours(&error),
+        }
+    }
+}
+
+impl From<SubmitError> for Refusal {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Store(error) => error.into(),
+            SubmitError::Rollout(error) => error.into(),
+            SubmitError::Refused { .. } | SubmitError::Foreign { .. } => Self::caused(Code::InvalidArgument, &error),
+            SubmitError::Unknown => Self::caused(Code::FailedPrecondition, &error),
+        }
+    }
+}
+
+impl From<EffectError> for Refusal {
+    fn from(error: EffectError) -> Self {
+        match error {
+            EffectError::Store(error) => error.into(),
+            EffectError::Rollout(error) => error.into(),
+            error => Self::caused(Code::InvalidArgument, &error),
+        }
+    }
+}
+
+impl From<PublishError> for Refusal {
+    fn from(error: PublishError) -> Self {
+        use suture_core::trust::TrustError;
+        match error {
+            PublishError::Store(error) => error.into(),
+            PublishError::Audit(error) => error.into(),
+            PublishError::Seal { .. } | PublishError::Sealing | PublishError::Random(_) => Self::ours(&error),
+            PublishError::Trust(TrustError::VersionTaken { .. }) => Self::caused(Code::AlreadyExists, &error),
+            PublishError::Trust(TrustError::BaseMoved { .. }) => Self::caused(Code::FailedPrecondition, &error),
+            PublishError::Trust(_)
+            | PublishError::ForeignKeys { .. }
+            | PublishError::Nothing
+            | PublishError::TooManyRoots(_)
+            | PublishError::Unlisted(_)
+            | PublishError::FileMissing(_) => Self::caused(Code::InvalidArgument, &error),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Signed reports, each counted once however often it is sent.
+//!
+//! Attack: a server's database or a phantom device that opens a gate. A report is verified by the key that the device
+//! enrolled with, and moves a rollout only where the hospital's signed roster names that same key.
+
+use jiff::Timestamp;
+use suture_core::id::{DeviceId, HdoId};
+use suture_core::report::{ReportError, Signed};
+
+use crate::rollout::run::{self, RolloutError};
+use crate::store::{Lock, Store, StoreError};
+
+/// Why reports were not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SubmitError {
+    /// The device has not enrolled.
+    #[error("this device has no report key here; enrol it again")]
+    Unknown,
+    /// One of them is not the device's.
+    #[error("report {place} of this call is refused")]
+    Refused {
+        /// Its place in the call, counted from 1.
+        place: usize,
+        /// Why.
+        source: ReportError,
+    },
+    /// One of them names another device.
+    #[error("report {number} is of hdo/{hdo}/device/{device}, not of the caller")]
+    Foreign { number: u64, hdo: HdoId, device: DeviceId },
+    /// A rollout could not be moved.
+    #[error("a report could not be counted")]
+    Rollout(#[from] RolloutError),
+    /// The database failed.
+    #[error("the reports could not be stored")]
+    Store(#[from] StoreError),
+}
+
+/// Stores reports in order and says up to which number all are stored. Numbers behind a gap wait on the device.
+pub(crate) async fn submit(
+    store: &Store,
+    hdo: &HdoId,
+    device: &DeviceId,
+    reports: &[Signed],
+    now: Timestamp,
+) -> Result<u64, SubmitError> {
+    let mut tx = store.begin().await?;
+    tx.lock(Lock::Rollouts).await?;
+    let known = tx.device(hdo, device).await?.ok_or(SubmitError::Unknown)?;
+    let key = known.report_key.ok_or(SubmitError::Unknown)?;
+    let counts = tx.roster_key(hdo, device).await? == Some(key);
+    let mut through = known.reports_through;
+    let mut last = None;
+    for (i, signed) in reports.iter().enumerate() {
+        let report = signed.verify(&key).map_err(|source| SubmitError::Refused { place: i + 1, source })?;
+        if report.hdo != *hdo || report.device != *device {
+            return Err(SubmitError::Foreign { number: report.number, hdo: report.hdo, device: report.device });
+        }
+        if report.number != through + 1 {
+            continue;
+        }
+        through = report.number;
+        last = Some(signed);
+        if !tx.put_report(hdo, device, &key, report.number, signed, now).await? {
+            continue;
+        }
+        match &report.approval {
+            Some(approval) if counts => {
+                run::progressed(&mut tx, hdo, approval, device, report.phase, report.reason.as_ref(), now).await?;
+            }
+            _ => {}
+        }
+    }
+    if let Some(signed) = last {
+        tx.set_proven(hdo, device, through, signed).await?;
+    }
+    tx.commit().await?;
+    Ok(through)
+}

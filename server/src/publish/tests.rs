@@ -10,6 +10,7 @@ use suture_proto::Repository;
 use zeroize::Zeroizing;
 
 use super::{Offer, OnlineKeys, PublishError, Published, online_keys, publish, resign};
+use crate::store::suite::each;
 use crate::store::{Store, StoreError};
 
 const SEAL: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -29,13 +30,6 @@ fn key(n: u8) -> LocalKey {
 
 fn actor() -> Principal {
     Principal::Mdm("ada".parse().unwrap())
-}
-
-async fn each(test: impl AsyncFn(Store)) {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&format!("sqlite:{}", dir.path().join("suture.db").display())).await.unwrap();
-    test(store.clone()).await;
-    store.close().await;
 }
 
 async fn keys(store: &Store, repository: &Repository) -> OnlineKeys {

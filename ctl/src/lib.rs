@@ -18,6 +18,7 @@ pub mod context;
 pub mod failure;
 pub mod files;
 pub mod home;
+mod hospital;
 pub mod identity;
 pub mod keys;
 pub mod print;

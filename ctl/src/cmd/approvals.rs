@@ -1,15 +1,120 @@
-//! `suturectl approvals`.
+//! `suturectl approvals`: the hospital's signed approvals as a whole.
 
 use clap::Subcommand;
+use serde::Serialize;
+use suture_core::clock::format_utc;
+use suture_core::trust::edit::APPROVALS_LIFETIME;
 
 use crate::context::Context;
 use crate::failure::Outcome;
+use crate::hospital::{Desk, Documents};
+use crate::keys::KeyName;
+use crate::print::{Table, grouped};
+use crate::repository::{self, KeyNames};
+use crate::trust_store::Which;
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Begin the approvals: sign the first root and publish them empty (`hdo join` does it too)
+    Init {
+        #[command(flatten)]
+        keys: KeyNames,
+    },
+    /// Versions, ends, keys, and what is in force
+    Status,
+    /// Sign what is in force again, before it ends
+    Renew {
+        /// The key that signs targets
+        #[arg(long, value_name = "KEY", default_value = "targets")]
+        key: KeyName,
+    },
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    repository: repository::Status,
+    devices: usize,
+    calendars: Vec<String>,
+    approvals: Vec<Listed>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    id: String,
+    bundle: String,
+    devices: usize,
+    expires: String,
+    stopped: bool,
+    superseded: bool,
+}
 
 /// Runs one.
-pub async fn run(_: &mut Context<'_>, command: Command) -> Outcome {
-    match command {}
+pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
+    match command {
+        Command::Init { keys } => init(context, &keys).await,
+        Command::Status => {
+            let desk = Desk::open(context).await?;
+            show(context, &desk)
+        }
+        Command::Renew { key } => {
+            let mut desk = Desk::open(context).await?;
+            desk.publish(context, &key, |_| Ok(())).await?;
+            show(context, &desk)
+        }
+    }
+}
+
+async fn init(context: &mut Context<'_>, keys: &KeyNames) -> Outcome {
+    context.home.server()?.hdo()?;
+    let (begun, _) = repository::begin(context, Which::Approvals, keys, APPROVALS_LIFETIME).await?;
+    context.print.result(&begun, |b| {
+        format!(
+            "the approvals have begun\nroot {}\ncompare this fingerprint with the manufacturer over another channel; \
+             device tokens made from now on carry it\n",
+            grouped(&b.root_sha256.to_string())
+        )
+    })
+}
+
+fn show(context: &mut Context<'_>, desk: &Desk) -> Outcome {
+    let repository = repository::status(context, Which::Approvals, &desk.approvals)?;
+    let documents = &desk.documents;
+    let shown = Shown {
+        repository,
+        devices: documents.rosters.iter().map(|(_, r)| r.devices.len()).sum(),
+        calendars: documents.calendars.iter().map(|(_, c)| c.ward.to_string()).collect(),
+        approvals: listed(documents),
+    };
+    context.print.result(&shown, |s| {
+        let mut table = Table::new(["approval", "bundle", "devices", "until", "state"]);
+        for a in &s.approvals {
+            let state = match (a.stopped, a.superseded) {
+                (true, _) => "stopped",
+                (_, true) => "superseded",
+                _ => "in force",
+            };
+            table.row([a.id.clone(), a.bundle.clone(), a.devices.to_string(), a.expires.clone(), state.to_owned()]);
+        }
+        format!(
+            "{}\ndevices on rosters: {}\ncalendars: {}\n\n{}",
+            s.repository.to_text(),
+            s.devices,
+            s.calendars.join(", "),
+            table.to_text()
+        )
+    })
+}
+
+fn listed(documents: &Documents) -> Vec<Listed> {
+    let row = |a: &suture_core::approval::Approval| Listed {
+        id: a.id.to_string(),
+        bundle: a.steps.last().map(|s| format!("{}@{}", s.product, s.release)).unwrap_or_default(),
+        devices: a.devices.len(),
+        expires: format_utc(a.expires),
+        stopped: documents.is_stopped(&a.id),
+        superseded: documents.approvals.iter().any(|b| b.supersedes.contains(&a.id)),
+    };
+    documents.approvals.iter().map(row).collect()
 }

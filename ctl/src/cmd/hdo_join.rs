@@ -1,13 +1,52 @@
 //! `suturectl hdo join`: a hospital's first operator joins and begins its approvals.
 
+use serde::Serialize;
+use suture_core::trust::edit::APPROVALS_LIFETIME;
+
 use crate::cmd::join;
 use crate::context::Context;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
+use crate::print::grouped;
+use crate::repository::{self, Begun, KeyNames};
+use crate::trust_store::{Which, pinned_root};
 
-/// As for `join`.
-pub type Args = join::Args;
+/// As for `join`, and the keys that will sign.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    join: join::Args,
+    #[command(flatten)]
+    keys: KeyNames,
+}
 
-/// Joins.
+#[derive(Serialize)]
+struct Joined {
+    #[serde(flatten)]
+    joined: join::Joined,
+    approvals: Begun,
+}
+
+/// Joins, makes the hospital's keys, and publishes its first root and empty approvals. Run again after an interruption it
+/// goes on where it stopped.
 pub async fn run(context: &mut Context<'_>, args: Args) -> Outcome {
-    join::run(context, args).await
+    let joined = join::join(context, args.join).await?;
+    context.home.server()?.hdo()?;
+    let (approvals, _) = repository::begin(context, Which::Approvals, &args.keys, APPROVALS_LIFETIME).await?;
+    let catalog = pinned_root(&context.home, Which::Catalog)?.ok_or_else(|| {
+        Failure::new("the hospital has joined, and the token carried no fingerprint of the manufacturer's catalog")
+            .next("ask the manufacturer for a token made after `suturectl catalog init`")
+    })?;
+    context.print.note(
+        "Compare both fingerprints with the manufacturer over another channel, before any device is enrolled: \
+         you theirs, they yours.",
+    );
+    context.print.result(&Joined { joined, approvals }, |j| {
+        format!(
+            "joined {} as {}\ncatalog root   {}\napprovals root {}\n",
+            j.joined.server,
+            j.joined.uri,
+            grouped(&catalog.to_string()),
+            grouped(&j.approvals.root_sha256.to_string())
+        )
+    })
 }

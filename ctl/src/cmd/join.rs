@@ -36,9 +36,9 @@ pub struct Args {
 }
 
 #[derive(Serialize)]
-struct Joined {
-    uri: String,
-    server: String,
+pub(crate) struct Joined {
+    pub(crate) uri: String,
+    pub(crate) server: String,
     ca_sha256: Digest,
     catalog_root_sha256: Option<Digest>,
     approvals_root_sha256: Option<Digest>,
@@ -60,7 +60,7 @@ pub async fn run(context: &mut Context<'_>, args: Args) -> Outcome {
     })
 }
 
-async fn join(context: &mut Context<'_>, args: Args) -> Outcome<Joined> {
+pub(crate) async fn join(context: &mut Context<'_>, args: Args) -> Outcome<Joined> {
     let token = Token::decode(&read_token(&args)?).or_fail(|| "the token cannot be read".to_owned())?;
     if context.home.joined()? {
         return finish(context, &token).await;

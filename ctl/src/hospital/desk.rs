@@ -1,0 +1,75 @@
+//! An operator at work: connected, with the hospital's approvals verified and read.
+
+use std::collections::BTreeMap;
+
+use suture_core::id::HdoId;
+use suture_core::limits::MAX_APPROVAL_BYTES;
+use suture_core::trust::Repository;
+
+use super::{Documents, Edit};
+use crate::client::Client;
+use crate::context::Context;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::keys::KeyName;
+use crate::repository::{self, TargetFile};
+use crate::trust_store::{TrustStore, Which};
+
+/// The hospital's repository, verified a moment ago, and the line to the server.
+#[derive(Debug)]
+pub struct Desk {
+    /// The line to the server.
+    pub client: Client,
+    /// The hospital.
+    pub hdo: HdoId,
+    /// Its approvals.
+    pub approvals: Repository,
+    /// What they list.
+    pub documents: Documents,
+}
+
+impl Desk {
+    /// Connects, refreshes the approvals and reads what they list; each file is verified by length and digest.
+    pub async fn open(context: &Context<'_>) -> Outcome<Self> {
+        let hdo = context.home.server()?.hdo()?;
+        let mut client = context.connect().await?;
+        let store = TrustStore::of(&context.home, Which::Approvals);
+        let approvals = store.refresh(&mut client, context.now()).await?;
+        let mut files = BTreeMap::new();
+        for path in Documents::needed(approvals.targets_metadata()) {
+            let bytes = store.fetch_target(&mut client, &approvals, &path, MAX_APPROVAL_BYTES).await?;
+            files.insert(path, bytes);
+        }
+        let documents = Documents::read(&hdo, approvals.targets_metadata(), &files)
+            .map_err(|e| Failure::of(Exit::Untrusted, &e))?;
+        Ok(Self { client, hdo, approvals, documents })
+    }
+
+    /// The catalog, refreshed and verified.
+    pub async fn catalog(&mut self, context: &Context<'_>) -> Outcome<Repository> {
+        TrustStore::of(&context.home, Which::Catalog).refresh(&mut self.client, context.now()).await
+    }
+
+    /// Signs the version after the one that was verified, with what `change` makes of it, and publishes it.
+    pub async fn publish(
+        &mut self,
+        context: &Context<'_>,
+        key: &KeyName,
+        change: impl FnOnce(&mut Edit<'_>) -> Outcome,
+    ) -> Outcome {
+        let key = context.key(key)?;
+        let base = self.approvals.targets_metadata();
+        let mut edit = Edit::after(self.hdo.clone(), base, &self.documents, context.now());
+        change(&mut edit)?;
+        let edited = edit.sign(&[&key])?;
+        repository::check(context, &self.approvals, &edited.targets)?;
+        let files = edited.files.into_iter().map(|(path, content)| TargetFile { path, content }).collect();
+        self.approvals =
+            repository::publish(context, &mut self.client, Which::Approvals, edited.targets, files).await?;
+        Ok(())
+    }
+}
+
+/// A rule of a document that does not hold fails the command.
+pub fn refused(error: impl std::error::Error) -> Failure {
+    Failure::of(Exit::Failed, &error)
+}

@@ -1,0 +1,140 @@
+//! A hospital's approvals repository as its operators see and change it.
+//!
+//! What is read here has been verified against the hospital's own root, and what is signed is built upon it: nothing that
+//! a server says finds its way into a signature.
+
+mod desk;
+mod edit;
+mod rosters;
+
+use std::collections::BTreeMap;
+
+use suture_core::approval::{
+    Approval, DocumentError, Pinned, Roster, RosterDevice, SignedDocument, StopOrder, path,
+};
+use suture_core::digest::Digest;
+use suture_core::id::{ApprovalId, DeviceId, HdoId};
+use suture_core::trust::{Target, Targets, TrustError};
+use suture_core::window::Calendar;
+
+pub use self::desk::{Desk, refused};
+pub use self::edit::Edit;
+use self::rosters::RosterFull;
+
+/// The documents that the repository lists.
+#[derive(Debug, Clone, Default)]
+pub struct Documents {
+    /// Rosters, ascending by path.
+    pub rosters: Vec<(Pinned, Roster)>,
+    /// Calendars, ascending by path.
+    pub calendars: Vec<(Pinned, Calendar)>,
+    /// Approvals, ascending by id.
+    pub approvals: Vec<Approval>,
+    /// The newest order on each approval that has one, ascending by id.
+    pub stops: Vec<StopOrder>,
+}
+
+/// Why a document that the repository lists was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The server handed out none, or other bytes than were signed.
+    #[error("{path} is not the file that the hospital signed")]
+    Bytes {
+        /// Its path.
+        path: String,
+        /// What differs.
+        source: TrustError,
+    },
+    /// It cannot be read.
+    #[error("{path} cannot be read")]
+    Document {
+        /// Its path.
+        path: String,
+        /// Why.
+        source: DocumentError,
+    },
+    /// It is about something else than its path says, or about another hospital.
+    #[error("{path} is signed, and is about something else than its path says")]
+    Misplaced {
+        /// Its path.
+        path: String,
+    },
+}
+
+impl Documents {
+    /// The paths of what must be fetched before [`Documents::read`].
+    pub fn needed(targets: &Targets) -> Vec<String> {
+        let ours = |path: &str| ["rosters/", "calendars/", "approvals/", "stops/"].iter().any(|d| path.starts_with(d));
+        targets.targets().map(|(path, _)| path).filter(|p| ours(p)).map(str::to_owned).collect()
+    }
+
+    /// Reads the files that [`Documents::needed`] names, each verified by exact length and digest.
+    ///
+    /// # Errors
+    ///
+    /// A file is missing, is another than was signed, cannot be read, or is not what its path says.
+    pub fn read(hdo: &HdoId, targets: &Targets, files: &BTreeMap<String, Vec<u8>>) -> Result<Self, ReadError> {
+        let mut documents = Self::default();
+        for path in Self::needed(targets) {
+            let bytes = files.get(&path).map(Vec::as_slice).unwrap_or_default();
+            targets.verify_target(&path, bytes).map_err(|source| ReadError::Bytes { path: path.clone(), source })?;
+            documents.take(hdo, path, bytes)?;
+        }
+        Ok(documents)
+    }
+
+    fn take(&mut self, hdo: &HdoId, at: String, bytes: &[u8]) -> Result<(), ReadError> {
+        let pinned = Pinned { path: at.clone(), sha256: Digest::of(bytes) };
+        let placed = if at.starts_with("rosters/") {
+            let roster: Roster = parse(&at, bytes)?;
+            let ours = roster.hdo == *hdo;
+            self.rosters.push((pinned, roster));
+            ours
+        } else if at.starts_with("calendars/") {
+            let calendar: Calendar = parse(&at, bytes)?;
+            let ours = calendar.hdo == *hdo && path::calendar(&calendar.ward) == at;
+            self.calendars.push((pinned, calendar));
+            ours
+        } else if at.starts_with("approvals/") {
+            let approval: Approval = parse(&at, bytes)?;
+            let ours = approval.hdo == *hdo && path::approval(&approval.id) == at;
+            self.approvals.push(approval);
+            ours
+        } else {
+            let stop: StopOrder = parse(&at, bytes)?;
+            let ours = path::stop(&stop.approval) == at;
+            self.stops.push(stop);
+            ours
+        };
+        if placed { Ok(()) } else { Err(ReadError::Misplaced { path: at }) }
+    }
+
+    /// The roster's entry of a device.
+    pub fn device(&self, id: &DeviceId) -> Option<&RosterDevice> {
+        self.rosters.iter().flat_map(|(_, r)| &r.devices).find(|d| d.id == *id)
+    }
+
+    /// The approval of that id.
+    pub fn approval(&self, id: &ApprovalId) -> Option<&Approval> {
+        self.approvals.iter().find(|a| a.id == *id)
+    }
+
+    /// Whether a signed stop order is in force on an approval.
+    pub fn is_stopped(&self, id: &ApprovalId) -> bool {
+        self.stops.iter().any(|s| s.approval == *id && s.stopped)
+    }
+}
+
+fn parse<D: SignedDocument>(path: &str, bytes: &[u8]) -> Result<D, ReadError> {
+    D::parse(bytes).map_err(|source| ReadError::Document { path: path.to_owned(), source })
+}
+
+/// A document's bytes and the target that they make.
+fn target<D: SignedDocument>(document: &D) -> Result<(Vec<u8>, Target), DocumentError> {
+    let bytes = document.to_bytes()?;
+    let target = Target::of(&bytes, None);
+    Ok((bytes, target))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+use super::*;
+use jiff::{SignedDuration, Timestamp};
+use suture_core::approval::{OperatorDocument, Slot, Step, Wave};
+use suture_core::plan::Signing;
+use suture_core::sign::{LocalKey, Signer as _};
+use suture_core::trust::edit::{ROOT_LIFETIME, RoleDraft, RootDraft, sign_root};
+use suture_core::trust::{Root, Verified};
+use suture_core::window::Window;
+
+fn id<T: std::str::FromStr<Err = suture_core::id::IdError>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+fn now() -> Timestamp {
+    "2026-11-24T12:00:00Z".parse().unwrap()
+}
+
+fn hours(n: i64) -> SignedDuration {
+    SignedDuration::from_hours(n)
+}
+
+/// A hospital and what it has signed so far.
+struct Hospital {
+    key: LocalKey,
+    root: Verified<Root>,
+    targets: Option<Verified<Targets>>,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Hospital {
+    fn new() -> Self {
+        let key = LocalKey::from_seed(&zeroize::Zeroizing::new([3; 32]));
+        let role = || RoleDraft::single(key.public());
+        let expires = now() + ROOT_LIFETIME;
+        let draft =
+            RootDraft { version: 1, expires, root: role(), targets: role(), snapshot: role(), timestamp: role() };
+        let root = Verified::pinned(&sign_root(&draft, &[&key]).unwrap()).unwrap();
+        let mut hospital = Self { key, root, targets: None, files: BTreeMap::new() };
+        hospital.sign(now(), |_| {});
+        hospital
+    }
+
+    fn documents(&self) -> Documents {
+        let targets = self.targets.as_ref();
+        targets.map_or_else(Documents::default, |t| Documents::read(&id("riverside"), t, &self.files).unwrap())
+    }
+
+    fn sign(&mut self, now: Timestamp, change: impl FnOnce(&mut Edit<'_>)) {
+        let documents = self.documents();
+        let mut edit = match &self.targets {
+            None => Edit::first(id("riverside"), &documents, now),
+            Some(base) => Edit::after(id("riverside"), base, &documents, now),
+        };
+        change(&mut edit);
+        let edited = edit.sign(&[&self.key]).unwrap();
+        self.files.extend(edited.files);
+        self.targets = Some(Verified::by(&self.root, &edited.targets).unwrap());
+    }
+
+    fn listed(&self) -> Vec<String> {
+        self.targets.as_ref().unwrap().targets().map(|(path, _)| path.to_owned()).collect()
+    }
+}
+
+fn device(name: &str) -> RosterDevice {
+    let key = LocalKey::from_seed(&zeroize::Zeroizing::new([9; 32]));
+    RosterDevice { id: id(name), report_key: key.public(), product: id("pump"), hardware: id("rev-a"), ward: id("icu") }
+}
+
+fn approval(name: &str, end: Timestamp, supersedes: &[&str]) -> (Approval, OperatorDocument) {
+    let signing = Signing { approver: "kim".to_owned(), meaning: "approved".to_owned(), reason: "why".to_owned() };
+    let operator = OperatorDocument {
+        kind: OperatorDocument::TYPE.to_owned(),
+        format: 1,
+        approval: id(name),
+        approver: signing.approver,
+        meaning: signing.meaning,
+        reason: signing.reason,
+        ticket: String::new(),
+        plan_sha256: Digest::of(b"plan"),
+    };
+    let slot = Slot { start: end - hours(1), end };
+    let approval = Approval {
+        kind: Approval::TYPE.to_owned(),
+        format: 1,
+        id: id(name),
+        hdo: id("riverside"),
+        created: now() - hours(1),
+        expires: end,
+        steps: vec![Step {
+            path: "bundles/pump/2/manifest.json".to_owned(),
+            length: 1,
+            sha256: Digest::of(b"manifest"),
+            product: id("pump"),
+            release: suture_core::version::Release(2),
+            hardware: vec![id("rev-a")],
+        }],
+        supersedes: supersedes.iter().map(|s| id(s)).collect(),
+        rosters: Vec::new(),
+        waves: vec![Wave { needs_server: true, min_confirmed_percent: 100, max_failures: 0, soak_secs: 0 }],
+        devices: vec![suture_core::approval::DeviceSlots { id: id("pump-1"), wave: 0, slots: vec![slot] }],
+        max_attempts: 1,
+        permit_downgrade: false,
+        operator_document: Pinned {
+            path: path::operator_document(&id(name)),
+            sha256: Digest::of(&operator.to_bytes().unwrap()),
+        },
+    };
+    (approval, operator)
+}
+
+#[test]
+fn each_version_follows_the_one_before_and_keeps_what_it_does_not_change() {
+    let mut hospital = Hospital::new();
+    hospital.sign(now(), |e| e.admit(device("pump-1")).unwrap());
+    let before = hospital.targets.clone().unwrap();
+    let mut calendar = Calendar::empty(id("riverside"), id("icu"), "UTC".to_owned());
+    calendar.windows.push(Window::parse_weekly("sat 02:00 2h").unwrap());
+    hospital.sign(now(), |e| e.set_calendar(&calendar).unwrap());
+    let after = hospital.targets.as_ref().unwrap();
+    assert_eq!(after.previous(), Some(before.digest()));
+    let documents = hospital.documents();
+    assert_eq!(documents.device(&id("pump-1")), Some(&device("pump-1")));
+    assert_eq!(documents.calendars[0].1, calendar);
+}
+
+#[test]
+fn a_device_is_on_one_roster_and_leaves_it() {
+    let mut hospital = Hospital::new();
+    let names: Vec<String> = (0..40).map(|n| format!("pump-{n}")).collect();
+    hospital.sign(now(), |e| e.admit(device(&names[0])).unwrap());
+    for name in &names {
+        hospital.sign(now(), |e| e.admit(device(name)).unwrap());
+    }
+    let moved = RosterDevice { ward: id("er"), ..device(&names[0]) };
+    hospital.sign(now(), |e| e.admit(moved.clone()).unwrap());
+    let documents = hospital.documents();
+    assert!(documents.rosters.len() > 1, "spread by id");
+    assert_eq!(documents.rosters.iter().map(|(_, r)| r.devices.len()).sum::<usize>(), names.len());
+    assert_eq!(documents.device(&moved.id), Some(&moved));
+    hospital.sign(now(), |e| assert!(e.dismiss(&moved.id).unwrap()));
+    assert_eq!(hospital.documents().device(&moved.id), None);
+    hospital.sign(now(), |e| assert!(!e.dismiss(&moved.id).unwrap(), "not twice"));
+}
+
+#[test]
+fn stops_count_up_and_can_be_lifted() {
+    let mut hospital = Hospital::new();
+    let (approval, operator) = approval("a", now() + hours(2), &[]);
+    hospital.sign(now(), |e| e.approve(&approval, &operator).unwrap());
+    for (counter, stopped) in [(1, true), (2, false), (3, true)] {
+        hospital.sign(now(), |e| e.stop(&approval.id, stopped).unwrap());
+        let documents = hospital.documents();
+        assert_eq!((documents.stops[0].counter, documents.is_stopped(&approval.id)), (counter, stopped));
+    }
+}
+
+#[test]
+fn the_targets_outlive_the_last_slot_that_they_list() {
+    let mut hospital = Hospital::new();
+    let end = now() + hours(24 * 60);
+    let (approval, operator) = approval("a", end, &[]);
+    hospital.sign(now(), |e| e.approve(&approval, &operator).unwrap());
+    let expires = |h: &Hospital| suture_core::trust::Metadata::expires(&**h.targets.as_ref().unwrap());
+    assert!(expires(&hospital) > end);
+    hospital.sign(now() + hours(1), |e| e.admit(device("pump-1")).unwrap());
+    assert!(expires(&hospital) > end, "also after another change");
+}
+
+#[test]
+fn what_has_expired_goes_and_takes_with_it_what_it_superseded() {
+    let mut hospital = Hospital::new();
+    let (old, old_operator) = approval("old", now() + hours(500), &[]);
+    let (new, new_operator) = approval("new", now() + hours(2), &["old"]);
+    let (other, other_operator) = approval("other", now() + hours(500), &[]);
+    hospital.sign(now(), |e| e.approve(&old, &old_operator).unwrap());
+    hospital.sign(now(), |e| e.approve(&new, &new_operator).unwrap());
+    hospital.sign(now(), |e| e.approve(&other, &other_operator).unwrap());
+    hospital.sign(now(), |e| e.stop(&new.id, true).unwrap());
+    hospital.sign(now() + hours(1), |_| {});
+    assert_eq!(hospital.listed().len(), 7, "nothing goes before its time");
+    hospital.sign(now() + hours(3), |_| {});
+    // Were `old` still there, it would be in force again, with nothing to supersede it.
+    assert_eq!(hospital.listed(), ["approvals/other.json", "operator/other.json"]);
+}
+
+#[test]
+fn a_file_that_is_missing_changed_or_misplaced_is_refused_by_name() {
+    let mut hospital = Hospital::new();
+    hospital.sign(now(), |e| e.admit(device("pump-1")).unwrap());
+    let path = hospital.listed().remove(0);
+    let targets = hospital.targets.as_ref().unwrap();
+    let refused = |files: &BTreeMap<String, Vec<u8>>, hdo: &str| {
+        Documents::read(&id(hdo), targets, files).unwrap_err()
+    };
+    let mut files = hospital.files.clone();
+    assert!(matches!(refused(&files, "lakeside"), ReadError::Misplaced { path: p } if p == path));
+    files.get_mut(&path).unwrap()[5] ^= 1;
+    assert!(matches!(refused(&files, "riverside"), ReadError::Bytes { path: p, .. } if p == path));
+    files.clear();
+    assert!(matches!(refused(&files, "riverside"), ReadError::Bytes { .. }));
+}

@@ -147,8 +147,8 @@ impl Rights {
         let role = caller.as_ref().map_or(Anonymous, |caller| caller.role);
         match self.table.get(path) {
             Some(roles) if roles.contains(&role) => Ok(caller),
-            Some(_) if role == Anonymous => Err(no_certificate()),
-            _ => Err(refusal(role, path)),
+            Some(_) => Err(refusal(role, path)),
+            None => Err(Status::permission_denied(format!("this server has no call {path}"))),
         }
     }
 
@@ -245,3 +245,6 @@ where
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

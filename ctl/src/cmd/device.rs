@@ -1,15 +1,255 @@
-//! `suturectl device`.
+//! `suturectl device`: the hospital's devices, from the inventory list to the signed roster.
+
+mod import;
+mod show;
+mod why;
+
+use std::path::PathBuf;
 
 use clap::Subcommand;
+use serde_json::json;
+use suture_core::approval::RosterDevice;
+use suture_core::clock::format_utc;
+use suture_core::digest::Digest;
+use suture_core::id::{DeviceId, ProductId, WardId};
+use suture_core::sign::PublicKey;
+use suture_core::token::Grant;
+use suture_proto::{parse, v1};
 
 use crate::context::Context;
-use crate::failure::Outcome;
+use crate::failure::{Failure, OrFail as _, Outcome};
+use crate::files;
+use crate::hospital::{Desk, refused};
+use crate::keys::KeyName;
+use crate::print::grouped;
+use crate::token::{self, Lifetime};
+
+/// An import of 10,000 devices is far below.
+const MAX_CSV_BYTES: u64 = 16 << 20;
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Add or correct devices from the hospital's own list
+    Import {
+        /// CSV whose first line names the columns: id, product, hardware, ward, and if known serial, udi
+        #[arg(long, value_name = "FILE")]
+        csv: PathBuf,
+        /// Only say what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Make an enrolment token, for one device or for any imported one
+    Token {
+        /// The device
+        id: Option<DeviceId>,
+        #[command(flatten)]
+        lifetime: Lifetime,
+    },
+    /// Say that the fingerprint shown at the device is this one, and put the device on the signed roster
+    Confirm {
+        /// The device
+        id: DeviceId,
+        /// What `suture-agent enroll` showed at the device; white space and colons are ignored
+        #[arg(long)]
+        fingerprint: String,
+        /// The key that signs targets
+        #[arg(long, value_name = "KEY", default_value = "targets")]
+        key: KeyName,
+    },
+    /// The devices
+    List {
+        /// Of this ward
+        #[arg(long)]
+        ward: Option<WardId>,
+        /// Of this product
+        #[arg(long)]
+        product: Option<ProductId>,
+        /// In this state: imported, pending, active or revoked
+        #[arg(long)]
+        state: Option<String>,
+    },
+    /// One device: what it has proven by its signature, and what the server merely says
+    Show {
+        /// The device
+        id: DeviceId,
+    },
+    /// What stands between a device and its update, in the order in which it must be met
+    Why {
+        /// The device
+        id: DeviceId,
+    },
+    /// Refuse a device's certificate from the next call on, and take it off the signed roster
+    Revoke {
+        /// The device
+        id: DeviceId,
+        /// Why, for the record
+        #[arg(long)]
+        reason: String,
+        /// The key that signs targets
+        #[arg(long, value_name = "KEY", default_value = "targets")]
+        key: KeyName,
+    },
+}
 
 /// Runs one.
-pub async fn run(_: &mut Context<'_>, command: Command) -> Outcome {
-    match command {}
+pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
+    match command {
+        Command::Import { csv, dry_run } => import(context, csv, dry_run).await,
+        Command::Token { id, lifetime } => make_token(context, id, lifetime).await,
+        Command::Confirm { id, fingerprint, key } => confirm(context, id, &fingerprint, &key).await,
+        Command::List { ward, product, state } => {
+            let text = |v: Option<String>| v.unwrap_or_default();
+            let (ward, product) = (text(ward.map(String::from)), text(product.map(String::from)));
+            show::list(context, &ward, &product, &text(state)).await
+        }
+        Command::Show { id } => show::one(context, &id).await,
+        Command::Why { id } => why::run(context, &id).await,
+        Command::Revoke { id, reason, key } => revoke(context, id, reason, &key).await,
+    }
+}
+
+async fn import(context: &mut Context<'_>, csv: PathBuf, dry_run: bool) -> Outcome {
+    context.home.server()?.hdo()?;
+    let bytes = files::read(&csv, MAX_CSV_BYTES)?
+        .ok_or_else(|| Failure::new(format!("there is no file {}", csv.display())))?;
+    let devices = import::read(&bytes)?;
+    let request = v1::ImportDevicesRequest { devices, dry_run };
+    let v1::ImportDevicesResponse { added, changed, unchanged } =
+        context.connect().await?.import_devices(request).await?;
+    let result = json!({ "added": added, "changed": changed, "unchanged": unchanged, "dry_run": dry_run });
+    context.print.result(&result, |_| {
+        let would = if dry_run { "would be: " } else { "" };
+        format!("{would}{added} added, {changed} changed, {unchanged} unchanged")
+    })
+}
+
+async fn make_token(context: &mut Context<'_>, id: Option<DeviceId>, lifetime: Lifetime) -> Outcome {
+    let grant = Grant::Device(context.home.server()?.hdo()?, id.clone());
+    let composed = token::compose(context, grant, lifetime)?;
+    if composed.token.catalog_root_sha256.is_none() || composed.token.approvals_root_sha256.is_none() {
+        return Err(Failure::new("this home trusts no catalog or no approvals yet, so a device could not check either")
+            .next("`suturectl hdo join`, or `suturectl approvals init`"));
+    }
+    let request = v1::CreateDeviceTokenRequest {
+        device_id: id.map(String::from).unwrap_or_default(),
+        secret_sha256: composed.secret_sha256().into(),
+        expires_ms: composed.expires_ms(),
+    };
+    context.connect().await?.create_device_token(request).await?;
+    let (text, expires) = (composed.text()?, format_utc(composed.token.expires));
+    context.print.note(&format!("Good once, until {expires}: `suture-agent enroll --token ...` at the device."));
+    context.print.result(&json!({ "token": text, "expires": expires }), |_| text.clone())
+}
+
+async fn confirm(context: &mut Context<'_>, id: DeviceId, typed: &str, key: &KeyName) -> Outcome {
+    let typed = fingerprint(typed)?;
+    let mut desk = Desk::open(context).await?;
+    let request = v1::GetDeviceRequest { id: id.to_string() };
+    let device = desk.client.get_device(request).await?.device.unwrap_or_default();
+    let entry = entry(&id, &device, &typed)?;
+    let confirm = v1::ConfirmDeviceRequest { id: id.to_string(), fingerprint: typed.as_bytes().to_vec().into() };
+    if device.state == "pending" {
+        desk.client.confirm_device(confirm).await?;
+    }
+    if desk.documents.device(&id) != Some(&entry) {
+        desk.publish(context, key, |edit| edit.admit(entry.clone()).map_err(refused)).await?;
+    }
+    context.print.result(&entry, |e| {
+        format!("{} is confirmed and on the signed roster: {} {} in ward {}", e.id, e.product, e.hardware, e.ward)
+    })
+}
+
+/// The roster's entry of a device that enrolled with just the keys whose fingerprint a person has read at the device.
+fn entry(id: &DeviceId, device: &v1::Device, typed: &Digest) -> Outcome<RosterDevice> {
+    let record = device.record.clone().unwrap_or_default();
+    if record.id != id.as_str() {
+        return Err(Failure::untrusted(format!("the server was asked for {id} and tells of {:?}", record.id)));
+    }
+    if !matches!(device.state.as_str(), "pending" | "active") {
+        return Err(Failure::new(format!("{id} is {}, not pending: it has not enrolled", device.state))
+            .next(format!("`suturectl device token {id}`, then `suture-agent enroll` at the device")));
+    }
+    if device.fingerprint.as_ref() != typed.as_bytes() {
+        return Err(Failure::untrusted(format!(
+            "the server holds other keys for {id} than the device showed: {} there, {} typed",
+            grouped(&hex::encode(&device.fingerprint)),
+            grouped(&typed.to_string())
+        ))
+        .next("read it again at the device; if it stays different, do not confirm: somebody else may have enrolled"));
+    }
+    let report_key = PublicKey::from_bytes(&device.report_key)
+        .or_fail(|| format!("the server has no usable report key of {id}"))?;
+    Ok(RosterDevice {
+        id: id.clone(),
+        report_key,
+        product: parse("product", &record.product)?,
+        hardware: parse("hardware_id", &record.hardware_id)?,
+        ward: parse("ward", &record.ward)?,
+    })
+}
+
+async fn revoke(context: &mut Context<'_>, id: DeviceId, reason: String, key: &KeyName) -> Outcome {
+    let mut desk = Desk::open(context).await?;
+    desk.client.revoke_device(v1::RevokeDeviceRequest { id: id.to_string(), reason }).await?;
+    if desk.documents.device(&id).is_some() {
+        desk.publish(context, key, |edit| edit.dismiss(&id).map(|_| ()).map_err(refused)).await?;
+    }
+    context.print.result(&json!({ "revoked": id }), |_| {
+        format!("{id} is refused from now on and on no roster; slots that are signed for it end with their approval")
+    })
+}
+
+/// Reads a fingerprint as people type it.
+fn fingerprint(text: &str) -> Outcome<Digest> {
+    let digits: String = text.chars().filter(|c| !c.is_whitespace() && *c != ':' && *c != '-').collect();
+    digits
+        .to_ascii_lowercase()
+        .parse()
+        .or_fail(|| "that is no fingerprint: it has 64 hexadecimal digits, in groups of four".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use suture_core::sign::{LocalKey, Signer as _};
+
+    fn device(state: &str, fingerprint: Digest) -> v1::Device {
+        let key = LocalKey::from_seed(&zeroize::Zeroizing::new([4; 32])).public();
+        v1::Device {
+            record: Some(v1::DeviceRecord {
+                id: "pump-1".to_owned(),
+                product: "pump".to_owned(),
+                hardware_id: "rev-a".to_owned(),
+                ward: "icu".to_owned(),
+                ..Default::default()
+            }),
+            state: state.to_owned(),
+            fingerprint: fingerprint.as_bytes().to_vec().into(),
+            report_key: key.as_bytes().to_vec().into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn only_the_keys_that_a_person_has_seen_get_on_the_roster() {
+        let id: DeviceId = "pump-1".parse().unwrap();
+        let (seen, other) = (Digest::of(b"keys"), Digest::of(b"others"));
+        let on = entry(&id, &device("pending", seen), &seen).unwrap();
+        assert_eq!((on.ward.as_str(), on.hardware.as_str()), ("icu", "rev-a"));
+        let swapped = entry(&id, &device("pending", other), &seen).unwrap_err().to_text();
+        assert!(swapped.contains("other keys") && swapped.contains("do not confirm"), "{swapped}");
+        assert!(entry(&id, &device("imported", seen), &seen).unwrap_err().to_text().contains("not enrolled"));
+        assert!(entry(&"pump-2".parse().unwrap(), &device("pending", seen), &seen).is_err());
+    }
+
+    #[test]
+    fn a_fingerprint_is_read_as_it_was_written_down() {
+        let digest = Digest::of(b"keys");
+        let groups = grouped(&digest.to_string());
+        for text in [groups.clone(), groups.to_uppercase(), groups.replace(' ', ":"), digest.to_string()] {
+            assert_eq!(fingerprint(&text).unwrap(), digest);
+        }
+        assert!(fingerprint(&groups[1..]).is_err());
+    }
 }

@@ -5,6 +5,7 @@
 
 mod desk;
 mod edit;
+pub mod inventory;
 mod rosters;
 
 use std::collections::BTreeMap;

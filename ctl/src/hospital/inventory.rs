@@ -1,0 +1,69 @@
+//! What the server says of the devices, and what of it they have signed themselves.
+
+use suture_core::approval::RosterDevice;
+use suture_core::digest::Digest;
+use suture_core::limits::{MAX_IMPORT_DEVICES, MAX_ROWS_PER_CALL};
+use suture_core::plan::Known;
+use suture_core::report::{Report, Running, Signed};
+use suture_core::version::Release;
+use suture_proto::v1;
+
+use super::Documents;
+use crate::client::Client;
+use crate::failure::{Failure, Outcome};
+
+/// Devices by the server's filters, empty ones matching all, page by page.
+pub async fn devices(client: &mut Client, ward: &str, product: &str, state: &str) -> Outcome<Vec<v1::Device>> {
+    let mut all: Vec<v1::Device> = Vec::new();
+    loop {
+        let after = all.last().and_then(|d| d.record.as_ref()).map(|r| r.id.clone()).unwrap_or_default();
+        let request = v1::ListDevicesRequest {
+            ward: ward.to_owned(),
+            product: product.to_owned(),
+            state: state.to_owned(),
+            after: after.clone(),
+            limit: MAX_ROWS_PER_CALL,
+        };
+        let v1::ListDevicesResponse { devices, more } = client.list_devices(request).await?;
+        let moved = devices.last().and_then(|d| d.record.as_ref()).is_some_and(|r| r.id > after);
+        all.extend(devices);
+        if !more {
+            return Ok(all);
+        }
+        if !moved || all.len() > MAX_IMPORT_DEVICES {
+            return Err(Failure::untrusted("the server's list of devices does not come to an end"));
+        }
+    }
+}
+
+/// The report, if it is signed by the key that the hospital's roster has for the device, and is about that device.
+pub fn proven(report: Option<&v1::SignedReport>, roster: Option<&RosterDevice>) -> Option<Report> {
+    let (report, roster) = (report?, roster?);
+    let signed = Signed::try_from(report).ok()?;
+    signed.verify(&roster.report_key).ok().filter(|r| r.device == roster.id)
+}
+
+/// What runs, by the device's last check-in: the server's word.
+fn said(said: Option<&v1::CheckInRequest>) -> Option<Running> {
+    let said = said?;
+    Some(Running {
+        version: said.running_version.parse().ok()?,
+        release: Release(said.running_release),
+        manifest: Digest::try_from(said.running_manifest_sha256.as_ref()).ok()?,
+    })
+}
+
+/// What a plan is told of a device.
+pub fn known(device: &v1::Device, documents: &Documents) -> Option<Known> {
+    let record = device.record.as_ref()?;
+    let id = record.id.parse().ok()?;
+    let report = proven(device.proven.as_ref(), documents.device(&id));
+    let is_proven = report.is_some();
+    Some(Known {
+        id,
+        ward: record.ward.parse().ok(),
+        product: record.product.parse().ok(),
+        running: report.map(|r| r.running).or_else(|| said(device.said.as_ref())),
+        proven: is_proven,
+    })
+}

@@ -1,15 +1,92 @@
-//! `suturectl rollout`.
+//! `suturectl rollout`: plan, approve, watch, pause, abort, roll back.
+
+mod approve;
+mod plan;
+mod print;
+mod rollback;
+mod stop;
+mod watch;
+mod waves;
 
 use clap::Subcommand;
+use suture_core::id::ApprovalId;
 
 use crate::context::Context;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
+use crate::hospital::Desk;
+use crate::keys::KeyName;
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Compute a plan and print its digest; nothing is signed
+    Plan(plan::PlanArgs),
+    /// Sign a plan, after computing it again from what is signed now
+    Approve(approve::ApproveArgs),
+    /// The rollouts
+    List {
+        /// Also those that have ended
+        #[arg(long)]
+        all: bool,
+    },
+    /// One rollout, device by device
+    Show {
+        /// The rollout
+        rollout: ApprovalId,
+    },
+    /// A line for each change until it ends: exit code 0 when complete, 1 when paused by a failure, aborted or superseded
+    Watch {
+        /// The rollout
+        rollout: ApprovalId,
+    },
+    /// Hold back what has not begun; unsigned, in force at the devices' next check-in
+    Pause {
+        /// The rollout
+        rollout: ApprovalId,
+        /// Why, for the record
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let a paused rollout go on
+    Resume {
+        /// The rollout
+        rollout: ApprovalId,
+        /// Why, for the record
+        #[arg(long)]
+        reason: String,
+    },
+    /// End it: at the server at once, and by a signed stop order
+    Abort {
+        /// The rollout
+        rollout: ApprovalId,
+        /// Why, for the record
+        #[arg(long)]
+        reason: String,
+        /// The key that signs targets
+        #[arg(long, value_name = "KEY", default_value = "targets")]
+        key: KeyName,
+    },
+    /// Plan and sign the way back for the devices that have proven that they run the rollout's bundle
+    Rollback(rollback::RollbackArgs),
+}
 
 /// Runs one.
-pub async fn run(_: &mut Context<'_>, command: Command) -> Outcome {
-    match command {}
+pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
+    match command {
+        Command::Plan(args) => plan::run(context, args).await,
+        Command::Approve(args) => approve::run(context, args).await,
+        Command::List { all } => watch::list(context, all).await,
+        Command::Show { rollout } => watch::show(context, &rollout).await,
+        Command::Watch { rollout } => watch::watch(context, &rollout).await,
+        Command::Pause { rollout, reason } => stop::pause(context, &rollout, reason).await,
+        Command::Resume { rollout, reason } => stop::resume(context, &rollout, reason).await,
+        Command::Abort { rollout, reason, key } => {
+            let mut desk = Desk::open(context).await?;
+            if desk.documents.approval(&rollout).is_none() {
+                return Err(Failure::new(format!("the approvals list no {rollout}: there is nothing to stop")));
+            }
+            stop::abort(context, &mut desk, &rollout, &reason, &key).await
+        }
+        Command::Rollback(args) => rollback::run(context, args).await,
+    }
 }

@@ -1,0 +1,231 @@
+//! `rollout plan`: computed here, from what both sides have signed and what the server says that devices run.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
+use suture_core::approval::SignedDocument as _;
+use suture_core::clock::parse_utc;
+use suture_core::digest::Digest;
+use suture_core::id::{ApprovalId, DeviceId, ProductId, WardId};
+use suture_core::limits::MAX_MANIFEST_BYTES;
+use suture_core::manifest::manifest_path;
+use suture_core::plan::{self, Bundle, Facts, Known, Plan, Request, Selector};
+use suture_core::version::Release;
+use suture_core::window::parse_duration;
+use suture_proto::v1;
+
+use super::print;
+use super::waves::WaveArgs;
+use crate::context::Context;
+use crate::failure::{Exit, Failure, OrFail as _, Outcome};
+use crate::files::{self, Access};
+use crate::hospital::{Desk, inventory, refused};
+use crate::trust_store::{TrustStore, Which};
+
+/// A bundle on the command line: `PRODUCT@RELEASE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BundleName {
+    pub(super) product: ProductId,
+    pub(super) release: Release,
+}
+
+impl FromStr for BundleName {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("{text:?} is not a bundle like pump@7: the product, and its release number");
+        let (product, release) = text.split_once('@').ok_or_else(bad)?;
+        Ok(Self {
+            product: product.parse().map_err(|_| bad())?,
+            release: Release(release.parse().map_err(|_| bad())?),
+        })
+    }
+}
+
+/// How the devices are spread over the wards' time.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Pace {
+    #[command(flatten)]
+    pub(super) waves: WaveArgs,
+    /// How many devices of a ward may have a slot at any instant
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    cap: u32,
+    /// How much longer a slot lasts than the bundle's budgets: time for a device to come out of use
+    #[arg(long, default_value = "10m", value_parser = duration)]
+    slack: u32,
+    /// How many slots a device gets, where the calendar has room: chances, should it be in use in the first
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=16))]
+    slots: u32,
+    /// No slot begins before this instant, as in 2026-11-24T17:00:00Z
+    #[arg(long, value_parser = instant)]
+    not_before: Option<Timestamp>,
+    /// How far ahead slots are looked for
+    #[arg(long, default_value = "14d", value_parser = duration)]
+    horizon: u32,
+    /// Tries that a device has
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
+    attempts: u32,
+    /// The hospital's change ticket
+    #[arg(long, default_value = "")]
+    ticket: String,
+}
+
+/// Arguments of `rollout plan`.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArgs {
+    /// What is to be installed, as in pump@7
+    #[arg(long, value_name = "PRODUCT@RELEASE")]
+    bundle: BundleName,
+    /// All devices of the product in this ward; may be given several times
+    #[arg(long)]
+    ward: Vec<WardId>,
+    /// This device; may be given several times. Without wards and devices: all devices of the product
+    #[arg(long)]
+    device: Vec<DeviceId>,
+    #[command(flatten)]
+    pace: Pace,
+    /// Devices may go to this release from a higher one
+    #[arg(long)]
+    permit_downgrade: bool,
+    /// An approval that this one replaces; may be given several times
+    #[arg(long, value_name = "ROLLOUT")]
+    supersedes: Vec<ApprovalId>,
+    /// The id of the approval and its rollout [default: made of the bundle and a random part]
+    #[arg(long)]
+    id: Option<ApprovalId>,
+    /// Also write the plan to a file
+    #[arg(short = 'o', long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+fn duration(text: &str) -> Result<u32, String> {
+    if text == "0s" { Ok(0) } else { parse_duration(text).map_err(|e| e.to_string()) }
+}
+
+fn instant(text: &str) -> Result<Timestamp, String> {
+    parse_utc(text).ok_or_else(|| format!("{text:?} is not a UTC instant like 2026-11-24T17:00:00Z"))
+}
+
+impl Pace {
+    /// The request that this pace makes for a selection.
+    pub(super) fn request(&self, approval: ApprovalId, selector: Selector, now: Timestamp) -> Request {
+        Request {
+            approval,
+            selector,
+            waves: self.waves.specs(),
+            cap: self.cap,
+            slack_secs: self.slack,
+            slots_per_device: self.slots,
+            not_before: self.not_before.unwrap_or(now).max(now),
+            horizon_secs: self.horizon,
+            max_attempts: self.attempts,
+            permit_downgrade: false,
+            supersedes: BTreeSet::new(),
+            ticket: self.ticket.clone(),
+        }
+    }
+}
+
+/// Runs it.
+pub(super) async fn run(context: &mut Context<'_>, args: PlanArgs) -> Outcome {
+    let mut desk = Desk::open(context).await?;
+    let facts = facts(context, &mut desk, &args.bundle).await?;
+    let known = known(&mut desk).await?;
+    let approval = match args.id {
+        Some(id) => id,
+        None => fresh_id(context, &args.bundle)?,
+    };
+    let selector = Selector { wards: args.ward.into_iter().collect(), devices: args.device.into_iter().collect() };
+    let mut request = args.pace.request(approval, selector, context.now());
+    request.permit_downgrade = args.permit_downgrade;
+    request.supersedes = args.supersedes.into_iter().collect();
+    let plan = plan::plan(&facts, &request, &known, context.now()).map_err(refused)?;
+    let digest = store(&mut desk, &plan).await?;
+    if let Some(path) = &args.out {
+        files::write(path, &plan.to_bytes().map_err(refused)?, Access::Public)?;
+    }
+    if plan.devices.is_empty() {
+        context.print.note("note: the plan names no device, so there is nothing to approve");
+    } else {
+        context.print.note(&format!("to approve it: suturectl rollout approve {digest} --reason ..."));
+    }
+    show(context, &plan, digest)
+}
+
+/// Prints a plan.
+pub(super) fn show(context: &mut Context<'_>, plan: &Plan, digest: Digest) -> Outcome {
+    context.print.result(&json!({ "sha256": digest, "plan": plan }), |_| print::plan(plan, digest))
+}
+
+/// Keeps the plan at the server for the other approvers. Nobody believes it there: `approve` computes it again.
+pub(super) async fn store(desk: &mut Desk, plan: &Plan) -> Outcome<Digest> {
+    let bytes = plan.to_bytes().map_err(refused)?;
+    let digest = Digest::of(&bytes);
+    desk.client.store_plan(v1::StorePlanRequest { plan: bytes.into() }).await?;
+    Ok(digest)
+}
+
+/// What both sides have signed, with the bundle's manifest fetched and verified.
+pub(super) async fn facts(context: &Context<'_>, desk: &mut Desk, bundle: &BundleName) -> Outcome<Facts> {
+    let catalog = desk.catalog(context).await?;
+    let path = manifest_path(&bundle.product, bundle.release);
+    if catalog.target(&path).is_none() {
+        return Err(Failure::new(format!(
+            "the manufacturer's catalog does not list {} release {}",
+            bundle.product, bundle.release
+        ))
+        .next("`suturectl catalog status` shows what it lists"));
+    }
+    let store = TrustStore::of(&context.home, Which::Catalog);
+    let manifest = store.fetch_target(&mut desk.client, &catalog, &path, MAX_MANIFEST_BYTES).await?;
+    let bundle = Bundle::verify(&catalog, &bundle.product, bundle.release, &manifest)
+        .map_err(|e| Failure::of(Exit::Untrusted, &e))?;
+    let documents = desk.documents.clone();
+    Ok(Facts {
+        hdo: desk.hdo.clone(),
+        bundle,
+        rosters: documents.rosters,
+        calendars: documents.calendars,
+        approvals: documents.approvals,
+        stops: documents.stops,
+    })
+}
+
+/// What is known of all devices.
+pub(super) async fn known(desk: &mut Desk) -> Outcome<Vec<Known>> {
+    let devices = inventory::devices(&mut desk.client, "", "", "").await?;
+    Ok(devices.iter().filter(|d| d.state != "revoked").filter_map(|d| inventory::known(d, &desk.documents)).collect())
+}
+
+/// An id that nobody else takes: product, release, and 32 random bits.
+pub(super) fn fresh_id(context: &Context<'_>, bundle: &BundleName) -> Outcome<ApprovalId> {
+    let product: String = bundle.product.as_str().chars().take(32).collect();
+    let random = hex::encode(context.random::<4>()?);
+    format!("{product}-{}-{random}", bundle.release).parse().or_fail(|| "cannot make an id".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bundles_are_named_by_product_and_release() {
+        let name: BundleName = "pump@7".parse().unwrap();
+        assert_eq!((name.product.as_str(), name.release), ("pump", Release(7)));
+        for bad in ["pump", "pump@", "@7", "pump@1.0", "Pump@7", "pump@-1"] {
+            assert!(bad.parse::<BundleName>().unwrap_err().contains("pump@7"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_slack_may_be_nothing_and_an_instant_is_utc() {
+        assert_eq!(duration("0s"), Ok(0));
+        assert_eq!(duration("90s"), Ok(90));
+        assert!(duration("soon").is_err());
+        assert!(instant("2026-11-24T17:00:00Z").is_ok());
+        assert!(instant("2026-11-24T17:00:00+01:00").is_err());
+    }
+}

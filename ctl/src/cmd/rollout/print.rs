@@ -1,0 +1,185 @@
+//! A plan as an approver reads it, from the bytes that the approval is made of.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use suture_core::approval::{DeviceSlots, Slot, Wave};
+use suture_core::clock::format_utc;
+use suture_core::digest::Digest;
+use suture_core::manifest::PatchClass;
+use suture_core::plan::{Plan, PlannedWave};
+use suture_core::trust::Status;
+
+use crate::print::{Table, bytes, grouped};
+
+/// Zones by ward, resolved once for printing.
+struct Zones<'a>(Vec<(&'a [suture_core::id::DeviceId], &'a str, &'a str, Option<TimeZone>)>);
+
+impl<'a> Zones<'a> {
+    fn of(plan: &'a Plan) -> Self {
+        let zone = |name: &str| jiff::tz::TimeZoneDatabase::bundled().get(name).ok();
+        let wards = plan.wards.iter();
+        Self(wards.map(|w| (w.devices.as_slice(), w.ward.as_str(), w.zone.as_str(), zone(&w.zone))).collect())
+    }
+
+    fn ward(&self, device: &DeviceSlots) -> &str {
+        self.find(device).map_or("", |(_, ward, _, _)| ward)
+    }
+
+    fn local(&self, device: &DeviceSlots, slot: &Slot) -> String {
+        match self.find(device) {
+            Some((_, _, name, Some(zone))) => {
+                let (start, end) = (zone.to_datetime(slot.start), zone.to_datetime(slot.end));
+                let until = if start.date() == end.date() { "%H:%M:%S" } else { "%a %Y-%m-%d %H:%M:%S" };
+                format!("{} - {} {name}", start.strftime("%a %Y-%m-%d %H:%M:%S"), end.strftime(until))
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn find(&self, device: &DeviceSlots) -> Option<&(&'a [suture_core::id::DeviceId], &'a str, &'a str, Option<TimeZone>)> {
+        self.0.iter().find(|(devices, ..)| devices.binary_search(&device.id).is_ok())
+    }
+}
+
+/// The whole plan, its digest last.
+pub(super) fn plan(plan: &Plan, digest: Digest) -> String {
+    let mut text = head(plan);
+    let zones = Zones::of(plan);
+    for (number, wave) in (0u32..).zip(&plan.waves) {
+        let last = number as usize + 1 == plan.waves.len();
+        let _ = writeln!(text, "\nwave {} of {}: {}", number + 1, plan.waves.len(), span(wave));
+        let mut table = Table::new(["  device", "ward", "slot (UTC)", "slot (local)"]);
+        for device in plan.devices.iter().filter(|d| d.wave == number) {
+            for (i, slot) in device.slots.iter().enumerate() {
+                let first = i == 0;
+                let name = if first { format!("  {}", device.id) } else { "    or".to_owned() };
+                let ward = if first { zones.ward(device).to_owned() } else { String::new() };
+                table.row([name, ward, utc(slot), zones.local(device, slot)]);
+            }
+        }
+        text.push_str(&table.to_text());
+        let _ = writeln!(text, "  {}", gate(&wave.gate, last));
+    }
+    if !plan.blocked.is_empty() {
+        let _ = writeln!(text, "\nleft out: {}", count(plan.blocked.len(), "device"));
+        let mut table = Table::new(["  device", "reason", ""]);
+        for blocked in &plan.blocked {
+            let reason = &blocked.reason;
+            table.row([format!("  {}", blocked.id), reason.code.to_string(), reason.text.clone()]);
+        }
+        text.push_str(&table.to_text());
+    }
+    text.push_str(&trust(plan));
+    let _ = write!(text, "\ndigest  {digest}\n        {}", grouped(&digest.to_string()));
+    text
+}
+
+fn head(plan: &Plan) -> String {
+    let (bundle, request) = (&plan.bundle, &plan.request);
+    let step = &bundle.step;
+    let mut text = format!("plan for approval {} of {}\n", request.approval, plan.hdo);
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "  {name:<11} {value}");
+    };
+    line("bundle", format!("{} {}, release {}, {}", step.product, bundle.version, step.release, bytes(bundle.payload_bytes)));
+    line("manifest", step.sha256.to_string());
+    let class = match bundle.class {
+        PatchClass::Routine => "routine",
+        PatchClass::OutOfCycle => "out of cycle: answers an uncontrolled risk",
+    };
+    line("class", class.to_owned());
+    if bundle.status != Status::Current {
+        line("status", format!("{} by the manufacturer", bundle.status.as_str()));
+    }
+    let need = u64::from(bundle.budget_secs) + u64::from(bundle.revert_budget_secs);
+    line("slots", format!(
+        "{} each: {} to install and come back, {} to come out of use",
+        secs(need + u64::from(request.slack_secs)), secs(need), secs(request.slack_secs.into()),
+    ));
+    line("ward cap", format!("at most {} of a ward at once", count(request.cap as usize, "device")));
+    line("attempts", format!("{} a device", request.max_attempts));
+    if request.permit_downgrade {
+        line("downgrade", "permitted: devices may go to this release from a higher one".to_owned());
+    }
+    if !plan.supersedes.is_empty() {
+        let ids: Vec<_> = plan.supersedes.iter().map(ToString::to_string).collect();
+        line("replaces", ids.join(", "));
+    }
+    if !request.ticket.is_empty() {
+        line("ticket", request.ticket.clone());
+    }
+    line("computed", format_utc(plan.created));
+    if !plan.devices.is_empty() {
+        line("finished", format!("{} if all goes well, {} at the latest", format_utc(plan.expected_finish), format_utc(plan.expires)));
+    }
+    text
+}
+
+fn trust(plan: &Plan) -> String {
+    let mut text = "\nholds by signature, whatever the server does: bundle, devices, slots, ward cap; a later wave's slots \
+begin when an earlier wave's have ended\n"
+        .to_owned();
+    let gates = plan.waves.iter().filter(|w| w.gate.needs_server).count();
+    if gates > 0 {
+        let _ = writeln!(text, "trusts the server: the gates of {}, pause and resume", count(gates, "wave"));
+    } else {
+        text.push_str("trusts the server: nothing; a pause does not reach these devices, a stop order does\n");
+    }
+    let proven = plan.inventory.iter().filter(|k| k.proven).count();
+    let _ = writeln!(
+        text,
+        "what devices run: of {} known, {} by their own signed report, the rest as the server says",
+        plan.inventory.len(), proven
+    );
+    text
+}
+
+/// What must hold before the next wave, and whom that trusts.
+pub(super) fn gate(gate: &Wave, last: bool) -> String {
+    let failures = match gate.max_failures {
+        0 => "the first failure pauses the rollout".to_owned(),
+        n => format!("more than {n} failures pause the rollout"),
+    };
+    let next = match (last, gate.soak_secs) {
+        (true, _) => String::new(),
+        (false, 0) => format!("next wave when {} % are confirmed; ", gate.min_confirmed_percent),
+        (false, soak) => {
+            format!("next wave {} after {} % are confirmed; ", secs(soak.into()), gate.min_confirmed_percent)
+        }
+    };
+    if gate.needs_server {
+        format!("gate, trusts the server: {next}{failures}")
+    } else {
+        "gate: none but the slots' order; the devices do not ask the server".to_owned()
+    }
+}
+
+fn span(wave: &PlannedWave) -> String {
+    format!("{}, {} to {}", count(wave.devices as usize, "device"), format_utc(wave.begins), format_utc(wave.ends))
+}
+
+fn utc(slot: &Slot) -> String {
+    let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
+    let until = if day(slot.start) == day(slot.end) { "%H:%M:%SZ" } else { "%Y-%m-%d %H:%M:%SZ" };
+    format!("{} - {}", slot.start.strftime("%Y-%m-%d %H:%M:%S"), slot.end.strftime(until))
+}
+
+/// `1 device`, `2 devices`.
+pub(super) fn count(n: usize, thing: &str) -> String {
+    if n == 1 { format!("1 {thing}") } else { format!("{n} {thing}s") }
+}
+
+/// `1h30m`, `45s`.
+pub(super) fn secs(total: u64) -> String {
+    let mut rest = total;
+    let mut text = String::new();
+    for (unit, length) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {
+        if rest >= length {
+            let _ = write!(text, "{}{unit}", rest / length);
+            rest %= length;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}

@@ -1,0 +1,51 @@
+//! `rollout pause|resume|abort`: the server's word at once, and for an abort the hospital's signature behind it.
+
+use serde_json::json;
+use suture_core::id::ApprovalId;
+use suture_proto::v1;
+
+use crate::context::Context;
+use crate::failure::Outcome;
+use crate::hospital::{Desk, refused};
+use crate::keys::KeyName;
+
+/// `rollout pause`: unsigned, so that it is quick; devices that wait for the server's word stop at their next check-in.
+pub(super) async fn pause(context: &mut Context<'_>, id: &ApprovalId, reason: String) -> Outcome {
+    context.home.server()?.hdo()?;
+    let request = v1::PauseRolloutRequest { id: id.to_string(), reason };
+    context.connect().await?.pause_rollout(request).await?;
+    context.print.result(&json!({ "rollout": id, "paused": true }), |_| {
+        format!("{id} is paused; devices that do not wait for the server's word go on: only `rollout abort` stops those")
+    })
+}
+
+/// `rollout resume`.
+pub(super) async fn resume(context: &mut Context<'_>, id: &ApprovalId, reason: String) -> Outcome {
+    context.home.server()?.hdo()?;
+    let request = v1::ResumeRolloutRequest { id: id.to_string(), reason };
+    context.connect().await?.resume_rollout(request).await?;
+    context.print.result(&json!({ "rollout": id, "paused": false }), |_| format!("{id} goes on"))
+}
+
+/// `rollout abort`: the server stops it at once; the stop order makes it hold for devices that the server does not reach,
+/// and against the server.
+pub(super) async fn abort(
+    context: &mut Context<'_>,
+    desk: &mut Desk,
+    id: &ApprovalId,
+    reason: &str,
+    key: &KeyName,
+) -> Outcome {
+    let request = v1::AbortRolloutRequest { id: id.to_string(), reason: reason.to_owned() };
+    // A server that refuses or fails does not keep the hospital from signing.
+    let served = desk.client.abort_rollout(request).await;
+    if !desk.documents.is_stopped(id) {
+        desk.publish(context, key, |edit| edit.stop(id, true).map_err(refused)).await?;
+    }
+    if let Err(failure) = served {
+        context.print.note(&format!("note: the stop order is signed and published; the server itself said: {}", failure.message));
+    }
+    context.print.result(&json!({ "rollout": id, "aborted": true, "stop_order": true }), |_| {
+        format!("{id} is aborted and its stop order is signed; what has begun finishes or reverts")
+    })
+}

@@ -1,0 +1,204 @@
+//! `rollout list|show|watch`: how far rollouts are, as the server counts the devices' signed reports.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use suture_core::clock::format_utc;
+use suture_core::id::ApprovalId;
+use suture_core::phase::Reason;
+use suture_proto::{parse_phase, parse_reason, v1};
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::print::{Table, bytes};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Shown {
+    rollout: String,
+    state: String,
+    reason: Option<Reason>,
+    product: String,
+    version: String,
+    release: u64,
+    /// Counted from 1.
+    wave: u32,
+    waves: u32,
+    ticket: String,
+    created: Option<String>,
+    devices: Vec<Device>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Device {
+    id: String,
+    wave: u32,
+    phase: String,
+    reason: Option<Reason>,
+    fetched_bytes: u64,
+    total_bytes: u64,
+}
+
+fn shown(rollout: v1::Rollout) -> Shown {
+    let device = |d: v1::RolloutDevice| Device {
+        wave: d.wave + 1,
+        phase: parse_phase(d.phase).map_or_else(|| "not heard of".to_owned(), |p| p.to_string()),
+        reason: parse_reason(d.reason.as_ref()),
+        fetched_bytes: d.fetched_bytes,
+        total_bytes: d.total_bytes,
+        id: d.id,
+    };
+    Shown {
+        reason: parse_reason(rollout.reason.as_ref()),
+        wave: rollout.wave.saturating_add(1).min(rollout.waves),
+        waves: rollout.waves,
+        created: jiff::Timestamp::from_millisecond(rollout.created_ms).ok().map(format_utc),
+        devices: rollout.devices.into_iter().map(device).collect(),
+        rollout: rollout.id,
+        state: rollout.state,
+        product: rollout.product,
+        version: rollout.version,
+        release: rollout.release,
+        ticket: rollout.ticket,
+    }
+}
+
+/// `rollout list`.
+pub(super) async fn list(context: &mut Context<'_>, all: bool) -> Outcome {
+    context.home.server()?.hdo()?;
+    let answer = context.connect().await?.list_rollouts(v1::ListRolloutsRequest { all }).await?;
+    let rows: Vec<Shown> = answer.rollouts.into_iter().map(shown).collect();
+    context.print.result(&rows, |rows| {
+        let mut table = Table::new(["rollout", "state", "bundle", "wave", "ticket", "created"]);
+        for r in rows {
+            table.row([
+                r.rollout.clone(),
+                r.state.clone(),
+                format!("{} {}", r.product, r.version),
+                format!("{} of {}", r.wave, r.waves),
+                r.ticket.clone(),
+                r.created.clone().unwrap_or_default(),
+            ]);
+        }
+        table.to_text()
+    })
+}
+
+/// `rollout show`.
+pub(super) async fn show(context: &mut Context<'_>, id: &ApprovalId) -> Outcome {
+    context.home.server()?.hdo()?;
+    let request = v1::GetRolloutRequest { id: id.to_string() };
+    let answer = context.connect().await?.get_rollout(request).await?;
+    context.print.result(&shown(answer.rollout.unwrap_or_default()), text)
+}
+
+fn text(r: &Shown) -> String {
+    let mut table = Table::new(["  device", "wave", "phase", "fetched", "reason"]);
+    for d in &r.devices {
+        table.row([
+            format!("  {}", d.id),
+            d.wave.to_string(),
+            d.phase.clone(),
+            fetched(d),
+            d.reason.as_ref().map(ToString::to_string).unwrap_or_default(),
+        ]);
+    }
+    format!("{}\n{}", head(r), table.to_text())
+}
+
+fn head(r: &Shown) -> String {
+    let reason = r.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
+    format!("{}: {}{reason}, {} {}, wave {} of {}", r.rollout, r.state, r.product, r.version, r.wave, r.waves)
+}
+
+fn fetched(d: &Device) -> String {
+    if d.total_bytes == 0 { String::new() } else { format!("{} of {}", bytes(d.fetched_bytes), bytes(d.total_bytes)) }
+}
+
+/// `rollout watch`: a line for each change, a JSON value a line with `--output json`, until the rollout has ended or, for
+/// the sake of scripts, until it is paused by a failure.
+pub(super) async fn watch(context: &mut Context<'_>, id: &ApprovalId) -> Outcome {
+    context.home.server()?.hdo()?;
+    let mut states = context.connect().await?.watch_rollout(id.as_str()).await?;
+    let mut before: Option<Shown> = None;
+    while let Some(answer) = states.next().await? {
+        let now = shown(answer.rollout.unwrap_or_default());
+        if before.as_ref() == Some(&now) {
+            continue;
+        }
+        let lines = changes(before.as_ref(), &now);
+        context.print.result(&now, |_| lines)?;
+        if let Some(ended) = outcome(&now) {
+            return ended;
+        }
+        before = Some(now);
+    }
+    Err(Failure::new(format!("the server stopped telling of {id} before it ended")).exit(Exit::Unreachable).next("watch it again"))
+}
+
+/// What a state says that the one before did not.
+fn changes(before: Option<&Shown>, now: &Shown) -> String {
+    let known: BTreeMap<&str, &Device> =
+        before.iter().flat_map(|b| &b.devices).map(|d| (d.id.as_str(), d)).collect();
+    let mut lines = Vec::new();
+    let same = before.is_some_and(|b| (&b.state, &b.reason, b.wave) == (&now.state, &now.reason, now.wave));
+    if !same {
+        lines.push(head(now));
+    }
+    for d in now.devices.iter().filter(|d| known.get(d.id.as_str()) != Some(d)) {
+        let reason = d.reason.as_ref().map(|r| format!(", {r}")).unwrap_or_default();
+        let fetched = if d.phase == "fetching" { format!(" {}", fetched(d)) } else { String::new() };
+        lines.push(format!("  wave {} {}: {}{fetched}{reason}", d.wave, d.id, d.phase));
+    }
+    lines.join("\n")
+}
+
+/// Whether watching is over, and how.
+fn outcome(r: &Shown) -> Option<Outcome> {
+    match r.state.as_str() {
+        "complete" => Some(Ok(())),
+        "aborted" | "superseded" | "expired" => Some(Err(Failure::new(head(r)))),
+        "paused" if r.reason.as_ref().is_some_and(|r| r.code != suture_core::phase::Code::Operator) => {
+            Some(Err(Failure::new(head(r)).next(format!(
+                "`suturectl rollout show {0}`, then resume, abort or `rollout rollback {0}`",
+                r.rollout
+            ))))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use suture_core::phase::Code;
+
+    fn rollout(state: &str, reason: Option<Code>, phase: v1::Phase) -> Shown {
+        shown(v1::Rollout {
+            id: "r".to_owned(),
+            state: state.to_owned(),
+            reason: reason.map(|code| (&Reason::new(code, "so it is")).into()),
+            waves: 2,
+            devices: vec![v1::RolloutDevice { id: "pump-1".to_owned(), phase: phase as i32, ..Default::default() }],
+            ..Default::default()
+        })
+    }
+
+    #[test]
+    fn scripts_learn_from_the_exit_code_how_it_ended() {
+        let ended = |state: &str, reason| outcome(&rollout(state, reason, v1::Phase::Fetching)).map(|o| o.is_ok());
+        assert_eq!(ended("complete", None), Some(true));
+        assert_eq!(ended("running", None), None);
+        assert_eq!(ended("paused", Some(Code::Operator)), None, "a colleague will resume it");
+        assert_eq!(ended("paused", Some(Code::FailureCeiling)), Some(false));
+        assert_eq!(ended("aborted", Some(Code::Operator)), Some(false));
+        assert_eq!(ended("superseded", None), Some(false));
+    }
+
+    #[test]
+    fn only_what_changed_is_told() {
+        let (a, b) = (rollout("running", None, v1::Phase::Fetching), rollout("running", None, v1::Phase::Staged));
+        assert!(changes(None, &a).starts_with("r: running"));
+        assert_eq!(changes(Some(&a), &b), "  wave 1 pump-1: staged");
+        assert_eq!(changes(Some(&a), &a), "");
+    }
+}

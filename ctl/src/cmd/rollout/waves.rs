@@ -1,0 +1,103 @@
+//! Waves as people write them: `--wave 1 --wave 10% --wave rest`.
+
+use std::str::FromStr;
+
+use clap::Args;
+use suture_core::approval::Wave;
+use suture_core::plan::{WaveSize, WaveSpec};
+use suture_core::window::parse_duration;
+
+/// How a rollout goes from wave to wave.
+#[derive(Debug, Clone, Args)]
+pub(super) struct WaveArgs {
+    /// Size of a wave: a number, a share like 10%, or `rest`; may be given several times [default: 1, then rest]
+    #[arg(long = "wave", value_name = "SIZE")]
+    sizes: Vec<Size>,
+    /// Share of a wave, in percent, that must be confirmed before the next opens
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100))]
+    min_confirmed: u32,
+    /// Devices of a wave that may fail or fall back before the rollout pauses itself
+    #[arg(long, default_value_t = 0)]
+    max_failures: u32,
+    /// How long a wave must have stood before the next begins, as in 1h30m
+    #[arg(long, value_parser = soak, default_value = "0s")]
+    soak: u32,
+    /// Devices do not wait for the server's word: waves are kept apart by their slots alone, and a pause does not reach them
+    #[arg(long)]
+    without_server: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Size(WaveSize);
+
+impl FromStr for Size {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |digits: &str| digits.parse::<u32>().ok().filter(|n| *n > 0);
+        let size = match (text, text.strip_suffix('%')) {
+            ("rest", _) => Some(WaveSize::Rest),
+            (_, Some(digits)) => number(digits).filter(|p| *p <= 100).map(WaveSize::Percent),
+            _ => number(text).map(WaveSize::Count),
+        };
+        size.map(Self).ok_or_else(|| "a wave is a number of devices, a share like 10%, or `rest`".to_owned())
+    }
+}
+
+fn soak(text: &str) -> Result<u32, String> {
+    if text == "0s" { Ok(0) } else { parse_duration(text).map_err(|e| e.to_string()) }
+}
+
+impl WaveArgs {
+    /// The waves; without any asked for, one device goes first.
+    pub(super) fn specs(&self) -> Vec<WaveSpec> {
+        let gate = Wave {
+            needs_server: !self.without_server,
+            min_confirmed_percent: self.min_confirmed,
+            max_failures: self.max_failures,
+            soak_secs: self.soak,
+        };
+        let sizes: Vec<WaveSize> = match self.sizes.as_slice() {
+            [] => vec![WaveSize::Count(1), WaveSize::Rest],
+            given => given.iter().map(|s| s.0).collect(),
+        };
+        sizes.into_iter().map(|size| WaveSpec { size, gate: gate.clone() }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        waves: WaveArgs,
+    }
+
+    fn specs(args: &[&str]) -> Result<Vec<WaveSpec>, clap::Error> {
+        Line::try_parse_from([&["x"], args].concat()).map(|l| l.waves.specs())
+    }
+
+    #[test]
+    fn one_device_goes_first_unless_told_otherwise() {
+        let sizes = |args: &[&str]| specs(args).unwrap().into_iter().map(|w| w.size).collect::<Vec<_>>();
+        assert_eq!(sizes(&[]), [WaveSize::Count(1), WaveSize::Rest]);
+        assert_eq!(
+            sizes(&["--wave", "2", "--wave", "10%", "--wave", "rest"]),
+            [WaveSize::Count(2), WaveSize::Percent(10), WaveSize::Rest]
+        );
+        for bad in ["0", "0%", "101%", "all", "-1", "1.5"] {
+            assert!(specs(&["--wave", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn gates_take_their_flags_and_trust_the_server_by_default() {
+        let gate = specs(&["--soak", "1h", "--min-confirmed", "90", "--max-failures", "2"]).unwrap().remove(0).gate;
+        assert_eq!(gate, Wave { needs_server: true, min_confirmed_percent: 90, max_failures: 2, soak_secs: 3_600 });
+        assert!(!specs(&["--without-server"]).unwrap().remove(0).gate.needs_server);
+        assert!(specs(&["--min-confirmed", "101"]).is_err());
+        assert!(specs(&["--soak", "soon"]).is_err());
+    }
+}

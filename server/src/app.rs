@@ -288,3 +288,6 @@ fn read(path: &Path) -> Result<Zeroizing<String>, AppError> {
     let text = std::fs::read_to_string(path).map_err(|source| AppError::File { path: path.to_owned(), source })?;
     Ok(Zeroizing::new(text))
 }
+
+#[cfg(test)]
+mod tests;

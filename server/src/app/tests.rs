@@ -1,0 +1,189 @@
+//! The server on a real port, seen through real TLS.
+
+use std::sync::Mutex;
+
+use jiff::SignedDuration;
+use rcgen::{CertificateParams, KeyPair};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use suture_core::principal::Principal;
+use suture_proto::connect::{self, Identity, ProxyRules, Trust};
+use suture_proto::v1::WhoAmIRequest;
+use tokio::task::JoinHandle;
+use tonic::Code;
+use tonic::transport::Channel;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::*;
+use crate::config::Written;
+use crate::identity::Csr;
+
+struct ManualClock(Mutex<Timestamp>);
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+struct World {
+    app: Arc<App>,
+    clock: Arc<ManualClock>,
+    address: String,
+    shutdown: CancellationToken,
+    serving: JoinHandle<Result<(), AppError>>,
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    async fn start(max_connections: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut written = Written::default();
+        written.flag("data_dir", dir.path().join("data").to_str().unwrap());
+        written.flag("address", "https://localhost:7443");
+        written.flag("trust_domain", "acme.example");
+        written.flag("max_connections", max_connections);
+        written.flag("drain_secs", "2");
+        let settings = Settings::of(written).unwrap();
+        let clock = Arc::new(ManualClock(Mutex::new("2026-11-24T15:00:00Z".parse().unwrap())));
+        crate::init::init(&settings, &"ada".parse().unwrap(), clock.now()).await.unwrap();
+        let app = App::open(settings, clock.clone()).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(app.clone().serve(listener, shutdown.clone()));
+        Self { app, clock, address, shutdown, serving, dir }
+    }
+
+    fn later(&self, secs: i64) {
+        *self.clock.0.lock().unwrap() += SignedDuration::from_secs(secs);
+    }
+
+    /// An operator with a certificate that is on record.
+    async fn operator(&self) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let csr = CertificateParams::default().serialize_request(&key).unwrap();
+        let csr = Csr::read(csr.der()).unwrap();
+        let ada = "ada".parse().unwrap();
+        let issued = self.app.authority().issue(&csr, &Principal::Mdm("ada".parse().unwrap()), self.app.now()).unwrap();
+        let mut tx = self.app.store().begin().await.unwrap();
+        tx.join_operator(None, &ada, self.app.now()).await.unwrap();
+        tx.insert_certificate(&issued.certificate).await.unwrap();
+        tx.commit().await.unwrap();
+        connect::identity(issued.chain, PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())))
+    }
+
+    async fn connect(&self, identity: Option<Identity>) -> Result<Channel, connect::ConnectError> {
+        let settings = connect::Settings {
+            address: self.address.clone(),
+            trust: Trust::Ca(CertificateDer::from(self.app.authority().certificate().to_vec())),
+            identity,
+            proxy: ProxyRules::none(),
+            clock: self.clock.clone(),
+        };
+        connect::connect(&settings).await
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.serving.await.unwrap().unwrap();
+    }
+}
+
+async fn health(channel: Channel) -> Result<(), tonic::Status> {
+    HealthClient::new(channel).check(HealthCheckRequest::default()).await.map(drop)
+}
+
+/// The status of a call that an operator may make; none once handlers answer it.
+async fn who_am_i(channel: &Channel) -> Option<Code> {
+    connect::operator_client(channel.clone()).who_am_i(WhoAmIRequest {}).await.err().map(|status| status.code())
+}
+
+const REFUSED: [Option<Code>; 2] = [Some(Code::Unauthenticated), Some(Code::PermissionDenied)];
+
+#[tokio::test]
+async fn without_a_certificate_only_what_is_for_everybody_is_answered() {
+    let world = World::start("16").await;
+    let channel = world.connect(None).await.unwrap();
+    health(channel.clone()).await.unwrap();
+    assert_eq!(who_am_i(&channel).await, Some(Code::Unauthenticated));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_revocation_reaches_a_connection_that_is_open() {
+    let world = World::start("16").await;
+    let channel = world.connect(Some(world.operator().await)).await.unwrap();
+    assert!(!REFUSED.contains(&who_am_i(&channel).await));
+    let mut tx = world.app.store().begin().await.unwrap();
+    tx.revoke_operator(None, &"ada".parse().unwrap(), world.app.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(who_am_i(&channel).await, Some(Code::Unauthenticated));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_expired_certificate_shakes_hands_within_its_grace_and_is_told_to_renew() {
+    let world = World::start("16").await;
+    let identity = world.operator().await;
+    let open = world.connect(Some(identity.clone())).await.unwrap();
+    world.later(suture_core::limits::CERTIFICATE_SECS + 1);
+    assert_eq!(who_am_i(&open).await, Some(Code::PermissionDenied), "on the old connection");
+    let fresh = world.connect(Some(identity.clone())).await.unwrap();
+    assert_eq!(who_am_i(&fresh).await, Some(Code::PermissionDenied), "on a new one");
+
+    world.later(suture_core::limits::RENEWAL_GRACE_SECS);
+    world.app.tls.renew(world.app.now()).unwrap();
+    let refused = match world.connect(Some(identity)).await {
+        Ok(channel) => who_am_i(&channel).await.is_some(),
+        Err(_) => true,
+    };
+    assert!(refused, "beyond its grace");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_authority_does_not_shake_hands() {
+    let (world, other) = (World::start("16").await, World::start("16").await);
+    let stranger = other.operator().await;
+    let refused = match world.connect(Some(stranger)).await {
+        Ok(channel) => health(channel).await.is_err(),
+        Err(_) => true,
+    };
+    assert!(refused);
+    world.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn who_stays_silent_holds_up_nobody_but_itself() {
+    let world = World::start("2").await;
+    // One place is taken by a client that never speaks; the other serves.
+    let port = world.address.rsplit(':').next().unwrap().parse::<u16>().unwrap();
+    let silent = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    health(world.connect(None).await.unwrap()).await.unwrap();
+    drop(silent);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_stopped_server_has_closed_its_database_and_opens_again() {
+    let world = World::start("16").await;
+    let open = world.connect(None).await.unwrap();
+    health(open.clone()).await.unwrap();
+    let (settings, clock, dir) = (world.app.settings().clone(), world.clock.clone(), world.dir);
+    world.shutdown.cancel();
+    world.serving.await.unwrap().unwrap();
+    assert!(health(open).await.is_err());
+    assert!(world.app.store().ping().await.is_err());
+    App::open(settings, clock).await.unwrap().store().ping().await.unwrap();
+    drop(dir);
+}
+
+#[tokio::test]
+async fn init_leaves_a_server_that_is_there_alone() {
+    let world = World::start("16").await;
+    let again = crate::init::init(world.app.settings(), &"eve".parse().unwrap(), world.app.now()).await;
+    assert!(matches!(again, Err(crate::init::InitError::Exists(_))));
+    world.stop().await;
+}

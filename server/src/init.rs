@@ -95,7 +95,7 @@ pub async fn init(settings: &Settings, operator: &OperatorName, now: Timestamp) 
     let authority = Authority::load(&ca_pem, &ca_key, settings.trust_domain.clone())?;
     let mut seal = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *seal)?;
-    let seal = Zeroizing::new(hex::encode(&*seal));
+    let seal = Zeroizing::new(hex::encode(seal.as_slice()));
     for (name, content, mode) in
         [(CA_KEY_FILE, ca_key.as_str(), 0o600), (SEAL_FILE, seal.as_str(), 0o600), (CA_FILE, ca_pem.as_str(), 0o644)]
     {

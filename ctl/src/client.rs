@@ -1,5 +1,7 @@
 //! The server's calls. Nothing else in this program sees tonic.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::{Stream, StreamExt as _};
@@ -16,6 +18,9 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::home::Server;
 use crate::identity;
 use crate::trust_store::Which;
+
+/// How long a single question may take. Streams have no such bound: HTTP/2 pings tell a dead server from a slow one.
+const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A connection to the server.
 #[derive(Debug, Clone)]
@@ -66,6 +71,12 @@ fn refusal(call: &str, status: Status) -> Failure {
     }
 }
 
+fn overdue(call: &str) -> Failure {
+    Failure::new(format!("{call}: the server has not answered within {} s", CALL_TIMEOUT.as_secs()))
+        .exit(Exit::Unreachable)
+        .next("what was asked for may have been done: look before trying again")
+}
+
 /// One method a call: the request's message in, the answer's message out.
 macro_rules! calls {
     ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident;)*) => {
@@ -73,9 +84,10 @@ macro_rules! calls {
             $(
                 $(#[$doc])*
                 pub async fn $name(&mut self, request: v1::$request) -> Outcome<v1::$response> {
-                    match self.calls.$name(request).await {
-                        Ok(response) => Ok(response.into_inner()),
-                        Err(status) => Err(refusal(stringify!($name), status)),
+                    match tokio::time::timeout(CALL_TIMEOUT, self.calls.$name(request)).await {
+                        Ok(Ok(response)) => Ok(response.into_inner()),
+                        Ok(Err(status)) => Err(refusal(stringify!($name), status)),
+                        Err(_) => Err(overdue(stringify!($name))),
                     }
                 }
             )*

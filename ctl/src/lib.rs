@@ -12,13 +12,14 @@
 //! | 4 | the server cannot be reached |
 //! | 5 | something does not verify: metadata, a digest, a fingerprint, the audit chain |
 
+pub mod bundle;
 pub mod client;
 pub mod cmd;
 pub mod context;
 pub mod failure;
 pub mod files;
 pub mod home;
-mod hospital;
+pub mod hospital;
 pub mod identity;
 pub mod keys;
 pub mod print;
@@ -85,11 +86,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        super::Cli::command().debug_assert();
-    }
-}
+mod tests;

@@ -1,15 +1,311 @@
-//! `suturectl bundle`.
+//! `suturectl bundle`: from a specification to a published bundle.
+
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use serde::Serialize;
+use serde_json::json;
+use suture_core::digest::Digest;
+use suture_core::manifest::Manifest;
+use suture_core::trust::edit::{CATALOG_LIFETIME, TargetsDraft};
+use suture_core::trust::{CatalogEntry, Status, Target};
+use suture_core::version::Release;
+use suture_proto::{parse_digest, v1};
 
+use crate::bundle::{self, Bundle, Checked, Options, Uploaded};
 use crate::context::Context;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
+use crate::keys::KeyName;
+use crate::print::{Table, bytes};
+use crate::repository::{self, TargetFile};
+use crate::trust_store::{TrustStore, Which};
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Build a bundle; the same input gives the same bytes
+    Build {
+        /// The specification (TOML)
+        spec: PathBuf,
+        /// The directory to create
+        #[arg(short, long, value_name = "DIR")]
+        output_dir: PathBuf,
+        /// How hard chunks are compressed
+        #[arg(long, default_value_t = suture_core::chunk::LEVEL, value_parser = clap::value_parser!(i32).range(1..=19))]
+        level: i32,
+    },
+    /// Verify every byte of a bundle and show what it holds
+    Inspect {
+        /// A directory that `build` made
+        dir: PathBuf,
+    },
+    /// List the bundle in the catalog's next version and sign that
+    Sign(SignArgs),
+    /// Upload what the server lacks and put the signed catalog in force; run it again after an interruption
+    Publish {
+        /// A directory that `sign` signed
+        dir: PathBuf,
+    },
+    /// The bundles that the server has
+    List,
+}
+
+/// Arguments of `sign`.
+#[derive(Debug, clap::Args)]
+pub struct SignArgs {
+    /// A directory that `build` made
+    dir: PathBuf,
+    /// The key that signs targets
+    #[arg(long, value_name = "KEY", default_value = "targets")]
+    key: KeyName,
+    /// Mark the product's earlier releases as superseded
+    #[arg(long)]
+    supersede: bool,
+    /// Raise the product's security floor: once this bundle runs, nothing below that release is installed any more
+    #[arg(long, value_name = "RELEASE")]
+    floor: Option<u64>,
+    /// On the catalog that was verified last, without the server
+    #[arg(long)]
+    offline: bool,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    manifest: &'a Manifest,
+    checked: Checked,
+}
+
+#[derive(Serialize)]
+struct Published {
+    manifest_sha256: Digest,
+    targets_version: u64,
+    uploaded: Uploaded,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    product: String,
+    release: u64,
+    version: String,
+    status: String,
+    payload_length: u64,
+    manifest_sha256: Digest,
+    /// Whether the catalog that this home verified lists just this manifest.
+    signed: bool,
+}
 
 /// Runs one.
-pub async fn run(_: &mut Context<'_>, command: Command) -> Outcome {
-    match command {}
+pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
+    match command {
+        Command::Build { spec, output_dir, level } => {
+            let built = bundle::build(&spec, &output_dir, Options { level })?;
+            let (sha256, path) = (built.sha256(), output_dir.display().to_string());
+            let value = json!({ "manifest_sha256": sha256, "directory": path, "payload_length": built.manifest.total_length() });
+            context.print.result(&value, |_| {
+                let m = &built.manifest;
+                format!(
+                    "{} {} (release {}), {} of payload\nmanifest {sha256}\nin {path}",
+                    m.product,
+                    m.version,
+                    m.release,
+                    bytes(m.total_length())
+                )
+            })
+        }
+        Command::Inspect { dir } => inspect(context, &dir),
+        Command::Sign(args) => sign(context, args).await,
+        Command::Publish { dir } => publish(context, &dir).await,
+        Command::List => list(context).await,
+    }
 }
+
+fn inspect(context: &mut Context<'_>, dir: &Path) -> Outcome {
+    let bundle = Bundle::open(dir)?;
+    let checked = bundle::verify(&bundle)?;
+    let signed = bundle.targets()?.is_some();
+    context.print.result(&Shown { manifest: &bundle.manifest, checked }, |s| {
+        let Shown { manifest: m, checked } = s;
+        let hardware: Vec<&str> = m.hardware.iter().map(|h| h.as_str()).collect();
+        let mut payloads = Table::new(["payload", "length", "chunks", "directories", "files", "links"]);
+        for p in &checked.payloads {
+            let [d, f, l] = p.tree.map_or_else(|| [const { String::new() }; 3], |t| t.map(|n| n.to_string()));
+            payloads.row([p.name.clone(), bytes(p.length), p.chunks.to_string(), d, f, l]);
+        }
+        let mut documents = Table::new(["document", "kind", "length"]);
+        for d in &m.documents {
+            documents.row([d.name.clone(), format!("{:?}", d.kind), bytes(d.length)]);
+        }
+        format!(
+            "{} {} (release {}, from release {} on), for {}\nmanifest {}\ninstall  {:?}, at most {} s and {} s back\nclass    {:?}\nsigned   {}\n\n{}\n{}\n{} different chunks, {} stored; every byte verified\n",
+            m.product,
+            m.version,
+            m.release,
+            m.requires.min_release,
+            hardware.join(", "),
+            checked.manifest_sha256,
+            m.install.kind,
+            m.install.budget_secs,
+            m.install.revert_budget_secs,
+            m.class,
+            if signed { "yes, not yet known whether in force" } else { "no" },
+            payloads.to_text(),
+            documents.to_text(),
+            checked.chunks,
+            bytes(checked.stored_bytes)
+        )
+    })
+}
+
+async fn sign(context: &mut Context<'_>, args: SignArgs) -> Outcome {
+    context.home.server()?.manufacturer()?;
+    let bundle = Bundle::open(&args.dir)?;
+    // Nobody signs what has not been read to the last byte.
+    bundle::verify(&bundle)?;
+    let store = TrustStore::of(&context.home, Which::Catalog);
+    let base = if args.offline {
+        store.offline(context.now())?
+    } else {
+        store.refresh(&mut context.connect().await?, context.now()).await?
+    };
+    let mut draft = TargetsDraft::after(&base, context.now(), CATALOG_LIFETIME);
+    list_in(&mut draft, &bundle, args.supersede, args.floor.map(Release))?;
+    let targets = repository::sign(context, &base, &draft, &context.key(&args.key)?)?;
+    bundle.set_targets(&targets)?;
+    let m = &bundle.manifest;
+    let value = json!({
+        "manifest_sha256": bundle.sha256(), "targets_version": draft.version, "targets_sha256": Digest::of(&targets)
+    });
+    context.print.result(&value, |_| {
+        format!(
+            "signed: targets {} list {} {} (release {})\nnext: suturectl bundle publish {}",
+            draft.version,
+            m.product,
+            m.version,
+            m.release,
+            args.dir.display()
+        )
+    })
+}
+
+/// Lists the bundle in the draft, and does to its product's other releases what was asked for.
+fn list_in(draft: &mut TargetsDraft, bundle: &Bundle, supersede: bool, floor: Option<Release>) -> Outcome {
+    let m = &bundle.manifest;
+    if let Some(listed) = draft.targets.get(&m.path()) {
+        return Err(if listed.sha256 == bundle.sha256() {
+            Failure::new(format!("the catalog lists {} release {} already, this very bundle", m.product, m.release))
+        } else {
+            Failure::new(format!("the catalog lists another bundle as {} release {}", m.product, m.release))
+                .next("a release is never replaced: give this one the next number and build it again")
+        });
+    }
+    let mut highest_floor = Release(0);
+    for target in draft.targets.values_mut() {
+        let Some(mut entry) = CatalogEntry::of(target).filter(|e| e.product == m.product) else { continue };
+        highest_floor = highest_floor.max(entry.floor);
+        if supersede && entry.release < m.release && entry.status == Status::Current {
+            entry.status = Status::Superseded;
+            target.custom = Some(entry.to_custom());
+        }
+    }
+    let floor = floor.unwrap_or(highest_floor);
+    if floor < highest_floor || floor > m.release {
+        return Err(Failure::new(format!(
+            "the security floor {floor} is not between the product's present floor, {highest_floor}, and this release, {}",
+            m.release
+        )));
+    }
+    let entry = CatalogEntry {
+        product: m.product.clone(),
+        release: m.release,
+        version: m.version.clone(),
+        hardware: m.hardware.clone(),
+        min_release: m.requires.min_release,
+        status: Status::Current,
+        floor,
+    };
+    draft.targets.insert(m.path(), Target::of(&bundle.manifest_bytes, Some(entry.to_custom())));
+    Ok(())
+}
+
+async fn publish(context: &mut Context<'_>, dir: &Path) -> Outcome {
+    context.home.server()?.manufacturer()?;
+    let bundle = Bundle::open(dir)?;
+    let path = bundle.manifest.path();
+    let mut client = context.connect().await?;
+    let base = TrustStore::of(&context.home, Which::Catalog).refresh(&mut client, context.now()).await?;
+    if base.target(&path).is_some_and(|t| t.sha256 == bundle.sha256()) {
+        let published = Published {
+            manifest_sha256: bundle.sha256(),
+            targets_version: base.targets_metadata().version(),
+            uploaded: Uploaded::default(),
+        };
+        return context.print.result(&published, |_| "published already; nothing was sent".to_owned());
+    }
+    let again = format!("`suturectl bundle sign {}` again", dir.display());
+    let targets = bundle.targets()?.ok_or_else(|| Failure::new("the bundle is not signed").next(again.clone()))?;
+    // Before hundreds of megabytes go out, not behind them.
+    repository::check(context, &base, &targets).map_err(|f| f.next(again.clone()))?;
+    let uploaded = bundle::upload(&mut client, &bundle).await?;
+    let manifest = TargetFile { path: path.clone(), content: bundle.manifest_bytes.clone() };
+    let after = repository::publish(context, &mut client, Which::Catalog, targets, vec![manifest]).await?;
+    if after.target(&path).is_none_or(|t| t.sha256 != bundle.sha256()) {
+        return Err(Failure::untrusted(format!("the signed targets do not list {path} as this bundle")).next(again));
+    }
+    let published =
+        Published { manifest_sha256: bundle.sha256(), targets_version: after.targets_metadata().version(), uploaded };
+    context.print.result(&published, |p| {
+        let m = &bundle.manifest;
+        format!(
+            "published {} {} (release {}) by targets {}\n{} of {} chunks were sent, {}\n",
+            m.product,
+            m.version,
+            m.release,
+            p.targets_version,
+            p.uploaded.sent,
+            p.uploaded.chunks,
+            bytes(p.uploaded.sent_bytes)
+        )
+    })
+}
+
+async fn list(context: &mut Context<'_>) -> Outcome {
+    let mut client = context.connect().await?;
+    let store = TrustStore::of(&context.home, Which::Catalog);
+    let catalog = if store.is_pinned()? { Some(store.refresh(&mut client, context.now()).await?) } else { None };
+    let v1::ListBundlesResponse { bundles } = client.list_bundles(v1::ListBundlesRequest {}).await?;
+    let mut rows = Vec::with_capacity(bundles.len());
+    for v1::Bundle { product, version, release, manifest_sha256, status, payload_length, published_ms: _ } in bundles {
+        let manifest_sha256 = parse_digest("manifest_sha256", &manifest_sha256)?;
+        let path = format!("bundles/{product}/{release}/manifest.json");
+        let target = catalog.as_ref().and_then(|c| c.target(&path)).filter(|t| t.sha256 == manifest_sha256);
+        // What the signature says counts, where there is one.
+        let status = target.and_then(CatalogEntry::of).map_or(status, |e| e.status.as_str().to_owned());
+        rows.push(Listed {
+            product,
+            release,
+            version,
+            status,
+            payload_length,
+            manifest_sha256,
+            signed: target.is_some(),
+        });
+    }
+    context.print.result(&rows, |rows| {
+        let mut table = Table::new(["product", "release", "version", "status", "payload", "manifest", "signature"]);
+        for r in rows {
+            table.row([
+                r.product.clone(),
+                r.release.to_string(),
+                r.version.clone(),
+                r.status.clone(),
+                bytes(r.payload_length),
+                r.manifest_sha256.short(),
+                if r.signed { "verified" } else { "NOT VERIFIED" }.to_owned(),
+            ]);
+        }
+        table.to_text()
+    })
+}
+
+#[cfg(test)]
+mod tests;

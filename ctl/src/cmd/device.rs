@@ -111,8 +111,8 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
 
 async fn import(context: &mut Context<'_>, csv: PathBuf, dry_run: bool) -> Outcome {
     context.home.server()?.hdo()?;
-    let bytes = files::read(&csv, MAX_CSV_BYTES)?
-        .ok_or_else(|| Failure::new(format!("there is no file {}", csv.display())))?;
+    let bytes =
+        files::read(&csv, MAX_CSV_BYTES)?.ok_or_else(|| Failure::new(format!("there is no file {}", csv.display())))?;
     let devices = import::read(&bytes)?;
     let request = v1::ImportDevicesRequest { devices, dry_run };
     let v1::ImportDevicesResponse { added, changed, unchanged } =
@@ -128,8 +128,10 @@ async fn make_token(context: &mut Context<'_>, id: Option<DeviceId>, lifetime: L
     let grant = Grant::Device(context.home.server()?.hdo()?, id.clone());
     let composed = token::compose(context, grant, lifetime)?;
     if composed.token.catalog_root_sha256.is_none() || composed.token.approvals_root_sha256.is_none() {
-        return Err(Failure::new("this home trusts no catalog or no approvals yet, so a device could not check either")
-            .next("`suturectl hdo join`, or `suturectl approvals init`"));
+        return Err(Failure::new(
+            "this home trusts no catalog or no approvals yet, so a device could not check either",
+        )
+        .next("`suturectl hdo join`, or `suturectl approvals init`"));
     }
     let request = v1::CreateDeviceTokenRequest {
         device_id: id.map(String::from).unwrap_or_default(),
@@ -178,8 +180,8 @@ fn entry(id: &DeviceId, device: &v1::Device, typed: &Digest) -> Outcome<RosterDe
         ))
         .next("read it again at the device; if it stays different, do not confirm: somebody else may have enrolled"));
     }
-    let report_key = PublicKey::from_bytes(&device.report_key)
-        .or_fail(|| format!("the server has no usable report key of {id}"))?;
+    let report_key =
+        PublicKey::from_bytes(&device.report_key).or_fail(|| format!("the server has no usable report key of {id}"))?;
     Ok(RosterDevice {
         id: id.clone(),
         report_key,

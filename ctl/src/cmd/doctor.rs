@@ -1,4 +1,6 @@
-//! `suturectl doctor`: the way to the server, one step at a time.
+//! `suturectl doctor`: the way to the server, one step at a time, and the disk.
+
+use std::path::Path;
 
 use serde_json::json;
 use suture_core::clock::format_utc;
@@ -9,7 +11,7 @@ use crate::client::{self, Client};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::identity;
-use crate::print::Table;
+use crate::print::{Table, bytes};
 
 /// Tests everything that a command needs, and fails where one of it would.
 pub async fn run(context: &mut Context<'_>) -> Outcome {
@@ -34,6 +36,7 @@ pub async fn run(context: &mut Context<'_>) -> Outcome {
             Err(failure) => findings.push(Finding::bad("identity", failure.message)),
         }
     }
+    findings.push(disk(context.home.directory()));
     let rows: Vec<_> =
         findings.iter().map(|f| json!({ "test": f.test, "outcome": word(f.outcome), "text": f.text })).collect();
     context.print.result(&rows, |_| {
@@ -46,6 +49,19 @@ pub async fn run(context: &mut Context<'_>) -> Outcome {
     match findings.iter().find(|f| f.outcome == Found::Bad) {
         None => Ok(()),
         Some(f) => Err(Failure::new(format!("the test of {} failed", f.test)).exit(Exit::Unreachable)),
+    }
+}
+
+/// Keys, trusted metadata and the audit head are written whole or not at all, but written they must be.
+fn disk(home: &Path) -> Finding {
+    const LOW_BYTES: u64 = 64 << 20;
+    match rustix::fs::statvfs(home) {
+        Err(e) => Finding::bad("disk", format!("cannot ask for the free space of {}: {e}", home.display())),
+        Ok(v) => {
+            let free = v.f_bavail.saturating_mul(v.f_frsize);
+            let text = format!("{} free for {}", bytes(free), home.display());
+            if free < LOW_BYTES { Finding::doubtful("disk", text) } else { Finding::good("disk", text) }
+        }
     }
 }
 

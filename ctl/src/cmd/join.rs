@@ -23,6 +23,8 @@ use crate::trust_store::{TrustStore, Which};
 
 /// Arguments of `join`.
 #[derive(Debug, clap::Args)]
+// `hdo join` flattens it into arguments of its own, and two groups may not have one name.
+#[group(skip)]
 pub struct Args {
     /// The token (`suture1.…`); `-` reads it from standard input
     #[arg(required_unless_present = "token_file")]
@@ -116,6 +118,16 @@ async fn finish(context: &mut Context<'_>, token: &Token) -> Outcome<Joined> {
     if server.address != token.server || server.ca_sha256 != token.ca_sha256 {
         return Err(Failure::new(format!("this home has joined {} already", server.address))
             .next("use another --home for another server"));
+    }
+    let principal = server.principal()?;
+    let same = match &token.grant {
+        Grant::Mdm(name) => principal == Principal::Mdm(name.clone()),
+        Grant::Operator(hdo, name) => principal == Principal::Operator(hdo.clone(), name.clone()),
+        Grant::Hdo(hdo) | Grant::Device(hdo, _) => principal.hdo() == Some(hdo),
+    };
+    if !same {
+        return Err(Failure::new(format!("this home is {principal} already, and the token is for somebody else"))
+            .next("use another --home for another operator"));
     }
     let roots = [(Which::Catalog, token.catalog_root_sha256), (Which::Approvals, token.approvals_root_sha256)];
     if roots.iter().any(|(_, digest)| digest.is_some()) {

@@ -27,7 +27,7 @@ pub enum Command {
     Join(join::Args),
     /// Who the server takes this operator for
     Whoami,
-    /// Test the way to the server: name, route, proxy, TLS, clock, certificate
+    /// Test the way to the server: name, route, proxy, TLS, clock, certificate, disk
     Doctor,
     /// Signing keys
     #[command(subcommand)]

@@ -111,8 +111,7 @@ impl<'a> Edit<'a> {
     pub fn stop(&mut self, id: &ApprovalId, stopped: bool) -> Result<(), DocumentError> {
         let last = self.documents.stops.iter().filter(|s| s.approval == *id).map(|s| s.counter).max();
         let counter = last.unwrap_or(0).saturating_add(1);
-        let order =
-            StopOrder { kind: StopOrder::TYPE.to_owned(), format: 1, approval: id.clone(), counter, stopped };
+        let order = StopOrder { kind: StopOrder::TYPE.to_owned(), format: 1, approval: id.clone(), counter, stopped };
         self.put(path::stop(id), &order)
     }
 

@@ -10,9 +10,7 @@ mod rosters;
 
 use std::collections::BTreeMap;
 
-use suture_core::approval::{
-    Approval, DocumentError, Pinned, Roster, RosterDevice, SignedDocument, StopOrder, path,
-};
+use suture_core::approval::{Approval, DocumentError, Pinned, Roster, RosterDevice, SignedDocument, StopOrder, path};
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::trust::{Target, Targets, TrustError};

@@ -190,9 +190,7 @@ fn a_file_that_is_missing_changed_or_misplaced_is_refused_by_name() {
     hospital.sign(now(), |e| e.admit(device("pump-1")).unwrap());
     let path = hospital.listed().remove(0);
     let targets = hospital.targets.as_ref().unwrap();
-    let refused = |files: &BTreeMap<String, Vec<u8>>, hdo: &str| {
-        Documents::read(&id(hdo), targets, files).unwrap_err()
-    };
+    let refused = |files: &BTreeMap<String, Vec<u8>>, hdo: &str| Documents::read(&id(hdo), targets, files).unwrap_err();
     let mut files = hospital.files.clone();
     assert!(matches!(refused(&files, "lakeside"), ReadError::Misplaced { path: p } if p == path));
     files.get_mut(&path).unwrap()[5] ^= 1;

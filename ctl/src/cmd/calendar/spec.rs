@@ -117,11 +117,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let with = |zone: Option<&str>, weekly: &str| {
-            let spec = Spec {
-                zone: zone.map(str::to_owned),
-                weekly: vec![weekly.to_owned()],
-                ..Spec::default()
-            };
+            let spec = Spec { zone: zone.map(str::to_owned), weekly: vec![weekly.to_owned()], ..Spec::default() };
             let (hdo, ward) = ids();
             spec.calendar(hdo, ward).unwrap_err().to_text()
         };

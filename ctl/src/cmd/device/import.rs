@@ -44,16 +44,22 @@ fn columns(headers: &csv::StringRecord) -> Outcome<BTreeMap<String, usize>> {
     for (i, name) in headers.iter().enumerate() {
         let name = name.to_ascii_lowercase();
         if !REQUIRED.contains(&name.as_str()) && !OPTIONAL.contains(&name.as_str()) {
-            return Err(Failure::new(format!("line 1: the column {name:?} is not known"))
-                .next(format!("columns are {} and, if known, {}", REQUIRED.join(", "), OPTIONAL.join(", "))));
+            return Err(Failure::new(format!("line 1: the column {name:?} is not known")).next(format!(
+                "columns are {} and, if known, {}",
+                REQUIRED.join(", "),
+                OPTIONAL.join(", ")
+            )));
         }
         if columns.insert(name.clone(), i).is_some() {
             return Err(Failure::new(format!("line 1: the column {name} stands twice")));
         }
     }
     match REQUIRED.iter().find(|name| !columns.contains_key(**name)) {
-        Some(missing) => Err(Failure::new(format!("line 1: there is no column {missing}"))
-            .next(format!("columns are {} and, if known, {}", REQUIRED.join(", "), OPTIONAL.join(", ")))),
+        Some(missing) => Err(Failure::new(format!("line 1: there is no column {missing}")).next(format!(
+            "columns are {} and, if known, {}",
+            REQUIRED.join(", "),
+            OPTIONAL.join(", ")
+        ))),
         None => Ok(columns),
     }
 }
@@ -86,7 +92,8 @@ mod tests {
 
     #[test]
     fn spreadsheets_are_read_as_they_come() {
-        let comma = "id,ward,product,hardware,udi,serial\npump-1, icu ,pump,rev-a,\"(01)0,x\",S1\npump-2,er,pump,rev-b,,\n";
+        let comma =
+            "id,ward,product,hardware,udi,serial\npump-1, icu ,pump,rev-a,\"(01)0,x\",S1\npump-2,er,pump,rev-b,,\n";
         let records = read(comma.as_bytes()).unwrap();
         assert_eq!(records[0].udi, "(01)0,x");
         assert_eq!((records[0].ward.as_str(), records[1].hardware_id.as_str()), ("icu", "rev-b"));

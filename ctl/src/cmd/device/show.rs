@@ -76,7 +76,8 @@ pub(super) async fn list(context: &mut Context<'_>, ward: &str, product: &str, s
     let devices = inventory::devices(&mut desk.client, ward, product, state).await?;
     let rows: Vec<Shown> = devices.iter().map(|d| shown(d, &desk.documents)).collect();
     context.print.result(&rows, |rows| {
-        let mut table = Table::new(["device", "product", "hardware", "ward", "state", "runs", "by", "phase", "last seen"]);
+        let mut table =
+            Table::new(["device", "product", "hardware", "ward", "state", "runs", "by", "phase", "last seen"]);
         for r in rows {
             table.row([
                 r.id.clone(),
@@ -128,7 +129,10 @@ fn text(s: &Shown) -> String {
         ("udi", s.udi.clone()),
         ("state", format!("{} (as the server says)", s.state)),
         ("on roster", roster.to_owned()),
-        ("runs", s.version.as_ref().map_or_else(unknown, |v| format!("{v}, release {} ({mark})", s.release.unwrap_or(0)))),
+        (
+            "runs",
+            s.version.as_ref().map_or_else(unknown, |v| format!("{v}, release {} ({mark})", s.release.unwrap_or(0))),
+        ),
         ("phase", s.phase.as_ref().map_or_else(unknown, |p| format!("{p} ({mark})"))),
         ("reason", reason.unwrap_or_default()),
         ("last seen", s.last_seen.as_ref().map_or_else(|| "never".to_owned(), |t| format!("{t} (as the server says)"))),

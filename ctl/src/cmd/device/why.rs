@@ -79,7 +79,8 @@ fn why(
         Selection::Nothing { reason, .. } => unmet.push(Unmet { by: "signed", reason }),
         Selection::Chosen(choice) => {
             if let Some(slot) = slot_at(&choice.slots, now).filter(|s| now < s.start) {
-                let text = format!("its slot begins at {} and ends at {}", format_utc(slot.start), format_utc(slot.end));
+                let text =
+                    format!("its slot begins at {} and ends at {}", format_utc(slot.start), format_utc(slot.end));
                 unmet.push(Unmet { by: "signed", reason: Reason::new(Code::BeforeSlot, text) });
             }
             let word = answer.words.iter().find(|w| w.approval_id == choice.approval.as_str());
@@ -99,7 +100,10 @@ fn own_word(device: &v1::Device, documents: &Documents, id: &DeviceId) -> Option
     let now_says = said.and_then(|s| parse_reason(s.reason.as_ref()));
     match (report, now_says) {
         // The check-in is younger than the report where the two differ: reports tell of changes of phase.
-        (_, Some(reason)) => Some(Unmet { by: "server", reason: Reason { text: format!("at its last check-in: {}", reason.text), ..reason } }),
+        (_, Some(reason)) => Some(Unmet {
+            by: "server",
+            reason: Reason { text: format!("at its last check-in: {}", reason.text), ..reason },
+        }),
         (Some(report), None) if report.phase != Phase::Confirmed => {
             report.reason.map(|reason| Unmet { by: "device", reason })
         }
@@ -124,7 +128,8 @@ mod tests {
     #[test]
     fn a_device_on_no_roster_is_told_its_next_step() {
         let id: DeviceId = "pump-1".parse().unwrap();
-        for (state, step) in [("", "device import"), ("imported", "device token pump-1"), ("pending", "device confirm")] {
+        for (state, step) in [("", "device import"), ("imported", "device token pump-1"), ("pending", "device confirm")]
+        {
             let unmet = not_on_roster(&id, state);
             assert!(unmet.reason.text.contains(step), "{unmet:?}");
             assert_eq!(unmet.reason.code, Code::Pending);

@@ -185,7 +185,7 @@ mod tests {
     fn attempt() -> Attempt {
         let bundle =
             Bundle { path: "bundles/pump/2/manifest.json".into(), manifest: Digest::of(b"m"), release: Release(2) };
-        Attempt { approval: "a1".parse().unwrap(), bundle, number: 1 }
+        Attempt { approval: "a1".parse().unwrap(), bundle, number: 1, floor: Release(0) }
     }
 
     fn now() -> Timestamp {

@@ -1,6 +1,28 @@
 //! The device's side: it fetches, verifies, waits for its opening, installs, proves its health and reports.
+//!
+//! [`agent`] holds the loop; [`machine`] decides, purely; [`journal`] keeps what was decided; everything else does one thing
+//! that the machine asks for.
 
+pub mod agent;
+pub mod backoff;
+pub mod client;
 pub mod config;
+pub mod doctor;
 pub mod durable;
+pub mod fetch;
+pub mod floor;
+pub mod gate;
+pub mod health;
+pub mod identity;
+pub mod install;
+pub mod interlock;
 pub mod journal;
 pub mod machine;
+pub mod outbox;
+pub mod process;
+pub mod provision;
+pub mod report;
+pub mod status;
+pub mod trust_store;
+
+pub use agent::{Agent, AgentError, Pass, Surroundings};

@@ -1,1 +1,264 @@
-fn main() {}
+//! `suture-agent`: wires the command line to the library.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use suture_agent::config::{ConfigError, Settings};
+use suture_agent::identity::{Identity, grouped};
+use suture_agent::machine::Event;
+use suture_agent::status::Status;
+use suture_agent::{Agent, Surroundings, agent, doctor, interlock, provision};
+use suture_core::clock::{Clock, format_utc};
+use suture_core::id::{DeviceId, PayloadName};
+use suture_proto::connect::{Outcome, ProxyRules};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
+
+/// Twice the speed of glibc's in bulk transfer.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// The command line or the configuration is wrong (EX_USAGE).
+const EXIT_CONFIGURATION: u8 = 64;
+
+/// Fetches, verifies and installs what the manufacturer has published and the hospital has approved for this device.
+#[derive(Parser)]
+#[command(name = "suture-agent", version)]
+struct Cli {
+    /// The configuration.
+    #[arg(long, global = true, env = "SUTURE_AGENT_CONFIG", default_value = "/etc/suture-agent/agent.toml")]
+    config: PathBuf,
+    /// How results are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Join the hospital: make the device's keys here and have them certified. Shows the fingerprint to be compared.
+    Enroll {
+        /// The one-time token from `suturectl device token`.
+        #[arg(long, required_unless_present = "token_file", conflicts_with = "token_file")]
+        token: Option<String>,
+        /// A file that holds it.
+        #[arg(long)]
+        token_file: Option<PathBuf>,
+        /// The device's id, where the token is for any.
+        #[arg(long)]
+        id: Option<DeviceId>,
+    },
+    /// Put the factory's version into the first slot.
+    Provision {
+        /// The bundle's manifest.
+        #[arg(long)]
+        manifest: PathBuf,
+        /// A payload's directory or file, as NAME=PATH.
+        #[arg(long = "payload", value_parser = named_path)]
+        payloads: Vec<(PayloadName, PathBuf)>,
+    },
+    /// Work until SIGTERM or SIGINT.
+    Run {
+        /// One cycle, then end.
+        #[arg(long)]
+        once: bool,
+    },
+    /// What runs, what the agent does and what it waits for.
+    Status,
+    /// Only why it is not further.
+    Why,
+    /// A person's word, at the device: it may be updated in this slot.
+    Confirm,
+    /// A person's word, at the device: it is in order again, and the agent may go on.
+    Recover,
+    /// Test name, route, proxy, TLS, clock and disk.
+    Doctor,
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place where the agent asks for the time")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a program's last word")]
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("suture-agent: {e:#}");
+            if e.is::<ConfigError>() { ExitCode::from(EXIT_CONFIGURATION) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let settings = Settings::load(&cli.config)?;
+    let around = Surroundings {
+        clock: Arc::new(SystemClock),
+        proxy: ProxyRules::from_env(|name| std::env::var(name).ok()),
+        random: Arc::new(|| {
+            let mut bytes = [0; 4];
+            // Without randomness the jitter is none, and that is all.
+            let _ = getrandom::fill(&mut bytes);
+            u32::from_ne_bytes(bytes)
+        }),
+    };
+    match &cli.command {
+        Command::Enroll { token, token_file, id } => {
+            let token = match (token, token_file) {
+                (Some(token), _) => token.clone(),
+                (None, Some(file)) => {
+                    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?
+                }
+                (None, None) => anyhow::bail!("name a token with --token or --token-file"),
+            };
+            enroll(cli, &settings, around, &token, id.clone())
+        }
+        Command::Provision { manifest, payloads } => {
+            let manifest = provision::provision(&settings, manifest, payloads)?;
+            let text = format!("{} {} is in place\n", manifest.product, manifest.version);
+            print(cli, &text, &serde_json::json!({ "version": manifest.version, "release": manifest.release }))
+        }
+        Command::Run { once } => work(settings, around, *once),
+        Command::Status => {
+            let status = Status::read(&settings);
+            print(cli, &status.text(), &status)
+        }
+        Command::Why => {
+            let whys = Status::read(&settings).why();
+            print(cli, &whys.iter().map(|w| format!("{w}\n")).collect::<String>(), &whys)
+        }
+        Command::Confirm => {
+            let Some(question) = interlock::question(&settings.state_dir)? else {
+                anyhow::bail!("nothing waits for a person's confirmation now; see `suture-agent status`");
+            };
+            let now = around.clock.now();
+            if question.latest < now {
+                anyhow::bail!(
+                    "the slot of the last question is over; wait for the next one, see `suture-agent status`"
+                );
+            }
+            interlock::confirm(&settings.state_dir, &question, now)?;
+            let text = format!("confirmed for the slot that began at {}\n", format_utc(question.slot_start));
+            print(cli, &text, &question)
+        }
+        Command::Recover => {
+            let _lock = agent::lock(&settings)?;
+            let path = agent::journal_path(&settings);
+            let mut journal = suture_agent::journal::Journal::open(&path, 0)?;
+            journal.apply(Event::Recovered, around.clock.now()).context("the device is not held")?;
+            print(cli, "the agent goes on with its next start\n", &serde_json::json!({ "recovered": true }))
+        }
+        Command::Doctor => examine(cli, &settings, around),
+    }
+}
+
+fn enroll(
+    cli: &Cli,
+    settings: &Settings,
+    around: Surroundings,
+    token: &str,
+    id: Option<DeviceId>,
+) -> anyhow::Result<ExitCode> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut_slice()).context("the system has no randomness")?;
+    std::fs::create_dir_all(&settings.state_dir)
+        .with_context(|| format!("cannot make {}", settings.state_dir.display()))?;
+    let _lock = agent::lock(settings)?;
+    let identity = runtime()?.block_on(Identity::enroll(settings, token, id, (around.clock, around.proxy, seed)))?;
+    let fingerprint = grouped(&identity.fingerprint());
+    let device = identity.device();
+    let text = format!(
+        "enrolled as {} of {}\nfingerprint  {fingerprint}\nThe device stays pending until the hospital has compared this \
+         fingerprint and run `suturectl device confirm`.\n",
+        device.device, device.hdo
+    );
+    let json = serde_json::json!({
+        "hdo": device.hdo, "device": device.device, "fingerprint": identity.fingerprint(), "grouped": fingerprint,
+    });
+    print(cli, &text, &json)
+}
+
+fn work(settings: Settings, around: Surroundings, once: bool) -> anyhow::Result<ExitCode> {
+    let filter = EnvFilter::try_from_env("SUTURE_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let stderr = std::io::stderr;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal()).init();
+    let runtime = runtime()?;
+    let code = runtime.block_on(async {
+        let mut agent = Agent::open(settings, around)?;
+        let stop = agent.stopper();
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            tracing::info!("stopping; what is being done is taken up again at the next start");
+            stop.cancel();
+        });
+        if once {
+            agent.cycle().await?;
+        } else {
+            agent.run().await;
+        }
+        Ok::<_, anyhow::Error>(ExitCode::SUCCESS)
+    })?;
+    // A thread that still writes to the disk ends with the process; the next start takes it up again.
+    runtime.shutdown_background();
+    Ok(code)
+}
+
+fn examine(cli: &Cli, settings: &Settings, around: Surroundings) -> anyhow::Result<ExitCode> {
+    let findings = runtime()?.block_on(doctor::examine(settings, around.clock, around.proxy));
+    let word = |outcome| match outcome {
+        Outcome::Good => "good",
+        Outcome::Doubtful => "doubtful",
+        Outcome::Bad => "bad",
+    };
+    let text: String = findings.iter().map(|f| format!("{:<9} {:<11} {}\n", word(f.outcome), f.test, f.text)).collect();
+    let json: Vec<_> = findings
+        .iter()
+        .map(|f| serde_json::json!({ "test": f.test, "outcome": word(f.outcome), "text": f.text }))
+        .collect();
+    print(cli, &text, &json)?;
+    let bad = findings.iter().any(|f| f.outcome == Outcome::Bad);
+    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start")
+}
+
+fn print(cli: &Cli, text: &str, json: &impl serde::Serialize) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    match cli.output {
+        Output::Text => out.write_all(text.as_bytes())?,
+        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(json)?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn named_path(text: &str) -> Result<(PayloadName, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("write NAME=PATH")?;
+    Ok((name.parse().map_err(|e| format!("{e}"))?, PathBuf::from(path)))
+}

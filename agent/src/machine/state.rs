@@ -32,6 +32,8 @@ pub struct Attempt {
     pub bundle: Bundle,
     /// Which try by this approval, from 1.
     pub number: u32,
+    /// The security floor that the catalog's word gives the bundle; in force on the device once it is confirmed.
+    pub floor: Release,
 }
 
 /// What a report tells of.
@@ -298,6 +300,11 @@ impl Trouble {
 }
 
 impl Attempt {
+    /// Whether the other is the same try at the same bundle.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.approval == other.approval && self.bundle == other.bundle && self.number == other.number
+    }
+
     /// What a report on it tells of.
     pub fn subject(&self) -> Subject {
         Subject { approval: self.approval.clone(), manifest: Some(self.bundle.manifest) }

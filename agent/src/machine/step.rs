@@ -189,7 +189,7 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         }
         (state @ (State::Fetching { .. } | State::Staging { .. } | State::Waiting { .. }), Event::Chosen(next)) => {
             match state.attempt() {
-                Some(old) if *old == next => Step::to(state),
+                Some(old) if old.is_same(&next) => Step::to(state),
                 Some(old) if old.approval != next.approval => {
                     let text = format!("approval {} took its place", next.approval);
                     let told = Told {

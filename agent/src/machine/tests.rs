@@ -13,7 +13,7 @@ use super::*;
 fn attempt(approval: &str) -> Attempt {
     let bundle =
         Bundle { path: "bundles/pump/2/manifest.json".into(), manifest: Digest::of(b"m"), release: Release(2) };
-    Attempt { approval: approval.parse().unwrap(), bundle, number: 1 }
+    Attempt { approval: approval.parse().unwrap(), bundle, number: 1, floor: Release(0) }
 }
 
 fn reason(code: Code) -> Reason {

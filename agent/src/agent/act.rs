@@ -1,0 +1,283 @@
+//! What the machine asks for, done. Each arm is one verb; each can be repeated with the effect of once.
+
+use std::time::Duration;
+
+use suture_core::digest::Digest;
+use suture_core::phase::{Code, Reason};
+
+use super::look::Situation;
+use super::{Agent, AgentError, MAX_STEPS, chain};
+use crate::fetch::{Fetch, FetchError};
+use crate::gate::{self, Question, Word};
+use crate::health;
+use crate::install::{InstallError, Slots};
+use crate::interlock::Claim;
+use crate::machine::{Action, After, Event, State, Trouble};
+use crate::process;
+
+/// How often a running fetch is told to the server and to `status`.
+const PROGRESS: Duration = Duration::from_secs(5);
+/// After that a fetch is left for a new look at what is signed: a stop order must not wait for a long transfer.
+const FETCH_SPELL: Duration = Duration::from_secs(600);
+
+/// What an action came to.
+enum Done {
+    /// The machine goes on.
+    On(Event),
+    /// The machine goes on, and then something must be waited for.
+    Wait(Event),
+    /// Nothing to tell: the action is repeated in the next cycle.
+    Later,
+}
+
+impl Agent {
+    /// Does one action after another until something must be waited for. Without a situation only what needs none is done.
+    pub(super) async fn advance(&mut self, mut situation: Option<Situation>) -> Result<(), AgentError> {
+        for _ in 0..MAX_STEPS {
+            let Some(action) = self.journal.state().duty() else { break };
+            if self.stop.is_cancelled() {
+                break;
+            }
+            match self.act(action, &mut situation).await? {
+                Done::On(event) => self.apply(event)?,
+                Done::Wait(event) => {
+                    self.apply(event)?;
+                    break;
+                }
+                Done::Later => break,
+            }
+        }
+        if let State::Idle { .. } = self.journal.state() {
+            Fetch::discard_all(&self.settings.state_dir)?;
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, action: Action, situation: &mut Option<Situation>) -> Result<Done, AgentError> {
+        match (action, situation) {
+            (Action::Fetch, Some(situation)) => self.fetch(situation).await,
+            (Action::Stage, Some(situation)) => self.stage(situation).await,
+            (Action::Gate, Some(situation)) => self.gate(situation).await,
+            (Action::Fetch | Action::Stage | Action::Gate, None) => Ok(Done::Later),
+            (Action::Claim, _) => Ok(self.claim().await),
+            (Action::Switch, _) => Ok(self.switch()),
+            (Action::Restart, _) => Ok(self.restart().await),
+            (Action::Probe, _) => Ok(self.probe().await),
+            (Action::Revert, _) => Ok(self.revert().await),
+            (Action::Release, _) => self.release().await,
+        }
+    }
+
+    async fn fetch(&mut self, situation: &mut Situation) -> Result<Done, AgentError> {
+        situation.is_fresh = false;
+        let manifest = situation.attempt.bundle.manifest;
+        Fetch::keep_only(&self.settings.state_dir, &manifest)?;
+        let fetch = Fetch::new(&self.settings.state_dir, &manifest, self.slots.clone(), self.counters.clone());
+        let mut client = self.client.clone();
+        let retry = (self.retry, self.around.random.clone());
+        let stop = self.stop.clone();
+        let running = fetch.run(&mut client, &situation.catalog, &situation.choice, retry);
+        tokio::pin!(running);
+        let spell = tokio::time::sleep(FETCH_SPELL);
+        tokio::pin!(spell);
+        let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + PROGRESS, PROGRESS);
+        let result = loop {
+            tokio::select! {
+                result = &mut running => break result,
+                _ = tick.tick() => {
+                    self.write_live();
+                    let (mut client, said) = (self.client.clone(), self.said());
+                    // Beside the transfer, which does not wait for it; what the server says is heard in the next cycle.
+                    tokio::spawn(async move { client.check_in(said).await });
+                }
+                () = &mut spell => return Ok(Done::Later),
+                () = stop.cancelled() => return Ok(Done::Later),
+            }
+        };
+        Ok(match result {
+            Ok(()) => Done::On(Event::Fetched),
+            Err(e) if e.is_permanent() => Done::Wait(Event::Unusable(e.reason())),
+            Err(e) => Done::Wait(Event::Hindered(Trouble::new(e.reason()))),
+        })
+    }
+
+    async fn stage(&mut self, situation: &mut Situation) -> Result<Done, AgentError> {
+        situation.is_fresh = false;
+        let manifest = situation.attempt.bundle.manifest;
+        let fetch = Fetch::new(&self.settings.state_dir, &manifest, self.slots.clone(), self.counters.clone());
+        let slots = self.slots.clone();
+        let staged = blocking(move || stage(&slots, &fetch, &manifest)).await;
+        Ok(match staged {
+            Some(Staged::Whole) => {
+                Fetch::discard_all(&self.settings.state_dir)?;
+                Done::On(Event::Staged)
+            }
+            Some(Staged::Damaged(reason)) => Done::On(Event::Damaged(reason)),
+            Some(Staged::Contradiction(reason)) => Done::Wait(Event::Unusable(reason)),
+            Some(Staged::Hindered(reason)) => Done::Wait(Event::Hindered(Trouble::new(reason))),
+            None => Done::Later,
+        })
+    }
+
+    /// TRUST, order on the device, 8: in its slot, refreshed again, hashed again.
+    async fn gate(&mut self, situation: &mut Situation) -> Result<Done, AgentError> {
+        if !situation.is_fresh {
+            // Hours may have passed with fetching: what is signed, and what the server says, may have changed.
+            self.check_in().await;
+            match self.look().await?.into_event() {
+                (Event::Chosen(attempt), Some(next)) if attempt.is_same(&situation.attempt) => *situation = next,
+                // Another one, or none: the next cycle begins with it.
+                (event, _) => return Ok(Done::Wait(event)),
+            }
+        }
+        let manifest = situation.attempt.bundle.manifest;
+        let held = self.slots.spare().and_then(|side| Ok((side, self.slots.manifest(side)?)));
+        let (side, install) = match held {
+            Ok((side, Some((held, digest)))) if digest == manifest => (side, held.install),
+            Ok(_) => {
+                let reason =
+                    Reason::new(Code::WrongBytes, "the new version is no longer in its slot; it is fetched again");
+                return Ok(Done::Wait(Event::Damaged(reason)));
+            }
+            Err(e) => return Ok(Done::Wait(Event::Hindered(Trouble::new(Reason::from(&e))))),
+        };
+        let word = match &self.heard {
+            None => Word::Unheard,
+            Some(heard) => match heard.words.iter().find(|(id, _)| *id == situation.choice.approval) {
+                None => Word::Silent,
+                Some((_, None)) => Word::Go,
+                Some((_, Some(reason))) => Word::Wait(reason.clone()),
+            },
+        };
+        let needs_server = situation.choice.needs_server;
+        let question = Question { slots: &situation.choice.slots, install: &install, needs_server, word };
+        let window = match gate::ask(&question, self.now()) {
+            Ok(window) => window,
+            Err(trouble) => return Ok(Done::Wait(Event::Hindered(trouble))),
+        };
+        let slots = self.slots.clone();
+        Ok(match blocking(move || slots.verify(side, &manifest)).await {
+            Some(Ok(_)) => Done::On(Event::Open(window)),
+            Some(Err(e)) => Done::Wait(match rejected(&e) {
+                true => Event::Damaged(Reason::from(&e)),
+                false => Event::Hindered(Trouble::new(Reason::from(&e))),
+            }),
+            None => Done::Later,
+        })
+    }
+
+    async fn claim(&self) -> Done {
+        let State::Claiming { attempt, window, .. } = self.journal.state() else { return Done::Later };
+        match self.interlock.claim(&attempt.approval, window).await {
+            Claim::Held => Done::On(Event::Claimed),
+            Claim::Refused(trouble) => Done::Wait(Event::Hindered(trouble)),
+            Claim::Unclear(trouble) => Done::On(Event::Unclear(trouble)),
+        }
+    }
+
+    fn switch(&self) -> Done {
+        let State::Switching { attempt, window } = self.journal.state() else { return Done::Later };
+        let manifest = attempt.bundle.manifest;
+        match self.slots.runs(&manifest) {
+            Ok(true) => return Done::On(Event::Switched),
+            // The clock is looked at again before the link is touched.
+            Ok(false) if !window.holds(self.now()) => return Done::On(Event::Resumed { switched: false }),
+            Ok(false) => {}
+            Err(e) => return Done::On(Event::Broken(Reason::from(&e))),
+        }
+        match self.slots.switch_to(&manifest) {
+            Ok(()) => Done::On(Event::Switched),
+            Err(e) => Done::On(Event::Broken(Reason::from(&e))),
+        }
+    }
+
+    async fn restart(&self) -> Done {
+        let ending = process::run(&self.settings.restart, &[], None).await;
+        if ending.is_success() {
+            return Done::On(Event::Restarted);
+        }
+        Done::On(Event::Broken(Reason::new(Code::RestartFailed, format!("the restart command {ending}"))))
+    }
+
+    async fn probe(&self) -> Done {
+        tokio::select! {
+            proof = health::prove(&self.settings.health) => Done::On(match proof {
+                Ok(()) => Event::Healthy,
+                Err(reason) => Event::Broken(reason),
+            }),
+            () = self.stop.cancelled() => Done::Later,
+        }
+    }
+
+    /// DESIGN, rule 5: always a way back.
+    async fn revert(&self) -> Done {
+        let State::Reverting { attempt, .. } = self.journal.state() else { return Done::Later };
+        if let Err(e) = self.slots.switch_from(&attempt.bundle.manifest) {
+            return Done::On(Event::Broken(Reason::from(&e)));
+        }
+        match self.restart().await {
+            Done::On(Event::Restarted) => Done::On(Event::Reverted),
+            other => other,
+        }
+    }
+
+    async fn release(&mut self) -> Result<Done, AgentError> {
+        // The floor is raised after confirmation, before anything else can be begun.
+        if let (State::Releasing { after: After::Confirmed(attempt), .. }, Ok(floors)) =
+            (self.journal.state(), &mut self.floors)
+        {
+            let time = floors.time();
+            floors.raise(attempt.floor, time)?;
+        }
+        Ok(match self.interlock.release().await {
+            Ok(()) => Done::Wait(Event::Released),
+            Err(reason) => Done::Wait(Event::Hindered(Trouble::new(reason))),
+        })
+    }
+}
+
+enum Staged {
+    Whole,
+    Damaged(Reason),
+    Contradiction(Reason),
+    Hindered(Reason),
+}
+
+/// Writes the spare slot from what was fetched. What is there already, from before a restart, is hashed and kept.
+fn stage(slots: &Slots, fetch: &Fetch, manifest: &Digest) -> Staged {
+    if slots.spare().and_then(|side| slots.verify(side, manifest)).is_ok() {
+        return Staged::Whole;
+    }
+    let fetched = match fetch.fetched() {
+        Ok(fetched) => fetched,
+        Err(e @ FetchError::Unusable(_)) => return Staged::Contradiction(e.reason()),
+        Err(e) => return Staged::Damaged(e.reason()),
+    };
+    match slots.write(&fetched.manifest, &fetched.payloads) {
+        Ok(_) => Staged::Whole,
+        Err(e) if rejected(&e) && fetch.is_whole() => {
+            let text = format!("the bundle contradicts itself: {}", chain(&e));
+            Staged::Contradiction(Reason::new(Code::BadMetadata, text))
+        }
+        Err(e) if rejected(&e) => Staged::Damaged(Reason::from(&e)),
+        Err(e) => Staged::Hindered(Reason::from(&e)),
+    }
+}
+
+/// Whether the bytes are at fault rather than the disk.
+fn rejected(error: &InstallError) -> bool {
+    use suture_core::archive::ArchiveError;
+
+    use crate::install::TreeError;
+    match error {
+        InstallError::WrongBytes { .. } | InstallError::Empty { .. } => true,
+        InstallError::Tree(TreeError::Archive(e)) => !matches!(e, ArchiveError::Io { .. }),
+        InstallError::Tree(TreeError::Foreign(_)) => true,
+        _ => false,
+    }
+}
+
+/// Runs what keeps a disk busy beside the network. `None` where the runtime is ending.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}

@@ -1,0 +1,183 @@
+//! What both sides have signed, and what follows from it for this device.
+
+use std::collections::BTreeSet;
+
+use suture_core::approval::{Approval, SignedDocument, StopOrder};
+use suture_core::phase::{Code, Phase, Reason};
+use suture_core::select::{Choice, Facts, Selection, select};
+use suture_core::trust::Repository;
+
+use super::{Agent, AgentError, chain};
+use crate::config::Settings;
+use crate::floor::Floors;
+use crate::machine::{Attempt, Bundle, Event, Nothing, Subject, Trouble};
+use crate::trust_store::RefreshError;
+
+/// What is to be installed, and what that was read from.
+pub(super) struct Situation {
+    pub(super) choice: Choice,
+    pub(super) attempt: Attempt,
+    pub(super) catalog: Repository,
+    /// Nothing that takes its time has been done since.
+    pub(super) is_fresh: bool,
+}
+
+/// What a look came to.
+pub(super) enum Look {
+    Chosen(Box<Situation>),
+    Nothing(Nothing),
+    Hindered(Trouble),
+}
+
+impl Look {
+    pub(super) fn into_event(self) -> (Event, Option<Situation>) {
+        match self {
+            Self::Chosen(situation) => (Event::Chosen(situation.attempt.clone()), Some(*situation)),
+            Self::Nothing(nothing) => (Event::Nothing(nothing), None),
+            Self::Hindered(trouble) => (Event::Hindered(trouble), None),
+        }
+    }
+
+    fn hindered(code: Code, text: impl Into<String>) -> Self {
+        Self::Hindered(Trouble::new(Reason::new(code, text)))
+    }
+}
+
+/// Reads the floors, or says why nothing may be begun.
+pub(super) fn floors(settings: &Settings) -> Result<Floors, Reason> {
+    Floors::open(&settings.state_dir, &settings.slots_dir).map_err(|e| {
+        let text = format!("neither copy of the device's floors can be read ({}); a person must look at it", chain(&e));
+        Reason::new(Code::StateDamaged, text)
+    })
+}
+
+impl Agent {
+    /// TRUST, order on the device, 1 to 5. The first that fails is the reason; none of it is a failure of the agent.
+    pub(super) async fn look(&mut self) -> Result<Look, AgentError> {
+        // 1: `now` fixed once.
+        let now = self.now();
+        let floors = match &mut self.floors {
+            Ok(floors) => floors,
+            Err(reason) => return Ok(Look::Hindered(Trouble::new(reason.clone()))),
+        };
+        if now < floors.time() {
+            let text = format!(
+                "the device's clock says {}, but signatures prove that it is {} at least; set the clock",
+                suture_core::clock::format_utc(now),
+                suture_core::clock::format_utc(floors.time())
+            );
+            return Ok(Look::hindered(Code::ClockUnproven, text));
+        }
+        let running = match self.slots.running() {
+            Ok(Some(running)) => running,
+            Ok(None) => {
+                let text = "this device was never provisioned with a version; run `suture-agent provision`";
+                return Ok(Look::hindered(Code::StateDamaged, text));
+            }
+            Err(e) => return Ok(Look::Hindered(Trouble::new(Reason::from(&e)))),
+        };
+        if !self.outbox.has_room() {
+            return Ok(Look::hindered(Code::DiskFull, "too many reports wait for the server; nothing is begun"));
+        }
+
+        // 2: refresh both, in full. Any refusal: nothing is begun.
+        let catalog = match self.catalog.refresh(&mut self.client, now).await {
+            Err(RefreshError::Unreachable(_, e)) => {
+                tracing::info!(error = %chain(&e), "the catalog is taken from disk");
+                self.catalog.offline(now)
+            }
+            other => other,
+        };
+        let approvals = match self.approvals.refresh(&mut self.client, now).await {
+            Err(RefreshError::Unreachable(_, e)) => {
+                tracing::info!(error = %chain(&e), "the approvals are taken from disk");
+                self.approvals.offline(now)
+            }
+            other => other,
+        };
+        let (catalog, approvals) = match (catalog, approvals) {
+            (Ok(catalog), Ok(approvals)) => (catalog, approvals),
+            (Err(e), _) | (_, Err(e)) => return Ok(Look::Hindered(Trouble::new(e.reason()))),
+        };
+        self.seen = (Some(catalog.seen()), Some(approvals.seen()));
+        floors.raise(floors.release(), catalog.signed_at().max(approvals.signed_at()))?;
+        let floor = floors.release();
+
+        // 3: stop orders and approvals.
+        let (signed, stops) = match self.documents(&approvals).await {
+            Ok(documents) => documents,
+            Err(reason) => return Ok(Look::Hindered(Trouble::new(reason))),
+        };
+
+        // 3 to 5: the choice.
+        let device = self.identity.device();
+        let facts = Facts {
+            hdo: device.hdo.clone(),
+            device: device.device.clone(),
+            product: self.settings.product.clone(),
+            hardware: self.settings.hardware.clone(),
+            running: Some(running),
+            floor,
+            attempts: self.journal.all_spent().map(|(id, tries)| (id.clone(), tries)).collect(),
+        };
+        Ok(match select(&facts, &catalog, &signed, &stops, now) {
+            Selection::Nothing { reason, approval } => {
+                let step = approval.as_ref().and_then(|id| signed.iter().find(|a| a.id == *id)?.steps.first());
+                let manifest = step.map(|s| s.sha256);
+                let phase = phase_of(reason.code);
+                Look::Nothing(Nothing { about: approval.map(|approval| Subject { approval, manifest }), phase, reason })
+            }
+            Selection::Chosen(choice) => {
+                let attempt = Attempt {
+                    approval: choice.approval.clone(),
+                    bundle: Bundle {
+                        path: choice.step.path.clone(),
+                        manifest: choice.step.sha256,
+                        release: choice.step.release,
+                    },
+                    number: self.journal.spent(&choice.approval).saturating_add(1),
+                    floor: choice.floor,
+                };
+                Look::Chosen(Box::new(Situation { choice: *choice, attempt, catalog, is_fresh: true }))
+            }
+        })
+    }
+
+    /// All approvals and stop orders that the hospital lists, each verified and read.
+    async fn documents(&mut self, repository: &Repository) -> Result<(Vec<Approval>, Vec<StopOrder>), Reason> {
+        let (mut approvals, mut stops, mut kept) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for (path, target) in repository.targets() {
+            let is_approval = path.starts_with("approvals/");
+            if !is_approval && !path.starts_with("stops/") {
+                continue;
+            }
+            let bytes = self.approvals.document(&mut self.client, repository, path).await.map_err(|e| e.reason())?;
+            kept.insert(target.sha256);
+            let unreadable = |e| Reason::new(Code::BadMetadata, format!("{path}: {}", chain(&e)));
+            if is_approval {
+                approvals.push(Approval::parse(&bytes).map_err(unreadable)?);
+            } else {
+                stops.push(StopOrder::parse(&bytes).map_err(unreadable)?);
+            }
+        }
+        if let Err(e) = self.approvals.keep_only(&kept) {
+            tracing::warn!(error = %chain(&e), "old documents cannot be removed");
+        }
+        Ok((approvals, stops))
+    }
+}
+
+/// What a refusal is for an approval: its end on this device, something that may still change, or no affair of it.
+fn phase_of(code: Code) -> Phase {
+    match code {
+        Code::StopOrder => Phase::Stopped,
+        Code::Withdrawn => Phase::Withdrawn,
+        Code::Superseded => Phase::Superseded,
+        Code::SlotsOver => Phase::Expired,
+        Code::WrongHardware | Code::WrongProduct | Code::Downgrade | Code::BelowFloor | Code::TooOldToStart => {
+            Phase::Failed
+        }
+        Code::NotInCatalog | Code::ConflictingApprovals => Phase::Waiting,
+        _ => Phase::Idle,
+    }
+}

@@ -1,0 +1,294 @@
+//! The agent: what the device's parts are, and the one loop that moves the machine.
+//!
+//! A cycle says how the device is and hears the server, refreshes both repositories, chooses by what they say, and then does
+//! what the machine asks for, one action after another, until something must be waited for. Every transition is in the
+//! journal before its action is done; so the process may be killed at any line, and the next one repeats the action.
+
+mod act;
+mod look;
+mod talk;
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use suture_core::clock::Clock;
+use suture_core::phase::Reason;
+use suture_core::report::{ReportError, Seen};
+use suture_proto::connect::ProxyRules;
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::{Backoff, Random};
+use crate::client::{Client, ClientError, Heard, Which};
+use crate::config::Settings;
+use crate::durable::{self, DurableError};
+use crate::fetch::Counters;
+use crate::floor::Floors;
+use crate::identity::{Identity, IdentityError};
+use crate::install::{InstallError, Slots};
+use crate::interlock::Interlock;
+use crate::journal::{Journal, JournalError};
+use crate::machine::{Event, State};
+use crate::outbox::Outbox;
+use crate::trust_store::TrustStore;
+
+/// Between two tries of a transfer, doubling.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+/// See [`RETRY_FIRST`].
+const RETRY_MOST: Duration = Duration::from_secs(20);
+/// Transitions in one cycle; far more than any attempt has.
+const MAX_STEPS: usize = 64;
+/// In an open slot the interlock is asked again after that at most.
+const SLOT_POLL: Duration = Duration::from_secs(15);
+
+/// What the agent is given from outside.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Which proxy the server is reached through.
+    pub proxy: ProxyRules,
+    /// Randomness for back-offs.
+    pub random: Random,
+}
+
+/// The agent, at work.
+pub struct Agent {
+    settings: Settings,
+    around: Surroundings,
+    identity: Identity,
+    client: Client,
+    catalog: TrustStore,
+    approvals: TrustStore,
+    journal: Journal,
+    outbox: Outbox,
+    /// Neither copy can be read: nothing is begun.
+    floors: Result<Floors, Reason>,
+    slots: Slots,
+    interlock: Interlock,
+    counters: Arc<Counters>,
+    retry: Backoff,
+    stop: CancellationToken,
+    resumed: bool,
+    heard: Option<Heard>,
+    unheard: Option<String>,
+    seen: (Option<Seen>, Option<Seen>),
+    /// Held as long as the agent lives: there is one agent to a state directory.
+    _lock: File,
+}
+
+/// Why the agent cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Its identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The server's address or its own certificate.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The disk.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The slots.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// A report.
+    #[error("a report cannot be signed")]
+    Report(#[from] ReportError),
+    /// A constant of this program is wrong.
+    #[error("the back-off is not valid")]
+    Backoff,
+    /// Another agent works on the same state.
+    #[error("another suture-agent works on {0}")]
+    Busy(String),
+}
+
+/// What a cycle came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    /// When the next one is due.
+    pub next: Duration,
+    /// Whether the hospital has confirmed the device.
+    pub confirmed: bool,
+}
+
+impl Agent {
+    /// Opens everything that is on disk; makes no call yet.
+    pub fn open(settings: Settings, around: Surroundings) -> Result<Self, AgentError> {
+        durable::make_dir(&settings.state_dir)?;
+        let lock = lock(&settings)?;
+        let identity = Identity::open(&settings.state_dir)?;
+        let client = Client::new(&identity.connection(around.clock.clone(), around.proxy.clone())?)?;
+        let outbox = Outbox::open(&settings.state_dir.join("outbox"))?;
+        let journal = Journal::open(&journal_path(&settings), outbox.transition())?;
+        let store = |which, root| TrustStore::open(&settings.state_dir, which, root);
+        let device = identity.device();
+        Ok(Self {
+            catalog: store(Which::Catalog, device.catalog_root_sha256)?,
+            approvals: store(Which::Approvals, device.approvals_root_sha256)?,
+            floors: look::floors(&settings),
+            slots: Slots::new(&settings.slots_dir),
+            interlock: Interlock::new(settings.interlock.as_ref(), &settings.state_dir),
+            counters: Arc::default(),
+            retry: Backoff::new(RETRY_FIRST, RETRY_MOST).ok_or(AgentError::Backoff)?,
+            stop: CancellationToken::new(),
+            resumed: false,
+            heard: None,
+            unheard: None,
+            seen: (None, None),
+            _lock: lock,
+            settings,
+            around,
+            identity,
+            client,
+            journal,
+            outbox,
+        })
+    }
+
+    /// Cancelled, it makes a running fetch, probe or wait end early, as the end of the process would.
+    pub fn stopper(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// What the device is at.
+    pub fn state(&self) -> &State {
+        self.journal.state()
+    }
+
+    /// Who the device is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What was fetched, for tests and for status.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Cycles until it is stopped. A failure of one cycle is logged; the next one tries again.
+    pub async fn run(&mut self) {
+        while !self.stop.is_cancelled() {
+            let next = match self.cycle().await {
+                Ok(pass) => pass.next,
+                Err(e) => {
+                    tracing::error!(error = %chain(&e), "the cycle failed and is tried again");
+                    self.settings.poll
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(next) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// One pass: finishes what was begun, checks in, refreshes, chooses, and goes as far as it can without waiting.
+    pub async fn cycle(&mut self) -> Result<Pass, AgentError> {
+        if !self.resumed {
+            self.tell()?;
+            let switched = self.is_switched();
+            self.apply(Event::Resumed { switched })?;
+            self.resumed = true;
+        }
+        // Past the switch the device finishes or reverts, whether or not anybody can be reached.
+        if self.journal.state().is_committed() {
+            self.advance(None).await?;
+        }
+        self.renew().await;
+        self.check_in().await;
+        self.submit().await?;
+        // Until it is confirmed nothing else is answered to the device; unheard, it goes by what it has.
+        let pending = self.heard.as_ref().is_some_and(|h| !h.confirmed);
+        if !pending && !self.journal.state().is_committed() {
+            let (event, situation) = self.look().await?.into_event();
+            self.apply(event)?;
+            self.advance(situation).await?;
+            self.submit().await?;
+        }
+        self.write_live();
+        Ok(Pass { next: self.next(), confirmed: !pending && self.heard.is_some() })
+    }
+
+    /// When the next cycle is due: as the server asks, within bounds, or as configured; earlier where something begins.
+    fn next(&self) -> Duration {
+        let poll = self.settings.poll;
+        let mut next = match &self.heard {
+            Some(heard) => {
+                let least = (poll / 10).max(Duration::from_secs(1)).min(poll);
+                heard.next.clamp(least, poll.saturating_mul(10))
+            }
+            None => poll,
+        };
+        if let State::Waiting { trouble: Some(trouble), .. } = self.journal.state() {
+            use suture_core::phase::Code;
+            if matches!(trouble.reason.code, Code::InUse | Code::InterlockUnknown | Code::PersonNeeded) {
+                next = next.min(SLOT_POLL);
+            }
+            if let Some(until) = trouble.until {
+                let left = until.duration_since(self.now());
+                next = next.min(Duration::try_from(left).unwrap_or(Duration::ZERO));
+            }
+        } else if self.journal.state().duty().is_some() && !matches!(self.journal.state(), State::Fetching { .. }) {
+            next = next.min(SLOT_POLL);
+        }
+        next.max(Duration::from_millis(100))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.around.clock.now()
+    }
+
+    fn apply(&mut self, event: Event) -> Result<(), AgentError> {
+        let now = self.now();
+        let before = self.journal.state().name();
+        let name = event.name();
+        self.journal.apply(event, now)?;
+        let after = self.journal.state();
+        if before != after.name() {
+            let reason = after.trouble().map(|(reason, _)| reason.to_string()).unwrap_or_default();
+            tracing::info!(from = before, on = name, to = after.name(), reason, "the machine went on");
+        }
+        self.tell()
+    }
+
+    /// Whether the link names the attempt's version.
+    fn is_switched(&self) -> bool {
+        let manifest = self.journal.state().attempt().map(|a| a.bundle.manifest);
+        manifest.is_some_and(|m| self.slots.runs(&m).unwrap_or(false))
+    }
+}
+
+/// The journal's place.
+pub fn journal_path(settings: &Settings) -> std::path::PathBuf {
+    settings.state_dir.join("journal.json")
+}
+
+/// Takes the state directory for this process. Also for those commands that must not run beside the agent.
+pub fn lock(settings: &Settings) -> Result<File, AgentError> {
+    let path = settings.state_dir.join("lock");
+    let file = File::create(&path).map_err(DurableError::io("make", &path))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| AgentError::Busy(settings.state_dir.display().to_string()))?;
+    Ok(file)
+}
+
+/// An error with all that lies below it.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Transparent errors repeat their source.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,142 @@
+//! What the agent says to the server and hears from it. None of it is authority.
+
+use std::sync::atomic::Ordering;
+
+use suture_core::clock::whole_second;
+use suture_core::phase::{Code, Phase, Reason};
+use suture_core::report::Signed;
+
+use super::{Agent, AgentError, chain};
+use crate::client::{ClientError, Said};
+use crate::install::InstallError;
+use crate::machine::Told;
+use crate::report::Scribe;
+use crate::status::Live;
+
+impl Agent {
+    /// Puts into the outbox what the last transition tells. Once for each, however often it is asked.
+    pub(super) fn tell(&mut self) -> Result<(), AgentError> {
+        let now = self.now();
+        let (transition, told) = self.journal.told();
+        for (place, told) in (0_u32..).zip(told) {
+            let Some(running) = self.slots.running().ok().flatten() else {
+                tracing::warn!("no report: this device was never provisioned with a version");
+                return Ok(());
+            };
+            let scribe = Scribe { identity: &self.identity, product: &self.settings.product, seen: &self.seen, now };
+            let is_outcome = told.phase.is_outcome();
+            let sign = |number| scribe.sign::<AgentError>(number, told.clone(), running);
+            self.outbox.put(transition, place, is_outcome, sign)?;
+        }
+        Ok(())
+    }
+
+    /// Hands over all reports that wait, as far as the server takes them.
+    pub(super) async fn submit(&mut self) -> Result<(), AgentError> {
+        while !self.outbox.is_empty() && self.heard.as_ref().is_some_and(|h| h.confirmed) {
+            let now = self.now();
+            let scribe = Scribe { identity: &self.identity, product: &self.settings.product, seen: &self.seen, now };
+            let reports = self.outbox.oldest(|number| -> Result<Signed, AgentError> {
+                let reason = Reason::new(Code::StateDamaged, "the report of this number was damaged on disk");
+                let told = Told { subject: None, phase: Phase::Idle, reason: Some(reason) };
+                let running = self.slots.running()?.ok_or(InstallError::Empty { side: "current" })?;
+                scribe.sign(number, told, running)
+            })?;
+            let before = self.outbox.len();
+            match self.client.submit(&reports).await {
+                Ok(through) => self.outbox.stored_through(through)?,
+                Err(e) => {
+                    self.unheard(&e);
+                    break;
+                }
+            }
+            if self.outbox.len() == before {
+                tracing::warn!("the server took none of the reports; they are sent again later");
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Renews the certificate where its time has come. A failure is tried again with the next cycle: 30 % of a life is long.
+    pub(super) async fn renew(&mut self) {
+        if !self.identity.is_due(self.now()) {
+            return;
+        }
+        let renewed = match self.identity.renew(&mut self.client).await {
+            Ok(()) => self
+                .identity
+                .connection(self.around.clock.clone(), self.around.proxy.clone())
+                .map_err(AgentError::from)
+                .and_then(|c| Ok(crate::client::Client::new(&c)?)),
+            Err(e) => Err(e.into()),
+        };
+        match renewed {
+            Ok(client) => {
+                self.client = client;
+                tracing::info!(until = %self.identity.expires(), "the certificate was renewed");
+            }
+            Err(e) => tracing::warn!(error = %chain(&e), "the certificate could not be renewed and is tried again"),
+        }
+    }
+
+    /// Checks in. Not being heard is no failure: the device goes by what it has.
+    pub(super) async fn check_in(&mut self) {
+        let said = self.said();
+        match self.client.check_in(said).await {
+            Ok(heard) => {
+                if let Err(e) = self.outbox.stored_through(heard.stored_through) {
+                    tracing::error!(error = %chain(&e), "the outbox cannot be kept");
+                }
+                (self.heard, self.unheard) = (Some(heard), None);
+            }
+            Err(e) => self.unheard(&e),
+        }
+    }
+
+    fn unheard(&mut self, error: &ClientError) {
+        let text = chain(error);
+        if self.unheard.as_ref() != Some(&text) {
+            tracing::warn!(error = text, "the server cannot be asked");
+        }
+        (self.heard, self.unheard) = (None, Some(text));
+    }
+
+    /// How the device is, for a check-in.
+    pub(super) fn said(&self) -> Said {
+        let state = self.journal.state();
+        Said {
+            product: self.settings.product.to_string(),
+            hardware: self.settings.hardware.to_string(),
+            running: self.slots.running().ok().flatten(),
+            catalog: self.seen.0.clone(),
+            approvals: self.seen.1.clone(),
+            phase: state.phase(),
+            reason: state.trouble().map(|(reason, _)| reason.clone()),
+            approval: state.attempt().map(|a| a.approval.clone()),
+            progress: self.progress(),
+        }
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        if self.journal.state().attempt().is_none() {
+            return (0, 0);
+        }
+        (self.counters.present_bytes.load(Ordering::Relaxed), self.counters.total_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Leaves for `status` what is in no other file. Not needed to go on, so a failure is only logged.
+    pub(super) fn write_live(&self) {
+        let live = Live {
+            at: whole_second(self.now()),
+            confirmed: self.heard.as_ref().map(|h| h.confirmed),
+            server_trouble: self.unheard.clone(),
+            fetched_bytes: self.progress().0,
+            total_bytes: self.progress().1,
+            waiting_reports: self.outbox.len() as u64,
+        };
+        if let Err(e) = live.write(&self.settings.state_dir) {
+            tracing::warn!(error = %chain(&e), "the status file cannot be written");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What stands in the way, tested one thing after another: configuration, identity, name, route, proxy, TLS, clock, disk.
+
+use std::sync::Arc;
+
+use suture_core::clock::{Clock, format_utc};
+use suture_proto::connect::{Finding, Outcome, ProxyRules, clock_finding, probe};
+
+use crate::agent::{chain, journal_path};
+use crate::client::{Client, Said};
+use crate::config::Settings;
+use crate::durable;
+use crate::floor::Floors;
+use crate::identity::Identity;
+use crate::install::Slots;
+use crate::journal::Journal;
+use crate::machine::State;
+
+/// Less than this on a disk is worth a look: an update of ordinary size would not fit.
+const LOW_DISK_BYTES: u64 = 1 << 30;
+
+/// Tests everything that can be tested without changing anything.
+pub async fn examine(settings: &Settings, clock: Arc<dyn Clock>, proxy: ProxyRules) -> Vec<Finding> {
+    let mut findings = vec![slots(settings), disk("state-disk", &settings.state_dir)];
+    findings.push(disk("slots-disk", &settings.slots_dir));
+    findings.push(floor(settings, clock.as_ref()));
+    let identity = match Identity::open(&settings.state_dir) {
+        Ok(identity) => identity,
+        Err(e) => {
+            findings.push(Finding::bad("identity", chain(&e)));
+            return findings;
+        }
+    };
+    findings.push(certificate(&identity, clock.as_ref()));
+    let connection = match identity.connection(clock.clone(), proxy) {
+        Ok(connection) => connection,
+        Err(e) => {
+            findings.push(Finding::bad("identity", chain(&e)));
+            return findings;
+        }
+    };
+    findings.extend(probe(&connection).await);
+    if findings.iter().all(|f| f.outcome != Outcome::Bad) {
+        findings.extend(server(settings, &connection, clock.as_ref()).await);
+    }
+    findings
+}
+
+fn slots(settings: &Settings) -> Finding {
+    match Slots::new(&settings.slots_dir).running() {
+        Ok(Some(running)) => Finding::good("slots", format!("{} runs, release {}", running.version, running.release)),
+        Ok(None) => Finding::bad("slots", "no version is provisioned; run `suture-agent provision`"),
+        Err(e) => Finding::bad("slots", chain(&e)),
+    }
+}
+
+fn disk(test: &'static str, path: &std::path::Path) -> Finding {
+    match durable::free_bytes(path) {
+        Ok(free) if free < LOW_DISK_BYTES => {
+            Finding::doubtful(test, format!("{} has {} MiB left", path.display(), free >> 20))
+        }
+        Ok(free) => Finding::good(test, format!("{} has {} MiB left", path.display(), free >> 20)),
+        Err(e) => Finding::bad(test, chain(&e)),
+    }
+}
+
+fn floor(settings: &Settings, clock: &dyn Clock) -> Finding {
+    match Floors::open(&settings.state_dir, &settings.slots_dir) {
+        Ok(floors) if clock.now() < floors.time() => Finding::bad(
+            "time-floor",
+            format!("the clock is before {}, which signatures prove; set it", format_utc(floors.time())),
+        ),
+        Ok(_) => Finding::good("time-floor", "the clock is not before what signatures prove"),
+        Err(e) => Finding::bad("time-floor", chain(&e)),
+    }
+}
+
+fn certificate(identity: &Identity, clock: &dyn Clock) -> Finding {
+    let until = format_utc(identity.expires());
+    if identity.expires() < clock.now() {
+        Finding::doubtful("identity", format!("the certificate expired at {until}; it is renewed at the next contact"))
+    } else {
+        Finding::good("identity", format!("{}, certificate until {until}", identity.device().device))
+    }
+}
+
+/// A check-in that says nothing new: whether the server knows the device, and its clock.
+async fn server(settings: &Settings, connection: &suture_proto::connect::Settings, clock: &dyn Clock) -> Vec<Finding> {
+    let journal = Journal::peek(&journal_path(settings)).ok().flatten();
+    let rest = State::rest();
+    let state = journal.as_ref().map_or(&rest, Journal::state);
+    let said = Said {
+        product: settings.product.to_string(),
+        hardware: settings.hardware.to_string(),
+        running: Slots::new(&settings.slots_dir).running().ok().flatten(),
+        catalog: None,
+        approvals: None,
+        phase: state.phase(),
+        reason: state.trouble().map(|(reason, _)| reason.clone()),
+        approval: state.attempt().map(|a| a.approval.clone()),
+        progress: (0, 0),
+    };
+    let asked = clock.now();
+    let heard = match Client::new(connection) {
+        Ok(mut client) => client.check_in(said).await,
+        Err(e) => Err(e),
+    };
+    match heard {
+        Err(e) => vec![Finding::bad("server", chain(&e))],
+        Ok(heard) => {
+            let confirmed = match heard.confirmed {
+                true => Finding::good("server", "the hospital has confirmed this device"),
+                false => Finding::doubtful("server", "the hospital has not confirmed this device yet"),
+            };
+            vec![confirmed, clock_finding(asked, heard.server_ms, clock.now())]
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! A payload on its way: a file as long as the payload, and which of its chunks are there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use suture_core::chunk::{Entry, Index, decode};
+use suture_core::digest::Digest;
+use suture_core::manifest::Payload;
+
+use super::{Counters, FetchError};
+use crate::install::{Side, Slots};
+
+/// The payload's file and what of it is verified.
+#[derive(Debug)]
+pub struct Part {
+    path: PathBuf,
+    file: File,
+    index: Index,
+    /// Which chunks are there, by their places.
+    there: Vec<bool>,
+    /// All places of each distinct chunk.
+    places: BTreeMap<Digest, Vec<u32>>,
+    counters: Arc<Counters>,
+}
+
+impl Part {
+    /// Opens or makes the file, and hashes what it holds.
+    pub fn open(path: PathBuf, index: Index, counters: Arc<Counters>) -> Result<Self, FetchError> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.map_err(FetchError::io("open", &path))?;
+        file.set_len(index.total_length()).map_err(FetchError::io("size", &path))?;
+        let mut places: BTreeMap<Digest, Vec<u32>> = BTreeMap::new();
+        for (place, entry) in (0_u32..).zip(index.entries()) {
+            places.entry(entry.sha256).or_default().push(place);
+        }
+        let there = vec![false; index.entries().len()];
+        let mut part = Self { path, file, index, there, places, counters };
+        part.scan()?;
+        Ok(part)
+    }
+
+    /// The places that are to be fetched: of each distinct chunk that is missing, its first.
+    pub fn missing(&self) -> Vec<u32> {
+        let mut wanted: Vec<u32> =
+            self.absent().filter_map(|digest| self.places.get(digest)?.first().copied()).collect();
+        wanted.sort_unstable();
+        wanted
+    }
+
+    /// Raw bytes that are not there.
+    pub fn missing_bytes(&self) -> u64 {
+        let absent = self.index.entries().iter().zip(&self.there).filter(|(_, there)| !**there);
+        absent.fold(0, |sum, (entry, _)| sum.saturating_add(entry.length.into()))
+    }
+
+    /// Takes in a chunk in stored form. Refuses one that has other bytes than the index names; passes over one that is there.
+    pub fn take(&mut self, place: u32, stored: &[u8]) -> Result<(), FetchError> {
+        let entry = self.index.entries().get(place as usize).copied().ok_or_else(|| FetchError::WrongBytes {
+            what: "a chunk".to_owned(),
+            why: format!("the index has no place {place}"),
+        })?;
+        self.counters.fetched_chunks.fetch_add(1, Ordering::Relaxed);
+        self.counters.fetched_bytes.fetch_add(stored.len() as u64, Ordering::Relaxed);
+        let raw = decode(stored, &entry).map_err(|e| FetchError::chunk(&e))?;
+        self.keep(&entry, &raw)
+    }
+
+    /// Takes in what the slots hold of the missing chunks, the one in use first. A slot that cannot be read holds nothing:
+    /// then the chunks are fetched.
+    pub fn seed(&mut self, slots: &Slots, payload: &Payload) {
+        let Ok(current) = slots.current() else { return };
+        let sides = current.map_or(vec![], |side| vec![side, side.other()]);
+        for side in sides {
+            if self.missing_bytes() > 0
+                && let Err(e) = self.seed_from(slots, side, payload)
+            {
+                tracing::debug!(slot = side.as_str(), error = %e, "the slot cannot serve as a source of chunks");
+            }
+        }
+    }
+
+    /// Makes what is there durable.
+    pub fn sync(&self) -> Result<(), FetchError> {
+        self.file.sync_all().map_err(FetchError::io("sync", &self.path))
+    }
+
+    fn absent(&self) -> impl Iterator<Item = &Digest> {
+        let there = |place: &u32| self.there.get(*place as usize).copied().unwrap_or(true);
+        self.places.iter().filter(move |(_, places)| !places.iter().all(there)).map(|(digest, _)| digest)
+    }
+
+    /// TRUST, order on the device, 7: what lies on disk after an interruption is hashed again.
+    fn scan(&mut self) -> Result<(), FetchError> {
+        let meta = self.file.metadata().map_err(FetchError::io("look at", &self.path))?;
+        if meta.blocks() == 0 {
+            return Ok(());
+        }
+        let mut reader = BufReader::with_capacity(1 << 20, &self.file);
+        let mut buffer = Vec::new();
+        let mut found = 0_u64;
+        for (entry, there) in self.index.entries().iter().zip(&mut self.there) {
+            buffer.resize(entry.length as usize, 0);
+            reader.read_exact(&mut buffer).map_err(FetchError::io("read", &self.path))?;
+            *there = Digest::of(&buffer) == entry.sha256;
+            found = found.saturating_add(if *there { entry.length.into() } else { 0 });
+        }
+        self.counters.present_bytes.fetch_add(found, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes a verified chunk to all of its places.
+    fn keep(&mut self, entry: &Entry, raw: &[u8]) -> Result<(), FetchError> {
+        for place in self.places.get(&entry.sha256).into_iter().flatten() {
+            let (Some(there), Some(offset)) = (self.there.get_mut(*place as usize), self.index.offset(*place as usize))
+            else {
+                continue;
+            };
+            if !*there {
+                self.file.write_all_at(raw, offset).map_err(FetchError::io("write", &self.path))?;
+                *there = true;
+                self.counters.present_bytes.fetch_add(raw.len() as u64, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Streams the payload of that name out of a slot, as the slot's own index cuts it.
+    fn seed_from(&mut self, slots: &Slots, side: Side, payload: &Payload) -> Result<(), FetchError> {
+        let damaged = |e: crate::install::InstallError| FetchError::Unusable(e.to_string());
+        let Some((manifest, _)) = slots.manifest(side).map_err(damaged)? else { return Ok(()) };
+        for old in manifest.payloads.iter().filter(|p| p.name == payload.name) {
+            let Some(index) = slots.index(side, old) else { continue };
+            let wanted: BTreeSet<Digest> = self.absent().copied().collect();
+            let mut seeder = Seeder { part: self, index, wanted, place: 0, buffer: Vec::new() };
+            slots.read_payload(side, old, &mut seeder).map_err(damaged)?;
+        }
+        Ok(())
+    }
+}
+
+/// Cuts an old payload as it passes by and keeps the chunks that the new one needs.
+struct Seeder<'a> {
+    part: &'a mut Part,
+    index: Index,
+    wanted: BTreeSet<Digest>,
+    place: usize,
+    buffer: Vec<u8>,
+}
+
+impl Write for Seeder<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(entry) = self.index.entries().get(self.place).copied() else {
+            // The slot holds more than its index says: nothing more can be had from it.
+            return Ok(bytes.len());
+        };
+        let room = (entry.length as usize).saturating_sub(self.buffer.len());
+        let piece = bytes.get(..room.min(bytes.len())).unwrap_or_default();
+        self.buffer.extend_from_slice(piece);
+        if self.buffer.len() == entry.length as usize {
+            if self.wanted.contains(&entry.sha256) && Digest::of(&self.buffer) == entry.sha256 {
+                self.part.keep(&entry, &self.buffer).map_err(io::Error::other)?;
+                self.part.counters.seeded_chunks.fetch_add(1, Ordering::Relaxed);
+            }
+            self.buffer.clear();
+            self.place = self.place.saturating_add(1);
+        }
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

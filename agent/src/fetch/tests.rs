@@ -1,0 +1,119 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use suture_core::chunk::{Entry, Index, encode};
+
+use super::super::Counters;
+use super::*;
+use crate::client::Pieces;
+
+/// A payload of small chunks, some of them more than once.
+fn payload(chunks: &[u8]) -> (Index, Vec<Vec<u8>>) {
+    let raw: Vec<Vec<u8>> = chunks.iter().map(|b| vec![*b; 100 + usize::from(*b)]).collect();
+    let entry = |c: &Vec<u8>| Entry { sha256: Digest::of(c), length: u32::try_from(c.len()).unwrap() };
+    (Index::new(raw.iter().map(entry).collect()).unwrap(), raw)
+}
+
+/// A server that cuts the line after so many chunks, and remembers what it was asked for.
+struct Server {
+    raw: Vec<Vec<u8>>,
+    cuts: Vec<usize>,
+    flip: Option<u32>,
+    sent: BTreeMap<Digest, u32>,
+}
+
+impl Chunks for Server {
+    async fn chunks(&mut self, _: &Digest, ranges: &[Range<u32>]) -> Result<Pieces, ClientError> {
+        assert!(ranges.windows(2).all(|w| w[0].end < w[1].start), "ascending, without overlap, joined");
+        let cut = self.cuts.pop().unwrap_or(usize::MAX);
+        let mut frames = Vec::new();
+        for ordinal in ranges.iter().flat_map(Clone::clone) {
+            if frames.len() >= cut {
+                frames.push(Err(ClientError::Interrupted { call: "the transfer", text: "cut".into() }));
+                break;
+            }
+            let raw = &self.raw[ordinal as usize];
+            let mut stored = encode(raw, 3).unwrap();
+            if self.flip == Some(ordinal) {
+                let last = stored.len() - 1;
+                stored[last] ^= 1;
+                self.flip = None;
+            }
+            *self.sent.entry(Digest::of(raw)).or_default() += 1;
+            frames.push(Ok(vec![Piece { ordinal, stored: Bytes::from(stored) }]));
+        }
+        Ok(Box::pin(futures::stream::iter(frames)))
+    }
+}
+
+fn retry() -> (Backoff, Random) {
+    (Backoff::new(Duration::from_millis(1), Duration::from_millis(2)).unwrap(), Arc::new(|| 7))
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// However often and wherever the line is cut, and the agent started again, the payload comes whole and no chunk twice.
+    #[test]
+    fn cuts_cost_no_chunk_twice(
+        chunks in proptest::collection::vec(0_u8..20, 1..40),
+        cuts in proptest::collection::vec(0_usize..10, 0..12),
+    ) {
+        let (index, raw) = payload(&chunks);
+        let whole: Vec<u8> = raw.concat();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.part");
+        let counters = Arc::new(Counters::default());
+        let mut server = Server { raw, cuts, flip: None, sent: BTreeMap::new() };
+        runtime().block_on(async {
+            for _ in 0..20 {
+                // Opened anew, as after a restart: everything on disk is hashed again.
+                let part = Part::open(path.clone(), index.clone(), counters.clone()).unwrap();
+                if complete(&mut server, &Digest::of(b"i"), part, &retry()).await.is_ok() {
+                    break;
+                }
+            }
+        });
+        prop_assert_eq!(std::fs::read(&path).unwrap(), whole);
+        prop_assert!(server.sent.values().all(|n| *n == 1), "{:?}", server.sent);
+        let distinct: BTreeSet<u8> = chunks.into_iter().collect();
+        prop_assert_eq!(counters.fetched_chunks.load(Ordering::Relaxed), distinct.len() as u64);
+    }
+}
+
+#[test]
+fn a_flipped_byte_is_refused_and_only_that_chunk_comes_again() {
+    let (index, raw) = payload(&(0..30).collect::<Vec<_>>());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.part");
+    let mut server = Server { raw: raw.clone(), cuts: vec![], flip: Some(17), sent: BTreeMap::new() };
+    runtime().block_on(async {
+        let part = Part::open(path.clone(), index.clone(), Arc::default()).unwrap();
+        let error = complete(&mut server, &Digest::of(b"i"), part, &retry()).await.unwrap_err();
+        assert_eq!(error.reason().code, suture_core::phase::Code::WrongBytes, "{error}");
+        let part = Part::open(path.clone(), index.clone(), Arc::default()).unwrap();
+        assert_eq!(part.missing().first(), Some(&17));
+        complete(&mut server, &Digest::of(b"i"), part, &retry()).await.unwrap();
+    });
+    assert_eq!(std::fs::read(&path).unwrap(), raw.concat());
+}
+
+#[test]
+fn what_was_damaged_on_disk_meanwhile_comes_again() {
+    let (index, raw) = payload(&(0..10).collect::<Vec<_>>());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.part");
+    let mut bytes = raw.concat();
+    bytes[150] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let part = Part::open(path, index, Arc::default()).unwrap();
+    assert_eq!(part.missing(), [1]);
+}

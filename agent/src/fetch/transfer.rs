@@ -1,0 +1,114 @@
+//! Missing chunks from the server: asked for in runs, taken in on a thread of their own, retried from where it broke off.
+
+use std::ops::Range;
+
+use futures::StreamExt;
+use suture_core::digest::Digest;
+use suture_core::limits::MAX_CHUNKS_PER_CALL;
+use tokio::sync::mpsc;
+
+use super::{FetchError, Part};
+use crate::backoff::{Backoff, Random};
+use crate::client::{Chunks, ClientError, Piece};
+
+/// Frames between the network and the disk: enough to keep both busy, 2 MiB or so of memory.
+const FRAMES: usize = 8;
+/// Failures in a row, without a single chunk between them, after which the next check-in is waited for.
+const MAX_FAILURES: u32 = 5;
+
+/// Fetches until nothing is missing. What came before a cut is kept, and not asked for again.
+pub(super) async fn complete(
+    client: &mut impl Chunks,
+    index_sha256: &Digest,
+    mut part: Part,
+    (backoff, random): &(Backoff, Random),
+) -> Result<(), FetchError> {
+    let mut failures = 0_u32;
+    loop {
+        let missing = part.missing();
+        if missing.is_empty() {
+            return tokio::task::spawn_blocking(move || part.sync()).await.map_err(|_| FetchError::Lost)?;
+        }
+        let before = missing.len();
+        let wanted = runs(missing.iter().copied().take(MAX_CHUNKS_PER_CALL));
+        let (back, result) = one_call(client, index_sha256, part, &wanted).await?;
+        part = back;
+        failures = if part.missing().len() < before { 0 } else { failures.saturating_add(1) };
+        match result {
+            Ok(()) if failures == 0 => {}
+            // A stream that ends early without a chunk is a failure like any other.
+            Ok(()) if failures < MAX_FAILURES => {}
+            Ok(()) => {
+                let text = "it ended without the chunks that were asked for".to_owned();
+                return Err(ClientError::Interrupted { call: "the transfer", text }.into());
+            }
+            Err(FetchError::Client(e)) if failures < MAX_FAILURES && is_passing(&e) => {
+                tracing::info!(error = %e, missing = part.missing().len(), "the transfer was cut and goes on");
+            }
+            Err(e) => return Err(e),
+        }
+        if failures > 0 {
+            tokio::time::sleep(backoff.delay(failures, random())).await;
+        }
+    }
+}
+
+/// Whether the same call may go through a moment later.
+const fn is_passing(error: &ClientError) -> bool {
+    matches!(error, ClientError::Connect(_) | ClientError::Interrupted { .. } | ClientError::Timeout { .. })
+}
+
+/// One request's chunks: received here, decoded, hashed and written on a blocking thread beside.
+async fn one_call(
+    client: &mut impl Chunks,
+    index_sha256: &Digest,
+    mut part: Part,
+    wanted: &[Range<u32>],
+) -> Result<(Part, Result<(), FetchError>), FetchError> {
+    let (sender, mut receiver) = mpsc::channel::<Vec<Piece>>(FRAMES);
+    let writer = tokio::task::spawn_blocking(move || {
+        while let Some(pieces) = receiver.blocking_recv() {
+            for piece in pieces {
+                if let Err(e) = part.take(piece.ordinal, &piece.stored) {
+                    return (part, Err(e));
+                }
+            }
+        }
+        (part, Ok(()))
+    });
+    let received = receive(client, index_sha256, wanted, sender).await;
+    let (part, written) = writer.await.map_err(|_| FetchError::Lost)?;
+    // What the disk or the digest says is the cause; that the network then stopped is its effect.
+    Ok((part, written.and(received)))
+}
+
+async fn receive(
+    client: &mut impl Chunks,
+    index_sha256: &Digest,
+    wanted: &[Range<u32>],
+    sender: mpsc::Sender<Vec<Piece>>,
+) -> Result<(), FetchError> {
+    let mut pieces = client.chunks(index_sha256, wanted).await?;
+    while let Some(frame) = pieces.next().await {
+        if sender.send(frame?).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Ascending places as runs.
+fn runs(places: impl Iterator<Item = u32>) -> Vec<Range<u32>> {
+    let mut runs: Vec<Range<u32>> = Vec::new();
+    for place in places {
+        match runs.last_mut() {
+            Some(run) if run.end == place => run.end = place.saturating_add(1),
+            _ => runs.push(place..place.saturating_add(1)),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

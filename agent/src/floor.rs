@@ -1,0 +1,110 @@
+//! What never sinks: the security floor of releases, and the time that offline signatures prove.
+//!
+//! TRUST, order on the device: the time floor rises only from offline-signed `signed_at`; the release floor is raised after
+//! confirmation, fsynced, in two places. One damaged copy is mended from the other; with both damaged nothing is begun.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use suture_core::clock::{utc, whole_second};
+use suture_core::version::Release;
+
+use crate::durable::{self, DurableError};
+
+/// The floors, as both places hold them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    release: Release,
+    #[serde(with = "utc")]
+    time: Timestamp,
+}
+
+/// The floors of a device.
+#[derive(Debug)]
+pub struct Floors {
+    places: [PathBuf; 2],
+    record: Record,
+}
+
+impl Floors {
+    /// Reads both places and takes the higher of each. `Err` where neither can be read and one is there.
+    pub fn open(state_dir: &Path, slots_dir: &Path) -> Result<Self, DurableError> {
+        let places = [state_dir.join("floor.json"), slots_dir.join(".suture-floor.json")];
+        let mut record: Option<Record> = None;
+        let mut damage = None;
+        for place in &places {
+            match durable::read_json::<Record>(place) {
+                Ok(Some(found)) => record = Some(record.map_or(found, |r| r.max(found))),
+                Ok(None) => {}
+                Err(e) => damage = Some(e),
+            }
+        }
+        match (record, damage) {
+            (None, Some(e)) => Err(e),
+            (record, _) => {
+                let none = Record { release: Release(0), time: Timestamp::UNIX_EPOCH };
+                Ok(Self { places, record: record.unwrap_or(none) })
+            }
+        }
+    }
+
+    /// Nothing below this release is installed.
+    pub fn release(&self) -> Release {
+        self.record.release
+    }
+
+    /// A clock below this is wrong.
+    pub fn time(&self) -> Timestamp {
+        self.record.time
+    }
+
+    /// Raises them; writes nothing where neither is raised.
+    pub fn raise(&mut self, release: Release, time: Timestamp) -> Result<(), DurableError> {
+        let next = self.record.max(Record { release, time: whole_second(time) });
+        if next != self.record {
+            for place in &self.places {
+                durable::write_json(place, &next, durable::OPEN)?;
+            }
+            self.record = next;
+        }
+        Ok(())
+    }
+}
+
+impl Record {
+    fn max(self, other: Self) -> Self {
+        Self { release: self.release.max(other.release), time: self.time.max(other.time) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floors_never_sink_and_one_damaged_place_is_mended() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, slots) = (dir.path().join("state"), dir.path().join("slots"));
+        durable::make_dir(&state).unwrap();
+        durable::make_dir(&slots).unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (early, late) = (at("2026-11-24T12:00:00Z"), at("2026-11-25T12:00:00Z"));
+        let mut floors = Floors::open(&state, &slots).unwrap();
+        floors.raise(Release(3), late).unwrap();
+        floors.raise(Release(2), early).unwrap();
+        assert_eq!((floors.release(), floors.time()), (Release(3), late));
+        for (i, place) in floors.places.clone().iter().enumerate() {
+            std::fs::write(place, b"\0\0\0").unwrap();
+            let mut floors = Floors::open(&state, &slots).unwrap();
+            assert_eq!(floors.release(), Release(3 + i as u64));
+            floors.raise(Release(4 + i as u64), late).unwrap();
+            assert!(durable::read_json::<Record>(place).unwrap().is_some());
+        }
+        for place in &floors.places {
+            std::fs::write(place, b"").unwrap();
+        }
+        assert!(Floors::open(&state, &slots).is_err());
+    }
+}

@@ -1,0 +1,17 @@
+//! The only part that touches the device's software: two slots, and a link that names the one in use.
+//!
+//! ```text
+//! <slots_dir>/current -> a
+//! <slots_dir>/a/<payload>             a directory (format tree) or a file (format image)
+//! <slots_dir>/a/.suture/              what the slot holds: manifest.json, <payload>.index
+//! <slots_dir>/b.new/                  a slot being written; renamed to `b` when it is whole and on disk
+//! ```
+//!
+//! Each operation can be repeated with the effect of once. The slot in use is never written; `current` is replaced by a
+//! rename, so it names a whole slot at every instant.
+
+mod slots;
+mod tree;
+
+pub use slots::{InstallError, Payloads, Side, Slots};
+pub use tree::{TreeError, pack, unpack};

@@ -1,0 +1,254 @@
+//! Reports on disk: stored before they are sent, removed when the server says that it has them.
+//!
+//! Each report is a file of its own, named by its number; numbers count up by one from 1 and are never used twice. The
+//! journal hands over what each of its transitions tells together with the transition's number, so that a transition that
+//! is entered again after a restart is told once.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use suture_core::limits::{MAX_OUTBOX_REPORTS, MAX_REPORTS_PER_CALL};
+use suture_core::report::Signed;
+use suture_core::sign::Signature;
+
+use crate::durable::{self, DurableError};
+
+/// For reports that tell of no outcome: what an attempt came to always finds a tenth more.
+const ROOM: usize = MAX_OUTBOX_REPORTS - MAX_OUTBOX_REPORTS / 10;
+
+/// The reports that wait.
+#[derive(Debug)]
+pub struct Outbox {
+    dir: PathBuf,
+    mark: Mark,
+    /// Numbers of the files, ascending.
+    waiting: Vec<u64>,
+    told: Place,
+}
+
+/// Which report of which of the journal's transitions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    transition: u64,
+    place: u32,
+}
+
+/// What is known of reports whose files are gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mark {
+    /// Every report up to this number is stored at the server.
+    through: u64,
+    /// Every report up to this place has been told.
+    told: Place,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    told: Place,
+    payload: String,
+    signature: String,
+}
+
+impl Outbox {
+    /// Opens the outbox in a directory, which is made where it is missing.
+    pub fn open(dir: &Path) -> Result<Self, DurableError> {
+        durable::make_dir(dir)?;
+        let mark = match durable::read_json(&mark_path(dir)) {
+            Ok(mark) => mark.unwrap_or_default(),
+            Err(e @ DurableError::Io { .. }) => return Err(e),
+            // The files and the server's answers give both numbers again.
+            Err(DurableError::Damaged { .. } | DurableError::TooLong { .. }) => Mark::default(),
+        };
+        let mut waiting = Vec::new();
+        for entry in fs::read_dir(dir).map_err(DurableError::io("list", dir))? {
+            let name = entry.map_err(DurableError::io("list", dir))?.file_name();
+            let number = name.to_str().and_then(|n| n.strip_suffix(".report")).and_then(|n| n.parse::<u64>().ok());
+            waiting.extend(number);
+        }
+        waiting.sort_unstable();
+        let mut outbox = Self { dir: dir.to_owned(), mark, waiting, told: mark.told };
+        let last = outbox.waiting.iter().rev().find_map(|n| outbox.kept(*n).ok().flatten());
+        outbox.told = outbox.told.max(last.map_or(Place::default(), |k| k.told));
+        outbox.stored_through(mark.through)?;
+        Ok(outbox)
+    }
+
+    /// The last transition of which anything has been told.
+    pub fn transition(&self) -> u64 {
+        self.told.transition
+    }
+
+    /// How many reports wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether the reports of a whole attempt find room. Nothing is begun where they do not: nothing is lost.
+    pub fn has_room(&self) -> bool {
+        self.waiting.len() < ROOM
+    }
+
+    /// Stores the report at a place of what a transition tells; nothing, where it was told before. `sign` signs the report
+    /// with the number that it gets. One that tells of no outcome is dropped where there is no room for it.
+    pub fn put<E: From<DurableError>>(
+        &mut self,
+        transition: u64,
+        place: u32,
+        is_outcome: bool,
+        sign: impl FnOnce(u64) -> Result<Signed, E>,
+    ) -> Result<(), E> {
+        let told = Place { transition, place };
+        if told <= self.told {
+            return Ok(());
+        }
+        if self.waiting.len() < if is_outcome { MAX_OUTBOX_REPORTS } else { ROOM } {
+            let number = self.waiting.last().copied().unwrap_or(0).max(self.mark.through).saturating_add(1);
+            self.write(number, told, &sign(number)?)?;
+            self.waiting.push(number);
+        } else {
+            tracing::warn!(transition, "the outbox is full: a report is dropped");
+        }
+        self.told = told;
+        Ok(())
+    }
+
+    /// The oldest reports, as many as one call takes. `substitute` signs a report for a number whose file was damaged: a
+    /// number that never came would hold up all that are behind it.
+    pub fn oldest<E: From<DurableError>>(
+        &self,
+        mut substitute: impl FnMut(u64) -> Result<Signed, E>,
+    ) -> Result<Vec<Signed>, E> {
+        let mut reports = Vec::new();
+        for number in self.waiting.iter().take(MAX_REPORTS_PER_CALL) {
+            let signed = self.kept(*number)?.and_then(|kept| {
+                let payload = hex::decode(&kept.payload).ok()?;
+                let signature = Signature::try_from(hex::decode(&kept.signature).ok()?.as_slice()).ok()?;
+                Some(Signed { payload, signature })
+            });
+            reports.push(match signed {
+                Some(signed) => signed,
+                None => {
+                    tracing::error!(number, "a report on disk was damaged; another one takes its number");
+                    let signed = substitute(*number)?;
+                    self.write(*number, Place::default(), &signed)?;
+                    signed
+                }
+            });
+        }
+        Ok(reports)
+    }
+
+    /// The server has everything up to `number`: it is removed here. A number that is higher than any of ours, as after
+    /// the loss of the state directory, is counted on from.
+    pub fn stored_through(&mut self, number: u64) -> Result<(), DurableError> {
+        if number > self.mark.through {
+            let mark = Mark { through: number, told: self.told };
+            durable::write_json(&mark_path(&self.dir), &mark, durable::SECRET)?;
+            self.mark = mark;
+        }
+        while let Some(first) = self.waiting.first().copied().filter(|n| *n <= self.mark.through) {
+            durable::remove(&self.dir.join(file_name(first)))?;
+            self.waiting.remove(0);
+        }
+        Ok(())
+    }
+
+    /// A report's file; `None` where it is damaged.
+    fn kept(&self, number: u64) -> Result<Option<Kept>, DurableError> {
+        match durable::read_json(&self.dir.join(file_name(number))) {
+            Err(e @ DurableError::Io { .. }) => Err(e),
+            Ok(kept) => Ok(kept),
+            Err(DurableError::Damaged { .. } | DurableError::TooLong { .. }) => Ok(None),
+        }
+    }
+
+    fn write(&self, number: u64, told: Place, signed: &Signed) -> Result<(), DurableError> {
+        let (payload, signature) = (hex::encode(&signed.payload), hex::encode(signed.signature.0));
+        let kept = Kept { told, payload, signature };
+        durable::write_json(&self.dir.join(file_name(number)), &kept, durable::SECRET)
+    }
+}
+
+fn mark_path(dir: &Path) -> PathBuf {
+    dir.join("mark.json")
+}
+
+fn file_name(number: u64) -> String {
+    format!("{number:020}.report")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signed(number: u64) -> Result<Signed, DurableError> {
+        Ok(Signed { payload: number.to_string().into_bytes(), signature: Signature([number as u8; 64]) })
+    }
+
+    fn numbers(outbox: &Outbox) -> Vec<u64> {
+        let reports = outbox.oldest(signed).unwrap();
+        reports.iter().map(|r| String::from_utf8_lossy(&r.payload).parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_transition_told_again_after_a_restart_gets_no_second_number() {
+        let dir = tempfile::tempdir().unwrap();
+        for (places, through) in [(1, 0), (2, 0), (2, 0), (2, 1), (2, 2), (2, 2)] {
+            // Each round is a restart that tells the same transition again, the first one cut in its middle.
+            let mut outbox = Outbox::open(dir.path()).unwrap();
+            for place in 0..places {
+                outbox.put(7, place, false, signed).unwrap();
+            }
+            outbox.stored_through(through).unwrap();
+        }
+        let mut outbox = Outbox::open(dir.path()).unwrap();
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.transition(), 7);
+        outbox.put(8, 0, false, signed).unwrap();
+        assert_eq!(numbers(&outbox), [3], "numbers 1 and 2 are never used again");
+    }
+
+    #[test]
+    fn numbers_go_on_from_the_servers_where_the_state_was_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut outbox = Outbox::open(dir.path()).unwrap();
+        outbox.stored_through(41).unwrap();
+        outbox.put(1, 0, false, signed).unwrap();
+        assert_eq!(numbers(&outbox), [42]);
+    }
+
+    #[test]
+    fn a_damaged_report_does_not_hold_up_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut outbox = Outbox::open(dir.path()).unwrap();
+        for transition in 1..4 {
+            outbox.put(transition, 0, false, signed).unwrap();
+        }
+        fs::write(dir.path().join(file_name(2)), b"").unwrap();
+        fs::write(dir.path().join("mark.json"), b"\0\0").unwrap();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        assert_eq!(outbox.transition(), 3);
+        assert_eq!(numbers(&outbox), [1, 2, 3]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_but_for_outcomes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut outbox = Outbox::open(dir.path()).unwrap();
+        outbox.waiting = (1..=ROOM as u64).collect();
+        assert!(!outbox.has_room());
+        outbox.put(1, 0, false, signed).unwrap();
+        assert_eq!(outbox.len(), ROOM);
+        outbox.put(2, 0, true, signed).unwrap();
+        assert_eq!(outbox.len(), ROOM + 1);
+    }
+}

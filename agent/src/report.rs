@@ -1,0 +1,47 @@
+//! Reports: what the machine tells, with what the device is, signed.
+
+use jiff::Timestamp;
+use suture_core::clock::whole_second;
+use suture_core::id::ProductId;
+use suture_core::report::{Report, ReportError, Running, Seen, Signed};
+
+use crate::identity::Identity;
+use crate::machine::Told;
+
+/// Writes and signs reports.
+#[derive(Debug)]
+pub struct Scribe<'a> {
+    /// Whose they are.
+    pub identity: &'a Identity,
+    /// What the device is.
+    pub product: &'a ProductId,
+    /// The catalog and the approvals that were verified last.
+    pub seen: &'a (Option<Seen>, Option<Seen>),
+    /// When they are written.
+    pub now: Timestamp,
+}
+
+impl Scribe<'_> {
+    /// The report of that number.
+    pub fn sign<E: From<ReportError>>(&self, number: u64, told: Told, running: Running) -> Result<Signed, E> {
+        let device = self.identity.device();
+        let Told { subject, phase, reason } = told;
+        let (catalog, approvals) = self.seen.clone();
+        let report = Report {
+            kind: Report::TYPE.to_owned(),
+            hdo: device.hdo.clone(),
+            device: device.device.clone(),
+            number,
+            at: whole_second(self.now),
+            product: self.product.clone(),
+            running,
+            manifest: subject.as_ref().and_then(|s| s.manifest),
+            approval: subject.map(|s| s.approval),
+            phase,
+            reason,
+            catalog,
+            approvals,
+        };
+        Ok(report.sign(self.identity.report_key())?)
+    }
+}

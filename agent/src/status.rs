@@ -1,0 +1,172 @@
+//! What a technician at the device sees: what runs, what the agent does, what it waits for and until when.
+//!
+//! Read from the state directory, beside a running agent or without one.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use suture_core::clock::{format_utc, utc};
+use suture_core::phase::Reason;
+
+use crate::agent::{chain, journal_path};
+use crate::config::Settings;
+use crate::durable::{self, DurableError};
+use crate::identity::{Identity, grouped};
+use crate::install::Slots;
+use crate::journal::{Journal, Outcome};
+use crate::machine::State;
+
+/// What the running agent leaves for `status` with each cycle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Live {
+    /// When.
+    #[serde(with = "utc")]
+    pub at: Timestamp,
+    /// Whether the hospital has confirmed the device, where the server said so.
+    pub confirmed: Option<bool>,
+    /// Why the server could not be asked.
+    pub server_trouble: Option<String>,
+    /// Of the bundle: bytes that are there.
+    pub fetched_bytes: u64,
+    /// Of the bundle: all bytes.
+    pub total_bytes: u64,
+    /// Reports that the server has not got yet.
+    pub waiting_reports: u64,
+}
+
+/// All of it, also as JSON.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Hospital and id; none before enrolment.
+    pub device: Option<String>,
+    /// What a person compares at confirmation, in groups of four.
+    pub fingerprint: Option<String>,
+    /// Version that runs.
+    pub version: Option<String>,
+    /// Its release.
+    pub release: Option<u64>,
+    /// Its manifest's digest.
+    pub manifest: Option<String>,
+    /// How far the attempt got, or `idle` or `held`.
+    pub phase: &'static str,
+    /// The machine's state.
+    pub state: &'static str,
+    /// The attempt's approval.
+    pub approval: Option<String>,
+    /// The attempt's release.
+    pub target_release: Option<u64>,
+    /// What it waits for.
+    pub reason: Option<Reason>,
+    /// Until when, where that is known: UTC.
+    pub until: Option<String>,
+    /// How the last attempt ended.
+    pub last: Option<Outcome>,
+    /// What the agent left with its last cycle.
+    pub live: Option<Live>,
+    /// What could not be read.
+    pub faults: Vec<String>,
+}
+
+impl Live {
+    /// Writes it.
+    pub fn write(&self, state_dir: &Path) -> Result<(), DurableError> {
+        durable::write_json(&state_dir.join("live.json"), self, durable::OPEN)
+    }
+
+    fn read(state_dir: &Path) -> Result<Option<Self>, DurableError> {
+        durable::read_json(&state_dir.join("live.json"))
+    }
+}
+
+impl Status {
+    /// Reads what is there. What cannot be read is a fault in it, not a failure.
+    pub fn read(settings: &Settings) -> Self {
+        let mut faults = Vec::new();
+        let mut note = |e: &dyn std::error::Error| faults.push(chain(e));
+        let identity = Identity::open(&settings.state_dir).map_err(|e| note(&e)).ok();
+        let running = Slots::new(&settings.slots_dir).running().map_err(|e| note(&e)).ok().flatten();
+        let journal = Journal::peek(&journal_path(settings)).map_err(|e| note(&e)).ok().flatten();
+        let live = Live::read(&settings.state_dir).map_err(|e| note(&e)).ok().flatten();
+        let rest = State::rest();
+        let state = journal.as_ref().map_or(&rest, Journal::state);
+        let trouble = state.trouble();
+        Self {
+            device: identity.as_ref().map(|i| format!("{}/{}", i.device().hdo, i.device().device)),
+            fingerprint: identity.as_ref().map(|i| grouped(&i.fingerprint())),
+            version: running.as_ref().map(|r| r.version.to_string()),
+            release: running.as_ref().map(|r| r.release.0),
+            manifest: running.as_ref().map(|r| r.manifest.to_string()),
+            phase: state.phase().as_str(),
+            state: state.name(),
+            approval: state.attempt().map(|a| a.approval.to_string()),
+            target_release: state.attempt().map(|a| a.bundle.release.0),
+            reason: trouble.map(|(reason, _)| reason.clone()),
+            until: trouble.and_then(|(_, until)| until).map(format_utc),
+            last: journal.as_ref().and_then(|j| j.last().cloned()),
+            live,
+            faults,
+        }
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let mut line = |name: &str, value: &str| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "{name:<12} {value}");
+        };
+        line("device", self.device.as_deref().unwrap_or("not enrolled"));
+        match (&self.version, self.release) {
+            (Some(version), Some(release)) => line("runs", &format!("{version} (release {release})")),
+            _ => line("runs", "nothing that this agent knows of"),
+        }
+        line("phase", self.phase);
+        if let (Some(approval), Some(release)) = (&self.approval, self.target_release) {
+            line("attempt", &format!("release {release}, by approval {approval}"));
+        }
+        for why in self.why() {
+            line("why", &why);
+        }
+        if let Some(live) = self.live.as_ref().filter(|l| l.total_bytes > 0 && self.approval.is_some()) {
+            line("fetched", &format!("{} of {} bytes", live.fetched_bytes, live.total_bytes));
+        }
+        if let Some(last) = &self.last {
+            let reason = last.told.reason.as_ref().map(|r| format!(", {r}")).unwrap_or_default();
+            line("last", &format!("{} at {}{reason}", last.told.phase, format_utc(last.at)));
+        }
+        if let Some(live) = &self.live {
+            line("reports", &format!("{} wait for the server", live.waiting_reports));
+            line("as of", &format_utc(live.at));
+        }
+        if let Some(fingerprint) = &self.fingerprint {
+            line("fingerprint", fingerprint);
+        }
+        for fault in &self.faults {
+            line("fault", fault);
+        }
+        out
+    }
+
+    /// Why the device is not further: one sentence for each thing that it waits for.
+    pub fn why(&self) -> Vec<String> {
+        let mut whys = Vec::new();
+        if let Some(reason) = &self.reason {
+            let until = self.until.as_ref().map(|u| format!(" (until {u})")).unwrap_or_default();
+            whys.push(format!("{}: {}{until}", reason.code, reason.text));
+        }
+        if let Some(live) = &self.live {
+            if live.confirmed == Some(false) {
+                let text = "the hospital has not confirmed this device yet; it compares the fingerprint and runs \
+                            `suturectl device confirm`";
+                whys.push(format!("pending: {text}"));
+            }
+            if let Some(trouble) = &live.server_trouble {
+                whys.push(format!("server-unreachable: {trouble}"));
+            }
+        }
+        whys
+    }
+}

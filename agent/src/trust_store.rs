@@ -1,0 +1,190 @@
+//! Both repositories on disk: what [`suture_core::trust`] verified, kept so that the device can decide without a network.
+//!
+//! `trust/catalog/` and `trust/approvals/` hold the four metadata files each, as received, and `documents/` the approvals and
+//! stop orders by digest. The root is pinned by fingerprint at enrolment; the server can never introduce or replace one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use suture_core::digest::Digest;
+use suture_core::limits::{MAX_ROOT_BYTES, MAX_ROOT_STEPS, MAX_SNAPSHOT_BYTES, MAX_TARGETS_BYTES, MAX_TIMESTAMP_BYTES};
+use suture_core::phase::{Code, Reason};
+use suture_core::trust::{Answer, Change, Refresh, Repository, Stored, TrustError};
+
+use crate::client::{ClientError, Files, Which};
+use crate::durable::{self, DurableError};
+
+/// One repository's files.
+#[derive(Debug, Clone)]
+pub struct TrustStore {
+    which: Which,
+    dir: PathBuf,
+    root_sha256: Digest,
+}
+
+/// Why there is no verified view.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The server cannot be asked, or does not answer. What is stored still counts until it expires.
+    #[error("{0} could not be refreshed")]
+    Unreachable(&'static str, #[source] ClientError),
+    /// What it offers, or what is stored, is refused.
+    #[error("{0} is refused: {1}")]
+    Refused(&'static str, TrustError),
+    /// The store failed.
+    #[error("{0} cannot be kept")]
+    Disk(&'static str, #[source] DurableError),
+    /// The server serves no root with the fingerprint that enrolment pinned.
+    #[error("{0}: the server has no root with the fingerprint that this device was enrolled with")]
+    NoRoot(&'static str),
+}
+
+impl RefreshError {
+    /// The reason for people and reports.
+    pub fn reason(&self) -> Reason {
+        let code = match self {
+            Self::Unreachable(_, e) => e.code(),
+            Self::Refused(_, e) => e.code(),
+            Self::Disk(_, e) if e.is_full() => Code::DiskFull,
+            Self::Disk(..) => Code::StateDamaged,
+            Self::NoRoot(_) => Code::BadSignature,
+        };
+        let mut text = self.to_string();
+        if let Some(source) = std::error::Error::source(self) {
+            text.push_str(&format!(": {source}"));
+        }
+        Reason::new(code, text)
+    }
+}
+
+impl TrustStore {
+    /// The store of a repository below the state directory.
+    pub fn open(state_dir: &Path, which: Which, root_sha256: Digest) -> Result<Self, DurableError> {
+        let name = match which {
+            Which::Catalog => "catalog",
+            Which::Approvals => "approvals",
+        };
+        let dir = state_dir.join("trust").join(name);
+        durable::make_dir(&dir.join("documents"))?;
+        Ok(Self { which, dir, root_sha256 })
+    }
+
+    /// TUF's client workflow, each change on disk before the next question. On a failure to reach the server nothing more
+    /// is stored and what was stored before still counts.
+    pub async fn refresh(&self, files: &mut impl Files, now: Timestamp) -> Result<Repository, RefreshError> {
+        let name = self.name();
+        let refused = |e| RefreshError::Refused(name, e);
+        let unreachable = |e| RefreshError::Unreachable(name, e);
+        let stored = match self.stored()? {
+            Some(stored) => stored,
+            None => self.pin(files).await?,
+        };
+        let mut refresh = Refresh::start(stored, now).map_err(refused)?;
+        while let Some(request) = refresh.request() {
+            let answer = match files.metadata(self.which, &request.name, request.max_bytes).await {
+                Ok(Some(bytes)) => Answer::Found(bytes),
+                Ok(None) => Answer::NotFound,
+                Err(e) => return Err(unreachable(e)),
+            };
+            for change in refresh.supply(answer).map_err(refused)? {
+                self.store(&change)?;
+            }
+        }
+        refresh.finish().map_err(refused)
+    }
+
+    /// What is stored, verified and unexpired by itself.
+    pub fn offline(&self, now: Timestamp) -> Result<Repository, RefreshError> {
+        let stored = self.stored()?.ok_or(RefreshError::NoRoot(self.name()))?;
+        Repository::open(stored, now).map_err(|e| RefreshError::Refused(self.name(), e))
+    }
+
+    /// A target that the repository lists, from disk or from the server, verified either way.
+    pub async fn document(
+        &self,
+        files: &mut impl Files,
+        repository: &Repository,
+        path: &str,
+    ) -> Result<Vec<u8>, RefreshError> {
+        let refused = |e| RefreshError::Refused(self.name(), e);
+        let missing = || refused(TrustError::NoTarget(path.to_owned()));
+        let target = repository.target(path).ok_or_else(missing)?;
+        let kept = self.document_path(&target.sha256);
+        if let Ok(Some(bytes)) = durable::read(&kept, target.length)
+            && repository.verify_target(path, &bytes).is_ok()
+        {
+            return Ok(bytes);
+        }
+        let name = repository.file_name(path).ok_or_else(missing)?;
+        let bytes = files
+            .target(self.which, &name, target.length)
+            .await
+            .map_err(|e| RefreshError::Unreachable(self.name(), e))?;
+        repository.verify_target(path, &bytes).map_err(refused)?;
+        durable::write(&kept, &bytes, durable::OPEN).map_err(|e| RefreshError::Disk(self.name(), e))?;
+        Ok(bytes)
+    }
+
+    /// Removes the documents that are none of these.
+    pub fn keep_only(&self, documents: &BTreeSet<Digest>) -> Result<(), DurableError> {
+        let dir = self.dir.join("documents");
+        for entry in fs::read_dir(&dir).map_err(DurableError::io("list", &dir))? {
+            let entry = entry.map_err(DurableError::io("list", &dir))?;
+            let digest = entry.file_name().to_str().and_then(|n| n.parse::<Digest>().ok());
+            if !digest.is_some_and(|d| documents.contains(&d)) {
+                durable::remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What people call it.
+    fn name(&self) -> &'static str {
+        match self.which {
+            Which::Catalog => "the manufacturer's catalog",
+            Which::Approvals => "the hospital's approvals",
+        }
+    }
+
+    /// Fetches the root that enrolment pinned, wherever it stands in the chain of roots.
+    async fn pin(&self, files: &mut impl Files) -> Result<Stored, RefreshError> {
+        for version in 1..=MAX_ROOT_STEPS {
+            let name = format!("{version}.root.json");
+            let root = files.metadata(self.which, &name, MAX_ROOT_BYTES).await;
+            let Some(root) = root.map_err(|e| RefreshError::Unreachable(self.name(), e))? else { break };
+            if Digest::of(&root) == self.root_sha256 {
+                self.store(&Change::Put { name: "root.json", bytes: root.clone() })?;
+                return Ok(Stored { root, ..Stored::default() });
+            }
+        }
+        Err(RefreshError::NoRoot(self.name()))
+    }
+
+    fn stored(&self) -> Result<Option<Stored>, RefreshError> {
+        let read = |name: &str, limit: u64| {
+            let bytes = durable::read(&self.dir.join(name), limit);
+            bytes.map_err(|e| RefreshError::Disk(self.name(), e))
+        };
+        let Some(root) = read("root.json", MAX_ROOT_BYTES)? else { return Ok(None) };
+        Ok(Some(Stored {
+            root,
+            timestamp: read("timestamp.json", MAX_TIMESTAMP_BYTES)?,
+            snapshot: read("snapshot.json", MAX_SNAPSHOT_BYTES)?,
+            targets: read("targets.json", MAX_TARGETS_BYTES)?,
+        }))
+    }
+
+    fn store(&self, change: &Change) -> Result<(), RefreshError> {
+        match change {
+            Change::Put { name, bytes } => durable::write(&self.dir.join(name), bytes, durable::OPEN),
+            Change::Remove { name } => durable::remove(&self.dir.join(name)),
+        }
+        .map_err(|e| RefreshError::Disk(self.name(), e))
+    }
+
+    fn document_path(&self, sha256: &Digest) -> PathBuf {
+        self.dir.join("documents").join(sha256.to_string())
+    }
+}

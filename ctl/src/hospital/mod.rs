@@ -17,8 +17,8 @@ use suture_core::trust::{Target, Targets, TrustError};
 use suture_core::window::Calendar;
 
 pub use self::desk::{Desk, refused};
-pub use self::edit::Edit;
-use self::rosters::RosterFull;
+pub use self::edit::{Edit, Edited};
+pub use self::rosters::RosterFull;
 
 /// The documents that the repository lists.
 #[derive(Debug, Clone, Default)]

@@ -49,9 +49,9 @@ pub(super) async fn run(context: &mut Context<'_>, args: ApproveArgs) -> Outcome
     let rollout = &plan.request.approval;
     let result = json!({ "rollout": rollout, "plan_sha256": digest, "devices": plan.devices.len() });
     context.print.note(&format!("to follow it: suturectl rollout watch {rollout}"));
-    context.print.result(&result, |_| {
-        format!("approved: rollout {rollout}, {} devices, plan {digest}", plan.devices.len())
-    })
+    context
+        .print
+        .result(&result, |_| format!("approved: rollout {rollout}, {} devices, plan {digest}", plan.devices.len()))
 }
 
 /// The plan's bytes, from the file, or from the server by the digest.
@@ -76,7 +76,9 @@ fn parse(named: &str, bytes: &[u8]) -> Outcome<Plan> {
     let plan = Plan::parse(bytes).map_err(refused)?;
     // The digest of what is acted upon is the digest that was shown: the form is canonical or it is no plan.
     if plan.to_bytes().map_err(refused)? != bytes {
-        return Err(Failure::untrusted("the plan is not in its canonical form").next("make it anew with `rollout plan`"));
+        return Err(
+            Failure::untrusted("the plan is not in its canonical form").next("make it anew with `rollout plan`")
+        );
     }
     Ok(plan)
 }
@@ -97,7 +99,8 @@ fn check(plan: &Plan, facts: &Facts, now: Timestamp) -> Outcome {
         return Err(Failure::new(format!("{} is approved already", plan.request.approval))
             .next(format!("`suturectl rollout show {}`", plan.request.approval)));
     }
-    let mine = plan.recompute(facts).map_err(|e| Failure::untrusted("the plan cannot be computed again").because(&e))?;
+    let mine =
+        plan.recompute(facts).map_err(|e| Failure::untrusted("the plan cannot be computed again").because(&e))?;
     if mine != *plan {
         let what = differs(plan, &mine);
         return Err(Failure::untrusted(format!(

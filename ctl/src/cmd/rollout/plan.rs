@@ -38,10 +38,7 @@ impl FromStr for BundleName {
     fn from_str(text: &str) -> Result<Self, String> {
         let bad = || format!("{text:?} is not a bundle like pump@7: the product, and its release number");
         let (product, release) = text.split_once('@').ok_or_else(bad)?;
-        Ok(Self {
-            product: product.parse().map_err(|_| bad())?,
-            release: Release(release.parse().map_err(|_| bad())?),
-        })
+        Ok(Self { product: product.parse().map_err(|_| bad())?, release: Release(release.parse().map_err(|_| bad())?) })
     }
 }
 

@@ -38,7 +38,10 @@ impl<'a> Zones<'a> {
         }
     }
 
-    fn find(&self, device: &DeviceSlots) -> Option<&(&'a [suture_core::id::DeviceId], &'a str, &'a str, Option<TimeZone>)> {
+    fn find(
+        &self,
+        device: &DeviceSlots,
+    ) -> Option<&(&'a [suture_core::id::DeviceId], &'a str, &'a str, Option<TimeZone>)> {
         self.0.iter().find(|(devices, ..)| devices.binary_search(&device.id).is_ok())
     }
 }
@@ -83,7 +86,10 @@ fn head(plan: &Plan) -> String {
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<11} {value}");
     };
-    line("bundle", format!("{} {}, release {}, {}", step.product, bundle.version, step.release, bytes(bundle.payload_bytes)));
+    line(
+        "bundle",
+        format!("{} {}, release {}, {}", step.product, bundle.version, step.release, bytes(bundle.payload_bytes)),
+    );
     line("manifest", step.sha256.to_string());
     let class = match bundle.class {
         PatchClass::Routine => "routine",
@@ -94,10 +100,15 @@ fn head(plan: &Plan) -> String {
         line("status", format!("{} by the manufacturer", bundle.status.as_str()));
     }
     let need = u64::from(bundle.budget_secs) + u64::from(bundle.revert_budget_secs);
-    line("slots", format!(
-        "{} each: {} to install and come back, {} to come out of use",
-        secs(need + u64::from(request.slack_secs)), secs(need), secs(request.slack_secs.into()),
-    ));
+    line(
+        "slots",
+        format!(
+            "{} each: {} to install and come back, {} to come out of use",
+            secs(need + u64::from(request.slack_secs)),
+            secs(need),
+            secs(request.slack_secs.into()),
+        ),
+    );
     line("ward cap", format!("at most {} of a ward at once", count(request.cap as usize, "device")));
     line("attempts", format!("{} a device", request.max_attempts));
     if request.permit_downgrade {
@@ -112,15 +123,23 @@ fn head(plan: &Plan) -> String {
     }
     line("computed", format_utc(plan.created));
     if !plan.devices.is_empty() {
-        line("finished", format!("{} if all goes well, {} at the latest", format_utc(plan.expected_finish), format_utc(plan.expires)));
+        line(
+            "finished",
+            format!(
+                "{} if all goes well, {} at the latest",
+                format_utc(plan.expected_finish),
+                format_utc(plan.expires)
+            ),
+        );
     }
     text
 }
 
 fn trust(plan: &Plan) -> String {
-    let mut text = "\nholds by signature, whatever the server does: bundle, devices, slots, ward cap; a later wave's slots \
+    let mut text =
+        "\nholds by signature, whatever the server does: bundle, devices, slots, ward cap; a later wave's slots \
 begin when an earlier wave's have ended\n"
-        .to_owned();
+            .to_owned();
     let gates = plan.waves.iter().filter(|w| w.gate.needs_server).count();
     if gates > 0 {
         let _ = writeln!(text, "trusts the server: the gates of {}, pause and resume", count(gates, "wave"));
@@ -131,7 +150,8 @@ begin when an earlier wave's have ended\n"
     let _ = writeln!(
         text,
         "what devices run: of {} known, {} by their own signed report, the rest as the server says",
-        plan.inventory.len(), proven
+        plan.inventory.len(),
+        proven
     );
     text
 }

@@ -120,8 +120,12 @@ mod tests {
             status,
             floor: Release(0),
         };
-        let listed =
-            [entry(1, Status::Superseded), entry(2, Status::Withdrawn), entry(3, Status::Current), entry(4, Status::Current)];
+        let listed = [
+            entry(1, Status::Superseded),
+            entry(2, Status::Withdrawn),
+            entry(3, Status::Current),
+            entry(4, Status::Current),
+        ];
         assert_eq!(choose(&listed, Release(4), None), Some(Release(3)));
         assert_eq!(choose(&listed, Release(3), None), Some(Release(1)));
         assert_eq!(choose(&listed, Release(1), None), None);

@@ -15,7 +15,9 @@ pub(super) async fn pause(context: &mut Context<'_>, id: &ApprovalId, reason: St
     let request = v1::PauseRolloutRequest { id: id.to_string(), reason };
     context.connect().await?.pause_rollout(request).await?;
     context.print.result(&json!({ "rollout": id, "paused": true }), |_| {
-        format!("{id} is paused; devices that do not wait for the server's word go on: only `rollout abort` stops those")
+        format!(
+            "{id} is paused; devices that do not wait for the server's word go on: only `rollout abort` stops those"
+        )
     })
 }
 
@@ -43,7 +45,10 @@ pub(super) async fn abort(
         desk.publish(context, key, |edit| edit.stop(id, true).map_err(refused)).await?;
     }
     if let Err(failure) = served {
-        context.print.note(&format!("note: the stop order is signed and published; the server itself said: {}", failure.message));
+        context.print.note(&format!(
+            "note: the stop order is signed and published; the server itself said: {}",
+            failure.message
+        ));
     }
     context.print.result(&json!({ "rollout": id, "aborted": true, "stop_order": true }), |_| {
         format!("{id} is aborted and its stop order is signed; what has begun finishes or reverts")

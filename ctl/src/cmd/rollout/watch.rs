@@ -132,13 +132,14 @@ pub(super) async fn watch(context: &mut Context<'_>, id: &ApprovalId) -> Outcome
         }
         before = Some(now);
     }
-    Err(Failure::new(format!("the server stopped telling of {id} before it ended")).exit(Exit::Unreachable).next("watch it again"))
+    Err(Failure::new(format!("the server stopped telling of {id} before it ended"))
+        .exit(Exit::Unreachable)
+        .next("watch it again"))
 }
 
 /// What a state says that the one before did not.
 fn changes(before: Option<&Shown>, now: &Shown) -> String {
-    let known: BTreeMap<&str, &Device> =
-        before.iter().flat_map(|b| &b.devices).map(|d| (d.id.as_str(), d)).collect();
+    let known: BTreeMap<&str, &Device> = before.iter().flat_map(|b| &b.devices).map(|d| (d.id.as_str(), d)).collect();
     let mut lines = Vec::new();
     let same = before.is_some_and(|b| (&b.state, &b.reason, b.wave) == (&now.state, &now.reason, now.wave));
     if !same {
@@ -157,12 +158,10 @@ fn outcome(r: &Shown) -> Option<Outcome> {
     match r.state.as_str() {
         "complete" => Some(Ok(())),
         "aborted" | "superseded" | "expired" => Some(Err(Failure::new(head(r)))),
-        "paused" if r.reason.as_ref().is_some_and(|r| r.code != suture_core::phase::Code::Operator) => {
-            Some(Err(Failure::new(head(r)).next(format!(
-                "`suturectl rollout show {0}`, then resume, abort or `rollout rollback {0}`",
-                r.rollout
-            ))))
-        }
+        "paused" if r.reason.as_ref().is_some_and(|r| r.code != suture_core::phase::Code::Operator) => Some(Err(
+            Failure::new(head(r))
+                .next(format!("`suturectl rollout show {0}`, then resume, abort or `rollout rollback {0}`", r.rollout)),
+        )),
         _ => None,
     }
 }

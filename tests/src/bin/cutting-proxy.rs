@@ -1,5 +1,5 @@
 //! A hospital's HTTP CONNECT proxy on a bad day: it cuts every connection once so many bytes have come down through it, and
-//! refuses new ones until somebody mends it. It cuts once.
+//! refuses new ones until somebody mends it. It cuts once. `GET /bytes` answers how many have come down so far.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -58,7 +58,12 @@ fn main() -> anyhow::Result<()> {
 
 impl Line {
     fn carry(&self, mut client: &TcpStream) -> anyhow::Result<()> {
-        let to = target(client)?;
+        let Some(to) = target(client)? else {
+            let body = self.down_bytes.load(Ordering::Relaxed).to_string();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            client.write_all((head + &body).as_bytes())?;
+            return Ok(());
+        };
         if self.is_cut() {
             client.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
             bail!("the line is cut");
@@ -99,8 +104,8 @@ impl Line {
     }
 }
 
-/// Where the client wants to go, from `CONNECT host:port HTTP/1.1`.
-fn target(client: &TcpStream) -> anyhow::Result<String> {
+/// Where the client wants to go, from `CONNECT host:port HTTP/1.1`; `None` if it only wants to know the count.
+fn target(client: &TcpStream) -> anyhow::Result<Option<String>> {
     client.set_read_timeout(Some(PATIENCE))?;
     // A client sends nothing after the head until it is answered, so the buffer swallows nothing of the tunnel.
     let mut lines = BufReader::new(client.take(MAX_HEAD_BYTES));
@@ -112,7 +117,8 @@ fn target(client: &TcpStream) -> anyhow::Result<String> {
     }
     client.set_read_timeout(None)?;
     match request.split_ascii_whitespace().collect::<Vec<_>>().as_slice() {
-        ["CONNECT", to, _] => Ok((*to).to_owned()),
+        ["CONNECT", to, _] => Ok(Some((*to).to_owned())),
+        ["GET", "/bytes", _] => Ok(None),
         _ => bail!("not a CONNECT request: {request:?}"),
     }
 }
@@ -181,6 +187,11 @@ mod tests {
         assert!(got.len() < 1 << 20, "{} bytes came through a line that cuts at 100,000", got.len());
         let (_stream, answer) = open(port, &to);
         assert!(answer.contains(" 503 "), "{answer}");
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(b"GET /bytes HTTP/1.1\r\n\r\n").unwrap();
+        let mut count = String::new();
+        stream.read_to_string(&mut count).unwrap();
+        assert!(count.rsplit("\r\n").next().unwrap().parse::<u64>().unwrap() >= 100_000, "{count}");
         assert!(fs::read_to_string(cut).unwrap().trim().parse::<u64>().unwrap() >= 100_000);
 
         fs::write(mend, "").unwrap();

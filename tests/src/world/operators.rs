@@ -1,7 +1,6 @@
 //! People with `suturectl`, run in this process.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -18,7 +17,7 @@ pub struct Operator {
 #[derive(Debug)]
 pub struct Failed {
     /// Its exit code.
-    pub exit: ExitCode,
+    pub exit: u8,
     /// What it said.
     pub said: String,
 }
@@ -51,6 +50,6 @@ impl Operator {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let exit = suture_ctl::run(all, &mut out, &mut err, self.clock.clone()).await;
         let said = String::from_utf8(err).unwrap();
-        if exit == ExitCode::SUCCESS { Ok(String::from_utf8(out).unwrap()) } else { Err(Failed { exit, said }) }
+        if exit == 0 { Ok(String::from_utf8(out).unwrap()) } else { Err(Failed { exit, said }) }
     }
 }

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# The whole story on one machine: a manufacturer, a hospital, one server and three infusion pumps, with real bytes.
+#
+#   deploy/quickstart.sh [--keep] [--dir D] [--debug]
+#
+#   --keep     leave everything running, and print the commands to play on
+#   --dir D    use this directory, which must be empty or missing; otherwise a temporary one, removed at the end
+#   --debug    the debug build: quicker to build, slower to run
+#
+# Needs a Rust toolchain, a C compiler and make. Exits 0 only if every device ends as the last table says.
+set -euo pipefail
+repo=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=deploy/packages.sh
+. "$repo/deploy/packages.sh"
+# shellcheck source=deploy/stage.sh
+. "$repo/deploy/stage.sh"
+
+keep=no dir='' profile=release
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --keep) keep=yes; shift ;;
+    --dir) dir=${2:?--dir needs a directory}; shift 2 ;;
+    --debug) profile=debug; shift ;;
+    *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+    esac
+done
+
+need cc=build-essential make=build-essential
+say "building the programs ($profile)"
+build_programs
+open_stage "$dir"
+trap close_stage EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+SECONDS=0
+
+# --- the manufacturer ---------------------------------------------------------------------------------------------------
+
+say "server: init, then run on https://localhost:$port (SQLite and a directory)"
+run suture-server init --data-dir "$dir/server" --listen "127.0.0.1:$port" --address "https://localhost:$port" \
+    --trust-domain acme.example --check-in-secs 1 --operator ada
+start server suture-server run --config "$dir/server/server.toml"
+until_true "the server to accept connections" listens "$port"
+
+say "manufacturer: ada joins with the one-time token and begins the signed catalog"
+run mdm join --token-file "$dir/server/operator.token" --name ada
+run mdm catalog init
+
+say "manufacturer: taking a real file tree from this machine"
+make_trees
+say "manufacturer: it has $(megabytes "$dir/trees/large") MB; building, signing and publishing pump 1.0.0 and 1.1.0"
+publish 1 1.0.0 small
+publish 2 1.1.0 large
+same_again 2 1.1.0 large
+start_proxy "$(($(stored_bytes 1.1.0) / 2))"
+
+# --- the hospital -------------------------------------------------------------------------------------------------------
+
+say "manufacturer invites Riverside hospital; kim joins and begins the hospital's own signed approvals"
+answer mdm hdo invite riverside --name "Riverside Hospital" >"$dir/riverside.token"
+run hdo hdo join --token-file "$dir/riverside.token" --name kim
+same "catalog root as ada and kim see it" "$(root_of mdm)" "$(root_of hdo)"
+
+say "hospital: imports three pumps of the ward icu from its asset list"
+{
+    echo "id,serial,udi,product,hardware,ward"
+    for pump in "${pumps[@]}"; do
+        echo "$pump,SN-${pump#pump-},(01)09506000134352(21)SN-${pump#pump-},pump,rev-a,icu"
+    done
+} >"$dir/devices.csv"
+run hdo device import --csv "$dir/devices.csv"
+
+for pump in "${pumps[@]}"; do
+    make_device "$pump"
+    run agent "$pump" provision --manifest "$dir/bundles/1.0.0/manifest.json" \
+        --payload "app=$dir/trees/app-1.0.0" --payload "library=$dir/trees/small"
+    run "$dir/devices/$pump/restart"
+    answer hdo device token "$pump" >"$dir/devices/$pump/token"
+    run agent "$pump" enroll --token-file "$dir/devices/$pump/token" --id "$pump"
+    start_agent "$pump"
+done
+say "devices: three pumps run 1.0.0 from the factory, have enrolled and are pending"
+
+for pump in "${pumps[@]}"; do
+    shown=$(fingerprint_at_device "$pump")
+    run hdo device confirm "$pump" --fingerprint "$shown"
+done
+say "hospital: compared the fingerprints shown at the devices and confirmed all three"
+for pump in "${pumps[@]}"; do
+    until_true "$pump to report 1.0.0" reported_version "$pump" 1.0.0
+done
+
+# --- 1.1.0: a cut transfer, an opening, two waves -----------------------------------------------------------------------
+
+opening_in 25 300
+say "hospital: an opening for the ward begins $opening UTC; plans 1.1.0, one pump first, then the rest, and approves"
+approve pump@2 "move to 1.1.0" --wave 1 --wave rest
+rollout_110=$approval
+
+say "transfer: $first downloads through the hospital's proxy, which cuts the line half-way"
+until_true "the proxy to cut the line" test -s "$dir/proxy/cut"
+stop_agent "$first"
+had=$(present_bytes "$first")
+say "transfer: the line is cut and the agent killed (SIGKILL) with $((had / 1000000)) MB of chunks on its disk"
+touch "$dir/proxy/mend"
+start_agent "$first"
+until_true "$first to have staged 1.1.0" staged "$first"
+proof_of_resumption "$first" "$had"
+
+for pump in "${pumps[@]}"; do
+    until_true "$pump to run 1.1.0, confirmed" settled "$pump" 1.1.0 confirmed
+done
+until_true "the rollout to be complete" rollout_is "$rollout_110" complete
+say "installed: all three pumps switched in their slots, passed their self-test and signed that they run 1.1.0"
+
+# --- 1.2.0: falls back, and the rollout pauses itself -------------------------------------------------------------------
+
+echo "air-in-line sensor reads out of range" >"$dir/trees/app-1.2.0/FAULT"
+publish 3 1.2.0 large
+opening_in 8 300
+say "manufacturer publishes 1.2.0, whose self-test fails; hospital approves it for an opening that begins $opening UTC"
+approve pump@3 "move to 1.2.0" --wave 1 --wave rest
+rollout_120=$approval
+until_true "$first to fall back" settled "$first" 1.1.0 fell_back
+until_true "the rollout to pause itself" rollout_is "$rollout_120" paused
+say "fell back: $first found itself unhealthy and runs 1.1.0 again; the rollout has paused: $(rollout_reason "$rollout_120")"
+for pump in "${pumps[@]}"; do
+    same "what $pump runs" "$(pump_says "$pump")" 1.1.0
+done
+run hdo rollout abort "$rollout_120" --reason "1.2.0 is not healthy"
+
+# --- back to 1.0.0 by hand ----------------------------------------------------------------------------------------------
+
+opening_in 8 300
+say "hospital: aborts 1.2.0 for good and rolls 1.1.0 back to 1.0.0 by hand, in an opening that begins $opening UTC"
+roll_back "$rollout_110" 1
+for pump in "${pumps[@]}"; do
+    until_true "$pump to run 1.0.0, confirmed" settled "$pump" 1.0.0 confirmed
+done
+
+# --- what is true now ---------------------------------------------------------------------------------------------------
+
+say "audit: the server's hash-chained record verifies"
+run mdm audit verify
+say "what each device runs, as the pump itself answers and as the hospital sees it:"
+final_table 1.0.0
+say "done in $SECONDS seconds after the build"
+[ "$keep" = no ] || play_on

@@ -1,0 +1,375 @@
+# Sourced by quickstart.sh: the stage that the story is played on. Every function here either does one thing to it or asks
+# one thing of it; what they print besides `say` goes to the stage's log.
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # the story and the stage share their variables
+
+pumps=(pump-1 pump-2 pump-3)
+first=${pumps[0]}
+declare -A agents=()
+daemons=()
+approval='' opening='' log=/dev/null stage_made=no
+
+say() { printf '[%3ds] %s\n' "$SECONDS" "$*"; }
+
+fail() {
+    printf '\nfailed: %s\n' "$*" >&2
+    if [ "$log" != /dev/null ]; then
+        printf -- '--- the last lines of %s\n' "$log" >&2
+        tail -n 15 "$log" >&2
+    fi
+    exit 1
+}
+
+# run COMMAND...: its output goes to the log.
+run() {
+    printf '$ %s\n' "$*" >>"$log"
+    "$@" >>"$log" 2>&1 || fail "$*"
+}
+
+# answer COMMAND...: its answer is printed, the rest goes to the log.
+answer() {
+    printf '$ %s\n' "$*" >>"$log"
+    "$@" 2>>"$log" || fail "$*"
+}
+
+# until_true WHAT COMMAND...: tries for 90 seconds, five times a second.
+until_true() {
+    local what=$1 tries
+    shift
+    for ((tries = 0; tries < 450; tries++)); do
+        ! "$@" >/dev/null 2>&1 || return 0
+        sleep 0.2
+    done
+    fail "waited for $what, for 90 seconds"
+}
+
+same() { [ "$2" = "$3" ] || fail "$1: $2, and not $3"; }
+
+# --- programs -----------------------------------------------------------------------------------------------------------
+
+build_programs() {
+    local flags=(--locked -p suture-server -p suture-agent -p suture-ctl -p suture-tests
+        --bin suture-server --bin suture-agent --bin suturectl --bin demo-pump --bin cutting-proxy --bin pick)
+    [ "$profile" = debug ] || flags+=(--release)
+    (cd "$repo" && cargo build "${flags[@]}")
+    PATH=${CARGO_TARGET_DIR:-$repo/target}/$profile:$PATH
+}
+
+mdm() { suturectl --home "$dir/mdm" "$@"; }
+hdo() { suturectl --home "$dir/hdo" "$@"; }
+agent() {
+    local pump=$1
+    shift
+    suture-agent --config "$dir/devices/$pump/agent.toml" "$@"
+}
+# ask_pump NAME PATH: the running pump's own answer.
+ask_pump() { demo-pump ask --port-file "$dir/devices/$1/port" "$2"; }
+
+# start NAME COMMAND...: in the background, its output in a log of its own.
+start() {
+    local name=$1
+    shift
+    "$@" >>"$dir/log/$name.log" 2>&1 &
+    daemons+=("$!")
+}
+
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+free_port() {
+    local candidate
+    for candidate in $(shuf -i 20000-32000 -n 50); do
+        listens "$candidate" || { echo "$candidate"; return; }
+    done
+    return 1
+}
+
+# --- the stage itself ---------------------------------------------------------------------------------------------------
+
+open_stage() {
+    if [ -z "$1" ]; then
+        dir=$(mktemp -d "${TMPDIR:-/tmp}/suture-quickstart.XXXXXX")
+        stage_made=yes
+    else
+        mkdir -p "$1"
+        dir=$(cd "$1" && pwd)
+        [ -z "$(ls -A "$dir")" ] || { echo "$dir is not empty" >&2; exit 64; }
+    fi
+    chmod 0700 "$dir"
+    mkdir -p "$dir"/{log,trees,specs,bundles,devices,proxy}
+    log=$dir/log/commands.log
+    # What the shell says of proxies is meant for other servers than this machine's.
+    unset HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy
+    # Signing keys are encrypted, as they would be in the field.
+    (umask 077 && head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$dir/passphrase")
+    export SUTURE_PASSPHRASE_FILE=$dir/passphrase
+    port=$(free_port)
+}
+
+# start_proxy BYTES: the hospital's proxy, which cuts the line after so many.
+start_proxy() {
+    start proxy cutting-proxy --port-file "$dir/proxy/port" --cut-after "$1" --cut-file "$dir/proxy/cut" \
+        --mend-file "$dir/proxy/mend"
+    until_true "the proxy to listen" test -s "$dir/proxy/port"
+}
+
+stop_pumps() {
+    local pump pid
+    for pump in "${pumps[@]}"; do
+        pid=$(cat "$dir/devices/$pump/pid" 2>/dev/null) || continue
+        case "$(readlink "/proc/$pid/exe" 2>/dev/null)" in
+        "$dir"/*) kill "$pid" 2>/dev/null || true ;;
+        esac
+    done
+}
+
+close_stage() {
+    local status=$?
+    trap - EXIT
+    [ "$status" -ne 0 ] || [ "$keep" = no ] || exit 0
+    local pids=("${agents[@]}" "${daemons[@]}")
+    [ "${#pids[@]}" -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true
+    stop_pumps
+    wait 2>/dev/null || true
+    if [ "$status" -ne 0 ]; then
+        tail -n 5 "$dir"/log/server.log "$dir"/log/pump-?.log >&2 2>/dev/null || true
+    fi
+    if [ "$stage_made" = yes ] && [ "$keep" = no ]; then rm -rf "$dir"; else echo "left in place: $dir"; fi
+    exit "$status"
+}
+
+# --- trees and bundles --------------------------------------------------------------------------------------------------
+
+megabytes() { echo $(($(find "$1" -type f -printf '%s\n' | awk '{ sum += $1 } END { printf "%d", sum }') / 1000000)); }
+
+# take_files BYTES TO: copies readable files of this machine, in the order of their paths, until there are so many bytes.
+take_files() {
+    local wanted=$1 to=$2 source
+    for source in "$(rustc --print sysroot)/lib" /usr/lib /usr/share; do
+        # -L: what links lead to, so that the tree stands by itself.
+        find -L "$source" -type f -readable -size -40M ! -name '*
+*' -printf '%s\t%p\n' 2>/dev/null
+    done | LC_ALL=C sort -t"$(printf '\t')" -k2 | awk -F'\t' -v wanted="$wanted" \
+        'sum < wanted { sum += $1; print $2 } sum >= wanted { exit }' >"$dir/trees/list"
+    mkdir -p "$to"
+    # -L again, for the paths; modes of their own, so that nothing of a setuid program's mode comes along.
+    tr '\n' '\0' <"$dir/trees/list" | xargs -0 cp -L --parents --no-preserve=mode,ownership -t "$to"
+}
+
+make_trees() {
+    local version
+    take_files 210000000 "$dir/trees/large"
+    take_files 20000000 "$dir/trees/small"
+    [ "$(megabytes "$dir/trees/large")" -ge 200 ] || fail "this machine has less than 200 MB of files to take"
+    for version in 1.0.0 1.1.0 1.2.0; do
+        mkdir -p "$dir/trees/app-$version/bin"
+        cp "$(command -v demo-pump)" "$dir/trees/app-$version/bin/"
+        echo "$version" >"$dir/trees/app-$version/VERSION"
+    done
+}
+
+# build_bundle RELEASE VERSION TREE TO
+build_bundle() {
+    local release=$1 version=$2 tree=$3 to=$4
+    echo "Infusion pump $version" >"$dir/specs/notes-$version.txt"
+    cat >"$dir/specs/$version.toml" <<TOML
+product = "pump"
+version = "$version"
+release = $release
+hardware = ["rev-a"]
+class = "routine"
+
+[install]
+kind = "slots"
+budget_secs = 8
+revert_budget_secs = 5
+
+[[payload]]
+name = "app"
+format = "tree"
+path = "$dir/trees/app-$version"
+
+[[payload]]
+name = "library"
+format = "tree"
+path = "$dir/trees/$tree"
+
+[[document]]
+kind = "release-notes"
+path = "notes-$version.txt"
+TOML
+    # A release engineer would spend a minute on level 19; the story is about something else.
+    run mdm bundle build "$dir/specs/$version.toml" -o "$to" --level 3
+}
+
+# publish RELEASE VERSION TREE
+publish() {
+    build_bundle "$1" "$2" "$3" "$dir/bundles/$2"
+    run mdm bundle sign "$dir/bundles/$2"
+    run mdm bundle publish "$dir/bundles/$2"
+}
+
+# stored_bytes VERSION: what the bundle's chunks take, compressed, each once.
+stored_bytes() { find "$dir/bundles/$1/packs" -name '*.pack' -printf '%s\n' | awk '{ sum += $1 } END { printf "%d", sum }'; }
+
+# same_again RELEASE VERSION TREE: builds it once more and compares every byte.
+same_again() {
+    build_bundle "$1" "$2" "$3" "$dir/bundles/again"
+    diff -r --exclude targets.json "$dir/bundles/$2" "$dir/bundles/again" >>"$log" || fail "$2 built twice is not the same"
+    rm -rf "$dir/bundles/again"
+}
+
+# --- devices ------------------------------------------------------------------------------------------------------------
+
+make_device() {
+    local pump=$1 home=$dir/devices/$1
+    mkdir -p "$home"
+    cat >"$home/agent.toml" <<TOML
+state_dir = "$home/state"
+slots_dir = "$home/slots"
+product = "pump"
+hardware = "rev-a"
+
+[restart]
+command = ["$home/restart"]
+timeout_secs = 5
+
+[health]
+command = ["$home/slots/current/app/bin/demo-pump", "health", "--port-file", "$home/port"]
+successes = 3
+interval_ms = 100
+deadline_secs = 3
+
+[interlock]
+command = ["$(command -v demo-pump)", "interlock", "--lock", "$home/lock"]
+timeout_secs = 2
+
+[poll]
+interval_secs = 1
+TOML
+    cat >"$home/restart" <<'SH'
+#!/bin/sh
+# What `systemctl restart pump` would do: stops the pump that runs, starts the one in the current slot, and is done once
+# it answers.
+set -eu
+cd "$(dirname "$0")"
+await() {
+    tries=0
+    until "$@" 2>/dev/null; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 80 ] || { echo "waited for: $*" >&2; exit 1; }
+        sleep 0.05
+    done
+}
+# A process that has ended but was not waited for has no executable any more.
+gone() { ! readlink "/proc/$1/exe" >/dev/null; }
+if [ -s pid ] && ! gone "$(cat pid)" 2>/dev/null; then
+    kill "$(cat pid)"
+    await gone "$(cat pid)"
+fi
+rm -f port
+setsid slots/current/app/bin/demo-pump serve --port-file port --lock lock </dev/null >>pump.log 2>&1 &
+echo $! >pid
+await test -s port
+SH
+    chmod +x "$home/restart"
+}
+
+start_agent() {
+    local pump=$1 environment=()
+    [ "$pump" != "$first" ] || environment=("HTTPS_PROXY=http://127.0.0.1:$(cat "$dir/proxy/port")")
+    env "${environment[@]}" suture-agent --config "$dir/devices/$pump/agent.toml" run >>"$dir/log/$pump.log" 2>&1 &
+    agents[$pump]=$!
+}
+
+stop_agent() {
+    kill -KILL "${agents[$1]}"
+    wait "${agents[$1]}" 2>/dev/null || true
+    unset "agents[$1]"
+}
+
+status_of() { agent "$1" status --output json | pick "$2"; }
+fingerprint_at_device() { answer agent "$1" status --output json | pick /fingerprint; }
+pump_says() { ask_pump "$1" /version; }
+staged() { [ "$(status_of "$1" /phase)" = waiting ]; }
+present_bytes() { status_of "$1" /live/fetched_bytes; }
+
+# --- the hospital's view ------------------------------------------------------------------------------------------------
+
+root_of() { answer "$1" catalog status --offline --output json | pick /root_sha256; }
+# hospital_sees PUMP FIELD
+hospital_sees() { hdo device list --output json | pick "/id=$1/$2"; }
+reported_version() { [ "$(hospital_sees "$1" version)" = "$2" ] && [ "$(hospital_sees "$1" proven)" = true ]; }
+# settled PUMP VERSION PHASE: the pump itself answers so, and the device has signed so.
+settled() {
+    [ "$(pump_says "$1")" = "$2" ] && reported_version "$1" "$2" && [ "$(hospital_sees "$1" phase)" = "$3" ]
+}
+rollout_is() { [ "$(hdo rollout show "$1" --output json | pick /state)" = "$2" ]; }
+rollout_reason() { answer hdo rollout show "$1" --output json | pick /reason/text; }
+
+# opening_in SECONDS LENGTH: a calendar whose one opening begins then.
+opening_in() {
+    opening=$(date -u -d "+$1 seconds" +%Y-%m-%dT%H:%M:%S)
+    run hdo calendar set icu --zone UTC --once "$opening ${2}s"
+}
+
+# A slot holds the budgets and a little.
+pace=(--slack 4s --slots 1 --ticket CHG-1047)
+
+# approve BUNDLE REASON FLAG...: plans, and signs just what was planned.
+approve() {
+    local bundle=$1 reason=$2
+    shift 2
+    run hdo rollout plan --bundle "$bundle" --ward icu "${pace[@]}" --cap 2 "$@" -o "$dir/plan.json"
+    run hdo rollout approve "$dir/plan.json" --reason "$reason"
+    approval=$(pick /request/approval <"$dir/plan.json")
+}
+
+# roll_back ROLLOUT RELEASE
+roll_back() {
+    run hdo rollout rollback "$1" --to "$2" --yes --reason "1.1.0 is taken back" "${pace[@]}" --cap 3 --wave rest
+}
+
+# --- proofs -------------------------------------------------------------------------------------------------------------
+
+# proof_of_resumption PUMP BYTES-THAT-IT-HAD: the proxy, which is no part of Suture, has counted what came over the wire.
+proof_of_resumption() {
+    local pump=$1 had=$2 total stored before all
+    total=$(status_of "$pump" /live/total_bytes)
+    stored=$(stored_bytes 1.1.0)
+    before=$(cat "$dir/proxy/cut")
+    all=$(demo-pump ask --port-file "$dir/proxy/port" /bytes)
+    if [ "$had" -le 0 ] || [ "$had" -ge "$total" ]; then fail "$pump had $had of $total bytes when the line was cut"; fi
+    say "transfer: resumed; $((before / 1000)) kB before the cut + $(((all - before) / 1000)) kB after it, of $((stored / 1000)) kB compressed: no chunk twice"
+    # Less than the chunks take and a twentieth for everything else; a second start from nothing would be half as much again.
+    [ "$all" -lt "$((stored + stored / 20))" ] || fail "$all bytes came over the wire for $stored bytes of chunks"
+}
+
+# final_table VERSION: fails if a pump does not run it, or if the pump and the hospital's view differ.
+final_table() {
+    local pump itself seen proven wrong=0
+    printf '\n  %-8s %-18s %-18s %s\n' device "the pump answers" "the hospital sees" "by"
+    for pump in "${pumps[@]}"; do
+        itself=$(pump_says "$pump") seen=$(hospital_sees "$pump" version) proven=$(hospital_sees "$pump" proven)
+        if [ "$proven" = true ]; then proven="the device's signature"; else proven="the server's word"; fi
+        printf '  %-8s %-18s %-18s %s\n' "$pump" "$itself" "$seen" "$proven"
+        if [ "$itself" != "$1" ] || [ "$seen" != "$1" ] || [ "$proven" != "the device's signature" ]; then wrong=1; fi
+    done
+    echo
+    [ "$wrong" = 0 ] || fail "not every pump runs $1"
+}
+
+play_on() {
+    cat <<TEXT
+
+Everything is left running in $dir. To play on:
+  export PATH=$(dirname "$(command -v suturectl)"):\$PATH SUTURE_PASSPHRASE_FILE=$dir/passphrase
+  suturectl --home $dir/hdo device list
+  suturectl --home $dir/hdo device why $first
+  suturectl --home $dir/hdo rollout list --all
+  suturectl --home $dir/mdm audit list
+  suture-agent --config $dir/devices/$first/agent.toml status
+  demo-pump ask --port-file $dir/devices/$first/port /version
+To end it:
+  kill ${agents[*]} ${daemons[*]} $(cat "$dir"/devices/*/pid | tr '\n' ' '); rm -rf $dir
+TEXT
+}

@@ -25,6 +25,7 @@ struct Shared {
     down: AtomicU64,
     /// The line is cut once `down` reaches this.
     cut_at: watch::Sender<u64>,
+    cut: watch::Sender<bool>,
 }
 
 impl Line {
@@ -36,6 +37,7 @@ impl Line {
             server: watch::Sender::new(None),
             down: AtomicU64::new(0),
             cut_at: watch::Sender::new(u64::MAX),
+            cut: watch::Sender::new(false),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, shared.clone()));
@@ -62,9 +64,16 @@ impl Line {
         self.shared.cut_at.send_replace(self.down() + bytes);
     }
 
+    /// Waits until it is cut.
+    pub async fn until_cut(&self) {
+        let mut cut = self.shared.cut.subscribe();
+        cut.wait_for(|cut| *cut).await.unwrap();
+    }
+
     /// Mends the line.
     pub fn mend(&self) {
         self.shared.cut_at.send_replace(u64::MAX);
+        self.shared.cut.send_replace(false);
     }
 }
 
@@ -105,6 +114,7 @@ async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared) 
         let limit = *cut_at.borrow_and_update();
         let left = limit.saturating_sub(shared.down.load(Ordering::SeqCst));
         if left == 0 {
+            shared.cut.send_replace(true);
             return;
         }
         let room = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod database;
+mod device;
 mod line;
 mod operators;
 
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use clock::TestClock;
 pub use database::Kind;
+pub use device::{Bundle, Device, Spec, text};
 pub use line::Line;
 pub use operators::{Failed, Operator};
 

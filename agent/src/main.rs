@@ -251,11 +251,15 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 fn print(cli: &Cli, text: &str, json: &impl serde::Serialize) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
-    match cli.output {
-        Output::Text => out.write_all(text.as_bytes())?,
-        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(json)?)?,
+    let printed = match cli.output {
+        Output::Text => out.write_all(text.as_bytes()),
+        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(json)?),
+    };
+    match printed {
+        // Whoever reads has seen enough.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        printed => Ok(printed.map(|()| ExitCode::SUCCESS)?),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn named_path(text: &str) -> Result<(PayloadName, PathBuf), String> {

@@ -133,3 +133,42 @@ fn index_of(name: &PayloadName, file: &Path) -> Result<Index, ProvisionError> {
     }
     Index::new(entries).map_err(|source| ProvisionError::Index { name: name.clone(), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::install::bundle;
+
+    fn settings(dir: &Path) -> Settings {
+        let text = format!(
+            "state_dir = {0:?}\nslots_dir = {1:?}\nproduct = \"pump\"\nhardware = \"rev-a\"\n\
+             [restart]\ncommand = [\"true\"]\n[health]\ncommand = [\"true\"]\n",
+            dir.join("state"),
+            dir.join("slots")
+        );
+        Settings::validate(toml::from_str(&text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_factorys_version_is_laid_down_once_and_only_with_the_right_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        let (_, bytes, _) = bundle(dir.path(), 1, b"one");
+        let (_, other, _) = bundle(dir.path(), 2, b"two");
+        let manifest = dir.path().join("manifest.json");
+        let name: PayloadName = "app".parse().unwrap();
+        fs::write(&manifest, &bytes).unwrap();
+        assert!(matches!(provision(&settings, &manifest, &[]), Err(ProvisionError::Unnamed(_))));
+        let wrong = [(name.clone(), dir.path().join("tree-2"))];
+        assert!(matches!(provision(&settings, &manifest, &wrong), Err(ProvisionError::WrongBytes(_))));
+        assert!(Slots::new(&settings.slots_dir).running().unwrap().is_none());
+        let right = [(name.clone(), dir.path().join("tree-1"))];
+        for _ in 0..2 {
+            provision(&settings, &manifest, &right).unwrap();
+        }
+        assert_eq!(Slots::new(&settings.slots_dir).running().unwrap().unwrap().manifest, Digest::of(&bytes));
+        fs::write(&manifest, &other).unwrap();
+        let next = [(name, dir.path().join("tree-2"))];
+        assert!(matches!(provision(&settings, &manifest, &next), Err(ProvisionError::Provisioned(_))));
+    }
+}

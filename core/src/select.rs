@@ -96,16 +96,14 @@ pub fn select(
     let superseded: BTreeSet<&ApprovalId> =
         approvals.iter().filter(|a| a.hdo == facts.hdo).flat_map(|a| &a.supersedes).collect();
     let mut open = Vec::new();
-    let mut first_no: Option<(Selection, bool)> = None;
+    let mut first_no: Option<(Selection, u8)> = None;
     for approval in approvals {
         match admissible(facts, approval, &superseded, stops, now) {
             Ok(()) => open.push(approval),
             Err(reason) => {
-                // An approval that does not name the device says least about it, one that does and is over says most.
-                let of_mine = !matches!(reason.code, Code::NotForThisDevice | Code::WrongHospital);
-                let better = first_no.as_ref().is_none_or(|(_, mine)| of_mine && !*mine);
-                if better {
-                    first_no = Some((Selection::Nothing { reason, approval: Some(approval.id.clone()) }, of_mine));
+                let rank = says(reason.code);
+                if first_no.as_ref().is_none_or(|(_, best)| rank > *best) {
+                    first_no = Some((Selection::Nothing { reason, approval: Some(approval.id.clone()) }, rank));
                 }
             }
         }
@@ -121,6 +119,16 @@ pub fn select(
             let text = format!("approvals {} and {} are both open for this device; supersede one of them", a.id, b.id);
             Selection::nothing(None, Code::ConflictingApprovals, text)
         }
+    }
+}
+
+/// How much a refused approval says of the device: one that does not name it least, one that it has fulfilled most.
+const fn says(code: Code) -> u8 {
+    match code {
+        Code::NotForThisDevice | Code::WrongHospital => 0,
+        Code::Superseded => 1,
+        Code::UpToDate => 3,
+        _ => 2,
     }
 }
 

@@ -124,7 +124,9 @@ impl Agent {
             Selection::Nothing { reason, approval } => {
                 let step = approval.as_ref().and_then(|id| signed.iter().find(|a| a.id == *id)?.steps.first());
                 let manifest = step.map(|s| s.sha256);
-                let phase = phase_of(reason.code);
+                // What an attempt came to was told when it ended; what befell its approval since is no news of this device.
+                let tried = approval.as_ref().is_some_and(|id| self.journal.spent(id) > 0);
+                let phase = if tried { Phase::Idle } else { phase_of(reason.code) };
                 Look::Nothing(Nothing { about: approval.map(|approval| Subject { approval, manifest }), phase, reason })
             }
             Selection::Chosen(choice) => {

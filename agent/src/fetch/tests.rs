@@ -117,3 +117,54 @@ fn what_was_damaged_on_disk_meanwhile_comes_again() {
     let part = Part::open(path, index, Arc::default()).unwrap();
     assert_eq!(part.missing(), [1]);
 }
+
+#[test]
+fn what_a_slot_holds_is_not_fetched() {
+    let dir = tempfile::tempdir().unwrap();
+    let slots = crate::install::Slots::new(&dir.path().join("slots"));
+    std::fs::create_dir(slots.dir()).unwrap();
+    // Bytes that do not repeat, and the same with an insertion near the end.
+    let mut seed = 1_u64;
+    let mut old: Vec<u8> = (0..2_000_000)
+        .map(|_| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed.to_le_bytes()[0]
+        })
+        .collect();
+    let (one, one_bytes, one_payloads) = crate::install::bundle(dir.path(), 1, &old);
+    slots.write(&one_bytes, &one_payloads).unwrap();
+    slots.switch(crate::install::Side::A).unwrap();
+    old.splice(1_900_000..1_900_000, *b"inserted");
+    let (two, _, two_payloads) = crate::install::bundle(dir.path(), 2, &old);
+
+    let counters = Arc::new(Counters::default());
+    let index = || Index::parse(&two_payloads[0].2).unwrap();
+    let path = dir.path().join("two.part");
+    let mut part = Part::open(path.clone(), index(), counters.clone()).unwrap();
+    let all = part.missing().len();
+    part.seed(&slots, &two.payloads[0]);
+    let missing = part.missing();
+    assert!(!missing.is_empty() && missing.len() * 4 < all, "{} of {all} chunks are missing", missing.len());
+    assert_eq!(counters.seeded_chunks.load(Ordering::Relaxed), (all - missing.len()) as u64);
+
+    // With the rest from the server it is whole.
+    let whole = std::fs::read(&two_payloads[0].1).unwrap();
+    for place in missing {
+        let from = index().offset(place as usize).unwrap() as usize;
+        let length = index().entries()[place as usize].length as usize;
+        part.take(place, &encode(&whole[from..from + length], 3).unwrap()).unwrap();
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), whole);
+
+    // A slot whose files were changed gives what is still right in it, and nothing wrong.
+    let app = slots.path(crate::install::Side::A).join("app/bin/app");
+    let mut changed = std::fs::read(&app).unwrap();
+    changed[1_000_000] ^= 1;
+    std::fs::write(&app, changed).unwrap();
+    let index = Index::parse(&one_payloads[0].2).unwrap();
+    let mut part = Part::open(dir.path().join("one.part"), index, Arc::default()).unwrap();
+    part.seed(&slots, &one.payloads[0]);
+    assert_eq!(part.missing().len(), 1);
+}

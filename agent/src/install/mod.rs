@@ -15,3 +15,6 @@ mod tree;
 
 pub use slots::{InstallError, Payloads, Side, Slots};
 pub use tree::{TreeError, pack, unpack};
+
+#[cfg(test)]
+pub(crate) use slots::tests::bundle;

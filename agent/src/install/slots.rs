@@ -338,4 +338,4 @@ impl<R: Read> Read for Summed<R> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

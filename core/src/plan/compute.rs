@@ -74,7 +74,7 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
     let timetables = opened.timetables(taken, request.cap, length);
     let mut planner = Planner { timetables, begins, waves: Vec::new() };
     planner.first_slots(&eligible, &request.waves, &mut blocked)?;
-    (1..request.slots_per_device).for_each(|_| planner.further_slots());
+    (1..request.slots_per_device as usize).for_each(|turn| planner.further_slots(turn));
 
     blocked.sort_by(|a, b| a.id.cmp(&b.id));
     let mut rosters: Vec<Pinned> = facts.rosters.iter().map(|(pinned, _)| pinned.clone()).collect();
@@ -231,19 +231,17 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// One more chance for every device, in the same order of waves, in what room there is.
-    fn further_slots(&mut self) {
+    /// One more chance, the `turn`-th counted from 0, in the same order of waves, in what room there is. A device that
+    /// found no room in one turn has none in a later one either: its slots would count as an earlier turn's, and the
+    /// waves before it have had that already.
+    fn further_slots(&mut self, turn: usize) {
         let mut earliest = self.begins;
         for wave in &mut self.waves {
-            let round = wave.devices.iter().map(|(_, slots)| slots.len()).max().unwrap_or(0);
-            for (device, slots) in &mut wave.devices {
+            for (device, slots) in wave.devices.iter_mut().filter(|(_, slots)| slots.len() == turn) {
                 let own = slots.last().map_or(earliest, |s| s.end.max(earliest));
-                // One that found no room in an earlier round finds none in a later one.
-                let complete = slots.len() >= round;
-                let slot = self.timetables.get_mut(&device.ward).filter(|_| complete).and_then(|t| t.place(own));
-                slots.extend(slot);
+                slots.extend(self.timetables.get_mut(&device.ward).and_then(|t| t.place(own)));
             }
-            earliest = next_wave(wave, round).unwrap_or(earliest);
+            earliest = next_wave(wave, turn).unwrap_or(earliest);
         }
     }
 
@@ -259,9 +257,9 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// The earliest instant for the wave after this one: all its slots of that round have ended and it has soaked.
-fn next_wave(wave: &Members<'_>, round: usize) -> Option<Timestamp> {
-    let end = wave.devices.iter().filter_map(|(_, slots)| slots.get(round)).map(|s| s.end).max()?;
+/// The earliest instant for the wave after this one: all its slots of that turn have ended and it has soaked.
+fn next_wave(wave: &Members<'_>, turn: usize) -> Option<Timestamp> {
+    let end = wave.devices.iter().filter_map(|(_, slots)| slots.get(turn)).map(|s| s.end).max()?;
     end.checked_add(SignedDuration::from_secs(wave.spec.gate.soak_secs.into())).ok()
 }
 

@@ -4,8 +4,9 @@
 //! an approver who did not make a plan can have it computed again and see whether it is what the signed facts lead to.
 //!
 //! What holds by signature, whatever the server does: the devices, their slots, that a later wave's slots begin only
-//! after an earlier wave's have ended, and that no more than `cap` devices of a ward have a slot at any instant. What
-//! trusts the server, and is marked so: that a wave's gate is kept shut until the wave before has proven itself.
+//! after an earlier wave's have ended (first slots after first slots, second after second, and so on), and that no more
+//! than `cap` devices of a ward have a slot at any instant. What trusts the server, and is marked so: that a wave's gate
+//! is kept shut until the wave before has proven itself.
 
 mod bundle;
 mod compute;

@@ -158,6 +158,18 @@ fn one_ward_with_a_cap_of_one_takes_its_devices_one_after_another() {
 }
 
 #[test]
+fn a_device_that_missed_a_turn_does_not_overtake_the_waves_before_it_in_the_next() {
+    let devices = vec![device("a", "icu"), device("b", "lab")];
+    let calendars = vec![calendar("icu", &["tue 02:00 20m"], &[]), calendar("lab", &["thu,fri 02:00 20m"], &[])];
+    // Until Tuesday week: a's second chance is the last thing that fits, so b, in the wave after it, has none.
+    let request = Request { slots_per_device: 3, horizon_secs: 8 * 86_400, ..request() };
+    let plan = plan(&facts(devices, calendars), &request, &[], now()).unwrap();
+    let starts = |i: usize| plan.devices[i].slots.iter().map(|s| s.start).collect::<Vec<_>>();
+    assert_eq!(starts(0), [at("2026-11-24T01:00:00Z"), at("2026-12-01T01:00:00Z")]);
+    assert_eq!(starts(1), [at("2026-11-26T01:00:00Z")], "Friday would be before a's second turn");
+}
+
+#[test]
 fn each_device_that_is_left_out_has_its_own_reason() {
     let mut devices = vec![
         device("ahead", "icu"),
@@ -437,8 +449,9 @@ proptest! {
             let turns = |wave: u32| out.devices.iter().filter(move |d| d.wave == wave).filter_map(move |d| d.slots.get(turn));
             for (wave, planned) in (0u32..).zip(&out.waves) {
                 let soak = SignedDuration::from_secs(planned.gate.soak_secs.into());
-                if let (Some(end), Some(next)) = (turns(wave).map(|s| s.end).max(), turns(wave + 1).map(|s| s.start).min()) {
-                    prop_assert!(end + soak <= next);
+                let later = (wave + 1..out.waves.len() as u32).flat_map(turns).map(|s| s.start).min();
+                if let (Some(end), Some(next)) = (turns(wave).map(|s| s.end).max(), later) {
+                    prop_assert!(end + soak <= next, "wave {wave}, turn {turn}: {end}, then {next}");
                 }
             }
         }

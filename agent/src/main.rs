@@ -10,7 +10,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use suture_agent::config::{ConfigError, Settings};
 use suture_agent::identity::{Identity, grouped};
+use suture_agent::journal::Journal;
 use suture_agent::machine::Event;
+use suture_agent::outbox::Outbox;
 use suture_agent::status::Status;
 use suture_agent::{Agent, Surroundings, agent, doctor, interlock, provision};
 use suture_core::clock::{Clock, format_utc};
@@ -165,7 +167,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Recover => {
             let _lock = agent::lock(&settings)?;
             let path = agent::journal_path(&settings);
-            let mut journal = suture_agent::journal::Journal::open(&path, 0)?;
+            let told = Outbox::open(&settings.state_dir.join("outbox"))?.transition();
+            let mut journal = Journal::open(&path, told)?;
             journal.apply(Event::Recovered, around.clock.now()).context("the device is not held")?;
             print(cli, "the agent goes on with its next start\n", &serde_json::json!({ "recovered": true }))
         }

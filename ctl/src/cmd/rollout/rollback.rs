@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use serde_json::json;
-use suture_core::approval::Approval;
-use suture_core::id::{ApprovalId, DeviceId};
+use suture_core::digest::Digest;
+use suture_core::id::{ApprovalId, DeviceId, ProductId};
+use suture_core::manifest::manifest_path;
 use suture_core::plan::{self, Known, Selector};
 use suture_core::trust::{CatalogEntry, Repository, Status};
 use suture_core::version::Release;
+use suture_proto::{Invalid, parse, parse_digest};
 
 use super::plan::{BundleName, Pace, facts, fresh_id, known, show, store};
 use super::{approve, stop};
@@ -41,12 +43,13 @@ pub struct RollbackArgs {
 /// Runs it.
 pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcome {
     let mut desk = Desk::open(context).await?;
-    let approval = desk.documents.approval(&args.rollout).cloned().ok_or_else(|| {
-        Failure::new(format!("the approvals list no {}: it has expired, or there was none", args.rollout))
-            .next("`suturectl rollout plan --permit-downgrade` plans a way back for devices that you name")
-    })?;
+    let origin = Origin::find(context, &desk, &args.rollout).await?;
     let known = known(&mut desk).await?;
-    let moved = moved(&approval, &known);
+    let moved = origin.moved(&known);
+    if moved.is_empty() && !origin.listed {
+        return Err(Failure::new(format!("no device has proven that it runs what {} brought", args.rollout))
+            .next("its approval has ended as well, so there is nothing to take back"));
+    }
     if moved.is_empty() {
         context.print.note("no device has proven that it runs the rollout's bundle: this is an abort");
         if !args.yes {
@@ -56,12 +59,13 @@ pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcom
         return stop::abort(context, &mut desk, &args.rollout, &args.reason, &args.key).await;
     }
     let catalog = desk.catalog(context).await?;
-    let bundle = target(&catalog, &approval, args.to)?;
+    let bundle = origin.target(&catalog, args.to)?;
     let facts = facts(context, &mut desk, &bundle).await?;
     let selector = Selector { devices: moved, ..Selector::default() };
     let mut request = args.pace.request(fresh_id(context, &bundle)?, selector, context.now());
     request.permit_downgrade = true;
-    request.supersedes = BTreeSet::from([args.rollout.clone()]);
+    // One that has ended is superseded by its end, and the approvals list it no more.
+    request.supersedes = if origin.listed { BTreeSet::from([args.rollout.clone()]) } else { BTreeSet::new() };
     let plan = plan::plan(&facts, &request, &known, context.now()).map_err(refused)?;
     let digest = store(&mut desk, &plan).await?;
     if args.yes && plan.devices.is_empty() {
@@ -77,25 +81,65 @@ pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcom
     show(context, &plan, digest)
 }
 
-/// Devices of the approval whose signed report says that they run what it led to.
-fn moved(approval: &Approval, known: &[Known]) -> BTreeSet<DeviceId> {
-    let arrived = |k: &&Known| {
-        let runs = k.running.as_ref().map(|r| r.manifest);
-        k.proven && runs.is_some() && runs == approval.steps.last().map(|s| s.sha256)
-    };
-    known.iter().filter(arrived).filter(|k| approval.device(&k.id).is_some()).map(|k| k.id.clone()).collect()
+/// What a rollout brought, and to whom it was meant to.
+struct Origin {
+    product: ProductId,
+    release: Release,
+    manifest: Digest,
+    devices: BTreeSet<DeviceId>,
+    /// Whether the hospital's approvals list it still: what is said here is then signed.
+    listed: bool,
 }
 
-/// The release to go back to.
-fn target(catalog: &Repository, approval: &Approval, to: Option<u64>) -> Outcome<BundleName> {
-    let step = approval.steps.last().ok_or_else(|| Failure::new("the approval has no steps"))?;
-    let listed = catalog.targets().filter_map(|(_, t)| CatalogEntry::of(t));
-    let listed: Vec<_> = listed.filter(|e| e.product == step.product).collect();
-    let release = choose(&listed, step.release, to).ok_or_else(|| {
-        Failure::new(format!("the catalog lists no release of {} below {} to go back to", step.product, step.release))
-            .next("--to RELEASE, if there is one that you know of; `suturectl catalog status` lists them")
-    })?;
-    Ok(BundleName { product: step.product.clone(), release })
+impl Origin {
+    /// From the signed approval; where that has ended, from the server, whose word is then checked: the catalog must list
+    /// the bundle under the same name, and each device must have proven by its own signature that it runs it. So a server
+    /// that lies can leave devices out, and nothing else.
+    async fn find(context: &Context<'_>, desk: &Desk, rollout: &ApprovalId) -> Outcome<Self> {
+        if let Some(approval) = desk.documents.approval(rollout) {
+            let step = approval.steps.last().ok_or_else(|| Failure::new("the approval has no steps"))?;
+            return Ok(Self {
+                product: step.product.clone(),
+                release: step.release,
+                manifest: step.sha256,
+                devices: approval.devices.iter().map(|d| d.id.clone()).collect(),
+                listed: true,
+            });
+        }
+        let said = super::watch::fetch(context, rollout).await?;
+        let wrong = |e: Invalid| Failure::new(format!("the server's word on {rollout} makes no sense: {e}"));
+        let devices = said.devices.iter().map(|d| parse("devices.id", &d.id)).collect::<Result<_, _>>();
+        Ok(Self {
+            product: parse("product", &said.product).map_err(wrong)?,
+            release: Release(said.release),
+            manifest: parse_digest("manifest_sha256", &said.manifest_sha256).map_err(wrong)?,
+            devices: devices.map_err(wrong)?,
+            listed: false,
+        })
+    }
+
+    /// Its devices whose signed report says that they run it.
+    fn moved(&self, known: &[Known]) -> BTreeSet<DeviceId> {
+        let arrived = |k: &&Known| k.proven && k.running.as_ref().is_some_and(|r| r.manifest == self.manifest);
+        known.iter().filter(arrived).filter(|k| self.devices.contains(&k.id)).map(|k| k.id.clone()).collect()
+    }
+
+    /// The release to go back to.
+    fn target(&self, catalog: &Repository, to: Option<u64>) -> Outcome<BundleName> {
+        let path = manifest_path(&self.product, self.release);
+        if catalog.target(&path).is_none_or(|t| t.sha256 != self.manifest) {
+            let text = format!("the catalog lists another bundle as {} release {}", self.product, self.release);
+            return Err(Failure::new(text).next("ask the manufacturer; plan the way back by `rollout plan` if need be"));
+        }
+        let listed = catalog.targets().filter_map(|(_, t)| CatalogEntry::of(t));
+        let listed: Vec<_> = listed.filter(|e| e.product == self.product).collect();
+        let release = choose(&listed, self.release, to).ok_or_else(|| {
+            let text = format!("the catalog lists no release of {} below {} to go back to", self.product, self.release);
+            Failure::new(text)
+                .next("--to RELEASE, if there is one that you know of; `suturectl bundle list` lists them")
+        })?;
+        Ok(BundleName { product: self.product.clone(), release })
+    }
 }
 
 fn choose(listed: &[CatalogEntry], from: Release, to: Option<u64>) -> Option<Release> {

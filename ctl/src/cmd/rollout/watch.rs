@@ -85,10 +85,16 @@ pub(super) async fn list(context: &mut Context<'_>, all: bool) -> Outcome {
 
 /// `rollout show`.
 pub(super) async fn show(context: &mut Context<'_>, id: &ApprovalId) -> Outcome {
+    let rollout = fetch(context, id).await?;
+    context.print.result(&shown(rollout), text)
+}
+
+/// What the server says of a rollout.
+pub(super) async fn fetch(context: &Context<'_>, id: &ApprovalId) -> Outcome<v1::Rollout> {
     context.home.server()?.hdo()?;
     let request = v1::GetRolloutRequest { id: id.to_string() };
     let answer = context.connect().await?.get_rollout(request).await?;
-    context.print.result(&shown(answer.rollout.unwrap_or_default()), text)
+    Ok(answer.rollout.unwrap_or_default())
 }
 
 fn text(r: &Shown) -> String {

@@ -87,7 +87,7 @@ for pump in "${pumps[@]}"; do
 done
 say "hospital: compared the fingerprints shown at the devices and confirmed all three"
 for pump in "${pumps[@]}"; do
-    until_true "$pump to report 1.0.0" reported_version "$pump" 1.0.0
+    until_true "$pump to say that it runs 1.0.0" said_version "$pump" 1.0.0
 done
 
 # --- 1.1.0: a cut transfer, an opening, two waves -----------------------------------------------------------------------
@@ -99,13 +99,14 @@ rollout_110=$approval
 
 say "transfer: $first downloads through the hospital's proxy, which cuts the line half-way"
 until_true "the proxy to cut the line" test -s "$dir/proxy/cut"
+until_true "$first to have counted" has_begun "$first"
+before=$(status_of "$first" /live/bytes_from_server)
 stop_agent "$first"
-had=$(present_bytes "$first")
-say "transfer: the line is cut and the agent killed (SIGKILL) with $((had / 1000000)) MB of chunks on its disk"
+say "transfer: the line is cut and the agent killed (SIGKILL), $((before / 1000)) kB of chunks on its disk"
 touch "$dir/proxy/mend"
 start_agent "$first"
 until_true "$first to have staged 1.1.0" staged "$first"
-proof_of_resumption "$first" "$had"
+proof_of_resumption "$first" "$before"
 
 for pump in "${pumps[@]}"; do
     until_true "$pump to run 1.1.0, confirmed" settled "$pump" 1.1.0 confirmed

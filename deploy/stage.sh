@@ -98,7 +98,7 @@ open_stage() {
     mkdir -p "$dir"/{log,trees,specs,bundles,devices,proxy}
     log=$dir/log/commands.log
     # What the shell says of proxies is meant for other servers than this machine's.
-    unset HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy
+    unset RUST_BACKTRACE HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy
     # Signing keys are encrypted, as they would be in the field.
     (umask 077 && head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$dir/passphrase")
     export SUTURE_PASSPHRASE_FILE=$dir/passphrase
@@ -147,9 +147,9 @@ take_files() {
     for source in "$(rustc --print sysroot)/lib" /usr/lib /usr/share; do
         # -L: what links lead to, so that the tree stands by itself.
         find -L "$source" -type f -readable -size -40M ! -name '*
-*' -printf '%s\t%p\n' 2>/dev/null
+*' -printf '%s\t%p\n' 2>/dev/null || true # broken links
     done | LC_ALL=C sort -t"$(printf '\t')" -k2 | awk -F'\t' -v wanted="$wanted" \
-        'sum < wanted { sum += $1; print $2 } sum >= wanted { exit }' >"$dir/trees/list"
+        'sum < wanted { sum += $1; print $2 }' >"$dir/trees/list"
     mkdir -p "$to"
     # -L again, for the paths; modes of their own, so that nothing of a setuid program's mode comes along.
     tr '\n' '\0' <"$dir/trees/list" | xargs -0 cp -L --parents --no-preserve=mode,ownership -t "$to"
@@ -291,17 +291,22 @@ status_of() { agent "$1" status --output json | pick "$2"; }
 fingerprint_at_device() { answer agent "$1" status --output json | pick /fingerprint; }
 pump_says() { ask_pump "$1" /version; }
 staged() { [ "$(status_of "$1" /phase)" = waiting ]; }
-present_bytes() { status_of "$1" /live/fetched_bytes; }
+# has_begun PUMP: chunks have come, and the agent has told so.
+has_begun() { [ "$(status_of "$1" /live/bytes_from_server)" -gt 0 ]; }
 
 # --- the hospital's view ------------------------------------------------------------------------------------------------
 
-root_of() { answer "$1" catalog status --offline --output json | pick /root_sha256; }
+root_of() { answer "$1" catalog status --output json | pick /root_sha256; }
 # hospital_sees PUMP FIELD
 hospital_sees() { hdo device list --output json | pick "/id=$1/$2"; }
-reported_version() { [ "$(hospital_sees "$1" version)" = "$2" ] && [ "$(hospital_sees "$1" proven)" = true ]; }
+said_version() { [ "$(hospital_sees "$1" version)" = "$2" ]; }
 # settled PUMP VERSION PHASE: the pump itself answers so, and the device has signed so.
 settled() {
-    [ "$(pump_says "$1")" = "$2" ] && reported_version "$1" "$2" && [ "$(hospital_sees "$1" phase)" = "$3" ]
+    local seen
+    [ "$(pump_says "$1")" = "$2" ] || return 1
+    seen=$(hdo device show "$1" --output json)
+    [ "$(pick /version <<<"$seen")" = "$2" ] && [ "$(pick /proven <<<"$seen")" = true ] &&
+        [ "$(pick /phase <<<"$seen")" = "$3" ]
 }
 rollout_is() { [ "$(hdo rollout show "$1" --output json | pick /state)" = "$2" ]; }
 rollout_reason() { answer hdo rollout show "$1" --output json | pick /reason/text; }
@@ -331,17 +336,18 @@ roll_back() {
 
 # --- proofs -------------------------------------------------------------------------------------------------------------
 
-# proof_of_resumption PUMP BYTES-THAT-IT-HAD: the proxy, which is no part of Suture, has counted what came over the wire.
+# proof_of_resumption PUMP BYTES: the chunks that came before the cut and those that came after it are together no more than
+# the bundle has. The agent counts chunks; the proxy, which is no part of Suture, counts all that came over the wire.
 proof_of_resumption() {
-    local pump=$1 had=$2 total stored before all
-    total=$(status_of "$pump" /live/total_bytes)
+    local pump=$1 before=$2 after stored wire
+    after=$(status_of "$pump" /live/bytes_from_server)
     stored=$(stored_bytes 1.1.0)
-    before=$(cat "$dir/proxy/cut")
-    all=$(demo-pump ask --port-file "$dir/proxy/port" /bytes)
-    if [ "$had" -le 0 ] || [ "$had" -ge "$total" ]; then fail "$pump had $had of $total bytes when the line was cut"; fi
-    say "transfer: resumed; $((before / 1000)) kB before the cut + $(((all - before) / 1000)) kB after it, of $((stored / 1000)) kB compressed: no chunk twice"
-    # Less than the chunks take and a twentieth for everything else; a second start from nothing would be half as much again.
-    [ "$all" -lt "$((stored + stored / 20))" ] || fail "$all bytes came over the wire for $stored bytes of chunks"
+    wire=$(demo-pump ask --port-file "$dir/proxy/port" /bytes)
+    say "transfer: resumed; $((before / 1000)) kB of chunks before the cut and $((after / 1000)) kB after it, of $((stored / 1000)) kB: none came twice ($((wire / 1000)) kB over the wire)"
+    if [ "$before" -eq 0 ] || [ "$after" -eq 0 ]; then fail "the cut was not in the middle"; fi
+    [ "$((before + after))" -le "$stored" ] || fail "more chunks came than the bundle has"
+    # A twentieth for everything else; a second start from nothing would be half as much again.
+    [ "$wire" -lt "$((stored + stored / 20))" ] || fail "$wire bytes came over the wire for $stored bytes of chunks"
 }
 
 # final_table VERSION: fails if a pump does not run it, or if the pump and the hospital's view differ.

@@ -33,6 +33,15 @@ pub struct Live {
     pub fetched_bytes: u64,
     /// Of the bundle: all bytes.
     pub total_bytes: u64,
+    /// Chunks that came from the server since the agent started.
+    #[serde(default)]
+    pub chunks_from_server: u64,
+    /// What they had in stored form, in bytes.
+    #[serde(default)]
+    pub bytes_from_server: u64,
+    /// Chunks that were found in a slot instead.
+    #[serde(default)]
+    pub chunks_from_slots: u64,
     /// Reports that the server has not got yet.
     pub waiting_reports: u64,
 }

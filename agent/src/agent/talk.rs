@@ -1,6 +1,6 @@
 //! What the agent says to the server and hears from it. None of it is authority.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use suture_core::clock::whole_second;
 use suture_core::phase::{Code, Phase, Reason};
@@ -127,12 +127,16 @@ impl Agent {
 
     /// Leaves for `status` what is in no other file. Not needed to go on, so a failure is only logged.
     pub(super) fn write_live(&self) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let live = Live {
             at: whole_second(self.now()),
             confirmed: self.heard.as_ref().map(|h| h.confirmed),
             server_trouble: self.unheard.clone(),
             fetched_bytes: self.progress().0,
             total_bytes: self.progress().1,
+            chunks_from_server: count(&self.counters.fetched_chunks),
+            bytes_from_server: count(&self.counters.fetched_bytes),
+            chunks_from_slots: count(&self.counters.seeded_chunks),
             waiting_reports: self.outbox.len() as u64,
         };
         if let Err(e) = live.write(&self.settings.state_dir) {

@@ -51,12 +51,15 @@ pub(crate) enum TransferError {
     Blob(#[from] BlobError),
 }
 
+/// Indexes by digest with the places of their chunks, the latest used first.
+type Located = VecDeque<(Digest, Arc<Vec<Place>>)>;
+
 /// The chunk store.
 #[derive(Clone)]
 pub(crate) struct Transfer {
     store: Store,
     blobs: Blobs,
-    located: Arc<Mutex<VecDeque<(Digest, Arc<Vec<Place>>)>>>,
+    located: Arc<Mutex<Located>>,
     uploads: Arc<tokio::sync::Semaphore>,
 }
 

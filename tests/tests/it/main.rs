@@ -6,4 +6,5 @@
     reason = "tests; a failure ought to stop them where it happens"
 )]
 
+mod examples;
 mod journey;

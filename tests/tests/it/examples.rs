@@ -1,0 +1,57 @@
+//! The example configurations in `deploy/` are what the programs understand, and name everything that can be set.
+
+use std::path::{Path, PathBuf};
+
+use suture_server::config::{KEYS, Settings as ServerSettings, Written};
+
+fn deploy(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(name)
+}
+
+fn server(text: &str) -> ServerSettings {
+    let mut written = Written::default();
+    written.file(Path::new("server.toml"), text);
+    ServerSettings::of(written).unwrap()
+}
+
+#[test]
+fn the_servers_example_is_valid_and_names_every_setting() {
+    let text = std::fs::read_to_string(deploy("server.toml")).unwrap();
+    let settings = server(&text);
+    assert_eq!(settings.trust_domain.to_string(), "acme.example");
+    for (key, _) in KEYS {
+        let set = text.lines().any(|line| line.split_once(" = ").is_some_and(|(name, _)| name == *key));
+        assert!(set, "deploy/server.toml says nothing of {key}");
+    }
+}
+
+#[test]
+fn the_servers_example_shows_the_defaults() {
+    let example = server(&std::fs::read_to_string(deploy("server.toml")).unwrap());
+    let least = server(
+        "data_dir = \"/var/lib/suture-server\"\naddress = \"https://suture.acme.example:7443\"\n\
+         trust_domain = \"acme.example\"\nlisten = \"0.0.0.0:7443\"\n",
+    );
+    assert_eq!(example.database.url(), least.database.url());
+    assert_eq!(format!("{example:?}"), format!("{least:?}"));
+}
+
+#[test]
+fn the_agents_example_is_valid() {
+    let settings = suture_agent::config::Settings::load(&deploy("agent.toml")).unwrap();
+    assert_eq!(settings.slots_dir, Path::new("/opt/device"));
+    assert!(settings.interlock.is_some());
+}
+
+/// A unit that starts a program with what it does not understand is found on the first machine that it is installed on.
+#[test]
+fn the_units_grant_what_the_examples_name() {
+    let agent = suture_agent::config::Settings::load(&deploy("agent.toml")).unwrap();
+    let unit = std::fs::read_to_string(deploy("suture-agent.service")).unwrap();
+    assert!(unit.contains(&format!("ReadWritePaths={}\n", agent.slots_dir.display())), "{unit}");
+    assert!(unit.contains(&format!("StateDirectory={}\n", agent.state_dir.file_name().unwrap().to_string_lossy())));
+    let server = server(&std::fs::read_to_string(deploy("server.toml")).unwrap());
+    let unit = std::fs::read_to_string(deploy("suture-server.service")).unwrap();
+    assert!(unit.contains(&format!("run --config {}/server.toml\n", server.data_dir.display())), "{unit}");
+    assert!(unit.contains("RestartPreventExitStatus=64\n"));
+}

@@ -1,8 +1,11 @@
 //! The example configurations in `deploy/` are what the programs understand, and name everything that can be set.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use suture_core::clock::Clock;
 use suture_server::config::{KEYS, Settings as ServerSettings, Written};
+use suture_tests::world::TestClock;
 
 fn deploy(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(name)
@@ -54,4 +57,40 @@ fn the_units_grant_what_the_examples_name() {
     let unit = std::fs::read_to_string(deploy("suture-server.service")).unwrap();
     assert!(unit.contains(&format!("run --config {}/server.toml\n", server.data_dir.display())), "{unit}");
     assert!(unit.contains("RestartPreventExitStatus=64\n"));
+}
+
+/// Every `suturectl` line of the README is a command line that `suturectl` understands: in an empty home it fails for want of
+/// a server, a file or a token, and never for its words (exit code 2).
+#[tokio::test]
+async fn the_readmes_commands_are_understood() {
+    let readme = std::fs::read_to_string(deploy("../README.md")).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(TestClock::start());
+    let mut seen = 0;
+    for line in readme.lines().filter(|l| l.starts_with("suturectl ")) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let words = [words(line), vec!["--home".to_owned(), home.path().display().to_string()]].concat();
+        let exit = suture_ctl::run(words, &mut out, &mut err, clock.clone()).await;
+        assert_ne!(exit, 2, "{line}\n{}", String::from_utf8_lossy(&err));
+        seen += 1;
+    }
+    assert!(seen > 10, "only {seen} commands were found in the README");
+}
+
+/// A line's words, as a shell would part them: double quotes hold words together, `#` begins a comment. A word in capitals
+/// stands for an id.
+fn words(line: &str) -> Vec<String> {
+    let word = |w: &str| if w.chars().all(|c| c.is_ascii_uppercase()) { w.to_lowercase() } else { w.to_owned() };
+    let mut words = Vec::new();
+    for (i, part) in line.split('"').enumerate() {
+        if i % 2 == 1 {
+            words.push(part.to_owned());
+        } else if let Some((before, _)) = part.split_once('#') {
+            words.extend(before.split_whitespace().map(word));
+            break;
+        } else {
+            words.extend(part.split_whitespace().map(word));
+        }
+    }
+    words
 }

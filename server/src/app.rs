@@ -159,6 +159,7 @@ impl App {
     /// database.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: CancellationToken) -> Result<(), AppError> {
         let routes = self.routes().await?;
+        crate::publish::look(&self).await;
         let mut tasks = JoinSet::new();
         let (accepted, connections) = mpsc::channel(64);
         tasks.spawn(self.clone().accept(listener, accepted, shutdown.clone()));

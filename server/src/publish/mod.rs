@@ -21,7 +21,7 @@ use suture_core::trust::{
 use suture_proto::Repository;
 
 pub use keys::{OnlineKeys, online_keys};
-pub use resign::{keep_fresh, resign};
+pub use resign::{keep_fresh, look, resign};
 
 use crate::audit::{self, AuditError};
 use crate::store::{Lock, StoreError, Tx};

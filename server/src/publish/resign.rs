@@ -23,17 +23,21 @@ const SNAPSHOT_LEFT: SignedDuration = SignedDuration::from_hours(3 * 24);
 /// How often the server looks.
 const LOOK_EVERY: Duration = Duration::from_secs(3_600);
 
-/// Signs anew what nears its expiry, hourly until `shutdown`.
+/// Signs anew what nears its expiry, hourly until `shutdown`; the first look is the caller's.
 pub async fn keep_fresh(app: Arc<App>, shutdown: CancellationToken) {
-    let mut look = tokio::time::interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while shutdown.run_until_cancelled(look.tick()).await.is_some() {
-        match resign(app.store(), app.seal(), app.now()).await {
-            Ok(0) => {}
-            Ok(_) => app.news().tell(),
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "repositories could not be looked at")
-            }
+    while shutdown.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+        look(&app).await;
+    }
+}
+
+/// Signs anew what nears its expiry. Done before the first connection is taken, so that nobody meets a server that was
+/// down for a week with what it signed a week ago.
+pub async fn look(app: &App) {
+    match resign(app.store(), app.seal(), app.now()).await {
+        Ok(0) => {}
+        Ok(_) => app.news().tell(),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "repositories could not be looked at")
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod database;
 mod device;
 mod line;
 mod operators;
+mod signing;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use database::Kind;
 pub use device::{Bundle, Device, Spec, text};
 pub use line::Line;
 pub use operators::{Failed, Operator};
+pub use signing::Intruder;
 
 /// The hospital of most tests.
 pub const HDO: &str = "riverside";
@@ -92,6 +94,11 @@ impl World {
     /// The server's data directory.
     pub fn data_dir(&self) -> &Path {
         &self.settings.data_dir
+    }
+
+    /// The URL of the server's database.
+    pub fn database(&self) -> &str {
+        self.settings.database.url()
     }
 
     /// Lets time pass.

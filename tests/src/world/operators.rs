@@ -10,7 +10,7 @@ use super::TestClock;
 /// Somebody with a home of their own.
 pub struct Operator {
     home: PathBuf,
-    clock: Arc<TestClock>,
+    pub(super) clock: Arc<TestClock>,
 }
 
 /// A command that did not exit with 0.

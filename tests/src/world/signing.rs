@@ -1,0 +1,150 @@
+//! What `suturectl` refuses to sign and the server to publish: the hands of a mistaken hospital and of whoever holds the server.
+
+use std::fs;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use suture_core::approval::{Approval, OperatorDocument, SignedDocument as _, Step};
+use suture_core::clock::Clock as _;
+use suture_core::digest::Digest;
+use suture_core::manifest::Manifest;
+use suture_core::plan::{Plan, Signing};
+use suture_core::sign::{LocalKey, Signer as _};
+use suture_core::trust::edit::{self, ONLINE_LIFETIME, RoleDraft, RootDraft, TargetsDraft};
+use suture_core::trust::{Role, Root, Snapshot, Target, Targets, Verified};
+use suture_ctl::context::Context;
+use suture_ctl::home::Home;
+use suture_ctl::hospital::{Desk, refused};
+use suture_ctl::keys::Passphrases;
+use suture_ctl::print::{Format, Printer};
+use suture_proto::connect::ProxyRules;
+use suture_server::store::{Store, Tx};
+use zeroize::Zeroizing;
+
+use super::{Bundle, Operator, World, text};
+
+impl Bundle {
+    /// What an approval says of it.
+    pub fn step(&self) -> Step {
+        let bytes = fs::read(self.dir.join("manifest.json")).unwrap();
+        let manifest = Manifest::parse(&bytes).unwrap();
+        Step {
+            path: manifest.path(),
+            length: bytes.len() as u64,
+            sha256: Digest::of(&bytes),
+            product: manifest.product,
+            release: manifest.release,
+            hardware: manifest.hardware,
+        }
+    }
+}
+
+impl World {
+    /// The approval that a plan by these arguments would become, unsigned, with its document for people.
+    pub async fn draft(&self, by: &Operator, args: &[&str]) -> (Approval, OperatorDocument) {
+        let file = self.path("draft.json");
+        by.run(&[&["rollout", "plan", "-o", text(&file)], args].concat()).await.unwrap();
+        let plan = Plan::parse(&fs::read(file).unwrap()).unwrap();
+        let signing =
+            Signing { approver: "kim".to_owned(), meaning: "approved".to_owned(), reason: "a mistake".to_owned() };
+        plan.to_approval(&signing, self.clock.now()).unwrap()
+    }
+
+    /// Whoever has taken the server and its online keys.
+    pub async fn intruder(&self) -> Intruder<'_> {
+        Intruder { world: self, store: Store::open(self.database()).await.unwrap() }
+    }
+}
+
+impl Operator {
+    /// Their key that signs targets.
+    pub fn targets_key(&self) -> LocalKey {
+        let pem = fs::read_to_string(self.home().join("keys/targets.pem")).unwrap();
+        LocalKey::from_pem(&pem, None).unwrap()
+    }
+
+    /// Signs an approval with the hospital's real key and publishes it, whatever it says.
+    pub async fn sign(&self, (approval, document): &(Approval, OperatorDocument)) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let context = Context {
+            home: Home::open(self.home()).unwrap(),
+            print: Printer::new(&mut out, &mut err, Format::Text),
+            passphrases: Passphrases::Prompt,
+            clock: self.clock.clone(),
+            proxy: ProxyRules::from_env(|_| None),
+        };
+        let mut desk = Desk::open(&context).await.unwrap();
+        let key = "targets".parse().unwrap();
+        desk.publish(&context, &key, |edit| edit.approve(approval, document).map_err(refused)).await.unwrap();
+    }
+}
+
+/// Has the database, the seal key and so the server's online keys; has no offline key.
+pub struct Intruder<'a> {
+    world: &'a World,
+    store: Store,
+}
+
+impl Intruder<'_> {
+    /// A key that nobody has named in any root.
+    pub fn key(&self) -> LocalKey {
+        LocalKey::from_seed(&Zeroizing::new([66; 32]))
+    }
+
+    /// Puts targets in force that list this file as well, signed with `key`, below a snapshot and a timestamp that the
+    /// online keys sign.
+    pub async fn list(&self, repository: &str, file: (&str, &[u8], Option<Value>), key: &LocalKey) {
+        let now = self.world.clock.now();
+        let mut tx = self.store.begin().await.unwrap();
+        let root = newest(&mut tx, repository, Role::Root).await;
+        let root: Verified<Root> = Verified::pinned(&root).unwrap();
+        let before = newest(&mut tx, repository, Role::Targets).await;
+        let mut draft = TargetsDraft::following(&Verified::by(&root, &before).unwrap(), now, edit::APPROVALS_LIFETIME);
+        let (path, content, custom) = file;
+        draft.targets.insert(path.to_owned(), Target::of(content, custom));
+        let bytes = edit::sign_targets(&draft, &[key]).unwrap();
+        tx.put_repo_file(repository, Role::Targets, draft.version, &bytes, now).await.unwrap();
+        let targets = by_own_root(key, &bytes, now);
+        tx.put_target_file(repository, &targets.file_name(path).unwrap(), content, now).await.unwrap();
+        let expires = now + ONLINE_LIFETIME;
+        let version = next(&mut tx, repository, Role::Snapshot).await;
+        let key = self.online_key(&mut tx, repository, Role::Snapshot).await;
+        let snapshot = edit::sign_snapshot(version, expires, &targets, &key).unwrap();
+        tx.put_repo_file(repository, Role::Snapshot, version, &snapshot, now).await.unwrap();
+        let snapshot: Verified<Snapshot> = Verified::by(&root, &snapshot).unwrap();
+        let version = next(&mut tx, repository, Role::Timestamp).await;
+        let key = self.online_key(&mut tx, repository, Role::Timestamp).await;
+        let timestamp = edit::sign_timestamp(version, expires, &snapshot, &key).unwrap();
+        tx.put_repo_file(repository, Role::Timestamp, version, &timestamp, now).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    async fn online_key(&self, tx: &mut Tx, repository: &str, role: Role) -> LocalKey {
+        let seal = fs::read_to_string(self.world.data_dir().join("seal.key")).unwrap();
+        let row = tx.online_key(repository, role).await.unwrap().unwrap();
+        LocalKey::from_pem(&row.sealed, Some(seal.trim())).unwrap()
+    }
+}
+
+/// Verified by a root that names just the key that signed, which is how such metadata come to look whole.
+fn by_own_root(key: &LocalKey, targets: &[u8], now: Timestamp) -> Verified<Targets> {
+    let role = || RoleDraft::single(key.public());
+    let draft = RootDraft {
+        version: 1,
+        expires: now + ONLINE_LIFETIME,
+        root: role(),
+        targets: role(),
+        snapshot: role(),
+        timestamp: role(),
+    };
+    let root = edit::sign_root(&draft, &[key]).unwrap();
+    Verified::by(&Verified::pinned(&root).unwrap(), targets).unwrap()
+}
+
+async fn newest(tx: &mut Tx, repository: &str, role: Role) -> Vec<u8> {
+    tx.newest_repo_file(repository, role).await.unwrap().unwrap().content
+}
+
+async fn next(tx: &mut Tx, repository: &str, role: Role) -> u64 {
+    tx.newest_repo_file(repository, role).await.unwrap().unwrap().version + 1
+}

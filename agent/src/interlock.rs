@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use suture_core::clock::{format_utc, utc, whole_second};
 use suture_core::id::ApprovalId;
@@ -19,6 +19,8 @@ use crate::process::{self, Ending};
 
 const CONFIRMATION: &str = "confirmation.json";
 const QUESTION: &str = "question.json";
+/// How long a person's word holds: what they saw at the device an hour ago says nothing of now.
+const CONFIRMATION_LIFE: SignedDuration = SignedDuration::from_mins(10);
 
 /// What a claim came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +70,14 @@ struct Confirmation {
     pub at: Timestamp,
 }
 
+impl Confirmation {
+    /// Given a short while ago, and not in the future, as before a clock was set back.
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        let age = now.duration_since(self.at);
+        !age.is_negative() && age <= CONFIRMATION_LIFE
+    }
+}
+
 impl Interlock {
     /// The configured program, else a person's confirmation in the state directory.
     pub fn new(program: Option<&Command>, state_dir: &Path) -> Self {
@@ -78,7 +88,7 @@ impl Interlock {
     }
 
     /// Claims. Can be repeated while the claim is held.
-    pub async fn claim(&self, approval: &ApprovalId, window: &Window) -> Claim {
+    pub async fn claim(&self, approval: &ApprovalId, window: &Window, now: Timestamp) -> Claim {
         match self {
             Self::Program(command) => match process::run(command, &["claim"], None).await {
                 Ending::Exit(0) => Claim::Held,
@@ -92,7 +102,7 @@ impl Interlock {
                 }
             },
             Self::Person(state_dir) => match durable::read_json::<Confirmation>(&state_dir.join(CONFIRMATION)) {
-                Ok(Some(c)) if c.approval == *approval && c.slot_start == window.start => Claim::Held,
+                Ok(Some(c)) if c.approval == *approval && c.slot_start == window.start && c.is_fresh(now) => Claim::Held,
                 answer => Claim::Refused(Trouble::new(ask(state_dir, approval, window, answer.err()))),
             },
         }
@@ -161,21 +171,21 @@ mod tests {
     }
 
     fn slot() -> Window {
-        Window { start: noon(), latest: noon() + jiff::SignedDuration::from_mins(10) }
+        Window { start: noon(), latest: noon() + SignedDuration::from_mins(10) }
     }
 
     #[tokio::test]
     async fn only_exit_code_zero_is_a_claim() {
         let id: ApprovalId = "a1".parse().unwrap();
-        assert_eq!(program("exit 0").claim(&id, &slot()).await, Claim::Held);
-        let Claim::Refused(t) = program("exit 1").claim(&id, &slot()).await else { panic!() };
+        assert_eq!(program("exit 0").claim(&id, &slot(), noon()).await, Claim::Held);
+        let Claim::Refused(t) = program("exit 1").claim(&id, &slot(), noon()).await else { panic!() };
         assert_eq!(t.reason.code, Code::InUse);
         for script in ["exit 2", "kill -9 $$", "sleep 60"] {
-            let Claim::Unclear(t) = program(script).claim(&id, &slot()).await else { panic!("{script}") };
+            let Claim::Unclear(t) = program(script).claim(&id, &slot(), noon()).await else { panic!("{script}") };
             assert_eq!(t.reason.code, Code::InterlockUnknown);
         }
         let nowhere = Interlock::Program(Command { argv: vec!["/nowhere".into()], timeout: Duration::from_secs(1) });
-        assert!(matches!(nowhere.claim(&id, &slot()).await, Claim::Unclear(_)));
+        assert!(matches!(nowhere.claim(&id, &slot(), noon()).await, Claim::Unclear(_)));
         assert!(nowhere.release().await.is_err());
     }
 
@@ -184,20 +194,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let person = Interlock::new(None, dir.path());
         let (id, other): (ApprovalId, ApprovalId) = ("a1".parse().unwrap(), "a2".parse().unwrap());
-        assert!(matches!(person.claim(&id, &slot()).await, Claim::Refused(_)));
+        assert!(matches!(person.claim(&id, &slot(), noon()).await, Claim::Refused(_)));
         let question = question(dir.path()).unwrap().unwrap();
         assert_eq!((&question.approval, question.latest), (&id, slot().latest));
         confirm(dir.path(), &question, noon()).unwrap();
-        let day = jiff::SignedDuration::from_hours(24);
+        let day = SignedDuration::from_hours(24);
         let tomorrow = Window { start: slot().start + day, latest: slot().latest + day };
-        assert!(matches!(person.claim(&other, &slot()).await, Claim::Refused(_)));
-        assert!(matches!(person.claim(&id, &tomorrow).await, Claim::Refused(_)));
-        assert_eq!(person.claim(&id, &slot()).await, Claim::Held);
+        assert!(matches!(person.claim(&other, &slot(), noon()).await, Claim::Refused(_)));
+        assert!(matches!(person.claim(&id, &tomorrow, noon()).await, Claim::Refused(_)));
+        for stale in [noon() + CONFIRMATION_LIFE + SignedDuration::from_secs(1), noon() - SignedDuration::from_secs(1)] {
+            assert!(matches!(person.claim(&id, &slot(), stale).await, Claim::Refused(_)), "{stale}");
+        }
+        assert_eq!(person.claim(&id, &slot(), noon()).await, Claim::Held);
         person.release().await.unwrap();
         person.release().await.unwrap();
         assert!(super::question(dir.path()).unwrap().is_none());
-        assert!(matches!(person.claim(&id, &slot()).await, Claim::Refused(_)));
+        assert!(matches!(person.claim(&id, &slot(), noon()).await, Claim::Refused(_)));
         std::fs::write(dir.path().join(CONFIRMATION), b"{").unwrap();
-        assert!(matches!(person.claim(&id, &slot()).await, Claim::Refused(_)));
+        assert!(matches!(person.claim(&id, &slot(), noon()).await, Claim::Refused(_)));
     }
 }

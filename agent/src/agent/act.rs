@@ -168,7 +168,7 @@ impl Agent {
 
     async fn claim(&self) -> Done {
         let State::Claiming { attempt, window, .. } = self.journal.state() else { return Done::Later };
-        match self.interlock.claim(&attempt.approval, window).await {
+        match self.interlock.claim(&attempt.approval, window, self.now()).await {
             Claim::Held => Done::On(Event::Claimed),
             Claim::Refused(trouble) => Done::Wait(Event::Hindered(trouble)),
             Claim::Unclear(trouble) => Done::On(Event::Unclear(trouble)),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use suture_core::approval::{Approval, SignedDocument, StopOrder};
+use suture_core::clock::format_utc;
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::select::{Choice, Facts, Selection, select};
 use suture_core::trust::Repository;
@@ -60,13 +62,8 @@ impl Agent {
             Ok(floors) => floors,
             Err(reason) => return Ok(Look::Hindered(Trouble::new(reason.clone()))),
         };
-        if now < floors.time() {
-            let text = format!(
-                "the device's clock says {}, but signatures prove that it is {} at least; set the clock",
-                suture_core::clock::format_utc(now),
-                suture_core::clock::format_utc(floors.time())
-            );
-            return Ok(Look::hindered(Code::ClockUnproven, text));
+        if let Some(late) = behind(floors, now) {
+            return Ok(late);
         }
         let running = match self.slots.running() {
             Ok(Some(running)) => running,
@@ -101,6 +98,10 @@ impl Agent {
         };
         self.seen = (Some(catalog.seen()), Some(approvals.seen()));
         floors.raise(floors.release(), catalog.signed_at().max(approvals.signed_at()))?;
+        // Attack: a clock that was set back into an old slot. What has just been read may be the first to prove it.
+        if let Some(late) = behind(floors, now) {
+            return Ok(late);
+        }
         let floor = floors.release();
 
         // 3: stop orders and approvals.
@@ -167,6 +168,16 @@ impl Agent {
         }
         Ok((approvals, stops))
     }
+}
+
+/// Why nothing is begun, where the clock is behind what signatures prove.
+fn behind(floors: &Floors, now: Timestamp) -> Option<Look> {
+    let text = format!(
+        "the device's clock says {}, but signatures prove that it is {} at least; set the clock",
+        format_utc(now),
+        format_utc(floors.time())
+    );
+    (now < floors.time()).then(|| Look::hindered(Code::ClockUnproven, text))
 }
 
 /// What a refusal is for an approval: its end on this device, something that may still change, or no affair of it.

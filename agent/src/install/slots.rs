@@ -190,7 +190,22 @@ impl Slots {
         let side = self.spare()?;
         let new = self.dir.join(format!("{}.new", side.as_str()));
         tree::remove(&new)?;
-        fs::create_dir_all(&new).map_err(io_error("make", &new))?;
+        // Attack: a tree of countless small files that fills the disk. What did not fit must not stay and starve the device.
+        self.write_beside(side, &new, manifest, payloads).inspect_err(|_| {
+            if let Err(e) = tree::remove(&new) {
+                tracing::warn!(error = %e, "what was written of a slot cannot be removed");
+            }
+        })
+    }
+
+    fn write_beside(
+        &self,
+        side: Side,
+        new: &Path,
+        manifest: &[u8],
+        payloads: &Payloads,
+    ) -> Result<Side, InstallError> {
+        fs::create_dir_all(new).map_err(io_error("make", new))?;
         for (payload, source, _) in payloads {
             write_payload(payload, source, &new.join(payload.name.as_str()))?;
         }
@@ -201,11 +216,11 @@ impl Slots {
         }
         durable::write(&about.join("manifest.json"), manifest, durable::OPEN)?;
         // One call for all files and directories, rather than one for each of thousands.
-        let synced = File::open(&new).and_then(|dir| rustix::fs::syncfs(&dir).map_err(io::Error::from));
-        synced.map_err(io_error("sync the file system of", &new))?;
+        let synced = File::open(new).and_then(|dir| rustix::fs::syncfs(&dir).map_err(io::Error::from));
+        synced.map_err(io_error("sync the file system of", new))?;
         let path = self.path(side);
         tree::remove(&path)?;
-        fs::rename(&new, &path).map_err(io_error("put in place", &path))?;
+        fs::rename(new, &path).map_err(io_error("put in place", &path))?;
         durable::sync_dir(&self.dir)?;
         Ok(side)
     }

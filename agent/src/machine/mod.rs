@@ -48,7 +48,7 @@
 //! | claiming   | resumed  | releasing                     |
 //! | switching  | switched | restarting                    |
 //! | switching  | broken   | reverting                     |
-//! | switching  | resumed  | releasing restarting switching |
+//! | switching  | resumed  | releasing restarting          |
 //! | restarting | restarted | confirming                   |
 //! | restarting | broken   | reverting                     |
 //! | restarting | resumed  | restarting reverting          |

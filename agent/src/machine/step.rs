@@ -264,12 +264,15 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
                 .tell(&attempt, Phase::Restarting, None)
                 .spend(&attempt)
         }
+        // Attack: power that is cut between claim and switch, and comes back after a stop order, or over a changed slot.
+        // What was asked before the cut is asked again: signatures, bytes, window and interlock.
         (State::Switching { attempt, window }, Event::Resumed { switched: false }) => {
-            if window.holds(now) {
-                Step::to(State::Switching { attempt, window })
-            } else {
-                unclaim(attempt, None, too_late())
-            }
+            let cut = "the agent was stopped between the claim and the switch; all is asked again before the switch";
+            let trouble = match window.holds(now) {
+                true => Trouble::new(Reason::new(Code::InterlockUnknown, cut)),
+                false => too_late(),
+            };
+            unclaim(attempt, None, trouble)
         }
         (State::Switching { attempt, .. }, Event::Broken(reason)) => revert(attempt.clone(), reason).spend(&attempt),
         (State::Restarting { attempt, .. }, Event::Restarted) => {

@@ -133,6 +133,14 @@ fn a_state_survives_the_journal_and_repeats_its_duty() {
 }
 
 #[test]
+fn a_cut_before_the_switch_has_everything_asked_again() {
+    let state = State::Switching { attempt: attempt("a1"), window: window() };
+    let step = step(state, Event::Resumed { switched: false }, after(5)).unwrap();
+    assert!(window().holds(after(5)));
+    assert!(matches!(step.state, State::Releasing { after: After::Wait(..), .. }), "{:?}", step.state);
+}
+
+#[test]
 fn the_same_obstacle_is_told_once_however_often_it_is_met() {
     let mut state = State::Waiting { attempt: attempt("a1"), trouble: None };
     let mut told = 0;

@@ -95,6 +95,7 @@ fn a_wrong_byte_is_found_while_unpacking_and_again_before_the_switch() {
     payloads[0].1 = flipped;
     assert!(matches!(slots.write(&one, &payloads), Err(InstallError::WrongBytes { .. })));
     assert!(slots.manifest(Side::A).unwrap().is_some(), "what was there before is untouched");
+    assert!(!slots.dir().join("a.new").exists(), "and what was written in vain takes no room");
 }
 
 #[test]

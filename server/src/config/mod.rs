@@ -22,7 +22,7 @@ pub const ENV_PREFIX: &str = "SUTURE_SERVER_";
 /// Everything that can be set, with what is allowed.
 pub const KEYS: &[(&str, &str)] = &[
     ("data_dir", "a directory, as in /var/lib/suture-server"),
-    ("listen", "an IP address and port, as in 0.0.0.0:7443"),
+    ("listen", "an IP address and port, as in 0.0.0.0:7443; 127.0.0.1 and the address's port where it is not set"),
     ("address", "the address that devices and operators use, as in https://suture.acme.example:7443"),
     ("host_names", "further host names or IP addresses for the server's certificate"),
     ("trust_domain", "1 to 64 characters of a-z, 0-9, '.', '_', '-', as in acme.example"),
@@ -77,6 +77,8 @@ pub struct Address {
     pub url: String,
     /// Its host: a name or an IP address, without brackets.
     pub host: String,
+    /// Its port; the server listens on the same, at this machine alone, where nothing else is said.
+    pub port: u16,
 }
 
 /// A database's URL. It may hold a password, so it is not shown.
@@ -134,8 +136,9 @@ impl Settings {
     pub fn of(mut written: Written) -> Result<Self, Faults> {
         let w = &mut written;
         let data_dir = w.need("data_dir", directory);
-        let listen = w.or("listen", "127.0.0.1:7443", |text| text.parse().ok());
         let address = w.need("address", Address::parse);
+        let port = address.as_ref().map_or(7443, |address| address.port);
+        let listen = w.or("listen", &format!("127.0.0.1:{port}"), |text| text.parse().ok());
         let host_names = w.or("host_names", "", hosts);
         let trust_domain = w.need("trust_domain", |text| text.parse().ok());
         let database = w.or("database", "sqlite:suture.db", database);
@@ -183,8 +186,8 @@ impl Address {
         let authority = uri.authority()?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let whole = text == format!("https://{authority}") && !authority.as_str().contains('@');
-        (whole && authority.port_u16().is_some_and(|port| port != 0) && is_host(&host))
-            .then(|| Self { url: text.to_owned(), host })
+        let port = authority.port_u16().filter(|port| *port != 0)?;
+        (whole && is_host(&host)).then(|| Self { url: text.to_owned(), host, port })
     }
 }
 
@@ -249,6 +252,14 @@ mod tests {
         assert_eq!(s.listen.to_string(), "127.0.0.1:7443");
         assert_eq!(s.address.host, "suture.acme.example");
         assert_eq!((s.check_in.as_secs(), s.max_connections), (300, 10_000));
+    }
+
+    #[test]
+    fn it_listens_on_the_port_of_its_address_unless_told_otherwise() {
+        let file = GOOD.replace(":7443", ":9000");
+        assert_eq!(settings(&file, &[], &[]).unwrap().listen.to_string(), "127.0.0.1:9000");
+        let listen = |text| settings(&file, &[], &[("listen", text)]).unwrap().listen.to_string();
+        assert_eq!(listen("0.0.0.0:7443"), "0.0.0.0:7443");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use suture_core::digest::Digest;
 use suture_core::limits::MAX_ROOT_BYTES;
 use suture_core::sign::{LocalKey, PublicKey, Signer as _};
 use suture_core::trust::edit::{self, RoleDraft, RootDraft, TargetsDraft};
-use suture_core::trust::{Repository, Role, Root, Targets, Verified};
+use suture_core::trust::{Base, Repository, Role, Root, Targets, Verified};
 use suture_proto::v1;
 use zeroize::Zeroizing;
 
@@ -134,15 +134,33 @@ pub struct TargetFile {
     pub content: Vec<u8>,
 }
 
+/// What the next version is signed on, refreshed and verified. That nobody signed in time is no obstacle, and is said.
+pub async fn base(context: &mut Context<'_>, client: &mut Client, which: Which) -> Outcome<Base> {
+    let base = TrustStore::of(&context.home, which).refresh_base(client, context.now()).await?;
+    tell_lapsed(context, which, &base);
+    Ok(base)
+}
+
+/// Says that the targets have expired, if they have.
+pub fn tell_lapsed(context: &mut Context<'_>, which: Which, base: &Base) {
+    if let Some(end) = base.lapsed(context.now()) {
+        context.print.note(&format!(
+            "note: the {} expired at {}, and no device acts on it; signing its next version puts it in force again",
+            which.as_str(),
+            suture_core::clock::format_utc(end)
+        ));
+    }
+}
+
 /// Signs `draft`, which follows `base`, and checks what was signed as the server will.
-pub fn sign(context: &Context<'_>, base: &Repository, draft: &TargetsDraft, key: &LocalKey) -> Outcome<Vec<u8>> {
+pub fn sign(context: &Context<'_>, base: &Base, draft: &TargetsDraft, key: &LocalKey) -> Outcome<Vec<u8>> {
     let targets = edit::sign_targets(draft, &[key])?;
     check(context, base, &targets)?;
     Ok(targets)
 }
 
 /// Verifies signed targets metadata as the next version after `base`.
-pub fn check(context: &Context<'_>, base: &Repository, targets: &[u8]) -> Outcome {
+pub fn check(context: &Context<'_>, base: &Base, targets: &[u8]) -> Outcome {
     let (root, current) = (base.root().bytes(), base.targets_metadata().bytes());
     suture_core::trust::verify_publication(Some(root), &[], Some(current), Some(targets), context.now())?;
     Ok(())
@@ -198,7 +216,7 @@ pub struct RoleStatus {
 }
 
 /// Reads a verified repository's state.
-pub fn status(context: &Context<'_>, which: Which, repository: &Repository) -> Outcome<Status> {
+pub fn status(context: &Context<'_>, which: Which, repository: &Base) -> Outcome<Status> {
     let root = repository.root();
     let line = |role: Role, version, expires: Option<jiff::Timestamp>| {
         let authority = root.authority(role);
@@ -221,7 +239,7 @@ pub fn status(context: &Context<'_>, which: Which, repository: &Repository) -> O
             line(Role::Timestamp, repository.timestamp_version(), None),
         ],
         targets_sha256: targets.digest(),
-        signed_at: suture_core::clock::format_utc(repository.signed_at()),
+        signed_at: suture_core::clock::format_utc(targets.signed_at().unwrap_or(jiff::Timestamp::UNIX_EPOCH)),
     })
 }
 

@@ -6,8 +6,10 @@
 
 use jiff::Timestamp;
 use suture_core::digest::Digest;
-use suture_core::limits::{MAX_MANIFEST_BYTES, MAX_ROOT_BYTES, MAX_ROOT_STEPS};
-use suture_core::trust::{Answer, Change, Refresh, Repository, Role, Root, Stored, Targets, TrustError, Verified};
+use suture_core::limits::{MAX_ROOT_BYTES, MAX_ROOT_STEPS};
+use suture_core::trust::{
+    Answer, Base, Change, Refresh, Repository, Role, Root, Stored, Targets, TrustError, Verified,
+};
 
 use crate::client::Client;
 use crate::failure::{Exit, Failure, Outcome};
@@ -52,7 +54,14 @@ impl Which {
 
 impl From<TrustError> for Failure {
     fn from(error: TrustError) -> Self {
-        Self::of(Exit::Untrusted, &error)
+        let failure = Self::of(Exit::Untrusted, &error);
+        match error {
+            TrustError::Expired { role: Role::Targets, .. } => failure.next(
+                "nobody has signed it in time; whoever holds its targets key signs it again: the hospital with \
+                 `suturectl approvals renew`, the manufacturer with `suturectl catalog renew`",
+            ),
+            _ => failure,
+        }
     }
 }
 
@@ -129,9 +138,18 @@ impl<'a> TrustStore<'a> {
 
     /// Brings the store up to date with the server, verifying every step, and gives the verified view.
     pub async fn refresh(&self, client: &mut Client, now: Timestamp) -> Outcome<Repository> {
-        let stored = self.stored()?;
-        let before = stored.targets.clone();
-        let mut refresh = Refresh::start(stored, now)?;
+        let refresh = Refresh::start(self.stored()?, now)?;
+        Ok(self.follow(client, refresh).await?.finish()?)
+    }
+
+    /// As [`TrustStore::refresh`], for signing the next version: targets that have expired are taken.
+    pub async fn refresh_base(&self, client: &mut Client, now: Timestamp) -> Outcome<Base> {
+        let refresh = Refresh::start_base(self.stored()?, now)?;
+        Ok(self.follow(client, refresh).await?.finish_base()?)
+    }
+
+    async fn follow(&self, client: &mut Client, mut refresh: Refresh) -> Outcome<Refresh> {
+        let before = self.stored()?.targets;
         while let Some(request) = refresh.request() {
             let answer = match client.metadata(self.which, &request.name, request.max_bytes).await? {
                 Some(bytes) => Answer::Found(bytes),
@@ -142,7 +160,7 @@ impl<'a> TrustStore<'a> {
                 self.apply(&change)?;
             }
         }
-        Ok(refresh.finish()?)
+        Ok(refresh)
     }
 
     /// The verified view without the server; everything must be stored and unexpired.
@@ -150,34 +168,28 @@ impl<'a> TrustStore<'a> {
         Repository::open(self.stored()?, now).map_err(Failure::from)
     }
 
+    /// As [`TrustStore::offline`], for signing the next version: targets that have expired are taken.
+    pub fn offline_base(&self, now: Timestamp) -> Outcome<Base> {
+        Base::open(self.stored()?, now).map_err(Failure::from)
+    }
+
     /// The bytes of a target, verified; `limit` bounds them beside the length that is signed.
     pub async fn fetch_target(
         &self,
         client: &mut Client,
-        repository: &Repository,
+        targets: &Targets,
         path: &str,
         limit: u64,
     ) -> Outcome<Vec<u8>> {
         let unknown = || Failure::untrusted(format!("the {} does not list {path}", self.which.as_str()));
-        let target = repository.target(path).ok_or_else(unknown)?;
-        let name = repository.file_name(path).ok_or_else(unknown)?;
+        let target = targets.target(path).ok_or_else(unknown)?;
+        let name = targets.file_name(path).ok_or_else(unknown)?;
         if target.length > limit {
             return Err(Failure::untrusted(format!("{path} has {} bytes, more than {limit}", target.length)));
         }
         let bytes = client.target(self.which, &name, target.length).await?;
-        repository.verify_target(path, &bytes)?;
+        targets.verify_target(path, &bytes)?;
         Ok(bytes)
-    }
-
-    /// A bundle's manifest, verified and read.
-    pub async fn fetch_manifest(
-        &self,
-        client: &mut Client,
-        repository: &Repository,
-        path: &str,
-    ) -> Outcome<suture_core::manifest::Manifest> {
-        let bytes = self.fetch_target(client, repository, path, MAX_MANIFEST_BYTES).await?;
-        suture_core::manifest::Manifest::parse(&bytes).map_err(|e| Failure::of(Exit::Untrusted, &e))
     }
 
     /// New targets descend from those that this home verified before, or somebody has forked the repository. Checked

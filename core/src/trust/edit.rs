@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::metadata::SPEC_VERSION;
 use super::role::{key_id, key_object};
 use super::verify::{Envelope, Metadata};
-use super::{Repository, Role, Root, Snapshot, Target, Targets, Timestamp, TrustError, Verified};
+use super::{Base, Role, Root, Snapshot, Target, Targets, Timestamp, TrustError, Verified};
 use crate::clock::{format_utc, whole_second};
 use crate::digest::Digest;
 use crate::json;
@@ -130,12 +130,11 @@ impl TargetsDraft {
     }
 
     /// The version after the one that `base` has verified, listing the same.
-    pub fn after(base: &Repository, now: Instant, lifetime: SignedDuration) -> Self {
+    pub fn after(base: &Base, now: Instant, lifetime: SignedDuration) -> Self {
         Self::following(base.targets_metadata(), now, lifetime)
     }
 
-    /// As [`TargetsDraft::after`], from verified metadata that may have expired: the way back for a repository that nobody
-    /// signed in time.
+    /// As [`TargetsDraft::after`], where only the targets metadata are at hand.
     pub fn following(base: &Verified<Targets>, now: Instant, lifetime: SignedDuration) -> Self {
         Self {
             version: base.version().saturating_add(1),

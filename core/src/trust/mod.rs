@@ -98,7 +98,7 @@ pub use exchange::{Answer, Change, Request, Stored};
 pub use metadata::{Pin, Root, SPEC_VERSION, Snapshot, Timestamp};
 pub use publication::{Publication, verify_publication};
 pub use refresh::Refresh;
-pub use repository::Repository;
+pub use repository::{Base, Repository};
 pub use role::{Authority, Role, key_id, key_object};
 pub use targets::{Target, Targets};
 pub use verify::{Metadata, Verified};

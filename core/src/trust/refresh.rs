@@ -9,7 +9,7 @@
 use jiff::Timestamp as Instant;
 
 use super::{
-    Answer, Change, Metadata, Repository, Request, Role, Root, Snapshot, Stored, Targets, Timestamp, TrustError,
+    Answer, Base, Change, Metadata, Repository, Request, Role, Root, Snapshot, Stored, Targets, Timestamp, TrustError,
     Verified,
 };
 use crate::limits::MAX_ROOT_STEPS;
@@ -23,6 +23,8 @@ pub struct Refresh {
     root: Verified<Root>,
     stored: Stored,
     stage: Stage,
+    /// Whether targets metadata that have expired are taken: see [`Refresh::start_base`].
+    forgives: bool,
 }
 
 #[derive(Debug)]
@@ -59,7 +61,14 @@ impl Refresh {
     pub fn start(stored: Stored, now: Instant) -> Result<Self, TrustError> {
         // 5.2: the trusted root. Its expiry does not matter yet.
         let root = Verified::pinned(&stored.root)?;
-        Ok(Self { now, root, stored, stage: Stage::Roots(0) })
+        Ok(Self { now, root, stored, stage: Stage::Roots(0), forgives: false })
+    }
+
+    /// Begins a refresh for those who sign the next version, to be ended with [`Refresh::finish_base`]. Targets metadata that
+    /// have expired are taken, because signing anew is what mends that. Nothing else is forgiven: the root, and the server's
+    /// snapshot and timestamp, which say that no newer targets are being held back, must be unexpired as ever.
+    pub fn start_base(stored: Stored, now: Instant) -> Result<Self, TrustError> {
+        Ok(Self { forgives: true, ..Self::start(stored, now)? })
     }
 
     /// What to fetch next; nothing once the refresh has come to an end, good or bad.
@@ -109,14 +118,20 @@ impl Refresh {
 
     /// The verified, unexpired view, once nothing more is asked for.
     pub fn finish(self) -> Result<Repository, TrustError> {
+        let now = self.now;
+        self.finish_base()?.current(now)
+    }
+
+    /// The verified view to sign the next version on, once nothing more is asked for.
+    pub fn finish_base(self) -> Result<Base, TrustError> {
         match self.stage {
-            Stage::Done(timestamp, snapshot, targets) => Ok(Repository::new(self.root, timestamp, snapshot, targets)),
+            Stage::Done(timestamp, snapshot, targets) => Ok(Base::new(self.root, timestamp, snapshot, targets)),
             _ => Err(TrustError::OutOfTurn),
         }
     }
 
-    /// The same without a network: what is stored must be complete and unexpired by itself.
-    pub(super) fn offline(mut self) -> Result<Repository, TrustError> {
+    /// Goes to the end without a network: what is stored must be complete and unexpired by itself.
+    pub(super) fn offline(mut self) -> Result<Self, TrustError> {
         let missing = |role: Role| TrustError::Missing(role.file_name().to_owned());
         let Stage::Timestamp(Some(timestamp)) = self.roots_end()? else {
             return Err(missing(Role::Timestamp));
@@ -125,7 +140,7 @@ impl Refresh {
         match &self.stage {
             Stage::Snapshot(..) => Err(missing(Role::Snapshot)),
             Stage::Targets(..) => Err(missing(Role::Targets)),
-            _ => self.finish(),
+            _ => Ok(self),
         }
     }
 
@@ -261,8 +276,10 @@ impl Refresh {
         let targets: Verified<Targets> = Verified::by(&self.root, bytes)?;
         // 5.6.4: the very version that the snapshot pins.
         same_version(Role::Targets, pin.version(), targets.version())?;
-        // 5.6.5: not expired.
-        targets.fresh(self.now)?;
+        // 5.6.5: not expired; for a base, `Base::current` asks it of whoever would rely on it.
+        if !self.forgives {
+            targets.fresh(self.now)?;
+        }
         Ok(targets)
     }
 }

@@ -15,19 +15,10 @@ pub struct Repository {
 }
 
 impl Repository {
-    pub(super) fn new(
-        root: Verified<Root>,
-        timestamp: Verified<Timestamp>,
-        snapshot: Verified<Snapshot>,
-        targets: Verified<Targets>,
-    ) -> Self {
-        Self { root, timestamp, snapshot, targets }
-    }
-
     /// Opens what an earlier refresh stored, without a network. All four files must be there, fit together, and be
     /// unexpired at `now`. The bytes must come from the caller's own store: their versions are compared with nothing.
     pub fn open(stored: Stored, now: Instant) -> Result<Self, TrustError> {
-        Refresh::start(stored, now)?.offline()
+        Refresh::start(stored, now)?.offline()?.finish()
     }
 
     /// The target under a path.
@@ -86,5 +77,63 @@ impl Repository {
     /// Version of the timestamp.
     pub fn timestamp_version(&self) -> u64 {
         self.timestamp.version()
+    }
+}
+
+/// What the next version of a repository is signed on: all that a [`Repository`] is, save that its targets metadata may
+/// have expired. It is no authority to install by; [`Base::current`] makes one of it that is.
+#[derive(Debug, Clone)]
+pub struct Base(Repository);
+
+impl Base {
+    pub(super) fn new(
+        root: Verified<Root>,
+        timestamp: Verified<Timestamp>,
+        snapshot: Verified<Snapshot>,
+        targets: Verified<Targets>,
+    ) -> Self {
+        Self(Repository { root, timestamp, snapshot, targets })
+    }
+
+    /// As [`Repository::open`], save that the targets metadata may have expired.
+    pub fn open(stored: Stored, now: Instant) -> Result<Self, TrustError> {
+        Refresh::start_base(stored, now)?.offline()?.finish_base()
+    }
+
+    /// When the targets metadata expired, if they have.
+    pub fn lapsed(&self, now: Instant) -> Option<Instant> {
+        Some(self.0.targets.expires()).filter(|end| *end <= now)
+    }
+
+    /// The view to rely on, refused where the targets metadata have expired.
+    pub fn current(self, now: Instant) -> Result<Repository, TrustError> {
+        self.0.targets.fresh(now)?;
+        Ok(self.0)
+    }
+
+    /// The root.
+    pub fn root(&self) -> &Verified<Root> {
+        self.0.root()
+    }
+
+    /// The targets metadata.
+    pub fn targets_metadata(&self) -> &Verified<Targets> {
+        self.0.targets_metadata()
+    }
+
+    /// Version of the snapshot.
+    pub fn snapshot_version(&self) -> u64 {
+        self.0.snapshot_version()
+    }
+
+    /// Version of the timestamp.
+    pub fn timestamp_version(&self) -> u64 {
+        self.0.timestamp_version()
+    }
+}
+
+impl From<Repository> for Base {
+    fn from(repository: Repository) -> Self {
+        Self(repository)
     }
 }

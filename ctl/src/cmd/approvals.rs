@@ -23,7 +23,7 @@ pub enum Command {
     },
     /// Versions, ends, keys, and what is in force
     Status,
-    /// Sign what is in force again, before it ends
+    /// Sign what is in force again, before it ends or after
     Renew {
         /// The key that signs targets
         #[arg(long, value_name = "KEY", default_value = "targets")]
@@ -55,11 +55,11 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
         Command::Init { keys } => init(context, &keys).await,
         Command::Status => {
-            let desk = Desk::open(context).await?;
+            let desk = Desk::open_base(context).await?;
             show(context, &desk)
         }
         Command::Renew { key } => {
-            let mut desk = Desk::open(context).await?;
+            let mut desk = Desk::open_base(context).await?;
             desk.publish(context, &key, |_| Ok(())).await?;
             show(context, &desk)
         }

@@ -163,10 +163,11 @@ async fn sign(context: &mut Context<'_>, args: SignArgs) -> Outcome {
     bundle::verify(&bundle)?;
     let store = TrustStore::of(&context.home, Which::Catalog);
     let base = if args.offline {
-        store.offline(context.now())?
+        store.offline_base(context.now())?
     } else {
-        store.refresh(&mut context.connect().await?, context.now()).await?
+        store.refresh_base(&mut context.connect().await?, context.now()).await?
     };
+    repository::tell_lapsed(context, Which::Catalog, &base);
     let mut draft = TargetsDraft::after(&base, context.now(), CATALOG_LIFETIME);
     list_in(&mut draft, &bundle, args.supersede, args.floor.map(Release))?;
     let targets = repository::sign(context, &base, &draft, &context.key(&args.key)?)?;
@@ -232,8 +233,8 @@ async fn publish(context: &mut Context<'_>, dir: &Path) -> Outcome {
     let bundle = Bundle::open(dir)?;
     let path = bundle.manifest.path();
     let mut client = context.connect().await?;
-    let base = TrustStore::of(&context.home, Which::Catalog).refresh(&mut client, context.now()).await?;
-    if base.target(&path).is_some_and(|t| t.sha256 == bundle.sha256()) {
+    let base = repository::base(context, &mut client, Which::Catalog).await?;
+    if base.targets_metadata().target(&path).is_some_and(|t| t.sha256 == bundle.sha256()) {
         let published = Published {
             manifest_sha256: bundle.sha256(),
             targets_version: base.targets_metadata().version(),

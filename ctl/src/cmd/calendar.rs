@@ -52,7 +52,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
         Command::Set { ward, spec, key } => {
             let calendar = spec.calendar(context.home.server()?.hdo()?, ward)?;
-            let mut desk = Desk::open(context).await?;
+            let mut desk = Desk::open_base(context).await?;
             desk.publish(context, &key, |edit| edit.set_calendar(&calendar).map_err(refused)).await?;
             context.print.result(&calendar, text)
         }

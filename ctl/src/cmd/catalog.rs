@@ -5,7 +5,7 @@ use serde::Serialize;
 use suture_core::id::ProductId;
 use suture_core::manifest::manifest_path;
 use suture_core::trust::edit::{CATALOG_LIFETIME, TargetsDraft};
-use suture_core::trust::{CatalogEntry, Repository, Status};
+use suture_core::trust::{CatalogEntry, Status, Targets};
 use suture_core::version::Release;
 
 use crate::context::Context;
@@ -42,7 +42,7 @@ pub enum Command {
         #[arg(long, value_name = "KEY", default_value = "targets")]
         key: KeyName,
     },
-    /// Sign the list as it is again, before it ends
+    /// Sign the list as it is again, before it ends or after
     Renew {
         /// The key that signs targets
         #[arg(long, value_name = "KEY", default_value = "targets")]
@@ -104,17 +104,20 @@ async fn init(context: &mut Context<'_>, keys: &KeyNames) -> Outcome {
 async fn status(context: &mut Context<'_>, offline: bool) -> Outcome {
     let store = TrustStore::of(&context.home, Which::Catalog);
     let repository = if offline {
-        store.offline(context.now())?
+        store.offline_base(context.now())?
     } else {
-        store.refresh(&mut context.connect().await?, context.now()).await?
+        store.refresh_base(&mut context.connect().await?, context.now()).await?
     };
-    let shown =
-        Shown { repository: repository::status(context, Which::Catalog, &repository)?, bundles: entries(&repository) };
+    repository::tell_lapsed(context, Which::Catalog, &repository);
+    let shown = Shown {
+        repository: repository::status(context, Which::Catalog, &repository)?,
+        bundles: entries(repository.targets_metadata()),
+    };
     context.print.result(&shown, |s| format!("{}\n{}", s.repository.to_text(), table(&s.bundles)))
 }
 
 /// The bundles that a verified catalog lists, by product and release.
-pub fn entries(catalog: &Repository) -> Vec<CatalogEntry> {
+pub fn entries(catalog: &Targets) -> Vec<CatalogEntry> {
     let mut entries: Vec<_> = catalog.targets().filter_map(|(_, target)| CatalogEntry::of(target)).collect();
     entries.sort_by(|a, b| (&a.product, a.release).cmp(&(&b.product, b.release)));
     entries
@@ -146,16 +149,16 @@ async fn set_status(
 ) -> Outcome {
     context.home.server()?.manufacturer()?;
     let mut client = context.connect().await?;
-    let base = TrustStore::of(&context.home, Which::Catalog).refresh(&mut client, context.now()).await?;
+    let base = repository::base(context, &mut client, Which::Catalog).await?;
     let mut draft = TargetsDraft::after(&base, context.now(), CATALOG_LIFETIME);
     let before = change_status(&mut draft, product, release, status)?;
     if before == status {
         let text = format!("{product} {release} is {} already; nothing was signed", status.as_str());
-        return context.print.result(&entries(&base), |_| text);
+        return context.print.result(&entries(base.targets_metadata()), |_| text);
     }
     let targets = repository::sign(context, &base, &draft, &context.key(key)?)?;
     let after = repository::publish(context, &mut client, Which::Catalog, targets, Vec::new()).await?;
-    context.print.result(&entries(&after), |_| {
+    context.print.result(&entries(after.targets_metadata()), |_| {
         format!(
             "{product} {release} was {} and is {} now, by targets {}",
             before.as_str(),
@@ -180,11 +183,11 @@ fn change_status(draft: &mut TargetsDraft, product: &ProductId, release: Release
 async fn renew(context: &mut Context<'_>, key: &KeyName) -> Outcome {
     context.home.server()?.manufacturer()?;
     let mut client = context.connect().await?;
-    let base = TrustStore::of(&context.home, Which::Catalog).refresh(&mut client, context.now()).await?;
+    let base = repository::base(context, &mut client, Which::Catalog).await?;
     let draft = TargetsDraft::after(&base, context.now(), CATALOG_LIFETIME);
     let targets = repository::sign(context, &base, &draft, &context.key(key)?)?;
     let after = repository::publish(context, &mut client, Which::Catalog, targets, Vec::new()).await?;
-    let status = repository::status(context, Which::Catalog, &after)?;
+    let status = repository::status(context, Which::Catalog, &after.into())?;
     context.print.result(&status, repository::Status::to_text)
 }
 

@@ -146,7 +146,7 @@ async fn make_token(context: &mut Context<'_>, id: Option<DeviceId>, lifetime: L
 
 async fn confirm(context: &mut Context<'_>, id: DeviceId, typed: &str, key: &KeyName) -> Outcome {
     let typed = fingerprint(typed)?;
-    let mut desk = Desk::open(context).await?;
+    let mut desk = Desk::open_base(context).await?;
     let request = v1::GetDeviceRequest { id: id.to_string() };
     let device = desk.client.get_device(request).await?.device.unwrap_or_default();
     let entry = entry(&id, &device, &typed)?;
@@ -192,7 +192,7 @@ fn entry(id: &DeviceId, device: &v1::Device, typed: &Digest) -> Outcome<RosterDe
 }
 
 async fn revoke(context: &mut Context<'_>, id: DeviceId, reason: String, key: &KeyName) -> Outcome {
-    let mut desk = Desk::open(context).await?;
+    let mut desk = Desk::open_base(context).await?;
     desk.client.revoke_device(v1::RevokeDeviceRequest { id: id.to_string(), reason }).await?;
     if desk.documents.device(&id).is_some() {
         desk.publish(context, key, |edit| edit.dismiss(&id).map(|_| ()).map_err(refused)).await?;

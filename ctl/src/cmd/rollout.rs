@@ -81,7 +81,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Pause { rollout, reason } => stop::pause(context, &rollout, reason).await,
         Command::Resume { rollout, reason } => stop::resume(context, &rollout, reason).await,
         Command::Abort { rollout, reason, key } => {
-            let mut desk = Desk::open(context).await?;
+            let mut desk = Desk::open_base(context).await?;
             if desk.documents.approval(&rollout).is_none() {
                 return Err(Failure::new(format!("the approvals list no {rollout}: there is nothing to stop")));
             }

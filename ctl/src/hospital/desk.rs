@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use suture_core::id::HdoId;
 use suture_core::limits::MAX_APPROVAL_BYTES;
-use suture_core::trust::Repository;
+use suture_core::trust::{Base, Repository};
 
 use super::{Documents, Edit};
 use crate::client::Client;
@@ -22,7 +22,7 @@ pub struct Desk {
     /// The hospital.
     pub hdo: HdoId,
     /// Its approvals.
-    pub approvals: Repository,
+    pub approvals: Base,
     /// What they list.
     pub documents: Documents,
 }
@@ -32,11 +32,25 @@ impl Desk {
     pub async fn open(context: &Context<'_>) -> Outcome<Self> {
         let hdo = context.home.server()?.hdo()?;
         let mut client = context.connect().await?;
+        let approvals = TrustStore::of(&context.home, Which::Approvals).refresh(&mut client, context.now()).await?;
+        Self::read(context, hdo, client, approvals.into()).await
+    }
+
+    /// As [`Desk::open`], for signing what does not itself let a device act: approvals that nobody signed in time are
+    /// taken, and it is said.
+    pub async fn open_base(context: &mut Context<'_>) -> Outcome<Self> {
+        let hdo = context.home.server()?.hdo()?;
+        let mut client = context.connect().await?;
+        let approvals = repository::base(context, &mut client, Which::Approvals).await?;
+        Self::read(context, hdo, client, approvals).await
+    }
+
+    async fn read(context: &Context<'_>, hdo: HdoId, mut client: Client, approvals: Base) -> Outcome<Self> {
         let store = TrustStore::of(&context.home, Which::Approvals);
-        let approvals = store.refresh(&mut client, context.now()).await?;
         let mut files = BTreeMap::new();
         for path in Documents::needed(approvals.targets_metadata()) {
-            let bytes = store.fetch_target(&mut client, &approvals, &path, MAX_APPROVAL_BYTES).await?;
+            let bytes =
+                store.fetch_target(&mut client, approvals.targets_metadata(), &path, MAX_APPROVAL_BYTES).await?;
             files.insert(path, bytes);
         }
         let documents = Documents::read(&hdo, approvals.targets_metadata(), &files)
@@ -64,7 +78,7 @@ impl Desk {
         repository::check(context, &self.approvals, &edited.targets)?;
         let files = edited.files.into_iter().map(|(path, content)| TargetFile { path, content }).collect();
         self.approvals =
-            repository::publish(context, &mut self.client, Which::Approvals, edited.targets, files).await?;
+            repository::publish(context, &mut self.client, Which::Approvals, edited.targets, files).await?.into();
         Ok(())
     }
 }

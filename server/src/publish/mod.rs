@@ -139,7 +139,7 @@ pub async fn publish(
         let targets = &publication.targets;
         tx.put_repo_file(&name, Role::Targets, targets.version(), targets.bytes(), now).await?;
     }
-    let view = assemble(tx, &name, &publication.root, &publication.targets, &signers, now).await?;
+    let view = View::open(assemble(tx, &name, &publication.root, &publication.targets, &signers, now).await?, now)?;
     let seen = view.seen();
     let detail = serde_json::json!({
         "root": seen.root,
@@ -221,7 +221,7 @@ async fn store_files(
     Ok(())
 }
 
-/// Signs and stores the next snapshot and timestamp, then looks at the result as a client does.
+/// Signs and stores the next snapshot and timestamp, and gives all four files for a look at them as a client does.
 async fn assemble(
     tx: &mut Tx,
     repository: &str,
@@ -229,20 +229,19 @@ async fn assemble(
     targets: &Verified<Targets>,
     signers: &Signers,
     now: Timestamp,
-) -> Result<View, PublishError> {
+) -> Result<Stored, PublishError> {
     let expires = now.checked_add(ONLINE_LIFETIME).unwrap_or(Timestamp::MAX);
     let version = next_version(tx, repository, Role::Snapshot).await?;
     let bytes = edit::sign_snapshot(version, expires, targets, &signers.snapshot)?;
     tx.put_repo_file(repository, Role::Snapshot, version, &bytes, now).await?;
     let snapshot: Verified<trust::Snapshot> = Verified::by(root, &bytes)?;
     let timestamp = put_timestamp(tx, repository, &snapshot, signers, now).await?;
-    let stored = Stored {
+    Ok(Stored {
         root: root.bytes().to_vec(),
         timestamp: Some(timestamp),
         snapshot: Some(bytes),
         targets: Some(targets.bytes().to_vec()),
-    };
-    Ok(View::open(stored, now)?)
+    })
 }
 
 /// Signs and stores the next timestamp.

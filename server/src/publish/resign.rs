@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use suture_core::principal::Principal;
-use suture_core::trust::{Role, Snapshot, Targets, Timestamp as Stamp, TrustError, Verified};
+use suture_core::trust::{Base, Role, Snapshot, Targets, Timestamp as Stamp, TrustError, Verified};
 use suture_proto::Repository;
 use tokio_util::sync::CancellationToken;
 
@@ -78,7 +78,9 @@ async fn one(store: &Store, name: &str, seal: &str, now: Timestamp) -> Result<bo
     own_keys(&root, &signers)?;
     if snapshot_due {
         let targets: Verified<Targets> = Verified::by(&root, &newest(&mut tx, name, Role::Targets).await?)?;
-        assemble(&mut tx, name, &root, &targets, &signers, now).await?;
+        // Targets that nobody signed in time are kept in reach: without a fresh snapshot and timestamp, not even their
+        // owner could sign them again.
+        Base::open(assemble(&mut tx, name, &root, &targets, &signers, now).await?, now)?;
     } else {
         put_timestamp(&mut tx, name, &snapshot, &signers, now).await?;
     }

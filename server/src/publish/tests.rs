@@ -308,6 +308,20 @@ async fn nothing_expires_while_the_server_looks_daily() {
 }
 
 #[tokio::test]
+async fn targets_that_expired_stay_in_reach_of_their_owner() {
+    each(async |store| {
+        let keys = keys(&store, &CATALOG).await;
+        offer(&store, first(keys)).await.unwrap();
+        let late = now() + edit::CATALOG_LIFETIME + days(1);
+        assert_eq!(resign(&store, SEAL, late).await.unwrap(), 1);
+        // Timestamp and snapshot are fresh, so that the targets are all that a client finds fault with.
+        let refused = client(&store, &CATALOG, root(keys), late).await.unwrap_err();
+        assert!(matches!(refused, TrustError::Expired { role: Role::Targets, .. }), "{refused:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn one_repository_that_cannot_be_signed_delays_no_other() {
     each(async |store| {
         let catalog = keys(&store, &CATALOG).await;

@@ -106,6 +106,16 @@ impl World {
         self.clock.advance(SignedDuration::from_secs(secs));
     }
 
+    /// Lets days pass in which nobody does anything, the server being looked after by itself: it signs anew what it signs.
+    pub async fn idle(&mut self, days: i64) {
+        self.stop_server().await;
+        self.clock.advance(SignedDuration::from_hours(24 * days));
+        let app = App::open(self.settings.clone(), self.clock.clone()).await.unwrap();
+        suture_server::publish::resign(app.store(), app.seal(), app.now()).await.unwrap();
+        drop(app);
+        self.start_server().await;
+    }
+
     /// An operator with a home of that name, who has joined nothing yet.
     pub fn operator(&self, name: &str) -> Operator {
         Operator::new(self.path(format!("home-{name}")), self.clock.clone())

@@ -9,3 +9,4 @@
 mod examples;
 mod journey;
 mod refusals;
+mod lapse;

@@ -1,5 +1,6 @@
 //! The trust layer under attack: each test is one way to get something past it, or one mishap that it must survive.
 
+mod base;
 mod bytes;
 mod files;
 mod publishing;

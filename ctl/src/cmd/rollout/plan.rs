@@ -177,7 +177,7 @@ pub(super) async fn facts(context: &Context<'_>, desk: &mut Desk, bundle: &Bundl
         .next("`suturectl catalog status` shows what it lists"));
     }
     let store = TrustStore::of(&context.home, Which::Catalog);
-    let manifest = store.fetch_target(&mut desk.client, &catalog, &path, MAX_MANIFEST_BYTES).await?;
+    let manifest = store.fetch_target(&mut desk.client, catalog.targets_metadata(), &path, MAX_MANIFEST_BYTES).await?;
     let bundle = Bundle::verify(&catalog, &bundle.product, bundle.release, &manifest)
         .map_err(|e| Failure::of(Exit::Untrusted, &e))?;
     let documents = desk.documents.clone();

@@ -10,6 +10,7 @@
 //! finds out what an entry says by hashing guesses.
 
 use std::fmt;
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,9 +18,10 @@ use serde_json::{Map, Value};
 
 use crate::clock::utc;
 use crate::digest::{Digest, Hasher};
-use crate::id::HdoId;
+use crate::id::{HdoId, IdError};
 use crate::json::{self, JsonError};
 use crate::limits::MAX_AUDIT_ENTRY_BYTES;
+use crate::principal::Principal;
 
 /// One entry. Its canonical bytes are the payload that is stored, chained and handed out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +37,8 @@ pub struct Entry {
     pub at: Timestamp,
     /// Who did it: a [`crate::principal::Principal`] as text.
     pub actor: String,
-    /// The hospital that it concerns; none where it concerns everybody.
-    pub hdo: Option<HdoId>,
+    /// Whom it concerns.
+    pub concerns: Concern,
     /// What was done, as in `rollout.pause`.
     pub action: String,
     /// To what, as in the rollout's id.
@@ -45,6 +47,91 @@ pub struct Entry {
     pub detail: Map<String, Value>,
     /// Keeps the payload from being guessed.
     pub salt: Salt,
+}
+
+/// Whom an entry concerns: those may read its text, the others verify its digest. Text form: `everybody`, `manufacturer` or
+/// `hdo/<id>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Concern {
+    /// The manufacturer and every hospital: the catalog, the server itself.
+    Everybody,
+    /// The manufacturer alone: its own operators.
+    Manufacturer,
+    /// One hospital. Not the manufacturer, which runs the server but has no part in a hospital's affairs.
+    Hospital(HdoId),
+}
+
+/// Why a text names nobody whom an entry could concern.
+#[derive(Debug, thiserror::Error)]
+pub enum ConcernError {
+    /// None of the three forms.
+    #[error("{0:?} is neither everybody, manufacturer nor hdo/<id>")]
+    Form(String),
+    /// No hospital's id.
+    #[error(transparent)]
+    Id(#[from] IdError),
+}
+
+impl Concern {
+    /// Whom the affairs of `principal` itself concern: its certificates, its colleagues.
+    pub fn of(principal: &Principal) -> Self {
+        match principal {
+            Principal::Server => Self::Everybody,
+            Principal::Mdm(_) => Self::Manufacturer,
+            Principal::Operator(hdo, _) | Principal::Device(hdo, _) => Self::Hospital(hdo.clone()),
+        }
+    }
+
+    /// Whether `principal` may read the text.
+    pub fn includes(&self, principal: &Principal) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Manufacturer => matches!(principal, Principal::Mdm(_)),
+            Self::Hospital(hdo) => principal.hdo() == Some(hdo),
+        }
+    }
+}
+
+impl From<&HdoId> for Concern {
+    fn from(hdo: &HdoId) -> Self {
+        Self::Hospital(hdo.clone())
+    }
+}
+
+impl fmt::Display for Concern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everybody => f.write_str("everybody"),
+            Self::Manufacturer => f.write_str("manufacturer"),
+            Self::Hospital(hdo) => write!(f, "hdo/{hdo}"),
+        }
+    }
+}
+
+impl FromStr for Concern {
+    type Err = ConcernError;
+    fn from_str(text: &str) -> Result<Self, ConcernError> {
+        match (text, text.strip_prefix("hdo/")) {
+            ("everybody", _) => Ok(Self::Everybody),
+            ("manufacturer", _) => Ok(Self::Manufacturer),
+            (_, Some(hdo)) => Ok(Self::Hospital(hdo.parse()?)),
+            _ => Err(ConcernError::Form(text.chars().take(200).collect())),
+        }
+    }
+}
+
+impl TryFrom<String> for Concern {
+    type Error = ConcernError;
+    fn try_from(text: String) -> Result<Self, ConcernError> {
+        text.parse()
+    }
+}
+
+impl From<Concern> for String {
+    fn from(concern: Concern) -> Self {
+        concern.to_string()
+    }
 }
 
 /// 16 random bytes; JSON form: 32 lower-case hexadecimal digits.
@@ -249,7 +336,7 @@ mod tests {
             seq,
             at: "2026-11-24T15:00:00Z".parse().unwrap(),
             actor: "hdo/riverside/operator/kim".to_owned(),
-            hdo: Some("riverside".parse().unwrap()),
+            concerns: Concern::Hospital("riverside".parse().unwrap()),
             action: "rollout.pause".to_owned(),
             subject: format!("rollout-{seq}"),
             detail: Map::from_iter([("reason".to_owned(), Value::from("a fault on ward 3"))]),
@@ -293,6 +380,27 @@ mod tests {
         assert_eq!(rest.take(&links[3]).unwrap().unwrap().seq, 4);
         assert!(rest.take(&links[4]).unwrap().is_none());
         assert_eq!(rest.finish().unwrap(), head(&links));
+    }
+
+    #[test]
+    fn nobody_reads_what_concerns_somebody_else() {
+        let hdo = |id: &str| id.parse::<HdoId>().unwrap();
+        let mdm = Principal::Mdm("ada".parse().unwrap());
+        let kim = Principal::Operator(hdo("riverside"), "kim".parse().unwrap());
+        let lee = Principal::Operator(hdo("lakeside"), "lee".parse().unwrap());
+        for (concern, readers) in [
+            (Concern::Everybody, [true, true, true]),
+            (Concern::of(&Principal::Server), [true, true, true]),
+            (Concern::of(&mdm), [true, false, false]),
+            (Concern::of(&kim), [false, true, false]),
+            (Concern::from(&hdo("lakeside")), [false, false, true]),
+        ] {
+            assert_eq!([&mdm, &kim, &lee].map(|p| concern.includes(p)), readers, "{concern}");
+            assert_eq!(concern.to_string().parse::<Concern>().unwrap(), concern);
+        }
+        for bad in ["", "nobody", "hdo/", "hdo/a/b", "riverside", "Everybody"] {
+            assert!(bad.parse::<Concern>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -202,10 +202,10 @@ CREATE TABLE report (
     FOREIGN KEY (hdo, device) REFERENCES device (hdo, id)
 );
 
--- `hdo` is null for entries that concern everybody.
+-- `concerns` is who may read the payload: `everybody`, `manufacturer` or `hdo/<id>`.
 CREATE TABLE audit (
     seq BIGINT NOT NULL PRIMARY KEY,
-    hdo TEXT,
+    concerns TEXT NOT NULL,
     payload BYTEA NOT NULL,
     sha256 BYTEA NOT NULL
 );

@@ -22,7 +22,7 @@ use crate::blobs::{BlobError, Blobs};
 use crate::config::Settings;
 use crate::grpc::Api;
 use crate::identity::{Authority, IdentityError};
-use crate::init::{CA_FILE, CA_KEY_FILE, SEAL_FILE};
+use crate::init::{CA_FILE, CA_KEY_FILE, SEAL_BYTES, SEAL_FILE};
 use crate::rights::Rights;
 use crate::rollout::news::News;
 use crate::rollout::run;
@@ -52,16 +52,24 @@ const ROLLOUT_CHECK: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// A file that `suture-server init` makes is missing or cannot be read.
-    #[error("cannot read {path}; `suture-server init` makes it")]
+    #[error("cannot read {path}; `suture-server init` makes it for a new server, for this one restore the backup's")]
     File {
         /// Which.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
-    /// The authority's files do not fit.
-    #[error("the certificate authority cannot be used")]
-    Authority(#[from] IdentityError),
+    /// The authority's files are damaged or do not fit.
+    #[error("the certificate authority ({CA_FILE}, {CA_KEY_FILE}) in {directory} cannot be used; restore the backup's")]
+    Authority {
+        /// Where it is.
+        directory: PathBuf,
+        /// Why.
+        source: IdentityError,
+    },
+    /// The seal key is damaged.
+    #[error("{0} does not hold 64 hexadecimal digits; restore the backup's, for no other opens the online keys")]
+    Seal(PathBuf),
     /// The database.
     #[error("the database cannot be used")]
     Store(#[from] StoreError),
@@ -98,8 +106,10 @@ impl App {
     pub async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, AppError> {
         let dir = &settings.data_dir;
         let (ca, key) = (read(&dir.join(CA_FILE))?, read(&dir.join(CA_KEY_FILE))?);
-        let authority = Arc::new(Authority::load(&ca, &key, settings.trust_domain.clone())?);
-        let seal = Zeroizing::new(read(&dir.join(SEAL_FILE))?.trim().to_owned());
+        let authority = Authority::load(&ca, &key, settings.trust_domain.clone())
+            .map_err(|source| AppError::Authority { directory: dir.clone(), source })?;
+        let authority = Arc::new(authority);
+        let seal = read_seal(&dir.join(SEAL_FILE))?;
         let mut hosts = vec![settings.address.host.clone()];
         hosts.extend(settings.host_names.iter().cloned());
         let tls = Tls::new(authority.clone(), hosts, clock.clone())?;
@@ -288,6 +298,16 @@ impl App {
 fn read(path: &Path) -> Result<Zeroizing<String>, AppError> {
     let text = std::fs::read_to_string(path).map_err(|source| AppError::File { path: path.to_owned(), source })?;
     Ok(Zeroizing::new(text))
+}
+
+/// The seal key as `init` writes it. One that was cut or altered would come to light only at the next publication.
+fn read_seal(path: &Path) -> Result<Zeroizing<String>, AppError> {
+    let seal = Zeroizing::new(read(path)?.trim().to_owned());
+    let mut bytes = Zeroizing::new([0; SEAL_BYTES]);
+    match hex::decode_to_slice(seal.as_bytes(), bytes.as_mut_slice()) {
+        Ok(()) => Ok(seal),
+        Err(_) => Err(AppError::Seal(path.to_owned())),
+    }
 }
 
 #[cfg(test)]

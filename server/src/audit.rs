@@ -2,10 +2,9 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use suture_core::audit::{Entry, Head, Salt};
+use suture_core::audit::{Concern, Entry, Head, Salt};
 use suture_core::clock::whole_second;
 use suture_core::digest::Digest;
-use suture_core::id::HdoId;
 use suture_core::principal::Principal;
 
 use crate::store::audit::AuditRow;
@@ -25,14 +24,14 @@ pub enum AuditError {
     Random(#[from] getrandom::Error),
 }
 
-/// Records that `actor` did `action` (as in `rollout.pause`) to `subject`. `hdo` is the hospital that may read it; none
-/// means everybody. `detail` is a JSON object. The chain is locked from here to the end of the transaction, so call it
+/// Records that `actor` did `action` (as in `rollout.pause`) to `subject`, for those whom it concerns to read. `detail` is a
+/// JSON object. The chain is locked from here to the end of the transaction, so call it
 /// last.
 pub async fn append(
     tx: &mut Tx,
     now: Timestamp,
     actor: &Principal,
-    hdo: Option<&HdoId>,
+    concerns: Concern,
     action: &str,
     subject: &str,
     detail: Value,
@@ -49,7 +48,7 @@ pub async fn append(
         seq: head.seq + 1,
         at: whole_second(now),
         actor: actor.to_string(),
-        hdo: hdo.cloned(),
+        concerns,
         action: action.to_owned(),
         subject: subject.to_owned(),
         detail: particulars(detail),
@@ -57,7 +56,7 @@ pub async fn append(
     };
     let payload = entry.to_bytes()?;
     let next = head.then(&Digest::of(&payload));
-    tx.insert_audit(&AuditRow { seq: next.seq, hdo: entry.hdo, payload, sha256: next.sha256 }).await?;
+    tx.insert_audit(&AuditRow { seq: next.seq, concerns: entry.concerns, payload, sha256: next.sha256 }).await?;
     Ok(next)
 }
 

@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
+use suture_core::audit::Concern;
 use suture_core::clock::whole_second;
 use suture_core::digest::Digest;
 use suture_core::id::OperatorName;
@@ -27,6 +28,8 @@ pub const CA_FILE: &str = "ca.pem";
 pub const CA_KEY_FILE: &str = "ca.key";
 /// What the online keys in the database are sealed under.
 pub const SEAL_FILE: &str = "seal.key";
+/// How long it is; the file holds it in hexadecimal digits.
+pub const SEAL_BYTES: usize = 32;
 /// The configuration.
 pub const CONFIG_FILE: &str = "server.toml";
 /// The first operator's one-time token.
@@ -93,7 +96,7 @@ pub async fn init(settings: &Settings, operator: &OperatorName, now: Timestamp) 
 
     let (ca_pem, ca_key) = Authority::create(&settings.trust_domain, now)?;
     let authority = Authority::load(&ca_pem, &ca_key, settings.trust_domain.clone())?;
-    let mut seal = Zeroizing::new([0; 32]);
+    let mut seal = Zeroizing::new([0; SEAL_BYTES]);
     getrandom::fill(&mut *seal)?;
     let seal = Zeroizing::new(hex::encode(seal.as_slice()));
     for (name, content, mode) in
@@ -134,7 +137,7 @@ async fn remember(settings: &Settings, token: &Token, now: Timestamp) -> Result<
     let mut tx = store.begin().await?;
     tx.insert_token(&token.secret.sha256(), &token.grant, &Principal::Server, now, token.expires).await?;
     let detail = serde_json::json!({ "trust_domain": settings.trust_domain, "ca_sha256": token.ca_sha256 });
-    crate::audit::append(&mut tx, now, &Principal::Server, None, "server.init", "server", detail).await?;
+    crate::audit::append(&mut tx, now, &Principal::Server, Concern::Everybody, "server.init", "server", detail).await?;
     tx.commit().await?;
     store.close().await;
     Ok(())

@@ -25,9 +25,12 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// The command line or the configuration is wrong (EX_USAGE).
 const EXIT_CONFIGURATION: u8 = 64;
 
+const EXIT_CODES: &str = "Exit codes: 0 done, or stopped as asked; 1 failed: a file, the database, the port; \
+64 the command line or the configuration is wrong.";
+
 /// Publishes signed bundles, keeps the fleet's record and runs rollouts.
 #[derive(Parser)]
-#[command(name = "suture-server", version)]
+#[command(name = "suture-server", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -147,7 +150,15 @@ impl Clock for SystemClock {
 
 #[expect(clippy::print_stderr, reason = "a program's last word")]
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to say to a closed pipe.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_CONFIGURATION) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("suture-server: {error:#}");

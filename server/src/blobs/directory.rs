@@ -142,7 +142,10 @@ pub(super) fn failed(doing: &'static str, name: &Name, source: io::Error) -> Blo
     let name = name.to_string();
     match source.kind() {
         ErrorKind::NotFound if doing == "open" => BlobError::NotFound(name),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => BlobError::DiskFull { name, source },
+        // ENOSPC, EDQUOT, and EFBIG: a limit on files is a full disk to whoever runs into it.
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            BlobError::DiskFull { name, source }
+        }
         _ => BlobError::Io { doing, name, source },
     }
 }

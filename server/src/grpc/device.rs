@@ -1,6 +1,7 @@
 //! What a device may call.
 
 use prost::Message as _;
+use suture_core::audit::Concern;
 use suture_core::digest::Digest;
 use suture_core::limits::MAX_REPORTS_PER_CALL;
 use suture_core::principal::Principal;
@@ -164,7 +165,7 @@ impl Api {
         let issued = self.app.authority().issue(&csr, &principal, now)?;
         tx.insert_certificate(&issued.certificate).await?;
         let detail = serde_json::json!({ "fingerprint": csr.fingerprint(&key) });
-        audit::append(&mut tx, now, &principal, Some(&hdo), "device.enrolled", id.as_str(), detail).await?;
+        audit::append(&mut tx, now, &principal, (&hdo).into(), "device.enrolled", id.as_str(), detail).await?;
         tx.commit().await?;
         Ok(v1::EnrollResponse { chain: issued.chain.into_iter().map(Into::into).collect() })
     }
@@ -183,7 +184,8 @@ impl Api {
         tx.insert_certificate(&issued.certificate).await?;
         let detail = serde_json::json!({ "until": suture_core::clock::format_utc(issued.certificate.not_after) });
         let subject = principal.to_string();
-        audit::append(&mut tx, now, &principal, principal.hdo(), "certificate.renewed", &subject, detail).await?;
+        audit::append(&mut tx, now, &principal, Concern::of(&principal), "certificate.renewed", &subject, detail)
+            .await?;
         tx.commit().await?;
         Ok(v1::RenewResponse { chain: issued.chain.into_iter().map(Into::into).collect() })
     }

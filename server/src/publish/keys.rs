@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use pkcs8::pkcs5::pbes2::Parameters;
 use pkcs8::pkcs5::scrypt;
 use pkcs8::{LineEnding, PrivateKeyInfoRef, SecretDocument};
+use suture_core::audit::Concern;
 use suture_core::principal::Principal;
 use suture_core::sign::{LocalKey, PublicKey, Signer as _};
 use suture_core::trust::Role;
@@ -41,16 +42,16 @@ pub async fn online_keys(
     let (snapshot, made_snapshot) = find_or_make(tx, &name, Role::Snapshot, seal, now).await?;
     if made_timestamp || made_snapshot {
         let detail = serde_json::json!({ "timestamp": timestamp, "snapshot": snapshot });
-        audit::append(tx, now, actor, hdo(repository), "repository.keys", &name, detail).await?;
+        audit::append(tx, now, actor, concern(repository), "repository.keys", &name, detail).await?;
     }
     Ok(OnlineKeys { timestamp, snapshot })
 }
 
-/// The hospital whose repository it is.
-pub(super) fn hdo(repository: &Repository) -> Option<&suture_core::id::HdoId> {
+/// Whom a repository concerns.
+pub(super) fn concern(repository: &Repository) -> Concern {
     match repository {
-        Repository::Catalog => None,
-        Repository::Approvals(hdo) => Some(hdo),
+        Repository::Catalog => Concern::Everybody,
+        Repository::Approvals(hdo) => hdo.into(),
     }
 }
 

@@ -147,7 +147,7 @@ pub async fn publish(
         "targets": seen.targets,
         "targets_sha256": seen.targets_sha256,
     });
-    audit::append(tx, now, actor, keys::hdo(repository), "repository.publish", &name, detail).await?;
+    audit::append(tx, now, actor, keys::concern(repository), "repository.publish", &name, detail).await?;
     Ok(Published {
         root_version: seen.root,
         targets_version: seen.targets,

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use suture_core::audit::Concern;
 use suture_core::principal::Principal;
 use suture_core::trust::{Base, Role, Snapshot, Targets, Timestamp as Stamp, TrustError, Verified};
 use suture_proto::Repository;
 use tokio_util::sync::CancellationToken;
 
-use super::keys::{Signers, hdo};
+use super::keys::{Signers, concern};
 use super::{PublishError, assemble, own_keys, put_timestamp};
 use crate::app::App;
 use crate::audit;
@@ -86,7 +87,7 @@ async fn one(store: &Store, name: &str, seal: &str, now: Timestamp) -> Result<bo
     }
     let repository = parse(name);
     let detail = serde_json::json!({ "snapshot": snapshot_due });
-    let concerns = repository.as_ref().and_then(hdo);
+    let concerns = repository.as_ref().map_or(Concern::Manufacturer, concern);
     audit::append(&mut tx, now, &Principal::Server, concerns, "repository.resign", name, detail).await?;
     tx.commit().await?;
     Ok(true)

@@ -130,7 +130,7 @@ async fn record(
         "reason": rollout.reason.as_ref().map(ToString::to_string),
         "said": said,
     });
-    audit::append(tx, now, actor, Some(&rollout.hdo), action, rollout.id.as_str(), detail).await.map(drop)
+    audit::append(tx, now, actor, (&rollout.hdo).into(), action, rollout.id.as_str(), detail).await.map(drop)
 }
 
 /// What a person does to a rollout, without a signature: it only narrows, or undoes what only narrowed.

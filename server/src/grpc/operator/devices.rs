@@ -82,7 +82,7 @@ impl Api {
         let done = tx.import_devices(hdo, &records, now).await?;
         if !dry_run && done.added + done.changed > 0 {
             let detail = json!({ "added": done.added, "changed": done.changed });
-            audit::append(&mut tx, now, principal, Some(hdo), "device.imported", hdo.as_str(), detail).await?;
+            audit::append(&mut tx, now, principal, hdo.into(), "device.imported", hdo.as_str(), detail).await?;
             tx.commit().await?;
         }
         Ok(v1::ImportDevicesResponse { added: done.added, changed: done.changed, unchanged: done.unchanged })
@@ -107,7 +107,7 @@ impl Api {
         if !tx.insert_token(&secret, &Grant::Device(hdo.clone(), id), principal, now, expires).await? {
             return Err(Refusal::new(Code::AlreadyExists, "secret_sha256: that secret is known here; make a new one"));
         }
-        audit::append(&mut tx, now, principal, Some(hdo), "device.token-made", &subject, json!({})).await?;
+        audit::append(&mut tx, now, principal, hdo.into(), "device.token-made", &subject, json!({})).await?;
         tx.commit().await?;
         Ok(v1::CreateDeviceTokenResponse {})
     }
@@ -185,7 +185,7 @@ impl Api {
             return Err(Refusal::new(Code::Aborted, format!("{id} changed meanwhile; look again")));
         }
         let detail = json!({ "fingerprint": fingerprint });
-        audit::append(&mut tx, now, principal, Some(hdo), "device.confirmed", id.as_str(), detail).await?;
+        audit::append(&mut tx, now, principal, hdo.into(), "device.confirmed", id.as_str(), detail).await?;
         tx.commit().await?;
         Ok(v1::ConfirmDeviceResponse {})
     }
@@ -205,7 +205,7 @@ impl Api {
         if tx.revoke_device(hdo, &id, now).await? {
             tx.revoke_certificates(&Principal::Device(hdo.clone(), id.clone()), now).await?;
             let detail = json!({ "reason": reason });
-            audit::append(&mut tx, now, principal, Some(hdo), "device.revoked", id.as_str(), detail).await?;
+            audit::append(&mut tx, now, principal, hdo.into(), "device.revoked", id.as_str(), detail).await?;
             tx.commit().await?;
         }
         Ok(v1::RevokeDeviceResponse {})

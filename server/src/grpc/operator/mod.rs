@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::stream::{self, Answers};
 use super::{Api, caller, hospital};
+use crate::rights::Caller;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -158,9 +159,9 @@ impl OperatorService for Api {
     type WatchRolloutStream = Answers<v1::GetRolloutResponse>;
 
     async fn watch_rollout(&self, request: Request<v1::GetRolloutRequest>) -> Answer<Self::WatchRolloutStream> {
-        let (_, hdo) = hospital(&request)?;
+        let ((_, hdo), caller) = (hospital(&request)?, Caller::of(&request)?.clone());
         let v1::GetRolloutRequest { id } = request.into_inner();
-        Ok(Response::new(self.watch(hdo, id).await?))
+        Ok(Response::new(self.watch(caller, hdo, id).await?))
     }
 
     async fn pause_rollout(&self, request: Request<v1::PauseRolloutRequest>) -> Answer<v1::PauseRolloutResponse> {

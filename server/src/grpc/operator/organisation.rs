@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::json;
+use suture_core::audit::Concern;
 use suture_core::digest::Digest;
 use suture_core::id::{HdoId, OperatorName};
 use suture_core::limits::{MAX_ROWS_PER_CALL, MAX_TEXT_BYTES, MAX_TOKEN_SECS};
@@ -67,7 +68,8 @@ impl Api {
         let issued = self.app.authority().issue(&csr, &principal, now)?;
         tx.insert_certificate(&issued.certificate).await?;
         let subject = principal.to_string();
-        audit::append(&mut tx, now, &principal, hdo.as_ref(), "operator.joined", &subject, json!({})).await?;
+        audit::append(&mut tx, now, &principal, Concern::of(&principal), "operator.joined", &subject, json!({}))
+            .await?;
         tx.commit().await?;
         let uri = principal.uri(self.app.authority().domain());
         Ok(v1::JoinResponse { chain: issued.chain.into_iter().map(Into::into).collect(), uri })
@@ -110,7 +112,7 @@ impl Api {
         if !tx.insert_token(&secret, &Grant::Hdo(hdo.clone()), principal, now, expires).await? {
             return Err(known_secret());
         }
-        audit::append(&mut tx, now, principal, Some(&hdo), "hdo.invited", hdo.as_str(), json!({ "name": name }))
+        audit::append(&mut tx, now, principal, (&hdo).into(), "hdo.invited", hdo.as_str(), json!({ "name": name }))
             .await?;
         tx.commit().await?;
         Ok(v1::InviteHdoResponse {})
@@ -148,7 +150,7 @@ impl Api {
             return Err(known_secret());
         }
         let subject = principal_of(principal.hdo(), &name).to_string();
-        audit::append(&mut tx, now, principal, principal.hdo(), "operator.invited", &subject, json!({})).await?;
+        audit::append(&mut tx, now, principal, Concern::of(principal), "operator.invited", &subject, json!({})).await?;
         tx.commit().await?;
         Ok(v1::InviteOperatorResponse {})
     }
@@ -172,8 +174,10 @@ impl Api {
         }
         tx.revoke_certificates(&whom, now).await?;
         let subject = whom.to_string();
-        audit::append(&mut tx, now, principal, principal.hdo(), "operator.revoked", &subject, json!({})).await?;
+        audit::append(&mut tx, now, principal, Concern::of(principal), "operator.revoked", &subject, json!({})).await?;
         tx.commit().await?;
+        // Whoever was revoked while watching is sent away now.
+        self.app.news().tell();
         Ok(v1::RevokeOperatorResponse {})
     }
 
@@ -192,12 +196,10 @@ impl Api {
     }
 }
 
-/// An audit entry as `principal` may see it: the text of its own and of everybody's, of others the digest alone. The
-/// manufacturer runs the server and sees what it did itself and what concerns everybody, but no hospital's own affairs.
+/// An audit entry as `principal` may see it: its text where it concerns the caller, otherwise its digest alone.
 fn shown_to(principal: &Principal, row: AuditRow) -> v1::AuditEntry {
-    let AuditRow { seq, hdo, payload, sha256 } = row;
+    let AuditRow { seq, concerns, payload, sha256 } = row;
     let payload_sha256 = Digest::of(&payload).as_bytes().to_vec().into();
-    let own = hdo.is_none() || hdo.as_ref() == principal.hdo();
-    let payload = if own { payload.into() } else { bytes::Bytes::new() };
+    let payload = if concerns.includes(principal) { payload.into() } else { bytes::Bytes::new() };
     v1::AuditEntry { seq, payload, payload_sha256, sha256: sha256.as_bytes().to_vec().into() }
 }

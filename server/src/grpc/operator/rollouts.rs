@@ -2,7 +2,7 @@
 
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, HdoId};
-use suture_core::limits::MAX_APPROVAL_BYTES;
+use suture_core::limits::MAX_PLAN_BYTES;
 use suture_core::principal::Principal;
 use suture_proto::{parse, parse_digest, v1};
 use tokio_stream::wrappers::ReceiverStream;
@@ -10,10 +10,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::super::stream::Answers;
 use super::super::{Api, Refusal};
 use super::organisation::sentence;
+use crate::rights::Caller;
 use crate::rollout::{State, run};
 use crate::store::rollouts::{Member, Rollout};
 
 pub(super) use crate::rollout::run::Order;
+
+/// The call that watches, as the table of rights names it.
+const WATCH: &str = "/suture.v1.OperatorService/WatchRollout";
 
 fn message(rollout: Rollout, members: Vec<Member>) -> v1::Rollout {
     v1::Rollout {
@@ -56,8 +60,8 @@ impl Api {
         request: v1::StorePlanRequest,
     ) -> Result<v1::StorePlanResponse, Refusal> {
         let v1::StorePlanRequest { plan } = request;
-        if plan.is_empty() || plan.len() as u64 > MAX_APPROVAL_BYTES {
-            return Err(Refusal::invalid(format!("plan: empty, or more than {MAX_APPROVAL_BYTES} bytes")));
+        if plan.is_empty() || plan.len() as u64 > MAX_PLAN_BYTES {
+            return Err(Refusal::invalid(format!("plan: empty, or more than {MAX_PLAN_BYTES} bytes")));
         }
         let sha256 = Digest::of(&plan);
         let mut tx = self.app.store().begin().await?;
@@ -98,8 +102,14 @@ impl Api {
         Ok(v1::GetRolloutResponse { rollout: Some(message(rollout, members)) })
     }
 
-    /// The rollout's state at once and after every change, until it is over, the watcher leaves, or the server drains.
-    pub(super) async fn watch(&self, hdo: HdoId, id: String) -> Result<Answers<v1::GetRolloutResponse>, Refusal> {
+    /// The rollout's state at once and after every change, until it is over, the watcher leaves or loses the right to
+    /// watch, or the server drains.
+    pub(super) async fn watch(
+        &self,
+        caller: Caller,
+        hdo: HdoId,
+        id: String,
+    ) -> Result<Answers<v1::GetRolloutResponse>, Refusal> {
         let mut news = self.app.news().listen();
         let mut answer = self.rollout(&hdo, &id).await?;
         let (tx, rx) = tokio::sync::mpsc::channel(1);
@@ -114,7 +124,7 @@ impl Api {
                         () = tx.closed() => return,
                         more = news.wait() => if !more { return },
                     }
-                    match api.rollout(&hdo, &id).await {
+                    match api.still_watched(&caller, &hdo, &id).await {
                         Ok(next) if next == answer => {}
                         next => break next,
                     }
@@ -130,6 +140,12 @@ impl Api {
             }
         });
         Ok(Box::pin(ReceiverStream::new(rx)))
+    }
+
+    /// The rollout's state, if the watcher may still know it: a stream stays open longer than a right may hold.
+    async fn still_watched(&self, caller: &Caller, hdo: &HdoId, id: &str) -> Result<v1::GetRolloutResponse, Refusal> {
+        self.app.rights().check(WATCH, Some(&caller.peer)).await?;
+        self.rollout(hdo, id).await
     }
 
     pub(super) async fn order(

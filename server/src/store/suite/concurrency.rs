@@ -1,5 +1,6 @@
 //! What several at once may do to one another, and what a full disk does.
 
+use suture_core::audit::Concern;
 use suture_core::digest::Digest;
 use suture_core::principal::Principal;
 use suture_core::token::Grant;
@@ -45,9 +46,17 @@ async fn the_audit_chain_has_no_gap_and_no_fork_however_many_append_at_once() {
             tokio::spawn(async move {
                 let mut tx = store.begin().await.unwrap();
                 let subject = format!("test {i}");
-                audit::append(&mut tx, now(), &Principal::Server, None, "test.append", &subject, ().into())
-                    .await
-                    .unwrap();
+                audit::append(
+                    &mut tx,
+                    now(),
+                    &Principal::Server,
+                    Concern::Everybody,
+                    "test.append",
+                    &subject,
+                    ().into(),
+                )
+                .await
+                .unwrap();
                 // Every fourth change its mind.
                 if i % 4 == 0 { drop(tx) } else { tx.commit().await.unwrap() }
             })

@@ -50,6 +50,20 @@ fn refusal(call: &str, status: Status) -> Failure {
     if let Some(error) = connect::find(&status) {
         return error.clone().into();
     }
+    if connect::certificate_refused(&status) {
+        return Failure::new(format!("{call}: the server does not take the certificate of this home"))
+            .exit(Exit::Refused)
+            .next("is it of another server, or long expired? ask for a new token and join again in a new --home");
+    }
+    if let Some(source) = std::error::Error::source(&status) {
+        // No status of the server's: the connection broke.
+        return Failure::new(format!("{call}: the connection to the server broke"))
+            .exit(Exit::Unreachable)
+            .because(source)
+            .next(
+                "try again; a server hangs up on a certificate that it does not know: `suturectl doctor` tests the way",
+            );
+    }
     let said = status.message();
     let failure = Failure::new(format!("{call}: {}", if said.is_empty() { status.code().description() } else { said }));
     match status.code() {

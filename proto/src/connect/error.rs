@@ -182,3 +182,29 @@ pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a ConnectError> {
     }
     None
 }
+
+/// Whether the server ended the connection because of the certificate that this client showed. In TLS 1.3 the client learns
+/// so with its first call only, and sometimes just finds the connection closed.
+pub fn certificate_refused(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(e) = next {
+        // What an `io::Error` wraps is not its source but itself.
+        let inner = e.downcast_ref::<io::Error>().and_then(|e| e.get_ref());
+        if let Some(rustls::Error::AlertReceived(alert)) = inner.and_then(|e| e.downcast_ref::<rustls::Error>()) {
+            use rustls::AlertDescription as Alert;
+            return matches!(
+                alert,
+                Alert::UnknownCA
+                    | Alert::BadCertificate
+                    | Alert::UnsupportedCertificate
+                    | Alert::CertificateRevoked
+                    | Alert::CertificateExpired
+                    | Alert::CertificateUnknown
+                    | Alert::DecryptError
+                    | Alert::AccessDenied
+            );
+        }
+        next = e.source();
+    }
+    false
+}

@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
-pub use error::{Certificate, ConnectError, find};
+pub use error::{Certificate, ConnectError, certificate_refused, find};
 pub use probe::{Finding, Outcome, clock_finding, probe};
 pub use proxy::{Proxy, ProxyRules};
 pub use tls::{Identity, Trust};

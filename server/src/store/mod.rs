@@ -42,7 +42,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 pub use error::StoreError;
 pub(crate) use value::{digest, from_ms, parsed, to_i64, to_ms, to_u64};
@@ -232,7 +232,12 @@ async fn open_sqlite(path: &Path) -> Result<Pools, StoreError> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(WAIT);
-    let write = SqlitePoolOptions::new().max_connections(1).acquire_timeout(WAIT).connect_with(options.clone()).await?;
+    let write = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(WAIT)
+        .after_release(|connection, _| Box::pin(has_no_transaction(connection)))
+        .connect_with(options.clone())
+        .await?;
     sqlx::migrate!("../migrations/sqlite").run(&write).await?;
     let read = SqlitePoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
@@ -240,6 +245,17 @@ async fn open_sqlite(path: &Path) -> Result<Pools, StoreError> {
         .connect_with(options.pragma("query_only", "ON"))
         .await?;
     Ok(Pools::Sqlite { write, read })
+}
+
+/// Whether a connection that is given back can be used again.
+///
+/// After a full disk SQLite has rolled the transaction back by itself (sqlite.org/lang_transaction.html, 2.4). The driver's
+/// own rollback then fails, it goes on counting a transaction that is over, and every later `BEGIN` on the connection is
+/// refused: without this the only writer's place would be lost until a restart.
+async fn has_no_transaction(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // The rollback of a dropped transaction is under way yet; this waits until it has been tried.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 async fn open_postgres(url: &str) -> Result<Pools, StoreError> {

@@ -6,6 +6,8 @@ mod device;
 mod line;
 mod operators;
 mod signing;
+pub mod program;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +27,7 @@ pub use device::{Bundle, Device, Spec, text};
 pub use line::Line;
 pub use operators::{Failed, Operator};
 pub use signing::Intruder;
+pub use program::{Disk, Program};
 
 /// The hospital of most tests.
 pub const HDO: &str = "riverside";

@@ -2,11 +2,13 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "tests; a failure ought to stop them where it happens"
 )]
 
 mod examples;
+mod faults;
 mod journey;
 mod refusals;
 mod lapse;

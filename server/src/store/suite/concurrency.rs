@@ -140,6 +140,11 @@ async fn a_full_disk_is_told_apart_and_nothing_is_half_done() {
     assert!(!refused.is_retryable());
     drop(tx);
     assert!(store.read().await.unwrap().hdos().await.unwrap().is_empty());
+    // Once there is room (the limit was the connection's own), the one writer's place is free again.
+    let mut tx = store.begin().await.unwrap();
+    tx.insert_hdo(&"riverside".parse().unwrap(), &large, now()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store.read().await.unwrap().hdos().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,141 @@
+//! Messages over their limits: refused by name, and the connection goes on.
+
+use bytes::Bytes;
+use suture_core::chunk::{Entry, Index};
+use suture_core::digest::Digest;
+use suture_core::limits::{MAX_CHUNKS_PER_CALL, MAX_IMPORT_DEVICES, MAX_MESSAGE_BYTES, MAX_PLAN_BYTES, MAX_TEXT_BYTES};
+use suture_proto::v1;
+use suture_proto::v1::put_document_request::Kind as DocumentKind;
+use suture_tests::world::{Kind, Spec, World};
+use tonic::Code;
+
+use super::refused;
+
+#[tokio::test]
+async fn a_message_over_its_limit_is_refused_and_its_connection_goes_on() {
+    let world = World::start(Kind::Sqlite).await.unwrap();
+    let ada = world.manufacturer().await;
+    let mut calls = world.operator_calls(Some(ada.identity())).await;
+    let put =
+        |length| v1::PutDocumentRequest { kind: DocumentKind::Document.into(), content: Bytes::from(vec![0; length]) };
+    refused(calls.put_document(put(MAX_MESSAGE_BYTES + 1)).await, Code::OutOfRange, &[&MAX_MESSAGE_BYTES.to_string()]);
+    // Not refused for its length alone, and on the same connection.
+    calls.put_document(put(MAX_MESSAGE_BYTES - 1_024)).await.unwrap();
+    calls.who_am_i(v1::WhoAmIRequest {}).await.unwrap();
+
+    // A stream is bounded by the message too.
+    let frame = v1::UploadChunksRequest { chunks: Vec::new(), data: vec![0; MAX_MESSAGE_BYTES + 1].into() };
+    let upload = calls.upload_chunks(futures::stream::iter([frame])).await;
+    refused(upload, Code::OutOfRange, &[&MAX_MESSAGE_BYTES.to_string()]);
+    calls.who_am_i(v1::WhoAmIRequest {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_index_is_taken_only_if_it_is_whole_and_its_chunks_are_there() {
+    let world = World::start(Kind::Sqlite).await.unwrap();
+    let ada = world.manufacturer().await;
+    let mut calls = world.operator_calls(Some(ada.identity())).await;
+    let good = Index::new(vec![Entry { sha256: Digest::of(b"a chunk"), length: 7 }]).unwrap().to_bytes();
+    // Magic, total, count, entries.
+    let with = |at: usize, bytes: &[u8]| {
+        let mut index = good.clone();
+        index[at..at + bytes.len()].copy_from_slice(bytes);
+        index
+    };
+    for (index, said) in [
+        (with(16, &u32::MAX.to_le_bytes()), "count"),
+        (with(16, &2_u32.to_le_bytes()), "count"),
+        (with(8, &u64::MAX.to_le_bytes()), "add up to 7 bytes"),
+        (with(0, b"X"), "index"),
+        (good[..good.len() - 1].to_vec(), "count"),
+        (good.clone(), "1 of the index's chunks are missing"),
+    ] {
+        let sha256 = Digest::of(&index);
+        let request = v1::PutDocumentRequest { kind: DocumentKind::Index.into(), content: index.into() };
+        refused(calls.put_document(request).await, Code::InvalidArgument, &[said]);
+        // And it is not stored.
+        let fetch = v1::FetchChunksRequest {
+            index_sha256: sha256.as_bytes().to_vec().into(),
+            ranges: vec![v1::ChunkRange { first: 0, count: 1 }],
+        };
+        refused(calls.fetch_chunks(fetch).await, Code::NotFound, &["no index"]);
+    }
+}
+
+#[tokio::test]
+async fn questions_that_ask_too_much_are_refused_with_the_bound() {
+    let world = World::start(Kind::Sqlite).await.unwrap();
+    let ada = world.manufacturer().await;
+    let bundle = world.publish(&ada, Spec::default()).await;
+    let mut calls = world.operator_calls(Some(ada.identity())).await;
+    let invalid = Code::InvalidArgument;
+
+    let digest = Bytes::from(vec![7; 32]);
+    let ask = |count| v1::MissingChunksRequest { sha256: vec![digest.clone(); count] };
+    refused(calls.missing_chunks(ask(MAX_CHUNKS_PER_CALL + 1)).await, invalid, &["more than 65536"]);
+    let answer = calls.missing_chunks(ask(MAX_CHUNKS_PER_CALL)).await.unwrap().into_inner();
+    assert_eq!(answer.missing.len(), MAX_CHUNKS_PER_CALL);
+
+    let manifest = std::fs::read(bundle.dir.join("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let index = Bytes::from(hex::decode(manifest["payloads"][0]["index_sha256"].as_str().unwrap()).unwrap());
+    let content = calls.get_target(v1::GetTargetRequest {
+        repository: Some(v1::Repository { which: Some(v1::repository::Which::Catalog(true)) }),
+        name: format!("documents/{}", hex::encode(&index)),
+    });
+    let content = content.await.unwrap().into_inner().message().await.unwrap().unwrap().content;
+    let chunks = u32::try_from(Index::parse(&content).unwrap().entries().len()).unwrap();
+    let range = |first, count| v1::ChunkRange { first, count };
+    for bad in [
+        vec![],
+        vec![range(0, 0)],
+        vec![range(chunks, 1)],
+        vec![range(0, chunks + 1)],
+        vec![range(u32::MAX, u32::MAX)],
+        vec![range(1, 1), range(0, 1)],
+        vec![range(0, 2), range(1, 1)],
+    ] {
+        let request = v1::FetchChunksRequest { index_sha256: index.clone(), ranges: bad.clone() };
+        let said = if bad.is_empty() { "no range".to_owned() } else { format!("index's {chunks} chunks") };
+        refused(calls.fetch_chunks(request).await, invalid, &[&said]);
+    }
+    let whole = v1::FetchChunksRequest { index_sha256: index, ranges: vec![range(0, chunks)] };
+    let mut frames = calls.fetch_chunks(whole).await.unwrap().into_inner();
+    let mut came = 0;
+    while let Some(frame) = frames.message().await.unwrap() {
+        came += frame.chunks.len();
+    }
+    assert_eq!(came, chunks as usize);
+}
+
+#[tokio::test]
+async fn a_hospital_stores_nothing_over_its_bound() {
+    let world = World::start(Kind::Sqlite).await.unwrap();
+    let ada = world.manufacturer().await;
+    let kim = world.hospital(&ada).await;
+    let mut calls = world.operator_calls(Some(kim.identity())).await;
+    let invalid = Code::InvalidArgument;
+
+    let plan = |length: u64| v1::StorePlanRequest { plan: vec![b' '; usize::try_from(length).unwrap()].into() };
+    refused(calls.store_plan(plan(MAX_PLAN_BYTES + 1)).await, invalid, &[&MAX_PLAN_BYTES.to_string()]);
+    refused(calls.store_plan(plan(0)).await, invalid, &["empty"]);
+    calls.store_plan(plan(MAX_PLAN_BYTES)).await.unwrap();
+
+    let record = |id: String, serial: String| v1::DeviceRecord {
+        id,
+        product: "pump".to_owned(),
+        hardware_id: "rev-a".to_owned(),
+        ward: "icu".to_owned(),
+        serial,
+        udi: String::new(),
+    };
+    let import = |devices| v1::ImportDevicesRequest { devices, dry_run: false };
+    let many = (0..=MAX_IMPORT_DEVICES).map(|i| record(format!("pump-{i}"), String::new())).collect();
+    refused(calls.import_devices(import(many)).await, invalid, &["more than 10000", "in parts"]);
+    // One bad row, and none is taken.
+    let long =
+        vec![record("pump-1".to_owned(), String::new()), record("pump-2".to_owned(), "9".repeat(MAX_TEXT_BYTES + 1))];
+    refused(calls.import_devices(import(long)).await, invalid, &["device 2", "serial"]);
+    let devices = kim.json(&["device", "list"]).await.unwrap();
+    assert_eq!(devices.as_array().unwrap().len(), 0);
+}

@@ -1,0 +1,48 @@
+//! What goes wrong, one thing at a time: a clear error, its exit code or status named, and nothing half done.
+
+mod configuration;
+mod disk;
+mod limits;
+mod record;
+mod strangers;
+mod tokens;
+mod watching;
+
+use suture_tests::world::Failed;
+use tonic::{Code, Status};
+
+/// One test for each database: the body is a function of the kind.
+macro_rules! on_both {
+    ($name:ident, $body:path) => {
+        mod $name {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                $body(suture_tests::world::Kind::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                $body(suture_tests::world::Kind::Postgres).await;
+            }
+        }
+    };
+}
+use on_both;
+
+/// A command failed with that exit code and said each of these.
+fn failed<T: std::fmt::Debug>(result: Result<T, Failed>, exit: u8, parts: &[&str]) {
+    let Failed { exit: actual, said } = result.unwrap_err();
+    assert_eq!(actual, exit, "{said}");
+    for part in parts {
+        assert!(said.contains(part), "{part:?} is not said: {said}");
+    }
+}
+
+/// A call was refused with that status and a sentence that holds each of these.
+fn refused<T>(result: Result<T, Status>, code: Code, parts: &[&str]) {
+    let Err(status) = result else { panic!("the call was answered, not refused with {code:?}") };
+    assert_eq!(status.code(), code, "{status}");
+    for part in parts {
+        assert!(status.message().contains(part), "{part:?} is not said: {status}");
+    }
+}

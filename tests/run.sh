@@ -98,6 +98,8 @@ if cargo deny --version >/dev/null 2>&1; then
 fi
 
 step "tests, on SQLite and on PostgreSQL"
+# Cargo builds a program for its own package's integration tests only, and these are another package's.
+cargo build --locked -p suture-server --bin suture-server
 cargo nextest run --workspace --locked "$@"
 
 step "examples in the documentation"

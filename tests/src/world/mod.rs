@@ -5,8 +5,8 @@ pub mod database;
 mod device;
 mod line;
 mod operators;
-mod signing;
 pub mod program;
+mod signing;
 pub mod wire;
 
 use std::path::{Path, PathBuf};
@@ -26,8 +26,8 @@ pub use database::Kind;
 pub use device::{Bundle, Device, Spec, text};
 pub use line::Line;
 pub use operators::{Failed, Operator};
-pub use signing::Intruder;
 pub use program::{Disk, Program};
+pub use signing::Intruder;
 
 /// The hospital of most tests.
 pub const HDO: &str = "riverside";

@@ -99,6 +99,9 @@ fn a_command_line_that_is_wrong_has_the_same_exit_code_and_the_help_names_it() {
     says(&said, &["64 the command line or the configuration", "1 failed"]);
 }
 
+/// A file, what it holds instead (none: it is gone), and what must be said.
+type Damage<'a> = (&'a str, Option<Vec<u8>>, &'a [&'a str]);
+
 /// The server's files, one damaged at a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_file_of_the_server_is_named_and_no_port_is_bound() {
@@ -118,7 +121,7 @@ async fn a_damaged_file_of_the_server_is_named_and_no_port_is_bound() {
     };
     let authority = ["certificate authority", text(&dir), "restore the backup's"];
     let seal = ["seal.key", "64 hexadecimal digits", "restore the backup's"];
-    let cases: [(&str, Option<Vec<u8>>, &[&str]); 9] = [
+    let cases: [Damage<'_>; 9] = [
         ("ca.key", Some(cut("ca.key")), &[&authority[..], &["key cannot be read"]].concat()),
         ("ca.key", Some(theirs), &[&authority[..], &["it is not the certificate's"]].concat()),
         ("ca.key", None, &["ca.key", "cannot read", "restore the backup's"]),

@@ -1,22 +1,24 @@
 //! `rollout rollback`: the way back for devices that have proven by their signature that they run the rollout's bundle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use serde_json::json;
+use suture_core::approval::RosterDevice;
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, ProductId};
 use suture_core::manifest::manifest_path;
 use suture_core::plan::{self, Known, Selector};
-use suture_core::trust::{CatalogEntry, Repository, Status};
+use suture_core::report::Running;
+use suture_core::trust::{CatalogEntry, Status, Targets};
 use suture_core::version::Release;
-use suture_proto::{Invalid, parse, parse_digest};
+use suture_proto::{Invalid, parse, parse_digest, v1};
 
 use super::plan::{BundleName, Pace, facts, fresh_id, known, show, store};
 use super::{approve, stop};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::hospital::{Desk, refused};
+use crate::hospital::{Desk, inventory, refused};
 use crate::keys::KeyName;
 
 /// Arguments of `rollout rollback`.
@@ -24,7 +26,7 @@ use crate::keys::KeyName;
 pub struct RollbackArgs {
     /// The rollout to go back from
     rollout: ApprovalId,
-    /// The release to go back to [default: the next lower one that the manufacturer has not withdrawn]
+    /// The release to go back to [default: the one that all its devices ran before, by their signed reports]
     #[arg(long)]
     to: Option<u64>,
     /// Why, for the record
@@ -59,7 +61,18 @@ pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcom
         return stop::abort(context, &mut desk, &args.rollout, &args.reason, &args.key).await;
     }
     let catalog = desk.catalog(context).await?;
-    let bundle = origin.target(&catalog, args.to)?;
+    origin.check(catalog.targets_metadata())?;
+    let bundle = match args.to {
+        Some(release) => BundleName { product: origin.product.clone(), release: Release(release) },
+        None => {
+            let mut ran = Vec::with_capacity(moved.len());
+            for id in &moved {
+                let answer = desk.client.get_device(v1::GetDeviceRequest { id: id.to_string() }).await?;
+                ran.push((id, origin.before(&answer.reports, desk.documents.device(id))));
+            }
+            target(catalog.targets_metadata(), &origin.product, &ran)?
+        }
+    };
     let facts = facts(context, &mut desk, &bundle).await?;
     let selector = Selector { devices: moved, ..Selector::default() };
     let mut request = args.pace.request(fresh_id(context, &bundle)?, selector, context.now());
@@ -86,6 +99,8 @@ struct Origin {
     product: ProductId,
     release: Release,
     manifest: Digest,
+    /// The bundles on the way there, itself included; where the approval has ended, itself alone.
+    way: Vec<Digest>,
     devices: BTreeSet<DeviceId>,
     /// Whether the hospital's approvals list it still: what is said here is then signed.
     listed: bool,
@@ -102,6 +117,7 @@ impl Origin {
                 product: step.product.clone(),
                 release: step.release,
                 manifest: step.sha256,
+                way: approval.steps.iter().map(|s| s.sha256).collect(),
                 devices: approval.devices.iter().map(|d| d.id.clone()).collect(),
                 listed: true,
             });
@@ -109,10 +125,12 @@ impl Origin {
         let said = super::watch::fetch(context, rollout).await?;
         let wrong = |e: Invalid| Failure::new(format!("the server's word on {rollout} makes no sense: {e}"));
         let devices = said.devices.iter().map(|d| parse("devices.id", &d.id)).collect::<Result<_, _>>();
+        let manifest = parse_digest("manifest_sha256", &said.manifest_sha256).map_err(wrong)?;
         Ok(Self {
             product: parse("product", &said.product).map_err(wrong)?,
             release: Release(said.release),
-            manifest: parse_digest("manifest_sha256", &said.manifest_sha256).map_err(wrong)?,
+            manifest,
+            way: vec![manifest],
             devices: devices.map_err(wrong)?,
             listed: false,
         })
@@ -124,28 +142,47 @@ impl Origin {
         known.iter().filter(arrived).filter(|k| self.devices.contains(&k.id)).map(|k| k.id.clone()).collect()
     }
 
-    /// The release to go back to.
-    fn target(&self, catalog: &Repository, to: Option<u64>) -> Outcome<BundleName> {
+    /// That the catalog knows the bundle by this name.
+    fn check(&self, catalog: &Targets) -> Outcome {
         let path = manifest_path(&self.product, self.release);
         if catalog.target(&path).is_none_or(|t| t.sha256 != self.manifest) {
             let text = format!("the catalog lists another bundle as {} release {}", self.product, self.release);
             return Err(Failure::new(text).next("ask the manufacturer; plan the way back by `rollout plan` if need be"));
         }
-        let listed = catalog.targets().filter_map(|(_, t)| CatalogEntry::of(t));
-        let listed: Vec<_> = listed.filter(|e| e.product == self.product).collect();
-        let release = choose(&listed, self.release, to).ok_or_else(|| {
-            let text = format!("the catalog lists no release of {} below {} to go back to", self.product, self.release);
-            Failure::new(text)
-                .next("--to RELEASE, if there is one that you know of; `suturectl bundle list` lists them")
-        })?;
-        Ok(BundleName { product: self.product.clone(), release })
+        Ok(())
+    }
+
+    /// What the device ran before the rollout: by its newest signed report of a bundle that is not on the rollout's way.
+    fn before(&self, reports: &[v1::SignedReport], roster: Option<&RosterDevice>) -> Option<Running> {
+        let proven = reports.iter().filter_map(|report| inventory::proven(Some(report), roster));
+        let earlier = proven.filter(|r| !self.way.contains(&r.running.manifest));
+        earlier.max_by_key(|r| r.number).map(|r| r.running)
     }
 }
 
-fn choose(listed: &[CatalogEntry], from: Release, to: Option<u64>) -> Option<Release> {
-    match to {
-        Some(release) => Some(Release(release)),
-        None => listed.iter().filter(|e| e.release < from && e.status != Status::Withdrawn).map(|e| e.release).max(),
+/// The bundle to go back to: the one that all devices ran before, where that is one, and is still to be had.
+fn target(catalog: &Targets, product: &ProductId, ran: &[(&DeviceId, Option<Running>)]) -> Outcome<BundleName> {
+    let mut groups: BTreeMap<Option<(Release, Digest)>, Vec<&DeviceId>> = BTreeMap::new();
+    for (id, running) in ran {
+        groups.entry(running.as_ref().map(|r| (r.release, r.manifest))).or_default().push(*id);
+    }
+    let mut all = groups.iter();
+    let (Some((Some((release, manifest)), _)), None) = (all.next(), all.next()) else {
+        let lines = groups.iter().map(|(ran, ids)| {
+            let ids = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            ran.map_or_else(|| format!("not known: {ids}"), |(release, _)| format!("release {release}: {ids}"))
+        });
+        let text = format!("the devices did not all run one release before ({})", lines.collect::<Vec<_>>().join("; "));
+        return Err(Failure::new(text).next("say with --to RELEASE where all of them shall go"));
+    };
+    let listed = catalog.target(&manifest_path(product, *release)).filter(|t| t.sha256 == *manifest);
+    match listed.and_then(CatalogEntry::of).map(|e| e.status) {
+        Some(Status::Current | Status::Superseded) => Ok(BundleName { product: product.clone(), release: *release }),
+        other => {
+            let why = if other.is_some() { "has withdrawn" } else { "does not list" };
+            Err(Failure::new(format!("the devices ran release {release} before, which the manufacturer {why}"))
+                .next("--to RELEASE; `suturectl catalog status` shows what there is"))
+        }
     }
 }
 
@@ -153,26 +190,145 @@ fn choose(listed: &[CatalogEntry], from: Release, to: Option<u64>) -> Option<Rel
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_way_back_leads_to_the_next_lower_release_that_is_not_withdrawn() {
-        let entry = |release, status| CatalogEntry {
-            product: "pump".parse().unwrap(),
-            release: Release(release),
-            version: "1.0".parse().unwrap(),
-            hardware: Vec::new(),
-            min_release: Release(0),
-            status,
-            floor: Release(0),
+    use jiff::Timestamp;
+    use suture_core::phase::Phase;
+    use suture_core::report::Report;
+    use suture_core::sign::{LocalKey, Signer as _};
+    use suture_core::trust::edit::{ROOT_LIFETIME, RoleDraft, RootDraft, TargetsDraft, sign_root, sign_targets};
+    use suture_core::trust::{Root, Target, Verified};
+
+    fn id<T: std::str::FromStr<Err = suture_core::id::IdError>>(text: &str) -> T {
+        text.parse().unwrap()
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-24T12:00:00Z".parse().unwrap()
+    }
+
+    fn key(n: u8) -> LocalKey {
+        LocalKey::from_seed(&zeroize::Zeroizing::new([n; 32]))
+    }
+
+    fn manifest(release: u64) -> Digest {
+        Digest::of(format!("release {release}").as_bytes())
+    }
+
+    fn running(release: u64) -> Running {
+        Running { version: "1.0".parse().unwrap(), release: Release(release), manifest: manifest(release) }
+    }
+
+    /// A rollout that leads by way of these releases.
+    fn origin(releases: &[u64], devices: &[&str]) -> Origin {
+        let last = *releases.last().unwrap();
+        Origin {
+            product: id("pump"),
+            release: Release(last),
+            manifest: manifest(last),
+            way: releases.iter().map(|r| manifest(*r)).collect(),
+            devices: devices.iter().map(|d| id(d)).collect(),
+            listed: true,
+        }
+    }
+
+    fn roster(device: &str) -> RosterDevice {
+        let report_key = key(9).public();
+        RosterDevice { id: id(device), report_key, product: id("pump"), hardware: id("rev-a"), ward: id("icu") }
+    }
+
+    fn report(number: u64, release: u64, signer: u8) -> v1::SignedReport {
+        let report = Report {
+            kind: "suture-report".to_owned(),
+            hdo: id("riverside"),
+            device: id("p1"),
+            number,
+            at: now(),
+            product: id("pump"),
+            running: running(release),
+            approval: None,
+            manifest: None,
+            phase: Phase::Confirmed,
+            reason: None,
+            catalog: None,
+            approvals: None,
         };
-        let listed = [
-            entry(1, Status::Superseded),
-            entry(2, Status::Withdrawn),
-            entry(3, Status::Current),
-            entry(4, Status::Current),
+        v1::SignedReport::from(&report.sign(&key(signer)).unwrap())
+    }
+
+    fn catalog(listed: &[(u64, Status)]) -> Verified<Targets> {
+        let role = || RoleDraft::single(key(1).public());
+        let expires = now() + ROOT_LIFETIME;
+        let root =
+            RootDraft { version: 1, expires, root: role(), targets: role(), snapshot: role(), timestamp: role() };
+        let root: Verified<Root> = Verified::pinned(&sign_root(&root, &[&key(1)]).unwrap()).unwrap();
+        let mut draft = TargetsDraft::first(now(), ROOT_LIFETIME);
+        for (release, status) in listed {
+            let entry = CatalogEntry {
+                product: id("pump"),
+                release: Release(*release),
+                version: "1.0".parse().unwrap(),
+                hardware: vec![id("rev-a")],
+                min_release: Release(0),
+                status: *status,
+                floor: Release(0),
+            };
+            let target = Target::of(format!("release {release}").as_bytes(), Some(entry.to_custom()));
+            draft.targets.insert(manifest_path(&id("pump"), Release(*release)), target);
+        }
+        Verified::by(&root, &sign_targets(&draft, &[&key(1)]).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn only_devices_of_the_rollout_that_prove_that_they_arrived_have_moved() {
+        let known = |name: &str, release, proven| Known {
+            id: id(name),
+            ward: None,
+            product: None,
+            running: Some(running(release)),
+            proven,
+        };
+        let known = [
+            known("arrived", 5, true),
+            known("behind", 4, true),
+            known("said-so", 5, false),
+            known("stranger", 5, true),
+            Known { running: None, ..known("silent", 0, false) },
         ];
-        assert_eq!(choose(&listed, Release(4), None), Some(Release(3)));
-        assert_eq!(choose(&listed, Release(3), None), Some(Release(1)));
-        assert_eq!(choose(&listed, Release(1), None), None);
-        assert_eq!(choose(&listed, Release(4), Some(1)), Some(Release(1)));
+        let origin = origin(&[4, 5], &["arrived", "behind", "said-so", "silent"]);
+        assert_eq!(origin.moved(&known), BTreeSet::from([id("arrived")]));
+    }
+
+    #[test]
+    fn what_ran_before_is_the_newest_signed_report_of_a_bundle_off_the_rollouts_way() {
+        let origin = origin(&[4, 5], &["p1"]);
+        let before = |reports: &[_]| origin.before(reports, Some(&roster("p1"))).map(|r| r.release);
+        // Newest first, as the server gives them, or not: the device's own numbers count.
+        let way = [report(9, 5, 9), report(8, 4, 9), report(7, 3, 9), report(6, 2, 9)];
+        assert_eq!(before(&way), Some(Release(3)));
+        let turned: Vec<_> = way.iter().rev().cloned().collect();
+        assert_eq!(before(&turned), Some(Release(3)));
+        assert_eq!(before(&[report(9, 5, 9), report(8, 2, 1), report(7, 3, 9)]), Some(Release(3)), "not its key");
+        assert_eq!(before(&[report(9, 5, 9), report(8, 4, 9)]), None);
+        assert_eq!(origin.before(&way, None), None, "on no roster");
+    }
+
+    #[test]
+    fn the_way_back_leads_where_all_devices_came_from_or_somebody_must_say_where() {
+        let catalog = catalog(&[(2, Status::Withdrawn), (3, Status::Superseded), (5, Status::Current)]);
+        let (a, b): (DeviceId, DeviceId) = (id("a"), id("b"));
+        let target = |ran: &[_]| target(&catalog, &id("pump"), ran).map(|b| b.release).map_err(|f| f.to_text());
+        assert_eq!(target(&[(&a, Some(running(3))), (&b, Some(running(3)))]), Ok(Release(3)));
+
+        let refused = target(&[(&a, Some(running(3))), (&b, Some(running(2)))]).unwrap_err();
+        for part in ["release 2: b", "release 3: a", "--to"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        let refused = target(&[(&a, Some(running(3))), (&b, None)]).unwrap_err();
+        assert!(refused.contains("not known: b"), "{refused}");
+        assert!(target(&[(&a, None)]).unwrap_err().contains("--to"));
+
+        assert!(target(&[(&a, Some(running(2)))]).unwrap_err().contains("withdrawn"));
+        assert!(target(&[(&a, Some(running(1)))]).unwrap_err().contains("does not list"));
+        let other = Running { manifest: Digest::of(b"built by somebody else"), ..running(3) };
+        assert!(target(&[(&a, Some(other))]).unwrap_err().contains("does not list"));
     }
 }

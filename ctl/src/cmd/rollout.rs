@@ -1,6 +1,8 @@
 //! `suturectl rollout`: plan, approve, watch, pause, abort, roll back.
 
 mod approve;
+#[cfg(test)]
+mod fixture;
 mod plan;
 mod print;
 mod rollback;

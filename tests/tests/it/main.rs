@@ -10,5 +10,5 @@
 mod examples;
 mod faults;
 mod journey;
-mod refusals;
 mod lapse;
+mod refusals;

@@ -9,8 +9,7 @@ use serde::Serialize;
 use suture_core::clock::format_utc;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::phase::{Code, Phase, Reason};
-use suture_core::select::{Facts, Selection, select, slot_at};
-use suture_core::trust::Repository;
+use suture_core::select::{Catalog, Facts, Selection, select, slot_at};
 use suture_core::version::Release;
 use suture_proto::{parse_reason, v1};
 
@@ -47,7 +46,7 @@ fn why(
     id: &DeviceId,
     answer: &v1::GetDeviceResponse,
     documents: &Documents,
-    catalog: &Repository,
+    catalog: &impl Catalog,
     now: Timestamp,
 ) -> Vec<Unmet> {
     let device = answer.device.clone().unwrap_or_default();
@@ -124,6 +123,13 @@ fn not_on_roster(id: &DeviceId, state: &str) -> Unmet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use suture_core::approval::{
+        Approval, DeviceSlots, Pinned, Roster, RosterDevice, SignedDocument as _, Slot, Step, Wave,
+    };
+    use suture_core::digest::Digest;
+    use suture_core::manifest::manifest_path;
+    use suture_core::sign::{LocalKey, Signer as _};
+    use suture_core::trust::{CatalogEntry, Status};
 
     #[test]
     fn a_device_on_no_roster_is_told_its_next_step() {
@@ -134,5 +140,121 @@ mod tests {
             assert!(unmet.reason.text.contains(step), "{unmet:?}");
             assert_eq!(unmet.reason.code, Code::Pending);
         }
+    }
+
+    fn id<T: std::str::FromStr<Err = suture_core::id::IdError>>(text: &str) -> T {
+        text.parse().unwrap()
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// Lists release 2 of the pump and nothing else.
+    struct Shelf;
+
+    impl Catalog for Shelf {
+        fn entry(&self, path: &str) -> Option<(u64, Digest, CatalogEntry)> {
+            let entry = CatalogEntry {
+                product: id("pump"),
+                release: Release(2),
+                version: "2.0.0".parse().unwrap(),
+                hardware: vec![id("rev-a")],
+                min_release: Release(0),
+                status: Status::Current,
+                floor: Release(0),
+            };
+            (path == manifest_path(&id("pump"), Release(2))).then(|| (1, Digest::of(b"manifest"), entry))
+        }
+    }
+
+    /// The hospital's word on pump-1: on the roster, and where that is asked for, approved for a slot at 02:00.
+    fn documents(approved: bool) -> Documents {
+        let report_key = LocalKey::from_seed(&zeroize::Zeroizing::new([9; 32])).public();
+        let device =
+            RosterDevice { id: id("pump-1"), report_key, product: id("pump"), hardware: id("rev-a"), ward: id("icu") };
+        let roster = Roster { kind: Roster::TYPE.to_owned(), format: 1, hdo: id("riverside"), devices: vec![device] };
+        let pinned = |path: &str| Pinned { path: path.to_owned(), sha256: Digest::of(path.as_bytes()) };
+        let slot = Slot { start: at("2026-11-25T02:00:00Z"), end: at("2026-11-25T03:00:00Z") };
+        let approval = Approval {
+            kind: Approval::TYPE.to_owned(),
+            format: 1,
+            id: id("pump-2"),
+            hdo: id("riverside"),
+            created: at("2026-11-24T12:00:00Z"),
+            expires: slot.end,
+            steps: vec![Step {
+                path: manifest_path(&id("pump"), Release(2)),
+                length: 1,
+                sha256: Digest::of(b"manifest"),
+                product: id("pump"),
+                release: Release(2),
+                hardware: vec![id("rev-a")],
+            }],
+            supersedes: Vec::new(),
+            rosters: Vec::new(),
+            waves: vec![Wave { needs_server: true, min_confirmed_percent: 100, max_failures: 0, soak_secs: 0 }],
+            devices: vec![DeviceSlots { id: id("pump-1"), wave: 0, slots: vec![slot] }],
+            max_attempts: 1,
+            permit_downgrade: false,
+            operator_document: pinned("operator/pump-2.json"),
+        };
+        Documents {
+            rosters: vec![(pinned("rosters/0.json"), roster)],
+            approvals: if approved { vec![approval] } else { Vec::new() },
+            ..Documents::default()
+        }
+    }
+
+    fn answer(key: u8) -> v1::GetDeviceResponse {
+        let key = LocalKey::from_seed(&zeroize::Zeroizing::new([key; 32])).public();
+        let device = v1::Device {
+            record: Some(v1::DeviceRecord { id: "pump-1".to_owned(), ..Default::default() }),
+            state: "active".to_owned(),
+            report_key: key.as_bytes().to_vec().into(),
+            said: Some(v1::CheckInRequest {
+                running_version: "1.0.0".to_owned(),
+                running_release: 1,
+                running_manifest_sha256: vec![7; 32].into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        v1::GetDeviceResponse { device: Some(device), ..Default::default() }
+    }
+
+    fn told(answer: &v1::GetDeviceResponse, documents: &Documents, now: &str) -> Vec<(&'static str, Code)> {
+        let unmet = why(&id("riverside"), &id("pump-1"), answer, documents, &Shelf, at(now));
+        unmet.into_iter().map(|u| (u.by, u.reason.code)).collect()
+    }
+
+    #[test]
+    fn what_is_signed_comes_first_and_each_word_is_marked_with_whose_it_is() {
+        let (before, within) = ("2026-11-25T01:00:00Z", "2026-11-25T02:10:00Z");
+        assert_eq!(told(&answer(9), &documents(false), within), [("signed", Code::NothingApproved)]);
+        assert_eq!(told(&answer(9), &documents(true), before), [("signed", Code::BeforeSlot)]);
+        assert_eq!(told(&answer(9), &documents(true), within), [], "nothing stands in its way");
+
+        let reason =
+            |code: Code, text: &str| Some(v1::Reason { code: code.as_str().to_owned(), text: text.to_owned() });
+        let mut held = answer(9);
+        held.words = vec![v1::ServerWord {
+            approval_id: "pump-2".to_owned(),
+            go: false,
+            reason: reason(Code::Paused, "paused"),
+        }];
+        if let Some(said) = held.device.as_mut().and_then(|d| d.said.as_mut()) {
+            said.reason = reason(Code::InUse, "in use");
+        }
+        let all = [("signed", Code::BeforeSlot), ("server", Code::Paused), ("server", Code::InUse)];
+        assert_eq!(told(&held, &documents(true), before), all);
+        held.words[0].approval_id = "another".to_owned();
+        assert_eq!(told(&held, &documents(true), within), [("server", Code::InUse)], "not on this approval");
+    }
+
+    #[test]
+    fn a_server_that_holds_another_report_key_is_told_on() {
+        let within = "2026-11-25T02:10:00Z";
+        assert_eq!(told(&answer(8), &documents(true), within), [("signed", Code::BadSignature)]);
     }
 }

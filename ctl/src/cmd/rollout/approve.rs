@@ -151,3 +151,69 @@ pub(super) async fn sign(
     let (approval, operator) = plan.to_approval(&signing, context.now()).map_err(refused)?;
     desk.publish(context, key, |edit| edit.approve(&approval, &operator).map_err(refused)).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{at, facts, id, now, planned};
+    use super::*;
+    use crate::failure::Exit;
+    use suture_core::plan::Floor;
+    use suture_core::version::Release;
+
+    /// How `check` refuses a plan of the fixture's facts, after a change to the facts or the plan.
+    fn refused(at: Timestamp, change: impl FnOnce(&mut Facts, &mut Plan)) -> (Exit, String) {
+        let mut facts = facts();
+        let mut plan = planned(&facts);
+        change(&mut facts, &mut plan);
+        let failure = check(&plan, &facts, at).unwrap_err();
+        (failure.exit, failure.to_text())
+    }
+
+    #[test]
+    fn a_plan_that_comes_out_again_is_approved() {
+        let facts = facts();
+        check(&planned(&facts), &facts, now()).unwrap();
+    }
+
+    #[test]
+    fn what_is_signed_now_decides_and_not_what_the_plan_says() {
+        type Change = fn(&mut Facts, &mut Plan);
+        let changes: [(Change, &str); 7] = [
+            (|facts, _| facts.hdo = id("lakeside"), "of hospital riverside, not of lakeside"),
+            (|facts, _| facts.bundle.floors = vec![Floor { release: Release(5), floor: Release(4) }], "other things"),
+            (|_, plan| plan.bundle.step.sha256 = Digest::of(b"another bundle"), "other things"),
+            (|_, plan| plan.devices[0].slots[0].start = now(), "devices and slots"),
+            (|_, plan| plan.blocked.clear(), "devices that are left out"),
+            (|facts, _| facts.calendars[0].0.sha256 = Digest::of(b"another calendar"), "wards and calendars"),
+            (|facts, _| facts.rosters[0].0.sha256 = Digest::of(b"another roster"), "rosters"),
+        ];
+        for (change, part) in changes {
+            let (exit, text) = refused(now(), change);
+            assert_eq!(exit, Exit::Untrusted, "{text}");
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_plan_that_has_had_its_day_is_not_signed() {
+        let (_, text) = refused(now(), |facts, plan| {
+            facts.bundle.status = Status::Withdrawn;
+            plan.bundle.status = Status::Withdrawn;
+        });
+        assert!(text.contains("withdrawn"), "{text}");
+        let (_, text) = refused(now(), |facts, plan| {
+            let signing =
+                Signing { approver: "kim".to_owned(), meaning: "approved".to_owned(), reason: "x".to_owned() };
+            facts.approvals = vec![plan.to_approval(&signing, now()).unwrap().0];
+        });
+        assert!(text.contains("approved already") && text.contains("rollout show pump-5"), "{text}");
+        // Two slots a device: both Tuesdays are over.
+        let (_, text) = refused(at("2026-12-02T00:00:00Z"), |_, _| {});
+        assert!(text.contains("too late for 2 of the plan's 2 devices"), "{text}");
+        let (_, text) = refused(now(), |facts, plan| {
+            facts.bundle.step.hardware = vec![id("rev-b")];
+            *plan = planned(facts);
+        });
+        assert!(text.contains("names no device"), "{text}");
+    }
+}

@@ -203,3 +203,66 @@ pub(super) fn secs(total: u64) -> String {
     }
     if text.is_empty() { "0s".to_owned() } else { text }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{facts, planned};
+    use super::*;
+
+    #[test]
+    fn an_approver_reads_everything_that_the_signature_will_say() {
+        let facts = facts();
+        let plan = planned(&facts);
+        let digest = plan.digest().unwrap();
+        let text = super::plan(&plan, digest);
+        for part in [
+            "plan for approval pump-5 of riverside",
+            "pump 5.0.0, release 5",
+            &facts.bundle.step.sha256.to_string(),
+            "out of cycle",
+            "20m each: 15m to install and come back, 5m to come out of use",
+            "at most 1 device of a ward at once",
+            "CHG-1",
+            "wave 1 of 2: 1 device",
+            "wave 2 of 2: 1 device",
+            "next wave 30m after 90 % are confirmed; the first failure pauses the rollout",
+            // 02:00 in Vienna is 01:00 in UTC; the second wave's turn is when the first's has ended and soaked.
+            "2026-11-24 01:00:00 - 01:20:00Z",
+            "Tue 2026-11-24 02:00:00 - 02:20:00 Europe/Vienna",
+            "2026-11-24 01:50:00 - 02:10:00Z",
+            "left out: 1 device",
+            "wrong-hardware",
+            "trusts the server: the gates of 2 waves",
+            "of 0 known, 0 by their own signed report",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert!(text.ends_with(&grouped(&digest.to_string())), "the digest comes last\n{text}");
+        assert!(!text.contains("downgrade") && !text.contains("replaces"), "what is not asked for is not said\n{text}");
+        let later: Vec<&str> = text.lines().filter(|l| l.trim_start().starts_with("or ")).collect();
+        assert_eq!(later.len(), 2, "second chances stand under the first\n{text}");
+    }
+
+    #[test]
+    fn what_weakens_an_approval_is_said() {
+        let facts = facts();
+        let mut plan = planned(&facts);
+        plan.request.permit_downgrade = true;
+        plan.supersedes = [super::super::fixture::id("pump-4")].into();
+        plan.bundle.status = Status::Superseded;
+        plan.waves.iter_mut().for_each(|w| w.gate.needs_server = false);
+        let text = super::plan(&plan, plan.digest().unwrap());
+        for part in
+            ["downgrade   permitted", "replaces    pump-4", "superseded by the manufacturer", "a stop order does"]
+        {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+
+    #[test]
+    fn spans_of_time_are_short_and_exact() {
+        for (total, text) in [(0, "0s"), (45, "45s"), (5_400, "1h30m"), (90_061, "1d1h1m1s")] {
+            assert_eq!(secs(total), text);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A hospital with one ward, and the plan that its tests approve and print.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use suture_core::approval::{Pinned, Roster, RosterDevice, SignedDocument as _, Step, Wave, path};
+use suture_core::digest::Digest;
+use suture_core::manifest::{PatchClass, manifest_path};
+use suture_core::plan::{Bundle, Facts, Plan, Request, Selector, WaveSize, WaveSpec, plan};
+use suture_core::sign::{LocalKey, Signer as _};
+use suture_core::trust::Status;
+use suture_core::version::Release;
+use suture_core::window::{Calendar, Window};
+
+pub(super) fn id<T: std::str::FromStr<Err = suture_core::id::IdError>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+pub(super) fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A Monday.
+pub(super) fn now() -> Timestamp {
+    at("2026-11-23T12:00:00Z")
+}
+
+fn pinned(path: String) -> Pinned {
+    Pinned { sha256: Digest::of(path.as_bytes()), path }
+}
+
+/// Two pumps and a monitor board in `icu`, which opens on Tuesdays at 02:00 in Vienna.
+pub(super) fn facts() -> Facts {
+    let report_key = LocalKey::from_seed(&zeroize::Zeroizing::new([1; 32])).public();
+    let device = |name: &str, hardware: &str| RosterDevice {
+        id: id(name),
+        report_key,
+        product: id("pump"),
+        hardware: id(hardware),
+        ward: id("icu"),
+    };
+    let devices = vec![device("p1", "rev-a"), device("p2", "rev-a"), device("p3", "rev-z")];
+    let roster = Roster { kind: Roster::TYPE.to_owned(), format: 1, hdo: id("riverside"), devices };
+    let calendar = Calendar {
+        windows: vec![Window::parse_weekly("tue 02:00 2h").unwrap()],
+        ..Calendar::empty(id("riverside"), id("icu"), "Europe/Vienna".to_owned())
+    };
+    Facts {
+        hdo: id("riverside"),
+        bundle: Bundle {
+            step: Step {
+                path: manifest_path(&id("pump"), Release(5)),
+                length: 900,
+                sha256: Digest::of(b"release 5"),
+                product: id("pump"),
+                release: Release(5),
+                hardware: vec![id("rev-a")],
+            },
+            version: "5.0.0".parse().unwrap(),
+            class: PatchClass::OutOfCycle,
+            min_release: Release(0),
+            status: Status::Current,
+            floors: Vec::new(),
+            budget_secs: 600,
+            revert_budget_secs: 300,
+            payload_bytes: 1 << 20,
+        },
+        rosters: vec![(pinned(path::roster(0)), roster)],
+        calendars: vec![(pinned(path::calendar(&id("icu"))), calendar)],
+        approvals: Vec::new(),
+        stops: Vec::new(),
+    }
+}
+
+/// One pump, then the other after a soak; the third's board is another.
+pub(super) fn planned(facts: &Facts) -> Plan {
+    let gate = Wave { needs_server: true, min_confirmed_percent: 90, max_failures: 0, soak_secs: 1_800 };
+    let wave = |size| WaveSpec { size, gate: gate.clone() };
+    let request = Request {
+        approval: id("pump-5"),
+        selector: Selector::default(),
+        waves: vec![wave(WaveSize::Count(1)), wave(WaveSize::Rest)],
+        cap: 1,
+        slack_secs: 300,
+        slots_per_device: 2,
+        not_before: now(),
+        horizon_secs: 14 * 86_400,
+        max_attempts: 1,
+        permit_downgrade: false,
+        supersedes: BTreeSet::new(),
+        ticket: "CHG-1".to_owned(),
+    };
+    plan(facts, &request, &[], now()).unwrap()
+}

@@ -141,7 +141,7 @@ async fn journey(kind: Kind) {
     assert_eq!(pumps[1].cycle().await, "idle(stop-order)");
 
     // A good one is rolled back by hand: a signed permit to go down, for those who moved.
-    let back = ["rollout", "rollback", &rollout, "--reason", "the ward asks for it", "--to", "1", "--yes"];
+    let back = ["rollout", "rollback", &rollout, "--reason", "the ward asks for it", "--yes"];
     let pace = ["--cap", "3", "--slots", "1", "--slack", "60s"];
     let back = kim.json(&[&back[..], &pace].concat()).await.unwrap();
     let slots = self::slots(&back["plan"]);

@@ -96,6 +96,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcom
 
 /// What a rollout brought, and to whom it was meant to.
 struct Origin {
+    rollout: ApprovalId,
     product: ProductId,
     release: Release,
     manifest: Digest,
@@ -114,6 +115,7 @@ impl Origin {
         if let Some(approval) = desk.documents.approval(rollout) {
             let step = approval.steps.last().ok_or_else(|| Failure::new("the approval has no steps"))?;
             return Ok(Self {
+                rollout: rollout.clone(),
                 product: step.product.clone(),
                 release: step.release,
                 manifest: step.sha256,
@@ -127,6 +129,7 @@ impl Origin {
         let devices = said.devices.iter().map(|d| parse("devices.id", &d.id)).collect::<Result<_, _>>();
         let manifest = parse_digest("manifest_sha256", &said.manifest_sha256).map_err(wrong)?;
         Ok(Self {
+            rollout: rollout.clone(),
             product: parse("product", &said.product).map_err(wrong)?,
             release: Release(said.release),
             manifest,
@@ -152,10 +155,13 @@ impl Origin {
         Ok(())
     }
 
-    /// What the device ran before the rollout: by its newest signed report of a bundle that is not on the rollout's way.
+    /// What the device ran before the rollout: by its signed reports until it first spoke of the rollout, the newest of a
+    /// bundle that is not on the way there. Later ones may tell of another rollout, tried since and fallen back from.
     fn before(&self, reports: &[v1::SignedReport], roster: Option<&RosterDevice>) -> Option<Running> {
         let proven = reports.iter().filter_map(|report| inventory::proven(Some(report), roster));
-        let earlier = proven.filter(|r| !self.way.contains(&r.running.manifest));
+        let proven: Vec<_> = proven.collect();
+        let first = proven.iter().filter(|r| r.approval.as_ref() == Some(&self.rollout)).map(|r| r.number).min()?;
+        let earlier = proven.into_iter().filter(|r| r.number <= first && !self.way.contains(&r.running.manifest));
         earlier.max_by_key(|r| r.number).map(|r| r.running)
     }
 }
@@ -221,6 +227,7 @@ mod tests {
     fn origin(releases: &[u64], devices: &[&str]) -> Origin {
         let last = *releases.last().unwrap();
         Origin {
+            rollout: id("pump-5"),
             product: id("pump"),
             release: Release(last),
             manifest: manifest(last),
@@ -235,7 +242,7 @@ mod tests {
         RosterDevice { id: id(device), report_key, product: id("pump"), hardware: id("rev-a"), ward: id("icu") }
     }
 
-    fn report(number: u64, release: u64, signer: u8) -> v1::SignedReport {
+    fn report(number: u64, release: u64, rollout: &str, signer: u8) -> v1::SignedReport {
         let report = Report {
             kind: "suture-report".to_owned(),
             hdo: id("riverside"),
@@ -244,7 +251,7 @@ mod tests {
             at: now(),
             product: id("pump"),
             running: running(release),
-            approval: None,
+            approval: Some(id(rollout)),
             manifest: None,
             phase: Phase::Confirmed,
             reason: None,
@@ -298,16 +305,25 @@ mod tests {
     }
 
     #[test]
-    fn what_ran_before_is_the_newest_signed_report_of_a_bundle_off_the_rollouts_way() {
+    fn what_ran_before_is_what_the_device_signed_until_the_rollout_began() {
         let origin = origin(&[4, 5], &["p1"]);
         let before = |reports: &[_]| origin.before(reports, Some(&roster("p1"))).map(|r| r.release);
         // Newest first, as the server gives them, or not: the device's own numbers count.
-        let way = [report(9, 5, 9), report(8, 4, 9), report(7, 3, 9), report(6, 2, 9)];
-        assert_eq!(before(&way), Some(Release(3)));
+        let way = [
+            report(11, 5, "pump-6", 9),
+            report(10, 6, "pump-6", 9),
+            report(9, 5, "pump-5", 9),
+            report(8, 4, "pump-5", 9),
+            report(7, 3, "pump-5", 9),
+            report(6, 3, "pump-3", 9),
+            report(5, 2, "pump-3", 9),
+        ];
+        assert_eq!(before(&way), Some(Release(3)), "neither 6, which it fell back from, nor 4, on the way");
         let turned: Vec<_> = way.iter().rev().cloned().collect();
         assert_eq!(before(&turned), Some(Release(3)));
-        assert_eq!(before(&[report(9, 5, 9), report(8, 2, 1), report(7, 3, 9)]), Some(Release(3)), "not its key");
-        assert_eq!(before(&[report(9, 5, 9), report(8, 4, 9)]), None);
+        assert_eq!(before(&way[2..5]), Some(Release(3)), "the rollout's own first report says it too");
+        assert_eq!(before(&[report(8, 5, "pump-5", 9), report(7, 2, "pump-3", 1)]), None, "not its key");
+        assert_eq!(before(&way[..2]), None, "the rollout's own reports are gone");
         assert_eq!(origin.before(&way, None), None, "on no roster");
     }
 

@@ -69,10 +69,19 @@ pub(crate) struct View {
     pub(crate) waves: Vec<Wave>,
     /// All devices.
     pub(crate) devices: Vec<Progress>,
-    /// Failures that a person has accepted by resuming.
+    /// Failures of the open wave that a person has accepted by resuming.
     pub(crate) forgiven: u32,
     /// When the approval ends.
     pub(crate) expires: Timestamp,
+}
+
+impl View {
+    /// Of the failures that were forgiven, those that still stand. A device that tries again, or has succeeded since,
+    /// leaves none over for another device to use up.
+    pub(crate) fn still_forgiven(&self) -> u32 {
+        let failed = self.devices.iter().filter(|d| d.wave == self.wave && d.phase.is_failure()).count();
+        self.forgiven.min(u32::try_from(failed).unwrap_or(u32::MAX))
+    }
 }
 
 /// What is due.
@@ -174,6 +183,18 @@ mod tests {
         assert_eq!(step(&v, at(0)), None);
         assert_eq!(word(State::Paused, 0, 1, None).unwrap_err().code, Code::Paused);
         assert_eq!(word(State::Running, 0, 1, None).unwrap_err().code, Code::WaveClosed);
+    }
+
+    #[test]
+    fn what_was_forgiven_of_one_device_or_wave_excuses_no_other() {
+        use Phase::{FellBack, Offered};
+        let mut v = view(&[(0, FellBack), (0, Offered), (1, FellBack)]);
+        v.forgiven = 1;
+        assert_eq!((v.still_forgiven(), step(&v, at(0))), (1, None));
+        v.devices[0].phase = Offered;
+        v.forgiven = v.still_forgiven();
+        v.devices[1].phase = FellBack;
+        assert!(matches!(step(&v, at(0)), Some(Action::Pause(r)) if r.code == Code::FailureCeiling));
     }
 
     #[test]

@@ -50,11 +50,12 @@ pub(crate) async fn advance(tx: &mut Tx, hdo: &HdoId, id: &ApprovalId, now: Time
         forgiven: rollout.forgiven,
         expires: rollout.expires,
     };
-    let mut changed = false;
+    view.forgiven = view.still_forgiven();
+    let mut changed = view.forgiven != rollout.forgiven;
     while let Some(action) = step(&view, now) {
         let (what, reason) = match action {
             Action::Open(wave) => {
-                view.wave = wave;
+                (view.wave, view.forgiven) = (wave, 0);
                 ("rollout.wave-opened", None)
             }
             Action::Pause(reason) => {
@@ -77,6 +78,7 @@ pub(crate) async fn advance(tx: &mut Tx, hdo: &HdoId, id: &ApprovalId, now: Time
         record(tx, &rollout, &Principal::Server, what, "", now).await?;
     }
     if changed {
+        rollout.forgiven = view.forgiven;
         tx.update_rollout(&rollout, now).await?;
     }
     Ok(changed)
@@ -166,7 +168,8 @@ pub(crate) async fn order(
         Order::Abort => (State::Aborted, "rollout.aborted"),
         Order::Resume => {
             // Resuming says: these failures were looked at. Only new ones pause it again.
-            let failed = tx.members(hdo, id).await?.iter().filter(|m| m.phase.is_failure()).count();
+            let members = tx.members(hdo, id).await?;
+            let failed = members.iter().filter(|m| m.wave == rollout.wave && m.phase.is_failure()).count();
             rollout.forgiven = u32::try_from(failed).unwrap_or(u32::MAX);
             (State::Running, "rollout.resumed")
         }

@@ -13,9 +13,10 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 use suture_core::clock::{Clock, format_utc};
-use suture_core::digest::{Digest, Hasher};
+use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId, TrustDomain};
 use suture_core::principal::Principal;
+use suture_core::report;
 use suture_core::sign::{LocalKey, SignError, Signer};
 use suture_core::token::{Grant, Token, TokenError};
 use suture_proto::connect::{self, ProxyRules, Trust};
@@ -182,13 +183,9 @@ impl Identity {
         &self.report
     }
 
-    /// What a person compares before the device is confirmed: SHA-256 over the TLS public key (SubjectPublicKeyInfo, DER)
-    /// and the report key.
+    /// What a person compares before the device is confirmed.
     pub fn fingerprint(&self) -> Digest {
-        let mut hasher = Hasher::default();
-        hasher.update(&self.key.subject_public_key_info());
-        hasher.update(self.report.public().as_bytes());
-        hasher.finish()
+        report::fingerprint(&Digest::of(&self.key.subject_public_key_info()), &self.report.public())
     }
 
     /// The certificate's last second.

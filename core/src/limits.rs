@@ -92,6 +92,8 @@ pub const MAX_HORIZON_SECS: i64 = 400 * 86_400;
 pub const MAX_PLAN_BYTES: u64 = 8 << 20;
 /// Rows of a device import.
 pub const MAX_IMPORT_DEVICES: usize = 10_000;
+/// A device's report, or what it says at a check-in: a thousand devices of both fit into one answer.
+pub const MAX_REPORT_BYTES: usize = 6 << 10;
 /// Reports in one call.
 pub const MAX_REPORTS_PER_CALL: usize = 256;
 /// An entry of the audit trail.

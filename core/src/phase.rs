@@ -13,6 +13,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::MAX_TEXT_BYTES;
+
 /// How far an attempt got. Sent, downloaded, installed and restarted are lesser facts than `confirmed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -135,9 +137,11 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// A reason.
+    /// A reason. A text longer than [`MAX_TEXT_BYTES`] is cut: it may repeat what a server or a file said.
     pub fn new(code: Code, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
+        let mut text = text.into();
+        text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+        Self { code, text }
     }
 }
 

@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::utc;
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::id::{ApprovalId, DeviceId, HdoId, ProductId};
 use crate::json::{self, JsonError};
+use crate::limits::MAX_REPORT_BYTES;
 use crate::phase::{Phase, Reason};
 use crate::sign::{PublicKey, SignError, Signature, Signer};
 use crate::version::{Release, Version};
@@ -81,6 +82,9 @@ pub struct Signed {
 /// Why a report was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
+    /// Longer than a report can be.
+    #[error("the report has {0} bytes, more than {MAX_REPORT_BYTES}")]
+    TooLong(usize),
     /// Not strict JSON of a report's shape.
     #[error("the report cannot be read")]
     Json(#[from] JsonError),
@@ -90,6 +94,16 @@ pub enum ReportError {
     /// The signature is not the device's.
     #[error("the report is not signed by the device's report key")]
     Signature(#[from] SignError),
+}
+
+/// What a person compares at the device before it is confirmed: SHA-256 over the SHA-256 of the TLS public key
+/// (SubjectPublicKeyInfo, DER) and the report key's 32 bytes. Both parts can be had from a server that is not trusted and
+/// be put together again by whoever signs the roster.
+pub fn fingerprint(tls_key_sha256: &Digest, report_key: &PublicKey) -> Digest {
+    let mut hasher = Hasher::default();
+    hasher.update(tls_key_sha256.as_bytes());
+    hasher.update(report_key.as_bytes());
+    hasher.finish()
 }
 
 impl Report {
@@ -107,8 +121,47 @@ impl Report {
 impl Signed {
     /// Verifies the received bytes, then reads them.
     pub fn verify(&self, key: &PublicKey) -> Result<Report, ReportError> {
+        if self.payload.len() > MAX_REPORT_BYTES {
+            return Err(ReportError::TooLong(self.payload.len()));
+        }
         key.verify(&self.payload, &self.signature)?;
         let report: Report = json::from_slice(&self.payload)?;
         if report.kind == Report::TYPE { Ok(report) } else { Err(ReportError::Kind(report.kind)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phase::Code;
+    use crate::sign::LocalKey;
+
+    fn report(text: String) -> Report {
+        let manifest = Digest::of(b"m");
+        Report {
+            kind: Report::TYPE.to_owned(),
+            hdo: "riverside".parse().unwrap(),
+            device: "pump-1".parse().unwrap(),
+            number: 1,
+            at: "2026-11-24T12:00:00Z".parse().unwrap(),
+            product: "pump".parse().unwrap(),
+            running: Running { version: "1.0.0".parse().unwrap(), release: Release(1), manifest },
+            approval: None,
+            manifest: None,
+            phase: Phase::Held,
+            reason: Some(Reason { code: Code::StateDamaged, text }),
+            catalog: None,
+            approvals: None,
+        }
+    }
+
+    #[test]
+    fn a_report_that_would_not_fit_into_an_answer_is_refused_and_no_honest_one_is_that_long() {
+        let key = LocalKey::from_seed(&zeroize::Zeroizing::new([7; 32]));
+        let long = report("x".repeat(MAX_REPORT_BYTES)).sign(&key).unwrap();
+        assert!(matches!(long.verify(&key.public()), Err(ReportError::TooLong(_))));
+        let mut honest = report(String::new());
+        honest.reason = Some(Reason::new(Code::StateDamaged, "\"é".repeat(MAX_REPORT_BYTES)));
+        honest.sign(&key).unwrap().verify(&key.public()).unwrap();
     }
 }

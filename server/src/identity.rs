@@ -14,7 +14,7 @@ use rcgen::{
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use suture_core::clock::whole_second;
-use suture_core::digest::{Digest, Hasher};
+use suture_core::digest::Digest;
 use suture_core::id::TrustDomain;
 use suture_core::limits::CERTIFICATE_SECS;
 use suture_core::principal::{Principal, PrincipalError};
@@ -133,13 +133,9 @@ impl Csr {
         Digest::of(&self.spki)
     }
 
-    /// What a device and the person in front of it see at enrolment: SHA-256 over the TLS public key
-    /// (SubjectPublicKeyInfo, DER) and the report key's 32 bytes.
+    /// What a device and the person in front of it see at enrolment.
     pub fn fingerprint(&self, report_key: &suture_core::sign::PublicKey) -> Digest {
-        let mut hasher = Hasher::default();
-        hasher.update(&self.spki);
-        hasher.update(report_key.as_bytes());
-        hasher.finish()
+        suture_core::report::fingerprint(&self.spki(), report_key)
     }
 }
 

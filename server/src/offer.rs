@@ -43,14 +43,19 @@ pub(crate) async fn check_in(
         tx.update_fetched(hdo, &approval, device, bytes, total).await?;
     }
     let through = tx.device(hdo, device).await?.map_or(0, |d| d.reports_through);
-    let words = words(&mut tx, hdo, device).await?;
+    let words = words(&mut tx, hdo, device, now).await?;
     tx.commit().await?;
     Ok((words, through))
 }
 
 /// The server's words for a device.
-pub(crate) async fn words(tx: &mut crate::store::Tx, hdo: &HdoId, device: &DeviceId) -> Result<Vec<Word>, StoreError> {
-    let rollouts = tx.rollouts_of(hdo, device).await?;
+pub(crate) async fn words(
+    tx: &mut crate::store::Tx,
+    hdo: &HdoId,
+    device: &DeviceId,
+    now: Timestamp,
+) -> Result<Vec<Word>, StoreError> {
+    let rollouts = tx.rollouts_of(hdo, device, now).await?;
     let word = |(r, wave): (crate::store::rollouts::Rollout, u32)| Word {
         verdict: rollout::word(r.state, r.wave, wave, r.reason.as_ref()),
         approval: r.id,

@@ -12,6 +12,7 @@ use suture_core::approval::RosterDevice;
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, ProductId, WardId};
+use suture_core::report;
 use suture_core::sign::PublicKey;
 use suture_core::token::Grant;
 use suture_proto::{parse, v1};
@@ -182,6 +183,14 @@ fn entry(id: &DeviceId, device: &v1::Device, typed: &Digest) -> Outcome<RosterDe
     }
     let report_key =
         PublicKey::from_bytes(&device.report_key).or_fail(|| format!("the server has no usable report key of {id}"))?;
+    // Attack: a server that shows the fingerprint that was typed, and beside it a report key of its own.
+    let tls_key = Digest::try_from(device.tls_key_sha256.as_ref());
+    if !tls_key.is_ok_and(|tls_key| report::fingerprint(&tls_key, &report_key) == *typed) {
+        return Err(Failure::untrusted(format!(
+            "the keys that the server gives for {id} do not make up the fingerprint that the device showed"
+        ))
+        .next("do not confirm; the server, or what lies between, has put another key in"));
+    }
     Ok(RosterDevice {
         id: id.clone(),
         report_key,
@@ -216,8 +225,11 @@ mod tests {
     use super::*;
     use suture_core::sign::{LocalKey, Signer as _};
 
-    fn device(state: &str, fingerprint: Digest) -> v1::Device {
-        let key = LocalKey::from_seed(&zeroize::Zeroizing::new([4; 32])).public();
+    fn keys(tls: &[u8], report: u8) -> (Digest, PublicKey) {
+        (Digest::of(tls), LocalKey::from_seed(&zeroize::Zeroizing::new([report; 32])).public())
+    }
+
+    fn device(state: &str, fingerprint: Digest, (tls, report): (Digest, PublicKey)) -> v1::Device {
         v1::Device {
             record: Some(v1::DeviceRecord {
                 id: "pump-1".to_owned(),
@@ -228,7 +240,8 @@ mod tests {
             }),
             state: state.to_owned(),
             fingerprint: fingerprint.as_bytes().to_vec().into(),
-            report_key: key.as_bytes().to_vec().into(),
+            report_key: report.as_bytes().to_vec().into(),
+            tls_key_sha256: tls.as_bytes().to_vec().into(),
             ..Default::default()
         }
     }
@@ -236,13 +249,17 @@ mod tests {
     #[test]
     fn only_the_keys_that_a_person_has_seen_get_on_the_roster() {
         let id: DeviceId = "pump-1".parse().unwrap();
-        let (seen, other) = (Digest::of(b"keys"), Digest::of(b"others"));
-        let on = entry(&id, &device("pending", seen), &seen).unwrap();
-        assert_eq!((on.ward.as_str(), on.hardware.as_str()), ("icu", "rev-a"));
-        let swapped = entry(&id, &device("pending", other), &seen).unwrap_err().to_text();
+        let (its, others) = (keys(b"tls", 4), keys(b"tls", 5));
+        let (seen, other) = (report::fingerprint(&its.0, &its.1), report::fingerprint(&others.0, &others.1));
+        let on = entry(&id, &device("pending", seen, its), &seen).unwrap();
+        assert_eq!((on.ward.as_str(), on.hardware.as_str(), on.report_key), ("icu", "rev-a", its.1));
+        let swapped = entry(&id, &device("pending", other, others), &seen).unwrap_err().to_text();
         assert!(swapped.contains("other keys") && swapped.contains("do not confirm"), "{swapped}");
-        assert!(entry(&id, &device("imported", seen), &seen).unwrap_err().to_text().contains("not enrolled"));
-        assert!(entry(&"pump-2".parse().unwrap(), &device("pending", seen), &seen).is_err());
+        // The fingerprint is the right one, the key beside it is the server's.
+        let slipped_in = entry(&id, &device("pending", seen, others), &seen).unwrap_err().to_text();
+        assert!(slipped_in.contains("do not make up"), "{slipped_in}");
+        assert!(entry(&id, &device("imported", seen, its), &seen).unwrap_err().to_text().contains("not enrolled"));
+        assert!(entry(&"pump-2".parse().unwrap(), &device("pending", seen, its), &seen).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use prost::Message as _;
 use suture_core::audit::Concern;
 use suture_core::digest::Digest;
-use suture_core::limits::MAX_REPORTS_PER_CALL;
+use suture_core::limits::{MAX_REPORT_BYTES, MAX_REPORTS_PER_CALL};
 use suture_core::principal::Principal;
 use suture_core::report::Signed;
 use suture_core::sign::PublicKey;
@@ -36,6 +36,11 @@ impl DeviceService for Api {
         let (hdo, id) = device(&request)?;
         let confirmed = Caller::of(&request)?.role == Role::Device;
         let said = request.into_inner();
+        // Attack: a device whose one word fills the answer that shows a hospital all of its devices.
+        let length = said.encoded_len();
+        if length > MAX_REPORT_BYTES {
+            return Err(Refusal::invalid(format!("{length} bytes are more than the {MAX_REPORT_BYTES} allowed")).into());
+        }
         let now = self.app.now();
         let mut answer = v1::CheckInResponse {
             confirmed,
@@ -226,7 +231,7 @@ impl Api {
         let v1::GetTargetRequest { repository, name } = request;
         let repository = self.readable(principal, repository.as_ref())?;
         if let (Repository::Catalog, Some(sha256)) = (&repository, stream::document_digest(&name)) {
-            return Ok(stream::pieces(self.app.transfer().document(&sha256).await?));
+            return Ok(stream::document(self.app.transfer().reader(&sha256).await?));
         }
         let content = self.app.store().target_file(&repository.to_string(), &name).await?;
         let content = content.ok_or_else(|| Refusal::not_found(format!("{repository} has no target {name}")))?;

@@ -8,7 +8,7 @@ use suture_proto::v1;
 use tonic::Status;
 
 use super::Refusal;
-use crate::transfer::{Range, Transfer};
+use crate::transfer::{Range, Reader, Transfer};
 
 /// A stream of answers, boxed as the generated traits want it.
 pub(super) type Answers<T> = std::pin::Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
@@ -21,6 +21,14 @@ pub(super) fn pieces(content: Bytes) -> Answers<v1::GetTargetResponse> {
         Ok(v1::GetTargetResponse { content: content.slice(at..end) })
     });
     Box::pin(futures::stream::iter(pieces))
+}
+
+/// A stored document in pieces, each read when the one before it has gone.
+pub(super) fn document(reader: Reader) -> Answers<v1::GetTargetResponse> {
+    Box::pin(futures::stream::try_unfold(reader, async |mut reader| {
+        let piece = reader.next().await.map_err(Refusal::from)?;
+        Ok(piece.map(|content| (v1::GetTargetResponse { content }, reader)))
+    }))
 }
 
 /// Chunks, as asked for.

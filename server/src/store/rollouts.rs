@@ -181,6 +181,7 @@ impl Tx {
         &mut self,
         hdo: &HdoId,
         device: &DeviceId,
+        now: Timestamp,
     ) -> Result<Vec<(Rollout, u32)>, StoreError> {
         #[derive(sqlx::FromRow)]
         struct Joined {
@@ -194,12 +195,14 @@ impl Tx {
                  r.manifest_sha256, r.approval_sha256, r.wave, r.waves, r.forgiven, r.ticket, r.created_ms, \
                  r.expires_ms, d.wave AS device_wave \
                  FROM rollout_device d JOIN rollout r ON r.hdo = d.hdo AND r.id = d.rollout \
-                 WHERE d.hdo = $1 AND d.device = $2 AND (r.state IN ('running', 'paused') OR d.phase NOT IN \
-                 ('confirmed', 'fell_back', 'failed', 'stopped', 'withdrawn', 'superseded', 'expired')) \
+                 WHERE d.hdo = $1 AND d.device = $2 AND (r.state IN ('running', 'paused') OR r.expires_ms > $3 \
+                 OR d.phase NOT IN ('confirmed', 'fell_back', 'failed', 'stopped', 'withdrawn', \
+                 'superseded', 'expired')) \
                  ORDER BY r.created_ms DESC, r.id LIMIT 64",
             )
             .bind(hdo.as_str())
             .bind(device.as_str())
+            .bind(to_ms(now))
             .fetch_all(c)
             .await
         })?;

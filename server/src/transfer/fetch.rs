@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use suture_core::digest::Digest;
+use suture_core::limits::MAX_CHUNKS_PER_CALL;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -78,6 +79,11 @@ fn check(ranges: &[Range], chunks: usize) -> Result<(), TransferError> {
         }
         end = after;
     }
+    // Attack: a list of a million chunks, each of which is a read to be planned, on many streams at once.
+    let wanted: u64 = ranges.iter().map(|r| u64::from(r.count)).sum();
+    if wanted > MAX_CHUNKS_PER_CALL as u64 {
+        return Err(TransferError::Invalid(format!("{wanted} chunks are more than {MAX_CHUNKS_PER_CALL} in one call")));
+    }
     if ranges.is_empty() {
         return Err(TransferError::Invalid("no range is asked for".to_owned()));
     }
@@ -102,5 +108,8 @@ mod tests {
         ] {
             assert!(check(&bad, 5).is_err(), "{bad:?}");
         }
+        let most = u32::try_from(MAX_CHUNKS_PER_CALL).unwrap();
+        assert!(check(&[r(0, 1), r(2, most - 1)], usize::MAX).is_ok());
+        assert!(check(&[r(0, 1), r(2, most)], usize::MAX).is_err());
     }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use suture_core::chunk::Index;
 use suture_core::digest::Digest;
-use suture_core::limits::{MAX_DOCUMENT_BYTES, MAX_INDEX_BYTES};
+use suture_core::limits::{FRAME_BYTES, MAX_DOCUMENT_BYTES, MAX_INDEX_BYTES};
 
 use crate::blobs::{BlobError, Blobs};
 use crate::store::chunks::{DocumentKind, Place};
@@ -60,13 +60,36 @@ pub(crate) struct Transfer {
     store: Store,
     blobs: Blobs,
     located: Arc<Mutex<Located>>,
+    loading: Arc<tokio::sync::Mutex<()>>,
     uploads: Arc<tokio::sync::Semaphore>,
+}
+
+/// A stored document on its way out.
+pub(crate) struct Reader {
+    blobs: Blobs,
+    name: String,
+    at: u64,
+    length: u64,
+}
+
+impl Reader {
+    /// The next piece, of [`FRAME_BYTES`] or what is left; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, BlobError> {
+        let length = (self.length - self.at).min(FRAME_BYTES as u64);
+        if length == 0 {
+            return Ok(None);
+        }
+        let piece = self.blobs.get_range(&self.name, self.at, length).await?;
+        self.at += length;
+        Ok(Some(piece))
+    }
 }
 
 impl Transfer {
     /// A chunk store over a database and a store of objects.
     pub(crate) fn new(store: Store, blobs: Blobs) -> Self {
-        Self { store, blobs, located: Arc::default(), uploads: Arc::new(tokio::sync::Semaphore::new(UPLOADS)) }
+        let uploads = Arc::new(tokio::sync::Semaphore::new(UPLOADS));
+        Self { store, blobs, located: Arc::default(), loading: Arc::default(), uploads }
     }
 
     /// Places in `wanted` of the chunks that are not stored.
@@ -110,8 +133,20 @@ impl Transfer {
         Ok(self.blobs.get_range(&document_name(sha256), 0, length).await?)
     }
 
+    /// A stored index or document, to be read piece by piece: its whole may be 64 MiB, and many may ask for it at once.
+    pub(crate) async fn reader(&self, sha256: &Digest) -> Result<Reader, TransferError> {
+        let (_, length) =
+            self.store.document(sha256).await?.ok_or(TransferError::NotFound { what: "document", sha256: *sha256 })?;
+        Ok(Reader { blobs: self.blobs.clone(), name: document_name(sha256), at: 0, length })
+    }
+
     /// Where an index's chunks lie, in its order.
     async fn places_of(&self, index_sha256: &Digest) -> Result<Arc<Vec<Place>>, TransferError> {
+        if let Some(found) = self.recall(index_sha256) {
+            return Ok(found);
+        }
+        // One at a time: an index takes many times its bytes while it is read, and all devices of a rollout ask for the same.
+        let _loading = self.loading.lock().await;
         if let Some(found) = self.recall(index_sha256) {
             return Ok(found);
         }

@@ -55,6 +55,7 @@ fn message(device: Device) -> v1::Device {
         last_seen_ms: last_seen.map_or(0, jiff::Timestamp::as_millisecond),
         said: said.and_then(|bytes| v1::CheckInRequest::decode(bytes.as_slice()).ok()),
         proven: proven.as_ref().map(v1::SignedReport::from),
+        tls_key_sha256: bytes::Bytes::new(),
     }
 }
 
@@ -146,11 +147,15 @@ impl Api {
         let id: DeviceId = parse("id", &id)?;
         let mut tx = self.app.store().read().await?;
         let device = tx.device(hdo, &id).await?.ok_or_else(|| unknown(hdo, &id))?;
-        let words = offer::words(&mut tx, hdo, &id).await?;
+        let words = offer::words(&mut tx, hdo, &id, self.app.now()).await?;
+        let key = tx.joined_key(&Principal::Device(hdo.clone(), id.clone())).await?;
         drop(tx);
         let reports = self.app.store().latest_reports(hdo, &id, LATEST_REPORTS).await?;
         Ok(v1::GetDeviceResponse {
-            device: Some(message(device)),
+            device: Some(v1::Device {
+                tls_key_sha256: key.map(|k| k.as_bytes().to_vec().into()).unwrap_or_default(),
+                ..message(device)
+            }),
             words: words.into_iter().map(server_word).collect(),
             reports: reports.iter().map(v1::SignedReport::from).collect(),
         })

@@ -228,3 +228,37 @@ async fn a_certificate_stands_as_its_holder_does() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_rollout_that_was_ended_is_told_to_a_device_that_may_try_again() {
+    use super::super::rollouts::Rollout;
+    use crate::rollout::State;
+    use suture_core::phase::Phase;
+    each(async |store| {
+        let mut tx = hospital(&store).await;
+        let rollout = Rollout {
+            hdo: hdo(),
+            id: "a1".parse().unwrap(),
+            state: State::Aborted,
+            reason: None,
+            product: "pump".parse().unwrap(),
+            version: "2.0.0".parse().unwrap(),
+            release: suture_core::version::Release(2),
+            manifest_sha256: Digest::of(b"m"),
+            approval_sha256: Digest::of(b"a"),
+            wave: 0,
+            waves: 1,
+            forgiven: 0,
+            ticket: String::new(),
+            created: now(),
+            expires: after(60),
+        };
+        tx.import_devices(&hdo(), &[record(1, "icu")], now()).await.unwrap();
+        tx.put_rollout(&rollout, &[(id(1), 0)], now()).await.unwrap();
+        tx.update_member(&hdo(), &rollout.id, &id(1), Phase::FellBack, None, now()).await.unwrap();
+        // Silence would let a wave that needs no word from the server go on.
+        assert_eq!(tx.rollouts_of(&hdo(), &id(1), after(59)).await.unwrap().len(), 1);
+        assert_eq!(tx.rollouts_of(&hdo(), &id(1), after(60)).await.unwrap().len(), 0);
+    })
+    .await;
+}

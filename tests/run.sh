@@ -99,7 +99,7 @@ fi
 
 step "tests, on SQLite and on PostgreSQL"
 # Cargo builds a program for its own package's integration tests only, and these are another package's.
-cargo build --locked -p suture-server --bin suture-server
+cargo build --locked -p suture-server -p suture-agent --bins
 cargo nextest run --workspace --locked "$@"
 
 step "examples in the documentation"

@@ -1,5 +1,6 @@
 //! The stage. See the crate's documentation.
 
+mod agent;
 pub mod clock;
 pub mod database;
 mod device;
@@ -21,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use agent::{AgentProgram, Gate};
 pub use clock::TestClock;
 pub use database::Kind;
 pub use device::{Bundle, Device, Spec, text};

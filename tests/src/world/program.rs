@@ -7,11 +7,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::World;
 
-/// The program. Cargo builds it for its own package's tests only.
-pub fn server_binary() -> PathBuf {
+/// A program of ours. Cargo builds it for its own package's tests only.
+pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let binary = test.parent().unwrap().parent().unwrap().join("suture-server");
-    assert!(binary.is_file(), "{} is missing: cargo build -p suture-server --bin suture-server", binary.display());
+    let binary = test.parent().unwrap().parent().unwrap().join(name);
+    assert!(binary.is_file(), "{} is missing: cargo build -p {name} --bin {name}", binary.display());
     binary
 }
 
@@ -54,7 +54,7 @@ impl Program {
         };
         let own = world.path("own-disk");
         std::fs::create_dir_all(&own).unwrap();
-        command.arg(server_binary()).arg(world.data_dir()).arg(&own);
+        command.arg(binary("suture-server")).arg(world.data_dir()).arg(&own);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();

@@ -9,6 +9,8 @@
 
 mod examples;
 mod faults;
+mod hospital;
 mod journey;
+mod killed;
 mod lapse;
 mod refusals;

@@ -7,99 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use jiff::{SignedDuration, Timestamp};
-use suture_core::approval::{Approval, OperatorDocument, SignedDocument as _};
+use jiff::SignedDuration;
+use suture_core::approval::SignedDocument as _;
 use suture_core::clock::Clock as _;
 use suture_core::digest::Digest;
-use suture_tests::world::{Bundle, Device, HDO, Kind, Operator, Spec, World};
+use suture_tests::world::{HDO, Spec};
 
-/// A hospital with two pumps that run the first of two published releases.
-struct Hospital {
-    world: World,
-    ada: Operator,
-    kim: Operator,
-    first: Bundle,
-    pumps: Vec<Device>,
-}
-
-const PLAN: [&str; 8] = ["--bundle", "pump@2", "--device", "pump-1", "--slots", "1", "--slack", "60s"];
-
-impl Hospital {
-    async fn open() -> Self {
-        Self::that_runs(1).await
-    }
-
-    /// With pumps that came with that release from the factory.
-    async fn that_runs(release: u64) -> Self {
-        let world = World::start(Kind::Sqlite).await.unwrap();
-        let ada = world.manufacturer().await;
-        let first = world.publish(&ada, Spec { release: 1, ..Spec::default() }).await;
-        let second = world.publish(&ada, Spec { release: 2, ..Spec::default() }).await;
-        let kim = world.hospital(&ada).await;
-        let always = "mon,tue,wed,thu,fri,sat,sun 00:00 24h";
-        kim.run(&["calendar", "set", "icu", "--zone", "Etc/UTC", "--weekly", always]).await.unwrap();
-        let runs = if release == 1 { &first } else { &second };
-        let pumps = world.devices(&kim, &["pump-1", "pump-2"], runs).await;
-        Self { world, ada, kim, first, pumps }
-    }
-
-    /// An approval of the second release for the first pump, as a plan has it.
-    async fn draft(&self) -> (Approval, OperatorDocument) {
-        self.world.draft(&self.kim, &PLAN).await
-    }
-
-    /// Signs it, and gives its id and the first pump's slot.
-    async fn approve(&self, draft: (Approval, OperatorDocument)) -> (String, Timestamp, Timestamp) {
-        self.kim.sign(&draft).await;
-        let approval = draft.0;
-        let slot = approval.devices[0].slots[0];
-        (approval.id.to_string(), slot.start, slot.end)
-    }
-
-    /// Signs it as it comes, moves into the slot, and checks that the first pump refuses it with `state`, tells so and
-    /// has not been touched.
-    async fn refuses(&mut self, draft: (Approval, OperatorDocument), state: &str, told: (&str, &str)) {
-        let (rollout, start, _) = self.approve(draft).await;
-        self.world.clock.set(start);
-        assert_eq!(self.pumps[0].cycle().await, state);
-        self.untouched();
-        let (phase, reason) = self.reported(&rollout).await;
-        assert_eq!((phase.as_str(), reason.as_str()), told);
-    }
-
-    fn untouched(&self) {
-        untouched(&self.pumps[0], "1.0.0");
-    }
-
-    /// What the first pump's signed reports have come to, as the rollout counts them.
-    async fn reported(&self, rollout: &str) -> (String, String) {
-        let shown = self.kim.json(&["rollout", "show", rollout]).await.unwrap();
-        let device = shown["devices"].as_array().unwrap().iter().find(|d| d["id"] == "pump-1").unwrap();
-        let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        (word(&device["phase"]), word(&device["reason"]["code"]))
-    }
-
-    /// The codes that `device why` gives for the first pump: the device says a thing at the check-in after it found it.
-    async fn why(&mut self) -> Vec<String> {
-        self.pumps[0].cycle().await;
-        let why = self.kim.json(&["device", "why", "pump-1"]).await.unwrap();
-        why.as_array().unwrap().iter().map(|u| u["code"].as_str().unwrap().to_owned()).collect()
-    }
-
-    /// The device finishes what it refused before, once nothing is wrong with it any more.
-    async fn confirms(&mut self, rollout: &str) {
-        assert_eq!(self.pumps[0].cycle().await, "idle(up-to-date)");
-        assert_eq!(self.pumps[0].runs(), "1.1.0");
-        assert_eq!(self.pumps[0].interlock_log(), ["claim", "release"]);
-        assert_eq!(self.reported(rollout).await.0, "confirmed");
-    }
-}
-
-/// Nothing was installed, and the device was never taken from its patient.
-fn untouched(pump: &Device, version: &str) {
-    assert_eq!(pump.runs(), version);
-    assert_eq!(pump.interlock_log(), [""; 0]);
-}
+use crate::hospital::{Hospital, PLAN, untouched};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bundle_that_the_manufacturer_has_not_signed() {

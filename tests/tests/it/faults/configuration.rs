@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use suture_tests::world::program::server_binary;
+use suture_tests::world::program::binary;
 use suture_tests::world::{Disk, Kind, Program, World, text};
 
 /// Failed: a file, the database, the port.
@@ -15,7 +15,7 @@ const CONFIGURATION: i32 = 64;
 
 /// A server's command line; its exit code, and what it said.
 fn server(args: &[&str]) -> (i32, String) {
-    let done = Command::new(server_binary()).args(args).env_clear().output().unwrap();
+    let done = Command::new(binary("suture-server")).args(args).env_clear().output().unwrap();
     let said = [done.stdout, done.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     (done.status.code().unwrap(), said.concat())
 }

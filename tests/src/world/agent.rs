@@ -1,0 +1,101 @@
+//! The real `suture-agent` as a process that a test can kill, and gates that its programs stop at.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use suture_agent::config::Settings;
+use suture_agent::status::Status;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::pipe::{OpenOptions, Receiver, Sender};
+
+use super::Device;
+use super::program::binary;
+
+/// A running agent. Dropped, it is killed.
+pub struct AgentProgram {
+    child: Child,
+}
+
+/// A place in one of the device's programs at which it stops and says so, as long as the gate is shut.
+pub struct Gate {
+    shut: PathBuf,
+    reached: Receiver,
+    go: Sender,
+}
+
+impl Device {
+    /// Starts the agent as a process of its own, under the real clock. What it logs goes to `agent.log`.
+    pub fn spawn(&self) -> AgentProgram {
+        let log = File::options().create(true).append(true).open(self.dir.join("agent.log")).unwrap();
+        let mut command = Command::new(binary("suture-agent"));
+        command.env_clear().env("PATH", std::env::var("PATH").unwrap()).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(log).arg("--config").arg(self.config()).arg("run");
+        AgentProgram { child: command.spawn().unwrap() }
+    }
+
+    /// What `suture-agent status` says, beside a running agent or without one.
+    pub fn status(&self) -> Status {
+        Status::read(&Settings::load(&self.config()).unwrap())
+    }
+
+    /// What the agents have logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("agent.log")).unwrap_or_default()
+    }
+
+    /// Writes a program into the device's directory that records its first argument in `<name>.log`, stops at a gate if that
+    /// argument is `at`, and then succeeds. The gate is shut.
+    pub fn gated(&self, name: &str, at: &str) -> Gate {
+        let path = |end: &str| self.dir.join(format!("{name}.{end}"));
+        for pipe in ["reached", "go"] {
+            assert!(Command::new("mkfifo").arg(path(pipe)).status().unwrap().success());
+        }
+        let script = format!(
+            "#!/bin/sh\ncd \"$(dirname \"$0\")\" || exit 2\necho \"$1\" >> {name}.log\n\
+             if [ \"$1\" = {at:?} ] && [ -e {name}.shut ]; then echo > {name}.reached; read -r _ < {name}.go; fi\n"
+        );
+        fs::write(path("sh"), script).unwrap();
+        fs::set_permissions(path("sh"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(path("shut"), "").unwrap();
+        // Both ends at once: so neither side waits for the other to open its end.
+        let both = || OpenOptions::new().read_write(true).to_owned();
+        let reached = both().open_receiver(path("reached")).unwrap();
+        let go = both().open_sender(path("go")).unwrap();
+        Gate { shut: path("shut"), reached, go }
+    }
+}
+
+impl Gate {
+    /// Waits until the program stands at the gate.
+    pub async fn reached(&mut self) {
+        let mut line = [0; 1];
+        self.reached.read_exact(&mut line).await.unwrap();
+    }
+
+    /// Opens it for the program that stands there and for all that come later.
+    pub async fn open(&mut self) {
+        fs::remove_file(&self.shut).unwrap();
+        self.go.write_all(b"\n").await.unwrap();
+    }
+}
+
+impl AgentProgram {
+    /// SIGKILL. What the agent had started goes on without it.
+    pub fn kill(mut self) {
+        assert!(self.child.try_wait().unwrap().is_none(), "the agent has ended by itself");
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for AgentProgram {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -102,7 +102,9 @@ impl Interlock {
                 }
             },
             Self::Person(state_dir) => match durable::read_json::<Confirmation>(&state_dir.join(CONFIRMATION)) {
-                Ok(Some(c)) if c.approval == *approval && c.slot_start == window.start && c.is_fresh(now) => Claim::Held,
+                Ok(Some(c)) if c.approval == *approval && c.slot_start == window.start && c.is_fresh(now) => {
+                    Claim::Held
+                }
                 answer => Claim::Refused(Trouble::new(ask(state_dir, approval, window, answer.err()))),
             },
         }
@@ -202,7 +204,8 @@ mod tests {
         let tomorrow = Window { start: slot().start + day, latest: slot().latest + day };
         assert!(matches!(person.claim(&other, &slot(), noon()).await, Claim::Refused(_)));
         assert!(matches!(person.claim(&id, &tomorrow, noon()).await, Claim::Refused(_)));
-        for stale in [noon() + CONFIRMATION_LIFE + SignedDuration::from_secs(1), noon() - SignedDuration::from_secs(1)] {
+        for stale in [noon() + CONFIRMATION_LIFE + SignedDuration::from_secs(1), noon() - SignedDuration::from_secs(1)]
+        {
             assert!(matches!(person.claim(&id, &slot(), stale).await, Claim::Refused(_)), "{stale}");
         }
         assert_eq!(person.claim(&id, &slot(), noon()).await, Claim::Held);

@@ -198,13 +198,7 @@ impl Slots {
         })
     }
 
-    fn write_beside(
-        &self,
-        side: Side,
-        new: &Path,
-        manifest: &[u8],
-        payloads: &Payloads,
-    ) -> Result<Side, InstallError> {
+    fn write_beside(&self, side: Side, new: &Path, manifest: &[u8], payloads: &Payloads) -> Result<Side, InstallError> {
         fs::create_dir_all(new).map_err(io_error("make", new))?;
         for (payload, source, _) in payloads {
             write_payload(payload, source, &new.join(payload.name.as_str()))?;

@@ -58,8 +58,11 @@ async fn publish<'a>(
     assert_eq!(entries(ada).await, before + 1);
 }
 
-async fn on_a_full_disk(kind: Kind) {
-    let Some((world, ada, kim, second)) = prepared(kind).await else { return };
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_nothing_is_half_done_and_the_same_works_once_there_is_room() {
+    // Only with SQLite: in the name space of its own disk the server may not reach a PostgreSQL of another user's. The
+    // limit on files below is tried with both.
+    let Some((world, ada, kim, second)) = prepared(Kind::Sqlite).await else { return };
     let Some(program) = Program::serve(&world, Disk::Own(48)) else {
         // The tests below have a limit on files instead.
         return;
@@ -69,9 +72,7 @@ async fn on_a_full_disk(kind: Kind) {
         Box::new(move || std::fs::remove_file(filler).unwrap())
     })
     .await;
-    if kind == Kind::Sqlite {
-        database(&program, &world, &kim).await;
-    }
+    database(&program, &world, &kim).await;
     assert!(program.stop().success());
 }
 
@@ -90,16 +91,6 @@ async fn database(program: &Program, world: &World, kim: &Operator) {
     kim.run(&import).await.unwrap();
     assert_eq!(kim.json(&["device", "list"]).await.unwrap().as_array().unwrap().len(), MANY);
     assert_eq!(entries(kim).await, before + 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_full_disk_nothing_is_half_done_and_the_same_works_once_there_is_room() {
-    on_a_full_disk(Kind::Sqlite).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_full_disk_with_the_database_elsewhere() {
-    on_a_full_disk(Kind::Postgres).await;
 }
 
 async fn under_a_limit(kind: Kind) {

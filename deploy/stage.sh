@@ -144,7 +144,7 @@ megabytes() { echo $(($(find "$1" -type f -printf '%s\n' | awk '{ sum += $1 } EN
 # take_files BYTES TO: copies readable files of this machine, in the order of their paths, until there are so many bytes.
 take_files() {
     local wanted=$1 to=$2 source
-    for source in "$(rustc --print sysroot)/lib" /usr/lib /usr/share; do
+    for source in "$(rustc --print sysroot 2>/dev/null)/lib" /usr/lib /usr/share; do
         # -L: what links lead to, so that the tree stands by itself.
         find -L "$source" -type f -readable -size -40M ! -name '*
 *' -printf '%s\t%p\n' 2>/dev/null || true # broken links
@@ -290,7 +290,13 @@ stop_agent() {
 status_of() { agent "$1" status --output json | pick "$2"; }
 fingerprint_at_device() { answer agent "$1" status --output json | pick /fingerprint; }
 pump_says() { ask_pump "$1" /version; }
-staged() { [ "$(status_of "$1" /phase)" = waiting ]; }
+# staged PUMP: it waits for its slot, and what its agent has counted is up to date with that.
+staged() {
+    local status
+    status=$(agent "$1" status --output json)
+    [ "$(pick /phase <<<"$status")" = waiting ] &&
+        [ "$(pick /live/fetched_bytes <<<"$status")" = "$(pick /live/total_bytes <<<"$status")" ]
+}
 # has_begun PUMP: chunks have come, and the agent has told so.
 has_begun() { [ "$(status_of "$1" /live/bytes_from_server)" -gt 0 ]; }
 

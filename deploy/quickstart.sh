@@ -92,9 +92,10 @@ done
 
 # --- 1.1.0: a cut transfer, an opening, two waves -----------------------------------------------------------------------
 
-opening_in 25 300
+opening_in 30 300
 say "hospital: an opening for the ward begins $opening UTC; plans 1.1.0, one pump first, then the rest, and approves"
-approve pump@2 "move to 1.1.0" --wave 1 --wave rest
+# One slot each: a wave begins when the slots of the one before have ended, whatever the server says.
+approve pump@2 "move to 1.1.0" --wave 1 --wave rest --slots 1 --slack 10s
 rollout_110=$approval
 
 say "transfer: $first downloads through the hospital's proxy, which cuts the line half-way"
@@ -118,9 +119,9 @@ say "installed: all three pumps switched in their slots, passed their self-test 
 
 echo "air-in-line sensor reads out of range" >"$dir/trees/app-1.2.0/FAULT"
 publish 3 1.2.0 large
-opening_in 8 300
+opening_in 10 300
 say "manufacturer publishes 1.2.0, whose self-test fails; hospital approves it for an opening that begins $opening UTC"
-approve pump@3 "move to 1.2.0" --wave 1 --wave rest
+approve pump@3 "move to 1.2.0" --wave 1 --wave rest --slots 3 --slack 5s
 rollout_120=$approval
 until_true "$first to fall back" settled "$first" 1.1.0 fell_back
 until_true "the rollout to pause itself" rollout_is "$rollout_120" paused
@@ -132,9 +133,9 @@ run hdo rollout abort "$rollout_120" --reason "1.2.0 is not healthy"
 
 # --- back to 1.0.0 by hand ----------------------------------------------------------------------------------------------
 
-opening_in 8 300
+opening_in 10 300
 say "hospital: aborts 1.2.0 for good and rolls 1.1.0 back to 1.0.0 by hand, in an opening that begins $opening UTC"
-roll_back "$rollout_110" 1
+roll_back "$rollout_110" 1 --wave rest --cap 3 --slots 3 --slack 5s
 for pump in "${pumps[@]}"; do
     until_true "$pump to run 1.0.0, confirmed" settled "$pump" 1.0.0 confirmed
 done

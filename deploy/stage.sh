@@ -32,15 +32,14 @@ answer() {
     "$@" 2>>"$log" || fail "$*"
 }
 
-# until_true WHAT COMMAND...: tries for 90 seconds, five times a second.
+# until_true WHAT COMMAND...: tries for 90 seconds, some times a second.
 until_true() {
-    local what=$1 tries
+    local what=$1 end=$((SECONDS + 90))
     shift
-    for ((tries = 0; tries < 450; tries++)); do
-        ! "$@" >/dev/null 2>&1 || return 0
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$end" ] || fail "waited for $what, for 90 seconds"
         sleep 0.2
     done
-    fail "waited for $what, for 90 seconds"
 }
 
 same() { [ "$2" = "$3" ] || fail "$1: $2, and not $3"; }
@@ -323,21 +322,20 @@ opening_in() {
     run hdo calendar set icu --zone UTC --once "$opening ${2}s"
 }
 
-# A slot holds the budgets and a little.
-pace=(--slack 4s --slots 1 --ticket CHG-1047)
-
 # approve BUNDLE REASON FLAG...: plans, and signs just what was planned.
 approve() {
     local bundle=$1 reason=$2
     shift 2
-    run hdo rollout plan --bundle "$bundle" --ward icu "${pace[@]}" --cap 2 "$@" -o "$dir/plan.json"
+    run hdo rollout plan --bundle "$bundle" --ward icu --cap 2 --ticket CHG-1047 "$@" -o "$dir/plan.json"
     run hdo rollout approve "$dir/plan.json" --reason "$reason"
     approval=$(pick /request/approval <"$dir/plan.json")
 }
 
-# roll_back ROLLOUT RELEASE
+# roll_back ROLLOUT RELEASE FLAG...
 roll_back() {
-    run hdo rollout rollback "$1" --to "$2" --yes --reason "1.1.0 is taken back" "${pace[@]}" --cap 3 --wave rest
+    local rollout=$1 release=$2
+    shift 2
+    run hdo rollout rollback "$rollout" --to "$release" --yes --reason "1.1.0 is taken back" --ticket CHG-1048 "$@"
 }
 
 # --- proofs -------------------------------------------------------------------------------------------------------------

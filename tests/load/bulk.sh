@@ -103,7 +103,7 @@ TOML
 ctl bundle build "$dir/bundle.toml" -o "$dir/bundle" >"$dir/bundle.log" 2>&1
 ctl bundle sign "$dir/bundle" >>"$dir/bundle.log" 2>&1
 ctl bundle publish "$dir/bundle" >>"$dir/bundle.log" 2>&1
-index=$(find "$dir/bundle" -name '*.index' | head -n 1)
+index=$(find "$dir/bundle/indexes" -type f)
 
 echo "== nginx: P-256 certificates on both sides, TLS 1.3"
 (

@@ -1,0 +1,45 @@
+//! What people read of an approval, and devices do not fetch.
+
+use serde::{Deserialize, Serialize};
+
+use super::document::{SignedDocument, first_broken};
+use crate::digest::Digest;
+use crate::id::ApprovalId;
+use crate::limits::{MAX_STOP_BYTES, MAX_TEXT_BYTES};
+
+/// What people read of an approval; devices do not fetch it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorDocument {
+    /// Always `suture-operator-document`.
+    #[serde(rename = "_type")]
+    pub kind: String,
+    /// Layout of this document; 1.
+    pub format: u32,
+    /// The approval.
+    pub approval: ApprovalId,
+    /// Who signed, by name.
+    pub approver: String,
+    /// What the signature means, as in 21 CFR 11.50: `approved`, `reviewed`.
+    pub meaning: String,
+    /// Why.
+    pub reason: String,
+    /// The hospital's change ticket.
+    pub ticket: String,
+    /// Digest of the plan that was approved.
+    pub plan_sha256: Digest,
+}
+
+impl SignedDocument for OperatorDocument {
+    const TYPE: &'static str = "suture-operator-document";
+    const MAX_BYTES: u64 = MAX_STOP_BYTES;
+
+    fn header(&self) -> (&str, u32) {
+        (&self.kind, self.format)
+    }
+
+    fn broken_rule(&self) -> Option<&'static str> {
+        let texts = [&self.approver, &self.meaning, &self.reason, &self.ticket];
+        first_broken(&[(texts.iter().all(|t| t.len() <= MAX_TEXT_BYTES), "a text is too long")])
+    }
+}

@@ -1,0 +1,55 @@
+//! The devices that a hospital has confirmed.
+
+use serde::{Deserialize, Serialize};
+
+use super::document::{SignedDocument, first_broken, strictly_ascending};
+use crate::id::{DeviceId, HardwareId, HdoId, ProductId, WardId};
+use crate::limits::{MAX_ROSTER_BYTES, MAX_ROSTER_DEVICES};
+use crate::sign::PublicKey;
+
+/// Devices that the hospital has confirmed, with the keys that their reports are signed with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Roster {
+    /// Always `suture-roster`.
+    #[serde(rename = "_type")]
+    pub kind: String,
+    /// Layout of this document; 1.
+    pub format: u32,
+    /// The hospital.
+    pub hdo: HdoId,
+    /// Its devices, ascending by id.
+    pub devices: Vec<RosterDevice>,
+}
+
+/// A device on a roster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RosterDevice {
+    /// Its id.
+    pub id: DeviceId,
+    /// The key that its reports are signed with.
+    pub report_key: PublicKey,
+    /// Its product.
+    pub product: ProductId,
+    /// Its hardware revision.
+    pub hardware: HardwareId,
+    /// Where it stands.
+    pub ward: WardId,
+}
+
+impl SignedDocument for Roster {
+    const TYPE: &'static str = "suture-roster";
+    const MAX_BYTES: u64 = MAX_ROSTER_BYTES;
+
+    fn header(&self) -> (&str, u32) {
+        (&self.kind, self.format)
+    }
+
+    fn broken_rule(&self) -> Option<&'static str> {
+        first_broken(&[
+            (self.devices.len() <= MAX_ROSTER_DEVICES, "devices lists too many"),
+            (strictly_ascending(self.devices.iter().map(|d| &d.id)), "devices are not in ascending order, each once"),
+        ])
+    }
+}

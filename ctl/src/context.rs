@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use suture_core::clock::{Clock, whole_second};
-use suture_core::sign::LocalKey;
+use suture_core::sign::Signer;
 use suture_proto::connect::ProxyRules;
 
 use crate::client::Client;
@@ -82,8 +82,8 @@ impl<'a> Context<'a> {
         Client::connect(self).await
     }
 
-    /// A signing key, opened.
-    pub fn key(&self, name: &KeyName) -> Outcome<LocalKey> {
+    /// A signing key, opened, wherever its private half is kept.
+    pub fn key(&self, name: &KeyName) -> Outcome<Box<dyn Signer>> {
         Keys::of(&self.home).open(name, &self.passphrases)
     }
 }

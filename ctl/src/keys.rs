@@ -5,7 +5,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use suture_core::sign::{LocalKey, PublicKey, SignError, Signer as _};
+use suture_core::sign::{LocalKey, PublicKey, SignError, Signer};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Outcome};
@@ -150,7 +150,11 @@ impl<'a> Keys<'a> {
     }
 
     /// Opens a key for signing.
-    pub fn open(&self, name: &KeyName, passphrases: &Passphrases) -> Outcome<LocalKey> {
+    pub fn open(&self, name: &KeyName, passphrases: &Passphrases) -> Outcome<Box<dyn Signer>> {
+        Ok(Box::new(self.open_file(name, passphrases)?))
+    }
+
+    fn open_file(&self, name: &KeyName, passphrases: &Passphrases) -> Outcome<LocalKey> {
         let path = self.home.path(&pem_name(name))?;
         let pem = read_pem(&path)?.ok_or_else(|| missing(name))?;
         let opened = match LocalKey::from_pem(&pem, None) {
@@ -167,7 +171,7 @@ impl<'a> Keys<'a> {
         old: &Passphrases,
         new: impl FnOnce() -> Outcome<Option<Zeroizing<String>>>,
     ) -> Outcome {
-        let key = self.open(name, old)?;
+        let key = self.open_file(name, old)?;
         self.store(name, &key, new()?.as_ref().map(|p| p.as_str()))
     }
 
@@ -253,7 +257,7 @@ mod tests {
         let right = passphrase_file(dir.path(), "correct horse");
         let wrong = passphrase_file(dir.path(), "battery");
         assert_eq!(keys.open(&name("release"), &right).unwrap().public(), public);
-        let failure = keys.open(&name("release"), &wrong).unwrap_err().to_text();
+        let failure = keys.open(&name("release"), &wrong).err().unwrap().to_text();
         assert!(failure.contains("passphrase does not open") && !failure.contains("battery"), "{failure}");
         assert!(keys.create(&name("release"), &Zeroizing::new([6; 32]), None).is_err(), "never overwritten");
         assert_eq!(keys.public(&name("release")).unwrap(), public);
@@ -272,7 +276,7 @@ mod tests {
         keys.create(&name("a"), &Zeroizing::new([2; 32]), Some("p")).unwrap();
         let listed: Vec<_> = keys.list().unwrap().into_iter().map(|k| (k.name, k.encrypted)).collect();
         assert_eq!(listed, [("a".to_owned(), true), ("b".to_owned(), false)]);
-        assert!(keys.open(&name("c"), &Passphrases::Prompt).unwrap_err().to_text().contains("no key named c"));
+        assert!(keys.open(&name("c"), &Passphrases::Prompt).err().unwrap().to_text().contains("no key named c"));
         for bad in ["../x", "", "A", "a/b"] {
             assert!(bad.parse::<KeyName>().is_err());
         }

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde::Serialize;
 use suture_core::digest::Digest;
 use suture_core::limits::MAX_ROOT_BYTES;
-use suture_core::sign::{LocalKey, PublicKey, Signer as _};
+use suture_core::sign::{LocalKey, PublicKey, Signer};
 use suture_core::trust::edit::{self, RoleDraft, RootDraft, TargetsDraft};
 use suture_core::trust::{Base, Repository, Role, Root, Targets, Verified};
 use suture_proto::v1;
@@ -64,11 +64,11 @@ pub async fn begin(
         let targets_key = existing_or_new(context, &names.targets_key, names.no_passphrase)?;
         if !pinned {
             let root_key = existing_or_new(context, &names.root_key, names.no_passphrase)?;
-            store.pin(&first_root(context, which, &mut client, &root_key, targets_key.public()).await?)?;
+            store.pin(&first_root(context, which, &mut client, &*root_key, targets_key.public()).await?)?;
         }
         let root = store.stored()?.root;
         let draft = TargetsDraft::first(context.now(), lifetime);
-        let targets = edit::sign_targets(&draft, &[&targets_key])?;
+        let targets = edit::sign_targets(&draft, &[&*targets_key])?;
         // Fails here and not at the server, if the key is not the one that the root names.
         Verified::<Targets>::by(&Verified::<Root>::pinned(&root)?, &targets)?;
         let request = v1::PublishMetadataRequest {
@@ -94,7 +94,7 @@ async fn first_root(
     context: &Context<'_>,
     which: Which,
     client: &mut Client,
-    root_key: &LocalKey,
+    root_key: &dyn Signer,
     targets_key: PublicKey,
 ) -> Outcome<Vec<u8>> {
     // The server's keys are believed: they decide over freshness only, never over what may be installed.
@@ -114,13 +114,13 @@ async fn first_root(
     Ok(edit::sign_root(&draft, &[root_key])?)
 }
 
-fn existing_or_new(context: &Context<'_>, name: &KeyName, no_passphrase: bool) -> Outcome<LocalKey> {
+fn existing_or_new(context: &Context<'_>, name: &KeyName, no_passphrase: bool) -> Outcome<Box<dyn Signer>> {
     let keys = Keys::of(&context.home);
     if !keys.exists(name)? {
         let passphrase = if no_passphrase { None } else { Some(context.passphrases.chosen(name)?) };
         let seed = Zeroizing::new(context.random()?);
         keys.create(name, &seed, passphrase.as_ref().map(|p| p.as_str()))?;
-        return Ok(LocalKey::from_seed(&seed));
+        return Ok(Box::new(LocalKey::from_seed(&seed)));
     }
     context.key(name)
 }
@@ -153,7 +153,7 @@ pub fn tell_lapsed(context: &mut Context<'_>, which: Which, base: &Base) {
 }
 
 /// Signs `draft`, which follows `base`, and checks what was signed as the server will.
-pub fn sign(context: &Context<'_>, base: &Base, draft: &TargetsDraft, key: &LocalKey) -> Outcome<Vec<u8>> {
+pub fn sign(context: &Context<'_>, base: &Base, draft: &TargetsDraft, key: &dyn Signer) -> Outcome<Vec<u8>> {
     let targets = edit::sign_targets(draft, &[key])?;
     check(context, base, &targets)?;
     Ok(targets)

@@ -170,7 +170,7 @@ async fn sign(context: &mut Context<'_>, args: SignArgs) -> Outcome {
     repository::tell_lapsed(context, Which::Catalog, &base);
     let mut draft = TargetsDraft::after(&base, context.now(), CATALOG_LIFETIME);
     list_in(&mut draft, &bundle, args.supersede, args.floor.map(Release))?;
-    let targets = repository::sign(context, &base, &draft, &context.key(&args.key)?)?;
+    let targets = repository::sign(context, &base, &draft, &*context.key(&args.key)?)?;
     bundle.set_targets(&targets)?;
     let m = &bundle.manifest;
     let value = json!({

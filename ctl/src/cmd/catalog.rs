@@ -156,7 +156,7 @@ async fn set_status(
         let text = format!("{product} {release} is {} already; nothing was signed", status.as_str());
         return context.print.result(&entries(base.targets_metadata()), |_| text);
     }
-    let targets = repository::sign(context, &base, &draft, &context.key(key)?)?;
+    let targets = repository::sign(context, &base, &draft, &*context.key(key)?)?;
     let after = repository::publish(context, &mut client, Which::Catalog, targets, Vec::new()).await?;
     context.print.result(&entries(after.targets_metadata()), |_| {
         format!(
@@ -185,7 +185,7 @@ async fn renew(context: &mut Context<'_>, key: &KeyName) -> Outcome {
     let mut client = context.connect().await?;
     let base = repository::base(context, &mut client, Which::Catalog).await?;
     let draft = TargetsDraft::after(&base, context.now(), CATALOG_LIFETIME);
-    let targets = repository::sign(context, &base, &draft, &context.key(key)?)?;
+    let targets = repository::sign(context, &base, &draft, &*context.key(key)?)?;
     let after = repository::publish(context, &mut client, Which::Catalog, targets, Vec::new()).await?;
     let status = repository::status(context, Which::Catalog, &after.into())?;
     context.print.result(&status, repository::Status::to_text)

@@ -74,7 +74,7 @@ impl Desk {
         let base = self.approvals.targets_metadata();
         let mut edit = Edit::after(self.hdo.clone(), base, &self.documents, context.now());
         change(&mut edit)?;
-        let edited = edit.sign(&[&key])?;
+        let edited = edit.sign(&[&*key])?;
         repository::check(context, &self.approvals, &edited.targets)?;
         let files = edited.files.into_iter().map(|(path, content)| TargetFile { path, content }).collect();
         self.approvals =

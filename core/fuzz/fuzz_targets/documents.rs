@@ -1,0 +1,7 @@
+#![no_main]
+
+#[allow(dead_code)] // Each target uses one of the properties.
+#[path = "../properties/mod.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::documents::hold(bytes));

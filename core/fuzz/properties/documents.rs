@@ -1,0 +1,71 @@
+//! The documents that a hospital signs, each by its type: read, written and read again they say the same.
+
+use std::fmt::Debug;
+
+use jiff::SignedDuration;
+use suture_core::approval::{Approval, OperatorDocument, Roster, SignedDocument, StopOrder};
+use suture_core::limits::MAX_OPENINGS;
+use suture_core::plan::Plan;
+use suture_core::window::{self, Calendar};
+
+use super::world;
+
+/// The first byte says which document.
+pub(crate) fn hold(bytes: &[u8]) {
+    let Some((choice, rest)) = bytes.split_first() else { return };
+    match choice % 6 {
+        0 => approval(rest),
+        1 => drop(document::<Roster>(rest)),
+        2 => drop(document::<StopOrder>(rest)),
+        3 => drop(document::<OperatorDocument>(rest)),
+        4 => calendar(rest),
+        _ => plan(rest),
+    }
+}
+
+fn document<T: SignedDocument + PartialEq + Debug>(bytes: &[u8]) -> Option<T> {
+    let document = T::parse(bytes).ok()?;
+    assert!(bytes.len() as u64 <= T::MAX_BYTES);
+    let (kind, format) = document.header();
+    assert_eq!((kind, format), (T::TYPE, 1));
+    let written = document.to_bytes().expect("what was read is valid and can be written");
+    if written.len() as u64 <= T::MAX_BYTES {
+        let again = T::parse(&written).expect("what was written can be read");
+        assert_eq!(again, document);
+        assert_eq!(again.to_bytes().expect("as before"), written, "one document has one form");
+    }
+    Some(document)
+}
+
+fn approval(bytes: &[u8]) {
+    let Some(approval) = document::<Approval>(bytes) else { return };
+    for device in &approval.devices {
+        assert_eq!(approval.device(&device.id), Some(device));
+        let mut end = None;
+        for slot in &device.slots {
+            assert!(slot.start < slot.end && slot.end <= approval.expires);
+            assert!(end.is_none_or(|end| end <= slot.start), "two slots of one device overlap");
+            end = Some(slot.end);
+        }
+    }
+}
+
+fn calendar(bytes: &[u8]) {
+    let Some(calendar) = document::<Calendar>(bytes) else { return };
+    let from = world::now();
+    let until = from + SignedDuration::from_hours(24 * 60);
+    let Ok(openings) = window::openings(&calendar, from, until, 64) else { return };
+    assert!(openings.len() <= 64.min(MAX_OPENINGS));
+    let mut end = None;
+    for opening in &openings {
+        assert!(from <= opening.start && opening.start < opening.end && opening.end <= until);
+        assert!(end.is_none_or(|end| end < opening.start), "two openings overlap or touch");
+        end = Some(opening.end);
+    }
+}
+
+fn plan(bytes: &[u8]) {
+    let Some(plan) = document::<Plan>(bytes) else { return };
+    plan.digest().expect("a valid plan has a digest");
+    assert!(plan.lost(world::now()).len() <= plan.devices.len());
+}

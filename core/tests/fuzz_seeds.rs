@@ -1,0 +1,296 @@
+//! The properties that the fuzz targets try (`core/fuzz`), held to the committed seeds, so that they hold on every build and
+//! not only where somebody fuzzes. The seeds are real documents, small; `SUTURE_SEEDS=write` writes them anew:
+//!
+//! ```text
+//! SUTURE_SEEDS=write cargo test -p suture-core --test fuzz_seeds
+//! ```
+
+#![expect(clippy::unwrap_used, reason = "tests; a failure ought to stop them where it happens")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use suture_core::approval::{Approval, OperatorDocument, Roster, SignedDocument, StopOrder};
+use suture_core::archive::Writer;
+use suture_core::audit::Entry;
+use suture_core::chunk::{self, Index};
+use suture_core::digest::Digest;
+use suture_core::manifest::Manifest;
+use suture_core::plan::Plan;
+use suture_core::report::Report;
+use suture_core::sign::{LocalKey, Signer};
+use suture_core::token::Token;
+use suture_core::trust::Role;
+use suture_core::window::Calendar;
+use zeroize::Zeroizing;
+
+#[cfg(test)]
+#[path = "../fuzz/properties/mod.rs"]
+mod properties;
+
+type Hold = fn(&[u8]);
+const TARGETS: [(&str, Hold); 6] = [
+    ("json", properties::json::hold),
+    ("metadata", properties::metadata::hold),
+    ("refresh", properties::refresh::hold),
+    ("documents", properties::documents::hold),
+    ("payload", properties::payload::hold),
+    ("records", properties::records::hold),
+];
+
+fn folder(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target)
+}
+
+#[test]
+fn the_properties_hold_for_every_seed_and_for_what_is_left_of_it_when_it_is_cut_or_spoilt() {
+    if std::env::var("SUTURE_SEEDS").is_ok_and(|v| v == "write") {
+        write_seeds();
+    }
+    for (target, hold) in TARGETS {
+        let mut count = 0;
+        for entry in fs::read_dir(folder(target)).unwrap() {
+            let bytes = fs::read(entry.unwrap().path()).unwrap();
+            hold(&bytes);
+            for i in 1..8 {
+                hold(bytes.get(..bytes.len() * i / 8).unwrap());
+                let mut spoilt = bytes.clone();
+                let place = bytes.len() * i / 8;
+                spoilt.iter_mut().skip(place).take(1).for_each(|b| *b ^= 1 << i);
+                hold(&spoilt);
+            }
+            count += 1;
+        }
+        assert!(count > 0, "no seeds for {target}");
+    }
+}
+
+/// Seeds that the parsers refuse would lead the fuzzer nowhere: a document whose form has changed is changed here too.
+#[test]
+fn the_seeds_are_documents_that_the_parsers_accept() {
+    let bytes = |value: &Value| serde_json::to_vec(value).unwrap();
+    Approval::parse(&bytes(&approval())).unwrap();
+    Roster::parse(&bytes(&roster())).unwrap();
+    StopOrder::parse(&bytes(&stop())).unwrap();
+    OperatorDocument::parse(&bytes(&operator_document())).unwrap();
+    Calendar::parse(&bytes(&calendar())).unwrap();
+    Plan::parse(&bytes(&plan())).unwrap();
+    Manifest::parse(&bytes(&manifest())).unwrap();
+    Entry::parse(1, &bytes(&audit())).unwrap();
+    serde_json::from_value::<Report>(report()).unwrap();
+    serde_json::from_value::<Token>(token()).unwrap();
+}
+
+/// Every seed, by target and name. What a target reads behind its first byte is said in its property's doc.
+fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
+    let mut seeds = BTreeMap::new();
+    let mut put = |target, name: &str, choice: Option<u8>, bytes: &[u8]| {
+        let mut seed: Vec<u8> = choice.into_iter().collect();
+        seed.extend_from_slice(bytes);
+        seeds.insert((target, name.to_owned()), seed);
+    };
+    let text = |value: &Value| serde_json::to_vec(value).unwrap();
+
+    put("json", "mixed", None, "{\"a\": [1, -7, true, null], \"\u{e9}\": \"x\\n\\u0001\\\"\\\\\u{301}\"}".as_bytes());
+    put("json", "nested", None, format!("{}{}", "[".repeat(64), "]".repeat(64)).as_bytes());
+    put("json", "numbers", None, b"[18446744073709551615,-9223372036854775808,0,-1]");
+
+    for (role, file) in properties::world::repository() {
+        let choice = u8::try_from(Role::ALL.iter().position(|r| *r == role).unwrap()).unwrap();
+        let signed = serde_json::from_slice::<Value>(&file).unwrap();
+        put("metadata", &format!("{role}-file"), Some(choice), &file);
+        put("metadata", &format!("{role}-signed"), Some(choice | 4), &text(signed.get("signed").unwrap()));
+        if role == Role::Root {
+            let second = properties::world::second_root();
+            put("metadata", "next-root", Some(choice), &second);
+        }
+    }
+
+    put("refresh", "honest", None, &[11, 9, 11, 9, 11]);
+    put("refresh", "rotate", None, &[11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 11]);
+    put("refresh", "online-keys", None, &[0, 0, 0, 0, 0, 192, 0, 160, 0, 0, 0, 0, 9, 8, 1, 11]);
+    put("refresh", "replay", None, &[9, 9, 11, 6, 3, 200, 11, 7, 250, 7, 250, 11]);
+    put("refresh", "late", None, &[1, 0, 170, 0, 2, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 8, 2, 7, 100, 11]);
+
+    let documents = [approval(), roster(), stop(), operator_document(), calendar(), plan()];
+    let names = ["approval", "roster", "stop", "operator", "calendar", "plan"];
+    for (choice, (name, document)) in (0..).zip(names.iter().zip(&documents)) {
+        put("documents", name, Some(choice), &text(document));
+    }
+
+    put("payload", "manifest", Some(0), &text(&manifest()));
+    let entry = chunk::Entry { sha256: Digest::of(b"raw"), length: 3 };
+    put("payload", "index", Some(1), &Index::new(vec![entry, entry]).unwrap().to_bytes());
+    put("payload", "stored-raw", Some(2), b"\x03\x00\x00raw");
+    let frame = chunk::encode(&[7; 300], 1).unwrap();
+    put("payload", "stored-frame", Some(2), &[&[0x2c, 1, 0], frame.as_slice()].concat());
+    let mut tree = Writer::new(Vec::new()).unwrap();
+    tree.directory("bin", 0o755).unwrap();
+    tree.file("bin/pump", 0o755, 5, b"hello".as_slice()).unwrap();
+    tree.link("current", "bin/pump").unwrap();
+    put("payload", "tree", Some(3), &tree.finish().unwrap());
+    put("payload", "cut", Some(4), b"cut where the content says");
+
+    put("records", "report", Some(0), &text(&report()));
+    put("records", "audit", Some(1), &text(&audit()));
+    let token: Token = serde_json::from_value(token()).unwrap();
+    put("records", "token", Some(2), token.encode().unwrap().as_bytes());
+    let key = LocalKey::from_seed(&Zeroizing::new([7; 32]));
+    put("records", "pem", Some(3), key.to_pem(None).unwrap().as_bytes());
+    let key = key.public().to_string();
+    for (name, value) in [
+        ("id", "pump-07"),
+        ("uri", "spiffe://acme.example/hdo/riverside/device/pump-1"),
+        ("concern", "hdo/riverside"),
+        ("key", &key),
+        ("phase", "confirmed"),
+    ] {
+        put("records", name, Some(4), value.as_bytes());
+    }
+    for (name, value) in [
+        ("date", "2026-11-24T15:00:00Z"),
+        ("weekly", "sat,mon-wed 02:00 1h30m"),
+        ("once", "2026-11-24T17:00 30m"),
+        ("freeze", "2026-12-24..2027-01-02"),
+    ] {
+        put("records", name, Some(5), value.as_bytes());
+    }
+    seeds
+}
+
+fn write_seeds() {
+    for (target, _) in TARGETS {
+        fs::create_dir_all(folder(target)).unwrap();
+        for old in fs::read_dir(folder(target)).unwrap() {
+            fs::remove_file(old.unwrap().path()).unwrap();
+        }
+    }
+    for ((target, name), bytes) in seeds() {
+        fs::write(folder(target).join(name), bytes).unwrap();
+    }
+}
+
+fn sha256() -> String {
+    Digest::of(b"m").to_string()
+}
+
+fn step() -> Value {
+    json!({
+        "path": "bundles/pump/2/manifest.json", "length": 1234, "sha256": sha256(), "product": "pump", "release": 2,
+        "hardware": ["rev-a"],
+    })
+}
+
+fn gate() -> Value {
+    json!({ "needs_server": true, "min_confirmed_percent": 100, "max_failures": 0, "soak_secs": 3600 })
+}
+
+fn devices() -> Value {
+    let slot = json!({ "start": "2026-11-28T02:00:00Z", "end": "2026-11-28T02:30:00Z" });
+    json!([{ "id": "d-1", "wave": 0, "slots": [slot] }])
+}
+
+fn approval() -> Value {
+    json!({
+        "_type": "suture-approval", "format": 1, "id": "a-1", "hdo": "riverside", "created": "2026-11-24T15:00:00Z",
+        "expires": "2026-12-01T15:00:00Z", "steps": [step()], "supersedes": ["a-0"],
+        "rosters": [{ "path": "rosters/1.json", "sha256": sha256() }], "waves": [gate()], "devices": devices(),
+        "max_attempts": 1, "permit_downgrade": false,
+        "operator_document": { "path": "operator/a-1.json", "sha256": sha256() },
+    })
+}
+
+fn roster() -> Value {
+    let key = LocalKey::from_seed(&Zeroizing::new([7; 32])).public();
+    let device = json!({ "id": "d-1", "report_key": key, "product": "pump", "hardware": "rev-a", "ward": "icu" });
+    json!({ "_type": "suture-roster", "format": 1, "hdo": "riverside", "devices": [device] })
+}
+
+fn stop() -> Value {
+    json!({ "_type": "suture-stop", "format": 1, "approval": "a-1", "counter": 1, "stopped": true })
+}
+
+fn operator_document() -> Value {
+    json!({
+        "_type": "suture-operator-document", "format": 1, "approval": "a-1", "approver": "kim", "meaning": "approved",
+        "reason": "a fault\nin the pump", "ticket": "CHG-1", "plan_sha256": sha256(),
+    })
+}
+
+fn calendar() -> Value {
+    json!({
+        "_type": "suture-calendar", "format": 1, "hdo": "riverside", "ward": "icu", "zone": "Europe/Vienna",
+        "windows": [
+            { "begins": { "weekly": { "days": ["sat", "sun"], "start": "02:00:00" } }, "duration_secs": 7200 },
+            { "begins": { "once": { "start": "2026-11-27T17:00:00" } }, "duration_secs": 1800 },
+        ],
+        "freezes": [{ "first": "2026-12-24", "last": "2027-01-02" }],
+    })
+}
+
+fn running() -> Value {
+    json!({ "version": "1.0.0", "release": 1, "manifest": sha256() })
+}
+
+fn plan() -> Value {
+    json!({
+        "_type": "suture-plan", "format": 1, "hdo": "riverside", "created": "2026-11-24T15:00:00Z",
+        "request": {
+            "approval": "a-1", "selector": { "wards": ["icu"], "devices": [] },
+            "waves": [{ "size": { "count": 1 }, "gate": gate() }, { "size": "rest", "gate": gate() }],
+            "cap": 1, "slack_secs": 600, "slots_per_device": 1, "not_before": "2026-11-24T15:00:00Z",
+            "horizon_secs": 604_800, "max_attempts": 1, "permit_downgrade": false, "supersedes": [], "ticket": "CHG-1",
+        },
+        "bundle": {
+            "step": step(), "version": "2.0.0", "class": "routine", "min_release": 1, "status": "current",
+            "floors": [{ "release": 2, "floor": 1 }], "budget_secs": 600, "revert_budget_secs": 300, "payload_bytes": 5,
+        },
+        "rosters": [{ "path": "rosters/1.json", "sha256": sha256() }],
+        "wards": [{ "ward": "icu", "zone": "Europe/Vienna", "calendar": { "path": "calendars/icu.json", "sha256": sha256() }, "devices": ["d-1"] }],
+        "inventory": [{ "id": "d-1", "ward": "icu", "product": "pump", "running": running(), "proven": true }],
+        "waves": [{
+            "gate": gate(), "devices": 1, "begins": "2026-11-28T02:00:00Z", "ends": "2026-11-28T02:30:00Z",
+        }],
+        "devices": devices(), "blocked": [{ "id": "d-2", "reason": { "code": "no-opening", "text": "none" } }],
+        "supersedes": ["a-0"], "expected_finish": "2026-11-28T02:30:00Z", "expires": "2026-11-28T02:30:00Z",
+    })
+}
+
+fn manifest() -> Value {
+    json!({
+        "_type": "suture-manifest", "format": 1, "product": "pump", "version": "2.0.0", "release": 2,
+        "hardware": ["rev-a"], "requires": { "min_release": 1 }, "class": "routine",
+        "install": { "kind": "slots", "budget_secs": 600, "revert_budget_secs": 300 },
+        "payloads": [{
+            "name": "app", "format": "tree", "length": 5, "sha256": sha256(), "index_length": 56, "index_sha256": sha256(),
+        }],
+        "documents": [{ "kind": "release-notes", "name": "notes.md", "length": 9, "sha256": sha256() }],
+    })
+}
+
+fn report() -> Value {
+    let seen = json!({ "root": 1, "targets": 2, "targets_sha256": sha256() });
+    json!({
+        "_type": "suture-report", "hdo": "riverside", "device": "d-1", "number": 1, "at": "2026-11-24T15:00:00Z",
+        "product": "pump", "running": running(), "approval": "a-1", "manifest": sha256(), "phase": "waiting",
+        "reason": { "code": "in-use", "text": "in use" }, "catalog": seen, "approvals": seen,
+    })
+}
+
+fn audit() -> Value {
+    json!({
+        "_type": "suture-audit", "seq": 1, "at": "2026-11-24T15:00:00Z", "actor": "hdo/riverside/operator/kim",
+        "concerns": "hdo/riverside", "action": "rollout.pause", "subject": "a-1", "detail": { "reason": "a fault" },
+        "salt": "07070707070707070707070707070707",
+    })
+}
+
+fn token() -> Value {
+    json!({
+        "server": "https://localhost:7443", "ca_sha256": sha256(), "trust_domain": "acme.example",
+        "grant": { "device": ["riverside", null] }, "catalog_root_sha256": sha256(), "approvals_root_sha256": null,
+        "expires": "2026-11-24T15:00:00Z", "secret": "09".repeat(32),
+    })
+}

@@ -12,7 +12,7 @@ use suture_proto::connect::ProxyRules;
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
 use crate::home::Home;
-use crate::keys::{KeyName, Keys, Passphrases};
+use crate::keys::{KeyName, Keys, Passphrases, Pins};
 use crate::print::{Format, Printer};
 
 /// Flags that every command has.
@@ -27,6 +27,9 @@ pub struct Global {
     /// Read the passphrase of a signing key from the first line of FILE
     #[arg(long, global = true, env = "SUTURE_PASSPHRASE_FILE", value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+    /// Read the PIN of a PKCS#11 token from the first line of FILE
+    #[arg(long, global = true, env = "SUTURE_PIN_FILE", value_name = "FILE")]
+    pin_file: Option<PathBuf>,
 }
 
 /// What a command works with.
@@ -35,8 +38,10 @@ pub struct Context<'a> {
     pub home: Home,
     /// Results and notes.
     pub print: Printer<'a>,
-    /// Opens signing keys.
+    /// Opens signing keys in files.
     pub passphrases: Passphrases,
+    /// Opens signing keys on tokens.
+    pub pins: Pins,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The way out of this network.
@@ -59,7 +64,8 @@ impl<'a> Context<'a> {
         Ok(Self {
             home: Home::open(&directory)?,
             print: Printer::new(out, err, global.output),
-            passphrases: global.passphrase_file.map_or(Passphrases::Prompt, Passphrases::File),
+            passphrases: global.passphrase_file.into(),
+            pins: global.pin_file.into(),
             clock,
             proxy: ProxyRules::from_env(variable),
         })
@@ -84,7 +90,7 @@ impl<'a> Context<'a> {
 
     /// A signing key, opened, wherever its private half is kept.
     pub fn key(&self, name: &KeyName) -> Outcome<Box<dyn Signer>> {
-        Keys::of(&self.home).open(name, &self.passphrases)
+        Keys::of(&self.home).open(name, &self.passphrases, &self.pins)
     }
 }
 

@@ -64,7 +64,9 @@ async fn keys_are_made_listed_and_exported_without_ever_being_printed() {
     let (_, out, _) = ctl(&home, &["key", "list", "--output", "json"]).await;
     let listed: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(listed[0]["public_key"], Value::from(public));
-    assert_eq!(listed[0]["encrypted"], true);
+    assert_eq!((&listed[0]["place"], &listed[0]["encrypted"]), (&Value::from("file"), &Value::from(true)));
+    let (code, out, err) = ctl(&home, &[&["key", "check", "release"], &pass[..]].concat()).await;
+    assert!(code == 0 && out.contains(&format!("signs, as {}", listed[0]["public_key"].as_str().unwrap())), "{err}");
 
     let (code, _, err) = ctl(&home, &[&["key", "new", "release"], &pass[..]].concat()).await;
     assert_eq!(code, 1);
@@ -76,6 +78,12 @@ async fn keys_are_made_listed_and_exported_without_ever_being_printed() {
     let (code, _, err) = ctl(&home, &[&change[..], &pass[..]].concat()).await;
     assert_eq!(code, 1, "the old passphrase opens nothing any more");
     assert!(!err.contains("horse") && !err.contains("staple"), "{err}");
+
+    // Files of two keys that were mixed up.
+    assert_eq!(ctl(&home, &["key", "new", "other", "--no-passphrase"]).await.0, 0);
+    std::fs::copy(home.join("keys/release.pub"), home.join("keys/other.pub")).unwrap();
+    let (code, out, err) = ctl(&home, &["key", "check", "other"]).await;
+    assert!((code, out.as_str()) == (5, "") && err.contains("does not belong to its public half"), "{err}");
 }
 
 #[tokio::test]

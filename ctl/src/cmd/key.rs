@@ -1,35 +1,61 @@
-//! `suturectl key`: signing keys, which never leave this machine.
+//! `suturectl key`: signing keys, which never leave this machine or the token that made them.
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::context::Context;
-use crate::failure::Outcome;
-use crate::keys::{KeyName, Keys, Passphrases};
+use crate::failure::{Failure, OrFail as _, Outcome};
+use crate::keys::{self, KeyName, Keys, Passphrases, token};
 use crate::print::Table;
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a key
+    /// Make a key: in an encrypted file, or on a PKCS#11 token
     New {
         /// Its name
         name: KeyName,
         /// Write it unencrypted: whoever reads the file can sign
         #[arg(long)]
         no_passphrase: bool,
+        /// Make it on the PKCS#11 token that has this label; it never leaves it
+        #[arg(long, value_name = "LABEL", conflicts_with = "no_passphrase")]
+        token: Option<String>,
+        #[command(flatten)]
+        reach: Reach,
     },
-    /// The keys of this home
+    /// Give a name to a key that is on a PKCS#11 token already
+    AddToken {
+        /// The name that it shall have here
+        name: KeyName,
+        /// The token's label
+        #[arg(long, value_name = "LABEL")]
+        token: String,
+        #[command(flatten)]
+        reach: Reach,
+        /// The key's id on the token, in hexadecimal digits
+        #[arg(long, value_name = "HEX")]
+        id: Option<String>,
+        /// The key's label on the token
+        #[arg(long, value_name = "LABEL")]
+        label: Option<String>,
+    },
+    /// The keys of this home, and where each is kept
     List,
     /// A key's public half
     ExportPublic {
         /// Its name
         name: KeyName,
     },
-    /// Encrypt a key under another passphrase
+    /// Open a key and let it sign a test text, to be sure of its passphrase, PIN or token
+    Check {
+        /// Its name
+        name: KeyName,
+    },
+    /// Encrypt a key's file under another passphrase
     ChangePassphrase {
         /// Its name
         name: KeyName,
@@ -42,17 +68,54 @@ pub enum Command {
     },
 }
 
+/// How a token is reached.
+#[derive(Debug, Args)]
+pub struct Reach {
+    /// The token's serial number, where several have that label
+    #[arg(long, value_name = "SERIAL", requires = "token")]
+    serial: Option<String>,
+    /// The PKCS#11 module that reaches the token; without it p11-kit's proxy, which reaches all that p11-kit knows
+    #[arg(long, value_name = "PATH", env = "SUTURE_PKCS11_MODULE")]
+    module: Option<PathBuf>,
+}
+
+impl Reach {
+    fn to(self, label: String) -> token::Choice {
+        token::Choice { module: self.module, label, serial: self.serial }
+    }
+}
+
 /// Runs one.
 pub fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
-        Command::New { name, no_passphrase } => new(context, &name, no_passphrase),
+        Command::New { name, token: Some(label), reach, .. } => {
+            let id = context.random()?;
+            Keys::of(&context.home).create_on_token(&name, &reach.to(label), &context.pins, id)?;
+            made(context, &name)
+        }
+        Command::New { name, no_passphrase, .. } => {
+            let passphrase = if no_passphrase { None } else { Some(context.passphrases.chosen(&name)?) };
+            let seed = Zeroizing::new(context.random()?);
+            Keys::of(&context.home).create(&name, &seed, passphrase.as_ref().map(|p| p.as_str()))?;
+            made(context, &name)
+        }
+        Command::AddToken { name, token: label, reach, id, label: object_label } => {
+            let (nonce, object) = (context.random()?, token::Object { id, label: object_label });
+            let keys = Keys::of(&context.home);
+            let added = keys.add_from_token(&name, &reach.to(label), &object, &context.pins, nonce)?;
+            if added.extractable {
+                context.print.note("note: this key was made so that it can be taken out of the token");
+            }
+            made(context, &name)
+        }
         Command::List => list(context),
         Command::ExportPublic { name } => {
             let public = Keys::of(&context.home).public(&name)?;
             context.print.result(&json!({ "name": name.as_str(), "public_key": public }), |_| public.to_string())
         }
+        Command::Check { name } => check(context, &name),
         Command::ChangePassphrase { name, new_passphrase_file, no_passphrase } => {
-            let chosen = new_passphrase_file.map_or(Passphrases::Prompt, Passphrases::File);
+            let chosen = Passphrases::from(new_passphrase_file);
             let new = || if no_passphrase { Ok(None) } else { chosen.chosen(&name).map(Some) };
             Keys::of(&context.home).change_passphrase(&name, &context.passphrases, new)?;
             context.print.result(&json!({ "name": name.as_str() }), |_| format!("the key {name} has a new passphrase"))
@@ -60,21 +123,32 @@ pub fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     }
 }
 
-fn new(context: &mut Context<'_>, name: &KeyName, no_passphrase: bool) -> Outcome {
-    let passphrase = if no_passphrase { None } else { Some(context.passphrases.chosen(name)?) };
-    let seed = Zeroizing::new(context.random()?);
-    let public = Keys::of(&context.home).create(name, &seed, passphrase.as_ref().map(|p| p.as_str()))?;
-    context.print.result(&json!({ "name": name.as_str(), "public_key": public }), |_| format!("{name}  {public}"))
+fn made(context: &mut Context<'_>, name: &KeyName) -> Outcome {
+    let listed = Keys::of(&context.home).show(name)?;
+    context.print.result(&listed, |l| format!("{name}  {}", l.public_key))
 }
 
 fn list(context: &mut Context<'_>) -> Outcome {
     let keys = Keys::of(&context.home).list()?;
     context.print.result(&keys, |keys| {
-        let mut table = Table::new(["name", "public key", "file"]);
+        let mut table = Table::new(["name", "public key", "kept in"]);
         for k in keys {
-            let file = if k.encrypted { "encrypted" } else { "NOT encrypted" };
-            table.row([k.name.clone(), k.public_key.to_string(), file.to_owned()]);
+            table.row([k.name.clone(), k.public_key.to_string(), k.place.to_text()]);
         }
         table.to_text()
     })
+}
+
+fn check(context: &mut Context<'_>, name: &KeyName) -> Outcome {
+    let nonce: [u8; 32] = context.random()?;
+    let text = keys::test_text(&nonce);
+    let listed = Keys::of(&context.home).show(name)?;
+    let signature = context.key(name)?.sign(&text).or_fail(|| format!("the key {name} does not sign"))?;
+    // By the public half that others were given, not by the one that the private half yields.
+    listed.public_key.verify(&text, &signature).map_err(|e| {
+        Failure::untrusted(format!("the key {name} does not belong to its public half"))
+            .because(&e)
+            .next("the files of two keys were mixed up: look for the right ones in the copy of this home")
+    })?;
+    context.print.result(&listed, |l| format!("{name} signs, as {}; {}", l.public_key, l.place.to_text()))
 }

@@ -15,7 +15,7 @@ use suture_core::trust::{Role, Root, Snapshot, Target, Targets, Verified};
 use suture_ctl::context::Context;
 use suture_ctl::home::Home;
 use suture_ctl::hospital::{Desk, refused};
-use suture_ctl::keys::Passphrases;
+use suture_ctl::keys::{Passphrases, Pins};
 use suture_ctl::print::{Format, Printer};
 use suture_proto::connect::ProxyRules;
 use suture_server::store::{Store, Tx};
@@ -69,7 +69,8 @@ impl Operator {
         let context = Context {
             home: Home::open(self.home()).unwrap(),
             print: Printer::new(&mut out, &mut err, Format::Text),
-            passphrases: Passphrases::Prompt,
+            passphrases: Passphrases::from(None),
+            pins: Pins::from(None),
             clock: self.clock.clone(),
             proxy: ProxyRules::from_env(|_| None),
         };

@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use futures::Stream;
 use suture_core::digest::Digest;
 use suture_core::id::ApprovalId;
-use suture_core::limits::CHUNK_MAX_STORED_BYTES;
+use suture_core::limits::{CHUNK_MAX_STORED_BYTES, MAX_MESSAGE_BYTES};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::report::{Running, Seen, Signed};
 use suture_proto::connect::{self, ConnectError, Settings};
@@ -22,6 +22,9 @@ use tonic::transport::Channel;
 
 /// How long one small call, or one message of a stream, may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes a second that a document comes in at least: a modem's rate.
+const LEAST_RATE: u64 = 4 << 10;
 
 /// The server.
 #[derive(Debug, Clone)]
@@ -82,6 +85,12 @@ pub enum ClientError {
         /// The bound.
         limit: u64,
     },
+    /// More chunks than were asked for.
+    #[error("the answer to {call} holds more chunks than were asked for")]
+    TooMany {
+        /// The call.
+        call: &'static str,
+    },
     /// An answer that contradicts itself.
     #[error("the answer to {call} makes no sense: {text}")]
     Senseless {
@@ -97,10 +106,16 @@ impl ClientError {
     pub const fn code(&self) -> Code {
         match self {
             Self::Connect(_) | Self::Timeout { .. } => Code::ServerUnreachable,
-            Self::TooLong { .. } => Code::EndlessData,
+            Self::TooLong { .. } | Self::TooMany { .. } => Code::EndlessData,
             Self::Senseless { .. } => Code::WrongBytes,
             Self::Refused { .. } | Self::NotFound { .. } | Self::Interrupted { .. } => Code::Transfer,
         }
+    }
+
+    /// Whether the server was reached and answered with what no server answers: more than was asked for, or what makes no
+    /// sense. Everything else is as if it were not there.
+    pub const fn is_abuse(&self) -> bool {
+        matches!(self, Self::TooLong { .. } | Self::TooMany { .. } | Self::Senseless { .. })
     }
 
     fn of(call: &'static str, status: &Status) -> Self {
@@ -110,6 +125,8 @@ impl ClientError {
         let text = status.message().chars().take(500).collect();
         match status.code() {
             tonic::Code::NotFound => Self::NotFound { call, text },
+            // A message beyond the bound on all messages is read no further.
+            tonic::Code::OutOfRange => Self::TooLong { call, limit: MAX_MESSAGE_BYTES as u64 },
             tonic::Code::Unavailable
             | tonic::Code::Internal
             | tonic::Code::Unknown
@@ -340,14 +357,22 @@ impl Files for Client {
         const CALL: &str = "the document";
         let request = v1::GetTargetRequest { repository: Some(of.into()), name: name.to_owned() };
         let mut stream = timely(CALL, self.inner.get_target(request)).await?;
-        let mut bytes = Vec::new();
-        while let Some(v1::GetTargetResponse { content }) = next(CALL, &mut stream).await? {
-            bytes.extend_from_slice(&content);
-            if bytes.len() as u64 > max_bytes {
-                return Err(ClientError::TooLong { call: CALL, limit: max_bytes });
+        let whole = async {
+            let mut bytes = Vec::new();
+            while let Some(v1::GetTargetResponse { content }) = next(CALL, &mut stream).await? {
+                if content.is_empty() {
+                    return Err(ClientError::Senseless { call: CALL, text: "a piece of it is empty".to_owned() });
+                }
+                bytes.extend_from_slice(&content);
+                if bytes.len() as u64 > max_bytes {
+                    return Err(ClientError::TooLong { call: CALL, limit: max_bytes });
+                }
             }
-        }
-        Ok(bytes)
+            Ok(bytes)
+        };
+        // Attack: slow retrieval. A byte now and then must not hold the device up for ever.
+        let patience = CALL_TIMEOUT.saturating_add(Duration::from_secs(max_bytes / LEAST_RATE));
+        tokio::time::timeout(patience, whole).await.unwrap_or(Err(ClientError::Timeout { call: CALL }))
     }
 }
 
@@ -373,6 +398,9 @@ impl Chunks for Client {
 fn pieces(frame: v1::FetchChunksResponse) -> Result<Vec<Piece>, ClientError> {
     let senseless = |text: &str| ClientError::Senseless { call: "the transfer", text: text.to_owned() };
     let v1::FetchChunksResponse { chunks, mut data } = frame;
+    if chunks.is_empty() {
+        return Err(senseless("a frame holds no chunk"));
+    }
     let mut pieces = Vec::with_capacity(chunks.len());
     for v1::FetchedChunk { ordinal, stored_length } in chunks {
         let length = stored_length as usize;
@@ -395,7 +423,8 @@ mod tests {
         let good = pieces(frame(vec![chunk(3, 2), chunk(5, 1)], b"abc")).unwrap();
         assert_eq!(good.iter().map(|p| (p.ordinal, &p.stored[..])).collect::<Vec<_>>(), [(3, &b"ab"[..]), (5, b"c")]);
         for (chunks, data) in [
-            (vec![chunk(0, 0)], &b""[..]),
+            (vec![], &b""[..]),
+            (vec![chunk(0, 0)], b""),
             (vec![chunk(0, 4)], b"abc"),
             (vec![chunk(0, 2)], b"abc"),
             (vec![chunk(0, u32::MAX)], b"abc"),

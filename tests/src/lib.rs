@@ -9,4 +9,5 @@
     reason = "this crate is tests; a failure ought to stop them where it happens"
 )]
 
+pub mod hostile;
 pub mod world;

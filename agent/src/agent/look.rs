@@ -79,14 +79,14 @@ impl Agent {
 
         // 2: refresh both, in full. Any refusal: nothing is begun.
         let catalog = match self.catalog.refresh(&mut self.client, now).await {
-            Err(RefreshError::Unreachable(_, e)) => {
+            Err(RefreshError::Unreachable(_, e)) if !e.is_abuse() => {
                 tracing::info!(error = %chain(&e), "the catalog is taken from disk");
                 self.catalog.offline(now)
             }
             other => other,
         };
         let approvals = match self.approvals.refresh(&mut self.client, now).await {
-            Err(RefreshError::Unreachable(_, e)) => {
+            Err(RefreshError::Unreachable(_, e)) if !e.is_abuse() => {
                 tracing::info!(error = %chain(&e), "the approvals are taken from disk");
                 self.approvals.offline(now)
             }

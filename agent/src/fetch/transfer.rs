@@ -89,8 +89,12 @@ async fn receive(
     sender: mpsc::Sender<Vec<Piece>>,
 ) -> Result<(), FetchError> {
     let mut pieces = client.chunks(index_sha256, wanted).await?;
+    let mut left = wanted.iter().map(ExactSizeIterator::len).sum::<usize>();
     while let Some(frame) = pieces.next().await {
-        if sender.send(frame?).await.is_err() {
+        let frame = frame?;
+        // Attack: endless data. The same chunk again and again, each as it was signed.
+        left = left.checked_sub(frame.len()).ok_or(ClientError::TooMany { call: "the transfer" })?;
+        if sender.send(frame).await.is_err() {
             break;
         }
     }

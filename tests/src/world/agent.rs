@@ -40,6 +40,15 @@ impl Device {
         Status::read(&Settings::load(&self.config()).unwrap())
     }
 
+    /// What the program `suture-agent status --output json` prints.
+    pub fn told(&self) -> serde_json::Value {
+        let mut command = Command::new(binary("suture-agent"));
+        command.env_clear().arg("--config").arg(self.config()).args(["--output", "json", "status"]);
+        let told = command.output().unwrap();
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        serde_json::from_slice(&told.stdout).unwrap()
+    }
+
     /// What the agents have logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("agent.log")).unwrap_or_default()
@@ -86,6 +95,11 @@ impl AgentProgram {
     pub fn kill(mut self) {
         assert!(self.child.try_wait().unwrap().is_none(), "the agent has ended by itself");
         self.end();
+    }
+
+    /// Whether it runs still.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     fn end(&mut self) {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -37,6 +38,16 @@ impl Device {
         fs::write(&interlock, script).unwrap();
         fs::set_permissions(&interlock, fs::Permissions::from_mode(0o755)).unwrap();
         let device = Self { id: id.to_owned(), dir, clock: world.clock.clone(), agent: None };
+        device.configure(hardware, &["true"]);
+        device
+    }
+
+    /// The same device once more, as it stands on disk now, in another directory: for what one device cannot go through
+    /// twice.
+    pub fn double(&self, dir: PathBuf, hardware: &str) -> Self {
+        let copied = Command::new("cp").arg("-a").arg(&self.dir).arg(&dir).status().unwrap();
+        assert!(copied.success());
+        let device = Self { id: self.id.clone(), dir, clock: self.clock.clone(), agent: None };
         device.configure(hardware, &["true"]);
         device
     }

@@ -10,6 +10,7 @@
 mod examples;
 mod faults;
 mod hospital;
+mod hostile;
 mod journey;
 mod killed;
 mod lapse;

@@ -1,0 +1,96 @@
+//! What the hostile server does: it answers from its loot, and each part of an answer can be bent.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::Stream;
+use suture_core::limits::FRAME_BYTES;
+use suture_proto::v1;
+use suture_server::identity::Authority;
+use tonic::Status;
+
+use super::{Loot, Repo};
+
+/// Answers that come in pieces.
+pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+type Bent<A, T> = Arc<dyn Fn(A) -> Option<T> + Send + Sync>;
+
+/// A part to be played. What is `None` is answered from the loot, as an honest server would.
+#[derive(Clone)]
+pub struct Act {
+    /// What it answers from.
+    pub loot: Loot,
+    /// Changes what it says at a check-in.
+    pub check_in: Arc<dyn Fn(&mut v1::CheckInResponse) + Send + Sync>,
+    /// Up to which number it claims to have the reports, given the last number that came.
+    pub stored: Arc<dyn Fn(u64) -> u64 + Send + Sync>,
+    /// Answers for a metadata file: repository (`catalog` or `approvals`) and name.
+    pub metadata: Option<Bent<(&'static str, String), Result<Vec<u8>, Status>>>,
+    /// Answers for a target: repository and name.
+    pub target: Option<Bent<(&'static str, String), Answers<v1::GetTargetResponse>>>,
+    /// Answers for chunks: those that were asked for, by their places.
+    pub chunks: Option<Bent<Vec<(u32, Bytes)>, Answers<v1::FetchChunksResponse>>>,
+    /// Certifies what a request asks for: the captured authority and the PKCS#10.
+    pub certify: Option<Certify>,
+}
+
+type Certify = Arc<dyn Fn(&Authority, &[u8]) -> Vec<Vec<u8>> + Send + Sync>;
+
+/// What a device said at a check-in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// How far it got.
+    pub phase: v1::Phase,
+    /// Why no further: the code.
+    pub code: String,
+}
+
+impl Act {
+    /// An honest server's answers.
+    pub fn honest(loot: &Loot) -> Self {
+        Self {
+            loot: loot.clone(),
+            check_in: Arc::new(|_| {}),
+            stored: Arc::new(|last| last),
+            metadata: None,
+            target: None,
+            chunks: None,
+            certify: None,
+        }
+    }
+
+    pub(super) fn repo(&self, of: Option<&v1::Repository>) -> (&'static str, &Repo) {
+        match of.and_then(|r| r.which.as_ref()) {
+            Some(v1::repository::Which::Catalog(_)) => ("catalog", &self.loot.catalog),
+            _ => ("approvals", &self.loot.approvals),
+        }
+    }
+
+    /// Its words: go, for everything that the hospital has approved.
+    pub(super) fn words(&self) -> Vec<v1::ServerWord> {
+        let id = |name: &String| {
+            let file = name.strip_prefix("approvals/")?.strip_suffix(".json")?;
+            Some(file.split_once('.')?.1.to_owned())
+        };
+        let ids = self.loot.approvals.targets.keys().filter_map(id);
+        ids.map(|approval_id| v1::ServerWord { approval_id, go: true, reason: None }).collect()
+    }
+}
+
+/// A file in pieces, as an honest server sends it.
+pub(super) fn pieces(content: Vec<u8>) -> Answers<v1::GetTargetResponse> {
+    let pieces: Vec<_> =
+        content.chunks(FRAME_BYTES).map(|c| Ok(v1::GetTargetResponse { content: c.to_vec().into() })).collect();
+    Box::pin(futures::stream::iter(pieces))
+}
+
+/// Chunks, one to a frame. A stored form as long as the raw one is the raw one.
+pub(super) fn frames(chunks: Vec<(u32, Bytes)>) -> Answers<v1::FetchChunksResponse> {
+    let frame = |(ordinal, data): (u32, Bytes)| {
+        let stored_length = u32::try_from(data.len()).unwrap();
+        Ok(v1::FetchChunksResponse { chunks: vec![v1::FetchedChunk { ordinal, stored_length }], data })
+    };
+    Box::pin(futures::stream::iter(chunks.into_iter().map(frame)))
+}

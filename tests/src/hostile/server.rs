@@ -1,0 +1,214 @@
+//! The hostile server's end of the line: the devices' calls over real TLS, under a certificate of the captured authority.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use suture_core::clock::Clock;
+use suture_core::digest::Digest;
+use suture_core::limits::MAX_MESSAGE_BYTES;
+use suture_core::report::Signed;
+use suture_proto::v1;
+use suture_proto::v1::device_service_server::{DeviceService, DeviceServiceServer};
+use suture_server::identity::{Authority, Csr};
+use suture_server::tls::Tls;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tonic::{Request, Response, Status};
+
+use super::Loot;
+use super::act::{self, Act, Answers, Said};
+
+/// The server.
+pub struct Hostile {
+    address: SocketAddr,
+    stage: Stage,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Clone)]
+struct Stage(Arc<Mutex<Played>>);
+
+struct Played {
+    act: Act,
+    said: Vec<Said>,
+    reports: Vec<Signed>,
+}
+
+impl Hostile {
+    /// Serves `localhost` with the captured authority's certificates.
+    pub async fn serve(loot: &Loot, clock: Arc<dyn Clock>) -> Self {
+        let tls = Arc::new(Tls::new(loot.authority.clone(), vec!["localhost".to_owned()], clock).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let played = Played { act: Act::honest(loot), said: Vec::new(), reports: Vec::new() };
+        let stage = Stage(Arc::new(Mutex::new(played)));
+        let (accepted, connections) = mpsc::channel(64);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let places = Arc::new(Semaphore::new(1_000));
+            let mut handshakes = JoinSet::new();
+            while let Ok((tcp, _)) = listener.accept().await {
+                let permit = places.clone().acquire_owned().await.unwrap();
+                let (tls, accepted) = (tls.clone(), accepted.clone());
+                handshakes.spawn(async move {
+                    if let Ok(connection) = tls.accept(tcp, permit).await {
+                        let _ = accepted.send(Ok::<_, std::io::Error>(connection)).await;
+                    }
+                });
+            }
+        });
+        // It says as much at once as it likes.
+        let device = DeviceServiceServer::new(stage.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(4 * MAX_MESSAGE_BYTES);
+        let incoming = futures::stream::unfold(connections, async |mut connections: mpsc::Receiver<_>| {
+            connections.recv().await.map(|connection| (connection, connections))
+        });
+        tasks.spawn(async move {
+            tonic::transport::Server::builder().add_service(device).serve_with_incoming(incoming).await.unwrap();
+        });
+        Self { address, stage, _tasks: tasks }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Plays another part from now on, and forgets what was said to the last one.
+    pub fn play(&self, act: Act) {
+        *self.stage.0.lock().unwrap() = Played { act, said: Vec::new(), reports: Vec::new() };
+    }
+
+    /// What devices have said at check-ins since the part began.
+    pub fn said(&self) -> Vec<Said> {
+        self.stage.0.lock().unwrap().said.clone()
+    }
+
+    /// The reports that have come since the part began.
+    pub fn reports(&self) -> Vec<Signed> {
+        self.stage.0.lock().unwrap().reports.clone()
+    }
+
+    /// Waits until a device's `count`th check-in from now has come.
+    pub async fn check_ins(&self, count: usize) {
+        let before = self.said().len();
+        while self.said().len() < before + count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Stage {
+    fn act(&self) -> Act {
+        self.0.lock().unwrap().act.clone()
+    }
+
+    fn certify(&self, csr: &[u8], device: &str) -> Vec<bytes::Bytes> {
+        let act = self.act();
+        let chain = match &act.certify {
+            Some(certify) => certify(&act.loot.authority, csr),
+            None => certificate(&act.loot.authority, csr, device, act.loot.now),
+        };
+        chain.into_iter().map(Into::into).collect()
+    }
+}
+
+/// What the captured authority certifies a request's key as: any device of the hospital.
+fn certificate(authority: &Authority, csr: &[u8], device: &str, now: jiff::Timestamp) -> Vec<Vec<u8>> {
+    use suture_core::principal::Principal;
+    let device = Principal::Device(crate::world::HDO.parse().unwrap(), device.parse().unwrap());
+    authority.issue(&Csr::read(csr).unwrap(), &device, now).unwrap().chain
+}
+
+#[tonic::async_trait]
+impl DeviceService for Stage {
+    async fn enroll(&self, request: Request<v1::EnrollRequest>) -> Result<Response<v1::EnrollResponse>, Status> {
+        let v1::EnrollRequest { csr, device_id, .. } = request.into_inner();
+        Ok(Response::new(v1::EnrollResponse { chain: self.certify(&csr, &device_id) }))
+    }
+
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
+        let v1::RenewRequest { csr } = request.into_inner();
+        Ok(Response::new(v1::RenewResponse { chain: self.certify(&csr, "pump-1") }))
+    }
+
+    async fn check_in(&self, request: Request<v1::CheckInRequest>) -> Result<Response<v1::CheckInResponse>, Status> {
+        let request = request.into_inner();
+        let code = request.reason.as_ref().map(|r| r.code.clone()).unwrap_or_default();
+        self.0.lock().unwrap().said.push(Said { phase: request.phase(), code });
+        let act = self.act();
+        let mut answer = v1::CheckInResponse {
+            confirmed: true,
+            server_time_ms: act.loot.now.as_millisecond(),
+            next_check_in_ms: 1_000,
+            words: act.words(),
+            reports_stored_through: 0,
+        };
+        (act.check_in)(&mut answer);
+        Ok(Response::new(answer))
+    }
+
+    async fn get_metadata(
+        &self,
+        request: Request<v1::GetMetadataRequest>,
+    ) -> Result<Response<v1::GetMetadataResponse>, Status> {
+        let v1::GetMetadataRequest { repository, name } = request.into_inner();
+        let act = self.act();
+        let (of, repo) = act.repo(repository.as_ref());
+        let bent = act.metadata.as_ref().and_then(|bend| bend((of, name.clone())));
+        let content = match bent {
+            Some(answer) => answer?,
+            None => repo.metadata.get(&name).cloned().ok_or_else(|| Status::not_found("no such file"))?,
+        };
+        Ok(Response::new(v1::GetMetadataResponse { content: content.into() }))
+    }
+
+    type GetTargetStream = Answers<v1::GetTargetResponse>;
+
+    async fn get_target(
+        &self,
+        request: Request<v1::GetTargetRequest>,
+    ) -> Result<Response<Self::GetTargetStream>, Status> {
+        let v1::GetTargetRequest { repository, name } = request.into_inner();
+        let act = self.act();
+        let (of, repo) = act.repo(repository.as_ref());
+        if let Some(answers) = act.target.as_ref().and_then(|bend| bend((of, name.clone()))) {
+            return Ok(Response::new(answers));
+        }
+        let content = repo.targets.get(&name).cloned().ok_or_else(|| Status::not_found("no such target"))?;
+        Ok(Response::new(act::pieces(content)))
+    }
+
+    type FetchChunksStream = Answers<v1::FetchChunksResponse>;
+
+    async fn fetch_chunks(
+        &self,
+        request: Request<v1::FetchChunksRequest>,
+    ) -> Result<Response<Self::FetchChunksStream>, Status> {
+        let v1::FetchChunksRequest { index_sha256, ranges } = request.into_inner();
+        let act = self.act();
+        let index: Digest = suture_proto::parse_digest("index_sha256", &index_sha256).unwrap();
+        let all = act.loot.payloads.get(&index).ok_or_else(|| Status::not_found("no such index"))?;
+        let places = ranges.iter().flat_map(|r| r.first..r.first + r.count);
+        let chunks: Vec<_> = places.map(|place| (place, all[place as usize].clone())).collect();
+        if let Some(answers) = act.chunks.as_ref().and_then(|bend| bend(chunks.clone())) {
+            return Ok(Response::new(answers));
+        }
+        Ok(Response::new(act::frames(chunks)))
+    }
+
+    async fn submit_reports(
+        &self,
+        request: Request<v1::SubmitReportsRequest>,
+    ) -> Result<Response<v1::SubmitReportsResponse>, Status> {
+        let v1::SubmitReportsRequest { reports } = request.into_inner();
+        let reports: Vec<Signed> = reports.iter().map(|r| Signed::try_from(r).unwrap()).collect();
+        let number = |r: &Signed| serde_json::from_slice::<serde_json::Value>(&r.payload).unwrap()["number"].as_u64();
+        let last = reports.last().and_then(number).unwrap_or(0);
+        self.0.lock().unwrap().reports.extend(reports);
+        Ok(Response::new(v1::SubmitReportsResponse { stored_through: (self.act().stored)(last) }))
+    }
+}

@@ -1,0 +1,11 @@
+//! A server in the attacker's hands tries everything that TRUST.md lists against the real agent. Nothing is installed, and
+//! the agent says what was tried.
+//!
+//! Each table below is printed with its test. A row is a device of its own, as enrolled and up to date with all that both
+//! sides had signed before the approval; its agent is the real program, under the real clock, and talks with the hostile
+//! server over gRPC and TLS.
+
+mod documents;
+mod metadata;
+mod stage;
+mod transfer;

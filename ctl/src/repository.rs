@@ -99,7 +99,7 @@ async fn first_root(
 ) -> Outcome<Vec<u8>> {
     // The server's keys are believed: they decide over freshness only, never over what may be installed.
     let request = v1::GetOnlineKeysRequest { repository: Some(which.to_wire()) };
-    let v1::GetOnlineKeysResponse { timestamp_key, snapshot_key } = client.get_online_keys(request).await?;
+    let v1::GetOnlineKeysResponse { timestamp_key, snapshot_key, .. } = client.get_online_keys(request).await?;
     let online =
         |bytes: &[u8]| PublicKey::from_bytes(bytes).or_fail(|| "the server's online key cannot be used".to_owned());
     let now = context.now();

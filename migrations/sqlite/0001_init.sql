@@ -94,14 +94,16 @@ CREATE TABLE target_file (
     PRIMARY KEY (repository, name)
 );
 
--- `role` is `timestamp` or `snapshot`; `sealed` is PKCS#8, encrypted under the seal key in the data directory.
+-- `role` is `timestamp` or `snapshot`; `turn` is `present`, or `next` for the key that takes its place once a root names it;
+-- `sealed` is PKCS#8, encrypted under the seal key in the data directory.
 CREATE TABLE online_key (
     repository TEXT NOT NULL,
     role TEXT NOT NULL,
+    turn TEXT NOT NULL,
     public_key BLOB NOT NULL,
     sealed TEXT NOT NULL,
     created_ms BIGINT NOT NULL,
-    PRIMARY KEY (repository, role)
+    PRIMARY KEY (repository, role, turn)
 );
 
 -- What the catalog lists; `path` is the manifest's path in it, `status` what the catalog says of it.

@@ -301,7 +301,7 @@ fn read(path: &Path) -> Result<Zeroizing<String>, AppError> {
 }
 
 /// The seal key as `init` writes it. One that was cut or altered would come to light only at the next publication.
-fn read_seal(path: &Path) -> Result<Zeroizing<String>, AppError> {
+pub(crate) fn read_seal(path: &Path) -> Result<Zeroizing<String>, AppError> {
     let seal = Zeroizing::new(read(path)?.trim().to_owned());
     let mut bytes = Zeroizing::new([0; SEAL_BYTES]);
     match hex::decode_to_slice(seal.as_bytes(), bytes.as_mut_slice()) {

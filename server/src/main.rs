@@ -11,8 +11,9 @@ use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use suture_core::clock::Clock;
 use suture_core::id::OperatorName;
+use suture_core::sign::PublicKey;
 use suture_server::config::{Faults, LogFormat, Settings, Written};
-use suture_server::{App, init};
+use suture_server::{App, init, publish};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,9 @@ enum Command {
         #[command(flatten)]
         flags: Flags,
     },
+    /// The online keys, which say what is newest and no more.
+    #[command(subcommand)]
+    Keys(Keys),
     /// Serve until SIGTERM or SIGINT.
     Run {
         /// The configuration that `init` wrote.
@@ -53,6 +57,32 @@ enum Command {
         config: PathBuf,
         #[command(flatten)]
         flags: Flags,
+    },
+}
+
+#[derive(Subcommand)]
+enum Keys {
+    /// Show the public halves of the present and the next ones.
+    List {
+        /// The configuration that `init` wrote.
+        #[arg(long, env = "SUTURE_SERVER_CONFIG")]
+        config: PathBuf,
+        #[command(flatten)]
+        flags: Box<Flags>,
+    },
+    /// Prepare the next ones; they sign from the moment at which a root that names them is published. The server may run.
+    Rotate {
+        /// The configuration that `init` wrote.
+        #[arg(long, env = "SUTURE_SERVER_CONFIG")]
+        config: PathBuf,
+        /// `catalog` or `approvals/<hospital>` [default: every published repository].
+        #[arg(long)]
+        repository: Option<String>,
+        /// Make them anew, even if some are prepared already.
+        #[arg(long)]
+        again: bool,
+        #[command(flatten)]
+        flags: Box<Flags>,
     },
 }
 
@@ -176,6 +206,18 @@ fn run(command: Command) -> anyhow::Result<()> {
             print_made(&runtime.block_on(init::init(&settings, &operator, SystemClock.now()))?);
             Ok(())
         }
+        Command::Keys(Keys::List { config, flags }) => {
+            let settings = flags.into_settings(Some(&config))?;
+            print_keys(&runtime.block_on(publish::list(&settings, SystemClock.now()))?);
+            Ok(())
+        }
+        Command::Keys(Keys::Rotate { config, repository, again, flags }) => {
+            let settings = flags.into_settings(Some(&config))?;
+            let rotated = publish::rotate(&settings, repository.as_deref(), again, SystemClock.now());
+            print_keys(&runtime.block_on(rotated)?);
+            print_next_steps();
+            Ok(())
+        }
         Command::Run { config, flags } => {
             let settings = flags.into_settings(Some(&config))?;
             start_log(&settings)?;
@@ -190,6 +232,25 @@ fn print_made(made: &init::Made) {
     println!("CA certificate          {}", made.ca.display());
     println!("CA fingerprint          {}", made.ca_sha256);
     println!("first operator's token  {} (once, until {})", made.token.display(), made.expires);
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+fn print_keys(held: &[publish::Held]) {
+    for publish::Held { repository, keys } in held {
+        let next = |key: Option<PublicKey>| key.map_or_else(|| "none prepared".to_owned(), |k| k.to_string());
+        println!("{repository}");
+        println!("  timestamp       {}", keys.timestamp);
+        println!("  snapshot        {}", keys.snapshot);
+        println!("  next timestamp  {}", next(keys.next_timestamp));
+        println!("  next snapshot   {}", next(keys.next_snapshot));
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+fn print_next_steps() {
+    println!("next: each repository's owner names them in a new root:");
+    println!("  the manufacturer  suturectl catalog rotate --online");
+    println!("  a hospital        suturectl approvals rotate --online");
 }
 
 fn start_log(settings: &Settings) -> anyhow::Result<()> {

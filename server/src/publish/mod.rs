@@ -5,6 +5,7 @@
 
 mod keys;
 mod resign;
+mod rotation;
 #[cfg(test)]
 mod tests;
 
@@ -13,15 +14,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use suture_core::limits::MAX_ROOT_STEPS;
 use suture_core::principal::Principal;
-use suture_core::sign::Signer as _;
 use suture_core::trust::edit::{self, ONLINE_LIFETIME};
 use suture_core::trust::{
     self, Publication, Repository as View, Role, Root, Stored, Targets, TrustError, Verified, verify_publication,
 };
 use suture_proto::Repository;
 
-pub use keys::{OnlineKeys, online_keys};
+pub use keys::{OnlineKeys, online_keys, prepare_next};
 pub use resign::{keep_fresh, look, resign};
+pub use rotation::{Held, RotationError, list, rotate};
 
 use crate::audit::{self, AuditError};
 use crate::store::{Lock, StoreError, Tx};
@@ -129,8 +130,7 @@ pub async fn publish(
         offer.targets.as_deref(),
         now,
     )?;
-    let signers = Signers::open(tx, &name, seal).await?;
-    own_keys(&publication.root, &signers)?;
+    let signers = Signers::named_by(&publication.root, tx, &name, seal).await?;
     store_files(tx, &name, &force, &publication, offer.files, now).await?;
     for root in &publication.roots {
         tx.put_repo_file(&name, Role::Root, root.version(), root.bytes(), now).await?;
@@ -178,18 +178,6 @@ impl InForce {
         let names = targets.targets().filter_map(|(path, _)| Some((path.to_owned(), targets.file_name(path)?)));
         Ok(names.collect())
     }
-}
-
-/// Both online roles must be this server's to sign alone: with another key, or a second one, nothing that it assembles
-/// would be believed.
-fn own_keys(root: &Root, signers: &Signers) -> Result<(), PublishError> {
-    for (role, key) in [(Role::Timestamp, &signers.timestamp), (Role::Snapshot, &signers.snapshot)] {
-        let authority = root.authority(role);
-        if authority.threshold() != 1 || !authority.keys().any(|k| *k == key.public()) {
-            return Err(PublishError::ForeignKeys { role });
-        }
-    }
-    Ok(())
 }
 
 /// Every listed file is there, is sent along, or the publication is refused.

@@ -11,7 +11,7 @@ use suture_proto::Repository;
 use tokio_util::sync::CancellationToken;
 
 use super::keys::{Signers, concern};
-use super::{PublishError, assemble, own_keys, put_timestamp};
+use super::{PublishError, assemble, put_timestamp};
 use crate::app::App;
 use crate::audit;
 use crate::store::{Lock, Store, StoreError, Tx};
@@ -75,8 +75,7 @@ async fn one(store: &Store, name: &str, seal: &str, now: Timestamp) -> Result<bo
     if !snapshot_due && !ends_within(stamp.expires(), TIMESTAMP_LEFT) {
         return Ok(false);
     }
-    let signers = Signers::open(&mut tx, name, seal).await?;
-    own_keys(&root, &signers)?;
+    let signers = Signers::named_by(&root, &mut tx, name, seal).await?;
     if snapshot_due {
         let targets: Verified<Targets> = Verified::by(&root, &newest(&mut tx, name, Role::Targets).await?)?;
         // Targets that nobody signed in time are kept in reach: without a fresh snapshot and timestamp, not even their
@@ -93,7 +92,7 @@ async fn one(store: &Store, name: &str, seal: &str, now: Timestamp) -> Result<bo
     Ok(true)
 }
 
-fn parse(name: &str) -> Option<Repository> {
+pub(super) fn parse(name: &str) -> Option<Repository> {
     match name.strip_prefix("approvals/") {
         Some(hdo) => hdo.parse().ok().map(Repository::Approvals),
         None => Some(Repository::Catalog),

@@ -13,6 +13,8 @@ use super::{Offer, OnlineKeys, PublishError, Published, online_keys, publish, re
 use crate::store::suite::each;
 use crate::store::{Store, StoreError};
 
+mod rotation;
+
 const SEAL: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const CATALOG: Repository = Repository::Catalog;
 

@@ -27,6 +27,7 @@ pub(crate) mod chunks;
 pub mod devices;
 mod error;
 pub mod hdos;
+pub mod online_keys;
 pub mod operators;
 pub(crate) mod reports;
 pub mod repository;

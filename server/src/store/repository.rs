@@ -1,11 +1,10 @@
-//! The two kinds of signed repository: metadata, target files, and the sealed online keys.
+//! The two kinds of signed repository: metadata and target files.
 //!
 //! A repository is named as `catalog` or `approvals/<hdo>`. Every file is kept as the bytes that were signed, and for ever:
 //! a device from a shelf steps through all roots.
 
 use jiff::Timestamp;
 use suture_core::digest::Digest;
-use suture_core::sign::PublicKey;
 use suture_core::trust::Role;
 
 use super::{Store, StoreError, Tx, digest, on, to_i64, to_ms};
@@ -37,15 +36,6 @@ impl FileRow {
     }
 }
 
-/// An online key as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnlineKeyRow {
-    /// The public half.
-    pub public: PublicKey,
-    /// PKCS#8 PEM, encrypted under the seal key.
-    pub sealed: String,
-}
-
 impl Store {
     /// A metadata file by the exact name that clients ask for.
     pub async fn repo_file(&self, repository: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -72,11 +62,7 @@ impl Store {
 impl Tx {
     /// The newest file of a role.
     pub async fn newest_repo_file(&mut self, repository: &str, role: Role) -> Result<Option<RepoFile>, StoreError> {
-        // `timestamp.json` has no version in its name; of the others the newest counts.
-        let pattern = match role {
-            Role::Timestamp => role.file_name().to_owned(),
-            _ => format!("%.{}", role.file_name()),
-        };
+        let pattern = pattern(role);
         let row = on!(self, |c| sqlx::query_as::<_, FileRow>(
             "SELECT version, content, sha256 FROM repo_file WHERE repository = $1 AND name LIKE $2
             AND version = (SELECT MAX(version) FROM repo_file WHERE repository = $1 AND name LIKE $2)"
@@ -170,44 +156,29 @@ impl Tx {
         .map(drop))
     }
 
-    /// The online key of a role.
-    pub async fn online_key(&mut self, repository: &str, role: Role) -> Result<Option<OnlineKeyRow>, StoreError> {
-        let row: Option<(Vec<u8>, String)> = on!(self, |c| sqlx::query_as(
-            "SELECT public_key, sealed FROM online_key WHERE repository = $1 AND role = $2"
-        )
-        .bind(repository)
-        .bind(role.as_str())
-        .fetch_optional(c)
-        .await)?;
-        row.map(|(public, sealed)| {
-            let public = PublicKey::from_bytes(&public).map_err(|e| StoreError::Row {
-                table: "online_key",
-                column: "public_key",
-                problem: e.to_string(),
-            })?;
-            Ok(OnlineKeyRow { public, sealed })
-        })
-        .transpose()
-    }
-
-    /// Stores the online key of a role; one that is there is a conflict.
-    pub async fn insert_online_key(
+    /// Removes a role's files of versions above `highest`; says how many there were.
+    pub async fn remove_repo_files_above(
         &mut self,
         repository: &str,
         role: Role,
-        key: &OnlineKeyRow,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        on!(self, |c| sqlx::query(
-            "INSERT INTO online_key (repository, role, public_key, sealed, created_ms) VALUES ($1, $2, $3, $4, $5)"
-        )
-        .bind(repository)
-        .bind(role.as_str())
-        .bind(key.public.as_bytes().as_slice())
-        .bind(&key.sealed)
-        .bind(to_ms(now))
-        .execute(c)
-        .await
-        .map(drop))
+        highest: u64,
+    ) -> Result<u64, StoreError> {
+        let pattern = pattern(role);
+        let highest = to_i64("version of metadata", highest)?;
+        on!(self, |c| sqlx::query("DELETE FROM repo_file WHERE repository = $1 AND name LIKE $2 AND version > $3")
+            .bind(repository)
+            .bind(&pattern)
+            .bind(highest)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))
+    }
+}
+
+/// The names of a role's files: `timestamp.json` has no version in its name; of the others each version has one.
+fn pattern(role: Role) -> String {
+    match role {
+        Role::Timestamp => role.file_name().to_owned(),
+        _ => format!("%.{}", role.file_name()),
     }
 }

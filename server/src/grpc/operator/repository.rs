@@ -1,12 +1,13 @@
 //! Publishing: offline-signed metadata come in force with everything that they list, or not at all.
 
 use suture_core::principal::Principal;
+use suture_core::sign::PublicKey;
 use suture_proto::{Repository, v1};
 use tonic::Code;
 
 use super::super::{Api, Refusal};
 use crate::effect::Listing;
-use crate::publish::{self, Offer};
+use crate::publish::{self, Offer, OnlineKeys};
 
 /// The catalog is the manufacturer's to publish, approvals are the hospital's.
 fn own(principal: &Principal, repository: Option<&v1::Repository>) -> Result<Repository, Refusal> {
@@ -29,9 +30,13 @@ impl Api {
         let mut tx = self.app.store().begin().await?;
         let keys = publish::online_keys(&mut tx, &repository, self.app.seal(), principal, self.app.now()).await?;
         tx.commit().await?;
+        let OnlineKeys { timestamp, snapshot, next_timestamp, next_snapshot } = keys;
+        let some = |key: Option<PublicKey>| key.map(|k| k.as_bytes().to_vec()).unwrap_or_default().into();
         Ok(v1::GetOnlineKeysResponse {
-            timestamp_key: keys.timestamp.as_bytes().to_vec().into(),
-            snapshot_key: keys.snapshot.as_bytes().to_vec().into(),
+            timestamp_key: some(Some(timestamp)),
+            snapshot_key: some(Some(snapshot)),
+            next_timestamp_key: some(next_timestamp),
+            next_snapshot_key: some(next_snapshot),
         })
     }
 

@@ -22,7 +22,7 @@ postgres_bin() {
 }
 
 step "tools"
-need cc=build-essential make=build-essential
+need cc=build-essential make=build-essential softhsm2-util=softhsm2
 pg_bin=$(postgres_bin || true)
 if [ -z "$pg_bin" ]; then
     install_packages postgresql
@@ -99,7 +99,7 @@ fi
 
 step "tests, on SQLite and on PostgreSQL"
 # Cargo builds a program for its own package's integration tests only, and these are another package's.
-cargo build --locked -p suture-server -p suture-agent --bins
+cargo build --locked -p suture-server -p suture-agent -p suture-ctl --bins
 cargo nextest run --workspace --locked "$@"
 
 step "examples in the documentation"

@@ -7,7 +7,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::context::Context;
-use crate::failure::{Failure, OrFail as _, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::keys::{self, KeyName, Keys, Passphrases, token};
 use crate::print::Table;
 
@@ -143,7 +143,10 @@ fn check(context: &mut Context<'_>, name: &KeyName) -> Outcome {
     let nonce: [u8; 32] = context.random()?;
     let text = keys::test_text(&nonce);
     let listed = Keys::of(&context.home).show(name)?;
-    let signature = context.key(name)?.sign(&text).or_fail(|| format!("the key {name} does not sign"))?;
+    let signature = context
+        .key(name)?
+        .sign(&text)
+        .map_err(|e| Failure::untrusted(format!("the key {name} does not sign")).because(&e))?;
     // By the public half that others were given, not by the one that the private half yields.
     listed.public_key.verify(&text, &signature).map_err(|e| {
         Failure::untrusted(format!("the key {name} does not belong to its public half"))

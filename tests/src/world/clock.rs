@@ -1,6 +1,6 @@
 //! A clock that the test moves.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use suture_core::clock::Clock;
@@ -10,13 +10,19 @@ use suture_core::clock::Clock;
 pub struct TestClock {
     start: Timestamp,
     moved_ms: AtomicI64,
+    runs: AtomicBool,
 }
 
 impl TestClock {
     /// A clock that stands at the present second.
-    #[expect(clippy::disallowed_methods, reason = "the one place where a test reads the real time")]
     pub fn start() -> Self {
-        Self { start: suture_core::clock::whole_second(Timestamp::now()), moved_ms: AtomicI64::new(0) }
+        let start = suture_core::clock::whole_second(real());
+        Self { start, moved_ms: AtomicI64::new(0), runs: AtomicBool::new(false) }
+    }
+
+    /// Shows the real time from now on, as the programs' own processes have it.
+    pub fn run(&self) {
+        self.runs.store(true, Ordering::SeqCst);
     }
 
     /// Moves on.
@@ -24,14 +30,23 @@ impl TestClock {
         self.moved_ms.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
-    /// Moves to an instant.
+    /// Moves to an instant, and stands still there.
     pub fn set(&self, at: Timestamp) {
+        self.runs.store(false, Ordering::SeqCst);
         self.moved_ms.store(at.as_millisecond() - self.start.as_millisecond(), Ordering::SeqCst);
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
+        if self.runs.load(Ordering::SeqCst) {
+            return real();
+        }
         self.start + SignedDuration::from_millis(self.moved_ms.load(Ordering::SeqCst))
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where a test reads the real time")]
+fn real() -> Timestamp {
+    Timestamp::now()
 }

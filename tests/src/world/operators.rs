@@ -1,16 +1,19 @@
-//! People with `suturectl`, run in this process.
+//! People with `suturectl`, run in this process, or in one of its own for what only an environment can say.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::TestClock;
+use super::program::binary;
+use super::{Hsm, TestClock};
 
 /// Somebody with a home of their own.
 pub struct Operator {
     home: PathBuf,
     pub(super) clock: Arc<TestClock>,
+    hsm: Option<Hsm>,
 }
 
 /// A command that did not exit with 0.
@@ -24,7 +27,14 @@ pub struct Failed {
 
 impl Operator {
     pub(super) fn new(home: PathBuf, clock: Arc<TestClock>) -> Self {
-        Self { home, clock }
+        Self { home, clock, hsm: None }
+    }
+
+    /// The same person at the same home, who runs `suturectl` as a process that sees these tokens. Such a process has the real
+    /// clock, so everybody else gets it too.
+    pub fn with(&self, hsm: &Hsm) -> Self {
+        self.clock.run();
+        Self { home: self.home.clone(), clock: self.clock.clone(), hsm: Some(hsm.clone()) }
     }
 
     /// Where their keys are.
@@ -47,9 +57,24 @@ impl Operator {
         let home = self.home.to_str().unwrap();
         let all: Vec<&str> =
             ["suturectl", "--home", home, "--output", format].into_iter().chain(args.iter().copied()).collect();
+        if let Some(hsm) = &self.hsm {
+            return process(&all[1..], hsm).await;
+        }
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let exit = suture_ctl::run(all, &mut out, &mut err, self.clock.clone()).await;
         let said = String::from_utf8(err).unwrap();
         if exit == 0 { Ok(String::from_utf8(out).unwrap()) } else { Err(Failed { exit, said }) }
+    }
+}
+
+async fn process(args: &[&str], hsm: &Hsm) -> Result<String, Failed> {
+    let mut command = tokio::process::Command::new(binary("suturectl"));
+    command.args(args).env_clear().envs(hsm.environment()).stdin(Stdio::null());
+    let done = command.output().await.unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    match done.status.code() {
+        Some(0) => Ok(String::from_utf8(done.stdout).unwrap()),
+        Some(code) => Err(Failed { exit: u8::try_from(code).unwrap(), said }),
+        None => panic!("suturectl {args:?} was ended by a signal: {said}"),
     }
 }

@@ -19,9 +19,17 @@ pub const MAX_SNAPSHOT_BYTES: u64 = 64 << 10;
 pub const MAX_TARGETS_BYTES: u64 = 8 << 20;
 /// Root versions that one refresh steps through.
 pub const MAX_ROOT_STEPS: u32 = 256;
+/// A target's path, a pattern of paths, and a delegated role's name.
+pub const MAX_TARGET_PATH_BYTES: usize = 512;
+/// Roles that one targets file delegates to.
+pub const MAX_DELEGATIONS: usize = 256;
+/// Path patterns, or hash prefixes, of one delegation.
+pub const MAX_DELEGATION_PATHS: usize = 256;
+/// Delegated roles that are asked for one target.
+pub const MAX_DELEGATED_ROLES: usize = 32;
 /// Nesting of JSON.
 pub const MAX_JSON_DEPTH: u32 = 64;
-/// Signatures on one metadata file, keys in one root.
+/// Signatures on one metadata file, keys in one root or in one file's delegations.
 pub const MAX_SIGNATURES: usize = 64;
 
 /// A manifest.

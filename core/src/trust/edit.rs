@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp as Instant};
 use serde_json::{Value, json};
 
+use super::delegation::listed_name;
 use super::metadata::SPEC_VERSION;
 use super::role::{key_id, key_object};
 use super::verify::{Envelope, Metadata};
-use super::{Base, Role, Root, Snapshot, Target, Targets, Timestamp, TrustError, Verified};
+use super::{Base, Delegated, Role, Root, Snapshot, Target, Targets, Timestamp, TrustError, Verified};
 use crate::clock::{format_utc, whole_second};
 use crate::digest::Digest;
 use crate::json;
@@ -120,13 +121,22 @@ pub struct TargetsDraft {
     pub previous: Option<Digest>,
     /// What it lists.
     pub targets: BTreeMap<String, Target>,
+    /// The `delegations` as they stand in the metadata; none where it does not speak of any.
+    pub delegations: Option<Value>,
 }
 
 impl TargetsDraft {
     /// The first version, listing nothing yet.
     pub fn first(now: Instant, lifetime: SignedDuration) -> Self {
         let signed_at = whole_second(now);
-        Self { version: 1, expires: end(now, lifetime), signed_at, previous: None, targets: BTreeMap::new() }
+        Self {
+            version: 1,
+            expires: end(now, lifetime),
+            signed_at,
+            previous: None,
+            targets: BTreeMap::new(),
+            delegations: None,
+        }
     }
 
     /// The version after the one that `base` has verified, listing the same.
@@ -142,6 +152,7 @@ impl TargetsDraft {
             signed_at: whole_second(now),
             previous: Some(base.digest()),
             targets: base.targets().map(|(path, target)| (path.to_owned(), target.clone())).collect(),
+            delegations: json::parse(base.bytes()).ok().and_then(|f| f.pointer("/signed/delegations").cloned()),
         }
     }
 }
@@ -157,8 +168,9 @@ pub fn sign_targets(draft: &TargetsDraft, signers: &[&dyn Signer]) -> Result<Vec
         "signed_at": format_utc(draft.signed_at),
         "targets": targets,
     });
-    if let (Some(previous), Some(fields)) = (draft.previous, value.as_object_mut()) {
-        fields.insert("previous".to_owned(), json!(previous));
+    if let Some(fields) = value.as_object_mut() {
+        fields.extend(draft.previous.map(|previous| ("previous".to_owned(), json!(previous))));
+        fields.extend(draft.delegations.clone().map(|delegations| ("delegations".to_owned(), delegations)));
     }
     sign::<Targets>(value, signers)
 }
@@ -171,6 +183,27 @@ pub fn sign_snapshot(
     signer: &dyn Signer,
 ) -> Result<Vec<u8>, TrustError> {
     sign::<Snapshot>(pinning(Role::Snapshot, version, expires, targets), &[signer])
+}
+
+/// As [`sign_snapshot`], for a repository that delegates: pins the delegated roles' new metadata too. What the snapshot
+/// before it pins stays pinned, because clients refuse one that drops a file.
+pub fn sign_delegating_snapshot(
+    version: u64,
+    expires: Instant,
+    targets: &Verified<Targets>,
+    new: &Delegated<Verified<Targets>>,
+    before: Option<&Verified<Snapshot>>,
+    signer: &dyn Signer,
+) -> Result<Vec<u8>, TrustError> {
+    let mut value = pinning(Role::Snapshot, version, expires, targets);
+    let kept = before.and_then(|b| json::parse(b.bytes()).ok()).and_then(|f| f.pointer("/signed/meta").cloned());
+    if let Some(Value::Object(meta)) = value.get_mut("meta") {
+        for (name, kept) in kept.as_ref().and_then(Value::as_object).into_iter().flatten() {
+            meta.entry(name).or_insert_with(|| kept.clone());
+        }
+        meta.extend(new.iter().map(|(role, file)| (listed_name(role), pin(file))));
+    }
+    sign::<Snapshot>(value, &[signer])
 }
 
 /// Signs a timestamp that puts this snapshot in force.
@@ -202,18 +235,17 @@ pub fn countersign<T: Metadata>(bytes: &[u8], signer: &dyn Signer) -> Result<Vec
 }
 
 fn pinning<T: Metadata>(role: Role, version: u64, expires: Instant, file: &Verified<T>) -> Value {
-    let pin = json!({
-        "version": file.version(),
-        "length": file.bytes().len(),
-        "hashes": { "sha256": file.digest() },
-    });
     json!({
         "_type": role.as_str(),
         "spec_version": SPEC_VERSION,
         "version": version,
         "expires": format_utc(expires),
-        "meta": { T::ROLE.file_name(): pin },
+        "meta": { T::ROLE.file_name(): pin(file) },
     })
+}
+
+fn pin<T: Metadata>(file: &Verified<T>) -> Value {
+    json!({ "version": file.version(), "length": file.bytes().len(), "hashes": { "sha256": file.digest() } })
 }
 
 fn end(now: Instant, lifetime: SignedDuration) -> Instant {

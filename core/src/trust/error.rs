@@ -89,6 +89,17 @@ pub enum TrustError {
         /// The first instant at which it no longer counts.
         at: Timestamp,
     },
+    /// A delegated role was refused, and the target that it was asked for is not found. Other targets are.
+    #[error("the delegated role {role:?} is refused")]
+    Delegated {
+        /// Which one.
+        role: String,
+        /// Why.
+        source: Box<TrustError>,
+    },
+    /// More delegated roles than one search asks.
+    #[error("more than {0} delegated roles were asked for one target")]
+    TooManyRoles(usize),
     /// A file that must exist does not.
     #[error("the repository has no {0}")]
     Missing(String),
@@ -105,6 +116,16 @@ pub enum TrustError {
         path: String,
         /// `length`, `sha256` or `sha512`.
         field: &'static str,
+    },
+    /// A longer target than the caller has room for.
+    #[error("{path:?} has {length} bytes, more than {limit}")]
+    TargetTooLong {
+        /// The target.
+        path: String,
+        /// Its signed length.
+        length: u64,
+        /// How many bytes are allowed.
+        limit: u64,
     },
     /// A version number is used once; this one has been.
     #[error("version {version} of the {role} metadata exists already")]
@@ -136,7 +157,10 @@ impl TrustError {
     /// The class of attack, or of fault, for reports and monitoring.
     pub fn code(&self) -> Code {
         match self {
-            Self::TooLong { .. } | Self::RootSteps(_) => Code::EndlessData,
+            Self::TooLong { .. } | Self::RootSteps(_) | Self::TooManyRoles(_) | Self::TargetTooLong { .. } => {
+                Code::EndlessData
+            }
+            Self::Delegated { source, .. } => source.code(),
             Self::Json { .. } | Self::Rule { .. } => Code::BadMetadata,
             Self::Threshold { .. } => Code::BadSignature,
             Self::Rollback { .. } | Self::Dropped(_) | Self::VersionTaken { .. } => Code::Rollback,

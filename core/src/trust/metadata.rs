@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::hashes::{Hashes, RawHashes};
-use super::role::{RoleEntry, read_keys};
+use super::role::{Keys, RoleEntry};
 use super::verify::Metadata;
 use super::{Authority, Role, TrustError};
 use crate::clock::utc;
@@ -101,22 +101,18 @@ impl Metadata for Root {
         if !raw.consistent_snapshot {
             return Err(TrustError::Rule { role: Self::ROLE, rule: "consistent_snapshot is not true" });
         }
-        let keys = read_keys(raw.keys)?;
+        let keys = Keys::read(Self::ROLE, raw.keys)?;
         Ok(Self {
             life,
-            root: raw.roles.root.resolve(Role::Root, &keys)?,
-            targets: raw.roles.targets.resolve(Role::Targets, &keys)?,
-            snapshot: raw.roles.snapshot.resolve(Role::Snapshot, &keys)?,
-            timestamp: raw.roles.timestamp.resolve(Role::Timestamp, &keys)?,
+            root: keys.authority(Role::Root, raw.roles.root)?,
+            targets: keys.authority(Role::Targets, raw.roles.targets)?,
+            snapshot: keys.authority(Role::Snapshot, raw.roles.snapshot)?,
+            timestamp: keys.authority(Role::Timestamp, raw.roles.timestamp)?,
         })
     }
 
-    fn version(&self) -> u64 {
-        self.life.0
-    }
-
-    fn expires(&self) -> Instant {
-        self.life.1
+    fn life(&self) -> Life {
+        self.life
     }
 }
 
@@ -181,7 +177,7 @@ impl Snapshot {
         &self.targets
     }
 
-    /// Every file that it pins.
+    /// Every file that it pins, delegated roles' among them.
     pub(super) fn files(&self) -> &BTreeMap<String, Pin> {
         &self.files
     }
@@ -209,12 +205,8 @@ impl Metadata for Snapshot {
         Ok(Self { life, targets, files })
     }
 
-    fn version(&self) -> u64 {
-        self.life.0
-    }
-
-    fn expires(&self) -> Instant {
-        self.life.1
+    fn life(&self) -> Life {
+        self.life
     }
 }
 
@@ -244,11 +236,7 @@ impl Metadata for Timestamp {
         }
     }
 
-    fn version(&self) -> u64 {
-        self.life.0
-    }
-
-    fn expires(&self) -> Instant {
-        self.life.1
+    fn life(&self) -> Life {
+        self.life
     }
 }

@@ -78,6 +78,7 @@
 //! ```
 
 mod catalog;
+mod delegation;
 pub mod edit;
 mod error;
 mod exchange;
@@ -87,18 +88,23 @@ mod publication;
 mod refresh;
 mod repository;
 mod role;
+mod search;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod verify;
 
 pub use catalog::{CatalogEntry, Status};
+pub use delegation::{Delegations, delegated_name};
 pub use error::TrustError;
 pub use exchange::{Answer, Change, Request, Stored};
 pub use metadata::{Pin, Root, SPEC_VERSION, Snapshot, Timestamp};
-pub use publication::{Publication, verify_publication};
+pub use publication::{Delegated, Publication, verify_delegating, verify_publication};
 pub use refresh::Refresh;
 pub use repository::{Base, Repository};
 pub use role::{Authority, Role, key_id, key_object};
+pub use search::Search;
 pub use targets::{Target, Targets};
+pub use transport::{Transport, fetch_with, refresh_with};
 pub use verify::{Metadata, Verified};

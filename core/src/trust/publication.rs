@@ -3,10 +3,13 @@
 //! The server is trusted with nothing by those who read from it; it checks so that a mistake is refused where its maker
 //! can still see it, instead of at every device.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
+use super::delegation::listed_name;
 use super::verify::{Envelope, Metadata};
-use super::{Role, Root, Targets, TrustError, Verified};
+use super::{Delegations, Role, Root, Targets, TrustError, Verified};
 use crate::digest::Digest;
 
 /// How far ahead of the server's clock a signer's may be: 5 minutes. Devices take `signed_at` for the least time that it can
@@ -26,7 +29,8 @@ pub struct Publication {
     pub new_targets: bool,
 }
 
-/// Verifies a publication against what is in force: new roots in ascending order, and new targets metadata or none.
+/// Verifies a publication against what is in force: new roots in ascending order, and new targets metadata or none. Targets
+/// metadata that delegate are refused; [`verify_delegating`] takes them.
 pub fn verify_publication(
     current_root: Option<&[u8]>,
     new_roots: &[Vec<u8>],
@@ -34,14 +38,72 @@ pub fn verify_publication(
     new_targets: Option<&[u8]>,
     now: Timestamp,
 ) -> Result<Publication, TrustError> {
+    verify(current_root, new_roots, current_targets, new_targets, Delegations::Refused, now)
+}
+
+/// Metadata of delegated roles, by the roles' names.
+pub type Delegated<T> = BTreeMap<String, T>;
+
+/// As [`verify_publication`], for a repository that may delegate: the catalog. Every role that is delegated to, from the top
+/// or from further down, must be there, `new` or `current`, and be signed as each of its delegators asks. Gives the roles
+/// that are new, for the snapshot to pin.
+pub fn verify_delegating(
+    (current_root, new_roots): (Option<&[u8]>, &[Vec<u8>]),
+    (current_targets, new_targets): (Option<&[u8]>, Option<&[u8]>),
+    (current, new): (&Delegated<Vec<u8>>, &Delegated<Vec<u8>>),
+    now: Timestamp,
+) -> Result<(Publication, Delegated<Verified<Targets>>), TrustError> {
+    let publication = verify(current_root, new_roots, current_targets, new_targets, Delegations::Followed, now)?;
+    let mut verified: Delegated<Verified<Targets>> = BTreeMap::new();
+    let mut pending = vec![publication.targets.clone()];
+    while let Some(delegator) = pending.pop() {
+        for delegation in delegator.delegations() {
+            let role = &delegation.name;
+            let refused = |source| TrustError::Delegated { role: role.clone(), source: Box::new(source) };
+            let missing = || refused(TrustError::Missing(listed_name(role)));
+            let bytes = new.get(role).or_else(|| current.get(role)).ok_or_else(missing)?;
+            // Once for each delegator, whose keys may be others each time.
+            let targets = Verified::signed_by(&delegation.authority, bytes).map_err(refused)?;
+            if !verified.contains_key(role) {
+                if new.contains_key(role) {
+                    supersedes(&targets, current.get(role), now).map_err(refused)?;
+                }
+                pending.push(targets.clone());
+                verified.insert(role.clone(), targets);
+            }
+        }
+    }
+    if let Some(role) = new.keys().find(|role| !verified.contains_key(*role)) {
+        let source = TrustError::Rule { role: Role::Targets, rule: "it was sent along, but nothing delegates to it" };
+        return Err(TrustError::Delegated { role: role.clone(), source: Box::new(source) });
+    }
+    verified.retain(|role, _| new.contains_key(role));
+    Ok((publication, verified))
+}
+
+/// A delegated role's new metadata are fresh, well formed, and not of a version that was used.
+fn supersedes(new: &Verified<Targets>, current: Option<&Vec<u8>>, now: Timestamp) -> Result<(), TrustError> {
+    new.fresh(now)?;
+    well_formed(new, now)?;
+    current.map_or(Ok(()), |bytes| follows(new, bytes))
+}
+
+fn verify(
+    current_root: Option<&[u8]>,
+    new_roots: &[Vec<u8>],
+    current_targets: Option<&[u8]>,
+    new_targets: Option<&[u8]>,
+    delegations: Delegations,
+    now: Timestamp,
+) -> Result<Publication, TrustError> {
     let (root, roots) = chain(current_root, new_roots)?;
     root.fresh(now)?;
-    let targets: Verified<Targets> = match (new_targets, current_targets) {
-        (Some(bytes), _) => Verified::by(&root, bytes)?,
-        // New roots alone: what they leave in force must still be signed by the keys that they name.
-        (None, Some(bytes)) => Verified::by(&root, bytes)?,
-        (None, None) => return Err(TrustError::Missing(Role::Targets.file_name().to_owned())),
-    };
+    // New roots alone: what they leave in force must still be signed by the keys that they name.
+    let missing = || TrustError::Missing(Role::Targets.file_name().to_owned());
+    let targets: Verified<Targets> = Verified::by(&root, new_targets.or(current_targets).ok_or_else(missing)?)?;
+    if delegations == Delegations::Refused && targets.delegates() {
+        return Err(TrustError::Rule { role: Role::Targets, rule: "it delegates, which this repository must not" });
+    }
     if new_targets.is_some() {
         targets.fresh(now)?;
         well_formed(&targets, now)?;
@@ -83,9 +145,6 @@ fn chain(current: Option<&[u8]>, new: &[Vec<u8>]) -> Result<(Verified<Root>, Vec
 /// What Suture asks of targets metadata beyond TUF.
 fn well_formed(targets: &Targets, now: Timestamp) -> Result<(), TrustError> {
     let rule = |rule| Err(TrustError::Rule { role: Role::Targets, rule });
-    if targets.delegates() {
-        return rule("it delegates, which neither repository does");
-    }
     let Some(signed_at) = targets.signed_at() else {
         return rule("it does not say when it was signed");
     };

@@ -9,8 +9,8 @@
 use jiff::Timestamp as Instant;
 
 use super::{
-    Answer, Base, Change, Metadata, Repository, Request, Role, Root, Snapshot, Stored, Targets, Timestamp, TrustError,
-    Verified,
+    Answer, Base, Change, Delegations, Metadata, Pin, Repository, Request, Role, Root, Snapshot, Stored, Targets,
+    Timestamp, TrustError, Verified,
 };
 use crate::limits::MAX_ROOT_STEPS;
 
@@ -21,8 +21,13 @@ use crate::limits::MAX_ROOT_STEPS;
 pub struct Refresh {
     now: Instant,
     root: Verified<Root>,
-    stored: Stored,
+    /// The timestamp and the snapshot that were trusted before, as floors for versions. They may have expired.
+    timestamp: Option<Verified<Timestamp>>,
+    snapshot: Option<Verified<Snapshot>>,
+    /// The targets that were stored, to spare the fetching. They bind nobody: versions are the snapshot's business.
+    targets: Option<Vec<u8>>,
     stage: Stage,
+    delegations: Delegations,
     /// Whether targets metadata that have expired are taken: see [`Refresh::start_base`].
     forgives: bool,
 }
@@ -31,10 +36,10 @@ pub struct Refresh {
 enum Stage {
     /// Stepping through root versions; how many have been taken.
     Roots(u32),
-    /// Waiting for the timestamp; the stored one is the floor.
-    Timestamp(Option<Verified<Timestamp>>),
-    /// Waiting for the snapshot that the timestamp pins; the stored one is the floor.
-    Snapshot(Verified<Timestamp>, Option<Verified<Snapshot>>),
+    /// Waiting for the timestamp.
+    Timestamp,
+    /// Waiting for the snapshot that the timestamp pins.
+    Snapshot(Verified<Timestamp>),
     /// Waiting for the targets that the snapshot pins.
     Targets(Verified<Timestamp>, Verified<Snapshot>),
     /// All four are there.
@@ -43,25 +48,24 @@ enum Stage {
     Failed,
 }
 
-impl Stage {
-    /// Whose file is asked for.
-    fn role(&self) -> Option<Role> {
-        match self {
-            Self::Roots(_) => Some(Role::Root),
-            Self::Timestamp(_) => Some(Role::Timestamp),
-            Self::Snapshot(..) => Some(Role::Snapshot),
-            Self::Targets(..) => Some(Role::Targets),
-            Self::Done(..) | Self::Failed => None,
-        }
-    }
-}
-
 impl Refresh {
-    /// Begins a refresh at the instant `now`, which counts for the whole of it (5.1).
+    /// Begins a refresh at the instant `now`. Delegations are refused, unless [`Refresh::delegations`] says otherwise.
     pub fn start(stored: Stored, now: Instant) -> Result<Self, TrustError> {
+        // 5.1: `now` is given once and counts for the whole refresh.
         // 5.2: the trusted root. Its expiry does not matter yet.
         let root = Verified::pinned(&stored.root)?;
-        Ok(Self { now, root, stored, stage: Stage::Roots(0), forgives: false })
+        // The power may have failed between storing a root and removing what 5.3.11 removes. So stored files count only if
+        // this root's keys verify them.
+        Ok(Self {
+            now,
+            timestamp: stored.timestamp.and_then(|bytes| Verified::by(&root, &bytes).ok()),
+            snapshot: stored.snapshot.and_then(|bytes| Verified::by(&root, &bytes).ok()),
+            targets: stored.targets,
+            root,
+            stage: Stage::Roots(0),
+            delegations: Delegations::Refused,
+            forgives: false,
+        })
     }
 
     /// Begins a refresh for those who sign the next version, to be ended with [`Refresh::finish_base`]. Targets metadata that
@@ -71,49 +75,72 @@ impl Refresh {
         Ok(Self { forgives: true, ..Self::start(stored, now)? })
     }
 
+    /// Says what becomes of targets metadata that delegate.
+    pub fn delegations(self, delegations: Delegations) -> Self {
+        Self { delegations, ..self }
+    }
+
     /// What to fetch next; nothing once the refresh has come to an end, good or bad.
     pub fn request(&self) -> Option<Request> {
-        let request = |role: Role, version, max_bytes| Some(Request { name: role.served_name(version), max_bytes });
-        match &self.stage {
-            // 5.3.2, 5.3.3: version N+1 of the root, bounded.
-            Stage::Roots(_) => request(Role::Root, self.root.version().saturating_add(1), Role::Root.max_bytes()),
-            // 5.4.1: the timestamp has no version in its name, bounded.
-            Stage::Timestamp(_) => request(Role::Timestamp, 0, Role::Timestamp.max_bytes()),
-            // 5.5.1: the version and at most the length that the timestamp pins.
-            Stage::Snapshot(t, _) => {
-                request(Role::Snapshot, t.snapshot().version(), t.snapshot().max_bytes(Role::Snapshot))
-            }
-            // 5.6.1: the version and at most the length that the snapshot pins.
-            Stage::Targets(_, s) => request(Role::Targets, s.targets().version(), s.targets().max_bytes(Role::Targets)),
-            Stage::Done(..) | Stage::Failed => None,
-        }
+        Some(self.asked()?.1)
+    }
+
+    /// Whose file to fetch next, and how.
+    fn asked(&self) -> Option<(Role, Request)> {
+        let (role, version, max_bytes) = match &self.stage {
+            // 5.3.2, 5.3.3: version N+1 of the root, and no more bytes than a root may have.
+            Stage::Roots(_) => (Role::Root, self.root.version().saturating_add(1), Role::Root.max_bytes()),
+            // 5.4.1: the timestamp, which has no version in its name, and no more bytes than one may have.
+            Stage::Timestamp => (Role::Timestamp, 0, Role::Timestamp.max_bytes()),
+            // 5.5.1: the snapshot by the version that the timestamp pins, and no more bytes than it pins.
+            Stage::Snapshot(t) => (Role::Snapshot, t.snapshot().version(), t.snapshot().max_bytes(Role::Snapshot)),
+            // 5.6.1: the targets by the version that the snapshot pins, and no more bytes than it pins.
+            Stage::Targets(_, s) => (Role::Targets, s.targets().version(), s.targets().max_bytes(Role::Targets)),
+            Stage::Done(..) | Stage::Failed => return None,
+        };
+        Some((role, Request { name: role.served_name(version), max_bytes }))
     }
 
     /// Takes the answer to [`Refresh::request`] and says what to store before the next one is asked.
     pub fn supply(&mut self, answer: Answer) -> Result<Vec<Change>, TrustError> {
-        let mut changes = Vec::new();
-        let asked = self.request();
+        let (role, request) = self.asked().ok_or(TrustError::OutOfTurn)?;
         let stage = std::mem::replace(&mut self.stage, Stage::Failed);
-        if let (Some(role), Some(asked), Answer::Found(bytes)) = (stage.role(), &asked, &answer) {
-            bounded(role, asked.max_bytes, bytes)?;
-        }
-        self.stage = match (stage, answer) {
-            (Stage::Done(..) | Stage::Failed, _) => return Err(TrustError::OutOfTurn),
-            (Stage::Roots(taken), Answer::Found(bytes)) => self.root_found(taken, &bytes, &mut changes)?,
-            (Stage::Roots(_), Answer::NotFound) => self.roots_end()?,
-            (Stage::Timestamp(floor), Answer::Found(bytes)) => self.timestamp_found(floor, &bytes, &mut changes)?,
-            (Stage::Snapshot(timestamp, floor), Answer::Found(bytes)) => {
-                self.snapshot_found(timestamp, floor, &bytes, &mut changes)?
+        let bytes = match answer {
+            Answer::Found(bytes) => bytes,
+            Answer::NotFound if role == Role::Root => {
+                self.stage = self.roots_end()?;
+                return Ok(Vec::new());
             }
-            (Stage::Targets(timestamp, snapshot), Answer::Found(bytes)) => {
+            Answer::NotFound => return Err(TrustError::Missing(request.name)),
+        };
+        bounded(role, request.max_bytes, &bytes)?;
+        let mut changes = Vec::new();
+        self.stage = match stage {
+            Stage::Roots(taken) => self.root_found(taken, &bytes, &mut changes)?,
+            Stage::Timestamp => self.timestamp_found(&bytes, &mut changes)?,
+            Stage::Snapshot(timestamp) => self.snapshot_found(timestamp, &bytes, &mut changes)?,
+            Stage::Targets(timestamp, snapshot) => {
                 let targets = self.check_targets(&snapshot, &bytes)?;
                 // 5.6.6: persist.
                 changes.push(put(&targets));
                 Stage::Done(timestamp, snapshot, targets)
             }
-            (_, Answer::NotFound) => return Err(TrustError::Missing(asked.map(|r| r.name).unwrap_or_default())),
+            Stage::Done(..) | Stage::Failed => return Err(TrustError::OutOfTurn),
         };
         Ok(changes)
+    }
+
+    /// Goes to the end without a network: what is stored must be complete and unexpired by itself.
+    pub fn offline(mut self) -> Result<Self, TrustError> {
+        let missing = |role: Role| TrustError::Missing(role.file_name().to_owned());
+        self.roots_end()?;
+        let timestamp = self.timestamp.take().ok_or_else(|| missing(Role::Timestamp))?;
+        self.stage = self.timestamp_end(timestamp)?;
+        match &self.stage {
+            Stage::Snapshot(..) => Err(missing(Role::Snapshot)),
+            Stage::Targets(..) => Err(missing(Role::Targets)),
+            _ => Ok(self),
+        }
     }
 
     /// The verified, unexpired view, once nothing more is asked for.
@@ -130,125 +157,84 @@ impl Refresh {
         }
     }
 
-    /// Goes to the end without a network: what is stored must be complete and unexpired by itself.
-    pub(super) fn offline(mut self) -> Result<Self, TrustError> {
-        let missing = |role: Role| TrustError::Missing(role.file_name().to_owned());
-        let Stage::Timestamp(Some(timestamp)) = self.roots_end()? else {
-            return Err(missing(Role::Timestamp));
-        };
-        self.stage = self.timestamp_end(timestamp)?;
-        match &self.stage {
-            Stage::Snapshot(..) => Err(missing(Role::Snapshot)),
-            Stage::Targets(..) => Err(missing(Role::Targets)),
-            _ => Ok(self),
-        }
-    }
-
-    /// 5.3.3 to 5.3.9: one root after another, each stored before the next is asked for.
+    /// 5.3.3 to 5.3.9 and 5.3.11: one root after another, each stored before the next is asked for.
     fn root_found(&mut self, taken: u32, bytes: &[u8], changes: &mut Vec<Change>) -> Result<Stage, TrustError> {
         // 5.3.3: bounded in number. The specification would go on with the last; here the refresh fails, because a chain
-        // that was not followed to its end may hide that a key has been revoked.
+        // that was not followed to its end may hide that a key has been revoked. The next refresh goes on from there.
         if taken >= MAX_ROOT_STEPS {
             return Err(TrustError::RootSteps(MAX_ROOT_STEPS));
         }
-        // 5.3.4, 5.3.5: signatures by both and the version are `next`'s business. 5.3.6: an intermediate root may be expired.
+        // 5.3.4, 5.3.5: signed by both thresholds, and of version N+1: see `next`. 5.3.6: it may have expired.
         let next = self.root.next(bytes)?;
         // 5.3.8: persist.
         changes.push(put(&next));
         // 5.3.11: after a change of the online keys the stored files go, so that versions driven up by a thief of the old
         // keys bind nobody. Done at each step, so that keys which change and change back count as changed.
-        let changed = [Role::Timestamp, Role::Snapshot].iter().any(|r| self.root.authority(*r) != next.authority(*r));
-        if changed {
-            self.stored.timestamp = None;
-            self.stored.snapshot = None;
+        if [Role::Timestamp, Role::Snapshot].iter().any(|r| self.root.authority(*r) != next.authority(*r)) {
+            self.timestamp = None;
+            self.snapshot = None;
             changes.push(Change::Remove { name: Role::Timestamp.file_name() });
             changes.push(Change::Remove { name: Role::Snapshot.file_name() });
         }
-        // 5.3.7: from here on it is the trusted one. 5.3.9: ask for the one after it.
+        // 5.3.7: from here on it is the trusted one.
         self.root = next;
+        // 5.3.9: ask for the one after it.
         Ok(Stage::Roots(taken + 1))
     }
 
-    /// 5.3.10: the newest root must not have expired.
+    /// No newer root (5.3.3): on to the timestamp.
     fn roots_end(&mut self) -> Result<Stage, TrustError> {
+        // 5.3.10: the newest root, and only that one, must not have expired.
         self.root.fresh(self.now)?;
-        // The power may have failed between storing a root and removing what 5.3.11 removes; so stored files count only if
-        // the present root's keys verify them. They may be expired: as floors for versions they serve all the same.
-        let floor = self.stored.timestamp.take().and_then(|bytes| Verified::by(&self.root, &bytes).ok());
-        Ok(Stage::Timestamp(floor))
+        // 5.3.12: consistent snapshots always; a root that says otherwise was refused as it was read.
+        Ok(Stage::Timestamp)
     }
 
-    fn timestamp_found(
-        &mut self,
-        floor: Option<Verified<Timestamp>>,
-        bytes: &[u8],
-        changes: &mut Vec<Change>,
-    ) -> Result<Stage, TrustError> {
+    fn timestamp_found(&mut self, bytes: &[u8], changes: &mut Vec<Change>) -> Result<Stage, TrustError> {
         // 5.4.2: signed by the root's timestamp keys.
         let offered: Verified<Timestamp> = Verified::by(&self.root, bytes)?;
-        let timestamp = match floor {
-            Some(trusted) => {
-                // 5.4.3.1: no older than the trusted one. The same version is no news: the trusted file stays.
-                not_older(Role::Timestamp, trusted.version(), offered.version())?;
-                if trusted.version() == offered.version() {
-                    trusted
-                } else {
-                    // 5.4.3.2: nor may the snapshot that it pins be older.
-                    not_older(Role::Snapshot, trusted.snapshot().version(), offered.snapshot().version())?;
-                    offered.fresh(self.now)?;
-                    changes.push(put(&offered));
-                    offered
-                }
+        if let Some(trusted) = self.timestamp.take() {
+            // 5.4.3.1: not older than the trusted one. The same version is no news and no error: the trusted file stays.
+            not_older(Role::Timestamp, trusted.version(), offered.version())?;
+            if trusted.version() == offered.version() {
+                return self.timestamp_end(trusted);
             }
-            None => {
-                offered.fresh(self.now)?;
-                changes.push(put(&offered));
-                offered
-            }
-        };
-        self.timestamp_end(timestamp)
+            // 5.4.3.2: nor may the snapshot that it pins be older.
+            not_older(Role::Snapshot, trusted.snapshot().version(), offered.snapshot().version())?;
+        }
+        // 5.4.5: persist, if 5.4.4 does not refuse it.
+        changes.push(put(&offered));
+        self.timestamp_end(offered)
     }
 
-    /// 5.4.4, then on to the first file that the store lacks.
+    /// On to the snapshot, unless the stored one is the very one that is pinned.
     fn timestamp_end(&mut self, timestamp: Verified<Timestamp>) -> Result<Stage, TrustError> {
-        // 5.4.4: not expired, and that goes for a kept file each time anew. (5.4.5, persist, is above.)
+        // 5.4.4: not expired, and that goes for a kept file each time anew.
         timestamp.fresh(self.now)?;
-        let floor: Option<Verified<Snapshot>> =
-            self.stored.snapshot.take().and_then(|bytes| Verified::by(&self.root, &bytes).ok());
-        match floor {
-            // The stored snapshot is the very one that is pinned: it need not be fetched again.
-            Some(s) if pinned(timestamp.snapshot(), &s) => {
-                s.fresh(self.now)?;
-                self.snapshot_end(timestamp, s)
+        match self.snapshot.take() {
+            Some(kept) if is_pinned(timestamp.snapshot(), &kept) => self.snapshot_end(timestamp, kept),
+            floor => {
+                self.snapshot = floor;
+                Ok(Stage::Snapshot(timestamp))
             }
-            floor => Ok(Stage::Snapshot(timestamp, floor)),
         }
     }
 
     fn snapshot_found(
         &mut self,
         timestamp: Verified<Timestamp>,
-        floor: Option<Verified<Snapshot>>,
         bytes: &[u8],
         changes: &mut Vec<Change>,
     ) -> Result<Stage, TrustError> {
-        let pin = timestamp.snapshot();
-        // 5.5.2: the length and every hash that the timestamp gives.
-        pin.check(Role::Snapshot, bytes)?;
-        // 5.5.3: signed by the root's snapshot keys.
-        let snapshot: Verified<Snapshot> = Verified::by(&self.root, bytes)?;
-        // 5.5.4: the very version that the timestamp pins.
-        same_version(Role::Snapshot, pin.version(), snapshot.version())?;
-        // 5.5.5: whatever the trusted snapshot listed is listed still, no older.
-        if let Some(trusted) = floor {
-            for (name, before) in trusted.files() {
-                let after = snapshot.files().get(name).ok_or_else(|| TrustError::Dropped(name.clone()))?;
-                not_older(Role::Targets, before.version(), after.version())?;
-            }
+        // 5.5.2 to 5.5.4: as the timestamp pins it, and signed by the root's snapshot keys.
+        let snapshot: Verified<Snapshot> =
+            Verified::under(timestamp.snapshot(), self.root.authority(Role::Snapshot), bytes)?;
+        // 5.5.5: whatever the trusted snapshot listed is listed still, and no older: delegated roles' files too.
+        for (name, before) in self.snapshot.iter().flat_map(|trusted| trusted.files()) {
+            let after = snapshot.files().get(name).ok_or_else(|| TrustError::Dropped(name.clone()))?;
+            not_older(Role::Targets, before.version(), after.version())?;
         }
-        // 5.5.6: not expired.
-        snapshot.fresh(self.now)?;
-        // 5.5.7: persist.
+        // 5.5.7: persist, if 5.5.6 does not refuse it.
         changes.push(put(&snapshot));
         self.snapshot_end(timestamp, snapshot)
     }
@@ -259,23 +245,23 @@ impl Refresh {
         timestamp: Verified<Timestamp>,
         snapshot: Verified<Snapshot>,
     ) -> Result<Stage, TrustError> {
-        if let Some(bytes) = self.stored.targets.take()
-            && Verified::by(&self.root, &bytes).is_ok_and(|t: Verified<Targets>| pinned(snapshot.targets(), &t))
-        {
-            let targets = self.check_targets(&snapshot, &bytes)?;
-            return Ok(Stage::Done(timestamp, snapshot, targets));
+        // 5.5.6: not expired, and that goes for a kept file each time anew.
+        snapshot.fresh(self.now)?;
+        match self.targets.take().map(|kept| self.check_targets(&snapshot, &kept)) {
+            Some(Ok(targets)) => Ok(Stage::Done(timestamp, snapshot, targets)),
+            Some(Err(expired @ TrustError::Expired { .. })) => Err(expired),
+            // What is stored is older, damaged or not there.
+            Some(Err(_)) | None => Ok(Stage::Targets(timestamp, snapshot)),
         }
-        Ok(Stage::Targets(timestamp, snapshot))
     }
 
     fn check_targets(&self, snapshot: &Snapshot, bytes: &[u8]) -> Result<Verified<Targets>, TrustError> {
-        let pin = snapshot.targets();
-        // 5.6.2: the length and every hash that the snapshot gives.
-        pin.check(Role::Targets, bytes)?;
-        // 5.6.3: signed by the root's targets keys.
-        let targets: Verified<Targets> = Verified::by(&self.root, bytes)?;
-        // 5.6.4: the very version that the snapshot pins.
-        same_version(Role::Targets, pin.version(), targets.version())?;
+        // 5.6.2 to 5.6.4: as the snapshot pins it, and signed by the root's targets keys.
+        let targets: Verified<Targets> =
+            Verified::under(snapshot.targets(), self.root.authority(Role::Targets), bytes)?;
+        if self.delegations == Delegations::Refused && targets.delegates() {
+            return Err(TrustError::Rule { role: Role::Targets, rule: "it delegates, which this repository must not" });
+        }
         // 5.6.5: not expired; for a base, `Base::current` asks it of whoever would rely on it.
         if !self.forgives {
             targets.fresh(self.now)?;
@@ -288,20 +274,16 @@ fn put<T: Metadata>(file: &Verified<T>) -> Change {
     Change::Put { name: T::ROLE.file_name(), bytes: file.bytes().to_vec() }
 }
 
-fn pinned<T: Metadata>(pin: &super::Pin, file: &Verified<T>) -> bool {
+fn is_pinned<T: Metadata>(pin: &Pin, file: &Verified<T>) -> bool {
     pin.version() == file.version() && pin.check(T::ROLE, file.bytes()).is_ok()
 }
 
 /// A caller that read on beyond what was asked for has been fed without end.
-fn bounded(role: Role, limit: u64, bytes: &[u8]) -> Result<(), TrustError> {
+pub(super) fn bounded(role: Role, limit: u64, bytes: &[u8]) -> Result<(), TrustError> {
     let length = bytes.len() as u64;
     if length > limit { Err(TrustError::TooLong { role, length, limit }) } else { Ok(()) }
 }
 
 fn not_older(role: Role, trusted: u64, offered: u64) -> Result<(), TrustError> {
     if offered < trusted { Err(TrustError::Rollback { role, trusted, offered }) } else { Ok(()) }
-}
-
-fn same_version(role: Role, wanted: u64, offered: u64) -> Result<(), TrustError> {
-    if offered == wanted { Ok(()) } else { Err(TrustError::WrongVersion { role, wanted, offered }) }
 }

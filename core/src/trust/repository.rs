@@ -1,8 +1,11 @@
 //! A repository as a client may rely on it: all four roles verified, in force together, unexpired.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp as Instant;
 
-use super::{Refresh, Root, Snapshot, Stored, Target, Targets, Timestamp, TrustError, Verified};
+use super::targets::Listed;
+use super::{Pin, Refresh, Root, Snapshot, Stored, Target, Targets, Timestamp, TrustError, Verified};
 use crate::report::Seen;
 
 /// A verified, unexpired view of a repository.
@@ -12,33 +15,59 @@ pub struct Repository {
     timestamp: Verified<Timestamp>,
     snapshot: Verified<Snapshot>,
     targets: Verified<Targets>,
+    /// What searches have found in delegated roles, by path.
+    found: BTreeMap<String, Found>,
+}
+
+/// A target that a delegated role lists.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) listed: Listed,
+    /// The first instant at which a file that led to it has expired.
+    pub(super) expires: Instant,
 }
 
 impl Repository {
     /// Opens what an earlier refresh stored, without a network. All four files must be there, fit together, and be
     /// unexpired at `now`. The bytes must come from the caller's own store: their versions are compared with nothing.
+    /// Delegations are refused; [`Refresh::offline`] can do otherwise.
     pub fn open(stored: Stored, now: Instant) -> Result<Self, TrustError> {
         Refresh::start(stored, now)?.offline()?.finish()
     }
 
-    /// The target under a path.
+    /// The target under a path: one that the targets metadata list, or that a [`super::Search`] has found.
     pub fn target(&self, path: &str) -> Option<&Target> {
-        self.targets.target(path)
+        self.listed(path).map(|l| &l.target)
     }
 
-    /// All targets, ascending by path.
+    /// All targets that the targets metadata list themselves, ascending by path.
     pub fn targets(&self) -> impl Iterator<Item = (&str, &Target)> {
         self.targets.targets()
     }
 
     /// The name under which a target's bytes are served: `dir/HASH.file`.
     pub fn file_name(&self, path: &str) -> Option<String> {
-        self.targets.file_name(path)
+        self.listed(path).map(|l| l.file_name(path))
     }
 
     /// Refuses bytes that are not exactly the target's.
     pub fn verify_target(&self, path: &str, bytes: &[u8]) -> Result<(), TrustError> {
-        self.targets.verify_target(path, bytes)
+        // TUF 5.7.2: no metadata, no target.
+        self.listed(path).ok_or_else(|| TrustError::NoTarget(path.to_owned()))?.verify(path, bytes)
+    }
+
+    fn listed(&self, path: &str) -> Option<&Listed> {
+        self.targets.listed(path).or_else(|| self.found.get(path).map(|f| &f.listed))
+    }
+
+    /// What a search found.
+    pub(super) fn learn(&mut self, path: &str, found: Found) {
+        self.found.insert(path.to_owned(), found);
+    }
+
+    /// What the snapshot says of a file.
+    pub(super) fn pin(&self, file: &str) -> Option<&Pin> {
+        self.snapshot.files().get(file)
     }
 
     /// Versions and digest for reports. Two digests under one version, from two devices, mean that somebody has forked the
@@ -53,10 +82,11 @@ impl Repository {
         self.targets.signed_at().unwrap_or(Instant::UNIX_EPOCH)
     }
 
-    /// The first instant at which one of the four files has expired.
+    /// The first instant at which one of the four files has expired, or one that led to a target that was found.
     pub fn expires(&self) -> Instant {
         let online = self.timestamp.expires().min(self.snapshot.expires());
-        self.root.expires().min(self.targets.expires()).min(online)
+        let all = self.root.expires().min(self.targets.expires()).min(online);
+        self.found.values().fold(all, |all, found| all.min(found.expires))
     }
 
     /// The root.
@@ -92,7 +122,7 @@ impl Base {
         snapshot: Verified<Snapshot>,
         targets: Verified<Targets>,
     ) -> Self {
-        Self(Repository { root, timestamp, snapshot, targets })
+        Self(Repository { root, timestamp, snapshot, targets, found: BTreeMap::new() })
     }
 
     /// As [`Repository::open`], save that the targets metadata may have expired.

@@ -12,7 +12,7 @@ use crate::json;
 use crate::limits::{MAX_ROOT_BYTES, MAX_SIGNATURES, MAX_SNAPSHOT_BYTES, MAX_TARGETS_BYTES, MAX_TIMESTAMP_BYTES};
 use crate::sign::PublicKey;
 
-/// A top-level role of a TUF repository.
+/// A top-level role of a TUF repository. Delegated roles are targets roles, and are told apart by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Says who speaks for every role, itself included. Offline.
@@ -81,12 +81,12 @@ pub fn key_object(public: &PublicKey) -> Value {
 
 /// The id of an Ed25519 key: the SHA-256 of the canonical form of its [`key_object`].
 pub fn key_id(public: &PublicKey) -> Result<Digest, TrustError> {
-    key_id_of(&key_object(public))
+    key_id_of(Role::Root, &key_object(public))
 }
 
 /// A key's id covers the whole object, fields that this program does not know included.
-fn key_id_of(object: &Value) -> Result<Digest, TrustError> {
-    let bytes = json::canonical(object).map_err(|source| TrustError::Json { role: Role::Root, source })?;
+fn key_id_of(role: Role, object: &Value) -> Result<Digest, TrustError> {
+    let bytes = json::canonical(object).map_err(|source| TrustError::Json { role, source })?;
     Ok(Digest::of(&bytes))
 }
 
@@ -122,62 +122,64 @@ impl Authority {
     }
 }
 
-/// The root's `keys`: every id is checked against its object, so that an id cannot stand for two keys.
-pub(super) fn read_keys(keys: BTreeMap<Digest, Value>) -> Result<BTreeMap<Digest, Option<PublicKey>>, TrustError> {
-    let rule = |rule| TrustError::Rule { role: Role::Root, rule };
-    if keys.len() > MAX_SIGNATURES {
-        return Err(rule("keys lists too many"));
-    }
-    let mut read = BTreeMap::new();
-    for (id, object) in keys {
-        if key_id_of(&object)? != id {
-            return Err(rule("a key id is not the SHA-256 of its key"));
-        }
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-        let kind = text(object.get("keytype")).ok_or_else(|| rule("a key has no keytype"))?;
-        let scheme = text(object.get("scheme")).ok_or_else(|| rule("a key has no scheme"))?;
-        let public = if kind == "ed25519" && scheme == "ed25519" {
-            let hex = text(object.get("keyval").and_then(|v| v.get("public")));
-            let key = hex.and_then(|hex| PublicKey::try_from(hex).ok());
-            Some(key.ok_or_else(|| rule("an ed25519 key is not one (64 lower-case hexadecimal digits)"))?)
-        } else {
-            None
-        };
-        read.insert(id, public);
-    }
-    Ok(read)
-}
-
-/// One entry of the root's `roles`.
+/// One role's entry in the root's `roles`, or in those of a delegation.
 #[derive(Deserialize)]
 pub(super) struct RoleEntry {
     keyids: Vec<Digest>,
-    threshold: u64,
+    threshold: usize,
 }
 
-impl RoleEntry {
-    pub(super) fn resolve(
-        self,
-        role: Role,
-        keys: &BTreeMap<Digest, Option<PublicKey>>,
-    ) -> Result<Authority, TrustError> {
-        let rule = |rule| TrustError::Rule { role: Role::Root, rule };
-        let ids: BTreeSet<Digest> = self.keyids.iter().copied().collect();
-        if ids.len() != self.keyids.len() {
+/// The `keys` of a root or of delegations: every id is checked against its object, so that an id cannot stand for two keys.
+pub(super) struct Keys {
+    /// Whose file lists them.
+    role: Role,
+    by_id: BTreeMap<Digest, Option<PublicKey>>,
+}
+
+impl Keys {
+    pub(super) fn read(role: Role, keys: BTreeMap<Digest, Value>) -> Result<Self, TrustError> {
+        let rule = |rule| TrustError::Rule { role, rule };
+        if keys.len() > MAX_SIGNATURES {
+            return Err(rule("keys lists too many"));
+        }
+        let mut by_id = BTreeMap::new();
+        for (id, object) in keys {
+            if key_id_of(role, &object)? != id {
+                return Err(rule("a key id is not the SHA-256 of its key"));
+            }
+            let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+            let kind = text(object.get("keytype")).ok_or_else(|| rule("a key has no keytype"))?;
+            let scheme = text(object.get("scheme")).ok_or_else(|| rule("a key has no scheme"))?;
+            let public = if kind == "ed25519" && scheme == "ed25519" {
+                let hex = text(object.get("keyval").and_then(|v| v.get("public")));
+                let key = hex.and_then(|hex| PublicKey::try_from(hex).ok());
+                Some(key.ok_or_else(|| rule("an ed25519 key is not one (64 lower-case hexadecimal digits)"))?)
+            } else {
+                None
+            };
+            by_id.insert(id, public);
+        }
+        Ok(Self { role, by_id })
+    }
+
+    /// Whom an entry lets speak for `role`.
+    pub(super) fn authority(&self, role: Role, entry: RoleEntry) -> Result<Authority, TrustError> {
+        let rule = |rule| TrustError::Rule { role: self.role, rule };
+        let ids: BTreeSet<Digest> = entry.keyids.iter().copied().collect();
+        if ids.len() != entry.keyids.len() {
             return Err(rule("a role lists a key id twice"));
         }
-        let threshold = usize::try_from(self.threshold).map_err(|_| rule("a role's threshold is too great"))?;
-        if threshold == 0 {
+        if entry.threshold == 0 {
             return Err(rule("a role's threshold is 0"));
         }
-        if threshold > ids.len() {
+        if entry.threshold > ids.len() {
             return Err(rule("a role's threshold is greater than the number of its keys"));
         }
-        let mut listed = BTreeMap::new();
+        let mut keys = BTreeMap::new();
         for id in ids {
-            let key = keys.get(&id).ok_or_else(|| rule("a role lists a key id that keys does not hold"))?;
-            listed.insert(id, *key);
+            let key = self.by_id.get(&id).ok_or_else(|| rule("a role lists a key id that keys does not hold"))?;
+            keys.insert(id, *key);
         }
-        Ok(Authority { role, threshold, keys: listed })
+        Ok(Authority { role, threshold: entry.threshold, keys })
     }
 }

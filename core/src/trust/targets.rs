@@ -6,15 +6,14 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::delegation::{Delegation, read_delegations};
 use super::hashes::{Hashes, RawHashes};
 use super::metadata::{Header, Life, view};
 use super::verify::Metadata;
 use super::{Role, TrustError};
 use crate::clock::parse_utc;
 use crate::digest::Digest;
-
-/// The longest path of a target, in bytes.
-const MAX_PATH_BYTES: usize = 512;
+use crate::limits::MAX_TARGET_PATH_BYTES;
 
 /// One file that a repository lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,26 +41,43 @@ impl Target {
     }
 }
 
-/// The targets metadata: what a repository is about.
-///
-/// Delegations are passed over: what only a delegated role lists is not found, and so is never installed.
+/// The targets metadata, top-level or delegated: the files that they list, and the roles that they let speak for others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Targets {
     life: Life,
     signed_at: Option<Timestamp>,
     previous: Option<Digest>,
-    delegates: bool,
+    delegations: Option<Vec<Delegation>>,
     listed: BTreeMap<String, Listed>,
 }
 
+/// A target with all that is said of its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Listed {
-    target: Target,
+pub(super) struct Listed {
+    pub(super) target: Target,
     hashes: Hashes,
 }
 
+impl Listed {
+    /// TUF 5.7.3: exact length, and every hash that is given.
+    pub(super) fn verify(&self, path: &str, bytes: &[u8]) -> Result<(), TrustError> {
+        let differs =
+            if self.target.length == bytes.len() as u64 { self.hashes.differs(bytes) } else { Some("length") };
+        differs.map_or(Ok(()), |field| Err(TrustError::WrongTarget { path: path.to_owned(), field }))
+    }
+
+    /// TUF 5.7.3: `dir/HASH.file`.
+    pub(super) fn file_name(&self, path: &str) -> String {
+        let sha256 = self.target.sha256;
+        match path.rsplit_once('/') {
+            Some((dir, file)) => format!("{dir}/{sha256}.{file}"),
+            None => format!("{sha256}.{path}"),
+        }
+    }
+}
+
 impl Targets {
-    /// The target under a path.
+    /// The target under a path, if these metadata list it themselves.
     pub fn target(&self, path: &str) -> Option<&Target> {
         self.listed.get(path).map(|l| &l.target)
     }
@@ -81,32 +97,34 @@ impl Targets {
         self.previous
     }
 
-    /// Whether it speaks of delegated roles.
+    /// Whether it speaks of delegated roles, if only to name none.
     pub(super) fn delegates(&self) -> bool {
-        self.delegates
+        self.delegations.is_some()
     }
 
-    /// TUF 5.7.3: exact length, and every hash that is given.
+    /// The roles that it delegates to, in the order in which they are asked.
+    pub(super) fn delegations(&self) -> impl Iterator<Item = &Delegation> {
+        self.delegations.iter().flatten()
+    }
+
+    pub(super) fn listed(&self, path: &str) -> Option<&Listed> {
+        self.listed.get(path)
+    }
+
+    /// Refuses bytes that are not exactly the target's.
     pub fn verify_target(&self, path: &str, bytes: &[u8]) -> Result<(), TrustError> {
-        let listed = self.listed.get(path).ok_or_else(|| TrustError::NoTarget(path.to_owned()))?;
-        let differs =
-            if listed.target.length == bytes.len() as u64 { listed.hashes.differs(bytes) } else { Some("length") };
-        differs.map_or(Ok(()), |field| Err(TrustError::WrongTarget { path: path.to_owned(), field }))
+        self.listed.get(path).ok_or_else(|| TrustError::NoTarget(path.to_owned()))?.verify(path, bytes)
     }
 
     /// The name under which a target is served: `dir/HASH.file`, so that a file, once served, never changes.
     pub fn file_name(&self, path: &str) -> Option<String> {
-        let sha256 = self.target(path)?.sha256;
-        Some(match path.rsplit_once('/') {
-            Some((dir, file)) => format!("{dir}/{sha256}.{file}"),
-            None => format!("{sha256}.{path}"),
-        })
+        self.listed.get(path).map(|l| l.file_name(path))
     }
 }
 
 /// Relative, of plain segments: nothing that a directory or an object store could take for another place.
 pub(super) fn plain_path(path: &str) -> bool {
-    path.len() <= MAX_PATH_BYTES
+    path.len() <= MAX_TARGET_PATH_BYTES
         && !path.chars().any(|c| c.is_control() || c == '\\')
         && path.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
 }
@@ -117,7 +135,6 @@ struct RawTargets {
     header: Header,
     signed_at: Option<String>,
     previous: Option<Digest>,
-    delegations: Option<Value>,
     targets: BTreeMap<String, RawTarget>,
 }
 
@@ -151,14 +168,11 @@ impl Metadata for Targets {
             let target = Target { length: raw.length, sha256, custom: raw.custom };
             listed.insert(path, Listed { target, hashes });
         }
-        Ok(Self { life, signed_at, previous: raw.previous, delegates: raw.delegations.is_some(), listed })
+        let delegations = signed.get("delegations").map(read_delegations).transpose()?;
+        Ok(Self { life, signed_at, previous: raw.previous, delegations, listed })
     }
 
-    fn version(&self) -> u64 {
-        self.life.0
-    }
-
-    fn expires(&self) -> Timestamp {
-        self.life.1
+    fn life(&self) -> Life {
+        self.life
     }
 }

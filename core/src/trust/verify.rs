@@ -10,7 +10,7 @@ use std::ops::Deref;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Authority, Role, Root, TrustError};
+use super::{Authority, Pin, Role, Root, TrustError};
 use crate::digest::Digest;
 use crate::json;
 use crate::limits::MAX_SIGNATURES;
@@ -24,11 +24,18 @@ pub trait Metadata: Sized {
     /// Reads the signed part. It is not yet known who signed it.
     fn read(signed: &Value) -> Result<Self, TrustError>;
 
+    /// Its version, counted from 1, and the first instant at which it no longer counts.
+    fn life(&self) -> (u64, Timestamp);
+
     /// Its version, counted from 1.
-    fn version(&self) -> u64;
+    fn version(&self) -> u64 {
+        self.life().0
+    }
 
     /// The first instant at which it no longer counts.
-    fn expires(&self) -> Timestamp;
+    fn expires(&self) -> Timestamp {
+        self.life().1
+    }
 }
 
 /// Metadata that a threshold of its role's keys signed, with the bytes as they were received. Only the functions below
@@ -42,9 +49,27 @@ pub struct Verified<T> {
 impl<T: Metadata> Verified<T> {
     /// Verifies bytes by the keys that `root` names for the role.
     pub fn by(root: &Verified<Root>, bytes: &[u8]) -> Result<Self, TrustError> {
+        Self::signed_by(root.authority(T::ROLE), bytes)
+    }
+
+    /// Verifies bytes by the keys of a role, top-level or delegated. The authority must come from verified metadata.
+    pub(super) fn signed_by(authority: &Authority, bytes: &[u8]) -> Result<Self, TrustError> {
         let envelope = Envelope::open(T::ROLE, bytes)?;
-        envelope.meets(root.authority(T::ROLE))?;
+        envelope.meets(authority)?;
         Ok(Self { view: T::read(&envelope.signed)?, bytes: bytes.to_vec() })
+    }
+
+    /// Verifies bytes that a verified file pins, for snapshot, targets and delegated targets alike. Expiry is the caller's.
+    pub(super) fn under(pin: &Pin, authority: &Authority, bytes: &[u8]) -> Result<Self, TrustError> {
+        // TUF 5.5.2, 5.6.2: the length and every hash that the file above gives, before anything is parsed.
+        pin.check(T::ROLE, bytes)?;
+        // TUF 5.5.3, 5.6.3: a threshold of the role's keys has signed it.
+        let file = Self::signed_by(authority, bytes)?;
+        // TUF 5.5.4, 5.6.4: the very version that is pinned, neither older nor newer.
+        match file.version() {
+            version if version == pin.version() => Ok(file),
+            offered => Err(TrustError::WrongVersion { role: T::ROLE, wanted: pin.version(), offered }),
+        }
     }
 
     /// Its version, counted from 1.
@@ -77,9 +102,10 @@ impl Verified<Root> {
     /// The root that follows this one: exactly one version on, signed by this root's threshold and by its own.
     pub fn next(&self, bytes: &[u8]) -> Result<Self, TrustError> {
         let envelope = Envelope::open(Role::Root, bytes)?;
-        // TUF 5.3.4: a threshold of the keys of root N, which is trusted already, and a threshold of root N+1's own.
+        // TUF 5.3.4: signed by a threshold of the keys of root N, which is trusted already ..
         envelope.meets(self.authority(Role::Root))?;
         let root = Root::read(&envelope.signed)?;
+        // .. and by a threshold of root N+1's own.
         envelope.meets(root.authority(Role::Root))?;
         // TUF 5.3.5: N+1 and no other; neither an old root again nor one that skips a revocation.
         let wanted = self.version().saturating_add(1);
@@ -115,7 +141,8 @@ impl<T> Deref for Verified<T> {
 /// A file taken apart, not yet trusted.
 pub(super) struct Envelope {
     role: Role,
-    signatures: Vec<(Digest, Option<Signature>)>,
+    /// By key id. What a signature's text means is up to the kind of its key, so any length of it is taken.
+    signatures: Vec<(Digest, String)>,
     pub(super) signed: Value,
     message: Vec<u8>,
 }
@@ -150,7 +177,7 @@ impl Envelope {
             }
             // A key id of another form belongs to no key of ours.
             if let Ok(id) = id.parse() {
-                signatures.push((id, read_signature(sig)));
+                signatures.push((id, sig.to_owned()));
             }
         }
         let signed = file.remove("signed").filter(Value::is_object).ok_or_else(|| rule("nothing is signed in it"))?;
@@ -163,7 +190,7 @@ impl Envelope {
         &self.message
     }
 
-    /// The one loop that counts signatures, for every role.
+    /// The one loop that counts signatures, for root, top-level and delegated roles.
     ///
     /// Signatures that do not verify, or are by keys that the role does not list, are passed over: beside enough good ones
     /// they do no harm, and refusing them would let anybody spoil a file. Public keys are counted, not ids: the same
@@ -171,8 +198,8 @@ impl Envelope {
     pub(super) fn meets(&self, authority: &Authority) -> Result<(), TrustError> {
         let mut valid = BTreeSet::new();
         for (id, signature) in &self.signatures {
-            if let (Some(key), Some(signature)) = (authority.key(id), signature)
-                && key.verify(&self.message, signature).is_ok()
+            if let (Some(key), Some(signature)) = (authority.key(id), read_signature(signature))
+                && key.verify(&self.message, &signature).is_ok()
             {
                 valid.insert(key);
             }
@@ -182,7 +209,7 @@ impl Envelope {
     }
 }
 
-/// 128 lower-case digits, so that a signature has one spelling.
+/// An Ed25519 signature: 128 lower-case digits, so that it has one spelling.
 fn read_signature(text: &str) -> Option<Signature> {
     let mut bytes = [0; 64];
     let lower = !text.bytes().any(|b| b.is_ascii_uppercase());

@@ -71,15 +71,6 @@ fn paths_that_lead_elsewhere_are_refused() {
 }
 
 #[test]
-fn what_only_a_delegation_lists_is_not_found() {
-    let targets = listing(|t| {
-        t["delegations"] = json!({ "keys": {}, "roles": [{ "name": "other", "keyids": [], "threshold": 1,
-            "terminating": false, "paths": ["*"] }] });
-    });
-    assert!(targets.unwrap().target("other/file").is_none());
-}
-
-#[test]
 fn the_owner_s_fields_are_read_and_only_from_the_signed_part() {
     let world = World::new();
     let repository = world.client().refresh(&world).unwrap();

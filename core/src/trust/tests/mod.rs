@@ -2,9 +2,13 @@
 
 mod base;
 mod bytes;
+mod delegating;
 mod files;
 mod publishing;
 mod refreshing;
 mod roots;
+mod searching;
 mod signatures;
+mod transport;
+mod tree;
 mod world;

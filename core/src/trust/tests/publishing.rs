@@ -90,6 +90,10 @@ fn clocks_of_signers_are_kept_within_reason() {
 #[test]
 fn delegations_are_not_published() {
     let delegating = reseal(&signed(&second()), &[TARGETS_A, TARGETS_B], |t| t["delegations"] = json!({}));
+    refused!(publish(&delegating), TrustError::Json { role: Role::Targets, .. });
+    let delegating = reseal(&signed(&second()), &[TARGETS_A, TARGETS_B], |t| {
+        t["delegations"] = json!({ "keys": {}, "roles": [] });
+    });
     refused!(publish(&delegating), TrustError::Rule { role: Role::Targets, .. });
 }
 

@@ -10,7 +10,7 @@ use crate::json::{canonical, to_bytes};
 use crate::sign::{LocalKey, Signer};
 use crate::trust::edit::{self, RoleDraft, RootDraft, TargetsDraft};
 use crate::trust::{
-    Answer, Refresh, Repository, Root, Snapshot, Stored, Target, Timestamp, TrustError, Verified, key_id,
+    Answer, Delegations, Refresh, Repository, Root, Snapshot, Stored, Target, Timestamp, TrustError, Verified, key_id,
 };
 
 pub(super) const ROOT_A: u8 = 1;
@@ -75,6 +75,8 @@ pub(super) struct World {
     pub(super) snapshot_key: u8,
     pub(super) timestamp_key: u8,
     pub(super) now: Instant,
+    /// What the snapshot pins beside the top-level targets.
+    pub(super) pins: BTreeMap<String, Value>,
 }
 
 impl World {
@@ -99,6 +101,7 @@ impl World {
             snapshot_key: SNAPSHOT,
             timestamp_key: TIMESTAMP,
             now: now(),
+            pins: BTreeMap::new(),
         };
         world.put_root(&[ROOT_A, ROOT_B]);
         world.put_targets(1);
@@ -145,7 +148,11 @@ impl World {
     /// The next snapshot, and a timestamp for it.
     pub(super) fn put_snapshot(&mut self) {
         self.snapshot_version += 1;
-        let snapshot = self.pin("snapshot", self.snapshot_version, "targets.json", self.targets_version, &self.targets);
+        let mut snapshot =
+            self.pin("snapshot", self.snapshot_version, "targets.json", self.targets_version, &self.targets);
+        for (name, pin) in &self.pins {
+            snapshot["meta"][name] = pin.clone();
+        }
         self.force_snapshot(seal(&snapshot, &[self.snapshot_key]));
     }
 
@@ -199,8 +206,16 @@ impl Client {
     }
 
     pub(super) fn refresh_at(&mut self, world: &World, now: Instant) -> Result<Repository, TrustError> {
+        self.run(Refresh::start(self.store.clone(), now)?, world)
+    }
+
+    /// As [`Client::refresh`], for a repository that may delegate.
+    pub(super) fn follow(&mut self, world: &World) -> Result<Repository, TrustError> {
+        self.run(Refresh::start(self.store.clone(), world.now)?.delegations(Delegations::Followed), world)
+    }
+
+    fn run(&mut self, mut refresh: Refresh, world: &World) -> Result<Repository, TrustError> {
         self.asked.clear();
-        let mut refresh = Refresh::start(self.store.clone(), now)?;
         while let Some(request) = refresh.request() {
             self.asked.push(request.name.clone());
             let answer = world.files.get(&request.name).map_or(Answer::NotFound, |b| Answer::Found(b.clone()));

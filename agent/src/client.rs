@@ -118,6 +118,11 @@ impl ClientError {
         matches!(self, Self::TooLong { .. } | Self::TooMany { .. } | Self::Senseless { .. })
     }
 
+    /// Whether another way to the server may lead further.
+    pub const fn is_of_the_way(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Timeout { .. })
+    }
+
     fn of(call: &'static str, status: &Status) -> Self {
         if let Some(known) = connect::find(status) {
             return Self::Connect(known.clone());

@@ -31,16 +31,26 @@ pub async fn examine(settings: &Settings, clock: Arc<dyn Clock>, proxy: ProxyRul
         }
     };
     findings.push(certificate(&identity, clock.as_ref()));
-    let connection = match identity.connection(clock.clone(), proxy) {
-        Ok(connection) => connection,
+    let ways = match identity.ways() {
+        Ok(ways) => ways,
         Err(e) => {
             findings.push(Finding::bad("identity", chain(&e)));
             return findings;
         }
     };
-    findings.extend(probe(&connection).await);
-    if findings.iter().all(|f| f.outcome != Outcome::Bad) {
-        findings.extend(server(settings, &connection, clock.as_ref()).await);
+    for way in ways.all() {
+        let connection = match identity.connection(way, clock.clone(), proxy.clone()) {
+            Ok(connection) => connection,
+            Err(e) => {
+                findings.push(Finding::bad("identity", chain(&e)));
+                return findings;
+            }
+        };
+        let mut way = probe(&connection).await;
+        if way.iter().all(|f| f.outcome != Outcome::Bad) {
+            way.extend(server(settings, &connection, clock.as_ref()).await);
+        }
+        findings.extend(way);
     }
     findings
 }

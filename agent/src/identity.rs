@@ -1,7 +1,8 @@
 //! Who the device is: its keys, made here and never leaving it, and the certificate over one of them.
 //!
 //! `identity/` in the state directory holds `tls.pem` (key and chain, one file, so that they always fit together), `ca.pem`,
-//! `report.pem` (a separate Ed25519 key, so that a terminator of TLS cannot forge reports) and, written last, `device.json`.
+//! `report.pem` (a separate Ed25519 key, so that a terminator of TLS cannot forge reports) and, written last, `device.json`;
+//! later `ways.json`, where the hospital has signed other ways to the server.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
+use suture_core::approval::{Service, SignedDocument as _};
 use suture_core::clock::{Clock, format_utc};
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId, TrustDomain};
@@ -25,6 +27,7 @@ use zeroize::Zeroizing;
 use crate::client::{Client, ClientError, Enrolment};
 use crate::config::Settings;
 use crate::durable::{self, DurableError};
+use crate::ways::{Way, Ways};
 
 /// A certificate renews when that share of its life has passed, in percent.
 const RENEW_PERCENT: i64 = 70;
@@ -33,7 +36,7 @@ const RENEW_PERCENT: i64 = 70;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Device {
-    /// `https://host:port`.
+    /// `https://host:port`, until the hospital signs another; see [`Identity::ways`].
     pub server: String,
     /// The trust domain of all identities.
     pub trust_domain: TrustDomain,
@@ -211,13 +214,31 @@ impl Identity {
         Ok(())
     }
 
+    /// The ways to the server: as the hospital has signed them, or else as enrolment settled them.
+    pub fn ways(&self) -> Result<Ways, DurableError> {
+        let enrolled = Service {
+            kind: Service::TYPE.to_owned(),
+            format: 1,
+            hdo: self.device.hdo.clone(),
+            since: 0,
+            addresses: vec![self.device.server.clone()],
+            authorities: vec![Service::authority(&self.ca)],
+        };
+        Ways::open(&self.dir, enrolled)
+    }
+
     /// How to connect as this device.
-    pub fn connection(&self, clock: Arc<dyn Clock>, proxy: ProxyRules) -> Result<connect::Settings, IdentityError> {
+    pub fn connection(
+        &self,
+        way: Way,
+        clock: Arc<dyn Clock>,
+        proxy: ProxyRules,
+    ) -> Result<connect::Settings, IdentityError> {
         let damaged = || IdentityError::Damaged(self.dir.join("tls.pem"));
         let key = PrivateKeyDer::try_from(self.key.serialized_der().to_vec()).map_err(|_| damaged())?;
         Ok(connect::Settings {
-            address: self.device.server.clone(),
-            trust: Trust::Ca(self.ca.clone()),
+            address: way.address,
+            trust: Trust::Cas(way.authorities),
             identity: Some(connect::Identity { chain: self.chain.clone(), key: Arc::new(key) }),
             proxy,
             clock,

@@ -24,5 +24,6 @@ pub mod provision;
 pub mod report;
 pub mod status;
 pub mod trust_store;
+pub mod ways;
 
 pub use agent::{Agent, AgentError, Pass, Surroundings};

@@ -42,6 +42,16 @@ pub const MAX_ROSTER_BYTES: u64 = 1 << 20;
 pub const MAX_CALENDAR_BYTES: u64 = 64 << 10;
 /// A stop order or a lift.
 pub const MAX_STOP_BYTES: u64 = 16 << 10;
+/// Where the server is found, as the hospital signs it.
+pub const MAX_SERVICE_BYTES: u64 = 64 << 10;
+/// Addresses in it; a device tries one after the other.
+pub const MAX_SERVICE_ADDRESSES: usize = 4;
+/// Certificate authorities in it.
+pub const MAX_SERVICE_AUTHORITIES: usize = 4;
+/// A server's address, `https://host:port`.
+pub const MAX_ADDRESS_BYTES: usize = 255;
+/// A certificate, DER.
+pub const MAX_CERTIFICATE_BYTES: usize = 4_096;
 /// A chunk index: 40 bytes a chunk, so payloads up to about 100 GiB.
 pub const MAX_INDEX_BYTES: u64 = 64 << 20;
 /// A document that travels with a bundle (release notes, SBOM, …).

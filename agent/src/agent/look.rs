@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use suture_core::approval::{Approval, SignedDocument, StopOrder};
+use suture_core::approval::{Approval, SignedDocument, StopOrder, path};
 use suture_core::clock::format_utc;
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::select::{Choice, Facts, Selection, select};
@@ -103,6 +103,7 @@ impl Agent {
             return Ok(late);
         }
         let floor = floors.release();
+        self.heed_service(&approvals).await;
 
         // 3: stop orders and approvals.
         let (signed, stops) = match self.documents(&approvals).await {
@@ -149,6 +150,7 @@ impl Agent {
     /// All approvals and stop orders that the hospital lists, each verified and read.
     async fn documents(&mut self, repository: &Repository) -> Result<(Vec<Approval>, Vec<StopOrder>), Reason> {
         let (mut approvals, mut stops, mut kept) = (Vec::new(), Vec::new(), BTreeSet::new());
+        kept.extend(repository.target(path::SERVICE).map(|t| t.sha256));
         for (path, target) in repository.targets() {
             let is_approval = path.starts_with("approvals/");
             if !is_approval && !path.starts_with("stops/") {

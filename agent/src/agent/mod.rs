@@ -6,6 +6,7 @@
 
 mod act;
 mod look;
+mod service;
 mod talk;
 
 use std::fs::File;
@@ -32,6 +33,7 @@ use crate::journal::{Journal, JournalError};
 use crate::machine::{Event, State};
 use crate::outbox::Outbox;
 use crate::trust_store::TrustStore;
+use crate::ways::Ways;
 
 /// Between two tries of a transfer, doubling.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -58,6 +60,7 @@ pub struct Agent {
     settings: Settings,
     around: Surroundings,
     identity: Identity,
+    ways: Ways,
     client: Client,
     catalog: TrustStore,
     approvals: TrustStore,
@@ -99,6 +102,9 @@ pub enum AgentError {
     /// A report.
     #[error("a report cannot be signed")]
     Report(#[from] ReportError),
+    /// Neither enrolment nor the hospital says where the server is.
+    #[error("no way to the server is known; enrol the device again with a new token")]
+    NoWay,
     /// A constant of this program is wrong.
     #[error("the back-off is not valid")]
     Backoff,
@@ -122,7 +128,8 @@ impl Agent {
         durable::make_dir(&settings.state_dir)?;
         let lock = lock(&settings)?;
         let identity = Identity::open(&settings.state_dir)?;
-        let client = Client::new(&identity.connection(around.clock.clone(), around.proxy.clone())?)?;
+        let ways = identity.ways()?;
+        let client = service::client(&identity, &ways, &around)?;
         let outbox = Outbox::open(&settings.state_dir.join("outbox"))?;
         let journal = Journal::open(&journal_path(&settings), outbox.transition())?;
         let store = |which, root| TrustStore::open(&settings.state_dir, which, root);
@@ -144,6 +151,7 @@ impl Agent {
             settings,
             around,
             identity,
+            ways,
             client,
             journal,
             outbox,

@@ -64,16 +64,11 @@ impl Agent {
             return;
         }
         let renewed = match self.identity.renew(&mut self.client).await {
-            Ok(()) => self
-                .identity
-                .connection(self.around.clock.clone(), self.around.proxy.clone())
-                .map_err(AgentError::from)
-                .and_then(|c| Ok(crate::client::Client::new(&c)?)),
+            Ok(()) => self.connect(),
             Err(e) => Err(e.into()),
         };
         match renewed {
-            Ok(client) => {
-                self.client = client;
+            Ok(()) => {
                 tracing::info!(until = %self.identity.expires(), "the certificate was renewed");
             }
             Err(e) => tracing::warn!(error = %chain(&e), "the certificate could not be renewed and is tried again"),
@@ -82,15 +77,24 @@ impl Agent {
 
     /// Checks in. Not being heard is no failure: the device goes by what it has.
     pub(super) async fn check_in(&mut self) {
-        let said = self.said();
-        match self.client.check_in(said).await {
-            Ok(heard) => {
-                if let Err(e) = self.outbox.stored_through(heard.stored_through) {
-                    tracing::error!(error = %chain(&e), "the outbox cannot be kept");
+        self.prefer_signed_ways();
+        loop {
+            match self.client.check_in(self.said()).await {
+                Ok(heard) => {
+                    if let Err(e) = self.outbox.stored_through(heard.stored_through) {
+                        tracing::error!(error = %chain(&e), "the outbox cannot be kept");
+                    }
+                    self.way_worked();
+                    (self.heard, self.unheard) = (Some(heard), None);
+                    return;
                 }
-                (self.heard, self.unheard) = (Some(heard), None);
+                Err(e) => {
+                    self.unheard(&e);
+                    if !e.is_of_the_way() || !self.next_way() {
+                        return;
+                    }
+                }
             }
-            Err(e) => self.unheard(&e),
         }
     }
 

@@ -7,6 +7,7 @@ mod head;
 mod operator;
 pub mod path;
 mod roster;
+mod service;
 mod stop;
 
 pub(crate) use document::first_broken;
@@ -14,4 +15,5 @@ pub use document::{DocumentError, SignedDocument};
 pub use head::{Approval, DeviceSlots, Pinned, Slot, Step, Wave};
 pub use operator::OperatorDocument;
 pub use roster::{Roster, RosterDevice};
+pub use service::Service;
 pub use stop::StopOrder;

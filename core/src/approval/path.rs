@@ -26,3 +26,6 @@ pub fn calendar(ward: &WardId) -> String {
 pub fn stop(id: &ApprovalId) -> String {
     format!("stops/{id}.json")
 }
+
+/// Where the server is found: `service.json`.
+pub const SERVICE: &str = "service.json";

@@ -95,8 +95,8 @@ async fn the_pinned_ca_is_enough_by_its_bytes_and_by_its_digest() {
     let bare = serve(&ca, false, b"h2").await;
     let full = serve(&ca, true, b"h2").await;
     let digest = Trust::CaSha256(Digest::of(&ca.der()));
-    assert_eq!(open(&settings(bare.clone(), Trust::Ca(ca.der()))).await.unwrap(), 0);
-    assert_eq!(open(&settings(full.clone(), Trust::Ca(ca.der()))).await.unwrap(), 0);
+    assert_eq!(open(&settings(bare.clone(), Trust::Cas(vec![ca.der()]))).await.unwrap(), 0);
+    assert_eq!(open(&settings(full.clone(), Trust::Cas(vec![ca.der()]))).await.unwrap(), 0);
     assert_eq!(open(&settings(full, digest.clone())).await.unwrap(), 0);
     // The digest alone verifies nothing where the CA is not shown.
     let error = open(&settings(bare, digest)).await.unwrap_err();
@@ -130,7 +130,7 @@ async fn an_interceptor_is_named() {
     let firewall = authority("Inspecting Firewall");
     let address = serve(&firewall, true, b"h2").await;
     let ca = authority("Suture CA");
-    for trust in [Trust::Ca(ca.der()), Trust::CaSha256(Digest::of(&ca.der()))] {
+    for trust in [Trust::Cas(vec![ca.der()]), Trust::CaSha256(Digest::of(&ca.der()))] {
         let error = connect(&settings(address.clone(), trust.clone())).await.unwrap_err();
         assert_eq!(error.step(), "tls");
         let text = error.to_string();
@@ -148,7 +148,7 @@ async fn a_wrong_clock_a_wrong_use_and_a_wrong_name_are_told_apart() {
     let address = serve(&ca, true, b"h2").await;
     let at = |time: &str| Settings {
         clock: Arc::new(At(time.parse().unwrap())),
-        ..settings(address.clone(), Trust::Ca(ca.der()))
+        ..settings(address.clone(), Trust::Cas(vec![ca.der()]))
     };
     for (time, want) in [("2027-06-01T00:00:00Z", "expired"), ("2025-06-01T00:00:00Z", "not valid yet")] {
         let error = open(&at(time)).await.unwrap_err();
@@ -156,7 +156,7 @@ async fn a_wrong_clock_a_wrong_use_and_a_wrong_name_are_told_apart() {
         assert!(error.to_string().contains(want), "{error}");
     }
     let by_number = address.replace("localhost", "127.0.0.1");
-    let error = open(&settings(by_number, Trust::Ca(ca.der()))).await.unwrap_err();
+    let error = open(&settings(by_number, Trust::Cas(vec![ca.der()]))).await.unwrap_err();
     assert!(matches!(error, ConnectError::Certificate { .. }), "{error}");
 }
 
@@ -165,8 +165,10 @@ async fn a_client_certificate_is_shown() {
     let ca = authority("Suture CA");
     let address = serve(&ca, true, b"h2").await;
     let (cert, key) = ca.issue("pump-1", ExtendedKeyUsagePurpose::ClientAuth);
-    let with =
-        Settings { identity: Some(identity(vec![cert.to_vec()], key)), ..settings(address, Trust::Ca(ca.der())) };
+    let with = Settings {
+        identity: Some(identity(vec![cert.to_vec()], key)),
+        ..settings(address, Trust::Cas(vec![ca.der()]))
+    };
     assert_eq!(open(&with).await.unwrap(), 1);
 }
 
@@ -174,7 +176,7 @@ async fn a_client_certificate_is_shown() {
 async fn each_step_that_fails_is_named() {
     let ca = authority("Suture CA");
     let step = async |settings: Settings| connect(&settings).await.map(|_| ()).unwrap_err().step();
-    let trust = Trust::Ca(ca.der());
+    let trust = Trust::Cas(vec![ca.der()]);
     for bad in ["http://a", "a:1", "https://", "https://a/path", "https://u@a", "https://a b", ""] {
         assert_eq!(step(settings(bad.to_owned(), trust.clone())).await, "address", "{bad}");
     }
@@ -214,7 +216,7 @@ async fn a_proxy_carries_the_connection_and_is_named_when_it_refuses() {
         std::io::Result::Ok(())
     });
     let rules = ProxyRules::from_env(|name| (name == "HTTPS_PROXY").then(|| proxy.clone()));
-    let through = Settings { proxy: rules, ..settings(address, Trust::Ca(ca.der())) };
+    let through = Settings { proxy: rules, ..settings(address, Trust::Cas(vec![ca.der()])) };
     assert_eq!(open(&through).await.unwrap(), 0);
     let error = connect(&through).await.unwrap_err();
     assert!(matches!(&error, ConnectError::ProxyRefused { answer, .. } if answer.contains("403 Forbidden")), "{error}");

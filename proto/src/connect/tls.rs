@@ -1,7 +1,7 @@
 //! TLS 1.3 with the server's own CA pinned.
 //!
 //! Attack: a certificate of some public or company CA that this machine happens to trust. Hence no trust store is read:
-//! the chain has to lead to the one CA that was pinned by its bytes or, on first contact, by its digest out of a token.
+//! the chain has to lead to a CA that was pinned by its bytes or, on first contact, by its digest out of a token.
 
 use std::fmt;
 use std::io;
@@ -21,8 +21,8 @@ use super::error::{Certificate, ConnectError};
 /// How the server is known.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// By its CA's certificate.
-    Ca(CertificateDer<'static>),
+    /// By the certificates of its CA, or of several where one takes the other's place.
+    Cas(Vec<CertificateDer<'static>>),
     /// By the SHA-256 of its CA's certificate (DER), which the server then has to show in its chain: first contact. The
     /// certificate itself comes with the answer to `Join` or `Enroll`; keep it, after comparing it with the digest.
     CaSha256(Digest),
@@ -98,16 +98,21 @@ enum Anchor {
 impl Pinned {
     fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Self, rustls::Error> {
         let anchor = match trust {
-            Trust::Ca(ca) => Anchor::Known(under(ca, provider)?),
+            Trust::Cas(cas) => Anchor::Known(under(cas, provider)?),
             Trust::CaSha256(digest) => Anchor::ByDigest(*digest),
         };
         Ok(Self { anchor, provider: provider.clone() })
     }
 }
 
-fn under(ca: &CertificateDer<'_>, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, rustls::Error> {
+fn under(
+    cas: &[CertificateDer<'static>],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, rustls::Error> {
     let mut roots = RootCertStore::empty();
-    roots.add(ca.clone().into_owned())?;
+    for ca in cas {
+        roots.add(ca.clone())?;
+    }
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
         .map_err(|e| rustls::Error::General(e.to_string()))
@@ -125,7 +130,7 @@ impl ServerCertVerifier for Pinned {
         let verifier = match &self.anchor {
             Anchor::Known(verifier) => verifier.clone(),
             Anchor::ByDigest(digest) => match intermediates.iter().find(|c| Digest::of(c) == *digest) {
-                Some(ca) => under(ca, &self.provider)?,
+                Some(ca) => under(&[ca.clone().into_owned()], &self.provider)?,
                 None => return Err(Shown::error(end_entity, None)),
             },
         };

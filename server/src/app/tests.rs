@@ -76,7 +76,7 @@ impl World {
     async fn connect(&self, identity: Option<Identity>) -> Result<Channel, connect::ConnectError> {
         let settings = connect::Settings {
             address: self.address.clone(),
-            trust: Trust::Ca(CertificateDer::from(self.app.authority().certificate().to_vec())),
+            trust: Trust::Cas(vec![CertificateDer::from(self.app.authority().certificate().to_vec())]),
             identity,
             proxy: ProxyRules::none(),
             clock: self.clock.clone(),

@@ -126,7 +126,7 @@ fn settings(home: &Path) -> anyhow::Result<Settings> {
     let key = PrivateKeyDer::from_pem_file(home.join("identity/tls.key")).context("reading identity/tls.key")?;
     Ok(Settings {
         address: field("address")?.to_owned(),
-        trust: Trust::Ca(ca.into()),
+        trust: Trust::Cas(vec![ca.into()]),
         identity: Some(Identity { chain, key: Arc::new(key) }),
         proxy: ProxyRules::none(),
         clock: Arc::new(SystemClock),

@@ -71,7 +71,7 @@ impl World {
     pub async fn connect(&self, identity: Option<Identity>) -> Result<Channel, ConnectError> {
         connect::connect(&Settings {
             address: format!("https://localhost:{}", self.line.port()),
-            trust: Trust::Ca(ca(self.data_dir())),
+            trust: Trust::Cas(vec![ca(self.data_dir())]),
             identity,
             proxy: ProxyRules::none(),
             clock: self.clock.clone(),

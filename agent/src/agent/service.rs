@@ -1,0 +1,79 @@
+//! Where the device connects: by the hospital's signed word, by what enrolment said before that.
+
+use suture_core::approval::{Service, SignedDocument as _, path};
+use suture_core::trust::Repository;
+
+use super::{Agent, AgentError, Surroundings, chain};
+use crate::client::Client;
+use crate::identity::Identity;
+use crate::ways::Ways;
+
+/// A client for the present way; it connects with its first call.
+pub(super) fn client(identity: &Identity, ways: &Ways, around: &Surroundings) -> Result<Client, AgentError> {
+    let way = ways.way().ok_or(AgentError::NoWay)?;
+    let connection = identity.connection(way, around.clock.clone(), around.proxy.clone())?;
+    Ok(Client::new(&connection)?)
+}
+
+impl Agent {
+    /// Takes what the verified approvals say about the server. A failure changes nothing and is tried again: the device knows
+    /// a way that worked.
+    pub(super) async fn heed_service(&mut self, approvals: &Repository) {
+        if approvals.target(path::SERVICE).is_none() {
+            return;
+        }
+        let bytes = match self.approvals.document(&mut self.client, approvals, path::SERVICE).await {
+            Ok(bytes) => bytes,
+            Err(e) => return tracing::warn!(error = %chain(&e), "where the server is cannot be read"),
+        };
+        let signed = match Service::parse(&bytes) {
+            Ok(signed) if signed.hdo == self.identity.device().hdo => signed,
+            Ok(_) => return tracing::error!("the approvals list another hospital's service.json; it is passed over"),
+            Err(e) => return tracing::error!(error = %chain(&e), "service.json is passed over"),
+        };
+        match self.ways.heed(signed) {
+            Ok(true) => {
+                tracing::info!("the hospital has signed where the server is and by whom it is certified");
+                self.reconnect();
+            }
+            Ok(false) => {}
+            Err(e) => tracing::error!(error = %chain(&e), "where the server is cannot be kept"),
+        }
+    }
+
+    /// Tries the signed ways first, however long an older one has worked.
+    pub(super) fn prefer_signed_ways(&mut self) {
+        if self.ways.restart() {
+            self.reconnect();
+        }
+    }
+
+    /// Goes over to the next way; says whether there is one that was not tried in this round.
+    pub(super) fn next_way(&mut self) -> bool {
+        let several = self.ways.all().count() > 1;
+        let more = self.ways.turn();
+        if several {
+            self.reconnect();
+        }
+        more
+    }
+
+    /// The present way led to the server.
+    pub(super) fn way_worked(&mut self) {
+        if let Err(e) = self.ways.worked() {
+            tracing::warn!(error = %chain(&e), "which way to the server worked cannot be kept");
+        }
+    }
+
+    /// Connects anew: the next call goes the present way, with the present certificate.
+    pub(super) fn connect(&mut self) -> Result<(), AgentError> {
+        self.client = client(&self.identity, &self.ways, &self.around)?;
+        Ok(())
+    }
+
+    fn reconnect(&mut self) {
+        if let Err(e) = self.connect() {
+            tracing::error!(error = %chain(&e), "this way to the server cannot be taken");
+        }
+    }
+}

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::{Stream, StreamExt as _};
 use rustls_pki_types::CertificateDer;
 use suture_core::limits::RENEWAL_GRACE_SECS;
@@ -255,10 +253,9 @@ impl Client {
 
 /// How to reach a server that this home has joined.
 pub fn settings(context: &Context<'_>, server: &Server, identity: Option<Identity>) -> Outcome<Settings> {
-    let ca = BASE64.decode(&server.ca).map_err(|e| Failure::new("server.json holds no CA certificate").because(&e))?;
     Ok(Settings {
         address: server.address.clone(),
-        trust: Trust::Ca(CertificateDer::from(ca)),
+        trust: Trust::Cas(server.certificates()?.into_iter().map(CertificateDer::from).collect()),
         identity,
         proxy: context.proxy.clone(),
         clock: context.clock.clone(),

@@ -12,6 +12,8 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use suture_core::digest::Digest;
 use suture_core::id::{HdoId, TrustDomain};
@@ -37,15 +39,28 @@ pub struct Server {
     pub address: String,
     /// The trust domain of its identities.
     pub trust_domain: TrustDomain,
-    /// Its CA's certificate: DER in base64.
-    pub ca: String,
-    /// SHA-256 of that certificate.
-    pub ca_sha256: Digest,
+    /// Certificates of the authorities that may certify it: DER in base64. The first is the one that tokens name.
+    pub authorities: Vec<String>,
     /// This operator's identity.
     pub uri: String,
 }
 
 impl Server {
+    /// The authorities' certificates, DER; never none.
+    pub fn certificates(&self) -> Outcome<Vec<Vec<u8>>> {
+        let read = self.authorities.iter().map(|text| BASE64.decode(text)).collect::<Result<Vec<_>, _>>();
+        match read {
+            Ok(read) if !read.is_empty() => Ok(read),
+            Ok(_) => Err(Failure::new("server.json names no authority").next("`suturectl service trust FILE`")),
+            Err(e) => Err(Failure::new("server.json holds an authority that is not base64").because(&e)),
+        }
+    }
+
+    /// What tokens name: SHA-256 of the first authority's certificate.
+    pub fn ca_sha256(&self) -> Outcome<Digest> {
+        Ok(self.certificates()?.first().map_or_else(|| Digest::of(b""), |der| Digest::of(der)))
+    }
+
     /// This operator's identity, parsed.
     pub fn principal(&self) -> Outcome<Principal> {
         Principal::parse(&self.uri, &self.trust_domain)
@@ -150,8 +165,7 @@ mod tests {
         let server = Server {
             address: "https://localhost:7443".to_owned(),
             trust_domain: "acme.example".parse().unwrap(),
-            ca: "AAAA".to_owned(),
-            ca_sha256: Digest::of(b"ca"),
+            authorities: vec!["AAAA".to_owned()],
             uri: "spiffe://acme.example/hdo/riverside/operator/kim".to_owned(),
         };
         home.set_server(&server).unwrap();

@@ -47,8 +47,8 @@ pub fn compose(context: &Context<'_>, grant: Grant, lifetime: Lifetime) -> Outco
         .checked_add(jiff::SignedDuration::from_secs(secs))
         .map_err(|e| Failure::new("the token's end cannot be written").because(&e))?;
     let token = Token {
+        ca_sha256: server.ca_sha256()?,
         server: server.address,
-        ca_sha256: server.ca_sha256,
         trust_domain: server.trust_domain,
         grant,
         catalog_root_sha256: pinned_root(&context.home, Which::Catalog)?,

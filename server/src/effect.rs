@@ -5,7 +5,9 @@
 //! signed files alone.
 
 use jiff::Timestamp;
-use suture_core::approval::{Approval, DocumentError, OperatorDocument, Roster, SignedDocument, StopOrder};
+use suture_core::approval::{
+    Approval, DocumentError, OperatorDocument, Roster, Service, SignedDocument, StopOrder, path,
+};
 use suture_core::id::HdoId;
 use suture_core::manifest::{Manifest, ManifestError};
 use suture_core::principal::Principal;
@@ -36,7 +38,7 @@ pub(crate) enum EffectError {
     #[error("{0}: it is of another hospital, or its id is not the one in its path")]
     Misplaced(String),
     /// A directory that devices do not know.
-    #[error("{0}: approvals repositories hold approvals/, operator/, rosters/, calendars/ and stops/")]
+    #[error("{0}: approvals repositories hold approvals/, operator/, rosters/, calendars/, stops/ and service.json")]
     UnknownPath(String),
     /// A target that is listed and not stored.
     #[error("{0}: it is listed and not stored")]
@@ -141,6 +143,12 @@ impl Listing<'_> {
                     stops.push(stop);
                 }
                 Some(("operator" | "calendars", _)) => {}
+                None if path == path::SERVICE => {
+                    let service: Service = self.document(tx, path).await?;
+                    if service.hdo != *hdo {
+                        return Err(misplaced());
+                    }
+                }
                 _ => return Err(EffectError::UnknownPath(path.to_owned())),
             }
         }

@@ -105,8 +105,7 @@ pub(crate) async fn join(context: &mut Context<'_>, args: Args) -> Outcome<Joine
     context.home.set_server(&Server {
         address: token.server.clone(),
         trust_domain: token.trust_domain.clone(),
-        ca: BASE64.encode(ca),
-        ca_sha256: token.ca_sha256,
+        authorities: vec![BASE64.encode(ca)],
         uri,
     })?;
     finish(context, &token).await
@@ -115,7 +114,8 @@ pub(crate) async fn join(context: &mut Context<'_>, args: Args) -> Outcome<Joine
 /// The roots that the token carries. Run again after an interruption it goes on here.
 async fn finish(context: &mut Context<'_>, token: &Token) -> Outcome<Joined> {
     let server = context.home.server()?;
-    if server.address != token.server || server.ca_sha256 != token.ca_sha256 {
+    let known = server.certificates()?.iter().any(|der| Digest::of(der) == token.ca_sha256);
+    if server.address != token.server || !known {
         return Err(Failure::new(format!("this home has joined {} already", server.address))
             .next("use another --home for another server"));
     }
@@ -141,7 +141,7 @@ async fn finish(context: &mut Context<'_>, token: &Token) -> Outcome<Joined> {
     Ok(Joined {
         uri: server.uri,
         server: server.address,
-        ca_sha256: server.ca_sha256,
+        ca_sha256: token.ca_sha256,
         catalog_root_sha256: token.catalog_root_sha256,
         approvals_root_sha256: token.approvals_root_sha256,
     })

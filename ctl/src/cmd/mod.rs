@@ -13,6 +13,7 @@ pub mod join;
 pub mod key;
 pub mod operator;
 pub mod rollout;
+pub mod service;
 pub mod whoami;
 
 use clap::Subcommand;
@@ -53,6 +54,9 @@ pub enum Command {
     /// Maintenance windows and freeze dates
     #[command(subcommand)]
     Calendar(calendar::Command),
+    /// Where the server is and by which authorities it is known
+    #[command(subcommand)]
+    Service(service::Command),
     /// Plan, approve, watch, pause, abort, roll back
     #[command(subcommand)]
     Rollout(rollout::Command),
@@ -75,6 +79,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Approvals(command) => approvals::run(context, command).await,
         Command::Device(command) => device::run(context, command).await,
         Command::Calendar(command) => calendar::run(context, command).await,
+        Command::Service(command) => service::run(context, command).await,
         Command::Rollout(command) => rollout::run(context, command).await,
         Command::Audit(command) => audit::run(context, command).await,
     }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use suture_core::approval::{Approval, DocumentError, OperatorDocument, RosterDevice, SignedDocument, StopOrder, path};
+use suture_core::approval::{
+    Approval, DocumentError, OperatorDocument, RosterDevice, Service, SignedDocument, StopOrder, path,
+};
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::sign::Signer;
 use suture_core::trust::edit::{APPROVALS_LIFETIME, TargetsDraft, sign_targets};
@@ -65,6 +67,24 @@ impl<'a> Edit<'a> {
     /// The calendar breaks a rule.
     pub fn set_calendar(&mut self, calendar: &Calendar) -> Result<(), DocumentError> {
         self.put(path::calendar(&calendar.ward), calendar)
+    }
+
+    /// Says where the server is and by whom it is certified, in the place of what was signed or enrolled before.
+    ///
+    /// # Errors
+    ///
+    /// The document would break a rule.
+    pub fn set_service(&mut self, addresses: Vec<String>, authorities: Vec<String>) -> Result<Service, DocumentError> {
+        let service = Service {
+            kind: Service::TYPE.to_owned(),
+            format: 1,
+            hdo: self.hdo.clone(),
+            since: self.draft.version,
+            addresses,
+            authorities,
+        };
+        self.put(path::SERVICE.to_owned(), &service)?;
+        Ok(service)
     }
 
     /// Puts a device on its roster, in the place of what the roster said of it.

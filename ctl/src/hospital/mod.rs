@@ -10,7 +10,9 @@ mod rosters;
 
 use std::collections::BTreeMap;
 
-use suture_core::approval::{Approval, DocumentError, Pinned, Roster, RosterDevice, SignedDocument, StopOrder, path};
+use suture_core::approval::{
+    Approval, DocumentError, Pinned, Roster, RosterDevice, Service, SignedDocument, StopOrder, path,
+};
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::trust::{Target, Targets, TrustError};
@@ -31,6 +33,8 @@ pub struct Documents {
     pub approvals: Vec<Approval>,
     /// The newest order on each approval that has one, ascending by id.
     pub stops: Vec<StopOrder>,
+    /// Where the server is, if the hospital has signed that.
+    pub service: Option<Service>,
 }
 
 /// Why a document that the repository lists was refused.
@@ -63,7 +67,10 @@ pub enum ReadError {
 impl Documents {
     /// The paths of what must be fetched before [`Documents::read`].
     pub fn needed(targets: &Targets) -> Vec<String> {
-        let ours = |path: &str| ["rosters/", "calendars/", "approvals/", "stops/"].iter().any(|d| path.starts_with(d));
+        let ours = |path: &str| {
+            path == path::SERVICE
+                || ["rosters/", "calendars/", "approvals/", "stops/"].iter().any(|d| path.starts_with(d))
+        };
         targets.targets().map(|(path, _)| path).filter(|p| ours(p)).map(str::to_owned).collect()
     }
 
@@ -98,6 +105,11 @@ impl Documents {
             let approval: Approval = parse(&at, bytes)?;
             let ours = approval.hdo == *hdo && path::approval(&approval.id) == at;
             self.approvals.push(approval);
+            ours
+        } else if at == path::SERVICE {
+            let service: Service = parse(&at, bytes)?;
+            let ours = service.hdo == *hdo;
+            self.service = Some(service);
             ours
         } else {
             let stop: StopOrder = parse(&at, bytes)?;

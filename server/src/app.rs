@@ -18,11 +18,12 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use zeroize::Zeroizing;
 
+use crate::authorities::{self, AuthoritiesError};
 use crate::blobs::{BlobError, Blobs};
 use crate::config::Settings;
 use crate::grpc::Api;
-use crate::identity::{Authority, IdentityError};
-use crate::init::{CA_FILE, CA_KEY_FILE, SEAL_BYTES, SEAL_FILE};
+use crate::identity::Authority;
+use crate::init::{SEAL_BYTES, SEAL_FILE};
 use crate::rights::Rights;
 use crate::rollout::news::News;
 use crate::rollout::run;
@@ -59,14 +60,9 @@ pub enum AppError {
         /// Why.
         source: std::io::Error,
     },
-    /// The authority's files are damaged or do not fit.
-    #[error("the certificate authority ({CA_FILE}, {CA_KEY_FILE}) in {directory} cannot be used; restore the backup's")]
-    Authority {
-        /// Where it is.
-        directory: PathBuf,
-        /// Why.
-        source: IdentityError,
-    },
+    /// The authority's files are missing, damaged or do not fit.
+    #[error("the certificate authority cannot be used")]
+    Authority(#[from] AuthoritiesError),
     /// The seal key is damaged.
     #[error("{0} does not hold 64 hexadecimal digits; restore the backup's, for no other opens the online keys")]
     Seal(PathBuf),
@@ -105,10 +101,7 @@ impl App {
     /// Opens everything that the settings name, and binds nothing.
     pub async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, AppError> {
         let dir = &settings.data_dir;
-        let (ca, key) = (read(&dir.join(CA_FILE))?, read(&dir.join(CA_KEY_FILE))?);
-        let authority = Authority::load(&ca, &key, settings.trust_domain.clone())
-            .map_err(|source| AppError::Authority { directory: dir.clone(), source })?;
-        let authority = Arc::new(authority);
+        let authority = Arc::new(authorities::load(dir, &settings.trust_domain)?);
         let seal = read_seal(&dir.join(SEAL_FILE))?;
         let mut hosts = vec![settings.address.host.clone()];
         hosts.extend(settings.host_names.iter().cloned());

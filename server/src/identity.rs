@@ -80,6 +80,7 @@ pub enum PeerError {
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
+    others: Vec<CertificateDer<'static>>,
     domain: TrustDomain,
 }
 
@@ -168,7 +169,17 @@ impl Authority {
         }
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .map_err(|e| IdentityError::Load { what: "certificate", source: e.into() })?;
-        Ok(Self { issuer, certificate, domain })
+        Ok(Self { issuer, certificate, others: Vec::new(), domain })
+    }
+
+    /// Believes what these have certified too: authorities whose place it takes, or that will take its own.
+    pub fn believing(self, others: Vec<CertificateDer<'static>>) -> Self {
+        Self { others, ..self }
+    }
+
+    /// Every authority whose certificates are believed, this one first.
+    pub fn believed(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        std::iter::once(&self.certificate).chain(&self.others)
     }
 
     /// The authority's certificate.

@@ -163,7 +163,7 @@ fn configuration(settings: &Settings) -> String {
 }
 
 /// Writes a file whole: a temporary one, synced, then renamed over it.
-fn write(path: &Path, content: &str, mode: u32) -> io::Result<()> {
+pub(crate) fn write(path: &Path, content: &str, mode: u32) -> io::Result<()> {
     let unfinished = path.with_extension("unfinished");
     match fs::remove_file(&unfinished) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),

@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod authorities;
 pub mod blobs;
 pub mod config;
 pub(crate) mod effect;

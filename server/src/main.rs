@@ -13,7 +13,7 @@ use suture_core::clock::Clock;
 use suture_core::id::OperatorName;
 use suture_core::sign::PublicKey;
 use suture_server::config::{Faults, LogFormat, Settings, Written};
-use suture_server::{App, init, publish};
+use suture_server::{App, authorities, init, publish};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,18 @@ enum Command {
     /// The online keys, which say what is newest and no more.
     #[command(subcommand)]
     Keys(Keys),
+    /// The certificate authority, and how another takes its place: prepare; hospitals sign a service.json that names both
+    /// (`suturectl service set`); switch; retire. A running server takes notice when it is started again.
+    Ca {
+        #[command(subcommand)]
+        step: Step,
+        /// The configuration that `init` wrote.
+        #[arg(long, env = "SUTURE_SERVER_CONFIG", global = true)]
+        config: Option<PathBuf>,
+        /// How the result is printed.
+        #[arg(long, value_enum, default_value = "text", global = true)]
+        output: Output,
+    },
     /// Serve until SIGTERM or SIGINT.
     Run {
         /// The configuration that `init` wrote.
@@ -86,8 +98,26 @@ enum Keys {
     },
 }
 
+#[derive(Subcommand, Clone, Copy)]
+enum Step {
+    /// Which authorities there are.
+    Show,
+    /// Make another one, which is believed and not used yet.
+    Prepare,
+    /// Let the prepared one certify; the key of the one before is destroyed.
+    Switch,
+    /// Believe the former ones no longer: whoever still has a certificate of theirs has to enrol again.
+    Retire,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
 /// Settings on the command line; each goes before SUTURE_SERVER_* in the environment and before the file.
-#[derive(Args)]
+#[derive(Args, Default)]
 struct Flags {
     /// Directory of keys and objects.
     #[arg(long)]
@@ -218,12 +248,38 @@ fn run(command: Command) -> anyhow::Result<()> {
             print_next_steps();
             Ok(())
         }
+        Command::Ca { step, config, output } => {
+            let config = config.context("name the configuration with --config or SUTURE_SERVER_CONFIG")?;
+            let settings = Flags::default().into_settings(Some(&config))?;
+            print_authorities(&runtime.block_on(authorities(&settings, step))?, output)
+        }
         Command::Run { config, flags } => {
             let settings = flags.into_settings(Some(&config))?;
             start_log(&settings)?;
             runtime.block_on(serve(settings))
         }
     }
+}
+
+async fn authorities(settings: &Settings, step: Step) -> anyhow::Result<authorities::Listed> {
+    let (dir, domain, now) = (settings.data_dir.as_path(), &settings.trust_domain, SystemClock.now());
+    let (listed, action) = match step {
+        Step::Show => return Ok(authorities::list(dir, domain)?),
+        Step::Prepare => (authorities::prepare(dir, domain, now)?, "ca.prepare"),
+        Step::Switch => (authorities::switch(dir, domain)?, "ca.switch"),
+        Step::Retire => (authorities::retire(dir, domain)?, "ca.retire"),
+    };
+    authorities::record(settings, action, &listed, now).await.context("done, but not noted in the audit trail")?;
+    Ok(listed)
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+fn print_authorities(listed: &authorities::Listed, output: Output) -> anyhow::Result<()> {
+    match output {
+        Output::Json => println!("{}", serde_json::to_string_pretty(listed)?),
+        Output::Text => print!("{}", listed.text()),
+    }
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]

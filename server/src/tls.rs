@@ -158,7 +158,7 @@ impl rustls::time_provider::TimeProvider for Time {
     }
 }
 
-/// Verifies client certificates by the authority, and forgives an expiry that renewal may heal.
+/// Verifies client certificates by the authorities that are believed, and forgives an expiry that renewal may heal.
 #[derive(Debug)]
 struct ClientVerifier {
     strict: Arc<dyn ClientCertVerifier>,
@@ -167,7 +167,9 @@ struct ClientVerifier {
 impl ClientVerifier {
     fn new(authority: &Authority, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
-        roots.add(authority.certificate().clone()).map_err(|e| TlsError::Setup(e.into()))?;
+        for certificate in authority.believed() {
+            roots.add(certificate.clone()).map_err(|e| TlsError::Setup(e.into()))?;
+        }
         let strict = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
             .allow_unauthenticated()
             .build()

@@ -103,6 +103,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
                 Ok(())
             })
             .await?;
+            let mut desk = Desk::open_base(context).await?;
             show(context, &mut desk).await
         }
         Command::Follow => follow(context).await,

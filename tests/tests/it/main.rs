@@ -16,3 +16,4 @@ mod journey;
 mod killed;
 mod lapse;
 mod refusals;
+mod service;

@@ -1,0 +1,112 @@
+//! Where the server is and by whom it is certified: both are replaced, and nobody walks to a device.
+
+use suture_core::digest::Digest;
+use suture_server::authorities;
+use suture_tests::world::World;
+
+use crate::hospital::Hospital;
+
+/// A step of the replacement, and the server's next start.
+async fn step(
+    world: &mut World,
+    step: impl FnOnce(&World) -> Result<authorities::Listed, authorities::AuthoritiesError>,
+) -> authorities::Listed {
+    world.stop_server().await;
+    let listed = step(world).unwrap();
+    world.start_server().await;
+    listed
+}
+
+fn prepare(world: &World) -> Result<authorities::Listed, authorities::AuthoritiesError> {
+    authorities::prepare(
+        world.data_dir(),
+        &"acme.example".parse().unwrap(),
+        suture_core::clock::Clock::now(&*world.clock),
+    )
+}
+
+fn switch(world: &World) -> Result<authorities::Listed, authorities::AuthoritiesError> {
+    authorities::switch(world.data_dir(), &"acme.example".parse().unwrap())
+}
+
+fn retire(world: &World) -> Result<authorities::Listed, authorities::AuthoritiesError> {
+    authorities::retire(world.data_dir(), &"acme.example".parse().unwrap())
+}
+
+fn file(world: &World, name: &str) -> String {
+    world.data_dir().join(name).to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn one_authority_takes_anothers_place_and_no_device_is_touched() {
+    let Hospital { mut world, ada, kim, mut pumps, .. } = Hospital::open().await;
+    let pump = &mut pumps[0];
+    assert!(pump.agent().cycle().await.unwrap().confirmed);
+
+    let next = step(&mut world, prepare).await.next.unwrap();
+    let next_file = next.file.to_str().unwrap();
+    // What was read out is another certificate's: refused, and nothing is changed.
+    let wrong = Digest::of(b"another").to_string();
+    assert_eq!(ada.run(&["service", "trust", next_file, "--sha256", &wrong]).await.unwrap_err().exit, 5);
+    ada.run(&["service", "trust", next_file, "--sha256", &next.sha256.to_string()]).await.unwrap();
+    let ca = file(&world, "ca.pem");
+    let signed = kim.json(&["service", "set", "--authority", &ca, "--authority", next_file]).await.unwrap();
+    assert_eq!(signed["signed"]["authorities_sha256"][1], next.sha256.to_string());
+    kim.run(&["service", "follow"]).await.unwrap();
+    assert!(pump.agent().cycle().await.unwrap().confirmed);
+
+    step(&mut world, switch).await;
+    assert!(pump.agent().cycle().await.unwrap().confirmed, "by a certificate of the former authority");
+    kim.run(&["whoami"]).await.unwrap();
+    ada.run(&["whoami"]).await.unwrap();
+    // New tokens name the new authority.
+    kim.run(&["service", "set", "--authority", &ca]).await.unwrap();
+    kim.run(&["service", "follow"]).await.unwrap();
+    let late = world
+        .devices(
+            &kim,
+            &["pump-9"],
+            &world.publish(&ada, suture_tests::world::Spec { release: 3, ..Default::default() }).await,
+        )
+        .await;
+    assert_eq!(late.len(), 1);
+
+    // Three weeks on, every certificate has been renewed; the former authority is believed no longer.
+    world.idle(22).await;
+    kim.run(&["approvals", "renew"]).await.unwrap();
+    ada.run(&["whoami"]).await.unwrap();
+    assert!(pump.agent().cycle().await.unwrap().confirmed);
+    step(&mut world, retire).await;
+    pump.crash();
+    assert!(pump.agent().cycle().await.unwrap().confirmed, "by a certificate of the new authority");
+    kim.run(&["whoami"]).await.unwrap();
+    ada.run(&["whoami"]).await.unwrap();
+    // The other pump was off all the while: it knows the former authority alone, and says so.
+    let stranded = &mut pumps[1];
+    assert!(!stranded.agent().cycle().await.unwrap().confirmed);
+}
+
+#[tokio::test]
+async fn a_mistake_in_what_is_signed_strands_no_device() {
+    let Hospital { world, kim, mut pumps, .. } = Hospital::open().await;
+    let pump = &mut pumps[0];
+    assert!(pump.agent().cycle().await.unwrap().confirmed);
+    // Nobody listens there: refused before it is signed.
+    let nowhere = ["service", "set", "--address", "https://localhost:1"];
+    assert_eq!(kim.run(&nowhere).await.unwrap_err().exit, 4);
+    assert_eq!(kim.json(&["service", "show"]).await.unwrap()["signed"], serde_json::Value::Null);
+
+    kim.run(&[&nowhere[..], &["--unprobed"]].concat()).await.unwrap();
+    assert!(pump.agent().cycle().await.unwrap().confirmed);
+    assert!(pump.agent().cycle().await.unwrap().confirmed, "by the way that worked before");
+    pump.crash();
+    assert!(pump.agent().cycle().await.unwrap().confirmed, "after a restart too");
+    // Mended: the device goes the signed way, and forgets the one of its enrolment.
+    let right = format!("https://localhost:{}", world.line.port());
+    kim.run(&["service", "set", "--address", &right, "--address", "https://localhost:1", "--unprobed"]).await.unwrap();
+    assert!(pump.agent().cycle().await.unwrap().confirmed);
+    assert!(pump.agent().cycle().await.unwrap().confirmed);
+    let kept: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(pump.dir.join("state/identity/ways.json")).unwrap()).unwrap();
+    assert_eq!((&kept["proven"], &kept["current"]["addresses"][0]), (&serde_json::Value::Null, &right.into()));
+}

@@ -20,6 +20,8 @@ use suture_proto::{parse_reason, v1};
 use tonic::Status;
 use tonic::transport::Channel;
 
+use crate::news::{Holdings, Tidings};
+
 /// How long one small call, or one message of a stream, may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -206,6 +208,8 @@ pub struct Said {
     pub approval: Option<ApprovalId>,
     /// Of the bundle: bytes that are there, and all.
     pub progress: (u64, u64),
+    /// What it holds of both repositories, where it wants to hear what differs.
+    pub held: Option<Holdings>,
 }
 
 /// What the server says at a check-in.
@@ -221,6 +225,8 @@ pub struct Heard {
     pub words: Vec<(ApprovalId, Option<Reason>)>,
     /// Up to which number it has the reports.
     pub stored_through: u64,
+    /// What differs from what the device holds, where it asked and is confirmed.
+    pub news: Option<Tidings>,
 }
 
 impl Client {
@@ -232,7 +238,7 @@ impl Client {
     /// Says how the device is, and hears what the server holds back.
     pub async fn check_in(&mut self, said: Said) -> Result<Heard, ClientError> {
         const CALL: &str = "the check-in";
-        let Said { product, hardware, running, catalog, approvals, phase, reason, approval, progress } = said;
+        let Said { product, hardware, running, catalog, approvals, phase, reason, approval, progress, held } = said;
         let request = v1::CheckInRequest {
             product,
             hardware_id: hardware,
@@ -247,8 +253,10 @@ impl Client {
             fetched_bytes: progress.0,
             total_bytes: progress.1,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            held: held.as_ref().map(Into::into),
+            seen_signature: Bytes::new(),
         };
-        let v1::CheckInResponse { confirmed, server_time_ms, next_check_in_ms, words, reports_stored_through } =
+        let v1::CheckInResponse { confirmed, server_time_ms, next_check_in_ms, words, reports_stored_through, news } =
             timely(CALL, self.inner.check_in(request)).await?;
         // An approval id that cannot be read cannot be one that this device knows.
         let words = words.into_iter().filter_map(|word| {
@@ -262,7 +270,13 @@ impl Client {
             next: Duration::from_millis(next_check_in_ms.into()),
             words: words.collect(),
             stored_through: reports_stored_through,
+            news: news.map(Into::into),
         })
+    }
+
+    /// What differs of both repositories from what the device holds, where no check-in has brought it.
+    pub async fn refresh(&mut self, held: &Holdings) -> Result<Tidings, ClientError> {
+        Ok(timely("the refresh", self.inner.refresh(v1::RefreshRequest::from(held))).await?.into())
     }
 
     /// Hands over reports; the highest number up to which the server has them all.
@@ -329,6 +343,24 @@ async fn next<T>(call: &'static str, stream: &mut tonic::Streaming<T>) -> Result
         Ok(Ok(message)) => Ok(message),
         Ok(Err(status)) => Err(ClientError::of(call, &status)),
         Err(_) => Err(ClientError::Timeout { call }),
+    }
+}
+
+impl From<&Holdings> for v1::RefreshRequest {
+    fn from(held: &Holdings) -> Self {
+        let Holdings { catalog, approvals } = held;
+        Self { catalog: Some(catalog.into()), approvals: Some(approvals.into()) }
+    }
+}
+
+impl From<v1::RefreshResponse> for Tidings {
+    fn from(answer: v1::RefreshResponse) -> Self {
+        let v1::RefreshResponse { catalog, approvals, stops } = answer;
+        Self {
+            catalog: catalog.map(Into::into).unwrap_or_default(),
+            approvals: approvals.map(Into::into).unwrap_or_default(),
+            stops: stops.into_iter().map(Into::into).collect(),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub mod install;
 pub mod interlock;
 pub mod journal;
 pub mod machine;
+pub mod news;
 pub mod outbox;
 pub mod process;
 pub mod provision;

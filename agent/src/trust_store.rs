@@ -11,10 +11,11 @@ use jiff::Timestamp;
 use suture_core::digest::Digest;
 use suture_core::limits::{MAX_ROOT_BYTES, MAX_ROOT_STEPS, MAX_SNAPSHOT_BYTES, MAX_TARGETS_BYTES, MAX_TIMESTAMP_BYTES};
 use suture_core::phase::{Code, Reason};
-use suture_core::trust::{Answer, Change, Refresh, Repository, Stored, TrustError};
+use suture_core::trust::{Answer, Change, Held, News, Refresh, Repository, Stored, TrustError};
 
 use crate::client::{ClientError, Files, Which};
 use crate::durable::{self, DurableError};
+use crate::news::Fed;
 
 /// One repository's files.
 #[derive(Debug, Clone)]
@@ -71,13 +72,26 @@ impl TrustStore {
         Ok(Self { which, dir, root_sha256 })
     }
 
-    /// TUF's client workflow, each change on disk before the next question. On a failure to reach the server nothing more
-    /// is stored and what was stored before still counts.
-    pub async fn refresh(&self, files: &mut impl Files, now: Timestamp) -> Result<Repository, RefreshError> {
+    /// What is stored, for a server that is to send what differs. It holds nothing before the root is pinned.
+    pub fn held(&self) -> Result<Held, RefreshError> {
+        let held = self.stored()?.as_ref().map(Held::of).transpose();
+        Ok(held.map_err(|e| RefreshError::Refused(self.name(), e))?.unwrap_or_default())
+    }
+
+    /// TUF's client workflow, each change on disk before the next question. What `news` does not answer is asked of `files`.
+    /// On a failure to reach the server nothing more is stored and what was stored before still counts.
+    pub async fn refresh(
+        &self,
+        files: &mut impl Files,
+        news: News,
+        now: Timestamp,
+    ) -> Result<Repository, RefreshError> {
         let name = self.name();
         let refused = |e| RefreshError::Refused(name, e);
         let unreachable = |e| RefreshError::Unreachable(name, e);
-        let stored = match self.stored()? {
+        let stored = self.stored()?;
+        let files = &mut Fed::new(files, self.which, news.beside(stored.as_ref()));
+        let stored = match stored {
             Some(stored) => stored,
             None => self.pin(files).await?,
         };
@@ -141,7 +155,7 @@ impl TrustStore {
     }
 
     /// What people call it.
-    fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self.which {
             Which::Catalog => "the manufacturer's catalog",
             Which::Approvals => "the hospital's approvals",

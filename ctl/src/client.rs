@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _};
 use rustls_pki_types::CertificateDer;
 use suture_core::limits::RENEWAL_GRACE_SECS;
+use suture_core::trust::{Held, News};
 use suture_proto::connect::{self, ConnectError, Identity, Settings, Trust};
 use suture_proto::v1::operator_service_client::OperatorServiceClient;
 use suture_proto::{Invalid, v1};
@@ -114,6 +115,8 @@ calls! {
     renew(RenewRequest) -> RenewResponse;
     /// Who the server takes this operator for.
     who_am_i(WhoAmIRequest) -> WhoAmIResponse;
+    /// What differs of the repositories that are named.
+    refresh(RefreshRequest) -> RefreshResponse;
     /// Public halves of a repository's online keys.
     get_online_keys(GetOnlineKeysRequest) -> GetOnlineKeysResponse;
     /// Puts signed metadata in force.
@@ -198,6 +201,21 @@ impl Client {
     pub async fn open(settings: &Settings) -> Outcome<Self> {
         let channel = connect::connect(settings).await?;
         Ok(Self { calls: connect::operator_client(channel) })
+    }
+
+    /// What differs of a repository from what this home holds, in one answer. None of it has been looked at.
+    pub async fn news(&mut self, which: Which, held: &Held) -> Outcome<News> {
+        let held = Some(v1::HeldMetadata::from(held));
+        let request = match which {
+            Which::Catalog => v1::RefreshRequest { catalog: held, approvals: None },
+            Which::Approvals => v1::RefreshRequest { catalog: None, approvals: held },
+        };
+        let v1::RefreshResponse { catalog, approvals, stops: _ } = self.refresh(request).await?;
+        let news = match which {
+            Which::Catalog => catalog,
+            Which::Approvals => approvals,
+        };
+        Ok(news.map(News::from).unwrap_or_default())
     }
 
     /// A metadata file of at most `limit` bytes; `None` where the server says that there is none, and only then.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use suture_core::digest::Digest;
 use suture_core::limits::{MAX_ROOT_BYTES, MAX_ROOT_STEPS};
 use suture_core::trust::{
-    Answer, Base, Change, Refresh, Repository, Role, Root, Stored, Targets, TrustError, Verified,
+    Answer, Base, Change, Held, Refresh, Repository, Role, Root, Stored, Targets, TrustError, Verified,
 };
 
 use crate::client::Client;
@@ -149,11 +149,17 @@ impl<'a> TrustStore<'a> {
     }
 
     async fn follow(&self, client: &mut Client, mut refresh: Refresh) -> Outcome<Refresh> {
-        let before = self.stored()?.targets;
+        let stored = self.stored()?;
+        let news = client.news(self.which, &Held::of(&stored)?).await?.beside(Some(&stored));
+        let before = stored.targets;
         while let Some(request) = refresh.request() {
-            let answer = match client.metadata(self.which, &request.name, request.max_bytes).await? {
-                Some(bytes) => Answer::Found(bytes),
-                None => Answer::NotFound,
+            // What the one answer does not hold is asked for singly; the rules are the same for both.
+            let answer = match news.answer(&request.name) {
+                Some(answer) => answer,
+                None => match client.metadata(self.which, &request.name, request.max_bytes).await? {
+                    Some(bytes) => Answer::Found(bytes),
+                    None => Answer::NotFound,
+                },
             };
             for change in refresh.supply(answer)? {
                 self.descends(before.as_deref(), &change)?;

@@ -5,6 +5,7 @@
 
 pub mod connect;
 mod convert;
+mod refresh;
 
 pub use convert::{Invalid, Repository, parse, parse_digest, parse_phase, parse_reason};
 

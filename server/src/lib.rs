@@ -14,6 +14,7 @@ pub mod identity;
 pub mod init;
 pub(crate) mod offer;
 pub mod publish;
+pub(crate) mod refresh;
 pub(crate) mod report;
 pub mod rights;
 pub(crate) mod rollout;

@@ -13,7 +13,8 @@ use super::{Agent, AgentError, chain};
 use crate::config::Settings;
 use crate::floor::Floors;
 use crate::machine::{Attempt, Bundle, Event, Nothing, Subject, Trouble};
-use crate::trust_store::RefreshError;
+use crate::news::{Holdings, Tidings};
+use crate::trust_store::{RefreshError, TrustStore};
 
 /// What is to be installed, and what that was read from.
 pub(super) struct Situation {
@@ -78,25 +79,14 @@ impl Agent {
         }
 
         // 2: refresh both, in full. Any refusal: nothing is begun.
-        let catalog = match self.catalog.refresh(&mut self.client, now).await {
-            Err(RefreshError::Unreachable(_, e)) if !e.is_abuse() => {
-                tracing::info!(error = %chain(&e), "the catalog is taken from disk");
-                self.catalog.offline(now)
-            }
-            other => other,
-        };
-        let approvals = match self.approvals.refresh(&mut self.client, now).await {
-            Err(RefreshError::Unreachable(_, e)) if !e.is_abuse() => {
-                tracing::info!(error = %chain(&e), "the approvals are taken from disk");
-                self.approvals.offline(now)
-            }
-            other => other,
-        };
-        let (catalog, approvals) = match (catalog, approvals) {
+        let (catalog, approvals) = match self.refresh(now).await {
             (Ok(catalog), Ok(approvals)) => (catalog, approvals),
             (Err(e), _) | (_, Err(e)) => return Ok(Look::Hindered(Trouble::new(e.reason()))),
         };
         self.seen = (Some(catalog.seen()), Some(approvals.seen()));
+        let Ok(floors) = &mut self.floors else {
+            return Ok(Look::hindered(Code::StateDamaged, "the device's floors are lost"));
+        };
         floors.raise(floors.release(), catalog.signed_at().max(approvals.signed_at()))?;
         // Attack: a clock that was set back into an old slot. What has just been read may be the first to prove it.
         if let Some(late) = behind(floors, now) {
@@ -145,6 +135,45 @@ impl Agent {
                 Look::Chosen(Box::new(Situation { choice: *choice, attempt, catalog, is_fresh: true }))
             }
         })
+    }
+
+    /// Both repositories, by what the last check-in brought or one call of its own. A server that cannot be reached, or says
+    /// nothing that can be used, leaves what is on disk in force, as long as that has not expired.
+    async fn refresh(
+        &mut self,
+        now: Timestamp,
+    ) -> (Result<Repository, RefreshError>, Result<Repository, RefreshError>) {
+        let tidings = match self.tidings.take() {
+            Some(tidings) => Ok(tidings),
+            None => self.client.refresh(&self.holdings()).await,
+        };
+        let Tidings { catalog, approvals, stops: _ } = match tidings {
+            Ok(tidings) => tidings,
+            Err(e) if e.is_abuse() => {
+                let refused = |store: &TrustStore, e| Err(RefreshError::Unreachable(store.name(), e));
+                return (refused(&self.catalog, e), self.approvals.offline(now));
+            }
+            Err(e) => {
+                tracing::info!(error = %chain(&e), "both repositories are taken from disk");
+                return (self.catalog.offline(now), self.approvals.offline(now));
+            }
+        };
+        let of = |store: &TrustStore, result| match result {
+            Err(RefreshError::Unreachable(name, e)) if !e.is_abuse() => {
+                tracing::info!(error = %chain(&e), "{name} are taken from disk");
+                store.offline(now)
+            }
+            other => other,
+        };
+        let catalog = self.catalog.refresh(&mut self.client, catalog, now).await;
+        let approvals = self.approvals.refresh(&mut self.client, approvals, now).await;
+        (of(&self.catalog, catalog), of(&self.approvals, approvals))
+    }
+
+    /// What is held of both, for the server; of a store that cannot be read nothing, which the refresh then tells.
+    pub(super) fn holdings(&self) -> Holdings {
+        let held = |store: &TrustStore| store.held().unwrap_or_default();
+        Holdings { catalog: held(&self.catalog), approvals: held(&self.approvals) }
     }
 
     /// All approvals and stop orders that the hospital lists, each verified and read.

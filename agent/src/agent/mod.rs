@@ -31,6 +31,7 @@ use crate::install::{InstallError, Slots};
 use crate::interlock::Interlock;
 use crate::journal::{Journal, JournalError};
 use crate::machine::{Event, State};
+use crate::news::Tidings;
 use crate::outbox::Outbox;
 use crate::trust_store::TrustStore;
 use crate::ways::Ways;
@@ -76,6 +77,8 @@ pub struct Agent {
     resumed: bool,
     heard: Option<Heard>,
     unheard: Option<String>,
+    /// What the last check-in brought of both repositories, until it is looked at.
+    tidings: Option<Tidings>,
     seen: (Option<Seen>, Option<Seen>),
     /// Held as long as the agent lives: there is one agent to a state directory.
     _lock: File,
@@ -146,6 +149,7 @@ impl Agent {
             resumed: false,
             heard: None,
             unheard: None,
+            tidings: None,
             seen: (None, None),
             _lock: lock,
             settings,

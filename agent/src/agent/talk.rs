@@ -78,9 +78,13 @@ impl Agent {
     /// Checks in. Not being heard is no failure: the device goes by what it has.
     pub(super) async fn check_in(&mut self) {
         self.prefer_signed_ways();
+        // What an earlier answer brought is out of date by now.
+        self.tidings = None;
+        let said = Said { held: Some(self.holdings()), ..self.said() };
         loop {
-            match self.client.check_in(self.said()).await {
-                Ok(heard) => {
+            match self.client.check_in(said.clone()).await {
+                Ok(mut heard) => {
+                    self.tidings = heard.news.take();
                     if let Err(e) = self.outbox.stored_through(heard.stored_through) {
                         tracing::error!(error = %chain(&e), "the outbox cannot be kept");
                     }
@@ -119,6 +123,7 @@ impl Agent {
             reason: state.trouble().map(|(reason, _)| reason.clone()),
             approval: state.attempt().map(|a| a.approval.clone()),
             progress: self.progress(),
+            held: None,
         }
     }
 

@@ -33,9 +33,11 @@ impl DeviceService for Api {
     }
 
     async fn check_in(&self, request: Request<v1::CheckInRequest>) -> Result<Response<v1::CheckInResponse>, Status> {
-        let (hdo, id) = device(&request)?;
+        let ((hdo, id), principal) = (device(&request)?, caller(&request)?);
         let confirmed = Caller::of(&request)?.role == Role::Device;
-        let said = request.into_inner();
+        let mut said = request.into_inner();
+        // Answered, and not kept: it is no word of the device's to its hospital.
+        let held = said.held.take();
         // Attack: a device whose one word fills the answer that shows a hospital all of its devices.
         let length = said.encoded_len();
         if length > MAX_REPORT_BYTES {
@@ -48,6 +50,7 @@ impl DeviceService for Api {
             next_check_in_ms: self.app.settings().check_in_ms(),
             words: Vec::new(),
             reports_stored_through: 0,
+            news: None,
         };
         if !confirmed {
             return Ok(Response::new(answer));
@@ -65,7 +68,16 @@ impl DeviceService for Api {
             .map_err(Refusal::from)?;
         answer.words = words.into_iter().map(server_word).collect();
         answer.reports_stored_through = through;
+        if let Some(held) = held {
+            // A failure is in the log, and no reason not to hear the device: it asks for itself what it was not told.
+            answer.news = self.news(&principal, held).await.ok();
+        }
         Ok(Response::new(answer))
+    }
+
+    async fn refresh(&self, request: Request<v1::RefreshRequest>) -> Result<Response<v1::RefreshResponse>, Status> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.news(&principal, request.into_inner()).await?))
     }
 
     async fn get_metadata(

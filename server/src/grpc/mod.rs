@@ -5,6 +5,7 @@
 
 mod device;
 mod operator;
+mod refresh;
 mod status;
 mod stream;
 

@@ -10,6 +10,7 @@ use crate::blobs::BlobError;
 use crate::effect::EffectError;
 use crate::identity::IdentityError;
 use crate::publish::PublishError;
+use crate::refresh::NewsError;
 use crate::report::SubmitError;
 use crate::rollout::run::RolloutError;
 use crate::store::StoreError;
@@ -162,6 +163,15 @@ impl From<EffectError> for Refusal {
             EffectError::Store(error) => error.into(),
             EffectError::Rollout(error) => error.into(),
             error => Self::caused(Code::InvalidArgument, &error),
+        }
+    }
+}
+
+impl From<NewsError> for Refusal {
+    fn from(error: NewsError) -> Self {
+        match error {
+            NewsError::Store(error) => error.into(),
+            error => Self::ours(&error),
         }
     }
 }

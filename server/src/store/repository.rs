@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use suture_core::digest::Digest;
 use suture_core::trust::Role;
 
-use super::{Store, StoreError, Tx, digest, on, to_i64, to_ms};
+use super::{Store, StoreError, Tx, digest, on, to_i64, to_ms, to_u64};
 
 /// A metadata file as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,33 @@ impl Store {
 }
 
 impl Tx {
+    /// A metadata file by the exact name that clients ask for.
+    pub async fn repo_file(&mut self, repository: &str, name: &str) -> Result<Option<RepoFile>, StoreError> {
+        let row = on!(self, |c| sqlx::query_as::<_, FileRow>(
+            "SELECT version, content, sha256 FROM repo_file WHERE repository = $1 AND name = $2"
+        )
+        .bind(repository)
+        .bind(name)
+        .fetch_optional(c)
+        .await)?;
+        row.map(FileRow::read).transpose()
+    }
+
+    /// SHA-256 and length of a metadata file, for those who may hold it already.
+    pub async fn repo_file_head(&mut self, repository: &str, name: &str) -> Result<Option<(Digest, u64)>, StoreError> {
+        let row: Option<(Vec<u8>, i64)> = on!(self, |c| sqlx::query_as(
+            "SELECT sha256, CAST(LENGTH(content) AS BIGINT) FROM repo_file WHERE repository = $1 AND name = $2"
+        )
+        .bind(repository)
+        .bind(name)
+        .fetch_optional(c)
+        .await)?;
+        row.map(|(sha256, length)| {
+            Ok((digest("repo_file", "sha256", &sha256)?, to_u64("repo_file", "content", length)?))
+        })
+        .transpose()
+    }
+
     /// The newest file of a role.
     pub async fn newest_repo_file(&mut self, repository: &str, role: Role) -> Result<Option<RepoFile>, StoreError> {
         let pattern = pattern(role);

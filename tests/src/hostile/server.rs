@@ -146,9 +146,15 @@ impl DeviceService for Stage {
             next_check_in_ms: 1_000,
             words: act.words(),
             reports_stored_through: 0,
+            news: None,
         };
         (act.check_in)(&mut answer);
         Ok(Response::new(answer))
+    }
+
+    /// Tells nothing, so that the device asks for file after file.
+    async fn refresh(&self, _: Request<v1::RefreshRequest>) -> Result<Response<v1::RefreshResponse>, Status> {
+        Ok(Response::new(v1::RefreshResponse::default()))
     }
 
     async fn get_metadata(

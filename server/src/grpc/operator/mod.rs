@@ -36,6 +36,11 @@ impl OperatorService for Api {
         Ok(Response::new(self.online_keys(&principal, request.into_inner()).await?))
     }
 
+    async fn refresh(&self, request: Request<v1::RefreshRequest>) -> Answer<v1::RefreshResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.news(&principal, request.into_inner()).await?))
+    }
+
     async fn get_metadata(&self, request: Request<v1::GetMetadataRequest>) -> Answer<v1::GetMetadataResponse> {
         let principal = caller(&request)?;
         Ok(Response::new(self.metadata(&principal, request.into_inner()).await?))

@@ -52,6 +52,12 @@ pub const MAX_SERVICE_AUTHORITIES: usize = 4;
 pub const MAX_ADDRESS_BYTES: usize = 255;
 /// A certificate, DER.
 pub const MAX_CERTIFICATE_BYTES: usize = 4_096;
+/// The highest counter of a stop order or a lift: it is the same number in every reader of JSON.
+pub const MAX_STOP_COUNTER: u64 = (1 << 53) - 1;
+/// Stop orders and lifts that a device keeps: of each approval the newest.
+pub const MAX_KEPT_STOPS: usize = 256;
+/// Stop orders that one answer to a device brings: one for each approval that names it.
+pub const MAX_STOPS_PER_ANSWER: usize = 64;
 /// A chunk index: 40 bytes a chunk, so payloads up to about 100 GiB.
 pub const MAX_INDEX_BYTES: u64 = 64 << 20;
 /// A document that travels with a bundle (release notes, SBOM, …).

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::approval::{Approval, Slot, Step, StopOrder};
+use crate::approval::{Approval, Slot, Step, VerifiedStop};
 use crate::digest::Digest;
 use crate::id::{ApprovalId, DeviceId, HardwareId, HdoId, ProductId};
 use crate::phase::{Code, Reason};
@@ -85,12 +85,12 @@ impl Selection {
     }
 }
 
-/// Chooses. `approvals` and `stops` come from the hospital's verified repository.
+/// Chooses. `approvals` come from the hospital's verified repository, `stops` from wherever they reached the device.
 pub fn select(
     facts: &Facts,
     catalog: &impl Catalog,
     approvals: &[Approval],
-    stops: &[StopOrder],
+    stops: &[VerifiedStop],
     now: Timestamp,
 ) -> Selection {
     let superseded: BTreeSet<&ApprovalId> =
@@ -137,7 +137,7 @@ fn admissible(
     facts: &Facts,
     approval: &Approval,
     superseded: &BTreeSet<&ApprovalId>,
-    stops: &[StopOrder],
+    stops: &[VerifiedStop],
     now: Timestamp,
 ) -> Result<(), Reason> {
     let id = &approval.id;
@@ -151,8 +151,7 @@ fn admissible(
     if superseded.contains(id) {
         return Err(Reason::new(Code::Superseded, format!("another approval took the place of {id}")));
     }
-    let newest = stops.iter().filter(|s| s.approval == *id).max_by_key(|s| s.counter);
-    if newest.is_some_and(|s| s.stopped) {
+    if VerifiedStop::stops(stops, id) {
         return Err(Reason::new(Code::StopOrder, format!("the hospital has stopped approval {id}")));
     }
     let over = mine.slots.iter().all(|s| s.end <= now) || approval.expires <= now;
@@ -236,7 +235,7 @@ pub fn slot_at(slots: &[Slot], now: Timestamp) -> Option<Slot> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::approval::{DeviceSlots, Pinned, Wave};
+    use crate::approval::{DeviceSlots, Pinned, StopOrder, Wave};
 
     type Entries = BTreeMap<String, (u64, Digest, CatalogEntry)>;
 
@@ -405,14 +404,19 @@ mod tests {
 
     #[test]
     fn the_highest_counter_of_stops_and_lifts_is_in_force() {
-        let stop = |counter, stopped| StopOrder {
-            kind: "suture-stop".to_owned(),
-            format: 1,
-            approval: "a1".parse().unwrap(),
-            counter,
-            stopped,
+        let stop = |counter, stopped| {
+            let order = StopOrder {
+                kind: "suture-stop".to_owned(),
+                format: 1,
+                hdo: "riverside".parse().unwrap(),
+                approval: "a1".parse().unwrap(),
+                counter,
+                stopped,
+                signed_at: at(0),
+            };
+            VerifiedStop::kept(&order.sign(&[]).unwrap()).unwrap()
         };
-        let with = |stops: &[StopOrder]| code(select(&facts(1), &catalog(), &[approval("a1", 2)], stops, at(50)));
+        let with = |stops: &[VerifiedStop]| code(select(&facts(1), &catalog(), &[approval("a1", 2)], stops, at(50)));
         assert_eq!(with(&[stop(1, true)]), Some(Code::StopOrder));
         assert_eq!(with(&[stop(2, false), stop(1, true)]), None);
         assert_eq!(with(&[stop(2, false), stop(3, true)]), Some(Code::StopOrder));

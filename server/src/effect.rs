@@ -6,12 +6,12 @@
 
 use jiff::Timestamp;
 use suture_core::approval::{
-    Approval, DocumentError, OperatorDocument, Roster, Service, SignedDocument, StopOrder, path,
+    Approval, DocumentError, OperatorDocument, Roster, Service, SignedDocument, StopError, VerifiedStop, path,
 };
 use suture_core::id::HdoId;
 use suture_core::manifest::{Manifest, ManifestError};
 use suture_core::principal::Principal;
-use suture_core::trust::{CatalogEntry, Targets};
+use suture_core::trust::{CatalogEntry, Targets, Verified};
 use suture_core::version::Version;
 use suture_proto::Repository;
 
@@ -34,6 +34,9 @@ pub(crate) enum EffectError {
     /// A document of the approvals repository that cannot be read.
     #[error("{path}")]
     Document { path: String, source: DocumentError },
+    /// A stop order that is refused.
+    #[error("{path}")]
+    Stop { path: String, source: StopError },
     /// A document of the approvals repository that is of another hospital, or not where it belongs.
     #[error("{0}: it is of another hospital, or its id is not the one in its path")]
     Misplaced(String),
@@ -56,7 +59,7 @@ pub(crate) struct Listing<'a> {
     /// The repository.
     pub(crate) repository: &'a Repository,
     /// Its targets metadata, new or as before.
-    pub(crate) targets: &'a Targets,
+    pub(crate) targets: &'a Verified<Targets>,
     /// Who published.
     pub(crate) actor: &'a Principal,
     /// When.
@@ -136,7 +139,9 @@ impl Listing<'_> {
                     roster.extend(part.devices.into_iter().map(|d| (d.id, d.report_key)));
                 }
                 Some(("stops", file)) => {
-                    let stop: StopOrder = self.document(tx, path).await?;
+                    let bytes = self.bytes(tx, path).await?;
+                    let stop = VerifiedStop::listed(self.targets, hdo, &bytes)
+                        .map_err(|source| EffectError::Stop { path: path.to_owned(), source })?;
                     if file != format!("{}.json", stop.approval) {
                         return Err(misplaced());
                     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use suture_core::approval::{Approval, SignedDocument, StopOrder, path};
+use suture_core::approval::{Approval, SignedDocument, VerifiedStop, path};
 use suture_core::clock::format_utc;
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::select::{Choice, Facts, Selection, select};
@@ -177,7 +177,7 @@ impl Agent {
     }
 
     /// All approvals and stop orders that the hospital lists, each verified and read.
-    async fn documents(&mut self, repository: &Repository) -> Result<(Vec<Approval>, Vec<StopOrder>), Reason> {
+    async fn documents(&mut self, repository: &Repository) -> Result<(Vec<Approval>, Vec<VerifiedStop>), Reason> {
         let (mut approvals, mut stops, mut kept) = (Vec::new(), Vec::new(), BTreeSet::new());
         kept.extend(repository.target(path::SERVICE).map(|t| t.sha256));
         for (path, target) in repository.targets() {
@@ -191,7 +191,9 @@ impl Agent {
             if is_approval {
                 approvals.push(Approval::parse(&bytes).map_err(unreadable)?);
             } else {
-                stops.push(StopOrder::parse(&bytes).map_err(unreadable)?);
+                let hdo = &self.identity.device().hdo;
+                let stop = VerifiedStop::listed(repository.targets_metadata(), hdo, &bytes);
+                stops.push(stop.map_err(|e| Reason::new(e.code(), format!("{path}: {}", chain(&e))))?);
             }
         }
         if let Err(e) = self.approvals.keep_only(&kept) {

@@ -16,4 +16,4 @@ pub use head::{Approval, DeviceSlots, Pinned, Slot, Step, Wave};
 pub use operator::OperatorDocument;
 pub use roster::{Roster, RosterDevice};
 pub use service::Service;
-pub use stop::StopOrder;
+pub use stop::{StopError, StopOrder, VerifiedStop};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::{Blocked, Facts, Known, Request};
-use crate::approval::{Approval, RosterDevice};
+use crate::approval::{Approval, RosterDevice, VerifiedStop};
 use crate::id::{ApprovalId, DeviceId, WardId};
 use crate::phase::{Code, Reason};
 use crate::trust::Status;
@@ -45,10 +45,7 @@ impl<'a> View<'a> {
     ) -> Self {
         let replaced: BTreeSet<_> =
             facts.approvals.iter().flat_map(|a| &a.supersedes).chain(&request.supersedes).collect();
-        let stopped = |id: &ApprovalId| {
-            let newest = facts.stops.iter().filter(|s| s.approval == *id).max_by_key(|s| s.counter);
-            newest.is_some_and(|s| s.stopped)
-        };
+        let stopped = |id: &ApprovalId| VerifiedStop::stops(&facts.stops, id);
         let mut live: Vec<_> = facts
             .approvals
             .iter()

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use self::bundle::{Bundle, BundleError, Floor};
 pub use self::compute::{PlanError, plan};
 pub use self::sign::Signing;
-use crate::approval::{Approval, DeviceSlots, Pinned, Roster, SignedDocument, Slot, StopOrder, Wave, first_broken};
+use crate::approval::{Approval, DeviceSlots, Pinned, Roster, SignedDocument, Slot, VerifiedStop, Wave, first_broken};
 use crate::clock::utc;
 use crate::digest::Digest;
 use crate::id::{ApprovalId, DeviceId, HdoId, ProductId, WardId};
@@ -46,8 +46,8 @@ pub struct Facts {
     pub calendars: Vec<(Pinned, Calendar)>,
     /// The approvals that it lists.
     pub approvals: Vec<Approval>,
-    /// The stop orders that it lists.
-    pub stops: Vec<StopOrder>,
+    /// The stop orders and lifts that are known.
+    pub stops: Vec<VerifiedStop>,
 }
 
 /// What the server says that a device runs. Believed for what it is: it can keep a device out of a plan, never bring one in.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::approval::{RosterDevice, Step, path};
+use crate::approval::{RosterDevice, Step, StopOrder, path};
 use crate::manifest::PatchClass;
 use crate::phase::Code;
 use crate::sign::{LocalKey, Signer as _};
@@ -256,16 +256,15 @@ fn an_approval_with_nothing_left_to_do_is_replaced_and_one_with_more_to_do_block
     assert!(plan(&facts, &icu, &[], now()).unwrap().blocked.is_empty());
     icu.supersedes.clear();
     assert!(plan(&facts, &icu, &[], at("2026-11-25T01:20:00Z")).unwrap().blocked.is_empty());
-    let stop = |counter, stopped| StopOrder {
-        kind: StopOrder::TYPE.to_owned(),
-        format: 1,
-        approval: id("pump-4"),
-        counter,
-        stopped,
+    let stop = |counter, stopped| {
+        let mut order = StopOrder::next(facts.hdo.clone(), id("pump-4"), None, stopped, now()).unwrap();
+        order.counter = counter;
+        VerifiedStop::kept(&order.sign(&[]).unwrap()).unwrap()
     };
-    facts.stops = vec![stop(1, true)];
+    let (stop, lift) = (stop(1, true), stop(2, false));
+    facts.stops = vec![stop];
     assert!(plan(&facts, &icu, &[], now()).unwrap().blocked.is_empty());
-    facts.stops.push(stop(2, false));
+    facts.stops.push(lift);
     assert_eq!(plan(&facts, &icu, &[], now()).unwrap().blocked.len(), 1, "a lift brings it back");
 
     icu.supersedes = [id("pump-3")].into();

@@ -77,6 +77,7 @@
 //! # }
 //! ```
 
+pub(crate) mod beside;
 mod catalog;
 mod delegation;
 pub mod edit;

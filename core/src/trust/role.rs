@@ -116,6 +116,11 @@ impl Authority {
         self.keys.values().flatten()
     }
 
+    /// The same keys, any one of which suffices: for what may be stopped by anybody who may approve it.
+    pub(super) fn any_one(&self) -> Self {
+        Self { threshold: 1, ..self.clone() }
+    }
+
     /// The key of that id, if the role lists it and this program can verify with it.
     pub(super) fn key(&self, id: &Digest) -> Option<&PublicKey> {
         self.keys.get(id)?.as_ref()

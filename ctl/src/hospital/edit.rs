@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use suture_core::approval::{
-    Approval, DocumentError, OperatorDocument, RosterDevice, Service, SignedDocument, StopOrder, path,
+    Approval, DocumentError, OperatorDocument, RosterDevice, Service, SignedDocument, VerifiedStop, path,
 };
+use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::sign::Signer;
 use suture_core::trust::edit::{APPROVALS_LIFETIME, TargetsDraft, sign_targets};
-use suture_core::trust::{Targets, TrustError, Verified};
+use suture_core::trust::{Target, Targets, TrustError, Verified};
 use suture_core::window::Calendar;
 
 use super::{Documents, RosterFull, rosters, target};
@@ -57,6 +58,15 @@ impl<'a> Edit<'a> {
         let until = last.map(|a| a.expires).max();
         let mut edit = Self { hdo, documents, draft, files: BTreeMap::new(), now };
         until.into_iter().for_each(|end| edit.outlive(end));
+        // Orders that came beside the repository are listed from now on.
+        for order in &documents.stops {
+            let listed = edit.draft.targets.get(&path::stop(&order.approval));
+            if edit.draft.targets.contains_key(&path::approval(&order.approval))
+                && listed.is_none_or(|t| t.sha256 != Digest::of(order.bytes()))
+            {
+                edit.stop(order);
+            }
+        }
         edit
     }
 
@@ -123,16 +133,11 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
-    /// Stops an approval, or lifts its stop; the counter is one more than the last.
-    ///
-    /// # Errors
-    ///
-    /// The order breaks a rule.
-    pub fn stop(&mut self, id: &ApprovalId, stopped: bool) -> Result<(), DocumentError> {
-        let last = self.documents.stops.iter().filter(|s| s.approval == *id).map(|s| s.counter).max();
-        let counter = last.unwrap_or(0).saturating_add(1);
-        let order = StopOrder { kind: StopOrder::TYPE.to_owned(), format: 1, approval: id.clone(), counter, stopped };
-        self.put(path::stop(id), &order)
+    /// Lists an order that stops an approval, or lifts its stop, as it was signed.
+    pub fn stop(&mut self, order: &VerifiedStop) {
+        let path = path::stop(&order.approval);
+        self.draft.targets.insert(path.clone(), Target::of(order.bytes(), None));
+        self.files.insert(path, order.bytes().to_vec());
     }
 
     /// Signs.

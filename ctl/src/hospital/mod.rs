@@ -11,11 +11,11 @@ mod rosters;
 use std::collections::BTreeMap;
 
 use suture_core::approval::{
-    Approval, DocumentError, Pinned, Roster, RosterDevice, Service, SignedDocument, StopOrder, path,
+    Approval, DocumentError, Pinned, Roster, RosterDevice, Service, SignedDocument, StopError, VerifiedStop, path,
 };
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
-use suture_core::trust::{Target, Targets, TrustError};
+use suture_core::trust::{Target, Targets, TrustError, Verified};
 use suture_core::window::Calendar;
 
 pub use self::desk::{Desk, refused};
@@ -32,7 +32,7 @@ pub struct Documents {
     /// Approvals, ascending by id.
     pub approvals: Vec<Approval>,
     /// The newest order on each approval that has one, ascending by id.
-    pub stops: Vec<StopOrder>,
+    pub stops: Vec<VerifiedStop>,
     /// Where the server is, if the hospital has signed that.
     pub service: Option<Service>,
 }
@@ -55,6 +55,14 @@ pub enum ReadError {
         path: String,
         /// Why.
         source: DocumentError,
+    },
+    /// It is no stop order of the hospital's.
+    #[error("{path} is refused")]
+    Stop {
+        /// Its path.
+        path: String,
+        /// Why.
+        source: StopError,
     },
     /// It is about something else than its path says, or about another hospital.
     #[error("{path} is signed, and is about something else than its path says")]
@@ -79,17 +87,21 @@ impl Documents {
     /// # Errors
     ///
     /// A file is missing, is another than was signed, cannot be read, or is not what its path says.
-    pub fn read(hdo: &HdoId, targets: &Targets, files: &BTreeMap<String, Vec<u8>>) -> Result<Self, ReadError> {
+    pub fn read(
+        hdo: &HdoId,
+        targets: &Verified<Targets>,
+        files: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<Self, ReadError> {
         let mut documents = Self::default();
         for path in Self::needed(targets) {
             let bytes = files.get(&path).map(Vec::as_slice).unwrap_or_default();
             targets.verify_target(&path, bytes).map_err(|source| ReadError::Bytes { path: path.clone(), source })?;
-            documents.take(hdo, path, bytes)?;
+            documents.take(hdo, targets, path, bytes)?;
         }
         Ok(documents)
     }
 
-    fn take(&mut self, hdo: &HdoId, at: String, bytes: &[u8]) -> Result<(), ReadError> {
+    fn take(&mut self, hdo: &HdoId, targets: &Verified<Targets>, at: String, bytes: &[u8]) -> Result<(), ReadError> {
         let pinned = Pinned { path: at.clone(), sha256: Digest::of(bytes) };
         let placed = if at.starts_with("rosters/") {
             let roster: Roster = parse(&at, bytes)?;
@@ -112,7 +124,8 @@ impl Documents {
             self.service = Some(service);
             ours
         } else {
-            let stop: StopOrder = parse(&at, bytes)?;
+            let stop = VerifiedStop::listed(targets, hdo, bytes)
+                .map_err(|source| ReadError::Stop { path: at.clone(), source })?;
             let ours = path::stop(&stop.approval) == at;
             self.stops.push(stop);
             ours
@@ -130,9 +143,26 @@ impl Documents {
         self.approvals.iter().find(|a| a.id == *id)
     }
 
+    /// The newest order on an approval.
+    pub fn stop(&self, id: &ApprovalId) -> Option<&VerifiedStop> {
+        self.stops.iter().find(|s| s.approval == *id)
+    }
+
     /// Whether a signed stop order is in force on an approval.
     pub fn is_stopped(&self, id: &ApprovalId) -> bool {
-        self.stops.iter().any(|s| s.approval == *id && s.stopped)
+        self.stop(id).is_some_and(|s| s.stopped)
+    }
+
+    /// Takes an order that came beside the repository, where it is newer than the one that is known.
+    pub fn learn(&mut self, order: VerifiedStop) {
+        match self.stops.iter_mut().find(|s| s.approval == order.approval) {
+            Some(known) if order.is_news_after(known) => *known = order,
+            Some(_) => {}
+            None => {
+                self.stops.push(order);
+                self.stops.sort_by(|a, b| a.approval.cmp(&b.approval));
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use jiff::{SignedDuration, Timestamp};
-use suture_core::approval::{OperatorDocument, Slot, Step, Wave};
+use suture_core::approval::{OperatorDocument, Slot, Step, StopOrder, Wave};
 use suture_core::plan::Signing;
 use suture_core::sign::{LocalKey, Signer as _};
 use suture_core::trust::edit::{ROOT_LIFETIME, RoleDraft, RootDraft, sign_root};
@@ -55,6 +55,12 @@ impl Hospital {
         let edited = edit.sign(&[&self.key]).unwrap();
         self.files.extend(edited.files);
         self.targets = Some(Verified::by(&self.root, &edited.targets).unwrap());
+    }
+
+    fn order(&self, approval: &ApprovalId, counter: u64, stopped: bool) -> VerifiedStop {
+        let mut order = StopOrder::next(id("riverside"), approval.clone(), None, stopped, now()).unwrap();
+        order.counter = counter;
+        VerifiedStop::verify(&self.root, &id("riverside"), &order.sign(&[&self.key]).unwrap()).unwrap()
     }
 
     fn listed(&self) -> Vec<String> {
@@ -149,10 +155,31 @@ fn stops_count_up_and_can_be_lifted() {
     let (approval, operator) = approval("a", now() + hours(2), &[]);
     hospital.sign(now(), |e| e.approve(&approval, &operator).unwrap());
     for (counter, stopped) in [(1, true), (2, false), (3, true)] {
-        hospital.sign(now(), |e| e.stop(&approval.id, stopped).unwrap());
+        let order = hospital.order(&approval.id, counter, stopped);
+        hospital.sign(now(), |e| e.stop(&order));
         let documents = hospital.documents();
         assert_eq!((documents.stops[0].counter, documents.is_stopped(&approval.id)), (counter, stopped));
     }
+}
+
+#[test]
+fn an_order_that_came_beside_the_repository_is_listed_with_the_next_version() {
+    let mut hospital = Hospital::new();
+    let (approval, operator) = approval("a", now() + hours(2), &[]);
+    hospital.sign(now(), |e| e.approve(&approval, &operator).unwrap());
+    let mut documents = hospital.documents();
+    for (id, counter, stopped) in [("a", 2, true), ("a", 1, false), ("gone", 1, true)] {
+        documents.learn(hospital.order(&id.parse().unwrap(), counter, stopped));
+    }
+    let edit = Edit::after(id("riverside"), hospital.targets.as_ref().unwrap(), &documents, now());
+    let edited = edit.sign(&[&hospital.key]).unwrap();
+    assert_eq!(edited.files.keys().collect::<Vec<_>>(), ["stops/a.json"], "and none of an approval that is not listed");
+    hospital.files.extend(edited.files);
+    hospital.targets = Some(Verified::by(&hospital.root, &edited.targets).unwrap());
+    assert_eq!(hospital.documents().stop(&approval.id).map(|s| s.counter), Some(2));
+    let documents = hospital.documents();
+    let again = Edit::after(id("riverside"), hospital.targets.as_ref().unwrap(), &documents, now());
+    assert!(again.sign(&[&hospital.key]).unwrap().files.is_empty(), "once");
 }
 
 #[test]
@@ -176,7 +203,8 @@ fn what_has_expired_goes_and_takes_with_it_what_it_superseded() {
     hospital.sign(now(), |e| e.approve(&old, &old_operator).unwrap());
     hospital.sign(now(), |e| e.approve(&new, &new_operator).unwrap());
     hospital.sign(now(), |e| e.approve(&other, &other_operator).unwrap());
-    hospital.sign(now(), |e| e.stop(&new.id, true).unwrap());
+    let order = hospital.order(&new.id, 1, true);
+    hospital.sign(now(), |e| e.stop(&order));
     hospital.sign(now() + hours(1), |_| {});
     assert_eq!(hospital.listed().len(), 7, "nothing goes before its time");
     hospital.sign(now() + hours(3), |_| {});

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::json;
-use suture_core::approval::{Approval, DocumentError, OperatorDocument, SignedDocument as _, StopOrder};
+use suture_core::approval::{Approval, DocumentError, OperatorDocument, SignedDocument as _, VerifiedStop};
 use suture_core::id::{ApprovalId, HdoId};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::principal::Principal;
@@ -232,7 +232,7 @@ pub(crate) async fn begin(
 pub(crate) async fn stop(
     tx: &mut Tx,
     hdo: &HdoId,
-    stop: &StopOrder,
+    stop: &VerifiedStop,
     actor: &Principal,
     now: Timestamp,
 ) -> Result<(), RolloutError> {

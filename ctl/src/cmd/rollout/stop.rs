@@ -1,6 +1,7 @@
 //! `rollout pause|resume|abort`: the server's word at once, and for an abort the hospital's signature behind it.
 
 use serde_json::json;
+use suture_core::approval::{StopOrder, VerifiedStop};
 use suture_core::id::ApprovalId;
 use suture_proto::v1;
 
@@ -29,6 +30,14 @@ pub(super) async fn resume(context: &mut Context<'_>, id: &ApprovalId, reason: S
     context.print.result(&json!({ "rollout": id, "paused": false }), |_| format!("{id} goes on"))
 }
 
+/// Signs the next order for an approval, and verifies it as every device will.
+fn sign(context: &Context<'_>, desk: &Desk, id: &ApprovalId, stopped: bool, key: &KeyName) -> Outcome<VerifiedStop> {
+    let last = desk.documents.stop(id).map(|s| s.counter);
+    let order = StopOrder::next(desk.hdo.clone(), id.clone(), last, stopped, context.now()).map_err(refused)?;
+    let signed = order.sign(&[context.key(key)?.as_ref()]).map_err(refused)?;
+    VerifiedStop::verify(desk.approvals.root(), &desk.hdo, &signed).map_err(refused)
+}
+
 /// `rollout abort`: the server stops it at once; the stop order makes it hold for devices that the server does not reach,
 /// and against the server.
 pub(super) async fn abort(
@@ -42,7 +51,9 @@ pub(super) async fn abort(
     // A server that refuses or fails does not keep the hospital from signing.
     let served = desk.client.abort_rollout(request).await;
     if !desk.documents.is_stopped(id) {
-        desk.publish(context, key, |edit| edit.stop(id, true).map_err(refused)).await?;
+        let order = sign(context, desk, id, true, key)?;
+        desk.documents.learn(order);
+        desk.publish(context, key, |_| Ok(())).await?;
     }
     if let Err(failure) = served {
         context.print.note(&format!(

@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use futures::Stream;
 use suture_core::digest::Digest;
 use suture_core::id::ApprovalId;
-use suture_core::limits::{CHUNK_MAX_STORED_BYTES, MAX_MESSAGE_BYTES};
+use suture_core::limits::{CHUNK_MAX_STORED_BYTES, MAX_MESSAGE_BYTES, MAX_STOPS_PER_ANSWER};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::report::{Running, Seen, Signed};
 use suture_proto::connect::{self, ConnectError, Settings};
@@ -359,7 +359,7 @@ impl From<v1::RefreshResponse> for Tidings {
         Self {
             catalog: catalog.map(Into::into).unwrap_or_default(),
             approvals: approvals.map(Into::into).unwrap_or_default(),
-            stops: stops.into_iter().map(Into::into).collect(),
+            stops: stops.into_iter().take(MAX_STOPS_PER_ANSWER).map(Into::into).collect(),
         }
     }
 }

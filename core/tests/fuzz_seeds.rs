@@ -209,7 +209,10 @@ fn roster() -> Value {
 }
 
 fn stop() -> Value {
-    json!({ "_type": "suture-stop", "format": 1, "approval": "a-1", "counter": 1, "stopped": true })
+    json!({
+        "_type": "suture-stop", "format": 1, "hdo": "riverside", "approval": "a-1", "counter": 1, "stopped": true,
+        "signed_at": "2026-11-24T12:00:00Z",
+    })
 }
 
 fn operator_document() -> Value {

@@ -191,6 +191,18 @@ CREATE TABLE rollout_device (
 );
 CREATE INDEX rollout_device_by_device ON rollout_device (hdo, device);
 
+-- Of each approval the newest order or lift; `content` is the envelope as its approvers signed it.
+CREATE TABLE stop_order (
+    hdo TEXT NOT NULL,
+    approval TEXT NOT NULL,
+    counter BIGINT NOT NULL,
+    stopped BOOLEAN NOT NULL,
+    content BYTEA NOT NULL,
+    stored_ms BIGINT NOT NULL,
+    PRIMARY KEY (hdo, approval),
+    FOREIGN KEY (hdo, approval) REFERENCES rollout (hdo, id)
+);
+
 -- A device that enrols anew has a new report key and counts from 1 again.
 CREATE TABLE report (
     hdo TEXT NOT NULL,

@@ -172,6 +172,7 @@ impl Listing<'_> {
         for stop in &stops {
             run::stop(tx, hdo, stop, self.actor, self.now).await?;
         }
+        tx.drop_stops(hdo, self.now).await?;
         Ok(())
     }
 

@@ -18,6 +18,7 @@ pub(crate) mod refresh;
 pub(crate) mod report;
 pub mod rights;
 pub(crate) mod rollout;
+pub(crate) mod stop;
 pub mod store;
 pub mod tls;
 pub(crate) mod transfer;

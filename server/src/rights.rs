@@ -93,6 +93,8 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/suture.v1.OperatorService/PauseRollout", &[HdoOperator]),
     ("/suture.v1.OperatorService/ResumeRollout", &[HdoOperator]),
     ("/suture.v1.OperatorService/AbortRollout", &[HdoOperator]),
+    ("/suture.v1.OperatorService/PublishStop", &[HdoOperator]),
+    ("/suture.v1.OperatorService/GetStops", &[HdoOperator]),
     ("/suture.v1.OperatorService/ListAudit", OPERATORS),
     // A load balancer's probe has no certificate; a watch would hold a connection.
     ("/grpc.health.v1.Health/Check", &Role::ALL),

@@ -31,6 +31,10 @@ impl Api {
             })?;
             let name = Repository::Approvals(hdo).to_string();
             answer.approvals = Some(message(refresh::news(&mut tx, &name, &held, &mut room).await?));
+            if let Principal::Device(hdo, id) = principal {
+                let stops = tx.stops_of(hdo, id, self.app.now()).await?;
+                answer.stops = stops.into_iter().map(Into::into).collect();
+            }
         }
         Ok(answer)
     }

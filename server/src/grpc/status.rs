@@ -13,6 +13,7 @@ use crate::publish::PublishError;
 use crate::refresh::NewsError;
 use crate::report::SubmitError;
 use crate::rollout::run::RolloutError;
+use crate::stop::TakeError;
 use crate::store::StoreError;
 use crate::transfer::TransferError;
 
@@ -142,6 +143,19 @@ impl From<RolloutError> for Refusal {
             RolloutError::State { .. } => Self::caused(Code::FailedPrecondition, &error),
             RolloutError::Document(_) => Self::caused(Code::InvalidArgument, &error),
             RolloutError::NoApproval(_) => Self::ours(&error),
+        }
+    }
+}
+
+impl From<TakeError> for Refusal {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::Store(error) => error.into(),
+            TakeError::Rollout(error) => error.into(),
+            TakeError::NoApproval(_) | TakeError::NoRoot(_) => Self::caused(Code::NotFound, &error),
+            TakeError::Old { .. } => Self::caused(Code::FailedPrecondition, &error),
+            TakeError::Refused(_) => Self::caused(Code::InvalidArgument, &error),
+            TakeError::Root(_) => Self::ours(&error),
         }
     }
 }

@@ -166,6 +166,9 @@ pub(crate) async fn order(
     let (state, action) = match order {
         Order::Pause => (State::Paused, "rollout.paused"),
         Order::Abort => (State::Aborted, "rollout.aborted"),
+        Order::Resume if tx.is_stopped(hdo, id).await? => {
+            return refuse("a signed stop order is in force; lift it first with `suturectl rollout lift`");
+        }
         Order::Resume => {
             // Resuming says: these failures were looked at. Only new ones pause it again.
             let members = tx.members(hdo, id).await?;
@@ -228,7 +231,9 @@ pub(crate) async fn begin(
     Ok(())
 }
 
-/// Obeys a signed stop order; a lift leaves the rollout as it is, for `resume` is a person's word of its own.
+/// Keeps a signed order and obeys it, where it is news: a stop pauses the rollout. A lift leaves it paused, for `resume` is
+/// a person's word of its own, and counts the devices that had stopped as not begun. Nothing is kept for an approval that
+/// the server does not know.
 pub(crate) async fn stop(
     tx: &mut Tx,
     hdo: &HdoId,
@@ -236,10 +241,27 @@ pub(crate) async fn stop(
     actor: &Principal,
     now: Timestamp,
 ) -> Result<(), RolloutError> {
-    let known = tx.rollout(hdo, &stop.approval).await?.is_some_and(|r| !r.state.is_over());
-    if stop.stopped && known {
-        order(tx, hdo, &stop.approval, Order::Abort, actor, "a signed stop order", now).await?;
+    tx.lock(Lock::Rollouts).await?;
+    let Some(mut rollout) = tx.rollout(hdo, &stop.approval).await? else { return Ok(()) };
+    if !tx.put_stop(hdo, stop, now).await? {
+        return Ok(());
     }
+    if !stop.stopped {
+        tx.reopen_stopped(hdo, &stop.approval, now).await?;
+    }
+    let held = rollout.reason.as_ref().is_some_and(|r| r.code == Code::StopOrder);
+    if !rollout.state.is_over() && (stop.stopped || held) {
+        let reason = if stop.stopped {
+            Reason::new(Code::StopOrder, "a signed stop order is in force; `suturectl rollout lift` undoes it")
+        } else {
+            Reason::new(Code::Operator, "the stop order was lifted; `suturectl rollout resume` lets it go on")
+        };
+        rollout.state = State::Paused;
+        rollout.reason = Some(reason);
+        tx.update_rollout(&rollout, now).await?;
+    }
+    let action = if stop.stopped { "rollout.stopped" } else { "rollout.stop-lifted" };
+    record(tx, &rollout, actor, action, &stop.to_text(), now).await?;
     Ok(())
 }
 

@@ -32,6 +32,7 @@ pub mod operators;
 pub(crate) mod reports;
 pub mod repository;
 pub(crate) mod rollouts;
+pub(crate) mod stops;
 #[cfg(test)]
 pub(crate) mod suite;
 pub mod tokens;

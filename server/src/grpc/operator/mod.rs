@@ -190,6 +190,19 @@ impl OperatorService for Api {
         Ok(Response::new(v1::AbortRolloutResponse {}))
     }
 
+    async fn publish_stop(&self, request: Request<v1::PublishStopRequest>) -> Answer<v1::PublishStopResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        let v1::PublishStopRequest { envelope } = request.into_inner();
+        let news = self.take_stop(&principal, &hdo, &envelope).await?;
+        Ok(Response::new(v1::PublishStopResponse { news }))
+    }
+
+    async fn get_stops(&self, request: Request<v1::GetStopsRequest>) -> Answer<v1::GetStopsResponse> {
+        let (_, hdo) = hospital(&request)?;
+        let v1::GetStopsRequest {} = request.into_inner();
+        Ok(Response::new(self.stops(&hdo).await?))
+    }
+
     async fn list_audit(&self, request: Request<v1::ListAuditRequest>) -> Answer<v1::ListAuditResponse> {
         let principal = caller(&request)?;
         Ok(Response::new(self.audit(&principal, request.into_inner()).await?))

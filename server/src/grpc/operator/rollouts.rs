@@ -12,6 +12,7 @@ use super::super::{Api, Refusal};
 use super::organisation::sentence;
 use crate::rights::Caller;
 use crate::rollout::{State, run};
+use crate::stop;
 use crate::store::rollouts::{Member, Rollout};
 
 pub(super) use crate::rollout::run::Order;
@@ -146,6 +147,19 @@ impl Api {
     async fn still_watched(&self, caller: &Caller, hdo: &HdoId, id: &str) -> Result<v1::GetRolloutResponse, Refusal> {
         self.app.rights().check(WATCH, Some(&caller.peer)).await?;
         self.rollout(hdo, id).await
+    }
+
+    pub(super) async fn take_stop(&self, principal: &Principal, hdo: &HdoId, envelope: &[u8]) -> Result<bool, Refusal> {
+        let mut tx = self.app.store().begin().await?;
+        let news = stop::take(&mut tx, hdo, envelope, principal, self.app.now()).await?;
+        tx.commit().await?;
+        self.app.news().tell();
+        Ok(news)
+    }
+
+    pub(super) async fn stops(&self, hdo: &HdoId) -> Result<v1::GetStopsResponse, Refusal> {
+        let envelopes = self.app.store().read().await?.stops(hdo).await?;
+        Ok(v1::GetStopsResponse { envelopes: envelopes.into_iter().map(Into::into).collect() })
     }
 
     pub(super) async fn order(

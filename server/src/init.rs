@@ -67,7 +67,7 @@ pub enum InitError {
 }
 
 /// What was made; nothing of it is secret but the content of the token's file.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 pub struct Made {
     /// Where the configuration is.
     pub config: PathBuf,
@@ -78,6 +78,7 @@ pub struct Made {
     /// Where the first operator's token is.
     pub token: PathBuf,
     /// When the token ends.
+    #[serde(with = "suture_core::clock::utc")]
     pub expires: Timestamp,
 }
 

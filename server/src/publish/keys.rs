@@ -32,7 +32,7 @@ const ONLINE: [Role; 2] = [Role::Timestamp, Role::Snapshot];
 const HIGHEST_HONEST_VERSION: u64 = 1 << 40;
 
 /// The public halves of a repository's online keys, for its owner to name in the root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct OnlineKeys {
     /// Signs timestamps.
     pub timestamp: PublicKey,

@@ -1,6 +1,7 @@
 //! `suture-server keys`: which online keys the server holds, and the next ones.
 
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use suture_core::principal::Principal;
 use suture_proto::Repository;
 
@@ -13,12 +14,18 @@ use crate::init::SEAL_FILE;
 use crate::store::{Store, StoreError, Tx};
 
 /// The online keys of one repository.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Held {
-    /// Which.
+    /// Which: `catalog` or `approvals/<hdo>`.
+    #[serde(serialize_with = "name")]
     pub repository: Repository,
     /// Their public halves.
+    #[serde(flatten)]
     pub keys: OnlineKeys,
+}
+
+fn name<S: Serializer>(repository: &Repository, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(repository)
 }
 
 /// Why keys were neither shown nor made.

@@ -1,0 +1,95 @@
+//! The command line: one file a command. Each reads its arguments, asks the library and prints.
+
+mod ca;
+mod flags;
+mod init;
+mod keys;
+mod run;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+use suture_server::Settings;
+use tokio::runtime::Runtime;
+
+use self::flags::Flags;
+
+const EXIT_CODES: &str = "Exit codes: 0 done, or stopped as asked; 1 failed: a file, the database, the port; \
+64 the command line or the configuration is wrong.";
+
+/// Publishes signed bundles, keeps the fleet's record and runs rollouts.
+#[derive(Parser)]
+#[command(name = "suture-server", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How results are printed.
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    output: Output,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a new server: its authority, keys, configuration and the first operator's one-time token.
+    Init(init::Args),
+    /// The online keys, which say what is newest and no more.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// The certificate authority, and how another takes its place: prepare; hospitals sign a service.json that names both
+    /// (`suturectl service set`); switch; retire. A running server takes notice when it is started again.
+    #[command(subcommand)]
+    Ca(ca::Command),
+    /// Serve until SIGTERM or SIGINT.
+    Run(Configured),
+}
+
+/// Where the settings are, and what goes before them.
+#[derive(Args)]
+struct Configured {
+    /// The configuration that `init` wrote.
+    #[arg(long, env = "SUTURE_SERVER_CONFIG")]
+    config: PathBuf,
+    #[command(flatten)]
+    flags: Box<Flags>,
+}
+
+impl Configured {
+    fn settings(self) -> anyhow::Result<Settings> {
+        self.flags.into_settings(Some(&self.config))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+impl Output {
+    /// Prints a command's answer.
+    #[expect(clippy::print_stdout, reason = "the command's answer")]
+    fn print<T: Serialize>(self, answer: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+        match self {
+            Self::Text => print!("{}", text(answer)),
+            Self::Json => println!("{}", serde_json::to_string_pretty(answer)?),
+        }
+        Ok(())
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    let runtime = Runtime::new()?;
+    let Cli { command, output } = cli;
+    match command {
+        Command::Init(args) => runtime.block_on(init::run(args, output)),
+        Command::Keys(command) => runtime.block_on(keys::run(command, output)),
+        Command::Ca(command) => runtime.block_on(ca::run(command, output)),
+        Command::Run(configured) => {
+            let settings = configured.settings()?;
+            run::start_log(&settings)?;
+            runtime.block_on(run::serve(settings))
+        }
+    }
+}

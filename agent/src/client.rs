@@ -14,6 +14,7 @@ use suture_core::id::ApprovalId;
 use suture_core::limits::{CHUNK_MAX_STORED_BYTES, MAX_MESSAGE_BYTES, MAX_STOPS_PER_ANSWER};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::report::{Running, Seen, Signed};
+use suture_core::sign::Signature;
 use suture_proto::connect::{self, ConnectError, Settings};
 use suture_proto::v1::device_service_client::DeviceServiceClient;
 use suture_proto::{parse_reason, v1};
@@ -208,6 +209,8 @@ pub struct Said {
     pub approval: Option<ApprovalId>,
     /// Of the bundle: bytes that are there, and all.
     pub progress: (u64, u64),
+    /// The device's signature over what it has seen of both; see [`suture_core::report::Sighting`].
+    pub seen_signature: Option<Signature>,
     /// What it holds of both repositories, where it wants to hear what differs.
     pub held: Option<Holdings>,
 }
@@ -238,7 +241,19 @@ impl Client {
     /// Says how the device is, and hears what the server holds back.
     pub async fn check_in(&mut self, said: Said) -> Result<Heard, ClientError> {
         const CALL: &str = "the check-in";
-        let Said { product, hardware, running, catalog, approvals, phase, reason, approval, progress, held } = said;
+        let Said {
+            product,
+            hardware,
+            running,
+            catalog,
+            approvals,
+            phase,
+            reason,
+            approval,
+            progress,
+            seen_signature,
+            held,
+        } = said;
         let request = v1::CheckInRequest {
             product,
             hardware_id: hardware,
@@ -254,7 +269,7 @@ impl Client {
             total_bytes: progress.1,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             held: held.as_ref().map(Into::into),
-            seen_signature: Bytes::new(),
+            seen_signature: seen_signature.map(|s| s.0.to_vec().into()).unwrap_or_default(),
         };
         let v1::CheckInResponse { confirmed, server_time_ms, next_check_in_ms, words, reports_stored_through, news } =
             timely(CALL, self.inner.check_in(request)).await?;

@@ -108,6 +108,7 @@ async fn server(settings: &Settings, connection: &suture_proto::connect::Setting
         reason: state.trouble().map(|(reason, _)| reason.clone()),
         approval: state.attempt().map(|a| a.approval.clone()),
         progress: (0, 0),
+        seen_signature: None,
         held: None,
     };
     let asked = clock.now();

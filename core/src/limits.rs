@@ -27,6 +27,8 @@ pub const MAX_DELEGATIONS: usize = 256;
 pub const MAX_DELEGATION_PATHS: usize = 256;
 /// Delegated roles that are asked for one target.
 pub const MAX_DELEGATED_ROLES: usize = 32;
+/// How many versions of the targets metadata a hospital's program follows back from one that it trusts.
+pub const MAX_DESCENT: u64 = 4_096;
 /// Nesting of JSON.
 pub const MAX_JSON_DEPTH: u32 = 64;
 /// Signatures on one metadata file, keys in one root or in one file's delegations.

@@ -10,6 +10,7 @@ use crate::json::{self, JsonError};
 use crate::limits::MAX_REPORT_BYTES;
 use crate::phase::{Phase, Reason};
 use crate::sign::{PublicKey, SignError, Signature, Signer};
+use crate::trust::Edition;
 use crate::version::{Release, Version};
 
 /// One report. Its canonical bytes are what is signed.
@@ -70,6 +71,47 @@ pub struct Seen {
     pub targets_sha256: Digest,
 }
 
+/// What a device has seen of both repositories, signed apart from any report and said at every check-in.
+///
+/// Reports tell of phases, and a device to which nothing happens writes none. This is how its hospital learns, without
+/// having to believe the server, that it has verified the same metadata as everybody else. It holds neither time nor number:
+/// a server that repeats an old one shows what the device has truly seen, and can hide only what is newer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sighting {
+    /// Always `suture-sighting`.
+    #[serde(rename = "_type")]
+    pub kind: String,
+    /// The hospital.
+    pub hdo: HdoId,
+    /// The device.
+    pub device: DeviceId,
+    /// The catalog that it verified last.
+    pub catalog: Option<Seen>,
+    /// The approvals that it verified last.
+    pub approvals: Option<Seen>,
+}
+
+impl Sighting {
+    /// The value of `_type`.
+    pub const TYPE: &'static str = "suture-sighting";
+
+    /// What a device has seen.
+    pub fn new(hdo: HdoId, device: DeviceId, catalog: Option<Seen>, approvals: Option<Seen>) -> Self {
+        Self { kind: Self::TYPE.to_owned(), hdo, device, catalog, approvals }
+    }
+
+    /// Signs. The signature alone travels: the rest stands beside it in the check-in.
+    pub fn sign(&self, key: &dyn Signer) -> Result<Signature, ReportError> {
+        Ok(key.sign(&json::to_canonical(self)?)?)
+    }
+
+    /// Refuses what the device's report key has not signed.
+    pub fn verify(&self, key: &PublicKey, signature: &Signature) -> Result<(), ReportError> {
+        Ok(key.verify(&json::to_canonical(self)?, signature)?)
+    }
+}
+
 /// A report as it travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
@@ -118,6 +160,13 @@ impl Report {
     }
 }
 
+impl Seen {
+    /// The edition of the targets metadata.
+    pub fn edition(&self) -> Edition {
+        Edition { version: self.targets, sha256: self.targets_sha256 }
+    }
+}
+
 impl Signed {
     /// Verifies the received bytes, then reads them.
     pub fn verify(&self, key: &PublicKey) -> Result<Report, ReportError> {
@@ -153,6 +202,28 @@ mod tests {
             catalog: None,
             approvals: None,
         }
+    }
+
+    #[test]
+    fn a_sighting_is_the_devices_own_and_of_just_those_metadata() {
+        let key = LocalKey::from_seed(&zeroize::Zeroizing::new([7; 32]));
+        let seen = |n: u64| Some(Seen { root: 1, targets: n, targets_sha256: Digest::of(&[n as u8]) });
+        let sighting = |device: &str, catalog, approvals| {
+            Sighting::new("riverside".parse().unwrap(), device.parse().unwrap(), catalog, approvals)
+        };
+        let signature = sighting("pump-1", seen(3), seen(4)).sign(&key).unwrap();
+        sighting("pump-1", seen(3), seen(4)).verify(&key.public(), &signature).unwrap();
+        let others = [
+            sighting("pump-2", seen(3), seen(4)),
+            sighting("pump-1", seen(4), seen(3)),
+            sighting("pump-1", seen(3), None),
+            sighting("pump-1", seen(3), seen(5)),
+        ];
+        for other in others {
+            assert!(other.verify(&key.public(), &signature).is_err(), "{other:?}");
+        }
+        let stranger = LocalKey::from_seed(&zeroize::Zeroizing::new([8; 32])).public();
+        assert!(sighting("pump-1", seen(3), seen(4)).verify(&stranger, &signature).is_err());
     }
 
     #[test]

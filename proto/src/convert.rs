@@ -138,6 +138,15 @@ impl TryFrom<&v1::SignedReport> for report::Signed {
     }
 }
 
+impl TryFrom<&v1::MetadataSeen> for report::Seen {
+    type Error = Invalid;
+    fn try_from(seen: &v1::MetadataSeen) -> Result<Self, Invalid> {
+        let v1::MetadataSeen { root_version, targets_version, targets_sha256 } = seen;
+        let targets_sha256 = parse_digest("targets_sha256", targets_sha256)?;
+        Ok(Self { root: *root_version, targets: *targets_version, targets_sha256 })
+    }
+}
+
 impl From<&report::Seen> for v1::MetadataSeen {
     fn from(seen: &report::Seen) -> Self {
         Self {

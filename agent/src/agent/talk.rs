@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use suture_core::clock::whole_second;
 use suture_core::phase::{Code, Phase, Reason};
-use suture_core::report::Signed;
+use suture_core::report::{Sighting, Signed};
+use suture_core::sign::Signature;
 
 use super::{Agent, AgentError, chain};
 use crate::client::{ClientError, Said};
@@ -123,8 +124,19 @@ impl Agent {
             reason: state.trouble().map(|(reason, _)| reason.clone()),
             approval: state.attempt().map(|a| a.approval.clone()),
             progress: self.progress(),
+            seen_signature: self.sign_sighting(),
             held: None,
         }
+    }
+
+    /// Signs what was seen, where anything was. A key that cannot sign is told by the reports.
+    fn sign_sighting(&self) -> Option<Signature> {
+        let (catalog, approvals) = self.seen.clone();
+        catalog.as_ref().or(approvals.as_ref())?;
+        let device = self.identity.device();
+        let sighting = Sighting::new(device.hdo.clone(), device.device.clone(), catalog, approvals);
+        let signature = sighting.sign(self.identity.report_key());
+        signature.inspect_err(|e| tracing::error!(error = %chain(e), "what was seen cannot be signed")).ok()
     }
 
     fn progress(&self) -> (u64, u64) {

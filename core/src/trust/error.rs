@@ -24,6 +24,16 @@ pub enum TrustError {
     /// More new root versions than one refresh steps through; the next goes on from the last that was stored.
     #[error("more than {0} new root versions at once; the next refresh goes on from the last")]
     RootSteps(u32),
+    /// Farther back than versions are followed one by one.
+    #[error("version {until} of the targets metadata is more than {limit} versions before version {from}")]
+    Descent {
+        /// Where the walk begins.
+        from: u64,
+        /// Where it was to end.
+        until: u64,
+        /// How far it may go.
+        limit: u64,
+    },
     /// Not strict JSON, or not of the role's shape.
     #[error("the {role} metadata cannot be read")]
     Json {
@@ -157,9 +167,11 @@ impl TrustError {
     /// The class of attack, or of fault, for reports and monitoring.
     pub fn code(&self) -> Code {
         match self {
-            Self::TooLong { .. } | Self::RootSteps(_) | Self::TooManyRoles(_) | Self::TargetTooLong { .. } => {
-                Code::EndlessData
-            }
+            Self::TooLong { .. }
+            | Self::RootSteps(_)
+            | Self::Descent { .. }
+            | Self::TooManyRoles(_)
+            | Self::TargetTooLong { .. } => Code::EndlessData,
             Self::Delegated { source, .. } => source.code(),
             Self::Json { .. } | Self::Rule { .. } => Code::BadMetadata,
             Self::Threshold { .. } => Code::BadSignature,

@@ -80,6 +80,7 @@
 pub(crate) mod beside;
 mod catalog;
 mod delegation;
+mod descent;
 pub mod edit;
 mod error;
 mod exchange;
@@ -99,6 +100,7 @@ mod verify;
 
 pub use catalog::{CatalogEntry, Status};
 pub use delegation::{Delegations, delegated_name};
+pub use descent::{Descent, Edition, EditionError};
 pub use error::TrustError;
 pub use exchange::{Answer, Change, Request, Stored};
 pub use metadata::{Pin, Root, SPEC_VERSION, Snapshot, Timestamp};

@@ -3,6 +3,7 @@
 mod base;
 mod bytes;
 mod delegating;
+mod descending;
 mod files;
 mod publishing;
 mod refreshing;

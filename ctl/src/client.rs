@@ -139,6 +139,8 @@ calls! {
     import_devices(ImportDevicesRequest) -> ImportDevicesResponse;
     /// An enrolment token's digest.
     create_device_token(CreateDeviceTokenRequest) -> CreateDeviceTokenResponse;
+    /// What the server has found of forks.
+    list_forks(ListForksRequest) -> ListForksResponse;
     /// Devices, by filters.
     list_devices(ListDevicesRequest) -> ListDevicesResponse;
     /// One device.

@@ -85,6 +85,25 @@ CREATE TABLE repo_file (
     PRIMARY KEY (repository, name)
 );
 
+-- Targets metadata that a device says it verified and that are not those that were published here under that version: its
+-- last such word on each repository. `published_sha256` is null where that version was never published here. `proven` is
+-- whether the device signed it. `healed_ms` is when it was back on what was published.
+CREATE TABLE fork (
+    hdo TEXT NOT NULL,
+    device TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    sha256 BYTEA NOT NULL,
+    published_sha256 BYTEA,
+    proven BOOLEAN NOT NULL,
+    first_ms BIGINT NOT NULL,
+    last_ms BIGINT NOT NULL,
+    healed_ms BIGINT,
+    PRIMARY KEY (hdo, device, repository),
+    FOREIGN KEY (hdo, device) REFERENCES device (hdo, id)
+);
+CREATE INDEX fork_by_repository ON fork (repository);
+
 -- `name` is the consistent-snapshot name, `dir/<sha256>.<file>`.
 CREATE TABLE target_file (
     repository TEXT NOT NULL,

@@ -9,6 +9,7 @@ pub mod authorities;
 pub mod blobs;
 pub mod config;
 pub(crate) mod effect;
+pub(crate) mod fork;
 pub(crate) mod grpc;
 pub mod identity;
 pub mod init;

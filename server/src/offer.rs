@@ -3,9 +3,12 @@
 use jiff::Timestamp;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::phase::Reason;
+use suture_core::report::{Seen, Sighting};
+use suture_core::sign::Signature;
 
-use crate::rollout;
+use crate::audit::AuditError;
 use crate::store::{Store, StoreError};
+use crate::{fork, rollout};
 
 /// What the server says of one approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,23 +30,40 @@ pub(crate) struct Fetched {
     pub(crate) total: u64,
 }
 
+/// What a device said at a check-in.
+pub(crate) struct CheckIn<'a> {
+    /// The message as it came, to be kept.
+    pub(crate) said: &'a [u8],
+    /// Of a transfer, for those who watch.
+    pub(crate) fetched: Option<Fetched>,
+    /// The catalog and the approvals that it verified.
+    pub(crate) seen: (Option<Seen>, Option<Seen>),
+    /// Its signature over these.
+    pub(crate) signature: Option<Signature>,
+}
+
 /// Keeps what the device said and answers with the server's words, newest approval first, and the report number up to
 /// which all are stored.
 pub(crate) async fn check_in(
     store: &Store,
     hdo: &HdoId,
     device: &DeviceId,
-    said: &[u8],
-    fetched: Option<Fetched>,
+    check_in: CheckIn<'_>,
     now: Timestamp,
-) -> Result<(Vec<Word>, u64), StoreError> {
+) -> Result<(Vec<Word>, u64), AuditError> {
+    let CheckIn { said, fetched, seen: (catalog, approvals), signature } = check_in;
     let mut tx = store.begin().await?;
     tx.keep_check_in(hdo, device, said, now).await?;
     if let Some(Fetched { approval, bytes, total }) = fetched {
         tx.update_fetched(hdo, &approval, device, bytes, total).await?;
     }
-    let through = tx.device(hdo, device).await?.map_or(0, |d| d.reports_through);
+    let known = tx.device(hdo, device).await?;
     let words = words(&mut tx, hdo, device, now).await?;
+    let sighting = Sighting::new(hdo.clone(), device.clone(), catalog, approvals);
+    let key = known.as_ref().and_then(|d| d.report_key);
+    let proven = key.zip(signature).is_some_and(|(key, signature)| sighting.verify(&key, &signature).is_ok());
+    fork::watch(&mut tx, &sighting, proven, now).await?;
+    let through = known.map_or(0, |d| d.reports_through);
     tx.commit().await?;
     Ok((words, through))
 }

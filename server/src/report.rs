@@ -5,8 +5,10 @@
 
 use jiff::Timestamp;
 use suture_core::id::{DeviceId, HdoId};
-use suture_core::report::{ReportError, Signed};
+use suture_core::report::{ReportError, Sighting, Signed};
 
+use crate::audit::AuditError;
+use crate::fork;
 use crate::rollout::run::{self, RolloutError};
 use crate::store::{Lock, Store, StoreError};
 
@@ -30,6 +32,9 @@ pub(crate) enum SubmitError {
     /// A rollout could not be moved.
     #[error("a report could not be counted")]
     Rollout(#[from] RolloutError),
+    /// What it has seen could not be recorded.
+    #[error("a fork could not be recorded")]
+    Audit(#[from] AuditError),
     /// The database failed.
     #[error("the reports could not be stored")]
     Store(#[from] StoreError),
@@ -49,7 +54,7 @@ pub(crate) async fn submit(
     let key = known.report_key.ok_or(SubmitError::Unknown)?;
     let counts = tx.roster_key(hdo, device).await? == Some(key);
     let mut through = known.reports_through;
-    let mut last = None;
+    let (mut last, mut seen) = (None, Vec::new());
     for (i, signed) in reports.iter().enumerate() {
         let report = signed.verify(&key).map_err(|source| SubmitError::Refused { place: i + 1, source })?;
         if report.hdo != *hdo || report.device != *device {
@@ -60,6 +65,10 @@ pub(crate) async fn submit(
         }
         through = report.number;
         last = Some(signed);
+        let sighting = Sighting::new(hdo.clone(), device.clone(), report.catalog.clone(), report.approvals.clone());
+        if seen.last() != Some(&sighting) {
+            seen.push(sighting);
+        }
         if !tx.put_report(hdo, device, &key, report.number, signed, now).await? {
             continue;
         }
@@ -72,6 +81,9 @@ pub(crate) async fn submit(
     }
     if let Some(signed) = last {
         tx.set_proven(hdo, device, through, signed).await?;
+    }
+    for sighting in &seen {
+        fork::watch(&mut tx, sighting, true, now).await?;
     }
     tx.commit().await?;
     Ok(through)

@@ -81,6 +81,7 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/suture.v1.OperatorService/RevokeOperator", OPERATORS),
     ("/suture.v1.OperatorService/ImportDevices", &[HdoOperator]),
     ("/suture.v1.OperatorService/CreateDeviceToken", &[HdoOperator]),
+    ("/suture.v1.OperatorService/ListForks", OPERATORS),
     ("/suture.v1.OperatorService/ListDevices", &[HdoOperator]),
     ("/suture.v1.OperatorService/GetDevice", &[HdoOperator]),
     ("/suture.v1.OperatorService/ConfirmDevice", &[HdoOperator]),

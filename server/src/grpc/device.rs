@@ -5,8 +5,8 @@ use suture_core::audit::Concern;
 use suture_core::digest::Digest;
 use suture_core::limits::{MAX_REPORT_BYTES, MAX_REPORTS_PER_CALL};
 use suture_core::principal::Principal;
-use suture_core::report::Signed;
-use suture_core::sign::PublicKey;
+use suture_core::report::{Seen, Signed};
+use suture_core::sign::{PublicKey, Signature};
 use suture_proto::v1::device_service_server::DeviceService;
 use suture_proto::{Invalid, Repository, parse, v1};
 use tonic::{Code, Request, Response, Status};
@@ -15,7 +15,7 @@ use super::stream::{self, Answers};
 use super::{Api, Newcomer, Refusal, caller, device};
 use crate::audit;
 use crate::identity::Csr;
-use crate::offer::{self, Fetched, Word};
+use crate::offer::{self, CheckIn, Fetched, Word};
 use crate::report;
 use crate::rights::{Caller, Role};
 use crate::store::devices::Enrolment;
@@ -63,9 +63,12 @@ impl DeviceService for Api {
                 total: said.total_bytes,
             }),
         };
-        let (words, through) = offer::check_in(self.app.store(), &hdo, &id, &said.encode_to_vec(), fetched, now)
-            .await
-            .map_err(Refusal::from)?;
+        let seen = |seen: &Option<v1::MetadataSeen>| seen.as_ref().map(Seen::try_from).transpose();
+        let seen = (seen(&said.catalog).map_err(Refusal::from)?, seen(&said.approvals).map_err(Refusal::from)?);
+        let signature = Signature::try_from(said.seen_signature.as_ref()).ok();
+        let check_in = CheckIn { said: &said.encode_to_vec(), fetched, seen, signature };
+        let heard = offer::check_in(self.app.store(), &hdo, &id, check_in, now).await;
+        let (words, through) = heard.map_err(Refusal::from)?;
         answer.words = words.into_iter().map(server_word).collect();
         answer.reports_stored_through = through;
         if let Some(held) = held {
@@ -179,6 +182,8 @@ impl Api {
             return Err(spent());
         }
         tx.revoke_certificates(&principal, now).await?;
+        // What the device's earlier keys have said is in the audit trail.
+        tx.forget_forks(&hdo, &id).await?;
         let issued = self.app.authority().issue(&csr, &principal, now)?;
         tx.insert_certificate(&issued.certificate).await?;
         let detail = serde_json::json!({ "fingerprint": csr.fingerprint(&key) });

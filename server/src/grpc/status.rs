@@ -165,6 +165,7 @@ impl From<SubmitError> for Refusal {
         match error {
             SubmitError::Store(error) => error.into(),
             SubmitError::Rollout(error) => error.into(),
+            SubmitError::Audit(error) => error.into(),
             SubmitError::Refused { .. } | SubmitError::Foreign { .. } => Self::caused(Code::InvalidArgument, &error),
             SubmitError::Unknown => Self::caused(Code::FailedPrecondition, &error),
         }

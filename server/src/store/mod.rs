@@ -26,6 +26,7 @@ pub mod certificates;
 pub(crate) mod chunks;
 pub mod devices;
 mod error;
+pub(crate) mod forks;
 pub mod hdos;
 pub mod online_keys;
 pub mod operators;

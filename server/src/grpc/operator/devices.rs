@@ -6,13 +6,14 @@ use suture_core::id::{DeviceId, HdoId};
 use suture_core::limits::{MAX_IMPORT_DEVICES, MAX_ROWS_PER_CALL, MAX_TEXT_BYTES};
 use suture_core::principal::Principal;
 use suture_core::token::Grant;
-use suture_proto::{Invalid, parse, parse_digest, v1};
+use suture_proto::{Invalid, Repository, parse, parse_digest, v1};
 use tonic::Code;
 
 use super::super::device::server_word;
 use super::super::{Api, Refusal};
 use super::organisation::{sentence, token_end};
 use crate::store::devices::{Device, DeviceFilter, DeviceState, Record};
+use crate::store::forks::ForkRow;
 use crate::{audit, offer};
 
 /// Reports of one device in one answer.
@@ -56,6 +57,23 @@ fn message(device: Device) -> v1::Device {
         said: said.and_then(|bytes| v1::CheckInRequest::decode(bytes.as_slice()).ok()),
         proven: proven.as_ref().map(v1::SignedReport::from),
         tls_key_sha256: bytes::Bytes::new(),
+        forks: Vec::new(),
+    }
+}
+
+fn fork(row: ForkRow) -> v1::Fork {
+    let ForkRow { hdo, device, repository, version, sha256, published, proven, first, last, healed } = row;
+    v1::Fork {
+        repository,
+        hdo: hdo.to_string(),
+        device: device.to_string(),
+        targets_version: version,
+        targets_sha256: sha256.as_bytes().to_vec().into(),
+        published_sha256: published.map(|d| d.as_bytes().to_vec().into()).unwrap_or_default(),
+        proven,
+        first_ms: first.as_millisecond(),
+        last_ms: last.as_millisecond(),
+        healed_ms: healed.map_or(0, jiff::Timestamp::as_millisecond),
     }
 }
 
@@ -135,7 +153,30 @@ impl Api {
         let mut devices = tx.devices(hdo, filter, after.as_ref(), limit + 1).await?;
         let more = devices.len() > limit as usize;
         devices.truncate(limit as usize);
-        Ok(v1::ListDevicesResponse { devices: devices.into_iter().map(message).collect(), more })
+        let ends = devices.first().zip(devices.last()).map(|(a, b)| (a.record.id.clone(), b.record.id.clone()));
+        let mut forks = match ends {
+            Some((first, last)) => tx.forks_of(hdo, &first, &last).await?,
+            None => Vec::new(),
+        };
+        let with_forks = |device: Device| {
+            let its = forks.extract_if(.., |f| f.device == device.record.id).map(fork).collect();
+            v1::Device { forks: its, ..message(device) }
+        };
+        Ok(v1::ListDevicesResponse { devices: devices.into_iter().map(with_forks).collect(), more })
+    }
+
+    /// What the server has found of forks, as far as it concerns the caller.
+    pub(super) async fn forks(&self, principal: &Principal) -> Result<v1::ListForksResponse, Refusal> {
+        let mut tx = self.app.store().read().await?;
+        let forks = match principal.hdo() {
+            Some(hdo) => tx.forks(hdo, MAX_ROWS_PER_CALL).await?.into_iter().map(fork).collect(),
+            // Whose devices they are is no affair of the manufacturer's.
+            None => {
+                let rows = tx.forks_in(&Repository::Catalog.to_string(), MAX_ROWS_PER_CALL).await?;
+                rows.into_iter().map(|row| v1::Fork { device: String::new(), ..fork(row) }).collect()
+            }
+        };
+        Ok(v1::ListForksResponse { forks })
     }
 
     pub(super) async fn device(
@@ -149,11 +190,13 @@ impl Api {
         let device = tx.device(hdo, &id).await?.ok_or_else(|| unknown(hdo, &id))?;
         let words = offer::words(&mut tx, hdo, &id, self.app.now()).await?;
         let key = tx.joined_key(&Principal::Device(hdo.clone(), id.clone())).await?;
+        let forks = tx.forks_of(hdo, &id, &id).await?;
         drop(tx);
         let reports = self.app.store().latest_reports(hdo, &id, LATEST_REPORTS).await?;
         Ok(v1::GetDeviceResponse {
             device: Some(v1::Device {
                 tls_key_sha256: key.map(|k| k.as_bytes().to_vec().into()).unwrap_or_default(),
+                forks: forks.into_iter().map(fork).collect(),
                 ..message(device)
             }),
             words: words.into_iter().map(server_word).collect(),

@@ -120,6 +120,12 @@ impl OperatorService for Api {
         Ok(Response::new(self.device_token(&principal, &hdo, request.into_inner()).await?))
     }
 
+    async fn list_forks(&self, request: Request<v1::ListForksRequest>) -> Answer<v1::ListForksResponse> {
+        let principal = caller(&request)?;
+        let v1::ListForksRequest {} = request.into_inner();
+        Ok(Response::new(self.forks(&principal).await?))
+    }
+
     async fn list_devices(&self, request: Request<v1::ListDevicesRequest>) -> Answer<v1::ListDevicesResponse> {
         let (_, hdo) = hospital(&request)?;
         Ok(Response::new(self.devices(&hdo, request.into_inner()).await?))

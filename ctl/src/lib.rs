@@ -85,5 +85,14 @@ where
     }
 }
 
+/// Whether a command line, the program's name first, would be understood; nothing is run. For documents that quote commands.
+pub fn understand<I, T>(args: I) -> Result<(), clap::Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    Cli::try_parse_from(args).map(|_| ())
+}
+
 #[cfg(test)]
 mod tests;

@@ -16,4 +16,5 @@ mod journey;
 mod killed;
 mod lapse;
 mod refusals;
+mod runbooks;
 mod service;

@@ -1,0 +1,56 @@
+//! `captured-server.md`, played.
+
+use super::page::Page;
+use crate::hospital::Hospital;
+
+/// The words of the page that name a file in the present directory.
+fn file(hospital: &Hospital, name: &str) -> String {
+    hospital.world.data_dir().join(name).to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_new_tls_authority() {
+    let mut hospital = Hospital::open().await;
+    let mut page = Page::open("captured-server.md").section("A new TLS authority");
+    assert!(hospital.pumps[0].agent().cycle().await.unwrap().confirmed);
+
+    page.restarted(&mut hospital.world, "ca prepare").await;
+    let (ca, next) = (file(&hospital, "ca.pem"), file(&hospital, "ca-next.pem"));
+    let sha256 = {
+        let der = rustls::pki_types::CertificateDer::from(pem(&next));
+        suture_core::digest::Digest::of(&der).to_string()
+    };
+    page.run(&hospital.ada, "service trust", &[("ca-next.pem", &next), ("SHA256", &sha256)]).await;
+    page.run(&hospital.kim, "service set", &[("ca-next.pem", &next), ("ca.pem", &ca)]).await;
+    page.run(&hospital.kim, "service follow", &[]).await;
+    let shown = page.run(&hospital.kim, "service show", &[]).await;
+    assert_eq!(shown["signed"]["unproven"].as_array().unwrap().len(), 2, "{shown}");
+    for pump in &mut hospital.pumps {
+        assert!(pump.agent().cycle().await.unwrap().confirmed);
+    }
+
+    page.restarted(&mut hospital.world, "ca switch").await;
+    for pump in &mut hospital.pumps {
+        assert!(pump.agent().cycle().await.unwrap().confirmed, "by the certificate that it has");
+    }
+    hospital.world.idle(22).await;
+    hospital.kim.run(&["approvals", "renew"]).await.unwrap();
+    hospital.ada.run(&["whoami"]).await.unwrap();
+    for pump in &mut hospital.pumps {
+        assert!(pump.agent().cycle().await.unwrap().confirmed);
+    }
+    page.restarted(&mut hospital.world, "ca retire").await;
+    page.done();
+    for pump in &mut hospital.pumps {
+        pump.crash();
+        assert!(pump.agent().cycle().await.unwrap().confirmed, "by the new authority alone");
+    }
+    hospital.kim.run(&["whoami"]).await.unwrap();
+    hospital.ada.run(&["whoami"]).await.unwrap();
+}
+
+/// A certificate's DER.
+fn pem(path: &str) -> Vec<u8> {
+    use rustls::pki_types::pem::PemObject as _;
+    rustls::pki_types::CertificateDer::from_pem_file(path).unwrap().to_vec()
+}

@@ -94,6 +94,12 @@ pub enum ClientError {
         /// The call.
         call: &'static str,
     },
+    /// A stick that cannot be read, or lacks something.
+    #[error("the stick: {text}")]
+    Stick {
+        /// What is wrong.
+        text: String,
+    },
     /// An answer that contradicts itself.
     #[error("the answer to {call} makes no sense: {text}")]
     Senseless {
@@ -111,7 +117,9 @@ impl ClientError {
             Self::Connect(_) | Self::Timeout { .. } => Code::ServerUnreachable,
             Self::TooLong { .. } | Self::TooMany { .. } => Code::EndlessData,
             Self::Senseless { .. } => Code::WrongBytes,
-            Self::Refused { .. } | Self::NotFound { .. } | Self::Interrupted { .. } => Code::Transfer,
+            Self::Refused { .. } | Self::NotFound { .. } | Self::Interrupted { .. } | Self::Stick { .. } => {
+                Code::Transfer
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use suture_agent::config::{ConfigError, Settings};
+use suture_agent::hand::{self, Found, HandError};
 use suture_agent::identity::{Identity, grouped};
 use suture_agent::journal::Journal;
 use suture_agent::machine::Event;
@@ -28,6 +29,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// The command line or the configuration is wrong (EX_USAGE).
 const EXIT_CONFIGURATION: u8 = 64;
+
+/// What was handed over does not verify, as with `suturectl`.
+const EXIT_REFUSED: u8 = 5;
 
 /// Fetches, verifies and installs what the manufacturer has published and the hospital has approved for this device.
 #[derive(Parser)]
@@ -86,6 +90,16 @@ enum Command {
     Why,
     /// A person's word, at the device: it may be updated in this slot.
     Confirm,
+    /// Hand a signed stop order or lift, in a file, to the agent: verified first. Exit code 5 where it is refused
+    Stop {
+        /// The file that `suturectl rollout stop --envelope` wrote
+        file: PathBuf,
+    },
+    /// Hand a stick to the agent: what both sides have signed, for a device without a network. Exit code 5 where it is refused
+    Import {
+        /// The directory that `suturectl stick write` wrote
+        dir: PathBuf,
+    },
     /// A person's word, at the device: it is in order again, and the agent may go on.
     Recover,
     /// Test name, route, proxy, TLS, clock and disk.
@@ -108,7 +122,13 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(e) => {
             eprintln!("suture-agent: {e:#}");
-            if e.is::<ConfigError>() { ExitCode::from(EXIT_CONFIGURATION) } else { ExitCode::FAILURE }
+            if e.is::<ConfigError>() {
+                ExitCode::from(EXIT_CONFIGURATION)
+            } else if e.downcast_ref::<HandError>().is_some_and(HandError::is_refusal) {
+                ExitCode::from(EXIT_REFUSED)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -164,6 +184,11 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             let text = format!("confirmed for the slot that began at {}\n", format_utc(question.slot_start));
             print(cli, &text, &question)
         }
+        Command::Stop { file } => handed(cli, hand::stop(&settings, file)),
+        Command::Import { dir } => {
+            let now = around.clock.now();
+            handed(cli, runtime()?.block_on(hand::import(&settings, dir, now)))
+        }
         Command::Recover => {
             let _lock = agent::lock(&settings)?;
             let path = agent::journal_path(&settings);
@@ -174,6 +199,11 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Doctor => examine(cli, &settings, around),
     }
+}
+
+fn handed(cli: &Cli, found: Result<Found, HandError>) -> anyhow::Result<ExitCode> {
+    let found = found?;
+    print(cli, &found.text(), &found)
 }
 
 fn enroll(

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use suture_core::digest::Digest;
 use suture_core::limits::{MAX_ROOT_BYTES, MAX_ROOT_STEPS, MAX_SNAPSHOT_BYTES, MAX_TARGETS_BYTES, MAX_TIMESTAMP_BYTES};
 use suture_core::phase::{Code, Reason};
-use suture_core::trust::{Answer, Change, Held, News, Refresh, Repository, Stored, TrustError};
+use suture_core::trust::{Answer, Change, Held, News, Refresh, Repository, Root, Stored, TrustError, Verified};
 
 use crate::client::{ClientError, Files, Which};
 use crate::durable::{self, DurableError};
@@ -63,13 +63,24 @@ impl RefreshError {
 impl TrustStore {
     /// The store of a repository below the state directory.
     pub fn open(state_dir: &Path, which: Which, root_sha256: Digest) -> Result<Self, DurableError> {
-        let name = match which {
-            Which::Catalog => "catalog",
-            Which::Approvals => "approvals",
-        };
-        let dir = state_dir.join("trust").join(name);
+        let dir = Self::directory(state_dir, which);
         durable::make_dir(&dir.join("documents"))?;
         Ok(Self { which, dir, root_sha256 })
+    }
+
+    /// Where a repository's files are below the state directory.
+    pub fn directory(state_dir: &Path, which: Which) -> PathBuf {
+        state_dir.join("trust").join(match which {
+            Which::Catalog => "catalog",
+            Which::Approvals => "approvals",
+        })
+    }
+
+    /// The root that is stored, whether or not it has expired; none before the first refresh. For what its keys sign beside
+    /// the metadata.
+    pub fn root(&self) -> Result<Option<Verified<Root>>, RefreshError> {
+        let root = self.stored()?.map(|stored| Verified::pinned(&stored.root)).transpose();
+        root.map_err(|e| RefreshError::Refused(self.name(), e))
     }
 
     /// What is stored, for a server that is to send what differs. It holds nothing before the root is pinned.

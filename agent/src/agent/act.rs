@@ -92,6 +92,8 @@ impl Agent {
                 }
                 () = &mut spell => return Ok(Done::Later),
                 () = stop.cancelled() => return Ok(Done::Later),
+                // It may be a stop order, by a person's hand.
+                () = self.inbox.news() => return Ok(Done::Later),
             }
         };
         Ok(match result {
@@ -175,13 +177,20 @@ impl Agent {
         }
     }
 
-    fn switch(&self) -> Done {
+    fn switch(&mut self) -> Done {
+        // TRUST, order on the device, 8: no stop. Hashing and claiming may have taken minutes since the last look.
+        self.heed_inbox();
         let State::Switching { attempt, window } = self.journal.state() else { return Done::Later };
         let manifest = attempt.bundle.manifest;
+        let stopped = self.stops.is_stopped(&attempt.approval) || self.stops.trouble(&attempt.approval).is_some();
         match self.slots.runs(&manifest) {
             Ok(true) => return Done::On(Event::Switched),
             // The clock is looked at again before the link is touched.
             Ok(false) if !window.holds(self.now()) => return Done::On(Event::Resumed { switched: false }),
+            Ok(false) if stopped => {
+                let text = format!("the hospital has stopped approval {}", attempt.approval);
+                return Done::On(Event::Hindered(Trouble::new(Reason::new(Code::StopOrder, text))));
+            }
             Ok(false) => {}
             Err(e) => return Done::On(Event::Broken(Reason::from(&e))),
         }

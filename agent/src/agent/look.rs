@@ -1,9 +1,6 @@
 //! What both sides have signed, and what follows from it for this device.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
-use suture_core::approval::{Approval, SignedDocument, VerifiedStop, path};
 use suture_core::clock::format_utc;
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::select::{Choice, Facts, Selection, select};
@@ -11,6 +8,7 @@ use suture_core::trust::Repository;
 
 use super::{Agent, AgentError, chain};
 use crate::config::Settings;
+use crate::documents::{Documents, documents};
 use crate::floor::Floors;
 use crate::machine::{Attempt, Bundle, Event, Nothing, Subject, Trouble};
 use crate::news::{Holdings, Tidings};
@@ -57,6 +55,9 @@ pub(super) fn floors(settings: &Settings) -> Result<Floors, Reason> {
 impl Agent {
     /// TRUST, order on the device, 1 to 5. The first that fails is the reason; none of it is a failure of the agent.
     pub(super) async fn look(&mut self) -> Result<Look, AgentError> {
+        // What a person has handed over, first of all: a stop order on a device that can do nothing else is kept too.
+        self.stops.begin_hearing();
+        self.take_in().await;
         // 1: `now` fixed once.
         let now = self.now();
         let floors = match &mut self.floors {
@@ -79,7 +80,9 @@ impl Agent {
         }
 
         // 2: refresh both, in full. Any refusal: nothing is begun.
-        let (catalog, approvals) = match self.refresh(now).await {
+        let refreshed = self.refresh(now).await;
+        self.heed_heard(refreshed.1.as_ref().ok());
+        let (catalog, approvals) = match refreshed {
             (Ok(catalog), Ok(approvals)) => (catalog, approvals),
             (Err(e), _) | (_, Err(e)) => return Ok(Look::Hindered(Trouble::new(e.reason()))),
         };
@@ -92,14 +95,29 @@ impl Agent {
         if let Some(late) = behind(floors, now) {
             return Ok(late);
         }
-        let floor = floors.release();
+        let (floor, proven) = (floors.release(), floors.time());
         self.heed_service(&approvals).await;
 
         // 3: stop orders and approvals.
-        let (signed, stops) = match self.documents(&approvals).await {
+        let device = self.identity.device();
+        let listed = documents(&self.approvals, &mut self.client, &approvals, device).await;
+        let Documents { approvals: signed, stops: listed, kept } = match listed {
             Ok(documents) => documents,
             Err(reason) => return Ok(Look::Hindered(Trouble::new(reason))),
         };
+        for stop in &listed {
+            self.keep(stop, Some(&approvals));
+        }
+        let ends = signed.iter().map(|a| (&a.id, a.expires));
+        if let Err(e) = self
+            .approvals
+            .keep_only(&kept)
+            .map_err(AgentError::from)
+            .and_then(|()| Ok(self.stops.tidy(ends, proven)?))
+        {
+            tracing::warn!(error = %chain(&e), "old documents or orders cannot be removed");
+        }
+        let stops = self.stops.orders();
 
         // 3 to 5: the choice.
         let device = self.identity.device();
@@ -120,6 +138,12 @@ impl Agent {
                 let tried = approval.as_ref().is_some_and(|id| self.journal.spent(id) > 0);
                 let phase = if tried { Phase::Idle } else { phase_of(reason.code) };
                 Look::Nothing(Nothing { about: approval.map(|approval| Subject { approval, manifest }), phase, reason })
+            }
+            Selection::Chosen(choice) if self.stops.trouble(&choice.approval).is_some() => {
+                let reason = self.stops.trouble(&choice.approval);
+                Look::Hindered(Trouble::new(
+                    reason.unwrap_or_else(|| Reason::new(Code::StateDamaged, "a stop order is lost")),
+                ))
             }
             Selection::Chosen(choice) => {
                 let attempt = Attempt {
@@ -147,7 +171,7 @@ impl Agent {
             Some(tidings) => Ok(tidings),
             None => self.client.refresh(&self.holdings()).await,
         };
-        let Tidings { catalog, approvals, stops: _ } = match tidings {
+        let Tidings { catalog, approvals, stops } = match tidings {
             Ok(tidings) => tidings,
             Err(e) if e.is_abuse() => {
                 let refused = |store: &TrustStore, e| Err(RefreshError::Unreachable(store.name(), e));
@@ -158,6 +182,7 @@ impl Agent {
                 return (self.catalog.offline(now), self.approvals.offline(now));
             }
         };
+        self.heard_stops = stops;
         let of = |store: &TrustStore, result| match result {
             Err(RefreshError::Unreachable(name, e)) if !e.is_abuse() => {
                 tracing::info!(error = %chain(&e), "{name} are taken from disk");
@@ -174,32 +199,6 @@ impl Agent {
     pub(super) fn holdings(&self) -> Holdings {
         let held = |store: &TrustStore| store.held().unwrap_or_default();
         Holdings { catalog: held(&self.catalog), approvals: held(&self.approvals) }
-    }
-
-    /// All approvals and stop orders that the hospital lists, each verified and read.
-    async fn documents(&mut self, repository: &Repository) -> Result<(Vec<Approval>, Vec<VerifiedStop>), Reason> {
-        let (mut approvals, mut stops, mut kept) = (Vec::new(), Vec::new(), BTreeSet::new());
-        kept.extend(repository.target(path::SERVICE).map(|t| t.sha256));
-        for (path, target) in repository.targets() {
-            let is_approval = path.starts_with("approvals/");
-            if !is_approval && !path.starts_with("stops/") {
-                continue;
-            }
-            let bytes = self.approvals.document(&mut self.client, repository, path).await.map_err(|e| e.reason())?;
-            kept.insert(target.sha256);
-            let unreadable = |e| Reason::new(Code::BadMetadata, format!("{path}: {}", chain(&e)));
-            if is_approval {
-                approvals.push(Approval::parse(&bytes).map_err(unreadable)?);
-            } else {
-                let hdo = &self.identity.device().hdo;
-                let stop = VerifiedStop::listed(repository.targets_metadata(), hdo, &bytes);
-                stops.push(stop.map_err(|e| Reason::new(e.code(), format!("{path}: {}", chain(&e))))?);
-            }
-        }
-        if let Err(e) = self.approvals.keep_only(&kept) {
-            tracing::warn!(error = %chain(&e), "old documents cannot be removed");
-        }
-        Ok((approvals, stops))
     }
 }
 

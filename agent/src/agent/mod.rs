@@ -6,6 +6,7 @@
 
 mod act;
 mod look;
+mod orders;
 mod service;
 mod talk;
 
@@ -27,12 +28,14 @@ use crate::durable::{self, DurableError};
 use crate::fetch::Counters;
 use crate::floor::Floors;
 use crate::identity::{Identity, IdentityError};
+use crate::inbox::Inbox;
 use crate::install::{InstallError, Slots};
 use crate::interlock::Interlock;
 use crate::journal::{Journal, JournalError};
 use crate::machine::{Event, State};
 use crate::news::Tidings;
 use crate::outbox::Outbox;
+use crate::stops::{KeepError, Stops};
 use crate::trust_store::TrustStore;
 use crate::ways::Ways;
 
@@ -79,6 +82,10 @@ pub struct Agent {
     unheard: Option<String>,
     /// What the last check-in brought of both repositories, until it is looked at.
     tidings: Option<Tidings>,
+    /// The stop orders that it brought, which are verified again once there may be a newer root.
+    heard_stops: Vec<Vec<u8>>,
+    stops: Stops,
+    inbox: Inbox,
     seen: (Option<Seen>, Option<Seen>),
     /// Held as long as the agent lives: there is one agent to a state directory.
     _lock: File,
@@ -99,6 +106,9 @@ pub enum AgentError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The stop orders.
+    #[error(transparent)]
+    Stops(#[from] KeepError),
     /// The slots.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -150,6 +160,9 @@ impl Agent {
             heard: None,
             unheard: None,
             tidings: None,
+            heard_stops: Vec::new(),
+            stops: Stops::open(&settings.state_dir)?,
+            inbox: Inbox::open(&settings.state_dir)?,
             seen: (None, None),
             _lock: lock,
             settings,
@@ -195,12 +208,14 @@ impl Agent {
             tokio::select! {
                 () = tokio::time::sleep(next) => {}
                 () = self.stop.cancelled() => {}
+                () = self.inbox.news() => {}
             }
         }
     }
 
     /// One pass: finishes what was begun, checks in, refreshes, chooses, and goes as far as it can without waiting.
     pub async fn cycle(&mut self) -> Result<Pass, AgentError> {
+        self.inbox.rouse();
         if !self.resumed {
             self.tell()?;
             let switched = self.is_switched();
@@ -228,6 +243,9 @@ impl Agent {
 
     /// When the next cycle is due: as the server asks, within bounds, or as configured; earlier where something begins.
     fn next(&self) -> Duration {
+        if self.inbox.is_woken() {
+            return Duration::ZERO;
+        }
         let poll = self.settings.poll;
         let mut next = match &self.heard {
             Some(heard) => {

@@ -86,6 +86,8 @@ impl Agent {
             match self.client.check_in(said.clone()).await {
                 Ok(mut heard) => {
                     self.tidings = heard.news.take();
+                    self.heard_stops = self.tidings.as_ref().map(|t| t.stops.clone()).unwrap_or_default();
+                    self.heed_heard(None);
                     if let Err(e) = self.outbox.stored_through(heard.stored_through) {
                         tracing::error!(error = %chain(&e), "the outbox cannot be kept");
                     }

@@ -49,6 +49,7 @@
 //! | switching  | switched | restarting                    |
 //! | switching  | broken   | reverting                     |
 //! | switching  | resumed  | releasing restarting          |
+//! | switching  | hindered | releasing                     |
 //! | restarting | restarted | confirming                   |
 //! | restarting | broken   | reverting                     |
 //! | restarting | resumed  | restarting reverting          |

@@ -274,6 +274,8 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
             };
             unclaim(attempt, None, trouble)
         }
+        // A stop order that came between claim and switch.
+        (State::Switching { attempt, .. }, Event::Hindered(t)) => unclaim(attempt, None, t),
         (State::Switching { attempt, .. }, Event::Broken(reason)) => revert(attempt.clone(), reason).spend(&attempt),
         (State::Restarting { attempt, .. }, Event::Restarted) => {
             Step::to(State::Confirming { attempt: attempt.clone(), resumes: 0 }).tell(&attempt, Phase::Confirming, None)

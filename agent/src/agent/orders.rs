@@ -1,0 +1,144 @@
+//! Stop orders by whatever way they come, and what a person at the device has handed over.
+
+use jiff::Timestamp;
+use suture_core::approval::{VerifiedStop, path};
+use suture_core::limits::MAX_STOP_BYTES;
+use suture_core::trust::Repository;
+
+use super::{Agent, chain};
+use crate::durable;
+use crate::import::{self, ImportError, Stores};
+use crate::inbox::Entry;
+use crate::stick::Stick;
+
+impl Agent {
+    /// Keeps the orders that the server's last answer brought. One that does not verify is passed over: it may be signed by
+    /// a key that only a root yet to be fetched names, and it is looked at again after the refresh.
+    pub(super) fn heed_heard(&mut self, approvals: Option<&Repository>) {
+        if self.heard_stops.is_empty() {
+            return;
+        }
+        let root = match self.approvals.root() {
+            Ok(Some(root)) => root,
+            Ok(None) => return,
+            Err(e) => return tracing::error!(error = %chain(&e), "stop orders cannot be verified"),
+        };
+        for bytes in self.heard_stops.clone() {
+            match VerifiedStop::verify(&root, &self.identity.device().hdo, &bytes) {
+                Ok(stop) => self.keep(&stop, approvals),
+                Err(e) => tracing::warn!(error = %chain(&e), "a stop order that the server handed out is refused"),
+            }
+        }
+    }
+
+    /// Keeps a verified order; one that cannot be kept holds everything up.
+    pub(super) fn keep(&mut self, stop: &VerifiedStop, approvals: Option<&Repository>) {
+        let hdo = &self.identity.device().hdo;
+        // Junk by a thief whose key the hospital has taken out of its root; nothing that anybody has approved.
+        let displaced = |other: &VerifiedStop| {
+            approvals.is_some_and(|a| {
+                a.target(&path::approval(&other.approval)).is_none()
+                    && VerifiedStop::verify(a.root(), hdo, other.bytes()).is_err()
+            })
+        };
+        match self.stops.take(stop, displaced) {
+            Ok(true) => tracing::info!(order = stop.to_text(), "it is kept, and obeyed from now on"),
+            Ok(false) => {}
+            Err(e) => tracing::error!(error = %chain(&e), "nothing is begun until it is kept"),
+        }
+    }
+
+    /// Takes in what a person has handed over. What cannot be kept for want of disk stays and is tried again.
+    pub(super) async fn take_in(&mut self) {
+        let entries = match self.inbox.entries() {
+            Ok(entries) => entries,
+            Err(e) => return tracing::error!(error = %chain(&e), "the inbox cannot be read"),
+        };
+        for entry in entries {
+            let done = match &entry {
+                Entry::Stop(_) => self.heed_entry(&entry),
+                Entry::Stick(path) => {
+                    let refreshed = self.import(path).await;
+                    // After the refresh: the stick may bring the root that names an order's signer.
+                    self.heed_entry(&entry) && refreshed
+                }
+            };
+            if done && let Err(e) = self.inbox.remove(&entry) {
+                tracing::error!(error = %chain(&e), "what was taken in cannot be removed");
+            }
+        }
+    }
+
+    /// Keeps the orders that a person has handed over and that nobody has taken in yet: the last look before the switch.
+    pub(super) fn heed_inbox(&mut self) {
+        for entry in self.inbox.entries().unwrap_or_default() {
+            self.heed_entry(&entry);
+        }
+    }
+
+    /// Keeps the orders of one thing in the inbox; false where it must be tried again.
+    fn heed_entry(&mut self, entry: &Entry) -> bool {
+        let hdo = self.identity.device().hdo.clone();
+        let found = match entry {
+            Entry::Stop(path) => match (durable::read(path, MAX_STOP_BYTES), self.approvals.root()) {
+                (Ok(Some(bytes)), Ok(Some(root))) => VerifiedStop::verify(&root, &hdo, &bytes)
+                    .map(|stop| vec![stop])
+                    .inspect_err(|e| tracing::error!(error = %chain(e), "a stop order that was handed over is refused"))
+                    .unwrap_or_default(),
+                (Err(e), _) => {
+                    tracing::error!(error = %chain(&e), "a stop order that was handed over cannot be read");
+                    return false;
+                }
+                (_, Err(e)) => {
+                    tracing::error!(error = %chain(&e), "stop orders cannot be verified");
+                    return false;
+                }
+                _ => Vec::new(),
+            },
+            Entry::Stick(path) => {
+                let stops = Stick::open(path)
+                    .map_err(ImportError::from)
+                    .and_then(|mut stick| import::stops(&self.approvals, &mut stick, &hdo));
+                match stops {
+                    Ok((stops, _)) => stops,
+                    Err(e) => {
+                        tracing::error!(error = %chain(&e), "the stick's stop orders cannot be taken");
+                        Vec::new()
+                    }
+                }
+            }
+        };
+        for stop in &found {
+            self.keep(stop, None);
+        }
+        // One that could not be kept stays here.
+        found.iter().all(|stop| self.stops.holds(stop))
+    }
+
+    /// Refreshes both stores from a stick that was handed over; false where the disk failed and it must be tried again.
+    async fn import(&mut self, path: &std::path::Path) -> bool {
+        let now = self.judged_by();
+        let stores = Stores { catalog: &self.catalog, approvals: &self.approvals };
+        let imported = match Stick::open(path) {
+            Ok(mut stick) => import::import(stores, &mut stick, self.identity.device(), now).await,
+            Err(e) => Err(e.into()),
+        };
+        match imported {
+            Ok(done) => {
+                let (catalog, approvals) = (done.catalog.targets, done.approvals.targets);
+                tracing::info!(catalog, approvals, news = done.news, "a stick was taken in");
+                true
+            }
+            Err(e) => {
+                tracing::error!(error = %chain(&e), "a stick was not taken in");
+                !e.is_of_the_disk()
+            }
+        }
+    }
+
+    /// The instant that a stick is judged by. Attack: a clock set back, so that a stale stick looks fresh.
+    fn judged_by(&self) -> Timestamp {
+        let proven = self.floors.as_ref().map_or(Timestamp::UNIX_EPOCH, |f| f.time());
+        self.now().max(proven)
+    }
+}

@@ -1,0 +1,320 @@
+//! What a person at the device hands to the running agent: `inbox/` in the state directory.
+//!
+//! The agent alone changes its stores, so that two processes never write one file. `suture-agent stop` and `suture-agent
+//! import` verify first, then leave here what they verified, whole or not at all: written beside, fsynced, renamed. The agent
+//! verifies it again, by what it holds when it gets there, and takes it out. It is woken by the kernel, so that a stop order
+//! does not wait for the next check-in.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use suture_core::digest::{Digest, Hasher};
+use tokio::io::unix::AsyncFd;
+
+use crate::durable::{self, DurableError};
+
+/// Things that wait; an agent that runs takes them out within a cycle.
+const MAX_ENTRIES: usize = 16;
+const STOP: &str = "stop";
+const STICK: &str = "stick";
+
+/// The agent's end of the inbox.
+#[derive(Debug)]
+pub struct Inbox {
+    dir: PathBuf,
+    /// None where the kernel gives no such thing: then it is looked into each cycle.
+    watch: Option<AsyncFd<OwnedFd>>,
+    woken: AtomicBool,
+}
+
+/// Something in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A stop order or lift, in a file.
+    Stop(PathBuf),
+    /// What was read of a stick, in a directory of the same layout.
+    Stick(PathBuf),
+}
+
+impl Entry {
+    /// Its file or directory.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Stop(path) | Self::Stick(path) => path,
+        }
+    }
+}
+
+/// Why nothing was handed over.
+#[derive(Debug, thiserror::Error)]
+pub enum InboxError {
+    /// The disk.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+    /// The agent has not taken what came before.
+    #[error("{0} things wait for the agent already; does it run? see `suture-agent status`")]
+    Full(usize),
+}
+
+impl Inbox {
+    /// Opens the inbox, and removes what a hand-over that was cut off has left. Must be called within a runtime.
+    ///
+    /// # Errors
+    ///
+    /// The disk.
+    pub fn open(state_dir: &Path) -> Result<Self, DurableError> {
+        let dir = inbox(state_dir);
+        durable::make_dir(&dir)?;
+        // Whoever hands something over now holds the lock, and what it writes is no leftover.
+        if let Ok(_lock) = lock(&dir, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            for path in list(&dir)? {
+                if path.extension().is_some_and(|e| e == "tmp") {
+                    durable::remove_tree(&path)?;
+                }
+            }
+        }
+        let watch =
+            watch(&dir).map_err(|e| tracing::warn!(error = %e, "the inbox is looked into each cycle only")).ok();
+        Ok(Self { dir, watch, woken: AtomicBool::new(false) })
+    }
+
+    /// What waits, in the order of the names.
+    ///
+    /// # Errors
+    ///
+    /// The disk.
+    pub fn entries(&self) -> Result<Vec<Entry>, DurableError> {
+        entries(&self.dir)
+    }
+
+    /// Takes something out.
+    ///
+    /// # Errors
+    ///
+    /// The disk.
+    pub fn remove(&self, entry: &Entry) -> Result<(), DurableError> {
+        durable::remove_tree(entry.path())
+    }
+
+    /// Waits until something is put in. Cancelling it loses nothing.
+    pub async fn news(&self) {
+        let Some(watch) = &self.watch else { return std::future::pending().await };
+        loop {
+            let Ok(mut ready) = watch.readable().await else { return std::future::pending().await };
+            let mut buffer = [MaybeUninit::uninit(); 4_096];
+            match ready
+                .try_io(|fd| inotify::Reader::new(fd.get_ref(), &mut buffer).next().map(drop).map_err(Into::into))
+            {
+                Ok(Ok(())) => {
+                    self.woken.store(true, Ordering::Relaxed);
+                    return;
+                }
+                Ok(Err(_)) => return std::future::pending().await,
+                // Nothing after all.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// A cycle begins, which looks at what is there.
+    pub fn rouse(&self) {
+        self.woken.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether something was put in since the cycle began.
+    pub fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Relaxed)
+    }
+}
+
+/// Leaves a stop order for the agent.
+///
+/// # Errors
+///
+/// The disk, or too much waits.
+pub fn put_stop(state_dir: &Path, envelope: &[u8]) -> Result<(), InboxError> {
+    let (dir, _lock) = room(state_dir)?;
+    Ok(durable::write(&dir.join(format!("{}.{STOP}", Digest::of(envelope))), envelope, durable::OPEN)?)
+}
+
+/// Leaves what was read of a stick for the agent, by path in the stick.
+///
+/// # Errors
+///
+/// The disk, or too much waits.
+pub fn put_stick(state_dir: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<(), InboxError> {
+    let (dir, _lock) = room(state_dir)?;
+    let mut name = Hasher::default();
+    for (path, bytes) in files {
+        name.update(path.as_bytes());
+        name.update(Digest::of(bytes).as_bytes());
+    }
+    let name = name.finish();
+    let (beside, place) = (dir.join(format!("{name}.tmp")), dir.join(format!("{name}.{STICK}")));
+    if place.exists() {
+        return Ok(());
+    }
+    durable::remove_tree(&beside)?;
+    durable::make_dir(&beside)?;
+    for (path, bytes) in files {
+        let path = beside.join(path);
+        if let Some(parent) = path.parent() {
+            durable::make_dir(parent)?;
+        }
+        durable::write(&path, bytes, durable::OPEN)?;
+        // The directories on the way are new too.
+        for above in path.ancestors().skip(1).take_while(|a| *a != dir.as_path()) {
+            durable::sync_dir(above)?;
+        }
+    }
+    fs::rename(&beside, &place).map_err(DurableError::io("rename", &place))?;
+    Ok(durable::sync_dir(&dir)?)
+}
+
+/// A directory for looking at something without changing anything; it goes when this is dropped, or with the next start.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Scratch {
+    /// The directory; empty at first.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(e) = durable::remove_tree(&self.path) {
+            tracing::warn!(error = %e, "the next start of the agent removes it");
+        }
+    }
+}
+
+/// Makes one; nobody else can hand anything over meanwhile.
+///
+/// # Errors
+///
+/// The disk, or too much waits.
+pub fn scratch(state_dir: &Path) -> Result<Scratch, InboxError> {
+    let (dir, lock) = room(state_dir)?;
+    let path = dir.join("scratch.tmp");
+    durable::remove_tree(&path)?;
+    durable::make_dir(&path)?;
+    Ok(Scratch { path, _lock: lock })
+}
+
+fn inbox(state_dir: &Path) -> PathBuf {
+    state_dir.join("inbox")
+}
+
+fn room(state_dir: &Path) -> Result<(PathBuf, File), InboxError> {
+    let dir = inbox(state_dir);
+    durable::make_dir(&dir)?;
+    let lock = lock(&dir, rustix::fs::FlockOperation::LockExclusive)?;
+    let waiting = entries(&dir)?.len();
+    if waiting < MAX_ENTRIES { Ok((dir, lock)) } else { Err(InboxError::Full(waiting)) }
+}
+
+fn lock(dir: &Path, how: rustix::fs::FlockOperation) -> Result<File, DurableError> {
+    let path = dir.join("lock");
+    let file = File::create(&path).map_err(DurableError::io("make", &path))?;
+    rustix::fs::flock(&file, how).map_err(|e| DurableError::io("lock", &path)(e.into()))?;
+    Ok(file)
+}
+
+fn list(dir: &Path) -> Result<Vec<PathBuf>, DurableError> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir).map_err(DurableError::io("list", dir))? {
+        paths.push(entry.map_err(DurableError::io("list", dir))?.path());
+    }
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+fn entries(dir: &Path) -> Result<Vec<Entry>, DurableError> {
+    let entry = |path: PathBuf| match path.extension().and_then(|e| e.to_str()) {
+        Some(STOP) => Some(Entry::Stop(path)),
+        Some(STICK) => Some(Entry::Stick(path)),
+        _ => None,
+    };
+    Ok(list(dir)?.into_iter().filter_map(entry).collect())
+}
+
+/// Told of renames into the directory, which is how everything arrives in it.
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe for the sake of types that close what they own; an OwnedFd does not"
+)]
+fn watch(dir: &Path) -> io::Result<AsyncFd<OwnedFd>> {
+    let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    inotify::add_watch(&fd, dir, WatchFlags::MOVED_TO)?;
+    AsyncFd::with_interest(fd, tokio::io::Interest::READABLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files() -> BTreeMap<String, Vec<u8>> {
+        [("catalog/1.root.json", b"root".to_vec()), ("stops/a.json", b"{}".to_vec())]
+            .map(|(path, bytes)| (path.to_owned(), bytes))
+            .into()
+    }
+
+    #[tokio::test]
+    async fn what_is_handed_over_wakes_the_agent_and_is_taken_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let inbox = Inbox::open(dir.path()).unwrap();
+        assert!(inbox.entries().unwrap().is_empty() && !inbox.is_woken());
+        put_stop(dir.path(), b"order").unwrap();
+        inbox.news().await;
+        assert!(inbox.is_woken());
+        inbox.rouse();
+        assert!(!inbox.is_woken());
+        put_stick(dir.path(), &files()).unwrap();
+        inbox.news().await;
+        put_stop(dir.path(), b"order").unwrap();
+        put_stick(dir.path(), &files()).unwrap();
+        let entries = inbox.entries().unwrap();
+        assert_eq!(entries.len(), 2, "the same twice is once");
+        for entry in &entries {
+            match entry {
+                Entry::Stop(path) => assert_eq!(fs::read(path).unwrap(), b"order"),
+                Entry::Stick(path) => assert_eq!(fs::read(path.join("catalog/1.root.json")).unwrap(), b"root"),
+            }
+            inbox.remove(entry).unwrap();
+        }
+        assert!(inbox.entries().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_hand_over_that_was_cut_off_is_none_and_goes_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        put_stick(dir.path(), &files()).unwrap();
+        let inbox = dir.path().join("inbox");
+        let whole = list(&inbox).unwrap().into_iter().find(|p| p.extension().is_some_and(|e| e == STICK)).unwrap();
+        fs::rename(&whole, whole.with_extension("tmp")).unwrap();
+        fs::write(inbox.join("x.stop.tmp"), b"half").unwrap();
+        assert!(Inbox::open(dir.path()).unwrap().entries().unwrap().is_empty());
+        assert_eq!(list(&inbox).unwrap(), [inbox.join("lock")]);
+    }
+
+    #[test]
+    fn an_agent_that_takes_nothing_out_is_not_fed_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..MAX_ENTRIES {
+            put_stop(dir.path(), &n.to_be_bytes()).unwrap();
+        }
+        assert!(matches!(put_stop(dir.path(), b"one more"), Err(InboxError::Full(MAX_ENTRIES))));
+        assert!(matches!(put_stick(dir.path(), &files()), Err(InboxError::Full(_))));
+    }
+}

@@ -1,0 +1,331 @@
+//! The stop orders that this device has heard, kept whatever the server says later.
+//!
+//! Attack: a server, or a thief of its keys, that hands out a stop order no more, or never did, to devices that got it by a
+//! stick. What was verified once stays here until a lift of a higher counter, signed by the approvers' threshold, takes its
+//! place, or until the approval itself has ended by a time that signatures prove. A file that is damaged, or has no room,
+//! stops too: it fails closed.
+//!
+//! `stops/<approval>.json` in the state directory holds the envelope as it was signed, and when its approval ends where that
+//! is known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use suture_core::approval::{StopError, VerifiedStop};
+use suture_core::clock::parse_utc;
+use suture_core::id::ApprovalId;
+use suture_core::limits::MAX_KEPT_STOPS;
+use suture_core::phase::{Code, Reason};
+
+use crate::durable::{self, DurableError};
+
+/// All orders, of each approval the newest.
+#[derive(Debug)]
+pub struct Stops {
+    dir: PathBuf,
+    kept: BTreeMap<ApprovalId, Kept>,
+    /// Their files cannot be read.
+    damaged: BTreeSet<ApprovalId>,
+    /// An order came that had no room, or could not be written.
+    lost: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    stop: VerifiedStop,
+    expires: Option<Timestamp>,
+}
+
+/// An order's file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    envelope: String,
+    expires: Option<String>,
+}
+
+/// Why an order was not kept. Nothing is begun until it is.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// The disk.
+    #[error("the stop order for {approval} cannot be kept")]
+    Disk {
+        /// Of which approval.
+        approval: ApprovalId,
+        /// Why.
+        source: DurableError,
+    },
+    /// There are too many.
+    #[error("{MAX_KEPT_STOPS} stop orders are kept already, and there is no room for that of {0}")]
+    Full(ApprovalId),
+}
+
+impl Stops {
+    /// Opens the orders below the state directory.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be made or listed. A single file that cannot be read stops its approval.
+    pub fn open(state_dir: &Path) -> Result<Self, DurableError> {
+        let dir = state_dir.join("stops");
+        durable::make_dir(&dir)?;
+        let (kept, damaged) = read_all(&dir)?;
+        Ok(Self { dir, kept, damaged, lost: false })
+    }
+
+    /// The orders below a state directory that another process works on: for saying what is known there.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be listed.
+    pub fn known(state_dir: &Path) -> Result<Vec<VerifiedStop>, DurableError> {
+        let dir = state_dir.join("stops");
+        if !dir.exists() {
+            return Ok(Vec::new());
+        }
+        Ok(read_all(&dir)?.0.into_values().map(|k| k.stop).collect())
+    }
+
+    /// Keeps an order where it is news; false where it is none. `displaced` says of an order that is kept whether it may go
+    /// where there is no more room.
+    ///
+    /// # Errors
+    ///
+    /// It could not be kept. From then on [`Stops::trouble`] keeps everything from being begun.
+    pub fn take(&mut self, stop: &VerifiedStop, displaced: impl Fn(&VerifiedStop) -> bool) -> Result<bool, KeepError> {
+        let id = &stop.approval;
+        let known = self.kept.get(id);
+        if !self.damaged.contains(id) && known.is_some_and(|k| !stop.is_news_after(&k.stop)) {
+            return Ok(false);
+        }
+        let kept = Kept { stop: stop.clone(), expires: known.and_then(|k| k.expires) };
+        let done = self.make_room(id, displaced).and_then(|()| self.put(kept));
+        self.lost |= done.is_err();
+        done.map(|()| true)
+    }
+
+    /// Notes when an approval ends, as the hospital has signed it, and drops the orders for those that have ended by `proven`,
+    /// a time that signatures prove: nothing can be begun by them any more.
+    ///
+    /// # Errors
+    ///
+    /// The disk.
+    pub fn tidy<'a>(
+        &mut self,
+        ends: impl IntoIterator<Item = (&'a ApprovalId, Timestamp)>,
+        proven: Timestamp,
+    ) -> Result<(), KeepError> {
+        for (id, expires) in ends {
+            if let Some(kept) = self.kept.get(id).filter(|k| k.expires != Some(expires)) {
+                self.put(Kept { expires: Some(expires), ..kept.clone() })?;
+            }
+        }
+        let ended: Vec<_> = self.kept.iter().filter(|(_, k)| k.expires.is_some_and(|e| e <= proven)).collect();
+        for id in ended.into_iter().map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.forget(&id)?;
+        }
+        Ok(())
+    }
+
+    /// All that are in force and those that lifted one.
+    pub fn orders(&self) -> Vec<VerifiedStop> {
+        self.kept.values().map(|k| k.stop.clone()).collect()
+    }
+
+    /// Whether an order is kept, or a newer one.
+    pub fn holds(&self, stop: &VerifiedStop) -> bool {
+        self.kept.get(&stop.approval).is_some_and(|k| !stop.is_news_after(&k.stop))
+    }
+
+    /// Whether nothing may be begun by an approval.
+    pub fn is_stopped(&self, id: &ApprovalId) -> bool {
+        self.damaged.contains(id) || self.kept.get(id).is_some_and(|k| k.stop.stopped)
+    }
+
+    /// Why nothing may be begun by an approval although no order that can be read stops it.
+    pub fn trouble(&self, id: &ApprovalId) -> Option<Reason> {
+        let text = if self.damaged.contains(id) {
+            format!("the order for {id} on disk is damaged; bring it again: `suture-agent stop FILE`, or a stick")
+        } else if self.lost {
+            "a stop order came and could not be kept; free some space on the disk, and bring it again".to_owned()
+        } else {
+            return None;
+        };
+        Some(Reason::new(Code::StateDamaged, text))
+    }
+
+    /// Forgets that an order was lost: whatever is heard from now on is kept or lost anew.
+    pub fn begin_hearing(&mut self) {
+        self.lost = false;
+    }
+
+    fn make_room(&mut self, id: &ApprovalId, displaced: impl Fn(&VerifiedStop) -> bool) -> Result<(), KeepError> {
+        if self.kept.contains_key(id) || self.kept.len() < MAX_KEPT_STOPS {
+            return Ok(());
+        }
+        let oldest = self.kept.values().map(|k| &k.stop).filter(|s| displaced(s)).min_by_key(|s| s.signed_at);
+        match oldest.map(|s| s.approval.clone()) {
+            Some(oldest) => self.forget(&oldest),
+            None => Err(KeepError::Full(id.clone())),
+        }
+    }
+
+    fn put(&mut self, kept: Kept) -> Result<(), KeepError> {
+        let id = kept.stop.approval.clone();
+        let file = File {
+            // Strict JSON, hence UTF-8.
+            envelope: String::from_utf8_lossy(kept.stop.bytes()).into_owned(),
+            expires: kept.expires.map(suture_core::clock::format_utc),
+        };
+        durable::write_json(&self.path(&id), &file, durable::OPEN)
+            .map_err(|source| KeepError::Disk { approval: id.clone(), source })?;
+        self.damaged.remove(&id);
+        self.kept.insert(id, kept);
+        Ok(())
+    }
+
+    fn forget(&mut self, id: &ApprovalId) -> Result<(), KeepError> {
+        durable::remove(&self.path(id)).map_err(|source| KeepError::Disk { approval: id.clone(), source })?;
+        self.kept.remove(id);
+        Ok(())
+    }
+
+    fn path(&self, id: &ApprovalId) -> PathBuf {
+        self.dir.join(format!("{id}.json"))
+    }
+}
+
+type Read = (BTreeMap<ApprovalId, Kept>, BTreeSet<ApprovalId>);
+
+fn read_all(dir: &Path) -> Result<Read, DurableError> {
+    let (mut kept, mut damaged) = (BTreeMap::new(), BTreeSet::new());
+    for entry in fs::read_dir(dir).map_err(DurableError::io("list", dir))? {
+        let path = entry.map_err(DurableError::io("list", dir))?.path();
+        let name = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".json"));
+        let Some(id) = name.and_then(|n| n.parse::<ApprovalId>().ok()) else { continue };
+        match read(&path) {
+            Ok(order) if order.stop.approval == id => {
+                kept.insert(id, order);
+            }
+            other => {
+                let why = other.err().map(|e| e.to_string()).unwrap_or_default();
+                tracing::error!(approval = %id, why, "a stop order on disk is damaged; its approval stays stopped");
+                damaged.insert(id);
+            }
+        }
+    }
+    Ok((kept, damaged))
+}
+
+fn read(path: &Path) -> Result<Kept, ReadError> {
+    let file: File = durable::read_json(path)?.ok_or(ReadError::Gone)?;
+    let expires = file.expires.as_deref().map(|text| parse_utc(text).ok_or(ReadError::Expires)).transpose()?;
+    Ok(Kept { stop: VerifiedStop::kept(file.envelope.as_bytes())?, expires })
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+    #[error(transparent)]
+    Stop(#[from] StopError),
+    #[error("it went while it was read")]
+    Gone,
+    #[error("its end is no instant")]
+    Expires,
+}
+
+#[cfg(test)]
+mod tests {
+    use suture_core::approval::StopOrder;
+
+    use super::*;
+
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + 60 * minutes).unwrap()
+    }
+
+    fn order(id: &str, counter: u64, stopped: bool) -> VerifiedStop {
+        let id = id.parse().unwrap();
+        let mut order = StopOrder::next("riverside".parse().unwrap(), id, None, stopped, at(0)).unwrap();
+        order.counter = counter;
+        VerifiedStop::kept(&order.sign(&[]).unwrap()).unwrap()
+    }
+
+    fn never(_: &VerifiedStop) -> bool {
+        false
+    }
+
+    #[test]
+    fn a_stop_outlives_the_process_and_only_a_higher_counter_lifts_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = "a1".parse().unwrap();
+        let mut stops = Stops::open(dir.path()).unwrap();
+        assert!(!stops.is_stopped(&id));
+        assert!(stops.take(&order("a1", 5, true), never).unwrap());
+        assert!(!stops.take(&order("a1", 5, true), never).unwrap(), "no news");
+        for old in [order("a1", 4, false), order("a1", 5, false)] {
+            assert!(!stops.take(&old, never).unwrap());
+        }
+        let mut stops = Stops::open(dir.path()).unwrap();
+        assert!(stops.is_stopped(&id));
+        assert!(stops.take(&order("a1", 6, false), never).unwrap());
+        assert!(!Stops::open(dir.path()).unwrap().is_stopped(&id));
+        assert_eq!(Stops::known(dir.path()).unwrap(), [order("a1", 6, false)]);
+    }
+
+    #[test]
+    fn a_damaged_order_stops_until_it_comes_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let id: ApprovalId = "a1".parse().unwrap();
+        Stops::open(dir.path()).unwrap().take(&order("a1", 6, false), never).unwrap();
+        let path = dir.path().join("stops/a1.json");
+        let whole = fs::read(&path).unwrap();
+        for bytes in [&whole[..whole.len() / 2], b"", b"{}", b"\0"] {
+            fs::write(&path, bytes).unwrap();
+            let stops = Stops::open(dir.path()).unwrap();
+            assert!(stops.is_stopped(&id) && stops.trouble(&id).is_some());
+        }
+        let mut stops = Stops::open(dir.path()).unwrap();
+        assert!(stops.take(&order("a1", 6, false), never).unwrap());
+        assert!(!Stops::open(dir.path()).unwrap().is_stopped(&id));
+    }
+
+    #[test]
+    fn what_has_no_room_keeps_everything_from_being_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut stops = Stops::open(dir.path()).unwrap();
+        for n in 0..MAX_KEPT_STOPS {
+            stops.take(&order(&format!("a{n}"), 1, true), never).unwrap();
+        }
+        let id = "late".parse().unwrap();
+        assert!(matches!(stops.take(&order("late", 1, true), never), Err(KeepError::Full(_))));
+        assert!(stops.trouble(&id).is_some() && stops.trouble(&"other".parse().unwrap()).is_some());
+        assert!(stops.take(&order("a0", 2, false), never).unwrap(), "what is there is replaced");
+        stops.begin_hearing();
+        assert!(stops.take(&order("late", 1, true), |s| s.approval.as_str() == "a7").unwrap());
+        assert!(stops.is_stopped(&id) && !stops.is_stopped(&"a7".parse().unwrap()) && stops.trouble(&id).is_none());
+        assert_eq!(Stops::open(dir.path()).unwrap().orders().len(), MAX_KEPT_STOPS);
+    }
+
+    #[test]
+    fn an_order_goes_with_its_approval_by_proven_time_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ended, open): (ApprovalId, ApprovalId) = ("ended".parse().unwrap(), "open".parse().unwrap());
+        let mut stops = Stops::open(dir.path()).unwrap();
+        for id in ["ended", "open", "unheard-of"] {
+            stops.take(&order(id, 1, true), never).unwrap();
+        }
+        stops.tidy([(&ended, at(10)), (&open, at(30))], at(9)).unwrap();
+        assert!(stops.is_stopped(&ended));
+        let mut stops = Stops::open(dir.path()).unwrap();
+        stops.tidy([], at(10)).unwrap();
+        assert!(!stops.is_stopped(&ended) && stops.is_stopped(&open));
+        stops.tidy([], Timestamp::MAX).unwrap();
+        let left: Vec<_> = Stops::open(dir.path()).unwrap().orders().iter().map(|s| s.approval.to_string()).collect();
+        assert_eq!(left, ["unheard-of"]);
+    }
+}

@@ -355,6 +355,8 @@ mod tests {
             grant: Grant::Device("riverside".parse().unwrap(), Some("pump-1".parse().unwrap())),
             catalog_root_sha256: Some(Digest::of(b"c")),
             approvals_root_sha256: Some(Digest::of(b"a")),
+            catalog_edition: None,
+            approvals_edition: None,
             expires: "2026-11-25T12:00:00Z".parse().unwrap(),
             secret: Secret::new([1; 32]),
         }

@@ -12,6 +12,7 @@ use crate::clock::utc;
 use crate::digest::Digest;
 use crate::id::{DeviceId, HdoId, OperatorName, TrustDomain};
 use crate::json;
+use crate::trust::Edition;
 
 const PREFIX: &str = "suture1.";
 /// Far more than a token needs.
@@ -33,6 +34,13 @@ pub struct Token {
     pub catalog_root_sha256: Option<Digest>,
     /// SHA-256 of the approvals' root that the newcomer starts from, where there is one yet.
     pub approvals_root_sha256: Option<Digest>,
+    /// The catalog's edition that the inviting operator verified last: what the newcomer is shown must be it or descend from
+    /// it. Operators' tokens carry it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog_edition: Option<Edition>,
+    /// The same of the approvals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals_edition: Option<Edition>,
     /// After that the server refuses it.
     #[serde(with = "utc")]
     pub expires: Timestamp,
@@ -139,6 +147,8 @@ mod tests {
             grant: Grant::Device("riverside".parse().unwrap(), None),
             catalog_root_sha256: Some(Digest::of(b"root")),
             approvals_root_sha256: None,
+            catalog_edition: Some(Edition { version: 3, sha256: Digest::of(b"targets") }),
+            approvals_edition: None,
             expires: "2026-11-24T15:00:00Z".parse().unwrap(),
             secret: Secret::new([9; 32]),
         };

@@ -12,12 +12,14 @@
 //! | 4 | the server cannot be reached |
 //! | 5 | something does not verify: metadata, a digest, a fingerprint, the audit chain |
 
+pub mod alarm;
 pub mod bundle;
 pub mod client;
 pub mod cmd;
 pub mod context;
 pub mod failure;
 pub mod files;
+pub mod history;
 pub mod home;
 pub mod hospital;
 pub mod identity;

@@ -8,7 +8,7 @@ use suture_core::digest::Digest;
 use suture_core::limits::MAX_ROOT_BYTES;
 use suture_core::sign::{LocalKey, PublicKey, Signer};
 use suture_core::trust::edit::{self, RoleDraft, RootDraft, TargetsDraft};
-use suture_core::trust::{Base, Repository, Role, Root, Targets, Verified};
+use suture_core::trust::{Base, Edition, Repository, Role, Root, Targets, Verified};
 use suture_proto::v1;
 use zeroize::Zeroizing;
 
@@ -136,7 +136,18 @@ pub struct TargetFile {
 
 /// What the next version is signed on, refreshed and verified. That nobody signed in time is no obstacle, and is said.
 pub async fn base(context: &mut Context<'_>, client: &mut Client, which: Which) -> Outcome<Base> {
-    let base = TrustStore::of(&context.home, which).refresh_base(client, context.now()).await?;
+    base_expecting(context, client, which, None).await
+}
+
+/// As [`base`], where a colleague has named an edition that it must be or descend from.
+pub async fn base_expecting(
+    context: &mut Context<'_>,
+    client: &mut Client,
+    which: Which,
+    expected: Option<Edition>,
+) -> Outcome<Base> {
+    let store = TrustStore::of(&context.home, which).expecting(expected);
+    let base = store.refresh_base(client, context.now()).await?;
     tell_lapsed(context, which, &base);
     Ok(base)
 }
@@ -175,6 +186,8 @@ pub async fn publish(
     files: Vec<TargetFile>,
 ) -> Outcome<Repository> {
     let signed = Digest::of(&targets);
+    let root = Verified::<Root>::pinned(&TrustStore::of(&context.home, which).stored()?.root)?;
+    let mine = Verified::<Targets>::by(&root, &targets)?.version();
     let files = files.into_iter().map(|f| v1::TargetFile { path: f.path, content: f.content.into() }).collect();
     let request = v1::PublishMetadataRequest {
         repository: Some(which.to_wire()),
@@ -183,7 +196,10 @@ pub async fn publish(
         files,
     };
     client.publish_metadata(request).await?;
-    let repository = TrustStore::of(&context.home, which).refresh(client, context.now()).await?;
+    let store = TrustStore::of(&context.home, which);
+    // From now on it is known here, so that nobody can show another under its number.
+    store.remember(Edition { version: mine, sha256: signed })?;
+    let repository = store.refresh(client, context.now()).await?;
     if repository.targets_metadata().digest() != signed {
         return Err(Failure::untrusted(format!("the server took the new {} but serves another", which.as_str()))
             .next("somebody may have published at the same moment; look at the status before signing again"));
@@ -200,6 +216,8 @@ pub struct Status {
     pub roles: Vec<RoleStatus>,
     /// SHA-256 of the targets metadata, which colleagues and devices must agree on.
     pub targets_sha256: Digest,
+    /// `VERSION:SHA256` of the targets metadata, for a colleague's `status --expect`.
+    pub edition: String,
     /// When the targets were signed.
     pub signed_at: String,
 }
@@ -239,6 +257,7 @@ pub fn status(context: &Context<'_>, which: Which, repository: &Base) -> Outcome
             line(Role::Timestamp, repository.timestamp_version(), None),
         ],
         targets_sha256: targets.digest(),
+        edition: Edition { version: targets.version(), sha256: targets.digest() }.to_string(),
         signed_at: suture_core::clock::format_utc(targets.signed_at().unwrap_or(jiff::Timestamp::UNIX_EPOCH)),
     })
 }
@@ -258,11 +277,12 @@ impl Status {
             ]);
         }
         format!(
-            "root     {}\ntargets  {}\nsigned   {}\n\n{}",
+            "root     {}\ntargets  {}\nsigned   {}\n\n{}\nfor a colleague to compare: status --expect {}\n",
             grouped(&self.root_sha256.to_string()),
             grouped(&self.targets_sha256.to_string()),
             self.signed_at,
-            table.to_text()
+            table.to_text(),
+            self.edition
         )
     }
 }

@@ -38,6 +38,8 @@ fn token(grant: Grant, expires: &str, server: &str) -> String {
         grant,
         catalog_root_sha256: None,
         approvals_root_sha256: None,
+        catalog_edition: None,
+        approvals_edition: None,
         expires: expires.parse().unwrap(),
         secret: Secret::new([9; 32]),
     };

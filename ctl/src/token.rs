@@ -5,7 +5,7 @@ use suture_core::token::{Grant, Secret, Token};
 
 use crate::context::Context;
 use crate::failure::{Failure, OrFail as _, Outcome};
-use crate::trust_store::{Which, pinned_root};
+use crate::trust_store::{TrustStore, Which, pinned_root};
 
 /// How long a token lasts.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -46,7 +46,15 @@ pub fn compose(context: &Context<'_>, grant: Grant, lifetime: Lifetime) -> Outco
         .now()
         .checked_add(jiff::SignedDuration::from_secs(secs))
         .map_err(|e| Failure::new("the token's end cannot be written").because(&e))?;
+    // A device's token stays short: the device goes by what is in force when it enrols.
+    let edition = |which| match &grant {
+        Grant::Device(..) => Ok(None),
+        _ => TrustStore::of(&context.home, which).history().map(|h| h.newest()),
+    };
+    let (catalog_edition, approvals_edition) = (edition(Which::Catalog)?, edition(Which::Approvals)?);
     let token = Token {
+        catalog_edition,
+        approvals_edition,
         ca_sha256: server.ca_sha256()?,
         server: server.address,
         trust_domain: server.trust_domain,

@@ -2,13 +2,16 @@
 //!
 //! `trust/<which>/pinned.json` is the root that trust began with: made here, or fetched by the digest in a token and never
 //! replaced. `root.json`, `timestamp.json`, `snapshot.json` and `targets.json` are what refreshes made of it, each written
-//! before the next is asked for, as [`suture_core::trust::Refresh`] has it.
+//! before the next is asked for, as [`suture_core::trust::Refresh`] has it. `editions` lists every version of the targets
+//! that was verified, by digest.
+
+mod lineage;
 
 use jiff::Timestamp;
 use suture_core::digest::Digest;
 use suture_core::limits::{MAX_ROOT_BYTES, MAX_ROOT_STEPS};
 use suture_core::trust::{
-    Answer, Base, Change, Held, Refresh, Repository, Role, Root, Stored, Targets, TrustError, Verified,
+    Answer, Base, Change, Edition, Held, Refresh, Repository, Role, Root, Stored, Targets, TrustError, Verified,
 };
 
 use crate::client::Client;
@@ -75,12 +78,19 @@ pub fn pinned_root(home: &Home, which: Which) -> Outcome<Option<Digest>> {
 pub struct TrustStore<'a> {
     home: &'a Home,
     which: Which,
+    expected: Option<Edition>,
 }
 
 impl<'a> TrustStore<'a> {
     /// The files of one repository.
     pub fn of(home: &'a Home, which: Which) -> Self {
-        Self { home, which }
+        Self { home, which, expected: None }
+    }
+
+    /// As a colleague knows the repository: what is served must be, or descend from, that edition. It is kept once that has
+    /// been found to be so.
+    pub fn expecting(self, expected: Option<Edition>) -> Self {
+        Self { expected, ..self }
     }
 
     /// Whether trust has begun.
@@ -139,19 +149,22 @@ impl<'a> TrustStore<'a> {
     /// Brings the store up to date with the server, verifying every step, and gives the verified view.
     pub async fn refresh(&self, client: &mut Client, now: Timestamp) -> Outcome<Repository> {
         let refresh = Refresh::start(self.stored()?, now)?;
-        Ok(self.follow(client, refresh).await?.finish()?)
+        let repository = self.follow(client, refresh).await?.finish()?;
+        self.descends(client, repository.targets_metadata()).await?;
+        Ok(repository)
     }
 
     /// As [`TrustStore::refresh`], for signing the next version: targets that have expired are taken.
     pub async fn refresh_base(&self, client: &mut Client, now: Timestamp) -> Outcome<Base> {
         let refresh = Refresh::start_base(self.stored()?, now)?;
-        Ok(self.follow(client, refresh).await?.finish_base()?)
+        let base = self.follow(client, refresh).await?.finish_base()?;
+        self.descends(client, base.targets_metadata()).await?;
+        Ok(base)
     }
 
     async fn follow(&self, client: &mut Client, mut refresh: Refresh) -> Outcome<Refresh> {
         let stored = self.stored()?;
         let news = client.news(self.which, &Held::of(&stored)?).await?.beside(Some(&stored));
-        let before = stored.targets;
         while let Some(request) = refresh.request() {
             // What the one answer does not hold is asked for singly; the rules are the same for both.
             let answer = match news.answer(&request.name) {
@@ -162,7 +175,10 @@ impl<'a> TrustStore<'a> {
                 },
             };
             for change in refresh.supply(answer)? {
-                self.descends(before.as_deref(), &change)?;
+                if let Change::Put { name: "targets.json", bytes } = &change {
+                    let root = Verified::<Root>::pinned(&self.stored()?.root)?;
+                    self.descends(client, &Verified::by(&root, bytes)?).await?;
+                }
                 self.apply(&change)?;
             }
         }
@@ -196,30 +212,6 @@ impl<'a> TrustStore<'a> {
         let bytes = client.target(self.which, &name, target.length).await?;
         targets.verify_target(path, &bytes)?;
         Ok(bytes)
-    }
-
-    /// New targets descend from those that this home verified before, or somebody has forked the repository. Checked
-    /// before they are stored, so that the alarm does not fall silent with the next command.
-    fn descends(&self, before: Option<&[u8]>, change: &Change) -> Outcome {
-        let (Some(before), Change::Put { name: "targets.json", bytes }) = (before, change) else { return Ok(()) };
-        let root: Verified<Root> = Verified::pinned(&self.stored()?.root)?;
-        let now: Verified<Targets> = Verified::by(&root, bytes)?;
-        // Keys that the root has thrown out since signed what was there: nothing to compare with.
-        let Ok(known) = Verified::<Targets>::by(&root, before) else { return Ok(()) };
-        let forked = known.version() == now.version() && known.digest() != now.digest()
-            || known.version() + 1 == now.version() && now.previous() != Some(known.digest());
-        if !forked {
-            return Ok(());
-        }
-        Err(Failure::untrusted(format!(
-            "the {} has been forked: version {} with the SHA-256 {} was verified before, and version {} ({}) does not descend from it",
-            self.which.as_str(),
-            known.version(),
-            known.digest(),
-            now.version(),
-            now.digest()
-        ))
-        .next("sign nothing on it; find out with your colleagues who signed the other one"))
     }
 
     fn apply(&self, change: &Change) -> Outcome {

@@ -116,6 +116,8 @@ pub async fn init(settings: &Settings, operator: &OperatorName, now: Timestamp) 
         grant: Grant::Mdm(operator.clone()),
         catalog_root_sha256: None,
         approvals_root_sha256: None,
+        catalog_edition: None,
+        approvals_edition: None,
         expires: whole_second(now).saturating_add(SignedDuration::from_secs(MAX_TOKEN_SECS)).unwrap_or(now),
         secret: Secret::new(secret),
     };

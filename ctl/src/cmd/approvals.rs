@@ -3,11 +3,13 @@
 use clap::Subcommand;
 use serde::Serialize;
 use suture_core::clock::format_utc;
+use suture_core::trust::Edition;
 use suture_core::trust::edit::APPROVALS_LIFETIME;
 
+use crate::alarm;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::hospital::{Desk, Documents};
+use crate::hospital::{Desk, Documents, inventory};
 use crate::keys::KeyName;
 use crate::print::{Table, grouped};
 use crate::repository::{self, KeyNames};
@@ -21,8 +23,12 @@ pub enum Command {
         #[command(flatten)]
         keys: KeyNames,
     },
-    /// Versions, ends, keys, and what is in force
-    Status,
+    /// Versions, ends, keys, and what is in force; fails where devices have verified something else
+    Status {
+        /// What a colleague's `status` prints: what is in force must be that, or descend from it
+        #[arg(long, value_name = "VERSION:SHA256")]
+        expect: Option<Edition>,
+    },
     /// Sign what is in force again, before it ends or after
     Renew {
         /// The key that signs targets
@@ -54,9 +60,12 @@ struct Listed {
 pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
         Command::Init { keys } => init(context, &keys).await,
-        Command::Status => {
-            let desk = Desk::open_base(context).await?;
-            show(context, &desk)
+        Command::Status { expect } => {
+            let mut desk = Desk::open_expecting(context, expect).await?;
+            show(context, &desk)?;
+            let devices = inventory::devices(&mut desk.client, "", "", "").await?;
+            let alarms = alarm::look(context, &mut desk.client, &desk.hdo, &desk.documents, &devices).await?;
+            alarm::raise(&alarms)
         }
         Command::Renew { key } => {
             let mut desk = Desk::open_base(context).await?;

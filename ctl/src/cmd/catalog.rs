@@ -5,9 +5,11 @@ use serde::Serialize;
 use suture_core::id::ProductId;
 use suture_core::manifest::manifest_path;
 use suture_core::trust::edit::{CATALOG_LIFETIME, TargetsDraft};
-use suture_core::trust::{CatalogEntry, Status, Targets};
+use suture_core::trust::{CatalogEntry, Edition, Status, Targets};
 use suture_core::version::Release;
+use suture_proto::v1;
 
+use crate::alarm;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::keys::KeyName;
@@ -28,6 +30,9 @@ pub enum Command {
         /// From what was verified last, without the server
         #[arg(long)]
         offline: bool,
+        /// What a colleague's `status` prints: what is in force must be that, or descend from it
+        #[arg(long, value_name = "VERSION:SHA256", conflicts_with = "offline")]
+        expect: Option<Edition>,
     },
     /// Say of a published bundle whether it may still be installed
     SetStatus {
@@ -82,7 +87,7 @@ struct Shown {
 pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
         Command::Init { keys } => init(context, &keys).await,
-        Command::Status { offline } => status(context, offline).await,
+        Command::Status { offline, expect } => status(context, offline, expect).await,
         Command::SetStatus { product, release, status, key } => {
             set_status(context, &product, Release(release), status.into(), &key).await
         }
@@ -101,19 +106,26 @@ async fn init(context: &mut Context<'_>, keys: &KeyNames) -> Outcome {
     })
 }
 
-async fn status(context: &mut Context<'_>, offline: bool) -> Outcome {
-    let store = TrustStore::of(&context.home, Which::Catalog);
+async fn status(context: &mut Context<'_>, offline: bool, expect: Option<Edition>) -> Outcome {
+    let store = TrustStore::of(&context.home, Which::Catalog).expecting(expect);
+    let mut alarms = Vec::new();
     let repository = if offline {
         store.offline_base(context.now())?
     } else {
-        store.refresh_base(&mut context.connect().await?, context.now()).await?
+        let mut client = context.connect().await?;
+        let base = store.refresh_base(&mut client, context.now()).await?;
+        // A hospital's operators see their devices' words beside their approvals; here it is what the server found.
+        let found = client.list_forks(v1::ListForksRequest {}).await?.forks;
+        alarms.extend(found.iter().map(alarm::told).filter(|a| a.repository == Which::Catalog.as_str()));
+        base
     };
     repository::tell_lapsed(context, Which::Catalog, &repository);
     let shown = Shown {
         repository: repository::status(context, Which::Catalog, &repository)?,
         bundles: entries(repository.targets_metadata()),
     };
-    context.print.result(&shown, |s| format!("{}\n{}", s.repository.to_text(), table(&s.bundles)))
+    context.print.result(&shown, |s| format!("{}\n{}", s.repository.to_text(), table(&s.bundles)))?;
+    alarm::raise(&alarms)
 }
 
 /// The bundles that a verified catalog lists, by product and release.

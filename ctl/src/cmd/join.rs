@@ -129,12 +129,22 @@ async fn finish(context: &mut Context<'_>, token: &Token) -> Outcome<Joined> {
         return Err(Failure::new(format!("this home is {principal} already, and the token is for somebody else"))
             .next("use another --home for another operator"));
     }
-    let roots = [(Which::Catalog, token.catalog_root_sha256), (Which::Approvals, token.approvals_root_sha256)];
-    if roots.iter().any(|(_, digest)| digest.is_some()) {
+    let roots = [
+        (Which::Catalog, token.catalog_root_sha256, token.catalog_edition),
+        (Which::Approvals, token.approvals_root_sha256, token.approvals_edition),
+    ];
+    if roots.iter().any(|(_, digest, _)| digest.is_some()) {
         let mut client = context.connect().await?;
-        for (which, digest) in roots {
+        for (which, digest, edition) in roots {
+            let store = TrustStore::of(&context.home, which);
             if let Some(digest) = digest {
-                TrustStore::of(&context.home, which).pin_by_digest(&mut client, &digest).await?;
+                store.pin_by_digest(&mut client, &digest).await?;
+            }
+            // Whoever wrote the token has verified it: a server cannot show this newcomer an older state, or a fork.
+            if let Some(edition) = edition.filter(|_| digest.is_some())
+                && store.history()?.newest().is_none()
+            {
+                store.remember(edition)?;
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use suture_core::id::HdoId;
 use suture_core::limits::MAX_APPROVAL_BYTES;
-use suture_core::trust::{Base, Repository};
+use suture_core::trust::{Base, Edition, Repository};
 
 use super::{Documents, Edit};
 use crate::client::Client;
@@ -39,9 +39,14 @@ impl Desk {
     /// As [`Desk::open`], for signing what does not itself let a device act: approvals that nobody signed in time are
     /// taken, and it is said.
     pub async fn open_base(context: &mut Context<'_>) -> Outcome<Self> {
+        Self::open_expecting(context, None).await
+    }
+
+    /// As [`Desk::open_base`], where a colleague has named an edition that the approvals must be or descend from.
+    pub async fn open_expecting(context: &mut Context<'_>, expected: Option<Edition>) -> Outcome<Self> {
         let hdo = context.home.server()?.hdo()?;
         let mut client = context.connect().await?;
-        let approvals = repository::base(context, &mut client, Which::Approvals).await?;
+        let approvals = repository::base_expecting(context, &mut client, Which::Approvals, expected).await?;
         Self::read(context, hdo, client, approvals).await
     }
 

@@ -3,11 +3,13 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use suture_core::clock::format_utc;
-use suture_core::id::DeviceId;
+use suture_core::id::{DeviceId, HdoId};
 use suture_core::phase::Reason;
 use suture_core::plan::Known;
+use suture_core::report::Seen;
 use suture_proto::v1;
 
+use crate::alarm::{self, Alarm, Sighted};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::hospital::{Desk, Documents, inventory};
@@ -33,9 +35,26 @@ struct Shown {
     proven: bool,
     phase: Option<String>,
     reason: Option<Reason>,
+    /// Its last report, where the roster's key has signed it.
+    report: Option<Reported>,
+    /// The metadata that it has signed it verified: at its last check-in, and in its last report.
+    seen: Vec<Sighted>,
+    /// What it said of that at its last check-in, by the server's word.
+    said: Sighted,
+    /// Where that is not what is known here.
+    alarms: Vec<Alarm>,
 }
 
-fn shown(device: &v1::Device, documents: &Documents) -> Shown {
+/// What of a report is proven beside what runs and how far it got.
+#[derive(Debug, Serialize)]
+struct Reported {
+    /// Counts up by one.
+    number: u64,
+    /// By the device's clock.
+    at: String,
+}
+
+fn shown(hdo: &HdoId, device: &v1::Device, documents: &Documents, alarms: &[Alarm]) -> Shown {
     let record = device.record.clone().unwrap_or_default();
     let id: Option<DeviceId> = record.id.parse().ok();
     let roster = id.as_ref().and_then(|id| documents.device(id));
@@ -48,7 +67,15 @@ fn shown(device: &v1::Device, documents: &Documents) -> Shown {
         Some(report) => report.reason.clone(),
         None => said.and_then(|s| suture_proto::parse_reason(s.reason.as_ref())),
     };
+    let told = |seen: Option<&v1::MetadataSeen>| seen.and_then(|s| Seen::try_from(s).ok());
     Shown {
+        report: report.as_ref().map(|r| Reported { number: r.number, at: format_utc(r.at) }),
+        seen: alarm::sighted(hdo, device, documents),
+        said: Sighted {
+            catalog: told(said.and_then(|s| s.catalog.as_ref())),
+            approvals: told(said.and_then(|s| s.approvals.as_ref())),
+        },
+        alarms: alarms.iter().filter(|a| a.device.as_ref() == Some(&record.id)).cloned().collect(),
         on_roster: roster.is_some(),
         key_matches_roster: roster.map(|r| r.report_key.as_bytes().as_slice() == device.report_key.as_ref()),
         fingerprint: grouped(&hex::encode(&device.fingerprint)),
@@ -74,7 +101,8 @@ fn shown(device: &v1::Device, documents: &Documents) -> Shown {
 pub(super) async fn list(context: &mut Context<'_>, ward: &str, product: &str, state: &str) -> Outcome {
     let mut desk = Desk::open(context).await?;
     let devices = inventory::devices(&mut desk.client, ward, product, state).await?;
-    let rows: Vec<Shown> = devices.iter().map(|d| shown(d, &desk.documents)).collect();
+    let alarms = alarm::look(context, &mut desk.client, &desk.hdo, &desk.documents, &devices).await?;
+    let rows: Vec<Shown> = devices.iter().map(|d| shown(&desk.hdo, d, &desk.documents, &alarms)).collect();
     context.print.result(&rows, |rows| {
         let mut table =
             Table::new(["device", "product", "hardware", "ward", "state", "runs", "by", "phase", "last seen"]);
@@ -84,7 +112,7 @@ pub(super) async fn list(context: &mut Context<'_>, ward: &str, product: &str, s
                 r.product.clone(),
                 r.hardware.clone(),
                 r.ward.clone(),
-                if r.on_roster || r.state != "active" { r.state.clone() } else { "active, on no roster".to_owned() },
+                standing(r),
                 r.version.clone().unwrap_or_else(|| "-".to_owned()),
                 by(r).to_owned(),
                 r.phase.clone().unwrap_or_else(|| "-".to_owned()),
@@ -92,7 +120,14 @@ pub(super) async fn list(context: &mut Context<'_>, ward: &str, product: &str, s
             ]);
         }
         table.to_text()
-    })
+    })?;
+    alarm::raise(&alarms)
+}
+
+fn standing(shown: &Shown) -> String {
+    let fork = if shown.alarms.iter().any(|a| a.over.is_none()) { ", FORK" } else { "" };
+    let roster = if shown.on_roster || shown.state != "active" { "" } else { ", on no roster" };
+    format!("{}{roster}{fork}", shown.state)
 }
 
 fn by(shown: &Shown) -> &'static str {
@@ -109,7 +144,29 @@ pub(super) async fn one(context: &mut Context<'_>, id: &DeviceId) -> Outcome {
     let request = v1::GetDeviceRequest { id: id.to_string() };
     let device = desk.client.get_device(request).await?.device;
     let device = device.ok_or_else(|| Failure::new(format!("the server tells nothing of {id}")))?;
-    context.print.result(&shown(&device, &desk.documents), text)
+    let devices = std::slice::from_ref(&device);
+    let alarms = alarm::look(context, &mut desk.client, &desk.hdo, &desk.documents, devices).await?;
+    context.print.result(&shown(&desk.hdo, &device, &desk.documents, &alarms), text)?;
+    alarm::raise(&alarms)
+}
+
+/// What a device has seen of one repository: each word with whose it is, a signed one first.
+fn sightings(shown: &Shown, of: impl Fn(&Sighted) -> Option<&Seen>) -> String {
+    let line = |seen: &Seen| {
+        format!("root {}, targets {} {}", seen.root, seen.targets, grouped(&seen.targets_sha256.to_string()))
+    };
+    let mut lines: Vec<String> = Vec::new();
+    for seen in shown.seen.iter().filter_map(&of) {
+        let line = format!("{} (proven by the device's signature)", line(seen));
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    let is_signed = |said: &Seen| shown.seen.iter().any(|s| of(s) == Some(said));
+    if let Some(said) = of(&shown.said).filter(|said| !is_signed(said)) {
+        lines.push(format!("{} (as the server says)", line(said)));
+    }
+    lines.join("\n             ")
 }
 
 fn text(s: &Shown) -> String {
@@ -136,7 +193,17 @@ fn text(s: &Shown) -> String {
         ("phase", s.phase.as_ref().map_or_else(unknown, |p| format!("{p} ({mark})"))),
         ("reason", reason.unwrap_or_default()),
         ("last seen", s.last_seen.as_ref().map_or_else(|| "never".to_owned(), |t| format!("{t} (as the server says)"))),
-        ("keys", s.fingerprint.clone()),
+        ("keys", format!("{} (as the server says)", s.fingerprint)),
+        (
+            "report",
+            s.report.as_ref().map_or_else(
+                || "none that the roster's key has signed".to_owned(),
+                |r| format!("number {} at {} by the device's clock (proven by the device's signature)", r.number, r.at),
+            ),
+        ),
+        ("catalog", sightings(s, |s| s.catalog.as_ref())),
+        ("approvals", sightings(s, |s| s.approvals.as_ref())),
+        ("alarm", s.alarms.iter().map(Alarm::to_text).collect::<Vec<_>>().join("\n             ")),
     ];
     for (name, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
         text.push_str(&format!("  {name:<10} {value}\n"));
@@ -157,15 +224,24 @@ mod tests {
                 running_version: "1.0.0".to_owned(),
                 running_release: 1,
                 running_manifest_sha256: vec![7; 32].into(),
+                catalog: Some(v1::MetadataSeen {
+                    root_version: 1,
+                    targets_version: 3,
+                    targets_sha256: vec![5; 32].into(),
+                }),
                 ..Default::default()
             }),
             // Signed by nobody whom a roster knows.
             proven: Some(v1::SignedReport { payload: b"{}".to_vec().into(), signature: vec![0; 64].into() }),
             ..Default::default()
         };
-        let shown = shown(&device, &Documents::default());
+        let shown = shown(&"riverside".parse().unwrap(), &device, &Documents::default(), &[]);
         assert_eq!((shown.version.as_deref(), shown.proven, shown.on_roster), (Some("1.0.0"), false, false));
-        assert!(text(&shown).contains("1.0.0, release 1 (as the server says)"));
+        let text = text(&shown);
+        assert!(text.contains("1.0.0, release 1 (as the server says)"));
+        assert!(text.contains("targets 3 0505 0505") && text.contains("0505 (as the server says)"), "{text}");
+        assert!(text.contains("none that the roster's key has signed"), "{text}");
+        assert!(!text.contains("proven"), "{text}");
         assert_eq!(by(&shown), "server");
     }
 }

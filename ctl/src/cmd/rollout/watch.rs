@@ -8,8 +8,10 @@ use suture_core::id::ApprovalId;
 use suture_core::phase::Reason;
 use suture_proto::{parse_phase, parse_reason, v1};
 
+use crate::alarm;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::hospital::{Desk, inventory};
 use crate::print::{Table, bytes};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -124,6 +126,7 @@ fn fetched(d: &Device) -> String {
 /// the sake of scripts, until it is paused by a failure.
 pub(super) async fn watch(context: &mut Context<'_>, id: &ApprovalId) -> Outcome {
     context.home.server()?.hdo()?;
+    compare(context).await?;
     let mut states = context.connect().await?.watch_rollout(id.as_str()).await?;
     let mut before: Option<Shown> = None;
     while let Some(answer) = states.next().await? {
@@ -134,6 +137,8 @@ pub(super) async fn watch(context: &mut Context<'_>, id: &ApprovalId) -> Outcome
         let lines = changes(before.as_ref(), &now);
         context.print.result(&now, |_| lines)?;
         if let Some(ended) = outcome(&now) {
+            // What a rollout came to counts for nothing where devices went by other approvals than this operator sees.
+            compare(context).await?;
             return ended;
         }
         before = Some(now);
@@ -141,6 +146,14 @@ pub(super) async fn watch(context: &mut Context<'_>, id: &ApprovalId) -> Outcome
     Err(Failure::new(format!("the server stopped telling of {id} before it ended"))
         .exit(Exit::Unreachable)
         .next("watch it again"))
+}
+
+/// Compares what the devices have signed that they verified with what this home knows: at the beginning and at the end, since
+/// the server tells of rollouts without the signatures.
+async fn compare(context: &Context<'_>) -> Outcome {
+    let mut desk = Desk::open(context).await?;
+    let devices = inventory::devices(&mut desk.client, "", "", "").await?;
+    alarm::raise(&alarm::look(context, &mut desk.client, &desk.hdo, &desk.documents, &devices).await?)
 }
 
 /// What a state says that the one before did not.

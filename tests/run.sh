@@ -34,6 +34,8 @@ if ! cargo nextest --version >/dev/null 2>&1; then
 fi
 cargo --version
 cargo nextest --version | head -n 1
+# What our TUF client is compared with.
+tests/oracle/setup.sh
 "$pg_bin/postgres" --version
 
 # A socket's path must stay short and the user who runs the cluster must reach it, hence /tmp and not TMPDIR.

@@ -69,7 +69,7 @@ impl Script<'_> {
     /// A version near one that is known, mostly the next.
     fn version(&mut self, last: u64) -> u64 {
         match self.byte() {
-            0..160 => last + 1,
+            0..160 => last.saturating_add(1),
             160..176 => last,
             176..192 => last.saturating_sub(1),
             192..200 => u64::MAX,
@@ -179,7 +179,7 @@ impl Server {
         let signers = script.keys(&both);
         let root = root_value(version, &expires, &names);
         self.put(&format!("{version}.root.json"), &root, &signers, names.clone());
-        if version == last + 1 {
+        if version == last.saturating_add(1) {
             self.root = (version, names);
         }
     }
@@ -257,7 +257,7 @@ impl Server {
     fn replay(&mut self, script: &mut Script<'_>) {
         let Some(old) = self.history.get(usize::from(script.byte()) % self.history.len()).cloned() else { return };
         let name = match script.byte() {
-            n @ 0..64 => Some(format!("{}.root.json", self.root.0 + u64::from(n & 3))),
+            n @ 0..64 => Some(format!("{}.root.json", self.root.0.saturating_add(u64::from(n & 3)))),
             _ => self.pick(script),
         };
         if let Some(name) = name {

@@ -9,7 +9,7 @@ use std::iter;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::metadata::view;
+use super::metadata::{given, view};
 use super::role::{Keys, RoleEntry};
 use super::{Authority, Role, TrustError};
 use crate::digest::Digest;
@@ -68,7 +68,9 @@ struct RawDelegation {
     #[serde(flatten)]
     entry: RoleEntry,
     terminating: bool,
+    #[serde(default, deserialize_with = "given")]
     paths: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "given")]
     path_hash_prefixes: Option<Vec<String>>,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp as Instant;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::hashes::{Hashes, RawHashes};
@@ -37,14 +37,28 @@ impl Header {
         if self.kind != role.as_str() {
             return rule("_type names another role");
         }
-        if self.spec_version.split('.').next() != Some("1") {
-            return rule("spec_version is not 1: this program is too old for it");
+        match self.spec_version.split('.').collect::<Vec<_>>().as_slice() {
+            parts if !(2..=3).contains(&parts.len()) || !parts.iter().all(|part| number(part)) => {
+                return rule("spec_version is not two or three numbers with dots between them");
+            }
+            ["1", ..] => {}
+            _ => return rule("spec_version is not 1: this program is too old for it"),
         }
         if self.version == 0 {
             return rule("version is 0; the first is 1");
         }
         Ok((self.version, self.expires))
     }
+}
+
+fn number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// For `#[serde(default, deserialize_with = "given")]` on a field that may be missing. Where it stands it must say something:
+/// some readers take `null` for a value and others for nothing, and then they differ on what was signed.
+pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(d).map(Some)
 }
 
 /// The typed view of the value whose canonical bytes were verified.
@@ -127,7 +141,9 @@ pub struct Pin {
 #[derive(Deserialize)]
 struct RawPin {
     version: u64,
+    #[serde(default, deserialize_with = "given")]
     length: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
     hashes: Option<RawHashes>,
 }
 

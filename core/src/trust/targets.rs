@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::delegation::{Delegation, read_delegations};
 use super::hashes::{Hashes, RawHashes};
-use super::metadata::{Header, Life, view};
+use super::metadata::{Header, Life, given, view};
 use super::verify::Metadata;
 use super::{Role, TrustError};
 use crate::clock::parse_utc;
@@ -133,7 +133,9 @@ pub(super) fn plain_path(path: &str) -> bool {
 struct RawTargets {
     #[serde(flatten)]
     header: Header,
+    #[serde(default, deserialize_with = "given")]
     signed_at: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     previous: Option<Digest>,
     targets: BTreeMap<String, RawTarget>,
 }

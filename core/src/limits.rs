@@ -60,6 +60,10 @@ pub const MAX_STOP_COUNTER: u64 = (1 << 53) - 1;
 pub const MAX_KEPT_STOPS: usize = 256;
 /// Stop orders that one answer to a device brings: one for each approval that names it.
 pub const MAX_STOPS_PER_ANSWER: usize = 64;
+/// A publication on its way from signer to signer; what it holds must fit into one message to the server besides.
+pub const MAX_ENVELOPE_BYTES: u64 = 32 << 20;
+/// Files in such a publication.
+pub const MAX_ENVELOPE_FILES: usize = 4_096;
 /// A chunk index: 40 bytes a chunk, so payloads up to about 100 GiB.
 pub const MAX_INDEX_BYTES: u64 = 64 << 20;
 /// A document that travels with a bundle (release notes, SBOM, …).

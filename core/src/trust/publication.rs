@@ -143,7 +143,7 @@ fn chain(current: Option<&[u8]>, new: &[Vec<u8>]) -> Result<(Verified<Root>, Vec
 }
 
 /// What Suture asks of targets metadata beyond TUF.
-fn well_formed(targets: &Targets, now: Timestamp) -> Result<(), TrustError> {
+pub(super) fn well_formed(targets: &Targets, now: Timestamp) -> Result<(), TrustError> {
     let rule = |rule| Err(TrustError::Rule { role: Role::Targets, rule });
     let Some(signed_at) = targets.signed_at() else {
         return rule("it does not say when it was signed");
@@ -159,7 +159,7 @@ fn well_formed(targets: &Targets, now: Timestamp) -> Result<(), TrustError> {
 
 /// A version number is used once, and each version names the one before it by digest. The version in force was verified
 /// when it was published; it may be by keys that the new roots have thrown out.
-fn follows(new: &Targets, bytes_in_force: &[u8]) -> Result<(), TrustError> {
+pub(super) fn follows(new: &Targets, bytes_in_force: &[u8]) -> Result<(), TrustError> {
     let current = Targets::read(&Envelope::open(Role::Targets, bytes_in_force)?.signed)?;
     let version = new.version();
     if version <= current.version() {

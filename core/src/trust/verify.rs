@@ -14,7 +14,7 @@ use super::{Authority, Pin, Role, Root, TrustError};
 use crate::digest::Digest;
 use crate::json;
 use crate::limits::MAX_SIGNATURES;
-use crate::sign::Signature;
+use crate::sign::{PublicKey, Signature};
 
 /// What a role's signed part says.
 pub trait Metadata: Sized {
@@ -139,6 +139,7 @@ impl<T> Deref for Verified<T> {
 }
 
 /// A file taken apart, not yet trusted.
+#[derive(Debug, Clone)]
 pub(super) struct Envelope {
     role: Role,
     /// By key id. What a signature's text means is up to the kind of its key, so any length of it is taken.
@@ -196,6 +197,12 @@ impl Envelope {
     /// they do no harm, and refusing them would let anybody spoil a file. Public keys are counted, not ids: the same
     /// key under two ids is one.
     pub(super) fn meets(&self, authority: &Authority) -> Result<(), TrustError> {
+        let (valid, threshold) = (self.signed_by(authority).len(), authority.threshold());
+        if valid >= threshold { Ok(()) } else { Err(TrustError::Threshold { role: self.role, valid, threshold }) }
+    }
+
+    /// The distinct keys of a role that have signed.
+    pub(super) fn signed_by<'a>(&self, authority: &'a Authority) -> BTreeSet<&'a PublicKey> {
         let mut valid = BTreeSet::new();
         for (id, signature) in &self.signatures {
             if let (Some(key), Some(signature)) = (authority.key(id), read_signature(signature))
@@ -204,8 +211,7 @@ impl Envelope {
                 valid.insert(key);
             }
         }
-        let (valid, threshold) = (valid.len(), authority.threshold());
-        if valid >= threshold { Ok(()) } else { Err(TrustError::Threshold { role: self.role, valid, threshold }) }
+        valid
     }
 }
 

@@ -70,6 +70,16 @@ pub fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError>
     written.map_err(at("write", path))
 }
 
+/// Writes a file that must not exist yet, flushed to disk.
+pub fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    })();
+    written.map_err(at("create", path))
+}
+
 /// Creates a directory and those above it that are missing, for the owner only.
 pub fn create_private_directory(path: &Path) -> Result<(), FileError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at("create", path))

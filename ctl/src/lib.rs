@@ -17,6 +17,7 @@ pub mod bundle;
 pub mod client;
 pub mod cmd;
 pub mod context;
+pub mod envelope;
 pub mod failure;
 pub mod files;
 pub mod history;

@@ -7,12 +7,12 @@ use suture_core::trust::Edition;
 use suture_core::trust::edit::APPROVALS_LIFETIME;
 
 use crate::alarm;
+use crate::cmd::ceremony;
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::hospital::{Desk, Documents, inventory};
-use crate::keys::KeyName;
 use crate::print::{Table, grouped};
-use crate::repository::{self, KeyNames};
+use crate::repository::{self, Done, Founders, Signing};
 use crate::trust_store::Which;
 
 /// The subcommands.
@@ -21,7 +21,7 @@ pub enum Command {
     /// Begin the approvals: sign the first root and publish them empty (`hdo join` does it too)
     Init {
         #[command(flatten)]
-        keys: KeyNames,
+        founders: Founders,
     },
     /// Versions, ends, keys, and what is in force; fails where devices have verified something else
     Status {
@@ -31,10 +31,11 @@ pub enum Command {
     },
     /// Sign what is in force again, before it ends or after
     Renew {
-        /// The key that signs targets
-        #[arg(long, value_name = "KEY", default_value = "targets")]
-        key: KeyName,
+        #[command(flatten)]
+        signing: Signing,
     },
+    #[command(flatten)]
+    Ceremony(ceremony::Command),
 }
 
 #[derive(Serialize)]
@@ -59,7 +60,7 @@ struct Listed {
 /// Runs one.
 pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
-        Command::Init { keys } => init(context, &keys).await,
+        Command::Init { founders } => init(context, &founders).await,
         Command::Status { expect } => {
             let mut desk = Desk::open_expecting(context, expect).await?;
             show(context, &desk)?;
@@ -67,17 +68,23 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
             let alarms = alarm::look(context, &mut desk.client, &desk.hdo, &desk.documents, &devices).await?;
             alarm::raise(&alarms)
         }
-        Command::Renew { key } => {
+        Command::Renew { signing } => {
             let mut desk = Desk::open_base(context).await?;
-            desk.publish(context, &key, |_| Ok(())).await?;
-            show(context, &desk)
+            match desk.publish(context, &signing, |_| Ok(())).await? {
+                Done::Published(()) => show(context, &desk),
+                Done::Waiting(waiting) => waiting.print(context),
+            }
         }
+        Command::Ceremony(command) => ceremony::run(context, Which::Approvals, command).await,
     }
 }
 
-async fn init(context: &mut Context<'_>, keys: &KeyNames) -> Outcome {
+async fn init(context: &mut Context<'_>, founders: &Founders) -> Outcome {
     context.home.server()?.hdo()?;
-    let (begun, _) = repository::begin(context, Which::Approvals, keys, APPROVALS_LIFETIME).await?;
+    let begun = match repository::begin(context, Which::Approvals, founders, APPROVALS_LIFETIME).await? {
+        Done::Published((begun, _)) => begun,
+        Done::Waiting(waiting) => return waiting.print(context),
+    };
     context.print.result(&begun, |b| {
         format!(
             "the approvals have begun\nroot {}\ncompare this fingerprint with the manufacturer over another channel; \

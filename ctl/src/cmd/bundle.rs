@@ -14,10 +14,11 @@ use suture_proto::{parse_digest, v1};
 
 use crate::bundle::{self, Bundle, Checked, Options, Uploaded};
 use crate::context::Context;
+use crate::envelope::Envelope;
 use crate::failure::{Failure, Outcome};
 use crate::keys::KeyName;
 use crate::print::{Table, bytes};
-use crate::repository::{self, TargetFile};
+use crate::repository::{self, Done};
 use crate::trust_store::{TrustStore, Which};
 
 /// The subcommands.
@@ -45,6 +46,10 @@ pub enum Command {
     Publish {
         /// A directory that `sign` signed
         dir: PathBuf,
+        /// Where to write what others must sign too, if one signature does not suffice [default: named after what it
+        /// changes, in the current directory]
+        #[arg(long, value_name = "FILE")]
+        envelope: Option<PathBuf>,
     },
     /// The bundles that the server has
     List,
@@ -114,7 +119,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         }
         Command::Inspect { dir } => inspect(context, &dir),
         Command::Sign(args) => sign(context, args).await,
-        Command::Publish { dir } => publish(context, &dir).await,
+        Command::Publish { dir, envelope } => publish(context, &dir, envelope.as_deref()).await,
         Command::List => list(context).await,
     }
 }
@@ -228,7 +233,7 @@ fn list_in(draft: &mut TargetsDraft, bundle: &Bundle, supersede: bool, floor: Op
     Ok(())
 }
 
-async fn publish(context: &mut Context<'_>, dir: &Path) -> Outcome {
+async fn publish(context: &mut Context<'_>, dir: &Path, file: Option<&Path>) -> Outcome {
     context.home.server()?.manufacturer()?;
     let bundle = Bundle::open(dir)?;
     let path = bundle.manifest.path();
@@ -247,8 +252,14 @@ async fn publish(context: &mut Context<'_>, dir: &Path) -> Outcome {
     // Before hundreds of megabytes go out, not behind them.
     repository::check(context, &base, &targets).map_err(|f| f.next(again.clone()))?;
     let uploaded = bundle::upload(&mut client, &bundle).await?;
-    let manifest = TargetFile { path: path.clone(), content: bundle.manifest_bytes.clone() };
-    let after = repository::publish(context, &mut client, Which::Catalog, targets, vec![manifest]).await?;
+    let mut envelope = Envelope::new(context, Which::Catalog)?;
+    envelope.targets = Some(targets);
+    envelope.files.insert(path.clone(), bundle.manifest_bytes.clone());
+    let in_force = repository::in_force(&base);
+    let after = match repository::conclude(context, &mut client, in_force, envelope, file).await? {
+        Done::Published(after) => after,
+        Done::Waiting(waiting) => return waiting.print(context),
+    };
     if after.target(&path).is_none_or(|t| t.sha256 != bundle.sha256()) {
         return Err(Failure::untrusted(format!("the signed targets do not list {path} as this bundle")).next(again));
     }

@@ -14,8 +14,8 @@ use self::spec::Spec;
 use crate::context::Context;
 use crate::failure::{Failure, OrFail as _, Outcome};
 use crate::hospital::{Desk, refused};
-use crate::keys::KeyName;
 use crate::print::Table;
+use crate::repository::{Done, Signing};
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -26,9 +26,8 @@ pub enum Command {
         ward: WardId,
         #[command(flatten)]
         spec: Spec,
-        /// The key that signs targets
-        #[arg(long, value_name = "KEY", default_value = "targets")]
-        key: KeyName,
+        #[command(flatten)]
+        signing: Signing,
     },
     /// The signed calendars, or one ward's
     Show {
@@ -50,11 +49,13 @@ pub enum Command {
 /// Runs one.
 pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
-        Command::Set { ward, spec, key } => {
+        Command::Set { ward, spec, signing } => {
             let calendar = spec.calendar(context.home.server()?.hdo()?, ward)?;
             let mut desk = Desk::open_base(context).await?;
-            desk.publish(context, &key, |edit| edit.set_calendar(&calendar).map_err(refused)).await?;
-            context.print.result(&calendar, text)
+            match desk.publish(context, &signing, |edit| edit.set_calendar(&calendar).map_err(refused)).await? {
+                Done::Published(()) => context.print.result(&calendar, text),
+                Done::Waiting(waiting) => waiting.print(context),
+            }
         }
         Command::Show { ward } => {
             let desk = Desk::open(context).await?;

@@ -5,16 +5,18 @@ use serde::Serialize;
 use suture_core::id::ProductId;
 use suture_core::manifest::manifest_path;
 use suture_core::trust::edit::{CATALOG_LIFETIME, TargetsDraft};
-use suture_core::trust::{CatalogEntry, Edition, Status, Targets};
+use suture_core::trust::{Base, CatalogEntry, Edition, Repository, Status, Targets};
 use suture_core::version::Release;
 use suture_proto::v1;
 
 use crate::alarm;
+use crate::client::Client;
+use crate::cmd::ceremony;
 use crate::context::Context;
+use crate::envelope::Envelope;
 use crate::failure::{Failure, Outcome};
-use crate::keys::KeyName;
 use crate::print::{Table, grouped};
-use crate::repository::{self, KeyNames};
+use crate::repository::{self, Done, Founders, Signing};
 use crate::trust_store::{TrustStore, Which};
 
 /// The subcommands.
@@ -23,7 +25,7 @@ pub enum Command {
     /// Begin the catalog: sign its first root and publish it empty
     Init {
         #[command(flatten)]
-        keys: KeyNames,
+        founders: Founders,
     },
     /// Versions, ends, keys and what is listed
     Status {
@@ -43,16 +45,16 @@ pub enum Command {
         /// `withdrawn` forbids it on every device, whatever a hospital approved
         #[arg(value_enum)]
         status: NewStatus,
-        /// The key that signs targets
-        #[arg(long, value_name = "KEY", default_value = "targets")]
-        key: KeyName,
+        #[command(flatten)]
+        signing: Signing,
     },
     /// Sign the list as it is again, before it ends or after
     Renew {
-        /// The key that signs targets
-        #[arg(long, value_name = "KEY", default_value = "targets")]
-        key: KeyName,
+        #[command(flatten)]
+        signing: Signing,
     },
+    #[command(flatten)]
+    Ceremony(ceremony::Command),
 }
 
 /// A bundle's status on the command line.
@@ -86,18 +88,22 @@ struct Shown {
 /// Runs one.
 pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
-        Command::Init { keys } => init(context, &keys).await,
+        Command::Init { founders } => init(context, &founders).await,
         Command::Status { offline, expect } => status(context, offline, expect).await,
-        Command::SetStatus { product, release, status, key } => {
-            set_status(context, &product, Release(release), status.into(), &key).await
+        Command::SetStatus { product, release, status, signing } => {
+            set_status(context, &product, Release(release), status.into(), &signing).await
         }
-        Command::Renew { key } => renew(context, &key).await,
+        Command::Renew { signing } => renew(context, &signing).await,
+        Command::Ceremony(command) => ceremony::run(context, Which::Catalog, command).await,
     }
 }
 
-async fn init(context: &mut Context<'_>, keys: &KeyNames) -> Outcome {
+async fn init(context: &mut Context<'_>, founders: &Founders) -> Outcome {
     context.home.server()?.manufacturer()?;
-    let (begun, _) = repository::begin(context, Which::Catalog, keys, CATALOG_LIFETIME).await?;
+    let begun = match repository::begin(context, Which::Catalog, founders, CATALOG_LIFETIME).await? {
+        Done::Published((begun, _)) => begun,
+        Done::Waiting(waiting) => return waiting.print(context),
+    };
     context.print.result(&begun, |b| {
         format!(
             "the catalog has begun\nroot {}\nread this fingerprint to the hospitals over another channel; tokens made from now on carry it\n",
@@ -157,7 +163,7 @@ async fn set_status(
     product: &ProductId,
     release: Release,
     status: Status,
-    key: &KeyName,
+    signing: &Signing,
 ) -> Outcome {
     context.home.server()?.manufacturer()?;
     let mut client = context.connect().await?;
@@ -168,8 +174,10 @@ async fn set_status(
         let text = format!("{product} {release} is {} already; nothing was signed", status.as_str());
         return context.print.result(&entries(base.targets_metadata()), |_| text);
     }
-    let targets = repository::sign(context, &base, &draft, &*context.key(key)?)?;
-    let after = repository::publish(context, &mut client, Which::Catalog, targets, Vec::new()).await?;
+    let after = match put(context, &mut client, &base, &draft, signing).await? {
+        Done::Published(after) => after,
+        Done::Waiting(waiting) => return waiting.print(context),
+    };
     context.print.result(&entries(after.targets_metadata()), |_| {
         format!(
             "{product} {release} was {} and is {} now, by targets {}",
@@ -192,15 +200,31 @@ fn change_status(draft: &mut TargetsDraft, product: &ProductId, release: Release
     Ok(before)
 }
 
-async fn renew(context: &mut Context<'_>, key: &KeyName) -> Outcome {
+async fn renew(context: &mut Context<'_>, signing: &Signing) -> Outcome {
     context.home.server()?.manufacturer()?;
     let mut client = context.connect().await?;
     let base = repository::base(context, &mut client, Which::Catalog).await?;
     let draft = TargetsDraft::after(&base, context.now(), CATALOG_LIFETIME);
-    let targets = repository::sign(context, &base, &draft, &*context.key(key)?)?;
-    let after = repository::publish(context, &mut client, Which::Catalog, targets, Vec::new()).await?;
+    let after = match put(context, &mut client, &base, &draft, signing).await? {
+        Done::Published(after) => after,
+        Done::Waiting(waiting) => return waiting.print(context),
+    };
     let status = repository::status(context, Which::Catalog, &after.into())?;
     context.print.result(&status, repository::Status::to_text)
+}
+
+/// Signs a draft, and publishes it or writes it down for those who must sign it too.
+async fn put(
+    context: &Context<'_>,
+    client: &mut Client,
+    base: &Base,
+    draft: &TargetsDraft,
+    signing: &Signing,
+) -> Outcome<Done<Repository>> {
+    let mut envelope = Envelope::new(context, Which::Catalog)?;
+    envelope.targets = Some(repository::sign(context, base, draft, &*context.key(&signing.key)?)?);
+    let file = signing.envelope.as_deref();
+    repository::conclude(context, client, repository::in_force(base), envelope, file).await
 }
 
 #[cfg(test)]

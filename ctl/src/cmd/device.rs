@@ -21,8 +21,8 @@ use crate::context::Context;
 use crate::failure::{Failure, OrFail as _, Outcome};
 use crate::files;
 use crate::hospital::{Desk, refused};
-use crate::keys::KeyName;
 use crate::print::grouped;
+use crate::repository::{Done, Signing};
 use crate::token::{self, Lifetime};
 
 /// An import of 10,000 devices is far below.
@@ -54,9 +54,8 @@ pub enum Command {
         /// What `suture-agent enroll` showed at the device; white space and colons are ignored
         #[arg(long)]
         fingerprint: String,
-        /// The key that signs targets
-        #[arg(long, value_name = "KEY", default_value = "targets")]
-        key: KeyName,
+        #[command(flatten)]
+        signing: Signing,
     },
     /// The devices
     List {
@@ -87,9 +86,8 @@ pub enum Command {
         /// Why, for the record
         #[arg(long)]
         reason: String,
-        /// The key that signs targets
-        #[arg(long, value_name = "KEY", default_value = "targets")]
-        key: KeyName,
+        #[command(flatten)]
+        signing: Signing,
     },
 }
 
@@ -98,7 +96,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
         Command::Import { csv, dry_run } => import(context, csv, dry_run).await,
         Command::Token { id, lifetime } => make_token(context, id, lifetime).await,
-        Command::Confirm { id, fingerprint, key } => confirm(context, id, &fingerprint, &key).await,
+        Command::Confirm { id, fingerprint, signing } => confirm(context, id, &fingerprint, &signing).await,
         Command::List { ward, product, state } => {
             let text = |v: Option<String>| v.unwrap_or_default();
             let (ward, product) = (text(ward.map(String::from)), text(product.map(String::from)));
@@ -106,7 +104,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         }
         Command::Show { id } => show::one(context, &id).await,
         Command::Why { id } => why::run(context, &id).await,
-        Command::Revoke { id, reason, key } => revoke(context, id, reason, &key).await,
+        Command::Revoke { id, reason, signing } => revoke(context, id, reason, &signing).await,
     }
 }
 
@@ -145,7 +143,7 @@ async fn make_token(context: &mut Context<'_>, id: Option<DeviceId>, lifetime: L
     context.print.result(&json!({ "token": text, "expires": expires }), |_| text.clone())
 }
 
-async fn confirm(context: &mut Context<'_>, id: DeviceId, typed: &str, key: &KeyName) -> Outcome {
+async fn confirm(context: &mut Context<'_>, id: DeviceId, typed: &str, signing: &Signing) -> Outcome {
     let typed = fingerprint(typed)?;
     let mut desk = Desk::open_base(context).await?;
     let request = v1::GetDeviceRequest { id: id.to_string() };
@@ -155,8 +153,11 @@ async fn confirm(context: &mut Context<'_>, id: DeviceId, typed: &str, key: &Key
     if device.state == "pending" {
         desk.client.confirm_device(confirm).await?;
     }
-    if desk.documents.device(&id) != Some(&entry) {
-        desk.publish(context, key, |edit| edit.admit(entry.clone()).map_err(refused)).await?;
+    if desk.documents.device(&id) != Some(&entry)
+        && let Done::Waiting(waiting) =
+            desk.publish(context, signing, |edit| edit.admit(entry.clone()).map_err(refused)).await?
+    {
+        return waiting.print(context);
     }
     context.print.result(&entry, |e| {
         format!("{} is confirmed and on the signed roster: {} {} in ward {}", e.id, e.product, e.hardware, e.ward)
@@ -200,11 +201,15 @@ fn entry(id: &DeviceId, device: &v1::Device, typed: &Digest) -> Outcome<RosterDe
     })
 }
 
-async fn revoke(context: &mut Context<'_>, id: DeviceId, reason: String, key: &KeyName) -> Outcome {
+async fn revoke(context: &mut Context<'_>, id: DeviceId, reason: String, signing: &Signing) -> Outcome {
     let mut desk = Desk::open_base(context).await?;
     desk.client.revoke_device(v1::RevokeDeviceRequest { id: id.to_string(), reason }).await?;
-    if desk.documents.device(&id).is_some() {
-        desk.publish(context, key, |edit| edit.dismiss(&id).map(|_| ()).map_err(refused)).await?;
+    if desk.documents.device(&id).is_some()
+        && let Done::Waiting(waiting) =
+            desk.publish(context, signing, |edit| edit.dismiss(&id).map(|_| ()).map_err(refused)).await?
+    {
+        context.print.note(&format!("{id} is refused by the server from now on; it leaves the signed roster later"));
+        return waiting.print(context);
     }
     context.print.result(&json!({ "revoked": id }), |_| {
         format!("{id} is refused from now on and on no roster; slots that are signed for it end with their approval")

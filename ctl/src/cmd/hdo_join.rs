@@ -7,7 +7,7 @@ use crate::cmd::join;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::print::grouped;
-use crate::repository::{self, Begun, KeyNames};
+use crate::repository::{self, Begun, Done, Founders, KeyNames};
 use crate::trust_store::{Which, pinned_root};
 
 /// As for `join`, and the keys that will sign.
@@ -31,7 +31,11 @@ struct Joined {
 pub async fn run(context: &mut Context<'_>, args: Args) -> Outcome {
     let joined = join::join(context, args.join).await?;
     context.home.server()?.hdo()?;
-    let (approvals, _) = repository::begin(context, Which::Approvals, &args.keys, APPROVALS_LIFETIME).await?;
+    let founders = Founders::alone(args.keys);
+    let approvals = match repository::begin(context, Which::Approvals, &founders, APPROVALS_LIFETIME).await? {
+        Done::Published((approvals, _)) => approvals,
+        Done::Waiting(waiting) => return waiting.print(context),
+    };
     let catalog = pinned_root(&context.home, Which::Catalog)?.ok_or_else(|| {
         Failure::new("the hospital has joined, and the token carried no fingerprint of the manufacturer's catalog")
             .next("ask the manufacturer for a token made after `suturectl catalog init`")

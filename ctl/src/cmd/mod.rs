@@ -5,6 +5,7 @@ pub mod audit;
 pub mod bundle;
 pub mod calendar;
 pub mod catalog;
+pub mod ceremony;
 pub mod device;
 pub mod doctor;
 pub mod hdo;

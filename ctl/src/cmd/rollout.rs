@@ -10,13 +10,14 @@ mod stop;
 mod watch;
 mod waves;
 
+pub(crate) use approve::computed_again;
 use clap::Subcommand;
 use suture_core::id::ApprovalId;
 
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::hospital::Desk;
-use crate::keys::KeyName;
+use crate::repository::Signing;
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -64,9 +65,8 @@ pub enum Command {
         /// Why, for the record
         #[arg(long)]
         reason: String,
-        /// The key that signs targets
-        #[arg(long, value_name = "KEY", default_value = "targets")]
-        key: KeyName,
+        #[command(flatten)]
+        signing: Signing,
     },
     /// Plan and sign the way back for the devices that have proven that they run the rollout's bundle
     Rollback(rollback::RollbackArgs),
@@ -82,12 +82,12 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Watch { rollout } => watch::watch(context, &rollout).await,
         Command::Pause { rollout, reason } => stop::pause(context, &rollout, reason).await,
         Command::Resume { rollout, reason } => stop::resume(context, &rollout, reason).await,
-        Command::Abort { rollout, reason, key } => {
+        Command::Abort { rollout, reason, signing } => {
             let mut desk = Desk::open_base(context).await?;
             if desk.documents.approval(&rollout).is_none() {
                 return Err(Failure::new(format!("the approvals list no {rollout}: there is nothing to stop")));
             }
-            stop::abort(context, &mut desk, &rollout, &reason, &key).await
+            stop::abort(context, &mut desk, &rollout, &reason, &signing).await
         }
         Command::Rollback(args) => rollback::run(context, args).await,
     }

@@ -20,8 +20,8 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::home::Server;
 use crate::hospital::{Desk, inventory, refused};
-use crate::keys::KeyName;
 use crate::print::{Table, grouped};
+use crate::repository::{Done, Signing};
 use crate::{files, identity};
 
 /// The subcommands.
@@ -40,9 +40,8 @@ pub enum Command {
         /// Do not first connect to each address by each authority: for a server that is yet to come
         #[arg(long)]
         unprobed: bool,
-        /// The key that signs targets
-        #[arg(long, value_name = "KEY", default_value = "targets")]
-        key: KeyName,
+        #[command(flatten)]
+        signing: Signing,
     },
     /// Connect from this home by what the hospital has signed
     Follow,
@@ -92,17 +91,19 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
             let mut desk = Desk::open_base(context).await?;
             show(context, &mut desk).await
         }
-        Command::Set { addresses, authorities, unprobed, key } => {
+        Command::Set { addresses, authorities, unprobed, signing } => {
             let mut desk = Desk::open_base(context).await?;
             let (addresses, authorities) = next(context, &desk, addresses, &authorities)?;
             if !unprobed {
                 reachable(context, &addresses, &authorities).await?;
             }
-            desk.publish(context, &key, |edit| {
+            let done = desk.publish(context, &signing, |edit| {
                 edit.set_service(addresses, authorities).map_err(refused)?;
                 Ok(())
-            })
-            .await?;
+            });
+            if let Done::Waiting(waiting) = done.await? {
+                return waiting.print(context);
+            }
             let mut desk = Desk::open_base(context).await?;
             show(context, &mut desk).await
         }

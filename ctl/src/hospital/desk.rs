@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use suture_core::approval::VerifiedStop;
 use suture_core::id::HdoId;
 use suture_core::limits::MAX_APPROVAL_BYTES;
-use suture_core::trust::{Base, Edition, Repository};
+use suture_core::trust::{Base, Edition, Repository, Role, Targets};
 
 use super::{Documents, Edit};
 use crate::client::Client;
 use crate::context::Context;
+use crate::envelope::Envelope;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::keys::KeyName;
-use crate::repository::{self, TargetFile};
+use crate::repository::{self, Done, Signing, may_sign};
 use crate::trust_store::{TrustStore, Which};
 
 /// The hospital's repository, verified a moment ago, and the line to the server.
@@ -68,23 +69,56 @@ impl Desk {
         TrustStore::of(&context.home, Which::Catalog).refresh(&mut self.client, context.now()).await
     }
 
-    /// Signs the version after the one that was verified, with what `change` makes of it, and publishes it.
+    /// Signs the version after the one that was verified, with what `change` makes of it. Where that is enough, publishes it,
+    /// and the desk shows it from then on; where others must sign too, writes it down for them.
     pub async fn publish(
         &mut self,
         context: &Context<'_>,
-        key: &KeyName,
+        signing: &Signing,
         change: impl FnOnce(&mut Edit<'_>) -> Outcome,
-    ) -> Outcome {
-        let key = context.key(key)?;
+    ) -> Outcome<Done<()>> {
+        let key = context.key(&signing.key)?;
+        may_sign(self.approvals.root(), Role::Targets, &*key)?;
         let base = self.approvals.targets_metadata();
         let mut edit = Edit::after(self.hdo.clone(), base, &self.documents, context.now());
         change(&mut edit)?;
         let edited = edit.sign(&[&*key])?;
-        repository::check(context, &self.approvals, &edited.targets)?;
-        let files = edited.files.into_iter().map(|(path, content)| TargetFile { path, content }).collect();
-        self.approvals =
-            repository::publish(context, &mut self.client, Which::Approvals, edited.targets, files).await?.into();
-        Ok(())
+        let mut envelope = Envelope::new(context, Which::Approvals)?;
+        envelope.targets = Some(edited.targets);
+        envelope.files = edited.files;
+        let in_force = repository::in_force(&self.approvals);
+        let file = signing.envelope.as_deref();
+        Ok(match repository::conclude(context, &mut self.client, in_force, envelope, file).await? {
+            Done::Published(approvals) => {
+                self.approvals = approvals.into();
+                Done::Published(())
+            }
+            Done::Waiting(waiting) => Done::Waiting(waiting),
+        })
+    }
+
+    /// What the documents would be by a proposal: its own files, and those that are listed still.
+    pub async fn preview(
+        &mut self,
+        context: &Context<'_>,
+        targets: &Targets,
+        new: &BTreeMap<String, Vec<u8>>,
+    ) -> Outcome<Documents> {
+        let store = TrustStore::of(&context.home, Which::Approvals);
+        let mut files = BTreeMap::new();
+        for path in Documents::needed(targets) {
+            let bytes = match new.get(&path) {
+                Some(bytes) => bytes.clone(),
+                None => store.fetch_target(&mut self.client, targets, &path, MAX_APPROVAL_BYTES).await?,
+            };
+            files.insert(path, bytes);
+        }
+        // An order that is in force already counts, whoever signs here now; another must be signed by itself.
+        let judge = |bytes: &[u8]| match self.documents.stops.iter().find(|s| s.bytes() == bytes) {
+            Some(known) => Ok(known.clone()),
+            None => VerifiedStop::verify(self.approvals.root(), &self.hdo, bytes),
+        };
+        Documents::read_by(&self.hdo, targets, &files, judge).map_err(|e| Failure::of(Exit::Untrusted, &e))
     }
 }
 

@@ -92,16 +92,37 @@ impl Documents {
         targets: &Verified<Targets>,
         files: &BTreeMap<String, Vec<u8>>,
     ) -> Result<Self, ReadError> {
+        Self::read_by(hdo, targets, files, |bytes| VerifiedStop::listed(targets, hdo, bytes))
+    }
+
+    /// As [`Documents::read`], for targets metadata that are still being signed: `stop` judges each stop order that they list,
+    /// which nobody's signature on them vouches for yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Documents::read`].
+    pub fn read_by(
+        hdo: &HdoId,
+        targets: &Targets,
+        files: &BTreeMap<String, Vec<u8>>,
+        stop: impl Fn(&[u8]) -> Result<VerifiedStop, StopError>,
+    ) -> Result<Self, ReadError> {
         let mut documents = Self::default();
         for path in Self::needed(targets) {
             let bytes = files.get(&path).map(Vec::as_slice).unwrap_or_default();
             targets.verify_target(&path, bytes).map_err(|source| ReadError::Bytes { path: path.clone(), source })?;
-            documents.take(hdo, targets, path, bytes)?;
+            documents.take(hdo, &stop, path, bytes)?;
         }
         Ok(documents)
     }
 
-    fn take(&mut self, hdo: &HdoId, targets: &Verified<Targets>, at: String, bytes: &[u8]) -> Result<(), ReadError> {
+    fn take(
+        &mut self,
+        hdo: &HdoId,
+        stop: &impl Fn(&[u8]) -> Result<VerifiedStop, StopError>,
+        at: String,
+        bytes: &[u8],
+    ) -> Result<(), ReadError> {
         let pinned = Pinned { path: at.clone(), sha256: Digest::of(bytes) };
         let placed = if at.starts_with("rosters/") {
             let roster: Roster = parse(&at, bytes)?;
@@ -124,8 +145,7 @@ impl Documents {
             self.service = Some(service);
             ours
         } else {
-            let stop = VerifiedStop::listed(targets, hdo, bytes)
-                .map_err(|source| ReadError::Stop { path: at.clone(), source })?;
+            let stop = stop(bytes).map_err(|source| ReadError::Stop { path: at.clone(), source })?;
             let ours = path::stop(&stop.approval) == at;
             self.stops.push(stop);
             ours

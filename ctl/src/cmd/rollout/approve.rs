@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
-use suture_core::approval::SignedDocument as _;
+use suture_core::approval::{Approval, OperatorDocument, SignedDocument as _};
 use suture_core::digest::Digest;
 use suture_core::limits::MAX_PLAN_BYTES;
 use suture_core::plan::{Facts, Plan, Signing};
@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::hospital::{Desk, refused};
-use crate::keys::KeyName;
+use crate::repository::{self, Done};
 
 /// Arguments of `rollout approve`.
 #[derive(Debug, Clone, Args)]
@@ -31,9 +31,8 @@ pub struct ApproveArgs {
     /// What the signature means
     #[arg(long, default_value = "approved")]
     meaning: String,
-    /// The key that signs targets
-    #[arg(long, value_name = "KEY", default_value = "targets")]
-    key: KeyName,
+    #[command(flatten)]
+    signing: repository::Signing,
 }
 
 /// Runs it.
@@ -44,7 +43,9 @@ pub(super) async fn run(context: &mut Context<'_>, args: ApproveArgs) -> Outcome
     let bundle = BundleName { product: plan.bundle.step.product.clone(), release: plan.bundle.step.release };
     let facts = plan::facts(context, &mut desk, &bundle).await?;
     check(&plan, &facts, context.now())?;
-    sign(context, &mut desk, &plan, &args.reason, &args.meaning, &args.key).await?;
+    if let Done::Waiting(waiting) = sign(context, &mut desk, &plan, &args.reason, &args.meaning, &args.signing).await? {
+        return waiting.print(context);
+    }
     let digest = Digest::of(&bytes);
     let rollout = &plan.request.approval;
     let result = json!({ "rollout": rollout, "plan_sha256": digest, "devices": plan.devices.len() });
@@ -134,6 +135,34 @@ fn differs(plan: &Plan, mine: &Plan) -> &'static str {
     parts.iter().find(|(equal, _)| !equal).map_or("waves or dates", |(_, name)| name)
 }
 
+/// The plan behind an approval that somebody else has signed, if it leads to that very approval: the server contributes the
+/// plan's bytes, whose digest the approval pins; what it comes to is computed here.
+pub(crate) async fn computed_again(
+    context: &Context<'_>,
+    desk: &mut Desk,
+    approval: &Approval,
+    operator: &OperatorDocument,
+) -> Outcome<Plan> {
+    let digest = operator.plan_sha256.to_string();
+    let plan = parse(&digest, &read(desk, &digest).await?)?;
+    let bundle = BundleName { product: plan.bundle.step.product.clone(), release: plan.bundle.step.release };
+    let facts = plan::facts(context, desk, &bundle).await?;
+    check(&plan, &facts, context.now())?;
+    comes_to(&plan, approval, operator)?;
+    Ok(plan)
+}
+
+fn comes_to(plan: &Plan, approval: &Approval, operator: &OperatorDocument) -> Outcome {
+    let OperatorDocument { approver, meaning, reason, .. } = operator.clone();
+    let signing = Signing { approver, meaning, reason };
+    let (mine, document) = plan.to_approval(&signing, approval.created).map_err(refused)?;
+    if mine == *approval && document == *operator {
+        return Ok(());
+    }
+    Err(Failure::untrusted(format!("the approval {} says other things than its plan leads to", approval.id))
+        .next("do not sign it; ask whoever made it, and have it planned and approved again"))
+}
+
 /// Signs the approval and its document for people as the approvals' next version, and publishes it.
 pub(super) async fn sign(
     context: &Context<'_>,
@@ -141,15 +170,15 @@ pub(super) async fn sign(
     plan: &Plan,
     reason: &str,
     meaning: &str,
-    key: &KeyName,
-) -> Outcome {
+    by: &repository::Signing,
+) -> Outcome<Done<()>> {
     let approver = match context.home.server()?.principal()? {
         Principal::Operator(_, name) => name.to_string(),
         other => other.to_string(),
     };
     let signing = Signing { approver, meaning: meaning.to_owned(), reason: reason.to_owned() };
     let (approval, operator) = plan.to_approval(&signing, context.now()).map_err(refused)?;
-    desk.publish(context, key, |edit| edit.approve(&approval, &operator).map_err(refused)).await
+    desk.publish(context, by, |edit| edit.approve(&approval, &operator).map_err(refused)).await
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::{approve, stop};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::hospital::{Desk, inventory, refused};
-use crate::keys::KeyName;
+use crate::repository::{Done, Signing};
 
 /// Arguments of `rollout rollback`.
 #[derive(Debug, Clone, Args)]
@@ -37,9 +37,8 @@ pub struct RollbackArgs {
     /// Sign and publish it; without, it is only shown
     #[arg(long)]
     yes: bool,
-    /// The key that signs targets
-    #[arg(long, value_name = "KEY", default_value = "targets")]
-    key: KeyName,
+    #[command(flatten)]
+    signing: Signing,
 }
 
 /// Runs it.
@@ -58,7 +57,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcom
             let result = json!({ "rollout": args.rollout, "abort": true, "signed": false });
             return context.print.result(&result, |_| "add --yes to abort it and sign the stop order".to_owned());
         }
-        return stop::abort(context, &mut desk, &args.rollout, &args.reason, &args.key).await;
+        return stop::abort(context, &mut desk, &args.rollout, &args.reason, &args.signing).await;
     }
     let catalog = desk.catalog(context).await?;
     origin.check(catalog.targets_metadata())?;
@@ -86,7 +85,10 @@ pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcom
             .next("look at the plan without --yes"));
     }
     if args.yes {
-        approve::sign(context, &mut desk, &plan, &args.reason, "approved", &args.key).await?;
+        let signed = approve::sign(context, &mut desk, &plan, &args.reason, "approved", &args.signing).await?;
+        if let Done::Waiting(waiting) = signed {
+            return waiting.print(context);
+        }
         context.print.note(&format!("signed: rollout {} takes the place of {}", plan.request.approval, args.rollout));
     } else {
         context.print.note("nothing is signed; add --yes to sign and publish this way back");

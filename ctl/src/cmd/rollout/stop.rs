@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::failure::Outcome;
 use crate::hospital::{Desk, refused};
 use crate::keys::KeyName;
+use crate::repository::{Done, Signing};
 
 /// `rollout pause`: unsigned, so that it is quick; devices that wait for the server's word stop at their next check-in.
 pub(super) async fn pause(context: &mut Context<'_>, id: &ApprovalId, reason: String) -> Outcome {
@@ -45,21 +46,24 @@ pub(super) async fn abort(
     desk: &mut Desk,
     id: &ApprovalId,
     reason: &str,
-    key: &KeyName,
+    signing: &Signing,
 ) -> Outcome {
     let request = v1::AbortRolloutRequest { id: id.to_string(), reason: reason.to_owned() };
     // A server that refuses or fails does not keep the hospital from signing.
     let served = desk.client.abort_rollout(request).await;
+    let mut waiting = None;
     if !desk.documents.is_stopped(id) {
-        let order = sign(context, desk, id, true, key)?;
+        let order = sign(context, desk, id, true, &signing.key)?;
         desk.documents.learn(order);
-        desk.publish(context, key, |_| Ok(())).await?;
+        if let Done::Waiting(others) = desk.publish(context, signing, |_| Ok(())).await? {
+            waiting = Some(others);
+        }
     }
     if let Err(failure) = served {
-        context.print.note(&format!(
-            "note: the stop order is signed and published; the server itself said: {}",
-            failure.message
-        ));
+        context.print.note(&format!("note: the stop order is signed; the server itself said: {}", failure.message));
+    }
+    if let Some(waiting) = waiting {
+        return waiting.print(context);
     }
     context.print.result(&json!({ "rollout": id, "aborted": true, "stop_order": true }), |_| {
         format!("{id} is aborted and its stop order is signed; what has begun finishes or reverts")

@@ -1,0 +1,127 @@
+//! What a hospital's next version changes in its documents, in words.
+
+use std::collections::BTreeMap;
+
+use suture_core::approval::{Approval, RosterDevice};
+use suture_core::clock::format_utc;
+use suture_core::id::{ApprovalId, DeviceId, WardId};
+use suture_core::window::Calendar;
+
+use super::Change;
+use crate::hospital::Documents;
+
+/// Rosters device by device, calendars, approvals, stop orders, and where the server is.
+pub fn documents(before: &Documents, after: &Documents) -> Vec<Change> {
+    let mut changes = Vec::new();
+    rosters(before, after, &mut changes);
+    calendars(before, after, &mut changes);
+    approvals(before, after, &mut changes);
+    stops(before, after, &mut changes);
+    if before.service != after.service
+        && let Some(service) = &after.service
+    {
+        let text = format!(
+            "devices connect to {} from now on, and believe {} certificate authorities",
+            service.addresses.join(", "),
+            service.authorities.len()
+        );
+        changes.push(Change::new("service", text));
+    }
+    changes
+}
+
+fn rosters(before: &Documents, after: &Documents, changes: &mut Vec<Change>) {
+    let of = |documents: &'_ Documents| -> BTreeMap<DeviceId, RosterDevice> {
+        documents.rosters.iter().flat_map(|(_, r)| &r.devices).map(|d| (d.id.clone(), d.clone())).collect()
+    };
+    let (old, new) = (of(before), of(after));
+    let describe = |d: &RosterDevice| format!("{} {} in ward {}, report key {}", d.product, d.hardware, d.ward, d.report_key);
+    for (id, device) in &new {
+        match old.get(id) {
+            None => changes.push(Change::new("roster", format!("{id} is put on the roster: {}", describe(device)))),
+            Some(was) if was != device => changes.push(Change::new(
+                "roster",
+                format!("{id} is on the roster otherwise: {}; it was {}", describe(device), describe(was)),
+            )),
+            Some(_) => {}
+        }
+    }
+    for id in old.keys().filter(|id| !new.contains_key(*id)) {
+        changes.push(Change::new("roster", format!("{id} is taken off the roster")));
+    }
+}
+
+fn calendars(before: &Documents, after: &Documents, changes: &mut Vec<Change>) {
+    let of = |documents: &'_ Documents| -> BTreeMap<WardId, Calendar> {
+        documents.calendars.iter().map(|(_, c)| (c.ward.clone(), c.clone())).collect()
+    };
+    let (old, new) = (of(before), of(after));
+    for (ward, calendar) in &new {
+        if old.get(ward) == Some(calendar) {
+            continue;
+        }
+        let windows: Vec<String> = calendar.windows.iter().map(ToString::to_string).collect();
+        let freezes: Vec<String> = calendar.freezes.iter().map(ToString::to_string).collect();
+        let mut text = format!("ward {ward} is open {} ({})", windows.join(", "), calendar.zone);
+        if windows.is_empty() {
+            text = format!("ward {ward} is never open ({})", calendar.zone);
+        }
+        if !freezes.is_empty() {
+            text.push_str(&format!(", frozen {}", freezes.join(", ")));
+        }
+        changes.push(Change::new("calendar", text));
+    }
+    for ward in old.keys().filter(|ward| !new.contains_key(*ward)) {
+        changes.push(Change::new("calendar", format!("ward {ward} has no calendar any more")));
+    }
+}
+
+fn approvals(before: &Documents, after: &Documents, changes: &mut Vec<Change>) {
+    for approval in &after.approvals {
+        match before.approval(&approval.id) {
+            None => changes.push(Change::new("approval", format!("{} is approved: {}", approval.id, describe(approval)))),
+            Some(was) if was != approval => changes.push(Change::new(
+                "approval",
+                format!("{} is CHANGED: {}; it was {}", approval.id, describe(approval), describe(was)),
+            )),
+            Some(_) => {}
+        }
+    }
+    for approval in before.approvals.iter().filter(|a| after.approval(&a.id).is_none()) {
+        let text = format!("{} is removed; it ends {}", approval.id, format_utc(approval.expires));
+        changes.push(Change::new("approval", text));
+    }
+}
+
+fn describe(approval: &Approval) -> String {
+    let steps: Vec<String> = approval.steps.iter().map(|s| format!("{}@{}", s.product, s.release)).collect();
+    let first = approval.devices.iter().flat_map(|d| &d.slots).map(|s| s.start).min();
+    let begins = first.map(format_utc).unwrap_or_default();
+    let mut text = format!(
+        "{} on {} devices in {} waves, first slot {begins}, until {}",
+        steps.join(", "),
+        approval.devices.len(),
+        approval.waves.len(),
+        format_utc(approval.expires)
+    );
+    if approval.permit_downgrade {
+        text.push_str(", with a permit to go DOWN");
+    }
+    if !approval.supersedes.is_empty() {
+        let ids: Vec<&str> = approval.supersedes.iter().map(ApprovalId::as_str).collect();
+        text.push_str(&format!(", in the place of {}", ids.join(", ")));
+    }
+    text
+}
+
+fn stops(before: &Documents, after: &Documents, changes: &mut Vec<Change>) {
+    for stop in after.stops.iter().filter(|stop| !before.stops.iter().any(|s| s.bytes() == stop.bytes())) {
+        let what = if stop.stopped { "is stopped" } else { "may go on: its stop is lifted" };
+        changes.push(Change::new("stop", format!("{} {what}", stop.approval)));
+    }
+    for stop in &before.stops {
+        if !after.stops.iter().any(|s| s.approval == stop.approval) {
+            changes.push(Change::new("stop", format!("the stop order on {} is removed", stop.approval)));
+        }
+    }
+}

@@ -127,7 +127,8 @@ impl Proposal {
         if let Some(targets) = &targets {
             fresh(Role::Targets, targets.expires(), now)?;
             well_formed(targets, now)?;
-            let delegations = in_force.and_then(|(_, before)| before).into_iter().flat_map(|before| before.delegations());
+            let delegations =
+                in_force.and_then(|(_, before)| before).into_iter().flat_map(|before| before.delegations());
             if !targets.delegations().eq(delegations) {
                 return Err(TrustError::Rule { role: Role::Targets, rule: "it delegates to others than before" });
             }
@@ -136,7 +137,11 @@ impl Proposal {
                 // Without sight of what is in force nobody can say whether they follow from it.
                 Some((_, None)) => return Err(TrustError::Missing(Role::Targets.file_name().to_owned())),
                 None if targets.version() != 1 => {
-                    return Err(TrustError::WrongVersion { role: Role::Targets, wanted: 1, offered: targets.version() });
+                    return Err(TrustError::WrongVersion {
+                        role: Role::Targets,
+                        wanted: 1,
+                        offered: targets.version(),
+                    });
                 }
                 None => {}
             }

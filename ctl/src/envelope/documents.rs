@@ -35,7 +35,8 @@ fn rosters(before: &Documents, after: &Documents, changes: &mut Vec<Change>) {
         documents.rosters.iter().flat_map(|(_, r)| &r.devices).map(|d| (d.id.clone(), d.clone())).collect()
     };
     let (old, new) = (of(before), of(after));
-    let describe = |d: &RosterDevice| format!("{} {} in ward {}, report key {}", d.product, d.hardware, d.ward, d.report_key);
+    let describe =
+        |d: &RosterDevice| format!("{} {} in ward {}, report key {}", d.product, d.hardware, d.ward, d.report_key);
     for (id, device) in &new {
         match old.get(id) {
             None => changes.push(Change::new("roster", format!("{id} is put on the roster: {}", describe(device)))),
@@ -79,7 +80,9 @@ fn calendars(before: &Documents, after: &Documents, changes: &mut Vec<Change>) {
 fn approvals(before: &Documents, after: &Documents, changes: &mut Vec<Change>) {
     for approval in &after.approvals {
         match before.approval(&approval.id) {
-            None => changes.push(Change::new("approval", format!("{} is approved: {}", approval.id, describe(approval)))),
+            None => {
+                changes.push(Change::new("approval", format!("{} is approved: {}", approval.id, describe(approval))))
+            }
             Some(was) if was != approval => changes.push(Change::new(
                 "approval",
                 format!("{} is CHANGED: {}; it was {}", approval.id, describe(approval), describe(was)),

@@ -48,7 +48,9 @@ pub fn catalog(before: Option<&Targets>, after: &Targets, files: &BTreeMap<Strin
         match before.and_then(|t| t.target(path)) {
             None => changes.push(Change::new("bundle", added(path, new, &entry, files.get(path))?)),
             Some(old) if (old.sha256, old.length) != (new.sha256, new.length) => {
-                return Err(refused(format!("it puts other bytes in the place of {path}; a release is never replaced")));
+                return Err(refused(format!(
+                    "it puts other bytes in the place of {path}; a release is never replaced"
+                )));
             }
             Some(old) => changes.extend(changed(&entry, CatalogEntry::of(old))),
         }
@@ -93,7 +95,8 @@ fn changed(new: &CatalogEntry, old: Option<CatalogEntry>) -> Vec<Change> {
         changes.push(Change::new("status", text));
     }
     if old.floor != new.floor {
-        changes.push(Change::new("floor", format!("{name}: the security floor was {} and is {}", old.floor, new.floor)));
+        changes
+            .push(Change::new("floor", format!("{name}: the security floor was {} and is {}", old.floor, new.floor)));
     }
     if (&old.product, old.release, &old.version, &old.hardware, old.min_release)
         != (&new.product, new.release, &new.version, &new.hardware, new.min_release)

@@ -151,7 +151,8 @@ impl Envelope {
             targets: self.targets.as_ref().map(text),
             files: self.files.iter().map(|(path, bytes)| (path.clone(), text(bytes))).collect(),
         };
-        let bytes = suture_core::json::to_canonical(&written).or_fail(|| "the envelope cannot be written".to_owned())?;
+        let bytes =
+            suture_core::json::to_canonical(&written).or_fail(|| "the envelope cannot be written".to_owned())?;
         if bytes.len() as u64 > MAX_ENVELOPE_BYTES {
             return Err(Failure::new(format!("the envelope would have more than {MAX_ENVELOPE_BYTES} bytes"))
                 .next("publish less at once: fewer devices in one approval"));

@@ -62,7 +62,8 @@ impl Signatures {
     /// For people.
     pub fn to_text(&self) -> String {
         let Self { role, root_version, threshold, missing, signed, may_sign } = self;
-        let mut text = format!("{role}: {} of {threshold} signatures by the keys of root {root_version}\n", signed.len());
+        let mut text =
+            format!("{role}: {} of {threshold} signatures by the keys of root {root_version}\n", signed.len());
         for key in signed {
             text.push_str(&format!("  signed by    {key}\n"));
         }

@@ -5,9 +5,7 @@
 
 use suture_core::digest::Digest;
 use suture_core::sign::{PublicKey, Signer};
-use suture_core::trust::edit::{
-    self, APPROVALS_LIFETIME, CATALOG_LIFETIME, RoleDraft, RootDraft, TargetsDraft,
-};
+use suture_core::trust::edit::{self, APPROVALS_LIFETIME, CATALOG_LIFETIME, RoleDraft, RootDraft, TargetsDraft};
 use suture_core::trust::{Base, Proposed, Role, Root, Targets, Verified, key_id};
 
 use super::{NewKey, Signers};
@@ -21,7 +19,7 @@ use crate::trust_store::{TrustStore, Which};
 
 /// What a new root follows. The root is enough to sign its successor by; without the rest, nothing else can be signed.
 pub(super) enum Ground {
-    Whole(Base),
+    Whole(Box<Base>),
     RootAlone(Verified<Root>),
 }
 
@@ -34,7 +32,7 @@ impl Ground {
         match refreshed {
             Ok(base) => {
                 repository::tell_lapsed(context, which, &base);
-                Ok(Self::Whole(base))
+                Ok(Self::Whole(Box::new(base)))
             }
             Err(failure) if failure.exit == Exit::Untrusted => {
                 // Every root that verified was stored before anything below it was looked at.
@@ -130,9 +128,8 @@ pub(super) async fn remove(
     hold(context, which, client, signers, |draft| {
         let keys = of(draft, role);
         let before = keys.keys.len();
-        let is_named = |key: &PublicKey| {
-            key.to_string() == named || key_id(key).is_ok_and(|id: Digest| id.to_string() == named)
-        };
+        let is_named =
+            |key: &PublicKey| key.to_string() == named || key_id(key).is_ok_and(|id: Digest| id.to_string() == named);
         keys.keys.retain(|key| !is_named(key));
         if keys.keys.len() == before {
             return Err(Failure::new(format!("no key {named:?} signs {role}"))

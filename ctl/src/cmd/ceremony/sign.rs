@@ -110,7 +110,10 @@ pub(super) async fn sign(context: &mut Context<'_>, which: Which, args: SignArgs
         changes,
     };
     context.print.result(&published, |p| {
-        format!("signed and published: root {} and targets {} of the {} are in force", p.root_version, p.targets_version, p.repository)
+        format!(
+            "signed and published: root {} and targets {} of the {} are in force",
+            p.root_version, p.targets_version, p.repository
+        )
     })
 }
 
@@ -333,7 +336,10 @@ impl Shown {
         }
         for (what, digest) in [("root", root_signed_sha256), ("targets", targets_signed_sha256)] {
             if let Some(digest) = digest {
-                text.push_str(&format!("what is signed of the {what}, to compare with the others:\n  {}\n", grouped(&digest.to_string())));
+                text.push_str(&format!(
+                    "what is signed of the {what}, to compare with the others:\n  {}\n",
+                    grouped(&digest.to_string())
+                ));
             }
         }
         for signatures in signatures {

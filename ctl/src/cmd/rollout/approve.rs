@@ -245,4 +245,25 @@ mod tests {
         });
         assert!(text.contains("names no device"), "{text}");
     }
+
+    #[test]
+    fn an_approval_is_countersigned_only_if_its_plan_comes_to_it() {
+        let plan = planned(&facts());
+        let signing = Signing { approver: "kim".to_owned(), meaning: "approved".to_owned(), reason: "x".to_owned() };
+        let (approval, operator) = plan.to_approval(&signing, now()).unwrap();
+        comes_to(&plan, &approval, &operator).unwrap();
+        let changes: [fn(&mut Approval, &mut OperatorDocument); 4] = [
+            |approval, _| approval.permit_downgrade = true,
+            |approval, _| approval.devices[0].slots[0].start = now(),
+            |approval, _| approval.steps[0].sha256 = Digest::of(b"another bundle"),
+            |_, operator| operator.ticket = "CHG-2".to_owned(),
+        ];
+        for change in changes {
+            let (mut approval, mut operator) = (approval.clone(), operator.clone());
+            change(&mut approval, &mut operator);
+            let failure = comes_to(&plan, &approval, &operator).unwrap_err();
+            assert_eq!(failure.exit, Exit::Untrusted);
+            assert!(failure.to_text().contains("do not sign it"), "{}", failure.to_text());
+        }
+    }
 }

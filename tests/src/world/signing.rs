@@ -17,7 +17,7 @@ use suture_ctl::home::Home;
 use suture_ctl::hospital::{Desk, refused};
 use suture_ctl::keys::{Passphrases, Pins};
 use suture_ctl::print::{Format, Printer};
-use suture_ctl::repository::{Done, Signing};
+use suture_ctl::repository::{self, Done};
 use suture_proto::connect::ProxyRules;
 use suture_server::store::{Store, Tx};
 use zeroize::Zeroizing;
@@ -76,8 +76,8 @@ impl Operator {
             proxy: ProxyRules::from_env(|_| None),
         };
         let mut desk = Desk::open(&context).await.unwrap();
-        let signing = Signing { key: "targets".parse().unwrap(), envelope: None };
-        let done = desk.publish(&context, &signing, |edit| edit.approve(approval, document).map_err(refused)).await;
+        let by = repository::Signing { key: "targets".parse().unwrap(), envelope: None };
+        let done = desk.publish(&context, &by, |edit| edit.approve(approval, document).map_err(refused)).await;
         assert!(matches!(done.unwrap(), Done::Published(())));
     }
 }

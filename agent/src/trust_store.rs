@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use suture_core::approval::Pinned;
 use suture_core::digest::Digest;
 use suture_core::limits::{MAX_ROOT_BYTES, MAX_ROOT_STEPS, MAX_SNAPSHOT_BYTES, MAX_TARGETS_BYTES, MAX_TIMESTAMP_BYTES};
 use suture_core::phase::{Code, Reason};
@@ -148,6 +149,26 @@ impl TrustStore {
             .await
             .map_err(|e| RefreshError::Unreachable(self.name(), e))?;
         repository.verify_target(path, &bytes).map_err(refused)?;
+        durable::write(&kept, &bytes, durable::OPEN).map_err(|e| RefreshError::Disk(self.name(), e))?;
+        Ok(bytes)
+    }
+
+    /// A file that a verified document pins, from disk or from the server, verified either way.
+    pub async fn pinned(&self, files: &mut impl Files, pinned: &Pinned) -> Result<Vec<u8>, RefreshError> {
+        let kept = self.document_path(&pinned.sha256);
+        if let Ok(Some(bytes)) = durable::read(&kept, pinned.length)
+            && pinned.verify(&bytes).is_ok()
+        {
+            return Ok(bytes);
+        }
+        let bytes = files
+            .target(self.which, &pinned.file_name(), pinned.length)
+            .await
+            .map_err(|e| RefreshError::Unreachable(self.name(), e))?;
+        pinned.verify(&bytes).map_err(|_| {
+            let field = if bytes.len() as u64 == pinned.length { "sha256" } else { "length" };
+            RefreshError::Refused(self.name(), TrustError::WrongTarget { path: pinned.path.clone(), field })
+        })?;
         durable::write(&kept, &bytes, durable::OPEN).map_err(|e| RefreshError::Disk(self.name(), e))?;
         Ok(bytes)
     }

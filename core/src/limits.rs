@@ -36,8 +36,14 @@ pub const MAX_SIGNATURES: usize = 64;
 
 /// A manifest.
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
-/// An approval document.
-pub const MAX_APPROVAL_BYTES: u64 = 4 << 20;
+/// The head of an approval: what all its devices read.
+pub const MAX_APPROVAL_BYTES: u64 = 64 << 10;
+/// A shard of an approval's slots: what one device reads of all devices' slots.
+pub const MAX_SLOTS_BYTES: u64 = 64 << 10;
+/// The operators' document of an approval.
+pub const MAX_OPERATOR_DOCUMENT_BYTES: u64 = 2 << 20;
+/// The register of what devices do not read.
+pub const MAX_REGISTER_BYTES: u64 = 2 << 20;
 /// A roster.
 pub const MAX_ROSTER_BYTES: u64 = 1 << 20;
 /// A ward's calendar.
@@ -99,9 +105,19 @@ pub const FRAME_BYTES: usize = 256 << 10;
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
 /// Devices that one approval names.
-pub const MAX_APPROVAL_DEVICES: usize = 1_000;
+pub const MAX_APPROVAL_DEVICES: usize = 10_000;
+/// Slots of all devices of one approval together; bounds what each device fetches of it.
+pub const MAX_APPROVAL_SLOTS: usize = 40_000;
+/// Shards that an approval's slots are cut into.
+pub const MAX_SLOT_SHARDS: usize = 256;
+/// Files in the register: rosters, calendars and operators' documents.
+pub const MAX_REGISTER_FILES: usize = 8_192;
 /// Devices on one roster file.
 pub const MAX_ROSTER_DEVICES: usize = 1_000;
+/// Steps of an approval: bundles that are installed one after another.
+pub const MAX_STEPS: usize = 16;
+/// Approvals that one approval replaces.
+pub const MAX_SUPERSEDED: usize = 64;
 /// Waves of a rollout.
 pub const MAX_WAVES: usize = 32;
 /// Slots that one device gets in one approval.
@@ -118,8 +134,8 @@ pub const MAX_WINDOW_SECS: u32 = 7 * 86_400;
 pub const MAX_ZONE_NAME_BYTES: usize = 64;
 /// How far a calendar is expanded, and how far ahead a plan may reach: 400 days.
 pub const MAX_HORIZON_SECS: i64 = 400 * 86_400;
-/// A plan.
-pub const MAX_PLAN_BYTES: u64 = 8 << 20;
+/// A plan: below [`MAX_MESSAGE_BYTES`], for it travels in one message.
+pub const MAX_PLAN_BYTES: u64 = 15 << 20;
 /// Rows of a device import.
 pub const MAX_IMPORT_DEVICES: usize = 10_000;
 /// A device's report, or what it says at a check-in: a thousand devices of both fit into one answer.

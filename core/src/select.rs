@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::approval::{Approval, Slot, Step, VerifiedStop};
+use crate::approval::{Share, Slot, Step, VerifiedStop};
 use crate::digest::Digest;
 use crate::id::{ApprovalId, DeviceId, HardwareId, HdoId, ProductId};
 use crate::phase::{Code, Reason};
@@ -85,16 +85,17 @@ impl Selection {
     }
 }
 
-/// Chooses. `approvals` come from the hospital's verified repository, `stops` from wherever they reached the device.
+/// Chooses. `approvals` are all that the hospital's verified repository lists, as this device reads them; `stops` come from
+/// wherever they reached the device.
 pub fn select(
     facts: &Facts,
     catalog: &impl Catalog,
-    approvals: &[Approval],
+    approvals: &[Share],
     stops: &[VerifiedStop],
     now: Timestamp,
 ) -> Selection {
     let superseded: BTreeSet<&ApprovalId> =
-        approvals.iter().filter(|a| a.hdo == facts.hdo).flat_map(|a| &a.supersedes).collect();
+        approvals.iter().map(|a| &a.terms).filter(|t| t.hdo == facts.hdo).flat_map(|t| &t.supersedes).collect();
     let mut open = Vec::new();
     let mut first_no: Option<(Selection, u8)> = None;
     for approval in approvals {
@@ -103,7 +104,7 @@ pub fn select(
             Err(reason) => {
                 let rank = says(reason.code);
                 if first_no.as_ref().is_none_or(|(_, best)| rank > *best) {
-                    first_no = Some((Selection::Nothing { reason, approval: Some(approval.id.clone()) }, rank));
+                    first_no = Some((Selection::Nothing { reason, approval: Some(approval.terms.id.clone()) }, rank));
                 }
             }
         }
@@ -116,7 +117,10 @@ pub fn select(
         [one] => choose(facts, catalog, one, now),
         // Two words at once are no word: neither, and both named.
         [a, b, ..] => {
-            let text = format!("approvals {} and {} are both open for this device; supersede one of them", a.id, b.id);
+            let text = format!(
+                "approvals {} and {} are both open for this device; supersede one of them",
+                a.terms.id, b.terms.id
+            );
             Selection::nothing(None, Code::ConflictingApprovals, text)
         }
     }
@@ -135,7 +139,7 @@ const fn says(code: Code) -> u8 {
 /// Whether an approval is in force and names this device.
 fn admissible(
     facts: &Facts,
-    approval: &Approval,
+    Share { terms: approval, mine }: &Share,
     superseded: &BTreeSet<&ApprovalId>,
     stops: &[VerifiedStop],
     now: Timestamp,
@@ -145,7 +149,7 @@ fn admissible(
         let text = format!("approval {id} is of hospital {}, this device belongs to {}", approval.hdo, facts.hdo);
         return Err(Reason::new(Code::WrongHospital, text));
     }
-    let Some(mine) = approval.device(&facts.device) else {
+    let Some(mine) = mine.as_ref().filter(|m| m.id == facts.device) else {
         return Err(Reason::new(Code::NotForThisDevice, format!("approval {id} does not name this device")));
     };
     if superseded.contains(id) {
@@ -166,11 +170,12 @@ fn admissible(
 }
 
 /// The next step of the one approval that is open, checked against the catalog and the device.
-fn choose(facts: &Facts, catalog: &impl Catalog, approval: &Approval, now: Timestamp) -> Selection {
+fn choose(facts: &Facts, catalog: &impl Catalog, share: &Share, now: Timestamp) -> Selection {
+    let Share { terms: approval, mine } = share;
     let no = |code, text: String| Selection::nothing(Some(&approval.id), code, text);
     let running = facts.running.as_ref();
     let after = running.and_then(|r| approval.steps.iter().position(|s| s.sha256 == r.manifest)).map_or(0, |i| i + 1);
-    let (Some(step), Some(mine)) = (approval.steps.get(after), approval.device(&facts.device)) else {
+    let (Some(step), Some(mine)) = (approval.steps.get(after), mine) else {
         return no(Code::UpToDate, format!("what approval {} asks for runs already", approval.id));
     };
     let name = format!("{} release {}", step.product, step.release);
@@ -235,7 +240,7 @@ pub fn slot_at(slots: &[Slot], now: Timestamp) -> Option<Slot> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::approval::{DeviceSlots, Pinned, StopOrder, Wave};
+    use crate::approval::{DeviceSlots, Pinned, StopOrder, Terms, Wave};
 
     type Entries = BTreeMap<String, (u64, Digest, CatalogEntry)>;
 
@@ -281,27 +286,21 @@ mod tests {
         [entry(1), entry(2), entry(3)].into_iter().collect()
     }
 
-    fn approval(id: &str, release: u64) -> Approval {
-        Approval {
-            kind: "suture-approval".to_owned(),
-            format: 1,
+    fn approval(id: &str, release: u64) -> Share {
+        let terms = Terms {
             id: id.parse().unwrap(),
             hdo: "riverside".parse().unwrap(),
             created: at(0),
             expires: at(1_000),
             steps: vec![step(release)],
             supersedes: vec![],
-            rosters: vec![],
             waves: vec![Wave { needs_server: true, min_confirmed_percent: 100, max_failures: 0, soak_secs: 0 }],
-            devices: vec![DeviceSlots {
-                id: "pump-1".parse().unwrap(),
-                wave: 0,
-                slots: vec![Slot { start: at(100), end: at(200) }],
-            }],
             max_attempts: 1,
             permit_downgrade: false,
-            operator_document: Pinned { path: "operator/x.json".to_owned(), sha256: digest(0) },
-        }
+            operator_document: Pinned::of("operator/x.json".to_owned(), b""),
+        };
+        let slots = vec![Slot { start: at(100), end: at(200) }];
+        Share { terms, mine: Some(DeviceSlots { id: "pump-1".parse().unwrap(), wave: 0, slots }) }
     }
 
     fn facts(release: u64) -> Facts {
@@ -338,29 +337,29 @@ mod tests {
     /// Each row bends one thing of a choice that would be made, and names the reason that must come out.
     #[test]
     fn each_refusal_has_its_own_reason() {
-        type Bend = fn(&mut Facts, &mut Entries, &mut Approval, &mut Timestamp);
+        type Bend = fn(&mut Facts, &mut Entries, &mut Share, &mut Timestamp);
         let path = "bundles/pump/2/manifest.json";
         let rows: Vec<(Code, Bend)> = vec![
-            (Code::WrongHospital, |_, _, a, _| a.hdo = "hilltop".parse().unwrap()),
+            (Code::WrongHospital, |_, _, a, _| a.terms.hdo = "hilltop".parse().unwrap()),
             (Code::NotForThisDevice, |f, _, _, _| f.device = "pump-2".parse().unwrap()),
             (Code::SlotsOver, |_, _, _, now| *now = at(200)),
             (Code::SlotsOver, |_, _, a, now| {
-                a.expires = at(150);
+                a.terms.expires = at(150);
                 *now = at(150);
             }),
             (Code::UpToDate, |f, _, _, _| *f = facts(2)),
             (Code::NotInCatalog, |_, c, _, _| c.clear()),
-            (Code::NotInCatalog, |_, _, a, _| a.steps[0].sha256 = digest(9)),
-            (Code::NotInCatalog, |_, _, a, _| a.steps[0].length += 1),
-            (Code::NotInCatalog, |_, _, a, _| a.steps[0].release = Release(3)),
-            (Code::NotInCatalog, |_, _, a, _| a.steps[0].hardware.truncate(1)),
-            (Code::NotInCatalog, |_, _, a, _| a.steps[0].path = "bundles/pump/3/manifest.json".to_owned()),
+            (Code::NotInCatalog, |_, _, a, _| a.terms.steps[0].sha256 = digest(9)),
+            (Code::NotInCatalog, |_, _, a, _| a.terms.steps[0].length += 1),
+            (Code::NotInCatalog, |_, _, a, _| a.terms.steps[0].release = Release(3)),
+            (Code::NotInCatalog, |_, _, a, _| a.terms.steps[0].hardware.truncate(1)),
+            (Code::NotInCatalog, |_, _, a, _| a.terms.steps[0].path = "bundles/pump/3/manifest.json".to_owned()),
             (Code::WrongProduct, |f, _, _, _| f.product = "monitor".parse().unwrap()),
             (Code::WrongHardware, |f, _, _, _| f.hardware = "rev-c".parse().unwrap()),
             (Code::BelowFloor, |f, _, _, _| f.floor = Release(3)),
             (Code::Downgrade, |f, _, _, _| *f = facts(3)),
             (Code::AttemptsSpent, |f, _, a, _| {
-                f.attempts.insert(a.id.clone(), 1);
+                f.attempts.insert(a.terms.id.clone(), 1);
             }),
         ];
         for (i, (wanted, bend)) in rows.into_iter().enumerate() {
@@ -381,7 +380,7 @@ mod tests {
     #[test]
     fn a_permit_allows_the_downgrade_but_never_lowers_the_floor() {
         let mut permit = approval("a1", 2);
-        permit.permit_downgrade = true;
+        permit.terms.permit_downgrade = true;
         assert_eq!(code(select(&facts(3), &catalog(), std::slice::from_ref(&permit), &[], at(50))), None);
         let floored = Facts { floor: Release(3), ..facts(3) };
         assert_eq!(code(select(&floored, &catalog(), &[permit], &[], at(50))), Some(Code::BelowFloor));
@@ -392,13 +391,13 @@ mod tests {
         let (old, mut new) = (approval("a1", 2), approval("a2", 3));
         let both = [old.clone(), new.clone()];
         assert_eq!(code(select(&facts(1), &catalog(), &both, &[], at(50))), Some(Code::ConflictingApprovals));
-        new.supersedes = vec![old.id.clone()];
+        new.terms.supersedes = vec![old.terms.id.clone()];
         // Also where the new one does not name the device: it withdraws the old one all the same.
         let Selection::Chosen(choice) = select(&facts(1), &catalog(), &[old.clone(), new.clone()], &[], at(50)) else {
             panic!("nothing was chosen");
         };
-        assert_eq!(choice.approval, new.id);
-        new.devices[0].id = "pump-9".parse().unwrap();
+        assert_eq!(choice.approval, new.terms.id);
+        new.mine = None;
         assert_eq!(code(select(&facts(1), &catalog(), &[old, new], &[], at(50))), Some(Code::Superseded));
     }
 
@@ -425,7 +424,7 @@ mod tests {
     #[test]
     fn steps_are_taken_in_order() {
         let mut two = approval("a1", 2);
-        two.steps.push(step(3));
+        two.terms.steps.push(step(3));
         let chosen = |release| match select(&facts(release), &catalog(), std::slice::from_ref(&two), &[], at(50)) {
             Selection::Chosen(choice) => Some(choice.step.release.0),
             Selection::Nothing { .. } => None,

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use suture_core::approval::{Approval, OperatorDocument, Roster, SignedDocument, StopOrder};
+use suture_core::approval::{Head, OperatorDocument, Register, Roster, SignedDocument, SlotShard, StopOrder};
 use suture_core::archive::Writer;
 use suture_core::audit::Entry;
 use suture_core::chunk::{self, Index};
@@ -71,7 +71,9 @@ fn the_properties_hold_for_every_seed_and_for_what_is_left_of_it_when_it_is_cut_
 #[test]
 fn the_seeds_are_documents_that_the_parsers_accept() {
     let bytes = |value: &Value| serde_json::to_vec(value).unwrap();
-    Approval::parse(&bytes(&approval())).unwrap();
+    Head::parse(&bytes(&head())).unwrap();
+    SlotShard::parse(&bytes(&slots())).unwrap();
+    Register::parse(&bytes(&register())).unwrap();
     Roster::parse(&bytes(&roster())).unwrap();
     StopOrder::parse(&bytes(&stop())).unwrap();
     OperatorDocument::parse(&bytes(&operator_document())).unwrap();
@@ -114,8 +116,8 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
     put("refresh", "replay", None, &[9, 9, 11, 6, 3, 200, 11, 7, 250, 7, 250, 11]);
     put("refresh", "late", None, &[1, 0, 170, 0, 2, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 8, 2, 7, 100, 11]);
 
-    let documents = [approval(), roster(), stop(), operator_document(), calendar(), plan()];
-    let names = ["approval", "roster", "stop", "operator", "calendar", "plan"];
+    let documents = [head(), roster(), stop(), operator_document(), calendar(), slots(), register(), plan()];
+    let names = ["approval", "roster", "stop", "operator", "calendar", "slots", "register", "plan"];
     for (choice, (name, document)) in (0..).zip(names.iter().zip(&documents)) {
         put("documents", name, Some(choice), &text(document));
     }
@@ -192,20 +194,33 @@ fn devices() -> Value {
     json!([{ "id": "d-1", "wave": 0, "slots": [slot] }])
 }
 
-fn approval() -> Value {
-    json!({
-        "_type": "suture-approval", "format": 1, "id": "a-1", "hdo": "riverside", "created": "2026-11-24T15:00:00Z",
-        "expires": "2026-12-01T15:00:00Z", "steps": [step()], "supersedes": ["a-0"],
-        "rosters": [{ "path": "rosters/1.json", "sha256": sha256() }], "waves": [gate()], "devices": devices(),
-        "max_attempts": 1, "permit_downgrade": false,
-        "operator_document": { "path": "operator/a-1.json", "sha256": sha256() },
-    })
+fn pinned(path: &str) -> Value {
+    json!({ "path": path, "length": 5, "sha256": sha256() })
+}
+
+fn head() -> Value {
+    let terms = json!({
+        "id": "a-1", "hdo": "riverside", "created": "2026-11-24T15:00:00Z", "expires": "2026-12-01T15:00:00Z",
+        "steps": [step()], "supersedes": ["a-0"], "waves": [gate()], "max_attempts": 1, "permit_downgrade": false,
+        "operator_document": pinned("operator/a-1.json"),
+    });
+    let shard = json!({ "length": 5, "sha256": sha256() });
+    json!({ "_type": "suture-approval", "format": 1, "terms": terms, "devices": 3, "shards": [shard, shard] })
+}
+
+fn slots() -> Value {
+    json!({ "_type": "suture-slots", "format": 1, "approval": "a-1", "part": "all", "devices": devices() })
+}
+
+fn register() -> Value {
+    let files = ["calendars/icu.json", "operator/a-1.json", "rosters/0.json", "rosters/1.json"].map(pinned);
+    json!({ "_type": "suture-register", "format": 1, "hdo": "riverside", "files": files })
 }
 
 fn roster() -> Value {
     let key = LocalKey::from_seed(&Zeroizing::new([7; 32])).public();
     let device = json!({ "id": "d-1", "report_key": key, "product": "pump", "hardware": "rev-a", "ward": "icu" });
-    json!({ "_type": "suture-roster", "format": 1, "hdo": "riverside", "devices": [device] })
+    json!({ "_type": "suture-roster", "format": 1, "hdo": "riverside", "part": "all", "devices": [device] })
 }
 
 fn stop() -> Value {
@@ -218,7 +233,8 @@ fn stop() -> Value {
 fn operator_document() -> Value {
     json!({
         "_type": "suture-operator-document", "format": 1, "approval": "a-1", "approver": "kim", "meaning": "approved",
-        "reason": "a fault\nin the pump", "ticket": "CHG-1", "plan_sha256": sha256(),
+        "reason": "a fault\nin the pump", "ticket": "CHG-1",
+        "rosters": [pinned("rosters/all.json")], "plan_sha256": sha256(),
     })
 }
 
@@ -250,8 +266,10 @@ fn plan() -> Value {
             "step": step(), "version": "2.0.0", "class": "routine", "min_release": 1, "status": "current",
             "floors": [{ "release": 2, "floor": 1 }], "budget_secs": 600, "revert_budget_secs": 300, "payload_bytes": 5,
         },
-        "rosters": [{ "path": "rosters/1.json", "sha256": sha256() }],
-        "wards": [{ "ward": "icu", "zone": "Europe/Vienna", "calendar": { "path": "calendars/icu.json", "sha256": sha256() }, "devices": ["d-1"] }],
+        "rosters": [pinned("rosters/all.json")],
+        "wards": [
+            { "ward": "icu", "zone": "Europe/Vienna", "calendar": pinned("calendars/icu.json"), "devices": ["d-1"] },
+        ],
         "inventory": [{ "id": "d-1", "ward": "icu", "product": "pump", "running": running(), "proven": true }],
         "waves": [{
             "gate": gate(), "devices": 1, "begins": "2026-11-28T02:00:00Z", "ends": "2026-11-28T02:30:00Z",

@@ -204,7 +204,7 @@ pub fn raise(alarms: &[Alarm]) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use suture_core::approval::{Pinned, Roster, RosterDevice, SignedDocument as _};
+    use suture_core::approval::{Pinned, Roster, RosterDevice};
     use suture_core::phase::Phase;
     use suture_core::report::{Report, Running};
     use suture_core::sign::{LocalKey, Signer as _};
@@ -222,13 +222,8 @@ mod tests {
             hardware: "rev-a".parse().unwrap(),
             ward: "icu".parse().unwrap(),
         };
-        let roster = Roster {
-            kind: Roster::TYPE.to_owned(),
-            format: 1,
-            hdo: "riverside".parse().unwrap(),
-            devices: vec![device],
-        };
-        let pinned = Pinned { path: "rosters/0.json".to_owned(), sha256: Digest::of(b"r") };
+        let roster = Roster::new("riverside".parse().unwrap(), suture_core::approval::Part::ALL, vec![device]);
+        let pinned = Pinned::of("rosters/all.json".to_owned(), b"r");
         Documents { rosters: vec![(pinned, roster)], ..Documents::default() }
     }
 

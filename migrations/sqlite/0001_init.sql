@@ -66,11 +66,13 @@ CREATE TABLE device (
     PRIMARY KEY (hdo, id)
 );
 
--- Devices of the hospital's signed rosters, with the keys whose reports gates count. Rewritten with each publication.
+-- Devices of the hospital's signed rosters, with the keys whose reports gates count. `roster` is the roster's file, by the
+-- name that it has in `target_file`; what is there already is not read again.
 CREATE TABLE roster_device (
     hdo TEXT NOT NULL REFERENCES hdo (id),
     device TEXT NOT NULL,
     report_key BLOB NOT NULL,
+    roster TEXT NOT NULL,
     PRIMARY KEY (hdo, device)
 );
 
@@ -104,11 +106,13 @@ CREATE TABLE fork (
 );
 CREATE INDEX fork_by_repository ON fork (repository);
 
--- `name` is the consistent-snapshot name, `dir/<sha256>.<file>`.
+-- `name` is the consistent-snapshot name, `dir/<sha256>.<file>`. `readers` is `devices`, `operators` (who read everything) or,
+-- as in `part/0110`, the devices that are in a part by the SHA-256 of their ids.
 CREATE TABLE target_file (
     repository TEXT NOT NULL,
     name TEXT NOT NULL,
     content BLOB NOT NULL,
+    readers TEXT NOT NULL,
     stored_ms BIGINT NOT NULL,
     PRIMARY KEY (repository, name)
 );

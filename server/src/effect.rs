@@ -4,10 +4,15 @@
 //! or a row that was lost, is made good by the next one. Rows are for orchestration and for people; devices read the
 //! signed files alone.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use suture_core::approval::path::{self, Listed, Registered};
 use suture_core::approval::{
-    Approval, DocumentError, OperatorDocument, Roster, Service, SignedDocument, StopError, VerifiedStop, path,
+    Approval, DocumentError, Head, OperatorDocument, Pinned, Register, Roster, Service, SignedDocument, StopError,
+    Terms, VerifiedStop,
 };
+use suture_core::digest::Digest;
 use suture_core::id::HdoId;
 use suture_core::manifest::{Manifest, ManifestError};
 use suture_core::principal::Principal;
@@ -17,6 +22,7 @@ use suture_proto::Repository;
 
 use crate::rollout::run::{self, RolloutError};
 use crate::store::bundles::Bundle;
+use crate::store::repository::Readers;
 use crate::store::{StoreError, Tx};
 
 /// Why a publication that was verified cannot take effect. Nothing of it is stored then.
@@ -41,10 +47,18 @@ pub(crate) enum EffectError {
     #[error("{0}: it is of another hospital, or its id is not the one in its path")]
     Misplaced(String),
     /// A directory that devices do not know.
-    #[error("{0}: approvals repositories hold approvals/, operator/, rosters/, calendars/, stops/ and service.json")]
+    #[error("{0}: approvals repositories list approvals/, stops/, service.json and register.json")]
     UnknownPath(String),
-    /// A target that is listed and not stored.
-    #[error("{0}: it is listed and not stored")]
+    /// A file that was sent along and that nothing names.
+    #[error(
+        "{0}: it was sent along, and neither the targets metadata nor the register nor a head of an approval lists it"
+    )]
+    Unlisted(String),
+    /// An approval with the id of one that is there, and another content.
+    #[error("{0}: an approval of that id exists; what is signed under an id is never changed, sign it under another")]
+    Changed(String),
+    /// A file that is listed and not stored.
+    #[error("{0}: it is listed, was not sent along and is not here")]
     Missing(String),
     /// A rollout could not be begun or ended.
     #[error("a rollout could not be changed")]
@@ -60,6 +74,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) repository: &'a Repository,
     /// Its targets metadata, new or as before.
     pub(crate) targets: &'a Verified<Targets>,
+    /// Files that were sent along and that the targets metadata do not list, by path.
+    pub(crate) sent: BTreeMap<String, Vec<u8>>,
     /// Who published.
     pub(crate) actor: &'a Principal,
     /// When.
@@ -68,10 +84,14 @@ pub(crate) struct Listing<'a> {
 
 impl Listing<'_> {
     /// Brings the rows in line.
-    pub(crate) async fn take_effect(&self, tx: &mut Tx) -> Result<(), EffectError> {
+    pub(crate) async fn take_effect(mut self, tx: &mut Tx) -> Result<(), EffectError> {
         match self.repository {
-            Repository::Catalog => self.bundles(tx).await,
-            Repository::Approvals(hdo) => self.approvals(tx, hdo).await,
+            Repository::Catalog => self.bundles(tx).await?,
+            Repository::Approvals(hdo) => self.approvals(tx, hdo).await?,
+        }
+        match self.sent.pop_first() {
+            Some((path, _)) => Err(EffectError::Unlisted(path)),
+            None => Ok(()),
         }
     }
 
@@ -117,57 +137,44 @@ impl Listing<'_> {
         Ok(())
     }
 
-    async fn approvals(&self, tx: &mut Tx, hdo: &HdoId) -> Result<(), EffectError> {
-        let mut roster = Vec::new();
-        let mut approvals = Vec::new();
+    async fn approvals(&mut self, tx: &mut Tx, hdo: &HdoId) -> Result<(), EffectError> {
+        let mut heads = Vec::new();
         let mut stops = Vec::new();
+        let mut register = Register::new(hdo.clone(), Vec::new());
         for (path, target) in self.targets.targets() {
-            let misplaced = || EffectError::Misplaced(path.to_owned());
-            match path.split_once('/') {
-                Some(("approvals", file)) => {
-                    let approval: Approval = self.document(tx, path).await?;
-                    if approval.hdo != *hdo || file != format!("{}.json", approval.id) {
-                        return Err(misplaced());
-                    }
-                    approvals.push((approval, target.sha256));
+            let placed = match Listed::of(path) {
+                Some(Listed::Approval(id)) => {
+                    let head: Head = self.document(tx, path).await?;
+                    let ours = head.terms.hdo == *hdo && head.terms.id == id;
+                    heads.push((head, target.sha256));
+                    ours
                 }
-                Some(("rosters", _)) => {
-                    let part: Roster = self.document(tx, path).await?;
-                    if part.hdo != *hdo {
-                        return Err(misplaced());
-                    }
-                    roster.extend(part.devices.into_iter().map(|d| (d.id, d.report_key)));
-                }
-                Some(("stops", file)) => {
+                Some(Listed::Stop(id)) => {
                     let bytes = self.bytes(tx, path).await?;
                     let stop = VerifiedStop::listed(self.targets, hdo, &bytes)
                         .map_err(|source| EffectError::Stop { path: path.to_owned(), source })?;
-                    if file != format!("{}.json", stop.approval) {
-                        return Err(misplaced());
-                    }
+                    let ours = stop.approval == id;
                     stops.push(stop);
+                    ours
                 }
-                Some(("operator" | "calendars", _)) => {}
-                None if path == path::SERVICE => {
+                Some(Listed::Service) => {
                     let service: Service = self.document(tx, path).await?;
-                    if service.hdo != *hdo {
-                        return Err(misplaced());
-                    }
+                    service.hdo == *hdo
                 }
-                _ => return Err(EffectError::UnknownPath(path.to_owned())),
+                Some(Listed::Register) => {
+                    register = self.document(tx, path).await?;
+                    register.hdo == *hdo
+                }
+                None => return Err(EffectError::UnknownPath(path.to_owned())),
+            };
+            if !placed {
+                return Err(EffectError::Misplaced(path.to_owned()));
             }
         }
-        roster.sort_by(|a, b| a.0.cmp(&b.0));
-        if let Some(pair) = roster.windows(2).find(|pair| pair.first().map(|d| &d.0) == pair.last().map(|d| &d.0)) {
-            let twice = pair.first().map(|d| d.0.to_string()).unwrap_or_default();
-            return Err(EffectError::Misplaced(format!("device {twice} on two rosters")));
-        }
-        tx.set_roster(hdo, &roster).await?;
-        approvals.sort_by(|a, b| (a.0.created, &a.0.id).cmp(&(b.0.created, &b.0.id)));
-        for (approval, sha256) in &approvals {
-            let notes = self.notes(tx, approval).await?;
-            let version = self.version(tx, approval).await?;
-            run::begin(tx, approval, *sha256, notes.as_ref(), version, self.actor, self.now).await?;
+        self.registered(tx, hdo, &register).await?;
+        heads.sort_by(|(a, _), (b, _)| (a.terms.created, &a.terms.id).cmp(&(b.terms.created, &b.terms.id)));
+        for (head, sha256) in heads {
+            self.approval(tx, head, sha256, &register).await?;
         }
         for stop in &stops {
             run::stop(tx, hdo, stop, self.actor, self.now).await?;
@@ -176,26 +183,92 @@ impl Listing<'_> {
         Ok(())
     }
 
-    /// The operators' document that the approval pins.
-    async fn notes(&self, tx: &mut Tx, approval: &Approval) -> Result<Option<OperatorDocument>, EffectError> {
-        let pinned = &approval.operator_document;
-        let Some(target) = self.targets.target(&pinned.path) else { return Ok(None) };
-        if target.sha256 != pinned.sha256 {
-            return Err(EffectError::Misplaced(pinned.path.clone()));
+    /// Keeps what the register lists; of the rosters, those that are new are read and those that are gone forgotten.
+    async fn registered(&mut self, tx: &mut Tx, hdo: &HdoId, register: &Register) -> Result<(), EffectError> {
+        let mut rosters = BTreeMap::new();
+        for file in &register.files {
+            self.keep(tx, file, Readers::Operators).await?;
+            if let Some(Registered::Roster(part)) = Registered::of(&file.path) {
+                rosters.insert(file.file_name(), (file, part));
+            }
         }
-        self.document(tx, &pinned.path).await.map(Some)
+        let known = tx.rosters(hdo).await?;
+        for name in known.iter().filter(|name| !rosters.contains_key(*name)) {
+            tx.remove_roster(hdo, name).await?;
+        }
+        for (name, (file, part)) in rosters.into_iter().filter(|(name, _)| !known.contains(name)) {
+            let roster: Roster = self.pinned(tx, file).await?;
+            if roster.hdo != *hdo || roster.part != part {
+                return Err(EffectError::Misplaced(file.path.clone()));
+            }
+            let devices: Vec<_> = roster.devices.into_iter().map(|d| (d.id, d.report_key)).collect();
+            tx.add_roster(hdo, &name, &devices).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins an approval's rollout, if it is new; its shards are read and kept once, then.
+    async fn approval(
+        &mut self,
+        tx: &mut Tx,
+        head: Head,
+        sha256: Digest,
+        register: &Register,
+    ) -> Result<(), EffectError> {
+        let Terms { id, hdo, operator_document, .. } = &head.terms;
+        let path = path::approval(id);
+        if register.file(&operator_document.path) != Some(operator_document) {
+            return Err(EffectError::Misplaced(operator_document.path.clone()));
+        }
+        if let Some(rollout) = tx.rollout(hdo, id).await? {
+            let same = rollout.approval_sha256 == sha256;
+            return if same { Ok(()) } else { Err(EffectError::Changed(path)) };
+        }
+        let notes: OperatorDocument = self.pinned(tx, operator_document).await?;
+        let mut shards = Vec::with_capacity(head.shards.len());
+        for (part, pinned) in head.shards() {
+            self.keep(tx, &pinned, Readers::Part(part)).await?;
+            shards.push(self.pinned_bytes(tx, &pinned).await?);
+        }
+        let approval = head.whole(&shards).map_err(|source| EffectError::Document { path, source })?;
+        let version = self.version(tx, &approval).await?;
+        run::begin(tx, &approval, sha256, &notes, version, self.actor, self.now).await?;
+        Ok(())
+    }
+
+    /// Stores a file that a listed document pins, if it was sent along; else it must be here.
+    async fn keep(&mut self, tx: &mut Tx, pinned: &Pinned, readers: Readers) -> Result<(), EffectError> {
+        let (repository, name) = (self.repository.to_string(), pinned.file_name());
+        if let Some(bytes) = self.sent.remove(&pinned.path) {
+            let differs = |source| EffectError::Document { path: pinned.path.clone(), source };
+            pinned.verify(&bytes).map_err(differs)?;
+            tx.put_target_file(&repository, &name, &bytes, readers, self.now).await?;
+        } else if !tx.has_target_file(&repository, &name).await? {
+            return Err(EffectError::Missing(pinned.path.clone()));
+        }
+        Ok(())
+    }
+
+    async fn pinned_bytes(&self, tx: &mut Tx, pinned: &Pinned) -> Result<Vec<u8>, EffectError> {
+        let bytes = tx.target_file(&self.repository.to_string(), &pinned.file_name()).await?;
+        bytes.ok_or_else(|| EffectError::Missing(pinned.path.clone()))
+    }
+
+    async fn pinned<T: SignedDocument>(&self, tx: &mut Tx, pinned: &Pinned) -> Result<T, EffectError> {
+        let bytes = self.pinned_bytes(tx, pinned).await?;
+        T::parse(&bytes).map_err(|source| EffectError::Document { path: pinned.path.clone(), source })
     }
 
     /// What people call the release that an approval leads to; the release's number where the catalog has none.
     async fn version(&self, tx: &mut Tx, approval: &Approval) -> Result<Version, EffectError> {
-        let named = match approval.steps.last() {
+        let named = match approval.terms.steps.last() {
             Some(step) => tx.bundle_version(&step.product, step.release).await?,
             None => None,
         };
-        let number = || approval.steps.last().map_or(0, |s| s.release.0).to_string().parse();
+        let number = || approval.terms.steps.last().map_or(0, |s| s.release.0).to_string().parse();
         match named {
             Some(version) => Ok(version),
-            None => number().map_err(|_| EffectError::UnknownPath(approval.id.to_string())),
+            None => number().map_err(|_| EffectError::UnknownPath(approval.terms.id.to_string())),
         }
     }
 }

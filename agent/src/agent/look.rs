@@ -108,7 +108,7 @@ impl Agent {
         for stop in &listed {
             self.keep(stop, Some(&approvals));
         }
-        let ends = signed.iter().map(|a| (&a.id, a.expires));
+        let ends = signed.iter().map(|a| (&a.terms.id, a.terms.expires));
         if let Err(e) = self
             .approvals
             .keep_only(&kept)
@@ -132,7 +132,9 @@ impl Agent {
         };
         Ok(match select(&facts, &catalog, &signed, &stops, now) {
             Selection::Nothing { reason, approval } => {
-                let step = approval.as_ref().and_then(|id| signed.iter().find(|a| a.id == *id)?.steps.first());
+                let step = approval
+                    .as_ref()
+                    .and_then(|id| signed.iter().map(|s| &s.terms).find(|t| t.id == *id)?.steps.first());
                 let manifest = step.map(|s| s.sha256);
                 // What an attempt came to was told when it ended; what befell its approval since is no news of this device.
                 let tried = approval.as_ref().is_some_and(|id| self.journal.spent(id) > 0);

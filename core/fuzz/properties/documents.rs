@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use jiff::SignedDuration;
-use suture_core::approval::{Approval, OperatorDocument, Roster, SignedDocument, StopOrder};
+use suture_core::approval::{Head, OperatorDocument, Register, Roster, SignedDocument, SlotShard, StopOrder};
 use suture_core::limits::MAX_OPENINGS;
 use suture_core::plan::Plan;
 use suture_core::window::{self, Calendar};
@@ -13,12 +13,14 @@ use super::world;
 /// The first byte says which document.
 pub(crate) fn hold(bytes: &[u8]) {
     let Some((choice, rest)) = bytes.split_first() else { return };
-    match choice % 6 {
-        0 => approval(rest),
+    match choice % 8 {
+        0 => head(rest),
         1 => drop(document::<Roster>(rest)),
         2 => drop(document::<StopOrder>(rest)),
         3 => drop(document::<OperatorDocument>(rest)),
         4 => calendar(rest),
+        5 => slots(rest),
+        6 => register(rest),
         _ => plan(rest),
     }
 }
@@ -37,16 +39,31 @@ fn document<T: SignedDocument + PartialEq + Debug>(bytes: &[u8]) -> Option<T> {
     Some(document)
 }
 
-fn approval(bytes: &[u8]) {
-    let Some(approval) = document::<Approval>(bytes) else { return };
-    for device in &approval.devices {
-        assert_eq!(approval.device(&device.id), Some(device));
+fn head(bytes: &[u8]) {
+    let Some(head) = document::<Head>(bytes) else { return };
+    let device = "d-1".parse().expect("a device's id");
+    let mut pins = head.shards().filter(|(part, _)| part.holds(&device));
+    assert_eq!((pins.next(), pins.next()), (head.shard_of(&device), None), "a device has just one shard");
+    assert_eq!(head.shards().count(), head.shards.len());
+}
+
+fn slots(bytes: &[u8]) {
+    let Some(shard) = document::<SlotShard>(bytes) else { return };
+    for device in &shard.devices {
+        assert!(shard.part.holds(&device.id));
         let mut end = None;
         for slot in &device.slots {
-            assert!(slot.start < slot.end && slot.end <= approval.expires);
+            assert!(slot.start < slot.end);
             assert!(end.is_none_or(|end| end <= slot.start), "two slots of one device overlap");
             end = Some(slot.end);
         }
+    }
+}
+
+fn register(bytes: &[u8]) {
+    let Some(register) = document::<Register>(bytes) else { return };
+    for file in &register.files {
+        assert_eq!(register.file(&file.path), Some(file));
     }
 }
 

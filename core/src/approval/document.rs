@@ -25,6 +25,14 @@ pub enum DocumentError {
         /// Why.
         source: JsonError,
     },
+    /// Other bytes than the document pins that names the file.
+    #[error("{path} is not the file that is pinned: its {field} differs")]
+    Unpinned {
+        /// The file.
+        path: String,
+        /// What differs.
+        field: &'static str,
+    },
     /// Readable, but it contradicts itself or a bound.
     #[error("the {kind} is not valid: {rule}")]
     Rule {
@@ -50,9 +58,7 @@ pub trait SignedDocument: Serialize + serde::de::DeserializeOwned {
 
     /// Reads and validates.
     fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
-        if bytes.len() as u64 > Self::MAX_BYTES {
-            return Err(DocumentError::TooLong { kind: Self::TYPE, length: bytes.len(), limit: Self::MAX_BYTES });
-        }
+        within::<Self>(bytes)?;
         let document: Self =
             json::from_slice(bytes).map_err(|source| DocumentError::Json { kind: Self::TYPE, source })?;
         document.check()?;
@@ -62,7 +68,9 @@ pub trait SignedDocument: Serialize + serde::de::DeserializeOwned {
     /// Validates and writes the canonical bytes.
     fn to_bytes(&self) -> Result<Vec<u8>, DocumentError> {
         self.check()?;
-        json::to_canonical(self).map_err(|source| DocumentError::Json { kind: Self::TYPE, source })
+        let bytes = json::to_canonical(self).map_err(|source| DocumentError::Json { kind: Self::TYPE, source })?;
+        within::<Self>(&bytes)?;
+        Ok(bytes)
     }
 
     /// Validates.
@@ -79,9 +87,21 @@ pub trait SignedDocument: Serialize + serde::de::DeserializeOwned {
     }
 }
 
+fn within<D: SignedDocument>(bytes: &[u8]) -> Result<(), DocumentError> {
+    if bytes.len() as u64 > D::MAX_BYTES {
+        return Err(DocumentError::TooLong { kind: D::TYPE, length: bytes.len(), limit: D::MAX_BYTES });
+    }
+    Ok(())
+}
+
 /// The first text whose condition does not hold.
 pub(crate) fn first_broken(rules: &[(bool, &'static str)]) -> Option<&'static str> {
     rules.iter().find(|(holds, _)| !holds).map(|(_, text)| *text)
+}
+
+/// Refuses what breaks a rule that is not of one document alone.
+pub(super) fn hold(kind: &'static str, rules: &[(bool, &'static str)]) -> Result<(), DocumentError> {
+    first_broken(rules).map_or(Ok(()), |rule| Err(DocumentError::Rule { kind, rule }))
 }
 
 pub(super) fn strictly_ascending<T: Ord>(mut items: impl Iterator<Item = T>) -> bool {

@@ -1,120 +1,45 @@
-//! The hospital's word that a bundle may be installed: on which devices, in which slots, in which order.
+//! The head of an approval: what all its devices read, with the pins of the shards of which each reads its own.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::document::{SignedDocument, first_broken, strictly_ascending};
-use crate::clock::utc;
+use super::document::{DocumentError, SignedDocument, first_broken, hold};
+use super::part::Part;
+use super::pinned::Pinned;
+use super::slots::{DeviceSlots, SlotShard};
+use super::terms::Terms;
+use super::{path, whole::Approval};
 use crate::digest::Digest;
-use crate::id::{ApprovalId, DeviceId, HardwareId, HdoId, ProductId};
-use crate::limits::{MAX_APPROVAL_BYTES, MAX_APPROVAL_DEVICES, MAX_SLOTS_PER_DEVICE, MAX_WAVES};
-use crate::version::Release;
+use crate::id::DeviceId;
+use crate::limits::{MAX_APPROVAL_BYTES, MAX_APPROVAL_DEVICES, MAX_SLOT_SHARDS};
 
-/// The hospital's word that a bundle may be installed: on which devices, in which slots, in which order.
+/// The head of an approval, which the targets metadata list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Approval {
+pub struct Head {
     /// Always `suture-approval`.
     #[serde(rename = "_type")]
     pub kind: String,
     /// Layout of this document; 1.
     pub format: u32,
-    /// Its id, also the rollout's.
-    pub id: ApprovalId,
-    /// The hospital.
-    pub hdo: HdoId,
-    /// When it was signed.
-    #[serde(with = "utc")]
-    pub created: Timestamp,
-    /// From then on nothing is begun by it. Not before the last slot ends.
-    #[serde(with = "utc")]
-    pub expires: Timestamp,
-    /// What is installed, in this order; all of one product.
-    pub steps: Vec<Step>,
-    /// Earlier approvals that it replaces.
-    pub supersedes: Vec<ApprovalId>,
-    /// The rosters that it was planned from.
-    pub rosters: Vec<Pinned>,
-    /// Waves in order.
-    pub waves: Vec<Wave>,
-    /// The devices, ascending by id.
-    pub devices: Vec<DeviceSlots>,
-    /// Tries that a device has, by this approval.
-    pub max_attempts: u32,
-    /// Whether the steps may lead to a lower release than the one that runs. Spent on the device with the attempt.
-    pub permit_downgrade: bool,
-    /// The document with names, reason and ticket.
-    pub operator_document: Pinned,
+    /// What holds for all devices.
+    pub terms: Terms,
+    /// How many devices the shards name together.
+    pub devices: u32,
+    /// The shards, by [`Part::split`]: a power of two of them.
+    pub shards: Vec<ShardPin>,
 }
 
-/// One bundle of an approval, with the fields that must equal the catalog's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A shard, pinned; its path follows from its place in the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Step {
-    /// Its path in the catalog.
-    pub path: String,
-    /// The manifest's length in bytes.
+pub struct ShardPin {
+    /// Its length in bytes.
     pub length: u64,
-    /// The manifest's SHA-256.
-    pub sha256: Digest,
-    /// The product.
-    pub product: ProductId,
-    /// The release.
-    pub release: Release,
-    /// The hardware revisions.
-    pub hardware: Vec<HardwareId>,
-}
-
-/// A target file, pinned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pinned {
-    /// Its path in the approvals repository.
-    pub path: String,
     /// Its SHA-256.
     pub sha256: Digest,
 }
 
-/// What must hold before the wave after this one may begin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Wave {
-    /// Whether its devices wait until the server says that the wave is open. This gate trusts the server: a server that
-    /// lies opens it early, and never outside a device's slots.
-    pub needs_server: bool,
-    /// Least share of the wave's devices that must be confirmed before the next wave opens, in percent.
-    pub min_confirmed_percent: u32,
-    /// Devices of the wave that may fail or fall back before the rollout pauses itself.
-    pub max_failures: u32,
-    /// How long after the last confirmation the next wave opens, in seconds.
-    pub soak_secs: u32,
-}
-
-/// When one device may install.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DeviceSlots {
-    /// The device.
-    pub id: DeviceId,
-    /// Its wave, counted from 0.
-    pub wave: u32,
-    /// Its slots, ascending, disjoint.
-    pub slots: Vec<Slot>,
-}
-
-/// A half-open interval in which a device may install.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Slot {
-    /// Its first instant.
-    #[serde(with = "utc")]
-    pub start: Timestamp,
-    /// The first instant after it.
-    #[serde(with = "utc")]
-    pub end: Timestamp,
-}
-
-impl SignedDocument for Approval {
+impl SignedDocument for Head {
     const TYPE: &'static str = "suture-approval";
     const MAX_BYTES: u64 = MAX_APPROVAL_BYTES;
 
@@ -123,39 +48,90 @@ impl SignedDocument for Approval {
     }
 
     fn broken_rule(&self) -> Option<&'static str> {
-        let product = self.steps.first().map(|s| &s.product);
-        let waves = self.waves.len();
-        let slots_ok = |d: &DeviceSlots| {
-            !d.slots.is_empty()
-                && d.slots.len() <= MAX_SLOTS_PER_DEVICE
-                && d.slots.iter().all(|s| s.start < s.end && s.end <= self.expires)
-                && d.slots.iter().zip(d.slots.iter().skip(1)).all(|(a, b)| a.end <= b.start)
-        };
-        first_broken(&[
-            (!self.steps.is_empty() && self.steps.len() <= 16, "steps lists none, or more than 16"),
-            (self.steps.iter().all(|s| Some(&s.product) == product), "its steps are of more than one product"),
-            (waves > 0 && waves <= MAX_WAVES, "waves lists none, or too many"),
-            (self.waves.iter().all(|w| w.min_confirmed_percent <= 100), "a wave asks for more than 100 percent"),
-            (!self.devices.is_empty() && self.devices.len() <= MAX_APPROVAL_DEVICES, "devices lists none, or too many"),
-            (strictly_ascending(self.devices.iter().map(|d| &d.id)), "devices are not in ascending order, each once"),
-            (self.devices.iter().all(|d| (d.wave as usize) < waves), "a device is in a wave that does not exist"),
-            (
-                self.devices.iter().all(slots_ok),
-                "a device's slots are missing, too many, empty, overlapping or end after it",
-            ),
-            (self.created < self.expires, "it expires before it was created"),
-            ((1..=10).contains(&self.max_attempts), "max_attempts is not 1 to 10"),
-            (
-                self.supersedes.len() <= 64 && !self.supersedes.contains(&self.id),
-                "supersedes lists itself, or too many",
-            ),
-        ])
+        self.terms.broken_rule().or_else(|| {
+            first_broken(&[
+                ((1..=MAX_APPROVAL_DEVICES).contains(&(self.devices as usize)), "it names no device, or too many"),
+                (
+                    self.shards.len().is_power_of_two() && self.shards.len() <= MAX_SLOT_SHARDS,
+                    "shards are no power of two, or too many",
+                ),
+                (self.shards.iter().all(|s| s.length <= SlotShard::MAX_BYTES), "a shard is too long"),
+            ])
+        })
     }
 }
 
-impl Approval {
-    /// The slots of a device, if the approval names it.
-    pub fn device(&self, id: &DeviceId) -> Option<&DeviceSlots> {
-        self.devices.binary_search_by(|d| d.id.cmp(id)).ok().and_then(|i| self.devices.get(i))
+impl Head {
+    /// The pins of all shards, in order.
+    pub fn shards(&self) -> impl Iterator<Item = (Part, Pinned)> {
+        let count = u32::try_from(self.shards.len()).unwrap_or(u32::MAX);
+        Part::split(count).zip(&self.shards).map(|(part, pin)| (part, self.pinned(part, *pin)))
     }
+
+    /// The pin of the only shard that can name a device; none where the head is not valid.
+    pub fn shard_of(&self, device: &DeviceId) -> Option<(Part, Pinned)> {
+        let part = Part::of(device, u32::try_from(self.shards.len()).ok()?);
+        Some((part, self.pinned(part, *self.shards.get(part.number())?)))
+    }
+
+    fn pinned(&self, part: Part, ShardPin { length, sha256 }: ShardPin) -> Pinned {
+        Pinned { path: path::slots(&self.terms.id, part), length, sha256 }
+    }
+
+    /// Reads a shard: the bytes that are pinned, of this approval, within its waves and its time.
+    fn read(&self, part: Part, pinned: &Pinned, bytes: &[u8]) -> Result<Vec<DeviceSlots>, DocumentError> {
+        pinned.verify(bytes)?;
+        let shard = SlotShard::parse(bytes)?;
+        let waves = self.terms.waves.len();
+        let in_time = |d: &DeviceSlots| d.slots.last().is_none_or(|s| s.end <= self.terms.expires);
+        hold(
+            SlotShard::TYPE,
+            &[
+                (shard.approval == self.terms.id && shard.part == part, "it is another shard, or another approval's"),
+                (shard.devices.iter().all(|d| (d.wave as usize) < waves), "a device is in a wave that does not exist"),
+                (shard.devices.iter().all(in_time), "a device's slots end after the approval"),
+                (shard.devices.len() <= self.devices as usize, "it names more devices than the head counts"),
+            ],
+        )?;
+        Ok(shard.devices)
+    }
+
+    /// The approval as one device reads it, of its own shard's bytes.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not what is pinned, or break a rule.
+    pub fn share(self, device: &DeviceId, shard: &[u8]) -> Result<Share, DocumentError> {
+        let missing = DocumentError::Rule { kind: Self::TYPE, rule: "it has no shard for a device" };
+        let (part, pinned) = self.shard_of(device).ok_or(missing)?;
+        let mine = self.read(part, &pinned, shard)?.into_iter().find(|d| d.id == *device);
+        Ok(Share { terms: self.terms, mine })
+    }
+
+    /// The whole approval, of the bytes of all its shards, in their order.
+    ///
+    /// # Errors
+    ///
+    /// A shard is missing, is not what is pinned, or breaks a rule; or together they name other than `devices` devices.
+    pub fn whole<B: AsRef<[u8]>>(self, shards: &[B]) -> Result<Approval, DocumentError> {
+        hold(Self::TYPE, &[(shards.len() == self.shards.len(), "not all of its shards are there")])?;
+        let mut devices = Vec::new();
+        for ((part, pinned), bytes) in self.shards().zip(shards) {
+            devices.extend(self.read(part, &pinned, bytes.as_ref())?);
+        }
+        hold(Self::TYPE, &[(devices.len() == self.devices as usize, "its shards name more or fewer devices")])?;
+        devices.sort_by(|a, b| a.id.cmp(&b.id));
+        let approval = Approval { terms: self.terms, devices };
+        approval.check()?;
+        Ok(approval)
+    }
+}
+
+/// An approval as one device reads it: the terms, and what it says of this device alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// What holds for all devices.
+    pub terms: Terms,
+    /// The device's wave and slots, if the approval names it.
+    pub mine: Option<DeviceSlots>,
 }

@@ -1,19 +1,33 @@
-//! What the hospital signs: approvals, rosters, calendars' home and stop orders, as targets of its approvals repository.
+//! What the hospital signs: approvals, rosters, calendars' home and stop orders, as files of its approvals repository.
 //!
-//! Devices fetch these documents, so they hold opaque ids and instants only. Names, reasons and tickets stand in an
-//! operator document that the approval pins by digest and that devices do not fetch.
+//! The targets metadata list what devices read: the heads of approvals, stop orders, where the server is. That stays small
+//! however many devices a hospital has, and holds opaque ids and instants only. What people and the server read besides
+//! (rosters, calendars, names, reasons, tickets) is in a register, of which devices see the digest alone. The slots of an
+//! approval are in shards that its head pins; a device reads the head and its own shard.
 mod document;
 mod head;
 mod operator;
+mod part;
 pub mod path;
+mod pinned;
+mod register;
 mod roster;
 mod service;
+mod slots;
 mod stop;
+mod terms;
+mod whole;
 
 pub(crate) use document::first_broken;
 pub use document::{DocumentError, SignedDocument};
-pub use head::{Approval, DeviceSlots, Pinned, Slot, Step, Wave};
+pub use head::{Head, ShardPin, Share};
 pub use operator::OperatorDocument;
+pub use part::{Part, PartError};
+pub use pinned::Pinned;
+pub use register::Register;
 pub use roster::{Roster, RosterDevice};
 pub use service::Service;
+pub use slots::{DeviceSlots, Slot, SlotShard};
 pub use stop::{StopError, StopOrder, VerifiedStop};
+pub use terms::{Step, Terms, Wave};
+pub use whole::{Approval, Sealed};

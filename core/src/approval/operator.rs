@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::document::{SignedDocument, first_broken};
+use super::pinned::Pinned;
 use crate::digest::Digest;
 use crate::id::ApprovalId;
-use crate::limits::{MAX_STOP_BYTES, MAX_TEXT_BYTES};
+use crate::limits::{MAX_OPERATOR_DOCUMENT_BYTES, MAX_REGISTER_FILES, MAX_TEXT_BYTES};
 
 /// What people read of an approval; devices do not fetch it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,13 +27,15 @@ pub struct OperatorDocument {
     pub reason: String,
     /// The hospital's change ticket.
     pub ticket: String,
+    /// The rosters that it was planned from.
+    pub rosters: Vec<Pinned>,
     /// Digest of the plan that was approved.
     pub plan_sha256: Digest,
 }
 
 impl SignedDocument for OperatorDocument {
     const TYPE: &'static str = "suture-operator-document";
-    const MAX_BYTES: u64 = MAX_STOP_BYTES;
+    const MAX_BYTES: u64 = MAX_OPERATOR_DOCUMENT_BYTES;
 
     fn header(&self) -> (&str, u32) {
         (&self.kind, self.format)
@@ -40,6 +43,9 @@ impl SignedDocument for OperatorDocument {
 
     fn broken_rule(&self) -> Option<&'static str> {
         let texts = [&self.approver, &self.meaning, &self.reason, &self.ticket];
-        first_broken(&[(texts.iter().all(|t| t.len() <= MAX_TEXT_BYTES), "a text is too long")])
+        first_broken(&[
+            (texts.iter().all(|t| t.len() <= MAX_TEXT_BYTES), "a text is too long"),
+            (self.rosters.len() <= MAX_REGISTER_FILES, "rosters lists too many"),
+        ])
     }
 }

@@ -1,10 +1,24 @@
-//! Where the documents are listed in the approvals repository.
+//! Where the documents are in the approvals repository.
+//!
+//! The targets metadata list heads of approvals, stop orders, `service.json` and `register.json`, and nothing else: that much
+//! every device fetches. The register lists what people and the server read besides, and a head pins its shards of slots.
 
+use super::part::Part;
 use crate::id::{ApprovalId, WardId};
 
-/// An approval: `approvals/<id>.json`.
+/// The register of what devices do not read.
+pub const REGISTER: &str = "register.json";
+/// Where the server is to be found.
+pub const SERVICE: &str = "service.json";
+
+/// The head of an approval: `approvals/<id>.json`.
 pub fn approval(id: &ApprovalId) -> String {
     format!("approvals/{id}.json")
+}
+
+/// A shard of an approval's slots: `slots/<id>/<part>.json`.
+pub fn slots(id: &ApprovalId, part: Part) -> String {
+    format!("slots/{id}/{part}.json")
 }
 
 /// The operators' document of an approval: `operator/<id>.json`.
@@ -12,9 +26,9 @@ pub fn operator_document(id: &ApprovalId) -> String {
     format!("operator/{id}.json")
 }
 
-/// A roster: `rosters/<n>.json`.
-pub fn roster(n: u32) -> String {
-    format!("rosters/{n}.json")
+/// A roster: `rosters/<part>.json`.
+pub fn roster(part: Part) -> String {
+    format!("rosters/{part}.json")
 }
 
 /// A ward's calendar: `calendars/<ward>.json`.
@@ -27,5 +41,81 @@ pub fn stop(id: &ApprovalId) -> String {
     format!("stops/{id}.json")
 }
 
-/// Where the server is found: `service.json`.
-pub const SERVICE: &str = "service.json";
+/// What a path that the targets metadata list stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listed {
+    /// The head of an approval.
+    Approval(ApprovalId),
+    /// The stop order of an approval.
+    Stop(ApprovalId),
+    /// [`SERVICE`].
+    Service,
+    /// [`REGISTER`].
+    Register,
+}
+
+impl Listed {
+    /// What a path stands for; none where it is none of these.
+    pub fn of(path: &str) -> Option<Self> {
+        let id = |file: &str| file.strip_suffix(".json")?.parse().ok();
+        match path.split_once('/') {
+            Some(("approvals", file)) => id(file).map(Self::Approval),
+            Some(("stops", file)) => id(file).map(Self::Stop),
+            None if path == SERVICE => Some(Self::Service),
+            None if path == REGISTER => Some(Self::Register),
+            _ => None,
+        }
+    }
+
+    /// Whether devices read it. What the targets metadata list is theirs to read, but for the register.
+    pub fn is_for_devices(&self) -> bool {
+        !matches!(self, Self::Register)
+    }
+}
+
+/// What a path that the register lists stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Registered {
+    /// A roster.
+    Roster(Part),
+    /// A ward's calendar.
+    Calendar(WardId),
+    /// The operators' document of an approval.
+    OperatorDocument(ApprovalId),
+}
+
+impl Registered {
+    /// What a path stands for; none where it is none of these.
+    pub fn of(path: &str) -> Option<Self> {
+        let (directory, file) = path.split_once('/')?;
+        let name = file.strip_suffix(".json")?;
+        match directory {
+            "rosters" => name.parse().ok().map(Self::Roster),
+            "calendars" => name.parse().ok().map(Self::Calendar),
+            "operator" => name.parse().ok().map(Self::OperatorDocument),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stands_for_what_it_was_made_of() {
+        let (id, ward): (ApprovalId, WardId) = ("pump-7".parse().unwrap(), "icu".parse().unwrap());
+        assert_eq!(Listed::of(&approval(&id)), Some(Listed::Approval(id.clone())));
+        assert_eq!(Listed::of(&stop(&id)), Some(Listed::Stop(id.clone())));
+        assert_eq!((Listed::of(REGISTER), Listed::of(SERVICE)), (Some(Listed::Register), Some(Listed::Service)));
+        assert_eq!(Registered::of(&roster(Part::ALL)), Some(Registered::Roster(Part::ALL)));
+        assert_eq!(Registered::of(&calendar(&ward)), Some(Registered::Calendar(ward)));
+        assert_eq!(Registered::of(&operator_document(&id)), Some(Registered::OperatorDocument(id.clone())));
+        for unlisted in [roster(Part::ALL), slots(&id, Part::ALL), "approvals/x/y.json".into(), "notes.json".into()] {
+            assert_eq!(Listed::of(&unlisted), None, "{unlisted}");
+        }
+        for unregistered in [approval(&id), REGISTER.to_owned(), "rosters/7.json".into(), "rosters/all".into()] {
+            assert_eq!(Registered::of(&unregistered), None, "{unregistered}");
+        }
+    }
+}

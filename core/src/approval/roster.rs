@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::document::{SignedDocument, first_broken, strictly_ascending};
+use super::part::Part;
 use crate::id::{DeviceId, HardwareId, HdoId, ProductId, WardId};
 use crate::limits::{MAX_ROSTER_BYTES, MAX_ROSTER_DEVICES};
 use crate::sign::PublicKey;
@@ -18,6 +19,8 @@ pub struct Roster {
     pub format: u32,
     /// The hospital.
     pub hdo: HdoId,
+    /// Which of its devices this roster can list.
+    pub part: Part,
     /// Its devices, ascending by id.
     pub devices: Vec<RosterDevice>,
 }
@@ -38,6 +41,14 @@ pub struct RosterDevice {
     pub ward: WardId,
 }
 
+impl Roster {
+    /// A roster of these devices, which it puts in order.
+    pub fn new(hdo: HdoId, part: Part, mut devices: Vec<RosterDevice>) -> Self {
+        devices.sort_by(|a, b| a.id.cmp(&b.id));
+        Self { kind: Self::TYPE.to_owned(), format: 1, hdo, part, devices }
+    }
+}
+
 impl SignedDocument for Roster {
     const TYPE: &'static str = "suture-roster";
     const MAX_BYTES: u64 = MAX_ROSTER_BYTES;
@@ -50,6 +61,7 @@ impl SignedDocument for Roster {
         first_broken(&[
             (self.devices.len() <= MAX_ROSTER_DEVICES, "devices lists too many"),
             (strictly_ascending(self.devices.iter().map(|d| &d.id)), "devices are not in ascending order, each once"),
+            (self.devices.iter().all(|d| self.part.holds(&d.id)), "a device belongs on another roster"),
         ])
     }
 }

@@ -10,7 +10,7 @@ use super::{Blocked, Facts, Known, Plan, PlannedWard, PlannedWave, Request, Wave
 use crate::approval::{Approval, DeviceSlots, Pinned, RosterDevice, SignedDocument, Slot};
 use crate::clock::whole_second;
 use crate::id::{ApprovalId, DeviceId, WardId};
-use crate::limits::{MAX_APPROVAL_DEVICES, MAX_OPENINGS};
+use crate::limits::{MAX_APPROVAL_DEVICES, MAX_APPROVAL_SLOTS, MAX_OPENINGS};
 use crate::phase::{Code, Reason};
 use crate::window::{Calendar, openings};
 
@@ -26,6 +26,11 @@ pub enum PlanError {
     /// One approval cannot name so many.
     #[error("{0} devices are selected, an approval names {MAX_APPROVAL_DEVICES} at most; plan ward by ward")]
     TooMany(usize),
+    /// One approval cannot hold so many slots.
+    #[error(
+        "{0} devices with {1} slots each are more than the {MAX_APPROVAL_SLOTS} slots of an approval; plan with fewer slots, or ward by ward"
+    )]
+    TooManySlots(usize, u32),
     /// The waves have room for fewer devices than there are.
     #[error("{0} devices are in no wave; end the waves with `rest`")]
     LeftOver(usize),
@@ -47,7 +52,7 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
     if let Some(rule) = request.broken_rule() {
         return Err(PlanError::Request(rule));
     }
-    if let Some(id) = request.supersedes.iter().find(|id| !facts.approvals.iter().any(|a| a.id == **id)) {
+    if let Some(id) = request.supersedes.iter().find(|id| !facts.approvals.iter().any(|a| a.terms.id == **id)) {
         return Err(PlanError::NoSuchApproval(id.clone()));
     }
     let now = whole_second(now);
@@ -66,6 +71,9 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
     }
     if selected > MAX_APPROVAL_DEVICES {
         return Err(PlanError::TooMany(selected));
+    }
+    if eligible.len().saturating_mul(request.slots_per_device as usize) > MAX_APPROVAL_SLOTS {
+        return Err(PlanError::TooManySlots(eligible.len(), request.slots_per_device));
     }
 
     let about: BTreeSet<_> = eligible.iter().map(|d| &d.id).chain(blocked.iter().map(|b| &b.id)).cloned().collect();

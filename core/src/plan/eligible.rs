@@ -44,14 +44,14 @@ impl<'a> View<'a> {
         now: Timestamp,
     ) -> Self {
         let replaced: BTreeSet<_> =
-            facts.approvals.iter().flat_map(|a| &a.supersedes).chain(&request.supersedes).collect();
+            facts.approvals.iter().flat_map(|a| &a.terms.supersedes).chain(&request.supersedes).collect();
         let stopped = |id: &ApprovalId| VerifiedStop::stops(&facts.stops, id);
         let mut live: Vec<_> = facts
             .approvals
             .iter()
-            .filter(|a| !replaced.contains(&a.id) && !stopped(&a.id) && now < a.expires)
+            .filter(|a| !replaced.contains(&a.terms.id) && !stopped(&a.terms.id) && now < a.terms.expires)
             .collect();
-        live.sort_by(|a, b| a.id.cmp(&b.id));
+        live.sort_by(|a, b| a.terms.id.cmp(&b.terms.id));
         Self { facts, request, roster, known, calendars, live, now }
     }
 
@@ -78,14 +78,14 @@ impl<'a> View<'a> {
                 Some(other) => {
                     let text = format!(
                         "approval {} still holds for it and for devices outside this plan; add --supersedes {}, or wait",
-                        other.id, other.id
+                        other.terms.id, other.terms.id
                     );
                     blocked
                         .push(Blocked { id: device.id.clone(), reason: Reason::new(Code::ConflictingApprovals, text) });
                 }
             }
         }
-        let supersedes = self.request.supersedes.iter().chain(spent.iter().map(|a| &a.id)).cloned().collect();
+        let supersedes = self.request.supersedes.iter().chain(spent.iter().map(|a| &a.terms.id)).cloned().collect();
         Sorted { eligible, blocked, supersedes, beside }
     }
 
@@ -108,7 +108,7 @@ impl<'a> View<'a> {
     /// run. What runs is the server's word at worst, and then a lie only keeps the device out.
     fn open(&self, approval: &Approval, id: &DeviceId) -> bool {
         let running = self.known.get(id).and_then(|k| k.running.as_ref()).map(|r| r.manifest);
-        let done = running.is_some() && running == approval.steps.last().map(|s| s.sha256);
+        let done = running.is_some() && running == approval.terms.steps.last().map(|s| s.sha256);
         !done && approval.device(id).is_some_and(|d| d.slots.iter().any(|s| self.now < s.end))
     }
 

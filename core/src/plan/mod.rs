@@ -27,7 +27,8 @@ use crate::clock::utc;
 use crate::digest::Digest;
 use crate::id::{ApprovalId, DeviceId, HdoId, ProductId, WardId};
 use crate::limits::{
-    MAX_APPROVAL_DEVICES, MAX_HORIZON_SECS, MAX_PLAN_BYTES, MAX_SLOTS_PER_DEVICE, MAX_TEXT_BYTES, MAX_WAVES,
+    MAX_APPROVAL_DEVICES, MAX_HORIZON_SECS, MAX_PLAN_BYTES, MAX_SLOTS_PER_DEVICE, MAX_SUPERSEDED, MAX_TEXT_BYTES,
+    MAX_WAVES,
 };
 use crate::phase::Reason;
 use crate::report::Running;
@@ -247,7 +248,10 @@ impl Request {
             ((1..=MAX_SLOTS_PER_DEVICE).contains(&(self.slots_per_device as usize)), "a device gets 1 to 16 slots"),
             ((1..=10).contains(&self.max_attempts), "max_attempts is not 1 to 10"),
             (self.horizon_secs > 0 && i64::from(self.horizon_secs) <= MAX_HORIZON_SECS, "the horizon is over 400 days"),
-            (self.supersedes.len() <= 64 && !self.supersedes.contains(&self.approval), "supersedes lists too many"),
+            (
+                self.supersedes.len() <= MAX_SUPERSEDED && !self.supersedes.contains(&self.approval),
+                "supersedes lists too many",
+            ),
             (self.ticket.len() <= MAX_TEXT_BYTES, "the ticket is too long"),
         ])
     }

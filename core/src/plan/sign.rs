@@ -3,9 +3,8 @@
 use jiff::Timestamp;
 
 use super::Plan;
-use crate::approval::{self, Approval, DocumentError, OperatorDocument, Pinned, SignedDocument};
+use crate::approval::{Approval, DocumentError, OperatorDocument, Pinned, SignedDocument, Terms, path};
 use crate::clock::whole_second;
-use crate::digest::Digest;
 
 /// Who signs, and what the signature means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +18,7 @@ pub struct Signing {
 }
 
 impl Plan {
-    /// What an approval of this plan signs: the document that devices read, and the one for people that it pins.
+    /// What an approval of this plan signs: the approval, and the document for people that it pins.
     ///
     /// # Errors
     ///
@@ -38,27 +37,22 @@ impl Plan {
             meaning: signing.meaning.clone(),
             reason: signing.reason.clone(),
             ticket: self.request.ticket.clone(),
+            rosters: self.rosters.clone(),
             plan_sha256: self.digest()?,
         };
-        let approval = Approval {
-            kind: Approval::TYPE.to_owned(),
-            format: 1,
+        let terms = Terms {
             hdo: self.hdo.clone(),
             created: whole_second(now),
             expires: self.expires,
             steps: vec![self.bundle.step.clone()],
             supersedes: self.supersedes.iter().cloned().collect(),
-            rosters: self.rosters.clone(),
             waves: self.waves.iter().map(|w| w.gate.clone()).collect(),
-            devices: self.devices.clone(),
             max_attempts: self.request.max_attempts,
             permit_downgrade: self.request.permit_downgrade,
-            operator_document: Pinned {
-                path: approval::path::operator_document(&id),
-                sha256: Digest::of(&operator.to_bytes()?),
-            },
+            operator_document: Pinned::of(path::operator_document(&id), &operator.to_bytes()?),
             id,
         };
+        let approval = Approval { terms, devices: self.devices.clone() };
         approval.check()?;
         Ok((approval, operator))
     }

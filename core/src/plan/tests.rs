@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::approval::{RosterDevice, Step, StopOrder, path};
+use crate::approval::{Part, RosterDevice, Step, StopOrder, Terms, path};
 use crate::manifest::PatchClass;
 use crate::phase::Code;
 use crate::sign::{LocalKey, Signer as _};
@@ -54,7 +54,7 @@ fn device(name: &str, ward: &str) -> RosterDevice {
 }
 
 fn pinned(path: String) -> Pinned {
-    Pinned { sha256: Digest::of(path.as_bytes()), path }
+    Pinned { length: 1, sha256: Digest::of(path.as_bytes()), path }
 }
 
 fn calendar(ward: &str, windows: &[&str], freezes: &[&str]) -> (Pinned, Calendar) {
@@ -68,11 +68,11 @@ fn calendar(ward: &str, windows: &[&str], freezes: &[&str]) -> (Pinned, Calendar
 }
 
 fn facts(devices: Vec<RosterDevice>, calendars: Vec<(Pinned, Calendar)>) -> Facts {
-    let roster = Roster { kind: Roster::TYPE.to_owned(), format: 1, hdo: id("riverside"), devices };
+    let roster = Roster::new(id("riverside"), Part::ALL, devices);
     Facts {
         hdo: id("riverside"),
         bundle: bundle(),
-        rosters: vec![(pinned(path::roster(0)), roster)],
+        rosters: vec![(pinned(path::roster(Part::ALL)), roster)],
         calendars,
         approvals: Vec::new(),
         stops: Vec::new(),
@@ -116,22 +116,19 @@ fn approval(name: &str, manifest: &[u8], devices: &[(&str, &str, &str)]) -> Appr
         wave: 0,
         slots: vec![Slot { start: at(start), end: at(end) }],
     };
-    Approval {
-        kind: Approval::TYPE.to_owned(),
-        format: 1,
+    let terms = Terms {
         id: id(name),
         hdo: id("riverside"),
         created: now(),
         expires: at("2026-12-31T00:00:00Z"),
         steps: vec![Step { sha256: Digest::of(manifest), ..bundle().step }],
         supersedes: Vec::new(),
-        rosters: Vec::new(),
         waves: vec![gate(0)],
-        devices: devices.iter().map(slots).collect(),
         max_attempts: 1,
         permit_downgrade: false,
-        operator_document: pinned("operator/x.json".to_owned()),
-    }
+        operator_document: pinned(path::operator_document(&id(name))),
+    };
+    Approval { terms, devices: devices.iter().map(slots).collect() }
 }
 
 fn reasons(plan: &Plan) -> BTreeMap<&str, Code> {
@@ -415,7 +412,7 @@ proptest! {
         // Each slot lies inside one opening of its ward's calendar and holds the install and the way back.
         let ward_of = |id: &DeviceId| &roster[id].ward;
         let mut taken: BTreeMap<&WardId, Vec<Slot>> = BTreeMap::new();
-        for other in facts.approvals.iter().filter(|a| !out.supersedes.contains(&a.id)) {
+        for other in facts.approvals.iter().filter(|a| !out.supersedes.contains(&a.terms.id)) {
             for d in other.devices.iter().filter(|d| roster.contains_key(&d.id)) {
                 taken.entry(ward_of(&d.id)).or_default().extend(&d.slots);
             }
@@ -464,7 +461,7 @@ proptest! {
         prop_assert_eq!(&out.recompute(facts).unwrap(), &out);
         if !out.devices.is_empty() {
             let (approval, operator) = out.to_approval(&signing(), now()).unwrap();
-            prop_assert_eq!(approval.operator_document.sha256, Digest::of(&operator.to_bytes().unwrap()));
+            prop_assert_eq!(approval.terms.operator_document.sha256, Digest::of(&operator.to_bytes().unwrap()));
             prop_assert_eq!(operator.plan_sha256, out.digest().unwrap());
             prop_assert_eq!(&approval.devices, &out.devices);
         }
@@ -475,13 +472,12 @@ proptest! {
         let Case { facts, request, inventory } = case;
         let mut turned = facts.clone();
         let devices = turned.rosters.pop().unwrap().1.devices;
-        let half = devices.len() / 2;
-        let roster = |devices: &[RosterDevice]| Roster {
-            devices: devices.to_vec(), kind: Roster::TYPE.to_owned(), format: 1, hdo: id("riverside"),
+        let half = |part: Part| {
+            let devices = devices.iter().filter(|d| part.holds(&d.id)).cloned().collect();
+            (pinned(path::roster(part)), Roster::new(id("riverside"), part, devices))
         };
         let mut split = facts.clone();
-        split.rosters = vec![(pinned("rosters/0.json".to_owned()), roster(&devices[..half])),
-            (pinned("rosters/1.json".to_owned()), roster(&devices[half..]))];
+        split.rosters = Part::split(2).map(half).collect();
         turned.rosters = split.rosters.iter().rev().cloned().collect();
         turned.calendars.reverse();
         turned.approvals.reverse();

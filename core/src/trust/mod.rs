@@ -112,6 +112,6 @@ pub use refresh::Refresh;
 pub use repository::{Base, Repository};
 pub use role::{Authority, Role, key_id, key_object};
 pub use search::Search;
-pub use targets::{Target, Targets};
+pub use targets::{Target, Targets, served_target_name};
 pub use transport::{Transport, fetch_with, refresh_with};
 pub use verify::{Metadata, Verified};

@@ -68,11 +68,7 @@ impl Listed {
 
     /// TUF 5.7.3: `dir/HASH.file`.
     pub(super) fn file_name(&self, path: &str) -> String {
-        let sha256 = self.target.sha256;
-        match path.rsplit_once('/') {
-            Some((dir, file)) => format!("{dir}/{sha256}.{file}"),
-            None => format!("{sha256}.{path}"),
-        }
+        served_target_name(path, &self.target.sha256)
     }
 }
 
@@ -119,6 +115,14 @@ impl Targets {
     /// The name under which a target is served: `dir/HASH.file`, so that a file, once served, never changes.
     pub fn file_name(&self, path: &str) -> Option<String> {
         self.listed.get(path).map(|l| l.file_name(path))
+    }
+}
+
+/// The name under which a file is served that metadata list, or that a listed document pins: `dir/HASH.file`.
+pub fn served_target_name(path: &str, sha256: &Digest) -> String {
+    match path.rsplit_once('/') {
+        Some((dir, file)) => format!("{dir}/{sha256}.{file}"),
+        None => format!("{sha256}.{path}"),
     }
 }
 

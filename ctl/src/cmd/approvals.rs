@@ -125,12 +125,12 @@ fn show(context: &mut Context<'_>, desk: &Desk) -> Outcome {
 
 fn listed(documents: &Documents) -> Vec<Listed> {
     let row = |a: &suture_core::approval::Approval| Listed {
-        id: a.id.to_string(),
-        bundle: a.steps.last().map(|s| format!("{}@{}", s.product, s.release)).unwrap_or_default(),
+        id: a.terms.id.to_string(),
+        bundle: a.terms.steps.last().map(|s| format!("{}@{}", s.product, s.release)).unwrap_or_default(),
         devices: a.devices.len(),
-        expires: format_utc(a.expires),
-        stopped: documents.is_stopped(&a.id),
-        superseded: documents.approvals.iter().any(|b| b.supersedes.contains(&a.id)),
+        expires: format_utc(a.terms.expires),
+        stopped: documents.is_stopped(&a.terms.id),
+        superseded: documents.approvals.iter().any(|b| b.terms.supersedes.contains(&a.terms.id)),
     };
     documents.approvals.iter().map(row).collect()
 }

@@ -204,12 +204,17 @@ fn entry(id: &DeviceId, device: &v1::Device, typed: &Digest) -> Outcome<RosterDe
 async fn revoke(context: &mut Context<'_>, id: DeviceId, reason: String, signing: &Signing) -> Outcome {
     let mut desk = Desk::open_base(context).await?;
     desk.client.revoke_device(v1::RevokeDeviceRequest { id: id.to_string(), reason }).await?;
-    if desk.documents.device(&id).is_some()
-        && let Done::Waiting(waiting) =
-            desk.publish(context, signing, |edit| edit.dismiss(&id).map(|_| ()).map_err(refused)).await?
-    {
-        context.print.note(&format!("{id} is refused by the server from now on; it leaves the signed roster later"));
-        return waiting.print(context);
+    if desk.documents.device(&id).is_some() {
+        let dismissed = desk.publish(context, signing, |edit| {
+            edit.dismiss(&id);
+            Ok(())
+        });
+        if let Done::Waiting(waiting) = dismissed.await? {
+            context
+                .print
+                .note(&format!("{id} is refused by the server from now on; it leaves the signed roster later"));
+            return waiting.print(context);
+        }
     }
     context.print.result(&json!({ "revoked": id }), |_| {
         format!("{id} is refused from now on and on no roster; slots that are signed for it end with their approval")

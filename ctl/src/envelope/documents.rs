@@ -79,39 +79,38 @@ fn calendars(before: &Documents, after: &Documents, changes: &mut Vec<Change>) {
 
 fn approvals(before: &Documents, after: &Documents, changes: &mut Vec<Change>) {
     for approval in &after.approvals {
-        match before.approval(&approval.id) {
-            None => {
-                changes.push(Change::new("approval", format!("{} is approved: {}", approval.id, describe(approval))))
-            }
+        match before.approval(&approval.terms.id) {
+            None => changes
+                .push(Change::new("approval", format!("{} is approved: {}", approval.terms.id, describe(approval)))),
             Some(was) if was != approval => changes.push(Change::new(
                 "approval",
-                format!("{} is CHANGED: {}; it was {}", approval.id, describe(approval), describe(was)),
+                format!("{} is CHANGED: {}; it was {}", approval.terms.id, describe(approval), describe(was)),
             )),
             Some(_) => {}
         }
     }
-    for approval in before.approvals.iter().filter(|a| after.approval(&a.id).is_none()) {
-        let text = format!("{} is removed; it ends {}", approval.id, format_utc(approval.expires));
+    for approval in before.approvals.iter().filter(|a| after.approval(&a.terms.id).is_none()) {
+        let text = format!("{} is removed; it ends {}", approval.terms.id, format_utc(approval.terms.expires));
         changes.push(Change::new("approval", text));
     }
 }
 
 fn describe(approval: &Approval) -> String {
-    let steps: Vec<String> = approval.steps.iter().map(|s| format!("{}@{}", s.product, s.release)).collect();
+    let steps: Vec<String> = approval.terms.steps.iter().map(|s| format!("{}@{}", s.product, s.release)).collect();
     let first = approval.devices.iter().flat_map(|d| &d.slots).map(|s| s.start).min();
     let begins = first.map(format_utc).unwrap_or_default();
     let mut text = format!(
         "{} on {} devices in {} waves, first slot {begins}, until {}",
         steps.join(", "),
         approval.devices.len(),
-        approval.waves.len(),
-        format_utc(approval.expires)
+        approval.terms.waves.len(),
+        format_utc(approval.terms.expires)
     );
-    if approval.permit_downgrade {
+    if approval.terms.permit_downgrade {
         text.push_str(", with a permit to go DOWN");
     }
-    if !approval.supersedes.is_empty() {
-        let ids: Vec<&str> = approval.supersedes.iter().map(ApprovalId::as_str).collect();
+    if !approval.terms.supersedes.is_empty() {
+        let ids: Vec<&str> = approval.terms.supersedes.iter().map(ApprovalId::as_str).collect();
         text.push_str(&format!(", in the place of {}", ids.join(", ")));
     }
     text

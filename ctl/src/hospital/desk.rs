@@ -1,13 +1,10 @@
 //! An operator at work: connected, with the hospital's approvals verified and read.
 
-use std::collections::BTreeMap;
-
-use suture_core::approval::VerifiedStop;
+use suture_core::approval::{Pinned, VerifiedStop};
 use suture_core::id::HdoId;
-use suture_core::limits::MAX_APPROVAL_BYTES;
 use suture_core::trust::{Base, Edition, Repository, Role, Targets};
 
-use super::{Documents, Edit};
+use super::{Documents, Edit, Files, ReadError, shelf};
 use crate::client::Client;
 use crate::context::Context;
 use crate::envelope::Envelope;
@@ -52,15 +49,10 @@ impl Desk {
     }
 
     async fn read(context: &Context<'_>, hdo: HdoId, mut client: Client, approvals: Base) -> Outcome<Self> {
-        let store = TrustStore::of(&context.home, Which::Approvals);
-        let mut files = BTreeMap::new();
-        for path in Documents::needed(approvals.targets_metadata()) {
-            let bytes =
-                store.fetch_target(&mut client, approvals.targets_metadata(), &path, MAX_APPROVAL_BYTES).await?;
-            files.insert(path, bytes);
-        }
-        let documents = Documents::read(&hdo, approvals.targets_metadata(), &files)
-            .map_err(|e| Failure::of(Exit::Untrusted, &e))?;
+        let targets = approvals.targets_metadata();
+        let (files, pins) = gather(context, &mut client, targets, &Files::new()).await?;
+        let documents = Documents::read(&hdo, targets, &files).map_err(|e| Failure::of(Exit::Untrusted, &e))?;
+        shelf::keep_only(&context.home, pins.iter())?;
         Ok(Self { client, hdo, approvals, documents })
     }
 
@@ -82,7 +74,7 @@ impl Desk {
         let base = self.approvals.targets_metadata();
         let mut edit = Edit::after(self.hdo.clone(), base, &self.documents, context.now());
         change(&mut edit)?;
-        let edited = edit.sign(&[&*key])?;
+        let edited = edit.sign(&[&*key]).map_err(refused)?;
         let mut envelope = Envelope::new(context, Which::Approvals)?;
         envelope.targets = Some(edited.targets);
         envelope.files = edited.files;
@@ -98,27 +90,38 @@ impl Desk {
     }
 
     /// What the documents would be by a proposal: its own files, and those that are listed still.
-    pub async fn preview(
-        &mut self,
-        context: &Context<'_>,
-        targets: &Targets,
-        new: &BTreeMap<String, Vec<u8>>,
-    ) -> Outcome<Documents> {
-        let store = TrustStore::of(&context.home, Which::Approvals);
-        let mut files = BTreeMap::new();
-        for path in Documents::needed(targets) {
-            let bytes = match new.get(&path) {
-                Some(bytes) => bytes.clone(),
-                None => store.fetch_target(&mut self.client, targets, &path, MAX_APPROVAL_BYTES).await?,
-            };
-            files.insert(path, bytes);
-        }
+    pub async fn preview(&mut self, context: &Context<'_>, targets: &Targets, new: &Files) -> Outcome<Documents> {
+        let (files, _) = gather(context, &mut self.client, targets, new).await?;
         // An order that is in force already counts, whoever signs here now; another must be signed by itself.
         let judge = |bytes: &[u8]| match self.documents.stops.iter().find(|s| s.bytes() == bytes) {
             Some(known) => Ok(known.clone()),
             None => VerifiedStop::verify(self.approvals.root(), &self.hdo, bytes),
         };
         Documents::read_by(&self.hdo, targets, &files, judge).map_err(|e| Failure::of(Exit::Untrusted, &e))
+    }
+}
+
+/// Everything that is to be read of targets metadata, and what pins it: from `new`, the home, or else the server.
+async fn gather(
+    context: &Context<'_>,
+    client: &mut Client,
+    targets: &Targets,
+    new: &Files,
+) -> Outcome<(Files, Vec<Pinned>)> {
+    let (mut files, mut pins) = (Files::new(), Vec::new());
+    loop {
+        let needed = Documents::needed(targets, &files).map_err(|e: ReadError| Failure::of(Exit::Untrusted, &e))?;
+        if needed.is_empty() {
+            return Ok((files, pins));
+        }
+        for pinned in needed {
+            let bytes = match new.get(&pinned.path) {
+                Some(bytes) => bytes.clone(),
+                None => shelf::fetch(&context.home, client, &pinned).await?,
+            };
+            files.insert(pinned.path.clone(), bytes);
+            pins.push(pinned);
+        }
     }
 }
 

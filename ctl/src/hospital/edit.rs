@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use suture_core::approval::{
-    Approval, DocumentError, OperatorDocument, RosterDevice, Service, SignedDocument, VerifiedStop, path,
+    Approval, DocumentError, OperatorDocument, Pinned, Register, RosterDevice, Service, SignedDocument, VerifiedStop,
+    path,
 };
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
@@ -13,7 +14,8 @@ use suture_core::trust::edit::{APPROVALS_LIFETIME, TargetsDraft, sign_targets};
 use suture_core::trust::{Target, Targets, TrustError, Verified};
 use suture_core::window::Calendar;
 
-use super::{Documents, RosterFull, rosters, target};
+use super::rosters::{RosterFull, Rosters};
+use super::{Documents, Files};
 
 /// How long the targets outlive the last slot that they list, so that a device that was busy at its end can still finish.
 const BEYOND_LAST_SLOT: SignedDuration = SignedDuration::from_hours(24);
@@ -24,7 +26,9 @@ pub struct Edit<'a> {
     hdo: HdoId,
     documents: &'a Documents,
     draft: TargetsDraft,
-    files: BTreeMap<String, Vec<u8>>,
+    registered: BTreeMap<String, Pinned>,
+    rosters: Rosters,
+    files: Files,
     now: Timestamp,
 }
 
@@ -34,29 +38,27 @@ pub struct Edited {
     /// The targets metadata.
     pub targets: Vec<u8>,
     /// By path.
-    pub files: BTreeMap<String, Vec<u8>>,
+    pub files: Files,
 }
 
 impl<'a> Edit<'a> {
     /// The first version; `documents` are empty.
     #[cfg(test)]
     pub fn first(hdo: HdoId, documents: &'a Documents, now: Timestamp) -> Self {
-        let draft = TargetsDraft::first(now, APPROVALS_LIFETIME);
-        Self { hdo, documents, draft, files: BTreeMap::new(), now }
+        Self::of(hdo, documents, TargetsDraft::first(now, APPROVALS_LIFETIME), now)
     }
 
     /// The version after `base`, without approvals that have expired and what hangs on them. `base` itself may have
     /// expired: a hospital that approved nothing for a while signs on from what it signed last.
     pub fn after(hdo: HdoId, base: &Verified<Targets>, documents: &'a Documents, now: Timestamp) -> Self {
-        let mut draft = TargetsDraft::following(base, now, APPROVALS_LIFETIME);
+        let mut edit = Self::of(hdo, documents, TargetsDraft::following(base, now, APPROVALS_LIFETIME), now);
         for id in finished(&documents.approvals, now) {
-            for path in [path::approval(id), path::operator_document(id), path::stop(id)] {
-                draft.targets.remove(&path);
-            }
+            edit.draft.targets.remove(&path::approval(id));
+            edit.draft.targets.remove(&path::stop(id));
+            edit.registered.remove(&path::operator_document(id));
         }
-        let last = documents.approvals.iter().filter(|a| draft.targets.contains_key(&path::approval(&a.id)));
-        let until = last.map(|a| a.expires).max();
-        let mut edit = Self { hdo, documents, draft, files: BTreeMap::new(), now };
+        let listed = |a: &&Approval| edit.draft.targets.contains_key(&path::approval(&a.terms.id));
+        let until = documents.approvals.iter().filter(listed).map(|a| a.terms.expires).max();
         until.into_iter().for_each(|end| edit.outlive(end));
         // Orders that came beside the repository are listed from now on.
         for order in &documents.stops {
@@ -70,13 +72,19 @@ impl<'a> Edit<'a> {
         edit
     }
 
+    fn of(hdo: HdoId, documents: &'a Documents, draft: TargetsDraft, now: Timestamp) -> Self {
+        let registered = documents.registered.iter().map(|p| (p.path.clone(), p.clone())).collect();
+        let rosters = Rosters::new(hdo.clone(), &documents.rosters);
+        Self { hdo, documents, draft, registered, rosters, files: Files::new(), now }
+    }
+
     /// Puts a ward's calendar in the place of the one before it.
     ///
     /// # Errors
     ///
     /// The calendar breaks a rule.
     pub fn set_calendar(&mut self, calendar: &Calendar) -> Result<(), DocumentError> {
-        self.put(path::calendar(&calendar.ward), calendar)
+        self.register(path::calendar(&calendar.ward), calendar)
     }
 
     /// Says where the server is and by whom it is certified, in the place of what was signed or enrolled before.
@@ -93,7 +101,7 @@ impl<'a> Edit<'a> {
             addresses,
             authorities,
         };
-        self.put(path::SERVICE.to_owned(), &service)?;
+        self.list(path::SERVICE.to_owned(), service.to_bytes()?);
         Ok(service)
     }
 
@@ -101,24 +109,14 @@ impl<'a> Edit<'a> {
     ///
     /// # Errors
     ///
-    /// Its roster is full, or breaks a rule.
+    /// Its roster is full and cannot be split.
     pub fn admit(&mut self, device: RosterDevice) -> Result<(), RosterFull> {
-        let (path, roster) = rosters::with(&self.hdo, &self.documents.rosters, device)?;
-        self.put(path, &roster).map_err(RosterFull::from)
+        self.rosters.admit(device)
     }
 
     /// Takes a device off its roster; says whether it was on one.
-    ///
-    /// # Errors
-    ///
-    /// The roster breaks a rule.
-    pub fn dismiss(&mut self, id: &DeviceId) -> Result<bool, DocumentError> {
-        let mut found = false;
-        for (path, roster) in rosters::without(&self.documents.rosters, id) {
-            found = true;
-            self.put(path, &roster)?;
-        }
-        Ok(found)
+    pub fn dismiss(&mut self, id: &DeviceId) -> bool {
+        self.rosters.dismiss(id)
     }
 
     /// Adds an approval and its document for people.
@@ -127,31 +125,49 @@ impl<'a> Edit<'a> {
     ///
     /// One of the two breaks a rule.
     pub fn approve(&mut self, approval: &Approval, operator: &OperatorDocument) -> Result<(), DocumentError> {
-        self.put(path::approval(&approval.id), approval)?;
-        self.put(path::operator_document(&approval.id), operator)?;
-        self.outlive(approval.expires);
+        let sealed = approval.seal()?;
+        self.list(path::approval(&approval.terms.id), sealed.head_bytes);
+        self.files.extend(sealed.shards.into_iter().map(|(pinned, bytes)| (pinned.path, bytes)));
+        self.register(path::operator_document(&approval.terms.id), operator)?;
+        self.outlive(approval.terms.expires);
         Ok(())
     }
 
     /// Lists an order that stops an approval, or lifts its stop, as it was signed.
     pub fn stop(&mut self, order: &VerifiedStop) {
-        let path = path::stop(&order.approval);
-        self.draft.targets.insert(path.clone(), Target::of(order.bytes(), None));
-        self.files.insert(path, order.bytes().to_vec());
+        self.list(path::stop(&order.approval), order.bytes().to_vec());
     }
 
     /// Signs.
     ///
     /// # Errors
     ///
-    /// A key does not sign.
-    pub fn sign(self, signers: &[&dyn Signer]) -> Result<Edited, TrustError> {
+    /// A roster or the register breaks a rule, or a key does not sign.
+    pub fn sign(mut self, signers: &[&dyn Signer]) -> Result<Edited, EditError> {
+        let rosters = Rosters::new(self.hdo.clone(), &[]);
+        for (part, roster) in std::mem::replace(&mut self.rosters, rosters).changes() {
+            match roster {
+                Some(roster) => self.register(path::roster(part), &roster)?,
+                None => drop(self.registered.remove(&path::roster(part))),
+            }
+        }
+        if !self.registered.values().eq(&self.documents.registered) {
+            let register = Register::new(self.hdo.clone(), self.registered.values().cloned().collect());
+            self.list(path::REGISTER.to_owned(), register.to_bytes()?);
+        }
         Ok(Edited { targets: sign_targets(&self.draft, signers)?, files: self.files })
     }
 
-    fn put<D: SignedDocument>(&mut self, path: String, document: &D) -> Result<(), DocumentError> {
-        let (bytes, target) = target(document)?;
-        self.draft.targets.insert(path.clone(), target);
+    /// A file for devices, which the targets metadata list.
+    fn list(&mut self, path: String, bytes: Vec<u8>) {
+        self.draft.targets.insert(path.clone(), Target::of(&bytes, None));
+        self.files.insert(path, bytes);
+    }
+
+    /// A file for people and the server, which the register lists.
+    fn register<D: SignedDocument>(&mut self, path: String, document: &D) -> Result<(), DocumentError> {
+        let bytes = document.to_bytes()?;
+        self.registered.insert(path.clone(), Pinned::of(path.clone(), &bytes));
         self.files.insert(path, bytes);
         Ok(())
     }
@@ -162,14 +178,26 @@ impl<'a> Edit<'a> {
     }
 }
 
+/// Why a version could not be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// A document breaks a rule.
+    #[error("a document of the next version breaks a rule")]
+    Document(#[from] DocumentError),
+    /// The targets metadata could not be signed.
+    #[error("the next version could not be signed")]
+    Sign(#[from] TrustError),
+}
+
 /// Approvals that no longer need to be listed: those that have expired, and with each all that it has superseded, which
 /// would otherwise come back into force when it goes.
 fn finished(approvals: &[Approval], now: Timestamp) -> BTreeSet<&ApprovalId> {
+    let terms = || approvals.iter().map(|a| &a.terms);
     let mut gone: BTreeSet<&ApprovalId> = BTreeSet::new();
-    let mut look: Vec<&ApprovalId> = approvals.iter().filter(|a| a.expires <= now).map(|a| &a.id).collect();
+    let mut look: Vec<&ApprovalId> = terms().filter(|t| t.expires <= now).map(|t| &t.id).collect();
     while let Some(id) = look.pop() {
         if gone.insert(id) {
-            look.extend(approvals.iter().filter(|a| a.id == *id).flat_map(|a| &a.supersedes));
+            look.extend(terms().filter(|t| t.id == *id).flat_map(|t| &t.supersedes));
         }
     }
     gone

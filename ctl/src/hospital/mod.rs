@@ -7,24 +7,33 @@ mod desk;
 mod edit;
 pub mod inventory;
 mod rosters;
+mod shelf;
 
 use std::collections::BTreeMap;
 
+use suture_core::approval::path::{Listed, Registered};
 use suture_core::approval::{
-    Approval, DocumentError, Pinned, Roster, RosterDevice, Service, SignedDocument, StopError, VerifiedStop, path,
+    Approval, DocumentError, Head, Pinned, Register, Roster, RosterDevice, Service, SignedDocument, StopError,
+    VerifiedStop,
 };
-use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
-use suture_core::trust::{Target, Targets, TrustError, Verified};
+use suture_core::trust::{Targets, Verified};
 use suture_core::window::Calendar;
 
 pub use self::desk::{Desk, refused};
-pub use self::edit::{Edit, Edited};
+pub use self::edit::{Edit, EditError, Edited};
 pub use self::rosters::RosterFull;
 
-/// The documents that the repository lists.
+/// The bytes of a repository's files, by path.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// The documents that the repository lists, its register, and the heads of its approvals.
 #[derive(Debug, Clone, Default)]
 pub struct Documents {
+    /// Everything that the register lists, operators' documents included, ascending by path.
+    pub registered: Vec<Pinned>,
+    /// The shards of slots that the heads of the approvals pin.
+    pub shards: Vec<Pinned>,
     /// Rosters, ascending by path.
     pub rosters: Vec<(Pinned, Roster)>,
     /// Calendars, ascending by path.
@@ -46,7 +55,7 @@ pub enum ReadError {
         /// Its path.
         path: String,
         /// What differs.
-        source: TrustError,
+        source: DocumentError,
     },
     /// It cannot be read.
     #[error("{path} cannot be read")]
@@ -73,13 +82,34 @@ pub enum ReadError {
 }
 
 impl Documents {
-    /// The paths of what must be fetched before [`Documents::read`].
-    pub fn needed(targets: &Targets) -> Vec<String> {
-        let ours = |path: &str| {
-            path == path::SERVICE
-                || ["rosters/", "calendars/", "approvals/", "stops/"].iter().any(|d| path.starts_with(d))
-        };
-        targets.targets().map(|(path, _)| path).filter(|p| ours(p)).map(str::to_owned).collect()
+    /// What must be fetched yet before [`Documents::read`], of `files` that are there: first what the targets metadata
+    /// list, then what the register and the heads among that pin, then nothing.
+    ///
+    /// # Errors
+    ///
+    /// A file is another than was signed, or cannot be read.
+    pub fn needed(targets: &Targets, files: &Files) -> Result<Vec<Pinned>, ReadError> {
+        let listed: Vec<_> = listed(targets).map(|(_, pinned)| pinned).collect();
+        let missing = |pinned: &Pinned| !files.contains_key(&pinned.path);
+        if listed.iter().any(missing) {
+            return Ok(listed.into_iter().filter(missing).collect());
+        }
+        let mut pinned = Vec::new();
+        for file in listed {
+            match Listed::of(&file.path) {
+                Some(Listed::Register) => {
+                    let register: Register = read(&file, files)?;
+                    let ours = |p: &Pinned| !matches!(Registered::of(&p.path), Some(Registered::OperatorDocument(_)));
+                    pinned.extend(register.files.into_iter().filter(ours));
+                }
+                Some(Listed::Approval(_)) => {
+                    let head: Head = read(&file, files)?;
+                    pinned.extend(head.shards().map(|(_, shard)| shard));
+                }
+                _ => {}
+            }
+        }
+        Ok(pinned.into_iter().filter(missing).collect())
     }
 
     /// Reads the files that [`Documents::needed`] names, each verified by exact length and digest.
@@ -87,11 +117,7 @@ impl Documents {
     /// # Errors
     ///
     /// A file is missing, is another than was signed, cannot be read, or is not what its path says.
-    pub fn read(
-        hdo: &HdoId,
-        targets: &Verified<Targets>,
-        files: &BTreeMap<String, Vec<u8>>,
-    ) -> Result<Self, ReadError> {
+    pub fn read(hdo: &HdoId, targets: &Verified<Targets>, files: &Files) -> Result<Self, ReadError> {
         Self::read_by(hdo, targets, files, |bytes| VerifiedStop::listed(targets, hdo, bytes))
     }
 
@@ -104,53 +130,70 @@ impl Documents {
     pub fn read_by(
         hdo: &HdoId,
         targets: &Targets,
-        files: &BTreeMap<String, Vec<u8>>,
+        files: &Files,
         stop: impl Fn(&[u8]) -> Result<VerifiedStop, StopError>,
     ) -> Result<Self, ReadError> {
         let mut documents = Self::default();
-        for path in Self::needed(targets) {
-            let bytes = files.get(&path).map(Vec::as_slice).unwrap_or_default();
-            targets.verify_target(&path, bytes).map_err(|source| ReadError::Bytes { path: path.clone(), source })?;
-            documents.take(hdo, &stop, path, bytes)?;
+        for (stands_for, pinned) in listed(targets) {
+            let placed = match stands_for {
+                Listed::Approval(id) => {
+                    let head: Head = read(&pinned, files)?;
+                    let ours = head.terms.hdo == *hdo && head.terms.id == id;
+                    documents.shards.extend(head.shards().map(|(_, shard)| shard));
+                    documents.approvals.push(whole(head, &pinned, files)?);
+                    ours
+                }
+                Listed::Stop(id) => {
+                    let stop = stop(bytes(&pinned, files)?)
+                        .map_err(|source| ReadError::Stop { path: pinned.path.clone(), source })?;
+                    let ours = stop.approval == id;
+                    documents.stops.push(stop);
+                    ours
+                }
+                Listed::Register => {
+                    let register: Register = read(&pinned, files)?;
+                    let ours = register.hdo == *hdo;
+                    documents.registered = register.files;
+                    ours
+                }
+                Listed::Service => {
+                    let service: Service = read(&pinned, files)?;
+                    let ours = service.hdo == *hdo;
+                    documents.service = Some(service);
+                    ours
+                }
+            };
+            if !placed {
+                return Err(ReadError::Misplaced { path: pinned.path });
+            }
+        }
+        for pinned in documents.registered.clone() {
+            let placed = match Registered::of(&pinned.path) {
+                Some(Registered::Roster(part)) => {
+                    let roster: Roster = read(&pinned, files)?;
+                    let ours = roster.hdo == *hdo && roster.part == part;
+                    documents.rosters.push((pinned.clone(), roster));
+                    ours
+                }
+                Some(Registered::Calendar(ward)) => {
+                    let calendar: Calendar = read(&pinned, files)?;
+                    let ours = calendar.hdo == *hdo && calendar.ward == ward;
+                    documents.calendars.push((pinned.clone(), calendar));
+                    ours
+                }
+                Some(Registered::OperatorDocument(_)) => true,
+                None => false,
+            };
+            if !placed {
+                return Err(ReadError::Misplaced { path: pinned.path });
+            }
         }
         Ok(documents)
     }
 
-    fn take(
-        &mut self,
-        hdo: &HdoId,
-        stop: &impl Fn(&[u8]) -> Result<VerifiedStop, StopError>,
-        at: String,
-        bytes: &[u8],
-    ) -> Result<(), ReadError> {
-        let pinned = Pinned { path: at.clone(), sha256: Digest::of(bytes) };
-        let placed = if at.starts_with("rosters/") {
-            let roster: Roster = parse(&at, bytes)?;
-            let ours = roster.hdo == *hdo;
-            self.rosters.push((pinned, roster));
-            ours
-        } else if at.starts_with("calendars/") {
-            let calendar: Calendar = parse(&at, bytes)?;
-            let ours = calendar.hdo == *hdo && path::calendar(&calendar.ward) == at;
-            self.calendars.push((pinned, calendar));
-            ours
-        } else if at.starts_with("approvals/") {
-            let approval: Approval = parse(&at, bytes)?;
-            let ours = approval.hdo == *hdo && path::approval(&approval.id) == at;
-            self.approvals.push(approval);
-            ours
-        } else if at == path::SERVICE {
-            let service: Service = parse(&at, bytes)?;
-            let ours = service.hdo == *hdo;
-            self.service = Some(service);
-            ours
-        } else {
-            let stop = stop(bytes).map_err(|source| ReadError::Stop { path: at.clone(), source })?;
-            let ours = path::stop(&stop.approval) == at;
-            self.stops.push(stop);
-            ours
-        };
-        if placed { Ok(()) } else { Err(ReadError::Misplaced { path: at }) }
+    /// The pin of a file that the targets metadata do not list themselves: the register's, or a head's.
+    pub fn pinned(&self, path: &str) -> Option<&Pinned> {
+        self.registered.iter().chain(&self.shards).find(|p| p.path == path)
     }
 
     /// The roster's entry of a device.
@@ -160,7 +203,7 @@ impl Documents {
 
     /// The approval of that id.
     pub fn approval(&self, id: &ApprovalId) -> Option<&Approval> {
-        self.approvals.iter().find(|a| a.id == *id)
+        self.approvals.iter().find(|a| a.terms.id == *id)
     }
 
     /// The newest order on an approval.
@@ -186,15 +229,30 @@ impl Documents {
     }
 }
 
-fn parse<D: SignedDocument>(path: &str, bytes: &[u8]) -> Result<D, ReadError> {
-    D::parse(bytes).map_err(|source| ReadError::Document { path: path.to_owned(), source })
+/// What the targets metadata list and this program knows, as pins: a later program's additions are its own business.
+fn listed(targets: &Targets) -> impl Iterator<Item = (Listed, Pinned)> {
+    targets.targets().filter_map(|(path, target)| {
+        let pinned = Pinned { path: path.to_owned(), length: target.length, sha256: target.sha256 };
+        Some((Listed::of(path)?, pinned))
+    })
 }
 
-/// A document's bytes and the target that they make.
-fn target<D: SignedDocument>(document: &D) -> Result<(Vec<u8>, Target), DocumentError> {
-    let bytes = document.to_bytes()?;
-    let target = Target::of(&bytes, None);
-    Ok((bytes, target))
+/// A file's bytes, verified.
+fn bytes<'a>(pinned: &Pinned, files: &'a Files) -> Result<&'a [u8], ReadError> {
+    let path = || pinned.path.clone();
+    let bytes = files.get(&pinned.path).map(Vec::as_slice).unwrap_or_default();
+    pinned.verify(bytes).map_err(|source| ReadError::Bytes { path: path(), source })?;
+    Ok(bytes)
+}
+
+fn read<D: SignedDocument>(pinned: &Pinned, files: &Files) -> Result<D, ReadError> {
+    D::parse(bytes(pinned, files)?).map_err(|source| ReadError::Document { path: pinned.path.clone(), source })
+}
+
+/// The approval of a head and of all its shards.
+fn whole(head: Head, pinned: &Pinned, files: &Files) -> Result<Approval, ReadError> {
+    let shards = head.shards().map(|(_, shard)| bytes(&shard, files)).collect::<Result<Vec<_>, _>>()?;
+    head.whole(&shards).map_err(|source| ReadError::Document { path: pinned.path.clone(), source })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use suture_core::approval::path::Listed;
 use suture_core::limits::MAX_ROOT_STEPS;
 use suture_core::principal::Principal;
 use suture_core::trust::edit::{self, ONLINE_LIFETIME};
@@ -25,6 +26,7 @@ pub use resign::{keep_fresh, look, resign};
 pub use rotation::{Held, RotationError, list, rotate};
 
 use crate::audit::{self, AuditError};
+use crate::store::repository::Readers;
 use crate::store::{Lock, StoreError, Tx};
 use keys::Signers;
 
@@ -44,6 +46,9 @@ pub struct Offer {
 pub struct Published {
     /// The targets metadata.
     pub targets: Verified<Targets>,
+    /// Files that were sent along and that the targets metadata do not list: a document that they list must pin each.
+    /// None for the catalog, whose files are all listed.
+    pub unlisted: Vec<(String, Vec<u8>)>,
     /// Version of the root.
     pub root_version: u64,
     /// Version of the targets metadata.
@@ -131,7 +136,7 @@ pub async fn publish(
         now,
     )?;
     let signers = Signers::named_by(&publication.root, tx, &name, seal).await?;
-    store_files(tx, &name, &force, &publication, offer.files, now).await?;
+    let unlisted = store_files(tx, repository, &force, &publication, offer.files, now).await?;
     for root in &publication.roots {
         tx.put_repo_file(&name, Role::Root, root.version(), root.bytes(), now).await?;
     }
@@ -149,6 +154,7 @@ pub async fn publish(
     });
     audit::append(tx, now, actor, keys::concern(repository), "repository.publish", &name, detail).await?;
     Ok(Published {
+        unlisted,
         root_version: seen.root,
         targets_version: seen.targets,
         snapshot_version: view.snapshot_version(),
@@ -180,33 +186,51 @@ impl InForce {
     }
 }
 
-/// Every listed file is there, is sent along, or the publication is refused.
+/// Every listed file is there, is sent along, or the publication is refused. Gives back what is not listed here.
 async fn store_files(
     tx: &mut Tx,
-    repository: &str,
+    repository: &Repository,
     force: &InForce,
     publication: &Publication,
     files: Vec<(String, Vec<u8>)>,
     now: Timestamp,
-) -> Result<(), PublishError> {
+) -> Result<Vec<(String, Vec<u8>)>, PublishError> {
+    let store = repository.to_string();
     let targets = &publication.targets;
-    for (path, bytes) in &files {
-        let name = targets.file_name(path).ok_or_else(|| PublishError::Unlisted(path.clone()))?;
-        targets.verify_target(path, bytes)?;
-        tx.put_target_file(repository, &name, bytes, now).await?;
+    let mut unlisted = Vec::new();
+    for (path, bytes) in files {
+        let Some(name) = targets.file_name(&path) else {
+            match repository {
+                Repository::Catalog => return Err(PublishError::Unlisted(path)),
+                Repository::Approvals(_) => unlisted.push((path, bytes)),
+            }
+            continue;
+        };
+        targets.verify_target(&path, &bytes)?;
+        tx.put_target_file(&store, &name, &bytes, readers(repository, &path), now).await?;
     }
     if !publication.new_targets {
-        return Ok(());
+        return Ok(unlisted);
     }
     // What was in force was complete, so only what is new is looked for.
     let before = force.listed()?;
     for (path, _) in targets.targets() {
         let Some(name) = targets.file_name(path) else { continue };
-        if before.get(path) != Some(&name) && !tx.has_target_file(repository, &name).await? {
+        if before.get(path) != Some(&name) && !tx.has_target_file(&store, &name).await? {
             return Err(PublishError::FileMissing(path.to_owned()));
         }
     }
-    Ok(())
+    Ok(unlisted)
+}
+
+/// Who may read a file that the targets metadata list. The catalog is everybody's; of the approvals, devices read what the
+/// targets metadata list for them, and nothing of which this server does not know what it is.
+fn readers(repository: &Repository, path: &str) -> Readers {
+    match (repository, Listed::of(path)) {
+        (Repository::Catalog, _) => Readers::Devices,
+        (Repository::Approvals(_), Some(listed)) if listed.is_for_devices() => Readers::Devices,
+        (Repository::Approvals(_), _) => Readers::Operators,
+    }
 }
 
 /// Signs and stores the next snapshot and timestamp, and gives all four files for a look at them as a client does.

@@ -10,6 +10,7 @@ use suture_proto::Repository;
 use zeroize::Zeroizing;
 
 use super::{Offer, OnlineKeys, PublishError, Published, online_keys, publish, resign};
+use crate::store::repository::Readers;
 use crate::store::suite::each;
 use crate::store::{Store, StoreError};
 
@@ -116,7 +117,7 @@ async fn what_is_published_is_what_a_client_gets() {
         let view = client(&store, &CATALOG, root(keys), now()).await.unwrap();
         for (path, bytes) in [file(1), file(2)] {
             let name = view.file_name(&path).unwrap();
-            assert_eq!(store.target_file("catalog", &name).await.unwrap(), Some(bytes));
+            assert_eq!(store.target_file("catalog", &name).await.unwrap(), Some((bytes, Readers::Devices)));
         }
         let entries = audited(&store).await;
         let actions: Vec<_> = entries.iter().map(|e| (e.action.as_str(), e.actor.as_str())).collect();

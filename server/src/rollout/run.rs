@@ -2,10 +2,13 @@
 
 use jiff::Timestamp;
 use serde_json::json;
-use suture_core::approval::{Approval, DocumentError, OperatorDocument, SignedDocument as _, VerifiedStop};
+use suture_core::approval::{
+    Approval, DocumentError, Head, OperatorDocument, SignedDocument as _, VerifiedStop, Wave, path,
+};
 use suture_core::id::{ApprovalId, HdoId};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::principal::Principal;
+use suture_core::trust::served_target_name;
 use suture_core::version::Version;
 
 use super::{Action, Progress, State, View, step};
@@ -40,12 +43,12 @@ pub(crate) enum RolloutError {
 pub(crate) async fn advance(tx: &mut Tx, hdo: &HdoId, id: &ApprovalId, now: Timestamp) -> Result<bool, RolloutError> {
     tx.lock(Lock::Rollouts).await?;
     let mut rollout = tx.rollout(hdo, id).await?.ok_or_else(|| RolloutError::NotFound(id.clone()))?;
-    let approval = approval_of(tx, &rollout).await?;
+    let waves = waves_of(tx, &rollout).await?;
     let devices = tx.members(hdo, id).await?.iter().map(progress).collect();
     let mut view = View {
         state: rollout.state,
         wave: rollout.wave,
-        waves: approval.waves,
+        waves,
         devices,
         forgiven: rollout.forgiven,
         expires: rollout.expires,
@@ -107,11 +110,12 @@ fn progress(member: &Member) -> Progress {
     Progress { wave: member.wave, phase: member.phase, since: member.changed }
 }
 
-async fn approval_of(tx: &mut Tx, rollout: &Rollout) -> Result<Approval, RolloutError> {
-    let name = format!("approvals/{}.{}.json", rollout.approval_sha256, rollout.id);
+/// The waves of a rollout, as they were signed.
+async fn waves_of(tx: &mut Tx, rollout: &Rollout) -> Result<Vec<Wave>, RolloutError> {
+    let name = served_target_name(&path::approval(&rollout.id), &rollout.approval_sha256);
     let bytes = tx.target_file(&repository(&rollout.hdo), &name).await?;
     let bytes = bytes.ok_or_else(|| RolloutError::NoApproval(rollout.id.clone()))?;
-    Ok(Approval::parse(&bytes)?)
+    Ok(Head::parse(&bytes)?.terms.waves)
 }
 
 fn repository(hdo: &HdoId) -> String {
@@ -190,12 +194,13 @@ pub(crate) async fn begin(
     tx: &mut Tx,
     approval: &Approval,
     approval_sha256: suture_core::digest::Digest,
-    notes: Option<&OperatorDocument>,
+    notes: &OperatorDocument,
     version: Version,
     actor: &Principal,
     now: Timestamp,
 ) -> Result<(), RolloutError> {
     tx.lock(Lock::Rollouts).await?;
+    let Approval { terms: approval, devices } = approval;
     if tx.rollout(&approval.hdo, &approval.id).await?.is_some() {
         return Ok(());
     }
@@ -221,13 +226,13 @@ pub(crate) async fn begin(
         wave: 0,
         waves: u32::try_from(approval.waves.len()).unwrap_or(u32::MAX),
         forgiven: 0,
-        ticket: notes.map(|n| n.ticket.clone()).unwrap_or_default(),
+        ticket: notes.ticket.clone(),
         created: approval.created,
         expires: approval.expires,
     };
-    let devices: Vec<_> = approval.devices.iter().map(|d| (d.id.clone(), d.wave)).collect();
+    let devices: Vec<_> = devices.iter().map(|d| (d.id.clone(), d.wave)).collect();
     tx.put_rollout(&rollout, &devices, now).await?;
-    record(tx, &rollout, actor, "rollout.approved", notes.map_or("", |n| &n.reason), now).await?;
+    record(tx, &rollout, actor, "rollout.approved", &notes.reason, now).await?;
     Ok(())
 }
 

@@ -117,6 +117,8 @@ pub enum Lock {
     AuditChain = 3,
 }
 
+/// Rows that one statement inserts where there are thousands, far below what either database binds.
+const ROWS_PER_INSERT: usize = 500;
 /// Connections to one database, of one server process.
 const MAX_CONNECTIONS: u32 = 16;
 /// How long a request waits for a connection, and SQLite for another process's write, before it is told to come again.

@@ -1,11 +1,13 @@
 //! Signed reports, and the roster's keys that they count by.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::report::Signed;
 use suture_core::sign::{PublicKey, Signature};
 
-use super::{Store, StoreError, Tx, on, to_i64, to_ms};
+use super::{ROWS_PER_INSERT, Store, StoreError, Tx, on, to_i64, to_ms};
 
 impl Tx {
     /// Stores a report; false where that number is stored already.
@@ -84,24 +86,45 @@ impl Tx {
             .transpose()
     }
 
-    /// Replaces what is known of a hospital's rosters.
-    pub(crate) async fn set_roster(
+    /// The files of the rosters that the hospital's devices are taken from.
+    pub(crate) async fn rosters(&mut self, hdo: &HdoId) -> Result<BTreeSet<String>, StoreError> {
+        let names: Vec<String> = on!(self, |c| {
+            sqlx::query_scalar("SELECT DISTINCT roster FROM roster_device WHERE hdo = $1")
+                .bind(hdo.as_str())
+                .fetch_all(c)
+                .await
+        })?;
+        Ok(names.into_iter().collect())
+    }
+
+    /// Takes the devices of a roster's file off.
+    pub(crate) async fn remove_roster(&mut self, hdo: &HdoId, roster: &str) -> Result<(), StoreError> {
+        on!(self, |c| {
+            sqlx::query("DELETE FROM roster_device WHERE hdo = $1 AND roster = $2")
+                .bind(hdo.as_str())
+                .bind(roster)
+                .execute(c)
+                .await
+                .map(drop)
+        })
+    }
+
+    /// Puts the devices of a roster's file on. None of them may be on yet.
+    pub(crate) async fn add_roster(
         &mut self,
         hdo: &HdoId,
+        roster: &str,
         devices: &[(DeviceId, PublicKey)],
     ) -> Result<(), StoreError> {
-        on!(self, |c| {
-            sqlx::query("DELETE FROM roster_device WHERE hdo = $1").bind(hdo.as_str()).execute(c).await.map(drop)
-        })?;
-        for (device, key) in devices {
+        for rows in devices.chunks(ROWS_PER_INSERT) {
             on!(self, |c| {
-                sqlx::query("INSERT INTO roster_device (hdo, device, report_key) VALUES ($1, $2, $3)")
-                    .bind(hdo.as_str())
-                    .bind(device.as_str())
-                    .bind(key.as_bytes().as_slice())
-                    .execute(c)
-                    .await
-                    .map(drop)
+                let mut insert =
+                    sqlx::QueryBuilder::new("INSERT INTO roster_device (hdo, device, report_key, roster) ");
+                insert.push_values(rows, |mut row, (device, key)| {
+                    row.push_bind(hdo.as_str()).push_bind(device.as_str());
+                    row.push_bind(key.as_bytes().as_slice()).push_bind(roster);
+                });
+                insert.build().execute(c).await.map(drop)
             })?;
         }
         Ok(())

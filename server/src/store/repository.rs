@@ -4,7 +4,9 @@
 //! a device from a shelf steps through all roots.
 
 use jiff::Timestamp;
+use suture_core::approval::Part;
 use suture_core::digest::Digest;
+use suture_core::id::DeviceId;
 use suture_core::trust::Role;
 
 use super::{Store, StoreError, Tx, digest, on, to_i64, to_ms, to_u64};
@@ -36,6 +38,45 @@ impl FileRow {
     }
 }
 
+/// Who may read a target file, beside operators, who read every file of the repositories that are theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// Nobody besides.
+    Operators,
+    /// Every device.
+    Devices,
+    /// The devices of a part.
+    Part(Part),
+}
+
+impl Readers {
+    /// Whether a device is one of them.
+    pub fn admit(self, device: &DeviceId) -> bool {
+        match self {
+            Self::Operators => false,
+            Self::Devices => true,
+            Self::Part(part) => part.holds(device),
+        }
+    }
+
+    fn to_text(self) -> String {
+        match self {
+            Self::Operators => "operators".to_owned(),
+            Self::Devices => "devices".to_owned(),
+            Self::Part(part) => format!("part/{part}"),
+        }
+    }
+
+    fn from_text(text: &str) -> Result<Self, StoreError> {
+        let senseless = || StoreError::Row { table: "target_file", column: "readers", problem: text.to_owned() };
+        match text {
+            "operators" => Ok(Self::Operators),
+            "devices" => Ok(Self::Devices),
+            _ => text.strip_prefix("part/").and_then(|p| p.parse().ok()).map(Self::Part).ok_or_else(senseless),
+        }
+    }
+}
+
 impl Store {
     /// A metadata file by the exact name that clients ask for.
     pub async fn repo_file(&self, repository: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -49,13 +90,16 @@ impl Store {
         Ok(row.map(FileRow::read).transpose()?.map(|file| file.content))
     }
 
-    /// A target file by its consistent-snapshot name.
-    pub async fn target_file(&self, repository: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        on!(self, |c| sqlx::query_scalar("SELECT content FROM target_file WHERE repository = $1 AND name = $2")
-            .bind(repository)
-            .bind(name)
-            .fetch_optional(c)
-            .await)
+    /// A target file by its consistent-snapshot name, and who may read it.
+    pub async fn target_file(&self, repository: &str, name: &str) -> Result<Option<(Vec<u8>, Readers)>, StoreError> {
+        let row: Option<(Vec<u8>, String)> = on!(self, |c| sqlx::query_as(
+            "SELECT content, readers FROM target_file WHERE repository = $1 AND name = $2"
+        )
+        .bind(repository)
+        .bind(name)
+        .fetch_optional(c)
+        .await)?;
+        row.map(|(content, readers)| Ok((content, Readers::from_text(&readers)?))).transpose()
     }
 }
 
@@ -162,21 +206,23 @@ impl Tx {
         Ok(one.is_some())
     }
 
-    /// Stores a target file; its name holds its digest, so what is there is the same.
+    /// Stores a target file; its name holds its path and digest, so what is there is the same and has the same readers.
     pub async fn put_target_file(
         &mut self,
         repository: &str,
         name: &str,
         content: &[u8],
+        readers: Readers,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         on!(self, |c| sqlx::query(
-            "INSERT INTO target_file (repository, name, content, stored_ms) VALUES ($1, $2, $3, $4)
+            "INSERT INTO target_file (repository, name, content, readers, stored_ms) VALUES ($1, $2, $3, $4, $5)
             ON CONFLICT (repository, name) DO NOTHING"
         )
         .bind(repository)
         .bind(name)
         .bind(content)
+        .bind(readers.to_text())
         .bind(to_ms(now))
         .execute(c)
         .await

@@ -6,7 +6,7 @@ use suture_core::id::{ApprovalId, DeviceId, HdoId, ProductId};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::version::{Release, Version};
 
-use super::{Store, StoreError, Tx, digest, from_ms, on, parsed, to_i64, to_ms, to_u64};
+use super::{ROWS_PER_INSERT, Store, StoreError, Tx, digest, from_ms, on, parsed, to_i64, to_ms, to_u64};
 use crate::rollout::State;
 
 /// A rollout's row.
@@ -244,21 +244,17 @@ impl Tx {
             .await
             .map(drop)
         })?;
-        for (device, wave) in devices {
+        for rows in devices.chunks(ROWS_PER_INSERT) {
             on!(self, |c| {
-                sqlx::query(
+                let mut insert = sqlx::QueryBuilder::new(
                     "INSERT INTO rollout_device \
-                     (hdo, rollout, device, wave, phase, changed_ms, fetched_bytes, total_bytes) \
-                     VALUES ($1, $2, $3, $4, 'offered', $5, 0, 0)",
-                )
-                .bind(r.hdo.as_str())
-                .bind(r.id.as_str())
-                .bind(device.as_str())
-                .bind(i64::from(*wave))
-                .bind(to_ms(now))
-                .execute(c)
-                .await
-                .map(drop)
+                     (hdo, rollout, device, wave, phase, changed_ms, fetched_bytes, total_bytes) ",
+                );
+                insert.push_values(rows, |mut row, (device, wave)| {
+                    row.push_bind(r.hdo.as_str()).push_bind(r.id.as_str()).push_bind(device.as_str());
+                    row.push_bind(i64::from(*wave)).push("'offered'").push_bind(to_ms(now)).push("0").push("0");
+                });
+                insert.build().execute(c).await.map(drop)
             })?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::fs;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use suture_core::approval::{Approval, OperatorDocument, SignedDocument as _, Step};
+use suture_core::approval::{Approval, OperatorDocument, SignedDocument as _, Step, path};
 use suture_core::clock::Clock as _;
 use suture_core::digest::Digest;
 use suture_core::manifest::Manifest;
@@ -19,10 +19,11 @@ use suture_ctl::keys::{Passphrases, Pins};
 use suture_ctl::print::{Format, Printer};
 use suture_ctl::repository::{self, Done};
 use suture_proto::connect::ProxyRules;
+use suture_server::store::repository::Readers;
 use suture_server::store::{Store, Tx};
 use zeroize::Zeroizing;
 
-use super::{Bundle, Operator, World, text};
+use super::{Bundle, HDO, Operator, World, text};
 
 impl Bundle {
     /// What an approval says of it.
@@ -94,6 +95,20 @@ impl Intruder<'_> {
         LocalKey::from_seed(&Zeroizing::new([66; 32]))
     }
 
+    /// Puts an approval in the hospital's repository, as [`Intruder::list`] does.
+    pub async fn approve(&self, approval: &Approval, key: &LocalKey) {
+        let repository = format!("approvals/{HDO}");
+        let sealed = approval.seal().unwrap();
+        let mut tx = self.store.begin().await.unwrap();
+        for (pinned, bytes) in &sealed.shards {
+            let name = pinned.file_name();
+            tx.put_target_file(&repository, &name, bytes, Readers::Devices, self.world.clock.now()).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let path = path::approval(&approval.terms.id);
+        self.list(&repository, (&path, &sealed.head_bytes, None), key).await;
+    }
+
     /// Puts targets in force that list this file as well, signed with `key`, below a snapshot and a timestamp that the
     /// online keys sign.
     pub async fn list(&self, repository: &str, file: (&str, &[u8], Option<Value>), key: &LocalKey) {
@@ -108,7 +123,8 @@ impl Intruder<'_> {
         let bytes = edit::sign_targets(&draft, &[key]).unwrap();
         tx.put_repo_file(repository, Role::Targets, draft.version, &bytes, now).await.unwrap();
         let targets = by_own_root(key, &bytes, now);
-        tx.put_target_file(repository, &targets.file_name(path).unwrap(), content, now).await.unwrap();
+        let name = targets.file_name(path).unwrap();
+        tx.put_target_file(repository, &name, content, Readers::Devices, now).await.unwrap();
         let expires = now + ONLINE_LIFETIME;
         let version = next(&mut tx, repository, Role::Snapshot).await;
         let key = self.online_key(&mut tx, repository, Role::Snapshot).await;

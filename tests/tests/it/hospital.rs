@@ -53,7 +53,7 @@ impl Hospital {
         self.kim.sign(&draft).await;
         let approval = draft.0;
         let slot = approval.devices[0].slots[0];
-        (approval.id.to_string(), slot.start, slot.end)
+        (approval.terms.id.to_string(), slot.start, slot.end)
     }
 
     /// Signs it as it comes, moves into the slot, and checks that the first pump refuses it with `state`, tells so and

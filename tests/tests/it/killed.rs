@@ -28,7 +28,7 @@ async fn approved() -> (Hospital, String) {
     let start = hospital.world.clock.now();
     let end = start + SignedDuration::from_hours(1);
     draft.0.devices[0].slots = vec![Slot { start, end }];
-    draft.0.expires = end;
+    draft.0.terms.expires = end;
     let (rollout, ..) = hospital.approve(draft).await;
     (hospital, rollout)
 }

@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use jiff::SignedDuration;
-use suture_core::approval::SignedDocument as _;
 use suture_core::clock::Clock as _;
 use suture_core::digest::Digest;
-use suture_tests::world::{HDO, Spec};
+use suture_tests::world::Spec;
 
 use crate::hospital::{Hospital, PLAN, untouched};
 
@@ -21,7 +20,7 @@ async fn a_bundle_that_the_manufacturer_has_not_signed() {
     let mut hospital = Hospital::open().await;
     let unpublished = hospital.world.build(&hospital.ada, Spec { release: 3, ..Spec::default() }).await;
     let mut draft = hospital.draft().await;
-    draft.0.steps = vec![unpublished.step()];
+    draft.0.terms.steps = vec![unpublished.step()];
     hospital.refuses(draft.clone(), "idle(not-in-catalog)", ("waiting", "not-in-catalog")).await;
     assert!(hospital.why().await.contains(&"not-in-catalog".to_owned()));
 
@@ -37,7 +36,7 @@ async fn a_bundle_that_the_manufacturer_has_not_signed() {
 async fn another_bundle_under_the_name_of_one_that_the_manufacturer_has_signed() {
     let mut hospital = Hospital::open().await;
     let mut draft = hospital.draft().await;
-    draft.0.steps[0].sha256 = Digest::of(b"another");
+    draft.0.terms.steps[0].sha256 = Digest::of(b"another");
     hospital.refuses(draft, "idle(not-in-catalog)", ("waiting", "not-in-catalog")).await;
 }
 
@@ -46,7 +45,7 @@ async fn a_catalog_that_whoever_holds_the_server_has_signed() {
     let mut hospital = Hospital::open().await;
     let bundle = hospital.world.build(&hospital.ada, Spec { release: 3, ..Spec::default() }).await;
     let mut draft = hospital.draft().await;
-    draft.0.steps = vec![bundle.step()];
+    draft.0.terms.steps = vec![bundle.step()];
     let (_, start, _) = hospital.approve(draft).await;
     let manifest = fs::read(bundle.dir.join("manifest.json")).unwrap();
     let custom = serde_json::json!({ "product": "pump", "release": 3, "version": "1.2.0", "hardware": ["rev-a"],
@@ -68,10 +67,8 @@ async fn a_bundle_that_the_hospital_has_not_approved() {
 
     // Whoever holds the server approves it, below the real timestamp and snapshot.
     let (approval, _) = hospital.draft().await;
-    let path = suture_core::approval::path::approval(&approval.id);
     let intruder = hospital.world.intruder().await;
-    let content = approval.to_bytes().unwrap();
-    intruder.list(&format!("approvals/{HDO}"), (&path, &content, None), &intruder.key()).await;
+    intruder.approve(&approval, &intruder.key()).await;
     hospital.world.clock.set(approval.devices[0].slots[0].start);
     assert_eq!(hospital.pumps[0].cycle().await, "idle(bad-signature)");
     hospital.untouched();
@@ -95,12 +92,10 @@ async fn an_approval_for_another_device() {
 async fn an_approval_of_another_hospital() {
     let mut hospital = Hospital::open().await;
     let mut draft = hospital.draft().await;
-    draft.0.hdo = "hilltop".parse().unwrap();
-    let path = suture_core::approval::path::approval(&draft.0.id);
-    let content = draft.0.to_bytes().unwrap();
+    draft.0.terms.hdo = "hilltop".parse().unwrap();
     // Signed by the hospital that the device belongs to, and about another: the server would not publish it.
     let intruder = hospital.world.intruder().await;
-    intruder.list(&format!("approvals/{HDO}"), (&path, &content, None), &hospital.kim.targets_key()).await;
+    intruder.approve(&draft.0, &hospital.kim.targets_key()).await;
     hospital.world.clock.set(draft.0.devices[0].slots[0].start);
     assert_eq!(hospital.pumps[0].cycle().await, "idle(wrong-hospital)");
     hospital.untouched();
@@ -138,7 +133,7 @@ async fn a_wrong_hardware_revision() {
     let mut hospital = Hospital::open().await;
     let other = hospital.world.publish(&hospital.ada, Spec { release: 3, hardware: "rev-b", ..Spec::default() }).await;
     let mut draft = hospital.draft().await;
-    draft.0.steps = vec![other.step()];
+    draft.0.terms.steps = vec![other.step()];
     hospital.refuses(draft, "idle(wrong-hardware)", ("failed", "wrong-hardware")).await;
 }
 
@@ -175,7 +170,7 @@ async fn a_flipped_byte_in_a_chunk() {
 async fn a_downgrade_without_a_permit() {
     let mut hospital = Hospital::that_runs(2).await;
     let mut draft = hospital.draft().await;
-    draft.0.steps = vec![hospital.first.step()];
+    draft.0.terms.steps = vec![hospital.first.step()];
     let (rollout, start, _) = hospital.approve(draft).await;
     hospital.world.clock.set(start);
     assert_eq!(hospital.pumps[0].cycle().await, "idle(downgrade)");

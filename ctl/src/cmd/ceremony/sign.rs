@@ -278,23 +278,31 @@ async fn approvals(
 ) -> Outcome<Vec<Change>> {
     let mut desk = Desk::open_base(context).await?;
     let after = desk.preview(context, targets, &envelope.files).await?;
-    nothing_beside(envelope.unlisted(proposal), &[])?;
+    let mut pinned = Vec::new();
+    for path in envelope.unlisted(proposal) {
+        if let (Some(pin), Some(bytes)) = (after.pinned(path), envelope.files.get(path)) {
+            pin.verify(bytes).map_err(|e| Failure::of(Exit::Untrusted, &e))?;
+            pinned.push(path.to_owned());
+        }
+    }
+    nothing_beside(envelope.unlisted(proposal), &pinned)?;
     let mut changes = envelope::documents(&desk.documents, &after);
     for approval in &after.approvals {
-        match desk.documents.approval(&approval.id) {
+        match desk.documents.approval(&approval.terms.id) {
             Some(before) if before == approval => continue,
             Some(_) => {
-                return Err(Failure::untrusted(format!("the envelope changes the approval {}", approval.id))
+                return Err(Failure::untrusted(format!("the envelope changes the approval {}", approval.terms.id))
                     .next("an approval is never changed: another one takes its place"));
             }
             None => {}
         }
-        let pinned = &approval.operator_document;
-        let bytes = envelope.files.get(&path::operator_document(&approval.id)).map(Vec::as_slice).unwrap_or_default();
-        if pinned.path != path::operator_document(&approval.id) || Digest::of(bytes) != pinned.sha256 {
+        let pinned = &approval.terms.operator_document;
+        let bytes =
+            envelope.files.get(&path::operator_document(&approval.terms.id)).map(Vec::as_slice).unwrap_or_default();
+        if pinned.path != path::operator_document(&approval.terms.id) || Digest::of(bytes) != pinned.sha256 {
             return Err(Failure::untrusted(format!(
                 "the envelope does not hold the document for people that the approval {} pins",
-                approval.id
+                approval.terms.id
             )));
         }
         let operator = OperatorDocument::parse(bytes).map_err(refused)?;
@@ -303,7 +311,7 @@ async fn approvals(
             "approval",
             format!(
                 "{}: computed again here, it comes to the same; {} says {:?}: {:?}{}",
-                approval.id,
+                approval.terms.id,
                 operator.approver,
                 operator.meaning,
                 operator.reason,
@@ -313,13 +321,13 @@ async fn approvals(
         for ward in &plan.wards {
             changes.push(Change::new(
                 "approval",
-                format!("{}: {} devices of ward {}", approval.id, ward.devices.len(), ward.ward),
+                format!("{}: {} devices of ward {}", approval.terms.id, ward.devices.len(), ward.ward),
             ));
         }
         for blocked in &plan.blocked {
             changes.push(Change::new(
                 "approval",
-                format!("{}: leaves out {} ({})", approval.id, blocked.id, blocked.reason),
+                format!("{}: leaves out {} ({})", approval.terms.id, blocked.id, blocked.reason),
             ));
         }
     }

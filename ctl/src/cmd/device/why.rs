@@ -74,7 +74,8 @@ fn why(
         floor: Release(0),
         attempts: BTreeMap::new(),
     };
-    match select(&facts, catalog, &documents.approvals, &documents.stops, now) {
+    let approvals: Vec<_> = documents.approvals.iter().map(|a| a.share(id)).collect();
+    match select(&facts, catalog, &approvals, &documents.stops, now) {
         Selection::Nothing { reason, .. } => unmet.push(Unmet { by: "signed", reason }),
         Selection::Chosen(choice) => {
             if let Some(slot) = slot_at(&choice.slots, now).filter(|s| now < s.start) {
@@ -123,9 +124,7 @@ fn not_on_roster(id: &DeviceId, state: &str) -> Unmet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use suture_core::approval::{
-        Approval, DeviceSlots, Pinned, Roster, RosterDevice, SignedDocument as _, Slot, Step, Wave,
-    };
+    use suture_core::approval::{Approval, DeviceSlots, Part, Pinned, Roster, RosterDevice, Slot, Step, Terms, Wave};
     use suture_core::digest::Digest;
     use suture_core::manifest::manifest_path;
     use suture_core::sign::{LocalKey, Signer as _};
@@ -173,12 +172,10 @@ mod tests {
         let report_key = LocalKey::from_seed(&zeroize::Zeroizing::new([9; 32])).public();
         let device =
             RosterDevice { id: id("pump-1"), report_key, product: id("pump"), hardware: id("rev-a"), ward: id("icu") };
-        let roster = Roster { kind: Roster::TYPE.to_owned(), format: 1, hdo: id("riverside"), devices: vec![device] };
-        let pinned = |path: &str| Pinned { path: path.to_owned(), sha256: Digest::of(path.as_bytes()) };
+        let roster = Roster::new(id("riverside"), Part::ALL, vec![device]);
+        let pinned = |path: &str| Pinned::of(path.to_owned(), path.as_bytes());
         let slot = Slot { start: at("2026-11-25T02:00:00Z"), end: at("2026-11-25T03:00:00Z") };
-        let approval = Approval {
-            kind: Approval::TYPE.to_owned(),
-            format: 1,
+        let terms = Terms {
             id: id("pump-2"),
             hdo: id("riverside"),
             created: at("2026-11-24T12:00:00Z"),
@@ -192,15 +189,15 @@ mod tests {
                 hardware: vec![id("rev-a")],
             }],
             supersedes: Vec::new(),
-            rosters: Vec::new(),
             waves: vec![Wave { needs_server: true, min_confirmed_percent: 100, max_failures: 0, soak_secs: 0 }],
-            devices: vec![DeviceSlots { id: id("pump-1"), wave: 0, slots: vec![slot] }],
             max_attempts: 1,
             permit_downgrade: false,
             operator_document: pinned("operator/pump-2.json"),
         };
+        let devices = vec![DeviceSlots { id: id("pump-1"), wave: 0, slots: vec![slot] }];
+        let approval = Approval { terms, devices };
         Documents {
-            rosters: vec![(pinned("rosters/0.json"), roster)],
+            rosters: vec![(pinned("rosters/all.json"), roster)],
             approvals: if approved { vec![approval] } else { Vec::new() },
             ..Documents::default()
         }

@@ -96,7 +96,7 @@ fn check(plan: &Plan, facts: &Facts, now: Timestamp) -> Outcome {
     if facts.bundle != plan.bundle {
         return Err(Failure::untrusted("the catalog says other things of the bundle than the plan").next(again));
     }
-    if facts.approvals.iter().any(|a| a.id == plan.request.approval) {
+    if facts.approvals.iter().any(|a| a.terms.id == plan.request.approval) {
         return Err(Failure::new(format!("{} is approved already", plan.request.approval))
             .next(format!("`suturectl rollout show {}`", plan.request.approval)));
     }
@@ -155,11 +155,11 @@ pub(crate) async fn computed_again(
 fn comes_to(plan: &Plan, approval: &Approval, operator: &OperatorDocument) -> Outcome {
     let OperatorDocument { approver, meaning, reason, .. } = operator.clone();
     let signing = Signing { approver, meaning, reason };
-    let (mine, document) = plan.to_approval(&signing, approval.created).map_err(refused)?;
+    let (mine, document) = plan.to_approval(&signing, approval.terms.created).map_err(refused)?;
     if mine == *approval && document == *operator {
         return Ok(());
     }
-    Err(Failure::untrusted(format!("the approval {} says other things than its plan leads to", approval.id))
+    Err(Failure::untrusted(format!("the approval {} says other things than its plan leads to", approval.terms.id))
         .next("do not sign it; ask whoever made it, and have it planned and approved again"))
 }
 
@@ -253,9 +253,9 @@ mod tests {
         let (approval, operator) = plan.to_approval(&signing, now()).unwrap();
         comes_to(&plan, &approval, &operator).unwrap();
         let changes: [fn(&mut Approval, &mut OperatorDocument); 4] = [
-            |approval, _| approval.permit_downgrade = true,
+            |approval, _| approval.terms.permit_downgrade = true,
             |approval, _| approval.devices[0].slots[0].start = now(),
-            |approval, _| approval.steps[0].sha256 = Digest::of(b"another bundle"),
+            |approval, _| approval.terms.steps[0].sha256 = Digest::of(b"another bundle"),
             |_, operator| operator.ticket = "CHG-2".to_owned(),
         ];
         for change in changes {

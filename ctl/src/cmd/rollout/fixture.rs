@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use suture_core::approval::{Pinned, Roster, RosterDevice, SignedDocument as _, Step, Wave, path};
+use suture_core::approval::{Part, Pinned, Roster, RosterDevice, Step, Wave, path};
 use suture_core::digest::Digest;
 use suture_core::manifest::{PatchClass, manifest_path};
 use suture_core::plan::{Bundle, Facts, Plan, Request, Selector, WaveSize, WaveSpec, plan};
@@ -26,7 +26,7 @@ pub(super) fn now() -> Timestamp {
 }
 
 fn pinned(path: String) -> Pinned {
-    Pinned { sha256: Digest::of(path.as_bytes()), path }
+    Pinned { length: 1, sha256: Digest::of(path.as_bytes()), path }
 }
 
 /// Two pumps and a monitor board in `icu`, which opens on Tuesdays at 02:00 in Vienna.
@@ -40,7 +40,7 @@ pub(super) fn facts() -> Facts {
         ward: id("icu"),
     };
     let devices = vec![device("p1", "rev-a"), device("p2", "rev-a"), device("p3", "rev-z")];
-    let roster = Roster { kind: Roster::TYPE.to_owned(), format: 1, hdo: id("riverside"), devices };
+    let roster = Roster::new(id("riverside"), Part::ALL, devices);
     let calendar = Calendar {
         windows: vec![Window::parse_weekly("tue 02:00 2h").unwrap()],
         ..Calendar::empty(id("riverside"), id("icu"), "Europe/Vienna".to_owned())
@@ -65,7 +65,7 @@ pub(super) fn facts() -> Facts {
             revert_budget_secs: 300,
             payload_bytes: 1 << 20,
         },
-        rosters: vec![(pinned(path::roster(0)), roster)],
+        rosters: vec![(pinned(path::roster(Part::ALL)), roster)],
         calendars: vec![(pinned(path::calendar(&id("icu"))), calendar)],
         approvals: Vec::new(),
         stops: Vec::new(),

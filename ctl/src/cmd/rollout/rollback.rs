@@ -115,13 +115,13 @@ impl Origin {
     /// that lies can leave devices out, and nothing else.
     async fn find(context: &Context<'_>, desk: &Desk, rollout: &ApprovalId) -> Outcome<Self> {
         if let Some(approval) = desk.documents.approval(rollout) {
-            let step = approval.steps.last().ok_or_else(|| Failure::new("the approval has no steps"))?;
+            let step = approval.terms.steps.last().ok_or_else(|| Failure::new("the approval has no steps"))?;
             return Ok(Self {
                 rollout: rollout.clone(),
                 product: step.product.clone(),
                 release: step.release,
                 manifest: step.sha256,
-                way: approval.steps.iter().map(|s| s.sha256).collect(),
+                way: approval.terms.steps.iter().map(|s| s.sha256).collect(),
                 devices: approval.devices.iter().map(|d| d.id.clone()).collect(),
                 listed: true,
             });

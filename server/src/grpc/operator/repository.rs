@@ -54,8 +54,9 @@ impl Api {
             files: files.into_iter().map(|v1::TargetFile { path, content }| (path, content.into())).collect(),
         };
         let mut tx = self.app.store().begin().await?;
-        let done = publish::publish(&mut tx, &repository, self.app.seal(), offer, principal, now).await?;
-        let listing = Listing { repository: &repository, targets: &done.targets, actor: principal, now };
+        let mut done = publish::publish(&mut tx, &repository, self.app.seal(), offer, principal, now).await?;
+        let sent = std::mem::take(&mut done.unlisted).into_iter().collect();
+        let listing = Listing { repository: &repository, targets: &done.targets, sent, actor: principal, now };
         listing.take_effect(&mut tx).await?;
         tx.commit().await?;
         self.app.news().tell();

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use suture_core::approval::{Approval, path};
 use suture_core::clock::format_utc;
 use suture_core::trust::Role;
 use suture_tests::hostile::Act;
@@ -11,7 +12,13 @@ use super::stage::{Keys, Row, Stage, real_time, row};
 /// Files that the metadata pin.
 const SUBSTITUTED: &[Row] = &[
     row("same-length substitution", "an approval, one letter changed", "idle(wrong-bytes)", |act, _| {
-        act.loot.approvals.replace_targets("approvals/", |content| flip(content, b"pump-1", b"pump-2"));
+        act.loot.approvals.replace_targets("approvals/", |content| flip(content, b"rev-a", b"rev-b"));
+    }),
+    row("same-length substitution", "an approval's slots, given to another", "idle(wrong-bytes)", |act, _| {
+        act.loot.approvals.replace_targets("slots/", |content| flip(content, b"pump-1", b"pump-2"));
+    }),
+    row("withholding", "the approval's slots cannot be had", "idle(transfer)", |act, _| {
+        act.loot.approvals.targets.retain(|name, _| !name.starts_with("slots/"));
     }),
     row("endless data", "an approval one byte longer than it was signed", "idle(endless-data)", |act, _| {
         act.loot.approvals.replace_targets("approvals/", |content| content.push(b' '));
@@ -124,10 +131,15 @@ const SIGNED_FOR_OTHERS: &[Row] = &[
     }),
 ];
 
-/// The approval that the loot holds.
+/// The approval that the loot holds: what its head says to all devices, and the devices.
 fn approval(act: &Act) -> Value {
-    let (_, content) = act.loot.approvals.targets.iter().find(|(name, _)| name.starts_with("approvals/")).unwrap();
-    serde_json::from_slice(content).unwrap()
+    let file = |dir: &str| {
+        let (_, content) = act.loot.approvals.targets.iter().find(|(name, _)| name.starts_with(dir)).unwrap();
+        serde_json::from_slice::<Value>(content).unwrap()
+    };
+    let mut approval = file("approvals/")["terms"].clone();
+    approval["devices"] = file("slots/")["devices"].clone();
+    approval
 }
 
 fn change(mut value: Value, edit: impl FnOnce(&mut Value)) -> Value {
@@ -141,9 +153,17 @@ fn list(
     approval: &Value,
     publish: impl FnOnce(&mut suture_tests::hostile::Repo, Box<dyn FnOnce(&mut Value)>),
 ) {
-    let path = format!("approvals/{}.json", approval["id"].as_str().unwrap());
-    let bytes = suture_core::json::to_bytes(approval).unwrap();
-    let target = act.loot.approvals.put_target(&path, &bytes, None);
+    let mut terms = approval.clone();
+    let devices = terms.as_object_mut().unwrap().remove("devices").unwrap();
+    terms["operator_document"]["path"] = json!(format!("operator/{}.json", terms["id"].as_str().unwrap()));
+    let approval =
+        Approval { terms: serde_json::from_value(terms).unwrap(), devices: serde_json::from_value(devices).unwrap() };
+    let sealed = approval.seal().unwrap();
+    for (pinned, bytes) in &sealed.shards {
+        act.loot.approvals.put_target(&pinned.path, bytes, None);
+    }
+    let path = path::approval(&approval.terms.id);
+    let target = act.loot.approvals.put_target(&path, &sealed.head_bytes, None);
     publish(&mut act.loot.approvals, Box::new(move |signed| signed["targets"][path] = target));
 }
 

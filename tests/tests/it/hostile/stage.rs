@@ -79,7 +79,7 @@ impl Stage {
         let start = hospital.world.clock.now();
         let end = start + SignedDuration::from_hours(6);
         draft.0.devices[0].slots = vec![Slot { start, end }];
-        draft.0.expires = end;
+        draft.0.terms.expires = end;
         let (rollout, ..) = hospital.approve(draft).await;
         hospital.world.stop_server().await;
         let loot = Loot::take(&hospital.world, &[&hospital.first, &hospital.second]).await;

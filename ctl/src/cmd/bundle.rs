@@ -260,7 +260,7 @@ async fn publish(context: &mut Context<'_>, dir: &Path, file: Option<&Path>) -> 
         Done::Published(after) => after,
         Done::Waiting(waiting) => return waiting.print(context),
     };
-    if after.target(&path).is_none_or(|t| t.sha256 != bundle.sha256()) {
+    if after.targets_metadata().target(&path).is_none_or(|t| t.sha256 != bundle.sha256()) {
         return Err(Failure::untrusted(format!("the signed targets do not list {path} as this bundle")).next(again));
     }
     let published =

@@ -5,7 +5,7 @@ use serde::Serialize;
 use suture_core::id::ProductId;
 use suture_core::manifest::manifest_path;
 use suture_core::trust::edit::{CATALOG_LIFETIME, TargetsDraft};
-use suture_core::trust::{Base, CatalogEntry, Edition, Repository, Status, Targets};
+use suture_core::trust::{Base, CatalogEntry, Edition, Status, Targets};
 use suture_core::version::Release;
 use suture_proto::v1;
 
@@ -209,7 +209,7 @@ async fn renew(context: &mut Context<'_>, signing: &Signing) -> Outcome {
         Done::Published(after) => after,
         Done::Waiting(waiting) => return waiting.print(context),
     };
-    let status = repository::status(context, Which::Catalog, &after.into())?;
+    let status = repository::status(context, Which::Catalog, &after)?;
     context.print.result(&status, repository::Status::to_text)
 }
 
@@ -220,7 +220,7 @@ async fn put(
     base: &Base,
     draft: &TargetsDraft,
     signing: &Signing,
-) -> Outcome<Done<Repository>> {
+) -> Outcome<Done<Base>> {
     let mut envelope = Envelope::new(context, Which::Catalog)?;
     envelope.targets = Some(repository::sign(context, base, draft, &*context.key(&signing.key)?)?);
     let file = signing.envelope.as_deref();

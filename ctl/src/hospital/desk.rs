@@ -82,7 +82,7 @@ impl Desk {
         let file = signing.envelope.as_deref();
         Ok(match repository::conclude(context, &mut self.client, in_force, envelope, file).await? {
             Done::Published(approvals) => {
-                self.approvals = approvals.into();
+                self.approvals = approvals;
                 Done::Published(())
             }
             Done::Waiting(waiting) => Done::Waiting(waiting),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use suture_core::digest::Digest;
 use suture_core::sign::Signer;
 use suture_core::trust::edit::{self, TargetsDraft};
-use suture_core::trust::{Base, Edition, Proposal, Proposed, Repository, Role, Root, Targets, Verified};
+use suture_core::trust::{Base, Edition, Proposal, Proposed, Role, Root, Targets, Verified};
 use suture_proto::v1;
 
 pub use begin::{Begun, Founders, KeyNames, begin};
@@ -112,7 +112,7 @@ pub async fn conclude(
     in_force: InForce<'_>,
     envelope: Envelope,
     file: Option<&Path>,
-) -> Outcome<Done<Repository>> {
+) -> Outcome<Done<Base>> {
     let wants = envelope.propose(in_force, context.now())?.wants(in_force.map(|(root, _)| root));
     if wants.iter().all(|want| want.missing() == 0) {
         return Ok(Done::Published(publish(context, client, envelope).await?));
@@ -120,8 +120,9 @@ pub async fn conclude(
     Ok(Done::Waiting(Waiting::write(&envelope, &wants, file)?))
 }
 
-/// Publishes what enough have signed, then verifies that the server serves just that.
-pub async fn publish(context: &Context<'_>, client: &mut Client, envelope: Envelope) -> Outcome<Repository> {
+/// Publishes what enough have signed, then verifies that the server serves just that. A new root alone leaves targets that have
+/// expired as they were.
+pub async fn publish(context: &Context<'_>, client: &mut Client, envelope: Envelope) -> Outcome<Base> {
     let Envelope { which, hdo: _, root, targets, files } = envelope;
     let signed = match &targets {
         Some(bytes) => {
@@ -147,7 +148,7 @@ pub async fn publish(context: &Context<'_>, client: &mut Client, envelope: Envel
         // From now on it is known here, so that nobody can show another under its number.
         store.remember(signed)?;
     }
-    let repository = store.refresh(client, context.now()).await?;
+    let repository = store.refresh_base(client, context.now()).await?;
     let served = |what: &str| {
         Failure::untrusted(format!("the server took the new {} and serves another {what}", which.as_str()))
             .next("somebody may have published at the same moment; look at the status before signing again")

@@ -17,7 +17,7 @@ use suture_core::limits::MAX_ROOT_STEPS;
 use suture_core::principal::Principal;
 use suture_core::trust::edit::{self, ONLINE_LIFETIME};
 use suture_core::trust::{
-    self, Publication, Repository as View, Role, Root, Stored, Targets, TrustError, Verified, verify_publication,
+    self, Base, Publication, Role, Root, Stored, Targets, TrustError, Verified, verify_publication,
 };
 use suture_proto::Repository;
 
@@ -144,21 +144,21 @@ pub async fn publish(
         let targets = &publication.targets;
         tx.put_repo_file(&name, Role::Targets, targets.version(), targets.bytes(), now).await?;
     }
-    let view = View::open(assemble(tx, &name, &publication.root, &publication.targets, &signers, now).await?, now)?;
-    let seen = view.seen();
+    // A new root alone leaves targets that nobody signed in time as they are: the root comes first, then their owner can sign.
+    let base = Base::open(assemble(tx, &name, &publication.root, &publication.targets, &signers, now).await?, now)?;
     let detail = serde_json::json!({
-        "root": seen.root,
+        "root": publication.root.version(),
         "root_sha256": publication.root.digest(),
-        "targets": seen.targets,
-        "targets_sha256": seen.targets_sha256,
+        "targets": publication.targets.version(),
+        "targets_sha256": publication.targets.digest(),
     });
     audit::append(tx, now, actor, keys::concern(repository), "repository.publish", &name, detail).await?;
     Ok(Published {
         unlisted,
-        root_version: seen.root,
-        targets_version: seen.targets,
-        snapshot_version: view.snapshot_version(),
-        timestamp_version: view.timestamp_version(),
+        root_version: publication.root.version(),
+        targets_version: publication.targets.version(),
+        snapshot_version: base.snapshot_version(),
+        timestamp_version: base.timestamp_version(),
         targets: publication.targets,
     })
 }

@@ -85,8 +85,8 @@ impl Operator {
 
 /// Has the database, the seal key and so the server's online keys; has no offline key.
 pub struct Intruder<'a> {
-    world: &'a World,
-    store: Store,
+    pub(super) world: &'a World,
+    pub(super) store: Store,
 }
 
 impl Intruder<'_> {
@@ -138,7 +138,7 @@ impl Intruder<'_> {
         tx.commit().await.unwrap();
     }
 
-    async fn online_key(&self, tx: &mut Tx, repository: &str, role: Role) -> LocalKey {
+    pub(super) async fn online_key(&self, tx: &mut Tx, repository: &str, role: Role) -> LocalKey {
         let seal = fs::read_to_string(self.world.data_dir().join("seal.key")).unwrap();
         let row = tx.online_key(repository, role).await.unwrap().unwrap();
         LocalKey::from_pem(&row.sealed, Some(seal.trim())).unwrap()

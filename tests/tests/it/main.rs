@@ -7,6 +7,7 @@
     reason = "tests; a failure ought to stop them where it happens"
 )]
 
+mod ceremony;
 mod custody;
 mod examples;
 mod faults;

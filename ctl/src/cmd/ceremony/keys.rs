@@ -196,7 +196,7 @@ async fn hold(
     match repository::conclude(context, &mut client, ground.in_force(), envelope, file).await? {
         Done::Waiting(waiting) => waiting.print(context),
         Done::Published(after) => {
-            let status = repository::status(context, which, &after.into())?;
+            let status = repository::status(context, which, &after)?;
             context.print.result(&status, repository::Status::to_text)
         }
     }

@@ -1,0 +1,385 @@
+//! Key ceremonies and signing by several: envelopes that travel between homes, keys that come and go, online keys that are
+//! replaced.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use suture_core::sign::LocalKey;
+use suture_core::trust::edit::{self, TargetsDraft};
+use suture_core::trust::{Proposed, Root, Targets, Verified};
+use suture_tests::world::ceremony::{envelope, tamper};
+use suture_tests::world::{Failed, Kind, Operator, Spec, World, text};
+
+/// A hospital whose approvals any two of kim, lee and mia sign.
+struct ThreeApprovers {
+    world: World,
+    ada: Operator,
+    kim: Operator,
+    lee: Operator,
+    mia: Operator,
+}
+
+impl ThreeApprovers {
+    async fn open() -> Self {
+        let world = World::start(Kind::Sqlite).await.unwrap();
+        let ada = world.manufacturer().await;
+        let kim = world.hospital(&ada).await;
+        let lee = world.colleague(&kim, "lee").await;
+        let mia = world.colleague(&kim, "mia").await;
+        let key = lee.public("targets").await;
+        kim.run(&["approvals", "add-key", "--role", "targets", "--public", &key]).await.unwrap();
+        // What kim alone has signed would not count any more: lee signs it too, in the ceremony itself.
+        let (key, file) = (mia.public("targets").await, envelope(&kim, "third"));
+        let third = ["approvals", "add-key", "--role", "targets", "--public", &key, "--threshold", "2"];
+        let waiting = kim.json(&[&third[..], &["--envelope", &file]].concat()).await.unwrap();
+        assert_eq!(waiting["published"], false);
+        assert_eq!(waiting["signatures"][2]["missing"], 1, "{waiting}");
+        let signed = lee.json(&["approvals", "sign", &file, "--key", "targets", "--yes"]).await.unwrap();
+        assert_eq!((signed["published"].as_bool(), signed["root_version"].as_u64()), (Some(true), Some(3)));
+        Self { world, ada, kim, lee, mia }
+    }
+}
+
+fn refused(outcome: Result<impl std::fmt::Debug, Failed>, exit: u8, told: &[&str]) {
+    let failed = outcome.unwrap_err();
+    assert_eq!(failed.exit, exit, "{}", failed.said);
+    for words in told {
+        assert!(failed.said.contains(words), "{words:?} is not in: {}", failed.said);
+    }
+}
+
+async fn targets_version(of: &Operator) -> u64 {
+    of.json(&["approvals", "status"]).await.unwrap()["roles"][1]["version"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_of_three_approve_with_an_envelope_that_travels_between_their_homes() {
+    let ThreeApprovers { world, ada, kim, lee, mia } = ThreeApprovers::open().await;
+    let first = world.publish(&ada, Spec { release: 1, ..Spec::default() }).await;
+    let second = world.publish(&ada, Spec { release: 2, ..Spec::default() }).await;
+    // Every command that signs waits for another; a calendar, then a device's place on the roster.
+    let file = envelope(&kim, "calendar");
+    let set = ["calendar", "set", "icu", "--zone", "UTC", "--weekly", "daily 00:00 24h", "--envelope", &file];
+    let told = kim.run(&set).await.unwrap();
+    assert!(told.contains("NOT in force yet") && told.contains(&lee.public("targets").await), "{told}");
+    refused(kim.run(&set).await, 1, &["--envelope FILE"]);
+    lee.run(&["approvals", "sign", &file, "--yes"]).await.unwrap();
+    let csv = world.path("devices.csv");
+    fs::write(&csv, "id,product,hardware,ward,serial,udi\npump-1,pump,rev-a,icu,SN-1,UDI-1\n").unwrap();
+    kim.run(&["device", "import", "--csv", text(&csv)]).await.unwrap();
+    let mut pump = suture_tests::world::Device::new(&world, "pump-1", "rev-a");
+    pump.provision(&first);
+    let token = kim.json(&["device", "token", "pump-1"]).await.unwrap();
+    let shown = pump.enroll(token["token"].as_str().unwrap()).await.unwrap();
+    let file = envelope(&kim, "roster");
+    kim.run(&["device", "confirm", "pump-1", "--fingerprint", &shown, "--envelope", &file]).await.unwrap();
+    let seen = lee.run(&["approvals", "show", &file]).await.unwrap();
+    assert!(seen.contains("pump-1 is put on the roster") && seen.contains("ward icu"), "{seen}");
+    lee.run(&["approvals", "sign", &file, "--yes"]).await.unwrap();
+    assert_eq!(pump.cycle().await, "idle(nothing-approved)");
+
+    // One signature under an approval is no approval, whoever sends it to the server.
+    let plan = ["rollout", "plan", "--bundle", &second.name, "--ward", "icu", "--ticket", "CHG-1"];
+    let plan = kim.json(&plan).await.unwrap();
+    let (digest, sent) = (plan["sha256"].as_str().unwrap(), envelope(&kim, "approval"));
+    let approve = ["rollout", "approve", digest, "--reason", "tested on the bench", "--envelope", &sent];
+    let waiting = kim.json(&approve).await.unwrap();
+    assert_eq!(waiting["signatures"][0]["missing"], 1, "{waiting}");
+    let alone = kim.force(Path::new(&sent)).await.unwrap_err();
+    assert!(alone.contains("1 of its keys where 2 are needed"), "{alone}");
+    assert_eq!(pump.cycle().await, "idle(nothing-approved)");
+
+    // It goes to mia, who sees what it says before she signs it, and is asked.
+    let received = mia.receive(Path::new(&sent));
+    let seen = mia.json(&["approvals", "show", text(&received)]).await.unwrap();
+    let told = seen["changes"].to_string();
+    for words in ["is approved: pump@2 on 1 devices", "computed again here", "tested on the bench", "CHG-1"] {
+        assert!(told.contains(words), "{words:?} is not in {told}");
+    }
+    refused(mia.run(&["approvals", "sign", text(&received)]).await, 1, &["nothing was signed", "--yes"]);
+    refused(mia.run(&["approvals", "sign", text(&received), "--key", "root", "--yes"]).await, 1, &["none of those"]);
+    // Signed, and sent on to lee for a third look; whoever signs last may publish it later.
+    let last = ["approvals", "sign", text(&received), "--yes"];
+    let kept = mia.json(&[&last[..], &["--no-publish"]].concat()).await.unwrap();
+    assert_eq!((&kept["published"], &kept["signatures"][0]["missing"]), (&Value::from(false), &Value::from(0)));
+    let before = targets_version(&kim).await;
+    let done = lee.json(&["approvals", "sign", text(&lee.receive(&received)), "--yes"]).await.unwrap();
+    assert_eq!(done["targets_version"], before + 1);
+    assert_ne!(pump.cycle().await, "idle(nothing-approved)", "the device has its approval");
+    // What is in force cannot be signed once more.
+    refused(mia.run(&last).await, 5, &["exists already", "in force are root 3", "nothing is left to do"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_changed_on_the_way_is_not_signed() {
+    let ThreeApprovers { world, ada, kim, lee, mia } = ThreeApprovers::open().await;
+    let first = world.publish(&ada, Spec { release: 1, ..Spec::default() }).await;
+    let file = envelope(&kim, "calendar");
+    kim.run(&["calendar", "set", "icu", "--zone", "UTC", "--weekly", "daily 02:00 3h", "--envelope", &file])
+        .await
+        .unwrap();
+    let file = Path::new(&file);
+    let sign = async |by: &Operator, file: &Path| by.run(&["approvals", "sign", text(file), "--yes"]).await;
+
+    // Other bytes under a path that is listed, and a file that is not.
+    let other = tamper(file, |e| e.files.values_mut().for_each(|bytes| bytes.push(b' ')));
+    refused(sign(&lee, &other).await, 5, &[]);
+    let more = tamper(file, |e| drop(e.files.insert("calendars/or.json".to_owned(), b"{}".to_vec())));
+    refused(sign(&lee, &more).await, 5, &["nothing in it lists"]);
+    // Other targets metadata under kim's signature: the signature does not count, and what they say is shown.
+    let more = tamper(file, |e| {
+        let text = String::from_utf8(e.targets.take().unwrap()).unwrap();
+        e.targets = Some(text.replace("calendars/icu.json", "calendars/or1.json").into_bytes());
+    });
+    refused(sign(&lee, &more).await, 5, &[]);
+    // It is said to be of the catalog, or of another hospital.
+    let hdo = tamper(file, |e| e.hdo = Some("lakeside".parse().unwrap()));
+    refused(sign(&lee, &hdo).await, 5, &["of lakeside"]);
+    refused(ada.run(&["catalog", "sign", text(file), "--yes"]).await, 5, &["not of this home's catalog"]);
+    fs::write(file.with_extension("broken"), "{\"_type\":\"suture-envelope\",\"_type\":1}").unwrap();
+    refused(sign(&lee, &file.with_extension("broken")).await, 5, &["the envelope is refused"]);
+
+    // The untouched one is signed by lee, and then the base has moved for whoever comes later with another.
+    let late = envelope(&mia, "late");
+    mia.run(&["calendar", "set", "or", "--zone", "UTC", "--weekly", "daily 02:00 3h", "--envelope", &late])
+        .await
+        .unwrap();
+    sign(&lee, file).await.unwrap();
+    let told = ["exists already", "in force are root 3", "against what is in force", "make the change again"];
+    refused(sign(&lee, Path::new(&late)).await, 5, &told);
+
+    // Kim's program is not what it should be: it signs an approval that no plan leads to.
+    let roster = envelope(&kim, "roster");
+    let csv = world.path("devices.csv");
+    fs::write(&csv, "id,product,hardware,ward,serial,udi\npump-1,pump,rev-a,icu,SN-1,UDI-1\n").unwrap();
+    kim.run(&["device", "import", "--csv", text(&csv)]).await.unwrap();
+    let pump = suture_tests::world::Device::new(&world, "pump-1", "rev-a");
+    pump.provision(&first);
+    let token = kim.json(&["device", "token", "pump-1"]).await.unwrap();
+    let shown = pump.enroll(token["token"].as_str().unwrap()).await.unwrap();
+    kim.run(&["device", "confirm", "pump-1", "--fingerprint", &shown, "--envelope", &roster]).await.unwrap();
+    lee.run(&["approvals", "sign", &roster, "--yes"]).await.unwrap();
+    let second = world.publish(&ada, Spec { release: 2, ..Spec::default() }).await;
+    let honest = world.draft(&kim, &["--bundle", &second.name, "--ward", "icu"]).await;
+    let mut dishonest = honest.clone();
+    permit_downgrade(&mut dishonest.0);
+    let (good, bad) = (world.path("good.envelope.json"), world.path("bad.envelope.json"));
+    kim.propose(&dishonest, &bad).await;
+    refused(sign(&lee, &bad).await, 5, &["says other things than its plan leads to", "do not sign it"]);
+    kim.propose(&honest, &good).await;
+    sign(&mia, &good).await.unwrap();
+}
+
+fn permit_downgrade(approval: &mut suture_core::approval::Approval) {
+    approval.permit_downgrade = true;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stolen_targets_key_is_taken_out_and_signs_nothing_any_more() {
+    let world = World::start(Kind::Sqlite).await.unwrap();
+    let ada = world.manufacturer().await;
+    let kim = world.hospital(&ada).await;
+    let lee = world.colleague(&kim, "lee").await;
+    let stolen: LocalKey = kim.targets_key();
+    kim.run(&["approvals", "add-key", "--role", "targets", "--public", &lee.public("targets").await]).await.unwrap();
+    // Kim's key was stolen. Kim's root key takes it out; lee's key signs again what the stolen one had signed.
+    let (public, file) = (kim.public("targets").await, envelope(&kim, "out"));
+    let out = ["approvals", "remove-key", "--role", "targets", "--public", &public, "--envelope", &file];
+    let waiting = kim.json(&out).await.unwrap();
+    let missing: Vec<_> = waiting["signatures"].as_array().unwrap().iter().map(|s| s["missing"].clone()).collect();
+    assert_eq!(missing, [0, 0, 1], "{waiting}");
+    let seen = lee.run(&["approvals", "show", &file]).await.unwrap();
+    assert!(seen.contains(&format!("the key {public} may NOT sign any more")), "{seen}");
+    lee.run(&["approvals", "sign", &file, "--key", "targets", "--yes"]).await.unwrap();
+    let status = kim.json(&["approvals", "status"]).await.unwrap();
+    assert_eq!(status["roles"][1]["public_keys"][0]["public_key"], lee.public("targets").await);
+    let set = ["calendar", "set", "icu", "--zone", "UTC", "--weekly", "daily 02:00 3h"];
+    refused(kim.run(&set).await, 1, &["none of those that sign targets"]);
+    lee.run(&set).await.unwrap();
+
+    // The thief signs a version that would follow, and the server refuses it.
+    let file = world.path("stolen.envelope.json");
+    let template = envelope(&lee, "template");
+    lee.run(&["approvals", "set-threshold", "--role", "targets", "1"]).await.unwrap_err();
+    kim.run(&["approvals", "rotate"]).await.unwrap();
+    fs::write(&template, envelope_of(&lee, &stolen)).unwrap();
+    fs::copy(&template, &file).unwrap();
+    let said = lee.force(&file).await.unwrap_err();
+    assert!(said.contains("0 of its keys where 1 are needed"), "{said}");
+}
+
+/// The version after what a home has verified, signed by a key that was thrown out.
+fn envelope_of(of: &Operator, key: &LocalKey) -> Vec<u8> {
+    let read = |name: &str| fs::read(of.home().join("trust/approvals").join(name)).unwrap();
+    let root: Verified<Root> = Verified::pinned(&read("root.json")).unwrap();
+    let targets: Verified<Targets> = Verified::by(&root, &read("targets.json")).unwrap();
+    let now = targets.signed_at().unwrap();
+    let draft = TargetsDraft::following(&targets, now, edit::APPROVALS_LIFETIME);
+    let signed = edit::sign_targets(&draft, &[key]).unwrap();
+    let envelope = suture_ctl::envelope::Envelope {
+        which: suture_ctl::trust_store::Which::Approvals,
+        hdo: Some("riverside".parse().unwrap()),
+        root: None,
+        targets: Some(signed),
+        files: std::collections::BTreeMap::new(),
+    };
+    envelope.to_bytes().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_root_key_is_replaced_by_the_thresholds_of_both_roots() {
+    let world = World::start(Kind::Sqlite).await.unwrap();
+    let ada = world.manufacturer().await;
+    let bob = world.colleague(&ada, "bob").await;
+    let file = envelope(&ada, "two");
+    let add = ["catalog", "add-key", "--role", "root", "--public", &bob.public("root").await, "--threshold", "2"];
+    ada.run(&[&add[..], &["--envelope", &file]].concat()).await.unwrap();
+    // By the old root it is signed; by the new one bob must sign too.
+    let said = ada.force(Path::new(&file)).await.unwrap_err();
+    assert!(said.contains("1 of its keys where 2 are needed"), "{said}");
+    bob.run(&["catalog", "sign", &file, "--yes"]).await.unwrap();
+    // Ada's key is lost. A new one takes its place, signed by what is left? Not by bob alone: two must sign.
+    ada.run(&["key", "new", "root-2", "--no-passphrase"]).await.unwrap();
+    let file = envelope(&ada, "replace");
+    ada.run(&["catalog", "add-key", "--role", "root", "--key", "root-2", "--envelope", &file]).await.unwrap();
+    bob.run(&["catalog", "sign", &file, "--yes"]).await.unwrap();
+    let (old, file) = (ada.public("root").await, envelope(&ada, "out"));
+    let out =
+        ["catalog", "remove-key", "--role", "root", "--public", &old, "--root-key", "root-2", "--envelope", &file];
+    ada.run(&out).await.unwrap();
+    bob.run(&["catalog", "sign", &file, "--yes"]).await.unwrap();
+    let status = bob.json(&["catalog", "status"]).await.unwrap();
+    let keys: Vec<&str> = status["roles"][0]["public_keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|k| k["public_key"].as_str().unwrap())
+        .collect();
+    assert_eq!((keys.len(), keys.contains(&old.as_str())), (2, false));
+    assert_eq!(status["roles"][0]["version"], 4);
+    // Every root stays: a home that trusts the first one steps through them all.
+    let late = world.colleague(&ada, "eve").await;
+    assert_eq!(late.json(&["catalog", "status"]).await.unwrap()["roles"][0]["version"], 4);
+    refused(
+        bob.run(&["catalog", "remove-key", "--role", "root", "--public", keys[0]]).await,
+        1,
+        &["2 signatures", "--threshold"],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_catalog_is_begun_by_two() {
+    let world = World::start(Kind::Sqlite).await.unwrap();
+    let ada = world.operator("ada");
+    let token = fs::read_to_string(world.data_dir().join("operator.token")).unwrap();
+    ada.run(&["join", token.trim()]).await.unwrap();
+    let bob = world.colleague(&ada, "bob").await;
+    let file = envelope(&ada, "begin");
+    let (root, targets) = (bob.public("root").await, bob.public("targets").await);
+    let init = ["catalog", "init", "--no-passphrase", "--root-public", &root, "--targets-public", &targets];
+    let two = ["--root-threshold", "2", "--targets-threshold", "2", "--envelope", &file];
+    let waiting = ada.json(&[&init[..], &two].concat()).await.unwrap();
+    assert_eq!(waiting["published"], false);
+    refused(ada.run(&["catalog", "status"]).await, 1, &["no catalog to trust yet"]);
+    let seen = bob.run(&["catalog", "show", &file]).await.unwrap();
+    assert!(seen.contains("the repository begins") && seen.contains("root: 2 of 2 keys must sign"), "{seen}");
+    bob.run(&["catalog", "sign", &file, "--key", "root", "--key", "targets", "--yes"]).await.unwrap();
+    let status = bob.json(&["catalog", "status"]).await.unwrap();
+    // Ada hears the fingerprint from bob, and not from the server.
+    refused(ada.run(&["catalog", "init", "--no-passphrase"]).await, 5, &["catalog trust"]);
+    refused(ada.run(&["catalog", "trust", &"0".repeat(64)]).await, 5, &["no catalog root"]);
+    ada.run(&["catalog", "trust", status["root_sha256"].as_str().unwrap()]).await.unwrap();
+    assert_eq!(ada.json(&["catalog", "status"]).await.unwrap()["edition"], status["edition"]);
+    // Both sign a bundle.
+    let bundle = world.build(&ada, Spec::default()).await;
+    ada.run(&["bundle", "sign", text(&bundle.dir)]).await.unwrap();
+    let file = envelope(&ada, "bundle");
+    ada.run(&["bundle", "publish", text(&bundle.dir), "--envelope", &file]).await.unwrap();
+    let seen = bob.run(&["catalog", "show", &file]).await.unwrap();
+    assert!(seen.contains("pump 1.0.0 (release 1) is added, current: for rev-a"), "{seen}");
+    bob.run(&["catalog", "sign", &file, "--yes"]).await.unwrap();
+    assert_eq!(ada.json(&["catalog", "status"]).await.unwrap()["bundles"][0]["release"], 1);
+    ada.run(&["bundle", "publish", text(&bundle.dir)]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn online_keys_are_rotated_while_a_device_keeps_refreshing() {
+    let mut world = World::start(Kind::Sqlite).await.unwrap();
+    let ada = world.manufacturer().await;
+    let bundle = world.publish(&ada, Spec::default()).await;
+    let kim = world.hospital(&ada).await;
+    let mut pump = world.devices(&kim, &["pump-1"], &bundle).await.remove(0);
+    assert_eq!(pump.cycle().await, "idle(nothing-approved)");
+    refused(ada.run(&["catalog", "rotate", "--online"]).await, 1, &["suture-server keys rotate"]);
+    let prepared = world.prepare_online_keys().await;
+    assert_eq!(prepared.len(), 2);
+    assert_eq!(pump.cycle().await, "idle(nothing-approved)");
+    for (who, repository, held) in [(&ada, "catalog", &prepared[1]), (&kim, "approvals", &prepared[0])] {
+        let status = who.json(&[repository, "rotate", "--online"]).await.unwrap();
+        assert_eq!(
+            (&status["roles"][0]["version"], &status["roles"][1]["version"].as_u64().is_some()),
+            (&Value::from(2), &true)
+        );
+        let timestamp = &status["roles"][3]["public_keys"][0]["public_key"];
+        assert_eq!(*timestamp, Value::from(held.keys.next_timestamp.unwrap().to_string()));
+        assert_eq!(pump.cycle().await, "idle(nothing-approved)");
+    }
+    // The server signs on by itself with the new keys.
+    world.idle(5).await;
+    kim.run(&["approvals", "renew"]).await.unwrap();
+    assert_eq!(pump.cycle().await, "idle(nothing-approved)");
+    let root = fs::read(kim.home().join("trust/approvals/root.json")).unwrap();
+    assert_eq!(suture_core::trust::Metadata::version(&*Proposed::<Root>::read(&root).unwrap()), 2);
+    for who in [&ada, &kim] {
+        who.run(&["audit", "verify"]).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stolen_online_keys_lock_nobody_out_once_others_have_taken_their_place() {
+    let world = World::start(Kind::Sqlite).await.unwrap();
+    let ada = world.manufacturer().await;
+    let bundle = world.publish(&ada, Spec::default()).await;
+    let kim = world.hospital(&ada).await;
+    let mut pump = world.devices(&kim, &["pump-1"], &bundle).await.remove(0);
+    // The thief drives the versions up, the device and kim see them, then the server is restored from its backup.
+    let thief = world.intruder().await;
+    let backup = thief.drive_up("approvals/riverside").await;
+    assert_eq!(pump.cycle().await, "idle(nothing-approved)");
+    kim.run(&["approvals", "status"]).await.unwrap();
+    thief.restore("approvals/riverside", backup).await;
+    refused(kim.run(&["approvals", "status"]).await, 5, &["was seen before"]);
+    refused(kim.run(&["approvals", "renew"]).await, 5, &["was seen before"]);
+    // The way out: other online keys, named by the hospital's root.
+    world.prepare_online_keys().await;
+    kim.run(&["approvals", "rotate", "--online"]).await.unwrap();
+    let set = ["calendar", "set", "icu", "--zone", "UTC", "--weekly", "daily 02:00 3h"];
+    kim.run(&set).await.unwrap();
+    assert_eq!(pump.cycle().await, "idle(nothing-approved)");
+    let refreshed = fs::read(pump.dir.join("state/trust/approvals/targets.json"));
+    if let Ok(targets) = refreshed {
+        assert_eq!(targets, fs::read(kim.home().join("trust/approvals/targets.json")).unwrap());
+    }
+    assert_eq!(kim.json(&["approvals", "status"]).await.unwrap()["roles"][0]["version"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_root_that_expired_is_followed_by_one_that_has_not() {
+    let mut world = World::start(Kind::Sqlite).await.unwrap();
+    let ada = world.manufacturer().await;
+    world.idle(300).await;
+    let status = ada.json(&["catalog", "status"]).await.unwrap();
+    let warnings = status["warnings"].to_string();
+    assert!(warnings.contains("catalog rotate") && warnings.contains("in 2 months"), "{warnings}");
+    world.idle(100).await;
+    refused(ada.run(&["catalog", "status"]).await, 5, &["root metadata expired"]);
+    // First a root that changes nothing but its end; then all the rest can be seen again.
+    ada.run(&["key", "new", "other", "--no-passphrase"]).await.unwrap();
+    let keys = ["catalog", "add-key", "--role", "targets", "--key", "other"];
+    ada.run(&["catalog", "rotate"]).await.unwrap();
+    refused(ada.run(&["bundle", "list"]).await, 5, &["targets metadata expired"]);
+    ada.run(&keys).await.unwrap();
+    let status = ada.json(&["catalog", "renew"]).await.unwrap();
+    assert_eq!((&status["roles"][0]["version"], &status["warnings"]), (&Value::from(3), &Value::Array(Vec::new())));
+}

@@ -64,6 +64,13 @@ impl Failure {
         self.caused_by_sources(error)
     }
 
+    /// Because of another failure and its causes.
+    pub fn because_of(mut self, failure: Self) -> Self {
+        self.causes.push(failure.message);
+        self.causes.extend(failure.causes);
+        self
+    }
+
     /// With advice.
     pub fn next(mut self, advice: impl Into<String>) -> Self {
         self.next = Some(advice.into());

@@ -91,7 +91,14 @@ impl Desk {
 
     /// What the documents would be by a proposal: its own files, and those that are listed still.
     pub async fn preview(&mut self, context: &Context<'_>, targets: &Targets, new: &Files) -> Outcome<Documents> {
-        let (files, _) = gather(context, &mut self.client, targets, new).await?;
+        let gathered = gather(context, &mut self.client, targets, new).await;
+        let (files, _) = gathered.map_err(|failure| match failure.exit {
+            // The server has what is in force; what is new must have come with the proposal.
+            Exit::Refused => Failure::untrusted("a file is new, and did not come along")
+                .next("ask whoever sent it for the whole of it")
+                .because_of(failure),
+            _ => failure,
+        })?;
         // An order that is in force already counts, whoever signs here now; another must be signed by itself.
         let judge = |bytes: &[u8]| match self.documents.stops.iter().find(|s| s.bytes() == bytes) {
             Some(known) => Ok(known.clone()),

@@ -127,12 +127,12 @@ async fn what_somebody_changed_on_the_way_is_not_signed() {
     refused(sign(&lee, &other).await, 5, &[]);
     let more = tamper(file, |e| drop(e.files.insert("calendars/or.json".to_owned(), b"{}".to_vec())));
     refused(sign(&lee, &more).await, 5, &["nothing in it lists"]);
-    // Other targets metadata under kim's signature: the signature does not count, and what they say is shown.
+    // Other targets metadata under the signature that was for kim's, naming a file that nobody has.
     let more = tamper(file, |e| {
         let text = String::from_utf8(e.targets.take().unwrap()).unwrap();
         e.targets = Some(text.replace("calendars/icu.json", "calendars/or1.json").into_bytes());
     });
-    refused(sign(&lee, &more).await, 5, &[]);
+    refused(sign(&lee, &more).await, 5, &["did not come along"]);
     // It is said to be of the catalog, or of another hospital.
     let hdo = tamper(file, |e| e.hdo = Some("lakeside".parse().unwrap()));
     refused(sign(&lee, &hdo).await, 5, &["of lakeside"]);
@@ -172,7 +172,7 @@ async fn what_somebody_changed_on_the_way_is_not_signed() {
 }
 
 fn permit_downgrade(approval: &mut suture_core::approval::Approval) {
-    approval.permit_downgrade = true;
+    approval.terms.permit_downgrade = true;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

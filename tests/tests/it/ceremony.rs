@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use suture_core::digest::Digest;
 use suture_core::sign::LocalKey;
 use suture_core::trust::edit::{self, TargetsDraft};
 use suture_core::trust::{Proposed, Root, Targets, Verified};
@@ -129,8 +130,9 @@ async fn what_somebody_changed_on_the_way_is_not_signed() {
     refused(sign(&lee, &more).await, 5, &["nothing in it lists"]);
     // Other targets metadata under the signature that was for kim's, naming a file that nobody has.
     let more = tamper(file, |e| {
+        let register = Digest::of(&e.files.remove("register.json").unwrap()).to_string();
         let text = String::from_utf8(e.targets.take().unwrap()).unwrap();
-        e.targets = Some(text.replace("calendars/icu.json", "calendars/or1.json").into_bytes());
+        e.targets = Some(text.replace(&register, &Digest::of(b"another").to_string()).into_bytes());
     });
     refused(sign(&lee, &more).await, 5, &["did not come along"]);
     // It is said to be of the catalog, or of another hospital.

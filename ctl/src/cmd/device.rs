@@ -165,7 +165,7 @@ async fn confirm(context: &mut Context<'_>, id: DeviceId, typed: &str, signing: 
 }
 
 /// The roster's entry of a device that enrolled with just the keys whose fingerprint a person has read at the device.
-fn entry(id: &DeviceId, device: &v1::Device, typed: &Digest) -> Outcome<RosterDevice> {
+pub(super) fn entry(id: &DeviceId, device: &v1::Device, typed: &Digest) -> Outcome<RosterDevice> {
     let record = device.record.clone().unwrap_or_default();
     if record.id != id.as_str() {
         return Err(Failure::untrusted(format!("the server was asked for {id} and tells of {:?}", record.id)));
@@ -222,7 +222,7 @@ async fn revoke(context: &mut Context<'_>, id: DeviceId, reason: String, signing
 }
 
 /// Reads a fingerprint as people type it.
-fn fingerprint(text: &str) -> Outcome<Digest> {
+pub(super) fn fingerprint(text: &str) -> Outcome<Digest> {
     let digits: String = text.chars().filter(|c| !c.is_whitespace() && *c != ':' && *c != '-').collect();
     digits
         .to_ascii_lowercase()

@@ -14,6 +14,7 @@ pub mod join;
 pub mod key;
 pub mod operator;
 pub mod rollout;
+pub mod roster;
 pub mod service;
 pub mod whoami;
 
@@ -52,6 +53,9 @@ pub enum Command {
     /// The hospital's devices
     #[command(subcommand)]
     Device(device::Command),
+    /// The devices that the hospital has signed for
+    #[command(subcommand)]
+    Roster(roster::Command),
     /// Maintenance windows and freeze dates
     #[command(subcommand)]
     Calendar(calendar::Command),
@@ -79,6 +83,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Operator(command) => operator::run(context, command).await,
         Command::Approvals(command) => approvals::run(context, command).await,
         Command::Device(command) => device::run(context, command).await,
+        Command::Roster(command) => roster::run(context, command).await,
         Command::Calendar(command) => calendar::run(context, command).await,
         Command::Service(command) => service::run(context, command).await,
         Command::Rollout(command) => rollout::run(context, command).await,

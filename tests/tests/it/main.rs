@@ -17,5 +17,6 @@ mod journey;
 mod killed;
 mod lapse;
 mod refusals;
+mod roster;
 mod runbooks;
 mod service;

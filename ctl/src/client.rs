@@ -163,6 +163,10 @@ calls! {
     resume_rollout(ResumeRolloutRequest) -> ResumeRolloutResponse;
     /// Ends.
     abort_rollout(AbortRolloutRequest) -> AbortRolloutResponse;
+    /// Hands over a stop order or a lift.
+    publish_stop(PublishStopRequest) -> PublishStopResponse;
+    /// The newest order for each approval.
+    get_stops(GetStopsRequest) -> GetStopsResponse;
     /// The record.
     list_audit(ListAuditRequest) -> ListAuditResponse;
 }

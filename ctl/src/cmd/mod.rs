@@ -16,6 +16,7 @@ pub mod operator;
 pub mod rollout;
 pub mod roster;
 pub mod service;
+pub mod stick;
 pub mod whoami;
 
 use clap::Subcommand;
@@ -65,6 +66,9 @@ pub enum Command {
     /// Plan, approve, watch, pause, abort, roll back
     #[command(subcommand)]
     Rollout(rollout::Command),
+    /// What both sides have signed, in a directory for devices without a network
+    #[command(subcommand)]
+    Stick(stick::Command),
     /// The server's record
     #[command(subcommand)]
     Audit(audit::Command),
@@ -87,6 +91,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Calendar(command) => calendar::run(context, command).await,
         Command::Service(command) => service::run(context, command).await,
         Command::Rollout(command) => rollout::run(context, command).await,
+        Command::Stick(command) => stick::run(context, command).await,
         Command::Audit(command) => audit::run(context, command).await,
     }
 }

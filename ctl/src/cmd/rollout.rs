@@ -3,10 +3,12 @@
 mod approve;
 #[cfg(test)]
 mod fixture;
+mod order;
 mod plan;
 mod print;
 mod rollback;
 mod stop;
+mod stop_status;
 mod watch;
 mod waves;
 
@@ -68,6 +70,15 @@ pub enum Command {
         #[command(flatten)]
         signing: Signing,
     },
+    /// Sign a stop order, alone, and publish it: no device begins anything more by the rollout, whatever the server says
+    Stop(order::StopArgs),
+    /// Lift a stop order, by as many approvers as it takes to approve
+    Lift(order::LiftArgs),
+    /// Which devices obey a stop order by their signed word, and until when the others could still begin
+    StopStatus {
+        /// The rollout
+        rollout: ApprovalId,
+    },
     /// Plan and sign the way back for the devices that have proven that they run the rollout's bundle
     Rollback(rollback::RollbackArgs),
 }
@@ -89,6 +100,9 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
             }
             stop::abort(context, &mut desk, &rollout, &reason, &signing).await
         }
+        Command::Stop(args) => order::stop(context, args).await,
+        Command::Lift(args) => order::lift(context, args).await,
+        Command::StopStatus { rollout } => stop_status::run(context, &rollout).await,
         Command::Rollback(args) => rollback::run(context, args).await,
     }
 }

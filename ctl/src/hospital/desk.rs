@@ -4,7 +4,7 @@ use suture_core::approval::{Pinned, VerifiedStop};
 use suture_core::id::HdoId;
 use suture_core::trust::{Base, Edition, Repository, Role, Targets};
 
-use super::{Documents, Edit, Files, ReadError, shelf};
+use super::{Documents, Edit, Files, ReadError, orders, shelf};
 use crate::client::Client;
 use crate::context::Context;
 use crate::envelope::Envelope;
@@ -51,7 +51,8 @@ impl Desk {
     async fn read(context: &Context<'_>, hdo: HdoId, mut client: Client, approvals: Base) -> Outcome<Self> {
         let targets = approvals.targets_metadata();
         let (files, pins) = gather(context, &mut client, targets, &Files::new()).await?;
-        let documents = Documents::read(&hdo, targets, &files).map_err(|e| Failure::of(Exit::Untrusted, &e))?;
+        let mut documents = Documents::read(&hdo, targets, &files).map_err(|e| Failure::of(Exit::Untrusted, &e))?;
+        orders::learn(context, &mut client, approvals.root(), &hdo, &mut documents).await?;
         shelf::keep_only(&context.home, pins.iter())?;
         Ok(Self { client, hdo, approvals, documents })
     }

@@ -6,6 +6,7 @@
 mod desk;
 mod edit;
 pub mod inventory;
+pub mod orders;
 mod rosters;
 mod shelf;
 

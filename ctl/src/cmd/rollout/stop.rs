@@ -1,15 +1,14 @@
 //! `rollout pause|resume|abort`: the server's word at once, and for an abort the hospital's signature behind it.
 
 use serde_json::json;
-use suture_core::approval::{StopOrder, VerifiedStop};
 use suture_core::id::ApprovalId;
 use suture_proto::v1;
 
+use super::order;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::hospital::{Desk, refused};
-use crate::keys::KeyName;
-use crate::repository::{Done, Signing};
+use crate::hospital::Desk;
+use crate::repository::Signing;
 
 /// `rollout pause`: unsigned, so that it is quick; devices that wait for the server's word stop at their next check-in.
 pub(super) async fn pause(context: &mut Context<'_>, id: &ApprovalId, reason: String) -> Outcome {
@@ -31,14 +30,6 @@ pub(super) async fn resume(context: &mut Context<'_>, id: &ApprovalId, reason: S
     context.print.result(&json!({ "rollout": id, "paused": false }), |_| format!("{id} goes on"))
 }
 
-/// Signs the next order for an approval, and verifies it as every device will.
-fn sign(context: &Context<'_>, desk: &Desk, id: &ApprovalId, stopped: bool, key: &KeyName) -> Outcome<VerifiedStop> {
-    let last = desk.documents.stop(id).map(|s| s.counter);
-    let order = StopOrder::next(desk.hdo.clone(), id.clone(), last, stopped, context.now()).map_err(refused)?;
-    let signed = order.sign(&[context.key(key)?.as_ref()]).map_err(refused)?;
-    VerifiedStop::verify(desk.approvals.root(), &desk.hdo, &signed).map_err(refused)
-}
-
 /// `rollout abort`: the server stops it at once; the stop order makes it hold for devices that the server does not reach,
 /// and against the server.
 pub(super) async fn abort(
@@ -51,19 +42,9 @@ pub(super) async fn abort(
     let request = v1::AbortRolloutRequest { id: id.to_string(), reason: reason.to_owned() };
     // A server that refuses or fails does not keep the hospital from signing.
     let served = desk.client.abort_rollout(request).await;
-    let mut waiting = None;
-    if !desk.documents.is_stopped(id) {
-        let order = sign(context, desk, id, true, &signing.key)?;
-        desk.documents.learn(order);
-        if let Done::Waiting(others) = desk.publish(context, signing, |_| Ok(())).await? {
-            waiting = Some(others);
-        }
-    }
+    order::obey(context, desk, id, &signing.key).await?;
     if let Err(failure) = served {
         context.print.note(&format!("note: the stop order is signed; the server itself said: {}", failure.message));
-    }
-    if let Some(waiting) = waiting {
-        return waiting.print(context);
     }
     context.print.result(&json!({ "rollout": id, "aborted": true, "stop_order": true }), |_| {
         format!("{id} is aborted and its stop order is signed; what has begun finishes or reverts")

@@ -1,0 +1,76 @@
+//! Stop orders and lifts as a home knows them: those that it signed or has seen, and those that the server hands out.
+//!
+//! Each is verified by the hospital's root before it counts. `stops/<approval>.json` in the home keeps the newest of each, so
+//! that an order that the server did not take is not lost with the command that made it.
+
+use suture_core::approval::VerifiedStop;
+use suture_core::id::{ApprovalId, HdoId};
+use suture_core::limits::MAX_STOP_BYTES;
+use suture_core::trust::{Root, Verified};
+use suture_proto::v1;
+
+use super::Documents;
+use crate::client::Client;
+use crate::context::Context;
+use crate::failure::{Failure, OrFail as _, Outcome};
+use crate::files::{self, Access};
+use crate::home::Home;
+
+/// Keeps an order in the home.
+pub fn remember(home: &Home, order: &VerifiedStop) -> Outcome {
+    home.write(&name(&order.approval), order.bytes(), Access::Public)
+}
+
+/// The newest order for an approval that this home has seen.
+pub fn remembered(home: &Home, id: &ApprovalId) -> Outcome<Option<VerifiedStop>> {
+    let Some(bytes) = files::read(&home.path(&name(id))?, MAX_STOP_BYTES)? else { return Ok(None) };
+    let order = VerifiedStop::kept(&bytes).or_fail(|| format!("{} is damaged; remove it", name(id)))?;
+    Ok(Some(order).filter(|o| o.approval == *id))
+}
+
+/// Adds to what the repository lists the orders that came beside it. A server that hands out none, or others than approvers
+/// have signed, is not believed and stops nothing.
+pub async fn learn(
+    context: &Context<'_>,
+    client: &mut Client,
+    root: &Verified<Root>,
+    hdo: &HdoId,
+    documents: &mut Documents,
+) -> Outcome {
+    let served = client.get_stops(v1::GetStopsRequest {}).await.map(|answer| answer.envelopes).unwrap_or_default();
+    for order in served.iter().filter_map(|bytes| VerifiedStop::verify(root, hdo, bytes).ok()) {
+        if documents.approval(&order.approval).is_some() {
+            documents.learn(order);
+        }
+    }
+    let listed: Vec<_> = documents.approvals.iter().map(|a| a.terms.id.clone()).collect();
+    for id in listed {
+        if let Some(order) = remembered(&context.home, &id)? {
+            documents.learn(order);
+        }
+    }
+    Ok(())
+}
+
+/// Hands an order to the server; says whether the server did not know it.
+pub async fn publish(client: &mut Client, order: &VerifiedStop) -> Outcome<bool> {
+    let request = v1::PublishStopRequest { envelope: order.bytes().to_vec().into() };
+    Ok(client.publish_stop(request).await?.news)
+}
+
+/// Where the home keeps the order for an approval, for people.
+pub fn place(home: &Home, id: &ApprovalId) -> String {
+    home.directory().join(name(id)).display().to_string()
+}
+
+fn name(id: &ApprovalId) -> String {
+    format!("stops/{id}.json")
+}
+
+/// Writes an order to a file that is to be carried; an existing file is not touched.
+pub fn write_new(path: &std::path::Path, bytes: &[u8]) -> Outcome {
+    if path.exists() {
+        return Err(Failure::new(format!("{} is there already", path.display())).next("name another file"));
+    }
+    Ok(files::write(path, bytes, Access::Public)?)
+}

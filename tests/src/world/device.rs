@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use suture_agent::config::Settings;
+use suture_agent::hand::{self, Found, HandError};
 use suture_agent::identity::{Identity, grouped};
 use suture_agent::{Agent, Surroundings, provision};
+use suture_core::clock::Clock as _;
 use suture_core::id::PayloadName;
 use suture_proto::connect::ProxyRules;
 use zeroize::Zeroizing;
@@ -93,6 +95,16 @@ impl Device {
         getrandom::fill(&mut *seed).unwrap();
         let enrolled = Identity::enroll(&self.settings(), token, None, (around.clock, around.proxy, seed)).await;
         enrolled.map(|identity| grouped(&identity.fingerprint())).map_err(|e| suture_agent::agent::chain(&e))
+    }
+
+    /// `suture-agent stop FILE`.
+    pub fn hand_stop(&self, file: &Path) -> Result<Found, HandError> {
+        hand::stop(&self.settings(), file)
+    }
+
+    /// `suture-agent import DIR`.
+    pub async fn hand_stick(&self, dir: &Path) -> Result<Found, HandError> {
+        hand::import(&self.settings(), dir, self.clock.now()).await
     }
 
     /// The agent, opened where it is not.

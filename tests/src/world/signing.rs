@@ -9,7 +9,7 @@ use suture_core::clock::Clock as _;
 use suture_core::digest::Digest;
 use suture_core::manifest::Manifest;
 use suture_core::plan::{Plan, Signing};
-use suture_core::sign::{LocalKey, Signer as _};
+use suture_core::sign::{LocalKey, Signer};
 use suture_core::trust::edit::{self, ONLINE_LIFETIME, RoleDraft, RootDraft, TargetsDraft};
 use suture_core::trust::{Role, Root, Snapshot, Target, Targets, Verified};
 use suture_ctl::context::Context;
@@ -19,6 +19,7 @@ use suture_ctl::keys::{Passphrases, Pins};
 use suture_ctl::print::{Format, Printer};
 use suture_ctl::repository::{self, Done};
 use suture_proto::connect::ProxyRules;
+use suture_proto::v1;
 use suture_server::store::repository::Readers;
 use suture_server::store::{Store, Tx};
 use zeroize::Zeroizing;
@@ -68,18 +69,51 @@ impl Operator {
     /// Signs an approval with the hospital's real key and publishes it, whatever it says.
     pub async fn sign(&self, (approval, document): &(Approval, OperatorDocument)) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let context = Context {
-            home: Home::open(self.home()).unwrap(),
-            print: Printer::new(&mut out, &mut err, Format::Text),
-            passphrases: Passphrases::from(None),
-            pins: Pins::from(None),
-            clock: self.clock.clone(),
-            proxy: ProxyRules::from_env(|_| None),
-        };
+        let context = self.context(&mut out, &mut err);
         let mut desk = Desk::open(&context).await.unwrap();
         let by = repository::Signing { key: "targets".parse().unwrap(), envelope: None };
         let done = desk.publish(&context, &by, |edit| edit.approve(approval, document).map_err(refused)).await;
         assert!(matches!(done.unwrap(), Done::Published(())));
+    }
+}
+
+impl Operator {
+    /// Signs a root by which that many of these keys of the home speak for the approvals, and what is approved anew by all of
+    /// them: four eyes, from now on.
+    pub async fn share(&self, keys: &[&str], threshold: u32) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let context = self.context(&mut out, &mut err);
+        let desk = Desk::open(&context).await.unwrap();
+        let named = |name: &str| {
+            let pem = fs::read_to_string(self.home().join(format!("keys/{name}.pem"))).unwrap();
+            LocalKey::from_pem(&pem, None).unwrap()
+        };
+        let approvers: Vec<LocalKey> = keys.iter().map(|name| named(name)).collect();
+        let mut root = RootDraft::after(desk.approvals.root(), self.clock.now());
+        root.targets = RoleDraft { keys: approvers.iter().map(|k| k.public()).collect(), threshold };
+        let root = edit::sign_root(&root, &[&named("root")]).unwrap();
+        let draft = TargetsDraft::after(&desk.approvals, self.clock.now(), edit::APPROVALS_LIFETIME);
+        let signers: Vec<&dyn Signer> = approvers.iter().map(|k| k as &dyn Signer).collect();
+        let targets = edit::sign_targets(&draft, &signers).unwrap();
+        let request = v1::PublishMetadataRequest {
+            repository: Some(suture_ctl::trust_store::Which::Approvals.to_wire()),
+            roots: vec![root.into()],
+            targets: targets.into(),
+            files: Vec::new(),
+        };
+        let mut desk = desk;
+        desk.client.publish_metadata(request).await.unwrap();
+    }
+
+    fn context<'a>(&self, out: &'a mut Vec<u8>, err: &'a mut Vec<u8>) -> Context<'a> {
+        Context {
+            home: Home::open(self.home()).unwrap(),
+            print: Printer::new(out, err, Format::Text),
+            passphrases: Passphrases::from(None),
+            pins: Pins::from(None),
+            clock: self.clock.clone(),
+            proxy: ProxyRules::from_env(|_| None),
+        }
     }
 }
 

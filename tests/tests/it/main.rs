@@ -20,3 +20,4 @@ mod refusals;
 mod roster;
 mod runbooks;
 mod service;
+mod stops;

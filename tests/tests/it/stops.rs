@@ -1,0 +1,231 @@
+//! Stop orders and sticks: one approver stops, the threshold lifts, and a device obeys by whatever way it hears of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use suture_tests::world::text;
+
+use crate::hospital::Hospital;
+
+/// A hospital whose first pump has fetched the second release and waits for its slot.
+struct Waiting {
+    hospital: Hospital,
+    rollout: String,
+    start: Timestamp,
+    end: Timestamp,
+}
+
+impl Waiting {
+    async fn open() -> Self {
+        let mut hospital = Hospital::open().await;
+        let draft = hospital.draft().await;
+        let start = draft.0.devices[0].slots[0].start;
+        hospital.world.clock.set(start - SignedDuration::from_secs(30));
+        let (rollout, start, end) = hospital.approve(draft).await;
+        assert_eq!(hospital.pumps[0].cycle().await, "waiting(before-slot)");
+        Self { hospital, rollout, start, end }
+    }
+
+    /// From now on two of three approvers must sign.
+    async fn with_four_eyes(self) -> Self {
+        for name in ["lee", "mo"] {
+            self.hospital.kim.run(&["key", "new", name, "--no-passphrase"]).await.unwrap();
+        }
+        self.hospital.kim.share(&["targets", "lee", "mo"], 2).await;
+        self
+    }
+
+    /// In its slot, which the server has opened, the pump does not begin, and says why.
+    async fn obeys(&mut self) {
+        self.hospital.world.clock.set(self.start);
+        assert_eq!(self.hospital.pumps[0].cycle().await, "idle(stop-order)");
+        self.hospital.untouched();
+        let told = self.hospital.reported(&self.rollout).await;
+        assert_eq!((told.0.as_str(), told.1.as_str()), ("stopped", "stop-order"));
+    }
+
+    async fn status(&self) -> Value {
+        self.hospital.kim.json(&["rollout", "stop-status", &self.rollout]).await.unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.hospital.world.path(name)
+    }
+
+    async fn stick(&self, name: &str) -> PathBuf {
+        let dir = self.path(name);
+        self.hospital.kim.run(&["stick", "write", text(&dir)]).await.unwrap();
+        dir
+    }
+}
+
+/// The refusal's class of attack.
+fn named(refused: &suture_agent::hand::HandError, class: &str) {
+    let said = suture_agent::agent::chain(refused);
+    assert!(refused.is_refusal() && said.contains(class), "{class}: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_three_approvers_stops_a_device_that_waits_for_its_slot_and_two_let_it_go() {
+    let mut w = Waiting::open().await.with_four_eyes().await;
+    let (kim, rollout) = (&w.hospital.kim, w.rollout.clone());
+    let before = w.status().await;
+    assert_eq!((&before["stopped"], &before["unanswered"]), (&json!(false), &json!(1)));
+    let stopped = kim.json(&["rollout", "stop", &rollout, "--key", "mo"]).await.unwrap();
+    assert_eq!((&stopped["published"], &stopped["listed"]), (&json!(true), &json!(false)), "{stopped}");
+
+    // It has not answered yet: the hospital knows until when it could begin, were the order hidden from it.
+    let status = w.status().await;
+    assert_eq!((&status["stopped"], &status["unanswered"]), (&json!(true), &json!(1)), "{status}");
+    assert_eq!(status["safe_from"], json!(suture_core::clock::format_utc(w.end)));
+    assert_eq!(status["devices"][0]["phase"], "waiting");
+    w.obeys().await;
+    let status = w.status().await;
+    assert_eq!((&status["acknowledged"], &status["safe_from"]), (&json!(1), &Value::Null), "{status}");
+    let shown = w.hospital.kim.json(&["rollout", "show", &rollout]).await.unwrap();
+    assert_eq!((&shown["state"], &shown["reason"]["code"]), (&json!("paused"), &json!("stop-order")));
+    let resumed = w.hospital.kim.run(&["rollout", "resume", &rollout, "--reason", "x"]).await.unwrap_err();
+    assert!(resumed.said.contains("lift it first"), "{}", resumed.said);
+
+    // One signature lifts nothing, at the server or at the device.
+    let file = w.path("lift.json");
+    let kim = &w.hospital.kim;
+    let begun = kim.json(&["rollout", "lift", &rollout, "--envelope", text(&file)]).await.unwrap();
+    assert_eq!((&begun["signatures"], &begun["published"]), (&json!([1, 2]), &json!(false)));
+    named(&w.hospital.pumps[0].hand_stop(&file).unwrap_err(), "bad-signature");
+    let again = kim.json(&["rollout", "lift", "--sign", text(&file)]).await.unwrap();
+    assert_eq!(again["signatures"], json!([1, 2]), "the same hand twice");
+    assert_eq!(w.hospital.pumps[0].cycle().await, "idle(stop-order)");
+
+    // The threshold lifts; that the rollout goes on is a word of its own.
+    let lifted = w.hospital.kim.json(&["rollout", "lift", "--sign", text(&file), "--key", "lee"]).await.unwrap();
+    assert_eq!((&lifted["signatures"], &lifted["published"]), (&json!([2, 2]), &json!(true)));
+    assert_eq!(w.hospital.pumps[0].cycle().await, "waiting(paused)");
+    w.hospital.untouched();
+    w.hospital.kim.run(&["rollout", "resume", &rollout, "--reason", "checked"]).await.unwrap();
+    w.hospital.confirms(&rollout).await;
+    let status = w.status().await;
+    assert_eq!((&status["stopped"], &status["done"]), (&json!(false), &json!(1)), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_that_the_server_never_hands_out_comes_by_stick_and_stays() {
+    let mut w = Waiting::open().await.with_four_eyes().await;
+    let (rollout, order) = (w.rollout.clone(), w.path("order.json"));
+    let args = ["rollout", "stop", &rollout, "--key", "lee", "--offline", "--envelope", text(&order)];
+    let signed = w.hospital.kim.json(&args).await.unwrap();
+    assert_eq!((&signed["published"], &signed["listed"]), (&json!(false), &json!(false)));
+    let stick = w.stick("stick").await;
+    assert!(stick.join(format!("stops/{rollout}.json")).exists());
+    let found = w.hospital.pumps[0].hand_stick(&stick).await.unwrap();
+    assert!(found.news && found.orders[0].stopped && found.orders[0].news);
+
+    // The agent dies before it has looked, and once more after it has obeyed; the server says go all the while.
+    w.hospital.pumps[0].crash();
+    w.obeys().await;
+    w.hospital.pumps[0].crash();
+    assert_eq!(w.hospital.pumps[0].cycle().await, "idle(stop-order)");
+    w.hospital.untouched();
+    let again = w.hospital.pumps[0].hand_stop(&order).unwrap();
+    assert!(!again.news && !again.orders[0].news, "the device knows it");
+    let status = w.status().await;
+    assert_eq!((&status["acknowledged"], &status["safe_from"]), (&json!(1), &Value::Null), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_stops_a_device_at_once_and_a_server_that_forgets_does_not_let_it_go() {
+    let mut w = Waiting::open().await.with_four_eyes().await;
+    let rollout = w.rollout.clone();
+    w.hospital.kim.run(&["rollout", "stop", &rollout]).await.unwrap();
+    w.obeys().await;
+    // The server's database goes back to a backup from before the order.
+    let mut database = sqlite(&w).await;
+    sqlx::query("DELETE FROM stop_order").execute(&mut database).await.unwrap();
+    sqlx::query("UPDATE rollout SET state = 'running', reason_code = NULL").execute(&mut database).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(w.hospital.pumps[0].cycle().await, "idle(stop-order)");
+        w.hospital.pumps[0].crash();
+    }
+    w.hospital.untouched();
+
+    // A stranger's order, and one of the hospital's that was changed, are refused with the class of attack.
+    let kept = w.hospital.kim.home().join(format!("stops/{rollout}.json"));
+    let bent = fs::read_to_string(kept).unwrap().replace("\"stopped\":true", "\"stopped\":false");
+    let file = w.path("bent.json");
+    fs::write(&file, bent).unwrap();
+    named(&w.hospital.pumps[0].hand_stop(&file).unwrap_err(), "bad-signature");
+    fs::write(&file, b"{}").unwrap();
+    named(&w.hospital.pumps[0].hand_stop(&file).unwrap_err(), "bad-metadata");
+}
+
+async fn sqlite(w: &Waiting) -> sqlx::SqliteConnection {
+    use sqlx::Connection as _;
+    let url = w.hospital.world.database().replacen("sqlite:", "sqlite://", 1);
+    sqlx::SqliteConnection::connect(&url).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stale_stick_is_refused_by_version_and_by_time_and_another_hospitals_by_name() {
+    let mut w = Waiting::open().await;
+    let (stale, rollout) = (w.stick("stale").await, w.rollout.clone());
+    w.hospital.kim.run(&["calendar", "set", "er", "--zone", "UTC", "--weekly", "daily 02:00 3h"]).await.unwrap();
+    w.hospital.pumps[0].cycle().await;
+    named(&w.hospital.pumps[0].hand_stick(&stale).await.unwrap_err(), "rollback");
+
+    let fresh = w.stick("fresh").await;
+    let found = w.hospital.pumps[0].hand_stick(&fresh).await.unwrap();
+    assert!(!found.news, "the device has it from the server");
+    label(&fresh, "hdo", json!("hilltop"));
+    named(&w.hospital.pumps[0].hand_stick(&fresh).await.unwrap_err(), "hilltop");
+    label(&fresh, "hdo", json!("riverside"));
+
+    // A stop order speaks for itself, also from a stick that is refused.
+    let order = w.path("order.json");
+    let args = ["rollout", "stop", &rollout, "--offline", "--envelope", text(&order)];
+    w.hospital.kim.run(&args).await.unwrap();
+    fs::create_dir_all(fresh.join("stops")).unwrap();
+    fs::copy(&order, fresh.join("stops/order.json")).unwrap();
+    w.hospital.world.idle(8).await;
+    let refused = w.hospital.pumps[0].hand_stick(&fresh).await.unwrap_err();
+    named(&refused, "metadata-expired");
+    assert!(refused.to_string().contains("stop order for"), "{refused}");
+    w.hospital.pumps[0].cycle().await;
+    let kept = w.hospital.pumps[0].hand_stop(&order).unwrap();
+    assert!(!kept.news, "it was taken in");
+}
+
+fn label(stick: &Path, name: &str, value: Value) {
+    let path = stick.join("stick.json");
+    let mut label: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    label[name] = value;
+    fs::write(path, label.to_string()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_without_a_network_learns_of_an_approval_by_stick() {
+    let mut hospital = Hospital::open().await;
+    assert_eq!(hospital.pumps[0].cycle().await, "idle(nothing-approved)");
+    let draft = hospital.draft().await;
+    hospital.approve(draft).await;
+    let stick = hospital.world.path("stick");
+    let written = hospital.kim.json(&["stick", "write", text(&stick)]).await.unwrap();
+    assert_eq!(written["hdo"], "riverside");
+    hospital.world.stop_server().await;
+    assert_eq!(hospital.pumps[0].cycle().await, "idle(nothing-approved)");
+
+    // Written anew over the old one; then a file of it is missing, and nothing of it counts.
+    let shards = stick.join("approvals/slots");
+    let (there, aside) = (shards.clone(), stick.join("aside"));
+    fs::rename(&there, &aside).unwrap();
+    let refused = hospital.pumps[0].hand_stick(&stick).await.unwrap_err();
+    named(&refused, "was it written whole");
+    fs::rename(&aside, &there).unwrap();
+
+    let found = hospital.pumps[0].hand_stick(&stick).await.unwrap();
+    assert!(found.news && found.targets.unwrap().news);
+    let state = hospital.pumps[0].cycle().await;
+    assert_eq!(state, "fetching(server-unreachable)", "it knows what it may have, and where it cannot get it");
+    assert!(!hospital.pumps[0].hand_stick(&stick).await.unwrap().news);
+}

@@ -104,6 +104,10 @@ step "tests, on SQLite and on PostgreSQL"
 cargo build --locked -p suture-server -p suture-agent -p suture-ctl --bins
 cargo nextest run --workspace --locked "$@"
 
+step "repositories signed with other kinds of keys"
+# Apart, because no program may be built with the feature.
+cargo nextest run --locked -p suture-core --features interop --test differential interop
+
 step "examples in the documentation"
 cargo test --workspace --doc --locked --quiet
 

@@ -34,3 +34,6 @@ pub mod trust_store;
 pub mod ways;
 
 pub use agent::{Agent, AgentError, Pass, Surroundings};
+
+// Ed25519 alone: what suture-core can verify besides is for its own tests.
+const _: () = assert!(!suture_core::INTEROP, "suture-core's feature `interop` is for tests; build without it");

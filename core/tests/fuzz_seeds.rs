@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use suture_core::approval::{Head, OperatorDocument, Register, Roster, SignedDocument, SlotShard, StopOrder};
+use suture_core::approval::{Head, OperatorDocument, Register, Roster, Service, SignedDocument, SlotShard, StopOrder};
 use suture_core::archive::Writer;
 use suture_core::audit::Entry;
 use suture_core::chunk::{self, Index};
@@ -79,6 +79,7 @@ fn the_seeds_are_documents_that_the_parsers_accept() {
     OperatorDocument::parse(&bytes(&operator_document())).unwrap();
     Calendar::parse(&bytes(&calendar())).unwrap();
     Plan::parse(&bytes(&plan())).unwrap();
+    Service::parse(&bytes(&service())).unwrap();
     Manifest::parse(&bytes(&manifest())).unwrap();
     Entry::parse(1, &bytes(&audit())).unwrap();
     serde_json::from_value::<Report>(report()).unwrap();
@@ -116,8 +117,10 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
     put("refresh", "replay", None, &[9, 9, 11, 6, 3, 200, 11, 7, 250, 7, 250, 11]);
     put("refresh", "late", None, &[1, 0, 170, 0, 2, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 8, 2, 7, 100, 11]);
 
-    let documents = [head(), roster(), stop(), operator_document(), calendar(), slots(), register(), plan()];
-    let names = ["approval", "roster", "stop", "operator", "calendar", "slots", "register", "plan"];
+    let documents =
+        [head(), roster(), stop(), operator_document(), calendar(), slots(), register(), service(), stop(), plan()];
+    let names =
+        ["approval", "roster", "stop", "operator", "calendar", "slots", "register", "service", "stop-signed", "plan"];
     for (choice, (name, document)) in (0..).zip(names.iter().zip(&documents)) {
         put("documents", name, Some(choice), &text(document));
     }
@@ -246,6 +249,13 @@ fn calendar() -> Value {
             { "begins": { "once": { "start": "2026-11-27T17:00:00" } }, "duration_secs": 1800 },
         ],
         "freezes": [{ "first": "2026-12-24", "last": "2027-01-02" }],
+    })
+}
+
+fn service() -> Value {
+    json!({
+        "_type": "suture-service", "format": 1, "hdo": "riverside", "since": 3,
+        "addresses": ["https://suture.acme.example:7443", "https://[2001:db8::1]"], "authorities": ["MAMBAf8="],
     })
 }
 

@@ -99,3 +99,6 @@ where
 
 #[cfg(test)]
 mod tests;
+
+// Ed25519 alone: what suture-core can verify besides is for its own tests.
+const _: () = assert!(!suture_core::INTEROP, "suture-core's feature `interop` is for tests; build without it");

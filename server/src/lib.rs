@@ -26,3 +26,6 @@ pub(crate) mod transfer;
 
 pub use app::App;
 pub use config::Settings;
+
+// Ed25519 alone: what suture-core can verify besides is for its own tests.
+const _: () = assert!(!suture_core::INTEROP, "suture-core's feature `interop` is for tests; build without it");

@@ -9,13 +9,15 @@ One request a line on standard input, one answer a line on standard output, all 
 
 A step is one refresh by a client that keeps its store from step to step, against the files of a generation with some of
 them changed. It ends at the first refusal. A verdict is
-{"ok": false, "error": text, "fetched": name of the file that was fetched last} or
-{"ok": true, "versions": [root, timestamp, snapshot, targets], "targets": {path: [length, sha256] or null or {"error": text}}};
+{"ok": false, "error": text, "fetched": [the file that was fetched last]} or
+{"ok": true, "versions": [root, timestamp, snapshot, targets], "targets": {path: [length, sha256] or null or {"error": text}},
+"fetched": [name, ...]};
 where downloads are asked for, a target counts only if its bytes can be fetched under its name and verified.
 """
 
 import base64
 import datetime
+import functools
 import json
 import shutil
 import sys
@@ -50,8 +52,13 @@ def decode(files):
     return {name: base64.b64decode(data) for name, data in files.items()}
 
 
+@functools.cache
 def signer(number):
-    """The key that 32 bytes of that number make."""
+    """The key that 32 bytes of that number make; from 100 on one that is made up now, ECDSA, and from 120 on RSA."""
+    if number >= 120:
+        return CryptoSigner.generate_rsa()
+    if number >= 100:
+        return CryptoSigner.generate_ecdsa()
     private = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
     return CryptoSigner(private, SSlibKey.from_crypto(private.public_key()))
 
@@ -149,10 +156,11 @@ class Memory(FetcherInterface):
 
     def __init__(self, files):
         self.files = files
-        self.fetched = ""
+        self.fetched = []
 
     def _fetch(self, url):
-        name = self.fetched = url.removeprefix("memory://")
+        name = url.removeprefix("memory://")
+        self.fetched.append(name)
         if name not in self.files:
             raise exceptions.DownloadHTTPError(f"no {name}", 404)
         yield self.files[name]
@@ -202,11 +210,11 @@ def judge(request):
                 trusted.reference_time = datetime.datetime.fromtimestamp(step["now"], UTC)
                 updater.refresh()
             except Exception as error:  # a client that crashes has not accepted anything either
-                verdicts.append({"ok": False, "error": describe(error), "fetched": server.fetched})
+                verdicts.append({"ok": False, "error": describe(error), "fetched": server.fetched[-1:]})
                 break
             versions = [trusted.root.version, trusted.timestamp.version, trusted.snapshot.version, trusted.targets.version]
             targets = {path: look_up(updater, path, request.get("download")) for path in request["paths"]}
-            verdicts.append({"ok": True, "versions": versions, "targets": targets})
+            verdicts.append({"ok": True, "versions": versions, "targets": targets, "fetched": server.fetched})
     finally:
         shutil.rmtree(store, ignore_errors=True)
     return {"steps": verdicts}

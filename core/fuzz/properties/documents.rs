@@ -3,9 +3,14 @@
 use std::fmt::Debug;
 
 use jiff::SignedDuration;
-use suture_core::approval::{Head, OperatorDocument, Register, Roster, SignedDocument, SlotShard, StopOrder};
+use suture_core::approval::{
+    Head, OperatorDocument, Register, Roster, Service, SignedDocument, SlotShard, StopOrder, VerifiedStop,
+};
+use suture_core::id::HdoId;
+use suture_core::json;
 use suture_core::limits::MAX_OPENINGS;
 use suture_core::plan::Plan;
+use suture_core::trust::Verified;
 use suture_core::window::{self, Calendar};
 
 use super::world;
@@ -13,7 +18,7 @@ use super::world;
 /// The first byte says which document.
 pub(crate) fn hold(bytes: &[u8]) {
     let Some((choice, rest)) = bytes.split_first() else { return };
-    match choice % 8 {
+    match choice % 10 {
         0 => head(rest),
         1 => drop(document::<Roster>(rest)),
         2 => drop(document::<StopOrder>(rest)),
@@ -21,6 +26,8 @@ pub(crate) fn hold(bytes: &[u8]) {
         4 => calendar(rest),
         5 => slots(rest),
         6 => register(rest),
+        7 => service(rest),
+        8 => stop(rest),
         _ => plan(rest),
     }
 }
@@ -85,4 +92,32 @@ fn plan(bytes: &[u8]) {
     let Some(plan) = document::<Plan>(bytes) else { return };
     plan.digest().expect("a valid plan has a digest");
     assert!(plan.lost(world::now()).len() <= plan.devices.len());
+}
+
+fn service(bytes: &[u8]) {
+    let Some(service) = document::<Service>(bytes) else { return };
+    let certificates = service.certificates().expect("a valid document's certificates can be read");
+    assert_eq!(certificates.iter().map(|der| Service::authority(der)).collect::<Vec<_>>(), service.authorities);
+    assert!(service.addresses.iter().all(|a| a.starts_with("https://")));
+}
+
+/// What is signed as an order, by one approver and by both: one stops, both lift, and neither for another hospital.
+fn stop(signed: &[u8]) {
+    let Ok(signed) = json::parse(signed) else { return };
+    let root = Verified::pinned(&world::first_root()).expect("a sound root");
+    let hdo: HdoId = "riverside".parse().expect("an id");
+    let other: HdoId = "lakeside".parse().expect("an id");
+    let by = |keys: &[u8]| VerifiedStop::verify(&root, &hdo, &world::seal(&signed, keys));
+    assert!(by(&[world::ROOT_A, world::ROOT_B, world::SNAPSHOT]).is_err(), "no approver signed it");
+    if let Ok(order) = by(&[world::TARGETS_A]) {
+        assert!(order.stopped, "one approver lifts");
+    }
+    let file = world::seal(&signed, &[world::TARGETS_A, world::TARGETS_B]);
+    if let Ok(order) = VerifiedStop::verify(&root, &hdo, &file) {
+        assert_eq!(order.bytes(), file);
+        assert_eq!(order.hdo, hdo);
+        assert_eq!(*VerifiedStop::kept(&file).expect("what was verified can be kept"), *order);
+        assert!(VerifiedStop::verify(&root, &other, &file).is_err(), "another hospital's order");
+        assert_eq!(by(&[world::TARGETS_B]).is_ok(), order.stopped, "one approver stops");
+    }
 }

@@ -85,6 +85,8 @@ pub mod edit;
 mod error;
 mod exchange;
 mod hashes;
+mod interop;
+mod key;
 mod metadata;
 mod news;
 mod proposal;

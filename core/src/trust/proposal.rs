@@ -9,6 +9,7 @@ use std::ops::Deref;
 
 use jiff::Timestamp;
 
+use super::key::Key;
 use super::publication::{follows, well_formed};
 use super::verify::{Envelope, Metadata};
 use super::{Authority, Role, Root, Targets, TrustError, Verified, edit};
@@ -57,7 +58,7 @@ impl<T> Proposed<T> {
 
     /// The keys of a role that have signed it.
     pub fn signed_by(&self, authority: &Authority) -> BTreeSet<PublicKey> {
-        self.envelope.signed_by(authority).into_iter().copied().collect()
+        self.envelope.signed_by(authority).into_iter().filter_map(Key::ed25519).copied().collect()
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::TrustError;
+use super::key::Key;
 use crate::digest::Digest;
 use crate::json;
 use crate::limits::{MAX_ROOT_BYTES, MAX_SIGNATURES, MAX_SNAPSHOT_BYTES, MAX_TARGETS_BYTES, MAX_TIMESTAMP_BYTES};
@@ -97,7 +98,7 @@ fn key_id_of(role: Role, object: &Value) -> Result<Digest, TrustError> {
 pub struct Authority {
     role: Role,
     threshold: usize,
-    keys: BTreeMap<Digest, Option<PublicKey>>,
+    keys: BTreeMap<Digest, Option<Key>>,
 }
 
 impl Authority {
@@ -111,9 +112,9 @@ impl Authority {
         self.threshold
     }
 
-    /// The keys that may sign and that this program can verify.
+    /// The Ed25519 keys that may sign, the only ones that a program verifies with.
     pub fn keys(&self) -> impl Iterator<Item = &PublicKey> {
-        self.keys.values().flatten()
+        self.keys.values().flatten().filter_map(Key::ed25519)
     }
 
     /// The same keys, any one of which suffices: for what may be stopped by anybody who may approve it.
@@ -122,7 +123,7 @@ impl Authority {
     }
 
     /// The key of that id, if the role lists it and this program can verify with it.
-    pub(super) fn key(&self, id: &Digest) -> Option<&PublicKey> {
+    pub(super) fn key(&self, id: &Digest) -> Option<&Key> {
         self.keys.get(id)?.as_ref()
     }
 }
@@ -138,7 +139,7 @@ pub(super) struct RoleEntry {
 pub(super) struct Keys {
     /// Whose file lists them.
     role: Role,
-    by_id: BTreeMap<Digest, Option<PublicKey>>,
+    by_id: BTreeMap<Digest, Option<Key>>,
 }
 
 impl Keys {
@@ -152,17 +153,7 @@ impl Keys {
             if key_id_of(role, &object)? != id {
                 return Err(rule("a key id is not the SHA-256 of its key"));
             }
-            let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-            let kind = text(object.get("keytype")).ok_or_else(|| rule("a key has no keytype"))?;
-            let scheme = text(object.get("scheme")).ok_or_else(|| rule("a key has no scheme"))?;
-            let public = if kind == "ed25519" && scheme == "ed25519" {
-                let hex = text(object.get("keyval").and_then(|v| v.get("public")));
-                let key = hex.and_then(|hex| PublicKey::try_from(hex).ok());
-                Some(key.ok_or_else(|| rule("an ed25519 key is not one (64 lower-case hexadecimal digits)"))?)
-            } else {
-                None
-            };
-            by_id.insert(id, public);
+            by_id.insert(id, Key::read(&object).map_err(rule)?);
         }
         Ok(Self { role, by_id })
     }
@@ -183,7 +174,7 @@ impl Keys {
         let mut keys = BTreeMap::new();
         for id in ids {
             let key = self.by_id.get(&id).ok_or_else(|| rule("a role lists a key id that keys does not hold"))?;
-            keys.insert(id, *key);
+            keys.insert(id, key.clone());
         }
         Ok(Authority { role, threshold: entry.threshold, keys })
     }

@@ -10,11 +10,11 @@ use std::ops::Deref;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::key::Key;
 use super::{Authority, Pin, Role, Root, TrustError};
 use crate::digest::Digest;
 use crate::json;
 use crate::limits::MAX_SIGNATURES;
-use crate::sign::{PublicKey, Signature};
 
 /// What a role's signed part says.
 pub trait Metadata: Sized {
@@ -202,22 +202,15 @@ impl Envelope {
     }
 
     /// The distinct keys of a role that have signed.
-    pub(super) fn signed_by<'a>(&self, authority: &'a Authority) -> BTreeSet<&'a PublicKey> {
+    pub(super) fn signed_by<'a>(&self, authority: &'a Authority) -> BTreeSet<&'a Key> {
         let mut valid = BTreeSet::new();
         for (id, signature) in &self.signatures {
-            if let (Some(key), Some(signature)) = (authority.key(id), read_signature(signature))
-                && key.verify(&self.message, &signature).is_ok()
+            if let Some(key) = authority.key(id)
+                && key.has_signed(&self.message, signature)
             {
                 valid.insert(key);
             }
         }
         valid
     }
-}
-
-/// An Ed25519 signature: 128 lower-case digits, so that it has one spelling.
-fn read_signature(text: &str) -> Option<Signature> {
-    let mut bytes = [0; 64];
-    let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
-    (lower && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(Signature(bytes))
 }

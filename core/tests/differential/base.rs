@@ -91,6 +91,15 @@ pub(super) fn bases(python: &mut Python) -> Vec<Base> {
     shapes().iter().map(|shape| base(python, shape)).collect()
 }
 
+/// One whose owners sign with ECDSA, RSA and Ed25519; the keys are made anew each time.
+pub(super) fn mixed(python: &mut Python) -> Base {
+    let before = roles(&[100, 120, 1], &[101], &[121], &[102], [3, 1, 1, 1]);
+    let after = roles(&[100, 120, 2], &[101, 122], &[103], &[123], [3, 2, 1, 1]);
+    let none = json!([]);
+    let generations = [generation(&[before], 1, &["a"], &none), generation(&[after], 1, &["a", "b"], &none)];
+    base(python, &json!({ "now": now().as_second(), "pins": true, "compact": true, "generations": generations }))
+}
+
 fn base(python: &mut Python, shape: &Value) -> Base {
     let generations = python.write(shape);
     let described = shape["generations"].as_array().unwrap();

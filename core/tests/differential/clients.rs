@@ -42,8 +42,8 @@ pub(super) struct View {
 impl Verdict {
     pub(super) fn from_json(verdict: &Value) -> Self {
         if verdict["ok"] != true {
-            let text = |name: &str| verdict[name].as_str().unwrap().to_owned();
-            return Self::Refused { reason: text("error"), fetched: text("fetched") };
+            let reason = verdict["error"].as_str().unwrap().to_owned();
+            return Self::Refused { reason, fetched: verdict["fetched"][0].as_str().unwrap_or_default().to_owned() };
         }
         let versions = [0, 1, 2, 3].map(|i| verdict["versions"][i].as_u64().unwrap_or(u64::MAX));
         let target = |found: &Value| match found {
@@ -56,7 +56,8 @@ impl Verdict {
         };
         let targets = verdict["targets"].as_object().unwrap();
         let targets = targets.iter().map(|(path, found)| (path.clone(), target(found))).collect();
-        Self::Accepted(View { versions, targets, fetched: BTreeSet::new() })
+        let fetched = verdict["fetched"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+        Self::Accepted(View { versions, targets, fetched: fetched.collect() })
     }
 
     fn of(result: Result<View, String>, fetched: &[String]) -> Self {

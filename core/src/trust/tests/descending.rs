@@ -16,7 +16,7 @@ fn line(length: u64, forked: u64) -> Vec<(Edition, Vec<u8>)> {
         draft.version = version;
         draft.previous = line.last().map(|(edition, _)| edition.sha256);
         if version >= forked {
-            draft.expires = draft.expires + days(1);
+            draft.expires += days(1);
         }
         let bytes = edit::sign_targets(&draft, &[&key]).unwrap();
         line.push((Edition { version, sha256: Digest::of(&bytes) }, bytes));

@@ -120,9 +120,11 @@ fn accepted_all(verdicts: &[Verdict], case: &Case) -> bool {
 }
 
 /// What others refuse without harm that we accept: by the words in their reason, and why.
-const HARMLESS: [(&str, &str); 3] = [
+const HARMLESS: [(&str, &str); 5] = [
     // TUF knows a fifth role, mirrors, which no client has to act upon.
     ("python", "Role names must be the top-level metadata roles"),
+    ("python", "'threshold'"),
+    ("sigstore", "missing field `threshold`"),
     // A key that cannot be used counts for nothing here; there it stops the whole file, so no new kind can ever be introduced.
     ("python", "Unsupported public key"),
     // A hash by an algorithm that is not known, beside one that is known and was checked.
@@ -162,10 +164,10 @@ fn harmless(name: &str, reason: &str) -> bool {
 
 /// What we found must be found by the others, and be the same; what we did not find they may have.
 fn differs(name: &str, ours: &View, theirs: &View) -> Option<String> {
-    // A client that holds a file of the version that is pinned may keep it whatever its hash, as the specification allows, and
-    // then speaks of another file than ours. Only what both have fetched, or neither, is the same file.
+    // A client that holds a file of the version that is pinned may keep it whatever has become of it since, as the specification
+    // allows, and then speaks of another file than one that fetched it. Only what both have fetched, or neither, is the same.
     let metadata = |name: &&String| **name != "timestamp.json" && !name.ends_with("root.json");
-    if ours.fetched.iter().filter(metadata).any(|name| !theirs.fetched.contains(name)) {
+    if ours.fetched.symmetric_difference(&theirs.fetched).any(|name| metadata(&name)) {
         return None;
     }
     if ours.versions != theirs.versions {

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -22,6 +23,7 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::news::{Holdings, Tidings};
+use crate::traffic::Traffic;
 
 /// How long one small call, or one message of a stream, may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,6 +35,7 @@ const LEAST_RATE: u64 = 4 << 10;
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: DeviceServiceClient<Channel>,
+    traffic: Arc<Traffic>,
 }
 
 /// Which of the two repositories.
@@ -243,7 +246,17 @@ pub struct Heard {
 impl Client {
     /// A client that connects with its first call, and again whenever the connection is lost.
     pub fn new(settings: &Settings) -> Result<Self, ClientError> {
-        Ok(Self { inner: connect::device_client(connect::connect_lazily(settings)?) })
+        Ok(Self { inner: connect::device_client(connect::connect_lazily(settings)?), traffic: Arc::default() })
+    }
+
+    /// As a new connection of the same agent: what was counted goes on being counted.
+    pub fn counting(self, traffic: &Arc<Traffic>) -> Self {
+        Self { traffic: traffic.clone(), ..self }
+    }
+
+    /// What was said and heard so far; chunks of payloads are in [`crate::fetch::Counters`] instead.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// Says how the device is, and hears what the server holds back.
@@ -280,7 +293,7 @@ impl Client {
             seen_signature: seen_signature.map(|s| s.0.to_vec().into()).unwrap_or_default(),
         };
         let v1::CheckInResponse { confirmed, server_time_ms, next_check_in_ms, words, reports_stored_through, news } =
-            timely(CALL, self.inner.check_in(request)).await?;
+            self.traffic.hears(timely(CALL, self.inner.check_in(self.traffic.asks(request))).await?);
         // An approval id that cannot be read cannot be one that this device knows.
         let words = words.into_iter().filter_map(|word| {
             let v1::ServerWord { approval_id, go, reason } = word;
@@ -299,14 +312,15 @@ impl Client {
 
     /// What differs of both repositories from what the device holds, where no check-in has brought it.
     pub async fn refresh(&mut self, held: &Holdings) -> Result<Tidings, ClientError> {
-        Ok(timely("the refresh", self.inner.refresh(v1::RefreshRequest::from(held))).await?.into())
+        let request = self.traffic.asks(v1::RefreshRequest::from(held));
+        Ok(self.traffic.hears(timely("the refresh", self.inner.refresh(request)).await?).into())
     }
 
     /// Hands over reports; the highest number up to which the server has them all.
     pub async fn submit(&mut self, reports: &[Signed]) -> Result<u64, ClientError> {
         let request = v1::SubmitReportsRequest { reports: reports.iter().map(Into::into).collect() };
         let v1::SubmitReportsResponse { stored_through } =
-            timely("the reports", self.inner.submit_reports(request)).await?;
+            self.traffic.hears(timely("the reports", self.inner.submit_reports(self.traffic.asks(request))).await?);
         Ok(stored_through)
     }
 
@@ -403,7 +417,7 @@ impl Files for Client {
     async fn metadata(&mut self, of: Which, name: &str, max_bytes: u64) -> Result<Option<Vec<u8>>, ClientError> {
         const CALL: &str = "the metadata";
         let request = v1::GetMetadataRequest { repository: Some(of.into()), name: name.to_owned() };
-        match timely(CALL, self.inner.get_metadata(request)).await {
+        match timely(CALL, self.inner.get_metadata(self.traffic.asks(request))).await.map(|m| self.traffic.hears(m)) {
             Ok(v1::GetMetadataResponse { content }) if content.len() as u64 > max_bytes => {
                 Err(ClientError::TooLong { call: CALL, limit: max_bytes })
             }
@@ -416,10 +430,11 @@ impl Files for Client {
     async fn target(&mut self, of: Which, name: &str, max_bytes: u64) -> Result<Vec<u8>, ClientError> {
         const CALL: &str = "the document";
         let request = v1::GetTargetRequest { repository: Some(of.into()), name: name.to_owned() };
-        let mut stream = timely(CALL, self.inner.get_target(request)).await?;
+        let mut stream = timely(CALL, self.inner.get_target(self.traffic.asks(request))).await?;
         let whole = async {
             let mut bytes = Vec::new();
-            while let Some(v1::GetTargetResponse { content }) = next(CALL, &mut stream).await? {
+            while let Some(part) = next(CALL, &mut stream).await? {
+                let v1::GetTargetResponse { content } = self.traffic.hears(part);
                 if content.is_empty() {
                     return Err(ClientError::Senseless { call: CALL, text: "a piece of it is empty".to_owned() });
                 }
@@ -444,7 +459,7 @@ impl Chunks for Client {
             index_sha256: index.as_bytes().to_vec().into(),
             ranges: ranges.iter().map(range).collect(),
         };
-        let stream = timely(CALL, self.inner.fetch_chunks(request)).await?;
+        let stream = timely(CALL, self.inner.fetch_chunks(self.traffic.asks(request))).await?;
         Ok(Box::pin(futures::stream::try_unfold(stream, async |mut stream| {
             Ok(match next(CALL, &mut stream).await? {
                 Some(message) => Some((pieces(message)?, stream)),

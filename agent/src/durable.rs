@@ -3,7 +3,7 @@
 //! A reader sees the old bytes or the new ones, never a mixture. What is read is bounded.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -67,12 +67,14 @@ impl DurableError {
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
     let beside = beside(path);
     let made = (|| {
+        power::step()?;
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
-        file.write_all(bytes)?;
+        power::write(&mut file, bytes)?;
+        power::step()?;
         file.sync_all()
     })();
     made.map_err(DurableError::io("write", &beside))?;
-    fs::rename(&beside, path).map_err(DurableError::io("replace", path))?;
+    power::step().and_then(|()| fs::rename(&beside, path)).map_err(DurableError::io("replace", path))?;
     sync_parent(path)
 }
 
@@ -107,7 +109,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, DurableE
 
 /// Removes a file or an empty directory's place; that it is gone already is no error.
 pub fn remove(path: &Path) -> Result<(), DurableError> {
-    match fs::remove_file(path) {
+    match power::step().and_then(|()| fs::remove_file(path)) {
         Ok(()) => sync_parent(path),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(DurableError::io("remove", path)(source)),
@@ -128,9 +130,20 @@ pub fn remove_tree(path: &Path) -> Result<(), DurableError> {
     }
 }
 
-/// Makes a directory and those above it, readable by the agent alone.
+/// Makes a directory and those above it that are missing, readable by the agent alone, each durable before what is below it.
 pub fn make_dir(path: &Path) -> Result<(), DurableError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(DurableError::io("make", path))
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        make_dir(parent)?;
+    }
+    match power::step().and_then(|()| fs::DirBuilder::new().mode(0o700).create(path)) {
+        // Somebody else was faster.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made.map_err(DurableError::io("make", path))?,
+    }
+    sync_parent(path)
 }
 
 /// Makes the directory entry of `path` durable.
@@ -141,13 +154,68 @@ pub fn sync_parent(path: &Path) -> Result<(), DurableError> {
 
 /// Makes a directory's entries durable.
 pub fn sync_dir(path: &Path) -> Result<(), DurableError> {
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(DurableError::io("sync", path))
+    power::step().and_then(|()| File::open(path)?.sync_all()).map_err(DurableError::io("sync", path))
 }
 
 /// Bytes free for the agent on the file system that holds `path`.
 pub fn free_bytes(path: &Path) -> Result<u64, DurableError> {
     let stat = rustix::fs::statvfs(path).map_err(|e| DurableError::io("ask for the free space of", path)(e.into()))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Where the power may fail; tests cut it, elsewhere nothing happens here.
+#[cfg(not(test))]
+mod power {
+    use std::fs::File;
+    use std::io::{self, Write as _};
+
+    pub(super) fn step() -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(bytes)
+    }
+}
+
+/// The power, as a test cuts it: after so many steps that touch the disk every further one fails, as if the process had
+/// ended there. A write that is cut leaves half of its bytes.
+#[cfg(test)]
+pub(crate) mod power {
+    use std::cell::Cell;
+    use std::fs::File;
+    use std::io::{self, Write as _};
+
+    thread_local! {
+        static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
+    }
+
+    /// Cuts it after that many steps of this thread.
+    pub(crate) fn cut_after(steps: u32) {
+        LEFT.set(Some(steps));
+    }
+
+    /// Brings it back; whether it had failed.
+    pub(crate) fn restore() -> bool {
+        LEFT.take() == Some(0)
+    }
+
+    pub(super) fn step() -> io::Result<()> {
+        match LEFT.get() {
+            None => Ok(()),
+            Some(0) => Err(io::Error::other("the power has failed")),
+            Some(left) => {
+                LEFT.set(Some(left - 1));
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        let cut = step();
+        file.write_all(if cut.is_err() { &bytes[..bytes.len() / 2] } else { bytes })?;
+        cut
+    }
 }
 
 fn beside(path: &Path) -> PathBuf {

@@ -30,6 +30,7 @@ pub mod report;
 pub mod status;
 pub mod stick;
 pub mod stops;
+pub mod traffic;
 pub mod trust_store;
 pub mod ways;
 

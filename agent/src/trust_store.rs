@@ -234,3 +234,6 @@ impl TrustStore {
         self.dir.join("documents").join(sha256.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

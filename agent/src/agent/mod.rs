@@ -36,6 +36,7 @@ use crate::machine::{Event, State};
 use crate::news::Tidings;
 use crate::outbox::Outbox;
 use crate::stops::{KeepError, Stops};
+use crate::traffic::Traffic;
 use crate::trust_store::TrustStore;
 use crate::ways::Ways;
 
@@ -188,6 +189,11 @@ impl Agent {
     /// Who the device is.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// What was said to the server and heard from it.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        self.client.traffic()
     }
 
     /// What was fetched, for tests and for status.

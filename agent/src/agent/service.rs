@@ -67,7 +67,7 @@ impl Agent {
 
     /// Connects anew: the next call goes the present way, with the present certificate.
     pub(super) fn connect(&mut self) -> Result<(), AgentError> {
-        self.client = client(&self.identity, &self.ways, &self.around)?;
+        self.client = client(&self.identity, &self.ways, &self.around)?.counting(self.client.traffic());
         Ok(())
     }
 

@@ -61,6 +61,14 @@ pub enum ClientError {
         /// Why.
         text: String,
     },
+    /// The server does not know, or no longer believes, the certificate that it was shown.
+    #[error("the server does not accept this device's certificate ({call}: {text})")]
+    Stranger {
+        /// The call.
+        call: &'static str,
+        /// Why.
+        text: String,
+    },
     /// The server has no such thing.
     #[error("the server has no such thing ({call}: {text})")]
     NotFound {
@@ -120,9 +128,11 @@ impl ClientError {
             Self::Connect(_) | Self::Timeout { .. } => Code::ServerUnreachable,
             Self::TooLong { .. } | Self::TooMany { .. } => Code::EndlessData,
             Self::Senseless { .. } => Code::WrongBytes,
-            Self::Refused { .. } | Self::NotFound { .. } | Self::Interrupted { .. } | Self::Stick { .. } => {
-                Code::Transfer
-            }
+            Self::Refused { .. }
+            | Self::Stranger { .. }
+            | Self::NotFound { .. }
+            | Self::Interrupted { .. }
+            | Self::Stick { .. } => Code::Transfer,
         }
     }
 
@@ -144,6 +154,7 @@ impl ClientError {
         let text = status.message().chars().take(500).collect();
         match status.code() {
             tonic::Code::NotFound => Self::NotFound { call, text },
+            tonic::Code::Unauthenticated => Self::Stranger { call, text },
             // A message beyond the bound on all messages is read no further.
             tonic::Code::OutOfRange => Self::TooLong { call, limit: MAX_MESSAGE_BYTES as u64 },
             tonic::Code::Unavailable

@@ -2,7 +2,7 @@
 //!
 //! `identity/` in the state directory holds `tls.pem` (key and chain, one file, so that they always fit together), `ca.pem`,
 //! `report.pem` (a separate Ed25519 key, so that a terminator of TLS cannot forge reports) and, written last, `device.json`;
-//! later `ways.json`, where the hospital has signed other ways to the server.
+//! later `ways.json`, where the hospital has signed other ways to the server, and `earlier.pem`, what was renewed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 use crate::client::{Client, ClientError, Enrolment};
 use crate::config::Settings;
 use crate::durable::{self, DurableError};
+use crate::earlier::Earlier;
 use crate::ways::{Way, Ways};
 
 /// A certificate renews when that share of its life has passed, in percent.
@@ -59,6 +60,7 @@ pub struct Identity {
     ca: CertificateDer<'static>,
     report: LocalKey,
     life: (Timestamp, Timestamp),
+    earlier: Earlier,
 }
 
 /// Why there is no identity that can be used.
@@ -130,6 +132,7 @@ impl Identity {
             key: KeyPair::from_pem(tls_text).map_err(|_| damaged(&tls_path))?,
             ca: CertificateDer::from_pem_slice(&ca).map_err(|_| damaged(&ca_path))?,
             report: LocalKey::from_pem(report_text, None).map_err(|_| damaged(&report_path))?,
+            earlier: Earlier::open(&dir),
             dir,
             chain,
             life,
@@ -191,6 +194,11 @@ impl Identity {
         report::fingerprint(&Digest::of(&self.key.subject_public_key_info()), &self.report.public())
     }
 
+    /// When the certificate was issued, or a little before.
+    pub fn issued(&self) -> Timestamp {
+        self.life.0
+    }
+
     /// The certificate's last second.
     pub fn expires(&self) -> Timestamp {
         self.life.1
@@ -204,14 +212,31 @@ impl Identity {
         from.checked_add(share).is_ok_and(|due| due <= now)
     }
 
-    /// Has the same key certified anew.
-    pub async fn renew(&mut self, client: &mut Client) -> Result<(), IdentityError> {
+    /// Has the same key certified anew. A certificate that is over at `now` is refused: the one that is there is better.
+    pub async fn renew(&mut self, client: &mut Client, now: Timestamp) -> Result<(), IdentityError> {
         let chain = client.renew(&csr(&self.key)?).await?;
         let chain = accept(chain, &self.device, &self.key)?;
         let life = chain.first().and_then(|c| life(c)).ok_or(IdentityError::Chain("it cannot be read"))?;
+        if life.1 <= now {
+            return Err(IdentityError::Chain("it has expired, or this device's clock is ahead"));
+        }
+        if let Some(replaced) = self.chain.first() {
+            self.earlier.keep(replaced, now)?;
+        }
         write_tls(&self.dir, &self.key, &chain)?;
         (self.chain, self.life) = (chain, life);
         Ok(())
+    }
+
+    /// Every chain that certifies this key, the latest first; see [`crate::earlier`].
+    pub(crate) fn chains(&self) -> Vec<Vec<CertificateDer<'static>>> {
+        let earlier = self.earlier.newest_first().map(|certificate| vec![certificate.clone()]);
+        std::iter::once(self.chain.clone()).chain(earlier).collect()
+    }
+
+    /// Shows one of [`Identity::chains`] from the next connection on, until the next renewal or start.
+    pub(crate) fn show(&mut self, chain: Vec<CertificateDer<'static>>) {
+        self.chain = chain;
     }
 
     /// The ways to the server: as the hospital has signed them, or else as enrolment settled them.
@@ -316,7 +341,7 @@ fn accept(chain: Vec<Vec<u8>>, device: &Device, key: &KeyPair) -> Result<Vec<Cer
     }
 }
 
-fn life(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp)> {
+pub(crate) fn life(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp)> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let at = |t: x509_parser::time::ASN1Time| Timestamp::from_second(t.timestamp()).ok();
     Some((at(parsed.validity().not_before)?, at(parsed.validity().not_after)?))
@@ -328,7 +353,7 @@ fn write_tls(dir: &Path, key: &KeyPair, chain: &[CertificateDer<'_>]) -> Result<
     durable::write(&dir.join("tls.pem"), text.as_bytes(), durable::SECRET)
 }
 
-fn pem(certificates: &[&CertificateDer<'_>]) -> String {
+pub(crate) fn pem(certificates: &[&CertificateDer<'_>]) -> String {
     let mut text = String::new();
     for certificate in certificates {
         text.push_str("-----BEGIN CERTIFICATE-----\n");

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use suture_core::limits::{MAX_OUTBOX_REPORTS, MAX_REPORTS_PER_CALL};
+use suture_core::limits::{MAX_OUTBOX_REPORTS, MAX_REPORT_NUMBER, MAX_REPORTS_PER_CALL};
 use suture_core::report::Signed;
 use suture_core::sign::Signature;
 
@@ -148,8 +148,13 @@ impl Outbox {
     }
 
     /// The server has everything up to `number`: it is removed here. A number that is higher than any of ours, as after
-    /// the loss of the state directory, is counted on from.
+    /// the loss of the state directory, is counted on from; one that no device can have reached is a lie, and passed over:
+    /// after the last number there is no next.
     pub fn stored_through(&mut self, number: u64) -> Result<(), DurableError> {
+        if number > MAX_REPORT_NUMBER {
+            tracing::warn!(number, "the server claims to have reports that no device can have written");
+            return Ok(());
+        }
         if number > self.mark.through {
             let mark = Mark { through: number, told: self.told };
             durable::write_json(&mark_path(&self.dir), &mark, durable::SECRET)?;
@@ -224,6 +229,10 @@ mod tests {
         outbox.stored_through(41).unwrap();
         outbox.put(1, 0, false, signed).unwrap();
         assert_eq!(numbers(&outbox), [42]);
+        // A lie must not lead to the end of all numbers.
+        outbox.stored_through(u64::MAX).unwrap();
+        outbox.put(2, 0, false, signed).unwrap();
+        assert_eq!(numbers(&outbox), [42, 43]);
     }
 
     #[test]

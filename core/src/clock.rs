@@ -7,6 +7,11 @@ use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 pub trait Clock: Send + Sync + 'static {
     /// The present instant.
     fn now(&self) -> Timestamp;
+
+    /// Whether it is known to be late, so that nothing can be said to lie in the future by it.
+    fn is_known_to_be_late(&self) -> bool {
+        false
+    }
 }
 
 /// Writes an instant with whole seconds, `2026-11-24T15:00:00Z`, the only form that TUF metadata allows.

@@ -142,6 +142,9 @@ pub const MAX_IMPORT_DEVICES: usize = 10_000;
 pub const MAX_REPORT_BYTES: usize = 6 << 10;
 /// Reports in one call.
 pub const MAX_REPORTS_PER_CALL: usize = 256;
+/// A report's number, as a server may claim to know it: 2^53. Far more than a device can write, and far from the end of all
+/// numbers, to which no lie may drive the device.
+pub const MAX_REPORT_NUMBER: u64 = 1 << 53;
 /// An entry of the audit trail.
 pub const MAX_AUDIT_ENTRY_BYTES: usize = 64 << 10;
 /// Rows in one answer; more are had by asking on from the last.

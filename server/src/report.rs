@@ -5,9 +5,10 @@
 
 use jiff::Timestamp;
 use suture_core::id::{DeviceId, HdoId};
+use suture_core::principal::Principal;
 use suture_core::report::{ReportError, Sighting, Signed};
 
-use crate::audit::AuditError;
+use crate::audit::{self, AuditError};
 use crate::fork;
 use crate::rollout::run::{self, RolloutError};
 use crate::store::{Lock, Store, StoreError};
@@ -40,7 +41,11 @@ pub(crate) enum SubmitError {
     Store(#[from] StoreError),
 }
 
-/// Stores reports in order and says up to which number all are stored. Numbers behind a gap wait on the device.
+/// Stores reports in order and says up to which number all are stored.
+///
+/// The device sends its oldest first. If that one lies behind a gap, the reports between were lost after they had been
+/// acknowledged: the database was restored from a copy, or somebody else answered under the server's name. They will not
+/// come any more, so they are not waited for; the record says which they are. A gap within a call waits on the device.
 pub(crate) async fn submit(
     store: &Store,
     hdo: &HdoId,
@@ -54,13 +59,16 @@ pub(crate) async fn submit(
     let key = known.report_key.ok_or(SubmitError::Unknown)?;
     let counts = tx.roster_key(hdo, device).await? == Some(key);
     let mut through = known.reports_through;
-    let (mut last, mut seen) = (None, Vec::new());
+    let (mut last, mut lost, mut seen) = (None, None, Vec::new());
     for (i, signed) in reports.iter().enumerate() {
         let report = signed.verify(&key).map_err(|source| SubmitError::Refused { place: i + 1, source })?;
         if report.hdo != *hdo || report.device != *device {
             return Err(SubmitError::Foreign { number: report.number, hdo: report.hdo, device: report.device });
         }
-        if report.number != through + 1 {
+        let next = through.saturating_add(1);
+        if i == 0 && report.number > next {
+            lost = Some((next, report.number - 1));
+        } else if report.number != next {
             continue;
         }
         through = report.number;
@@ -84,6 +92,12 @@ pub(crate) async fn submit(
     }
     for sighting in &seen {
         fork::watch(&mut tx, sighting, true, now).await?;
+    }
+    if let Some((first, last)) = lost {
+        tracing::warn!(%hdo, %device, first, last, "reports of a device were lost after they had been acknowledged");
+        let by = Principal::Device(hdo.clone(), device.clone());
+        let detail = serde_json::json!({ "first": first, "last": last });
+        audit::append(&mut tx, now, &by, hdo.into(), "device.reports-lost", device.as_str(), detail).await?;
     }
     tx.commit().await?;
     Ok(through)

@@ -91,6 +91,7 @@ impl Agent {
             return Ok(Look::hindered(Code::StateDamaged, "the device's floors are lost"));
         };
         floors.raise(floors.release(), catalog.signed_at().max(approvals.signed_at()))?;
+        self.tls_clock.raise(floors.time());
         // Attack: a clock that was set back into an old slot. What has just been read may be the first to prove it.
         if let Some(late) = behind(floors, now) {
             return Ok(late);

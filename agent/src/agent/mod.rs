@@ -19,6 +19,7 @@ use suture_core::clock::Clock;
 use suture_core::phase::Reason;
 use suture_core::report::{ReportError, Seen};
 use suture_proto::connect::ProxyRules;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::{Backoff, Random};
@@ -36,6 +37,7 @@ use crate::machine::{Event, State};
 use crate::news::Tidings;
 use crate::outbox::Outbox;
 use crate::stops::{KeepError, Stops};
+use crate::tls_clock::TlsClock;
 use crate::traffic::Traffic;
 use crate::trust_store::TrustStore;
 use crate::ways::Ways;
@@ -44,6 +46,8 @@ use crate::ways::Ways;
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// See [`RETRY_FIRST`].
 const RETRY_MOST: Duration = Duration::from_secs(20);
+/// Between two rounds in which the server is asked by every earlier certificate: a revoked device has many.
+const REVERT_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Transitions in one cycle; far more than any attempt has.
 const MAX_STEPS: usize = 64;
 /// In an open slot the interlock is asked again after that at most.
@@ -73,12 +77,15 @@ pub struct Agent {
     outbox: Outbox,
     /// Neither copy can be read: nothing is begun.
     floors: Result<Floors, Reason>,
+    tls_clock: Arc<TlsClock>,
     slots: Slots,
     interlock: Interlock,
     counters: Arc<Counters>,
     retry: Backoff,
     stop: CancellationToken,
     resumed: bool,
+    /// When the server was last asked by earlier certificates.
+    reverted: Option<Instant>,
     heard: Option<Heard>,
     unheard: Option<String>,
     /// What the last check-in brought of both repositories, until it is looked at.
@@ -143,28 +150,38 @@ impl Agent {
         let lock = lock(&settings)?;
         let identity = Identity::open(&settings.state_dir)?;
         let ways = identity.ways()?;
-        let client = service::client(&identity, &ways, &around)?;
+        let floors = look::floors(&settings);
+        let proven = floors.as_ref().map_or(Timestamp::UNIX_EPOCH, Floors::time);
+        let tls_clock = TlsClock::new(around.clock.clone(), proven.max(identity.issued()));
+        let client = service::client(&identity, &ways, (tls_clock.clone(), around.proxy.clone()))?;
         let outbox = Outbox::open(&settings.state_dir.join("outbox"))?;
         let journal = Journal::open(&journal_path(&settings), outbox.transition())?;
         let store = |which, root| TrustStore::open(&settings.state_dir, which, root);
         let device = identity.device();
+        let catalog = store(Which::Catalog, device.catalog_root_sha256)?;
+        let approvals = store(Which::Approvals, device.approvals_root_sha256)?;
+        // What it verified before it was started is what it has seen: a fork comes to light by that.
+        let seen = |store: &TrustStore| store.offline(tls_clock.now()).ok().map(|repository| repository.seen());
+        let seen = (seen(&catalog), seen(&approvals));
         Ok(Self {
-            catalog: store(Which::Catalog, device.catalog_root_sha256)?,
-            approvals: store(Which::Approvals, device.approvals_root_sha256)?,
-            floors: look::floors(&settings),
+            catalog,
+            approvals,
+            floors,
+            tls_clock,
             slots: Slots::new(&settings.slots_dir),
             interlock: Interlock::new(settings.interlock.as_ref(), &settings.state_dir),
             counters: Arc::default(),
             retry: Backoff::new(RETRY_FIRST, RETRY_MOST).ok_or(AgentError::Backoff)?,
             stop: CancellationToken::new(),
             resumed: false,
+            reverted: None,
             heard: None,
             unheard: None,
             tidings: None,
             heard_stops: Vec::new(),
             stops: Stops::open(&settings.state_dir)?,
             inbox: Inbox::open(&settings.state_dir)?,
-            seen: (None, None),
+            seen,
             _lock: lock,
             settings,
             around,

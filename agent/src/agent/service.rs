@@ -1,17 +1,25 @@
 //! Where the device connects: by the hospital's signed word, by what enrolment said before that.
 
+use std::sync::Arc;
+
 use suture_core::approval::{Service, SignedDocument as _, path};
 use suture_core::trust::Repository;
+use suture_proto::connect::ProxyRules;
 
-use super::{Agent, AgentError, Surroundings, chain};
+use super::{Agent, AgentError, chain};
 use crate::client::Client;
 use crate::identity::Identity;
+use crate::tls_clock::TlsClock;
 use crate::ways::Ways;
 
 /// A client for the present way; it connects with its first call.
-pub(super) fn client(identity: &Identity, ways: &Ways, around: &Surroundings) -> Result<Client, AgentError> {
+pub(super) fn client(
+    identity: &Identity,
+    ways: &Ways,
+    (clock, proxy): (Arc<TlsClock>, ProxyRules),
+) -> Result<Client, AgentError> {
     let way = ways.way().ok_or(AgentError::NoWay)?;
-    let connection = identity.connection(way, around.clock.clone(), around.proxy.clone())?;
+    let connection = identity.connection(way, clock, proxy)?;
     Ok(Client::new(&connection)?)
 }
 
@@ -67,7 +75,9 @@ impl Agent {
 
     /// Connects anew: the next call goes the present way, with the present certificate.
     pub(super) fn connect(&mut self) -> Result<(), AgentError> {
-        self.client = client(&self.identity, &self.ways, &self.around)?.counting(self.client.traffic());
+        self.tls_clock.raise(self.identity.issued());
+        let around = (self.tls_clock.clone(), self.around.proxy.clone());
+        self.client = client(&self.identity, &self.ways, around)?.counting(self.client.traffic());
         Ok(())
     }
 

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use suture_core::clock::whole_second;
+use suture_core::clock::{Clock as _, whole_second};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::report::{Sighting, Signed};
 use suture_core::sign::Signature;
+use tokio::time::Instant;
 
-use super::{Agent, AgentError, chain};
+use super::{Agent, AgentError, REVERT_INTERVAL, chain};
 use crate::client::{ClientError, Said};
 use crate::install::InstallError;
 use crate::machine::Told;
@@ -61,19 +62,49 @@ impl Agent {
 
     /// Renews the certificate where its time has come. A failure is tried again with the next cycle: 30 % of a life is long.
     pub(super) async fn renew(&mut self) {
-        if !self.identity.is_due(self.now()) {
-            return;
+        if self.identity.is_due(self.tls_clock.now()) {
+            self.certify_anew().await;
         }
-        let renewed = match self.identity.renew(&mut self.client).await {
+    }
+
+    /// Whether there is a new certificate.
+    async fn certify_anew(&mut self) -> bool {
+        let renewed = match self.identity.renew(&mut self.client, self.tls_clock.now()).await {
             Ok(()) => self.connect(),
             Err(e) => Err(e.into()),
         };
         match renewed {
-            Ok(()) => {
-                tracing::info!(until = %self.identity.expires(), "the certificate was renewed");
+            Ok(()) => tracing::info!(until = %self.identity.expires(), "the certificate was renewed"),
+            Err(e) => {
+                tracing::warn!(error = %chain(&e), "the certificate could not be renewed and is tried again");
+                return false;
             }
-            Err(e) => tracing::warn!(error = %chain(&e), "the certificate could not be renewed and is tried again"),
         }
+        true
+    }
+
+    /// Recovery: the server does not know the latest certificate, but perhaps an earlier one, which it then renews. Whether
+    /// there is a new certificate.
+    async fn certify_by_an_earlier_one(&mut self) -> bool {
+        if self.reverted.is_some_and(|at| at.elapsed() < REVERT_INTERVAL) {
+            return false;
+        }
+        self.reverted = Some(Instant::now());
+        let chains = self.identity.chains();
+        for earlier in chains.iter().skip(1) {
+            self.identity.show(earlier.clone());
+            if self.connect().is_ok() && self.certify_anew().await {
+                tracing::warn!("the server did not know the latest certificate; an earlier one was renewed");
+                return true;
+            }
+        }
+        if let Some(latest) = chains.into_iter().next() {
+            self.identity.show(latest);
+        }
+        if let Err(e) = self.connect() {
+            tracing::error!(error = %chain(&e), "the server cannot be connected to");
+        }
+        false
     }
 
     /// Checks in. Not being heard is no failure: the device goes by what it has.
@@ -82,6 +113,7 @@ impl Agent {
         // What an earlier answer brought is out of date by now.
         self.tidings = None;
         let said = Said { held: Some(self.holdings()), ..self.said() };
+        let mut refused = false;
         loop {
             match self.client.check_in(said.clone()).await {
                 Ok(mut heard) => {
@@ -94,6 +126,21 @@ impl Agent {
                     self.way_worked();
                     (self.heard, self.unheard) = (Some(heard), None);
                     return;
+                }
+                // The device's clock may be behind, and the certificate over, without its knowing.
+                Err(e @ ClientError::Refused { .. }) if !refused => {
+                    refused = true;
+                    self.unheard(&e);
+                    if !self.certify_anew().await {
+                        return;
+                    }
+                }
+                Err(e @ ClientError::Stranger { .. }) if !refused => {
+                    refused = true;
+                    self.unheard(&e);
+                    if !self.certify_by_an_earlier_one().await {
+                        return;
+                    }
                 }
                 Err(e) => {
                     self.unheard(&e);

@@ -50,7 +50,8 @@ pub(super) fn config(
 ) -> Result<ClientConfig, ConnectError> {
     let material = |what| move |e| ConnectError::Material { what, source: Arc::new(e) };
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Pinned::new(trust, &provider).map_err(material("pinned CA certificate"))?;
+    let verifier =
+        Pinned::new(trust, &provider, ClockTime(clock.clone())).map_err(material("pinned CA certificate"))?;
     let builder = ClientConfig::builder_with_details(provider, Arc::new(ClockTime(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(material("TLS provider"))?
@@ -86,6 +87,7 @@ impl TimeProvider for ClockTime {
 #[derive(Debug)]
 struct Pinned {
     anchor: Anchor,
+    clock: ClockTime,
     provider: Arc<CryptoProvider>,
 }
 
@@ -96,12 +98,12 @@ enum Anchor {
 }
 
 impl Pinned {
-    fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Self, rustls::Error> {
+    fn new(trust: &Trust, provider: &Arc<CryptoProvider>, clock: ClockTime) -> Result<Self, rustls::Error> {
         let anchor = match trust {
             Trust::Cas(cas) => Anchor::Known(under(cas, provider)?),
             Trust::CaSha256(digest) => Anchor::ByDigest(*digest),
         };
-        Ok(Self { anchor, provider: provider.clone() })
+        Ok(Self { anchor, clock, provider: provider.clone() })
     }
 }
 
@@ -134,7 +136,16 @@ impl ServerCertVerifier for Pinned {
                 None => return Err(Shown::error(end_entity, None)),
             },
         };
-        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).map_err(|e| match e {
+        let verify = |now| verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let verified = match verify(now) {
+            // A clock that is known to be late says of no certificate that it is not valid yet; all else must be as good as
+            // on the certificate's first day.
+            Err(e) if is_early(&e) && self.clock.0.is_known_to_be_late() => {
+                first_day(end_entity).map_or(Err(e), verify)
+            }
+            verified => verified,
+        };
+        verified.map_err(|e| match e {
             rustls::Error::InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::BadSignature | CertificateError::BadEncoding,
             ) => Shown::error(end_entity, None),
@@ -163,6 +174,19 @@ impl ServerCertVerifier for Pinned {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Whether a certificate was refused for the reason alone that it is not valid yet.
+fn is_early(error: &rustls::Error) -> bool {
+    use CertificateError::{NotValidYet, NotValidYetContext};
+    matches!(error, rustls::Error::InvalidCertificate(NotValidYet | NotValidYetContext { .. }))
+}
+
+/// The first second at which a certificate is valid.
+fn first_day(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let seconds = u64::try_from(parsed.validity().not_before.timestamp()).ok()?;
+    Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)))
 }
 
 /// A refused certificate, carried through rustls to [`name_failure`].

@@ -15,28 +15,37 @@ use super::{Loot, Repo};
 /// Answers that come in pieces.
 pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-type Bent<A, T> = Arc<dyn Fn(A) -> Option<T> + Send + Sync>;
+/// Takes an answer's place, or leaves it to the loot.
+pub type Bend<A, T> = Arc<dyn Fn(A) -> Option<T> + Send + Sync>;
+/// Repository (`catalog` or `approvals`) and name.
+pub type File = (&'static str, String);
+/// Chunks by their places.
+pub type Chunks = Vec<(u32, Bytes)>;
+/// A metadata file, or what the server says instead.
+pub type Metadata = Result<Vec<u8>, Status>;
+/// Certifies what a request (PKCS#10) asks for, with the captured authority.
+pub type Certify = Arc<dyn Fn(&Authority, &[u8]) -> Vec<Vec<u8>> + Send + Sync>;
 
 /// A part to be played. What is `None` is answered from the loot, as an honest server would.
 #[derive(Clone)]
 pub struct Act {
     /// What it answers from.
     pub loot: Loot,
+    /// Whether it sends all metadata that it has with the answer to a check-in, or has them asked for one by one.
+    pub in_one_answer: bool,
     /// Changes what it says at a check-in.
     pub check_in: Arc<dyn Fn(&mut v1::CheckInResponse) + Send + Sync>,
     /// Up to which number it claims to have the reports, given the last number that came.
     pub stored: Arc<dyn Fn(u64) -> u64 + Send + Sync>,
-    /// Answers for a metadata file: repository (`catalog` or `approvals`) and name.
-    pub metadata: Option<Bent<(&'static str, String), Result<Vec<u8>, Status>>>,
-    /// Answers for a target: repository and name.
-    pub target: Option<Bent<(&'static str, String), Answers<v1::GetTargetResponse>>>,
-    /// Answers for chunks: those that were asked for, by their places.
-    pub chunks: Option<Bent<Vec<(u32, Bytes)>, Answers<v1::FetchChunksResponse>>>,
-    /// Certifies what a request asks for: the captured authority and the PKCS#10.
+    /// Answers for a metadata file.
+    pub metadata: Option<Bend<File, Metadata>>,
+    /// Answers for a target.
+    pub target: Option<Bend<File, Answers<v1::GetTargetResponse>>>,
+    /// Answers for chunks, given those that were asked for.
+    pub chunks: Option<Bend<Chunks, Answers<v1::FetchChunksResponse>>>,
+    /// Certifies at enrolment and at renewal.
     pub certify: Option<Certify>,
 }
-
-type Certify = Arc<dyn Fn(&Authority, &[u8]) -> Vec<Vec<u8>> + Send + Sync>;
 
 /// What a device said at a check-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +61,7 @@ impl Act {
     pub fn honest(loot: &Loot) -> Self {
         Self {
             loot: loot.clone(),
+            in_one_answer: false,
             check_in: Arc::new(|_| {}),
             stored: Arc::new(|last| last),
             metadata: None,
@@ -65,6 +75,31 @@ impl Act {
         match of.and_then(|r| r.which.as_ref()) {
             Some(v1::repository::Which::Catalog(_)) => ("catalog", &self.loot.catalog),
             _ => ("approvals", &self.loot.approvals),
+        }
+    }
+
+    /// All metadata of both repositories at once.
+    pub(super) fn news(&self) -> v1::RefreshResponse {
+        let news = |of, repo: &Repo| {
+            let bent = |name: &String| self.metadata.as_ref().is_some_and(|bend| bend((of, name.clone())).is_some());
+            let files: Vec<_> = repo.metadata.iter().filter(|(name, _)| !bent(name)).collect();
+            let version = |name: &str| name.strip_suffix(".root.json")?.parse::<u64>().ok();
+            let roots = || files.iter().filter_map(|(name, _)| version(name));
+            // A root that is kept back is one that there is.
+            let all = roots().count() as u64 == roots().max().unwrap_or(0) && !bent(&"2.root.json".to_owned());
+            v1::RepositoryNews {
+                root_version: if all { roots().max().unwrap_or(0) } else { 0 },
+                timestamp_stands: false,
+                files: files
+                    .into_iter()
+                    .map(|(name, content)| v1::MetadataFile { name: name.clone(), content: content.clone().into() })
+                    .collect(),
+            }
+        };
+        v1::RefreshResponse {
+            catalog: Some(news("catalog", &self.loot.catalog)),
+            approvals: Some(news("approvals", &self.loot.approvals)),
+            stops: Vec::new(),
         }
     }
 
@@ -87,7 +122,7 @@ pub(super) fn pieces(content: Vec<u8>) -> Answers<v1::GetTargetResponse> {
 }
 
 /// Chunks, one to a frame. A stored form as long as the raw one is the raw one.
-pub(super) fn frames(chunks: Vec<(u32, Bytes)>) -> Answers<v1::FetchChunksResponse> {
+pub(super) fn frames(chunks: Chunks) -> Answers<v1::FetchChunksResponse> {
     let frame = |(ordinal, data): (u32, Bytes)| {
         let stored_length = u32::try_from(data.len()).unwrap();
         Ok(v1::FetchChunksResponse { chunks: vec![v1::FetchedChunk { ordinal, stored_length }], data })

@@ -146,15 +146,15 @@ impl DeviceService for Stage {
             next_check_in_ms: 1_000,
             words: act.words(),
             reports_stored_through: 0,
-            news: None,
+            news: act.in_one_answer.then(|| act.news()),
         };
         (act.check_in)(&mut answer);
         Ok(Response::new(answer))
     }
 
-    /// Tells nothing, so that the device asks for file after file.
     async fn refresh(&self, _: Request<v1::RefreshRequest>) -> Result<Response<v1::RefreshResponse>, Status> {
-        Ok(Response::new(v1::RefreshResponse::default()))
+        let act = self.act();
+        Ok(Response::new(if act.in_one_answer { act.news() } else { v1::RefreshResponse::default() }))
     }
 
     async fn get_metadata(

@@ -115,6 +115,12 @@ impl Device {
         self.agent.as_mut().unwrap()
     }
 
+    /// Gives the device a clock of its own, and starts its agent anew: a clock is set while a device is off.
+    pub fn with_clock(&mut self, clock: Arc<TestClock>) {
+        self.agent = None;
+        self.clock = clock;
+    }
+
     /// Ends the agent as a crash would: nothing of it is left but its files.
     pub fn crash(&mut self) {
         self.agent = None;

@@ -9,6 +9,7 @@ pub mod hsm;
 mod line;
 mod operators;
 pub mod program;
+mod roots;
 mod signing;
 pub mod wire;
 

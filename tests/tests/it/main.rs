@@ -16,6 +16,7 @@ mod hostile;
 mod journey;
 mod killed;
 mod lapse;
+mod recovery;
 mod refusals;
 mod roster;
 mod runbooks;

@@ -10,7 +10,7 @@ use suture_tests::hostile::Act;
 use super::stage::{Keys, Row, Stage, real_time, row};
 
 /// Files that the metadata pin.
-const SUBSTITUTED: &[Row] = &[
+pub(super) const SUBSTITUTED: &[Row] = &[
     row("same-length substitution", "an approval, one letter changed", "idle(wrong-bytes)", |act, _| {
         act.loot.approvals.replace_targets("approvals/", |content| flip(content, b"rev-a", b"rev-b"));
     }),
@@ -95,13 +95,13 @@ const SIGNED_FOR_OTHERS: &[Row] = &[
         },
     ),
     row("a slot that has passed", "an approval of yesterday, replayed with go", "idle(slots-over)", |act, keys| {
-        hospital(act, keys, |approval| shift(approval, SignedDuration::from_hours(-24)));
+        hospital(act, keys, earlier);
     }),
     row("a slot that is to come", "go, a day before the slot", "waiting(before-slot)", |act, keys| {
-        hospital(act, keys, |approval| shift(approval, SignedDuration::from_hours(24)));
+        hospital(act, keys, later);
     }),
     row("a slot that is to come", "go, and its own clock a day ahead", "waiting(before-slot)", |act, keys| {
-        hospital(act, keys, |approval| shift(approval, SignedDuration::from_hours(24)));
+        hospital(act, keys, later);
         let ahead = real_time() + SignedDuration::from_hours(24);
         act.check_in = std::sync::Arc::new(move |answer| answer.server_time_ms = ahead.as_millisecond());
     }),
@@ -168,7 +168,7 @@ fn list(
 }
 
 /// The hospital signs the approval again, edited.
-fn hospital(act: &mut Act, keys: &Keys, edit: impl FnOnce(&mut Value)) {
+pub(super) fn hospital(act: &mut Act, keys: &Keys, edit: impl FnOnce(&mut Value)) {
     let now = act.loot.now;
     let approval = change(approval(act), edit);
     list(act, &approval, |repo, edit| repo.publish(&[&keys.approvals], now, edit));
@@ -183,8 +183,19 @@ fn manufacturer(act: &mut Act, keys: &Keys, edit: impl FnOnce(&mut Value)) {
     });
 }
 
+/// Its slot a day later.
+pub(super) fn later(approval: &mut Value) {
+    shift(approval, SignedDuration::from_hours(24));
+}
+
+/// Its slot a day earlier.
+pub(super) fn earlier(approval: &mut Value) {
+    shift(approval, SignedDuration::from_hours(-24));
+}
+
 fn shift(approval: &mut Value, by: SignedDuration) {
     let moved = |value: &Value| json!(format_utc(value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap() + by));
+    approval["created"] = moved(&approval["created"]);
     let slot = &mut approval["devices"][0]["slots"][0];
     (slot["start"], slot["end"]) = (moved(&slot["start"]), moved(&slot["end"]));
     approval["expires"] = moved(&approval["expires"]);

@@ -3,14 +3,14 @@
 use serde_json::json;
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
-use suture_core::sign::Signer as _;
+use suture_core::sign::{LocalKey, Signer as _};
 use suture_core::trust::{Role, key_id};
 use suture_tests::hostile::{Act, pin, sign};
 
 use super::stage::{Keys, Row, Stage, real_time, row};
 
 /// Targets metadata of either repository that their owner has not signed.
-const ARBITRARY: &[Row] = &[
+pub(super) const ARBITRARY: &[Row] = &[
     row(
         ARBITRARY_SOFTWARE,
         "approvals that nobody signed, under a real snapshot and timestamp",
@@ -86,7 +86,7 @@ const ARBITRARY: &[Row] = &[
 ];
 
 /// Who has signed, told wrongly; and the chain of roots.
-const KEYS_AND_ROOTS: &[Row] = &[
+pub(super) const KEYS_AND_ROOTS: &[Row] = &[
     row("key-id games", "its own signature under the hospital's key id", BAD_SIGNATURE, |act, keys| {
         forge_ids(act, keys, |own, owner| vec![(owner.to_owned(), own.to_owned())]);
     }),
@@ -130,7 +130,7 @@ const KEYS_AND_ROOTS: &[Row] = &[
         });
     }),
     row("root self-signed", "a next root with its own keys, signed by them", BAD_SIGNATURE, |act, keys| {
-        act.loot.approvals.next(Role::Root, &[&keys.attacker], |root| take_over(root, keys));
+        act.loot.approvals.next(Role::Root, &[&keys.attacker], |root| take_over(root, &keys.attacker));
     }),
     row(
         "root self-signed",
@@ -138,11 +138,11 @@ const KEYS_AND_ROOTS: &[Row] = &[
         BAD_SIGNATURE,
         |act, keys| {
             let online = act.loot.catalog.timestamp_key.clone();
-            act.loot.catalog.next(Role::Root, &[&keys.attacker, &online], |root| take_over(root, keys));
+            act.loot.catalog.next(Role::Root, &[&keys.attacker, &online], |root| take_over(root, &keys.attacker));
         },
     ),
     row("root half signed", "a next root that its own new keys have not signed", BAD_SIGNATURE, |act, keys| {
-        act.loot.approvals.next(Role::Root, &[&keys.approvals_root], |root| take_over(root, keys));
+        act.loot.approvals.next(Role::Root, &[&keys.approvals_root], |root| take_over(root, &keys.attacker));
     }),
     row("root skipped", "the root after next in the place of the next", "idle(mix-and-match)", |act, keys| {
         let next = act.loot.approvals.next(Role::Root, &[&keys.approvals_root], |root| root["version"] = json!(3));
@@ -240,7 +240,7 @@ const FREEZE: &[Row] = &[
     }),
 ];
 
-const MIX_AND_MATCH: &[Row] = &[
+pub(super) const MIX_AND_MATCH: &[Row] = &[
     row("mix-and-match", "another snapshot of the version that the timestamp pins", "idle(mix-and-match)", |act, _| {
         let key = act.loot.approvals.snapshot_key.clone();
         act.loot.approvals.next(Role::Snapshot, &[&key], |signed| {
@@ -315,7 +315,7 @@ const DOUBLE_MEANING: &[Row] = &[
     }),
 ];
 
-const ENDLESS: &[Row] = &[
+pub(super) const ENDLESS: &[Row] = &[
     row("endless data", "a timestamp of 17 KiB", ENDLESS_DATA, |act, _| {
         spoil(act, |text| format!("{text}{}", " ".repeat(17 << 10)));
     }),
@@ -342,14 +342,14 @@ const ENDLESS_DATA: &str = "idle(endless-data)";
 /// It goes by what it has, in which nothing is approved.
 const UNMOVED: &str = "idle(nothing-approved)";
 
-fn id(key: &suture_core::sign::LocalKey) -> String {
+fn id(key: &LocalKey) -> String {
     key_id(&key.public()).unwrap().to_string()
 }
 
 /// A root under which everything is the attacker's.
-fn take_over(root: &mut serde_json::Value, keys: &Keys) {
-    let own = id(&keys.attacker);
-    root["keys"][&own] = suture_core::trust::key_object(&keys.attacker.public());
+pub(super) fn take_over(root: &mut serde_json::Value, by: &LocalKey) {
+    let own = id(by);
+    root["keys"][&own] = suture_core::trust::key_object(&by.public());
     for role in ["root", "targets", "snapshot", "timestamp"] {
         root["roles"][role] = json!({ "keyids": [own], "threshold": 1 });
     }
@@ -377,31 +377,38 @@ fn spoil(act: &mut Act, change: fn(String) -> String) {
     act.loot.approvals.metadata.insert("timestamp.json".to_owned(), spoilt.into_bytes());
 }
 
+/// Plays tables twice: the device asks for file after file, and it is sent everything with the answer to its check-in.
+async fn both_ways(tables: &[(&str, &[Row])]) {
+    let mut stage = Stage::open().await;
+    for (in_one_answer, how) in [(false, "file by file"), (true, "in one answer")] {
+        stage.in_one_answer = in_one_answer;
+        for (table, rows) in tables {
+            stage.play(&format!("{table}, {how}"), rows).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_their_owners_have_not_signed() {
-    Stage::open().await.play("Arbitrary software", ARBITRARY).await;
+    both_ways(&[("Arbitrary software", ARBITRARY)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_thresholds_and_roots() {
-    Stage::open().await.play("Keys, thresholds and roots", KEYS_AND_ROOTS).await;
+    both_ways(&[("Keys, thresholds and roots", KEYS_AND_ROOTS)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_in_force_once() {
-    let mut stage = Stage::open().await;
-    stage.play("Rollback", ROLLBACK).await;
-    stage.play("Mix-and-match", MIX_AND_MATCH).await;
+    both_ways(&[("Rollback", ROLLBACK), ("Mix-and-match", MIX_AND_MATCH)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_past_its_time() {
-    Stage::open().await.play("Freeze", FREEZE).await;
+    both_ways(&[("Freeze", FREEZE)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_read_or_has_no_end() {
-    let mut stage = Stage::open().await;
-    stage.play("Files of two meanings", DOUBLE_MEANING).await;
-    stage.play("Endless metadata", ENDLESS).await;
+    both_ways(&[("Files of two meanings", DOUBLE_MEANING), ("Endless metadata", ENDLESS)]).await;
 }

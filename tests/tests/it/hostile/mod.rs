@@ -6,6 +6,11 @@
 //! server over gRPC and TLS.
 
 mod documents;
+mod holders;
+mod identity;
 mod metadata;
+mod recovery;
 mod stage;
+mod sticks;
+mod talk;
 mod transfer;

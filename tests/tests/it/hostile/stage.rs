@@ -8,15 +8,15 @@ use suture_core::approval::Slot;
 use suture_core::clock::Clock as _;
 use suture_core::sign::LocalKey;
 use suture_tests::hostile::{Act, Hostile, Loot};
-use suture_tests::world::{Device, TestClock};
+use suture_tests::world::{AgentProgram, Device, TestClock};
 use zeroize::Zeroizing;
 
 use crate::hospital::Hospital;
 
 /// Far more than any row takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at a status.
-const LOOK: Duration = Duration::from_millis(50);
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 
 /// One attack.
 pub(super) struct Row {
@@ -66,6 +66,8 @@ pub(super) struct Stage {
     pub(super) hostile: Hostile,
     /// The approval.
     pub(super) rollout: String,
+    /// Whether the hostile server sends metadata with the answer to a check-in, or has them asked for one by one.
+    pub(super) in_one_answer: bool,
     rows: usize,
 }
 
@@ -96,7 +98,7 @@ impl Stage {
             approvals_root: key(hospital.kim.home(), "root"),
             attacker: LocalKey::from_seed(&Zeroizing::new([66; 32])),
         };
-        Self { hospital, keys, loot, hostile, rollout, rows: 0 }
+        Self { hospital, keys, loot, hostile, rollout, in_one_answer: false, rows: 0 }
     }
 
     /// A device as the first pump stood before the approval.
@@ -106,59 +108,100 @@ impl Stage {
         self.hospital.pumps[0].double(dir, "rev-a")
     }
 
-    /// Plays every row, and prints the table with what the agents said.
+    /// Plays every row, each with a device of its own, and prints the table with what the agents said.
     pub(super) async fn play(&mut self, table: &str, rows: &[Row]) {
-        let mut wrong = Vec::new();
-        let mut lines =
-            format!("\n{table}\n\n| attack | what the server does | what the agent says |\n| --- | --- | --- |\n");
+        let mut came = Vec::new();
         for row in rows {
-            let Row { attack, server, play, agent } = row;
-            let said = self.row(*play, agent).await;
-            lines.push_str(&format!("| {attack} | {server} | {} |\n", said.words));
-            wrong.extend(said.wrong.map(|wrong| format!("{attack} ({server}): {wrong}")));
+            let device = self.device();
+            let wrong = self.plays(row, &device).await;
+            came.push((row.attack, row.server, state(&device), wrong));
         }
-        tell(&lines);
-        assert!(wrong.is_empty(), "{} of {} rows went wrong:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+        report(table, came);
     }
 
-    /// Plays one row with a device of its own. The state is the agent's once it has been told to the server as well, so the
-    /// agent has gone on after the attack.
-    async fn row(&mut self, play: fn(&mut Act, &Keys), expected: &str) -> Came {
+    /// Plays one row to an agent that is started for it, and ended.
+    pub(super) async fn plays(&self, row: &Row, device: &Device) -> Option<String> {
         let mut act = Act::honest(&self.loot);
-        play(&mut act, &self.keys);
+        act.in_one_answer = self.in_one_answer;
+        (row.play)(&mut act, &self.keys);
         self.hostile.play(act);
-        let device = self.device();
         let mut agent = device.spawn();
-        let code = expected.split_once('(').map_or("", |(_, code)| code.trim_end_matches(')'));
+        let wrong = self.comes_to(row.agent, device, &mut agent).await.or_else(|| touched(device));
+        agent.kill();
+        wrong
+    }
+
+    /// Plays one row to an agent. Says what went wrong. The state counts once the agent has told it to the server, so it has
+    /// gone on after the attack.
+    pub(super) async fn suffers(&self, row: &Row, device: &Device, agent: &mut AgentProgram) -> Option<String> {
+        let mut act = Act::honest(&self.loot);
+        act.in_one_answer = self.in_one_answer;
+        (row.play)(&mut act, &self.keys);
+        self.hostile.play(act);
+        self.comes_to(row.agent, device, agent).await.or_else(|| touched(device))
+    }
+
+    /// Waits until the agent is in a state and has told it to the hostile server. Says what went wrong.
+    pub(super) async fn comes_to(&self, state: &str, device: &Device, agent: &mut AgentProgram) -> Option<String> {
+        let code = state.split_once('(').map_or("", |(_, code)| code.trim_end_matches(')'));
         let began = Instant::now();
-        let mut words = state(&device);
-        let mut settled = false;
-        while began.elapsed() < PATIENCE && agent.is_alive() && !settled {
-            tokio::time::sleep(LOOK).await;
+        loop {
             // What it is at when it checks in is what the cycle before came to.
             let said = self.hostile.said();
-            words = state(&device);
-            settled = words == expected && said.len() > 1 && said.last().is_some_and(|said| said.code == code);
+            let told = said.len() > 1 && said.last().is_some_and(|said| said.code == code);
+            let is = self::state(device);
+            if told && is == state {
+                return None;
+            }
+            if !agent.is_alive() {
+                return Some(format!("the agent ended:\n{}", device.log()));
+            }
+            if began.elapsed() > PATIENCE {
+                return Some(format!("the agent says {is}, not {state}:\n{}", device.log()));
+            }
+            tokio::time::sleep(LOOK).await;
         }
-        let touched = device.runs() != "1.0.0" || !device.interlock_log().is_empty();
-        let wrong = match (settled, touched, agent.is_alive()) {
-            (true, false, true) => None,
-            (_, true, _) => Some(format!("THE DEVICE WAS TOUCHED: {}", device.log())),
-            (_, _, false) => Some(format!("the agent ended: {}", device.log())),
-            _ => Some(format!("the agent says {words}, not {expected}: {}", device.log())),
-        };
-        Came { words, wrong }
     }
+
+    /// The server is its owners' again.
+    pub(super) async fn restore(&mut self) {
+        self.hospital.world.start_server().await;
+    }
+
+    /// Waits until a device has installed what was approved, by the approval and no other way.
+    pub(super) async fn installs(&self, device: &Device, agent: &mut AgentProgram) {
+        let began = Instant::now();
+        while state(device) != "idle(up-to-date)" {
+            assert!(agent.is_alive() && began.elapsed() < PATIENCE, "{}:\n{}", state(device), device.log());
+            tokio::time::sleep(LOOK).await;
+        }
+        assert_eq!(device.runs(), "1.1.0");
+        assert_eq!(device.interlock_log(), ["claim", "release"]);
+    }
+}
+
+/// Prints a table, and fails where a row went wrong.
+pub(super) fn report(table: &str, rows: Vec<(&str, &str, String, Option<String>)>) {
+    let mut lines =
+        format!("\n{table}\n\n| attack | what the server does | what the agent says |\n| --- | --- | --- |\n");
+    let mut faults = Vec::new();
+    for (attack, server, says, wrong) in rows {
+        lines.push_str(&format!("| {attack} | {server} | {says} |\n"));
+        faults.extend(wrong.map(|wrong| format!("{attack} ({server}): {wrong}")));
+    }
+    tell(&lines);
+    assert!(faults.is_empty(), "{} rows went wrong:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// Whether anything was installed, or the device taken from its patient.
+pub(super) fn touched(device: &Device) -> Option<String> {
+    let (runs, log) = (device.runs(), device.interlock_log());
+    (runs != "1.0.0" || !log.is_empty()).then(|| format!("THE DEVICE WAS TOUCHED: it runs {runs}; interlock {log:?}"))
 }
 
 /// The time by which the agents go.
 pub(super) fn real_time() -> Timestamp {
     TestClock::start().now()
-}
-
-struct Came {
-    words: String,
-    wrong: Option<String>,
 }
 
 /// State and reason's code by the word of the program.

@@ -9,7 +9,7 @@ use tonic::Status;
 
 use super::stage::{Row, Stage, row};
 
-const BYTES: &[Row] = &[
+pub(super) const BYTES: &[Row] = &[
     row("same-length substitution", "a manifest, one digit changed", "fetching(wrong-bytes)", |act, _| {
         act.loot.catalog.replace_targets("bundles/pump/2/", |content| {
             let at = content.iter().position(u8::is_ascii_digit).unwrap();
@@ -23,7 +23,7 @@ const BYTES: &[Row] = &[
         act.loot.catalog.replace_targets("documents/", |content| content[40] ^= 1);
     }),
     row("flipped chunk", "one bit of one chunk", "fetching(wrong-bytes)", |act, _| {
-        bend(act, |chunks| flipped(chunks));
+        bend(act, flipped);
     }),
     row("chunks mixed", "two chunks in one another's place", "fetching(wrong-bytes)", |act, _| {
         bend(act, |mut chunks| {

@@ -1,0 +1,284 @@
+//! What each thief gets who has stolen less than the server.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::SignedDuration;
+use suture_agent::identity::Identity;
+use suture_core::clock::Clock as _;
+use suture_core::phase::Phase;
+use suture_core::report::{Report, Running};
+use suture_core::sign::{LocalKey, Signer as _};
+use suture_proto::v1;
+use suture_server::rights::{Role, TABLE};
+use suture_tests::hostile::{Loot, Repo, sign};
+use suture_tests::world::{Device, HDO};
+use tonic::{Code, Status};
+use zeroize::Zeroizing;
+
+use crate::hospital::Hospital;
+
+/// Everything that devices obey, by name.
+async fn signed(hospital: &Hospital) -> BTreeMap<String, Vec<u8>> {
+    let loot = Loot::take(&hospital.world, &[]).await;
+    // The server signs its timestamps and snapshots anew as it likes.
+    let files = |repo: Repo| {
+        let offline = |name: &String| name.ends_with(".root.json") || name.ends_with(".targets.json");
+        repo.metadata.into_iter().filter(move |(name, _)| offline(name)).chain(repo.targets)
+    };
+    files(loot.catalog).map(|(n, c)| (format!("catalog/{n}"), c)).chain(files(loot.approvals)).collect()
+}
+
+fn approvals(hdo: &str) -> Option<v1::Repository> {
+    Some(v1::Repository { which: Some(v1::repository::Which::Approvals(hdo.to_owned())) })
+}
+
+fn catalog() -> Option<v1::Repository> {
+    Some(v1::Repository { which: Some(v1::repository::Which::Catalog(true)) })
+}
+
+/// Calls of an operator's whose only effect is that they answer.
+const READS: &[&str] = &[
+    "Renew",
+    "WhoAmI",
+    "GetOnlineKeys",
+    "Refresh",
+    "GetMetadata",
+    "GetTarget",
+    "FetchChunks",
+    "ListBundles",
+    "ListForks",
+    "ListDevices",
+    "GetDevice",
+    "GetPlan",
+    "ListRollouts",
+    "GetRollout",
+    "WatchRollout",
+    "GetStops",
+    "ListAudit",
+    "Watch",
+    "Check",
+    "ServerReflectionInfo",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hospital_operators_certificate() {
+    let mut hospital = Hospital::open().await;
+    let draft = hospital.draft().await;
+    let (rollout, start, _) = hospital.approve(draft).await;
+    let before = signed(&hospital).await;
+    let thief = LocalKey::from_seed(&Zeroizing::new([66; 32]));
+    let mut calls = hospital.world.operator_calls(Some(hospital.kim.identity())).await;
+    let mut tried: BTreeSet<&str> = READS.iter().copied().collect();
+    let mut refused = |name: &'static str, result: Result<(), Status>| {
+        tried.insert(name);
+        let status = result.expect_err(name);
+        assert!(!matches!(status.code(), Code::Internal | Code::Unknown | Code::Unavailable), "{name}: {status}");
+    };
+
+    // What devices obey needs a key that the roots name, for every repository.
+    let loot = Loot::take(&hospital.world, &[]).await;
+    let theirs =
+        [(catalog(), &loot.catalog), (approvals(HDO), &loot.approvals), (approvals("hilltop"), &loot.approvals)];
+    for (repository, repo) in theirs {
+        for keys in [&[&thief][..], &[]] {
+            let mut forged = repo.clone();
+            forged.publish(keys, loot.now, |_| {});
+            let request = v1::PublishMetadataRequest {
+                repository: repository.clone(),
+                targets: forged.bytes(suture_core::trust::Role::Targets).to_vec().into(),
+                ..Default::default()
+            };
+            refused("PublishMetadata", calls.publish_metadata(request).await.map(drop));
+        }
+        let mut root = repo.signed(suture_core::trust::Role::Root);
+        root["version"] = serde_json::json!(repo.version(suture_core::trust::Role::Root) + 1);
+        super::metadata::take_over(&mut root, &thief);
+        let request =
+            v1::PublishMetadataRequest { repository, roots: vec![sign(&root, &[&thief]).into()], ..Default::default() };
+        refused("PublishMetadata", calls.publish_metadata(request).await.map(drop));
+    }
+    let id = rollout.parse().unwrap();
+    let order = suture_core::approval::StopOrder::next(HDO.parse().unwrap(), id, None, true, loot.now).unwrap();
+    let envelope = order.sign(&[&thief]).unwrap().into();
+    refused("PublishStop", calls.publish_stop(v1::PublishStopRequest { envelope }).await.map(drop));
+    let request = v1::ConfirmDeviceRequest { id: "pump-2".to_owned(), fingerprint: vec![7; 32].into() };
+    refused("ConfirmDevice", calls.confirm_device(request).await.map(drop));
+
+    // What the server keeps for itself can be spoilt: inventory, plans that nobody has signed, invitations, who is let in.
+    let record = v1::DeviceRecord {
+        id: "pump-9".to_owned(),
+        product: "pump".to_owned(),
+        hardware_id: "rev-b".to_owned(),
+        ward: "er".to_owned(),
+        ..Default::default()
+    };
+    calls.import_devices(v1::ImportDevicesRequest { devices: vec![record], dry_run: false }).await.unwrap();
+    let expires_ms = (loot.now + SignedDuration::from_hours(1)).as_millisecond();
+    let secret_sha256 = suture_core::digest::Digest::of(&[9; 32]).as_bytes().to_vec();
+    let request = v1::CreateDeviceTokenRequest {
+        device_id: "pump-9".to_owned(),
+        secret_sha256: secret_sha256.clone().into(),
+        expires_ms,
+    };
+    calls.create_device_token(request).await.unwrap();
+    let request = v1::InviteOperatorRequest {
+        name: "eve".to_owned(),
+        secret_sha256: suture_core::digest::Digest::of(&[10; 32]).as_bytes().to_vec().into(),
+        expires_ms,
+    };
+    calls.invite_operator(request).await.unwrap();
+    let request = v1::RevokeDeviceRequest { id: "pump-2".to_owned(), reason: "x".to_owned() };
+    calls.revoke_device(request).await.unwrap();
+    refused(
+        "RevokeOperator",
+        calls.revoke_operator(v1::RevokeOperatorRequest { name: "nobody".to_owned() }).await.map(drop),
+    );
+    calls.store_plan(v1::StorePlanRequest { plan: b"{}".to_vec().into() }).await.unwrap();
+    let (id, reason) = (rollout.clone(), "x".to_owned());
+    calls.pause_rollout(v1::PauseRolloutRequest { id: id.clone(), reason: reason.clone() }).await.unwrap();
+
+    // The device waits, and that is all: what was signed is as it was.
+    hospital.world.clock.set(start);
+    assert_eq!(hospital.pumps[0].cycle().await, "waiting(paused)");
+    hospital.untouched();
+    assert_eq!(signed(&hospital).await, before);
+    calls.resume_rollout(v1::ResumeRolloutRequest { id: id.clone(), reason: reason.clone() }).await.unwrap();
+    hospital.confirms(&rollout).await;
+    assert!(calls.abort_rollout(v1::AbortRolloutRequest { id, reason }).await.is_err(), "it is complete");
+    assert_eq!(signed(&hospital).await, before);
+
+    tried.extend([
+        "ImportDevices",
+        "CreateDeviceToken",
+        "StorePlan",
+        "InviteOperator",
+        "RevokeDevice",
+        "PauseRollout",
+        "ResumeRollout",
+        "AbortRollout",
+    ]);
+    let may = TABLE.iter().filter(|(_, roles)| roles.contains(&Role::HdoOperator));
+    let untried: Vec<_> = may.filter(|(path, _)| !tried.contains(path.rsplit('/').next().unwrap())).collect();
+    assert!(untried.is_empty(), "a thief may call these too; try what comes of it: {untried:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_enrolment_token() {
+    let mut hospital = Hospital::open().await;
+    let csv = hospital.world.path("more.csv");
+    std::fs::write(&csv, "id,product,hardware,ward,serial,udi\npump-3,pump,rev-a,icu,SN-3,UDI-3\n").unwrap();
+    hospital.kim.run(&["device", "import", "--csv", csv.to_str().unwrap()]).await.unwrap();
+    let token = hospital.kim.json(&["device", "token", "pump-3"]).await.unwrap();
+    let draft = hospital.draft().await;
+    let (rollout, start, _) = hospital.approve(draft).await;
+    let identity = hospital.world.enroll(token["token"].as_str().unwrap(), "pump-3").await.unwrap();
+    let mut calls = hospital.world.device_calls(Some(identity)).await;
+    let heard = calls.check_in(v1::CheckInRequest::default()).await.unwrap().into_inner();
+    assert!(!heard.confirmed && heard.words.is_empty() && heard.news.is_none(), "{heard:?}");
+
+    // It reads nothing, and what it says opens no gate.
+    let metadata = v1::GetMetadataRequest { repository: approvals(HDO), name: "timestamp.json".to_owned() };
+    assert_eq!(calls.get_metadata(metadata).await.unwrap_err().code(), Code::PermissionDenied);
+    let target = v1::GetTargetRequest { repository: catalog(), name: "x".to_owned() };
+    assert_eq!(calls.get_target(target).await.map(drop).unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(calls.refresh(v1::RefreshRequest::default()).await.unwrap_err().code(), Code::PermissionDenied);
+    let chunks = calls.fetch_chunks(v1::FetchChunksRequest::default()).await.map(drop);
+    assert_eq!(chunks.unwrap_err().code(), Code::PermissionDenied);
+    let key = LocalKey::from_seed(&Zeroizing::new([7; 32]));
+    let lie = claim(&hospital, "pump-3", 1, &rollout).sign(&key).unwrap();
+    let reports = v1::SubmitReportsRequest { reports: vec![(&lie).into()] };
+    assert_eq!(calls.submit_reports(reports).await.unwrap_err().code(), Code::PermissionDenied);
+
+    hospital.world.clock.set(start);
+    hospital.confirms(&rollout).await;
+}
+
+/// That a device runs what was approved, and is in order.
+fn claim(hospital: &Hospital, device: &str, number: u64, rollout: &str) -> Report {
+    let step = hospital.second.step();
+    Report {
+        kind: Report::TYPE.to_owned(),
+        hdo: HDO.parse().unwrap(),
+        device: device.parse().unwrap(),
+        number,
+        at: hospital.world.clock.now(),
+        product: step.product.clone(),
+        running: Running { version: "1.1.0".parse().unwrap(), release: step.release, manifest: step.sha256 },
+        approval: Some(rollout.parse().unwrap()),
+        manifest: Some(step.sha256),
+        phase: Phase::Confirmed,
+        reason: None,
+        catalog: None,
+        approvals: None,
+    }
+}
+
+/// The certificate and the keys of a device, in a thief's hands.
+fn identity(pump: &Device) -> Identity {
+    Identity::open(&pump.dir.join("state")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_devices_identity() {
+    let hospital = Hospital::open().await;
+    let draft = hospital.world.draft(&hospital.kim, &["--bundle", "pump@2", "--wave", "rest"]).await;
+    let (rollout, ..) = hospital.approve(draft).await;
+    let stolen = identity(&hospital.pumps[0]);
+    let way = stolen.ways().unwrap().way().unwrap();
+    let proxy = suture_proto::connect::ProxyRules::none();
+    let settings = stolen.connection(way, hospital.world.clock.clone(), proxy).unwrap();
+    let mut calls = hospital.world.device_calls(settings.identity.clone()).await;
+
+    // Other hospitals' approvals, and everything that is not for devices, under whatever name.
+    let metadata = |hdo: &str| v1::GetMetadataRequest { repository: approvals(hdo), name: "timestamp.json".to_owned() };
+    assert_eq!(calls.get_metadata(metadata("hilltop")).await.unwrap_err().code(), Code::PermissionDenied);
+    let loot = Loot::take(&hospital.world, &[]).await;
+    let (mut read, mut kept) = (Vec::new(), BTreeSet::new());
+    for name in loot.approvals.targets.keys() {
+        let request = v1::GetTargetRequest { repository: approvals(""), name: name.clone() };
+        match calls.get_target(request).await {
+            Ok(answer) => {
+                let mut stream = answer.into_inner();
+                while let Some(piece) = stream.message().await.unwrap() {
+                    read.extend_from_slice(&piece.content);
+                }
+            }
+            Err(status) => {
+                assert!(matches!(status.code(), Code::PermissionDenied | Code::NotFound), "{name}: {status}");
+                kept.insert(name.split('/').next().unwrap().to_owned());
+            }
+        }
+    }
+    let kinds: Vec<&str> = kept.iter().map(String::as_str).collect();
+    for hidden in ["calendars", "operator", "rosters"] {
+        assert!(kinds.contains(&hidden), "a device reads {hidden}: {kinds:?} alone are kept from it");
+    }
+    // No person, ward, serial number or reason in all that it may read.
+    let read = String::from_utf8_lossy(&read).into_owned();
+    assert!(read.contains("pump-1"), "its own approval at least");
+    for name in ["kim", "icu", "SN-pump", "UDI-pump", "a mistake", "report_key"] {
+        assert!(!read.contains(name), "a device reads {name:?}");
+    }
+
+    // It is no operator.
+    let mut operators = hospital.world.operator_calls(settings.identity).await;
+    assert_eq!(operators.who_am_i(v1::WhoAmIRequest {}).await.unwrap_err().code(), Code::PermissionDenied);
+    let listed = operators.list_devices(v1::ListDevicesRequest::default()).await;
+    assert_eq!(listed.unwrap_err().code(), Code::PermissionDenied);
+
+    // Its lies are its own: none of another device, signed as it may be.
+    let mut say = async |device: &str, number, key: &dyn suture_core::sign::Signer| {
+        let report = claim(&hospital, device, number, &rollout).sign(key).unwrap();
+        calls.submit_reports(v1::SubmitReportsRequest { reports: vec![(&report).into()] }).await
+    };
+    let next = 1_000;
+    assert_eq!(say("pump-2", next, stolen.report_key()).await.unwrap_err().code(), Code::InvalidArgument);
+    let own = LocalKey::from_seed(&Zeroizing::new([66; 32]));
+    assert_eq!(say("pump-1", next, &own).await.unwrap_err().code(), Code::InvalidArgument);
+    say("pump-1", next, stolen.report_key()).await.unwrap();
+    let shown = hospital.kim.json(&["rollout", "show", &rollout]).await.unwrap();
+    let phases: BTreeMap<_, _> =
+        shown["devices"].as_array().unwrap().iter().map(|d| (d["id"].as_str().unwrap(), &d["phase"])).collect();
+    assert_eq!((phases["pump-1"], phases["pump-2"]), (&"confirmed".into(), &"offered".into()), "{shown}");
+    assert_ne!(own.public(), stolen.report_key().public());
+}

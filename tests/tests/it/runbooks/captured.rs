@@ -54,3 +54,29 @@ fn pem(path: &str) -> Vec<u8> {
     use rustls::pki_types::pem::PemObject as _;
     rustls::pki_types::CertificateDer::from_pem_file(path).unwrap().to_vec()
 }
+
+#[tokio::test]
+async fn new_online_keys() {
+    let mut hospital = Hospital::open().await;
+    assert_eq!(hospital.pumps[0].cycle().await, "idle(nothing-approved)");
+    let before = hospital.ada.json(&["catalog", "status"]).await.unwrap();
+
+    let mut page = Page::open("captured-server.md").section("New online keys");
+    page.on_server(&hospital.world, "keys rotate", &[]);
+    let listed = page.on_server(&hospital.world, "keys list", &[]);
+    assert!(listed.contains("catalog") && listed.contains("approvals/riverside"), "{listed}");
+    page.run(&hospital.ada, "catalog rotate", &[]).await;
+    page.run(&hospital.kim, "approvals rotate", &[]).await;
+    page.done();
+
+    let after = hospital.ada.json(&["catalog", "status"]).await.unwrap();
+    for role in [2, 3] {
+        assert_ne!(after["roles"][role]["public_keys"], before["roles"][role]["public_keys"]);
+        let old = before["roles"][role]["public_keys"][0]["public_key"].as_str().unwrap();
+        assert!(listed.contains(old), "{old} signed until now: {listed}");
+    }
+    let draft = hospital.draft().await;
+    let (rollout, start, _) = hospital.approve(draft).await;
+    hospital.world.clock.set(start);
+    hospital.confirms(&rollout).await;
+}

@@ -3,6 +3,8 @@
 
 mod captured;
 mod credentials;
+mod lost;
 mod page;
 mod quoted;
 mod recovery;
+mod stolen;

@@ -117,17 +117,37 @@ impl Section {
 
     /// Somebody runs the next command, which begins with these words; gives the JSON that it prints.
     pub(crate) async fn run(&mut self, who: &Operator, begins: &str, values: &[(&str, &str)]) -> Value {
-        self.try_run(who, begins, values).await.unwrap_or_else(|e| panic!("{}: {begins}: {}", self.name, e.said))
+        self.run_with(who, begins, values, &[]).await
     }
 
-    /// The same, where it may fail.
-    pub(crate) async fn try_run(
+    /// The same, with answers that a person would type.
+    pub(crate) async fn run_with(
         &mut self,
         who: &Operator,
         begins: &str,
         values: &[(&str, &str)],
+        answers: &[&str],
+    ) -> Value {
+        let run = self.try_run(who, begins, values, answers).await;
+        run.unwrap_or_else(|e| panic!("{}: {begins}: {}", self.name, e.said))
+    }
+
+    async fn try_run(
+        &mut self,
+        who: &Operator,
+        begins: &str,
+        values: &[(&str, &str)],
+        answers: &[&str],
     ) -> Result<Value, Failed> {
-        let words = self.next(&format!("suturectl {begins}"), values);
+        let mut words = self.next(&format!("suturectl {begins}"), values);
+        // Who reads the page reads the change too, and types yes; new keys get a passphrase.
+        match (words[1].as_str(), words.get(2).map_or("", String::as_str)) {
+            ("catalog" | "approvals", "sign") => words.push("--yes".to_owned()),
+            ("key", "new") => words.push("--no-passphrase".to_owned()),
+            ("hdo", "join") => words.push("--no-passphrase".to_owned()),
+            _ => {}
+        }
+        words.extend(answers.iter().map(|&a| a.to_owned()));
         who.json(&words[1..].iter().map(String::as_str).collect::<Vec<_>>()).await
     }
 

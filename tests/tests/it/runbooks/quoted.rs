@@ -8,7 +8,9 @@ use suture_tests::world::program::binary;
 use super::page::{Page, directory, is_ours, words};
 
 /// What the words in capitals may stand for.
-const PLACEHOLDERS: [(&str, &str); 14] = [
+const PLACEHOLDERS: [(&str, &str); 16] = [
+    ("LOST_KEY", DIGEST),
+    ("STOLEN_KEY", DIGEST),
     ("NAME", "kim"),
     ("DEVICE", "pump-1"),
     ("PRODUCT", "pump"),

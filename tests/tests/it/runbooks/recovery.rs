@@ -67,3 +67,82 @@ async fn a_clock_far_ahead_spoils_nothing_once_it_is_right() {
     hospital.world.clock.set(start);
     hospital.confirms(&rollout).await;
 }
+
+#[tokio::test]
+async fn an_expired_root_is_followed_by_the_next() {
+    let Hospital { mut world, ada, kim, mut pumps, .. } = Hospital::open().await;
+    assert_eq!(pumps[0].cycle().await, "idle(nothing-approved)");
+    world.idle(366).await;
+    assert_eq!(pumps[0].cycle().await, "idle(metadata-expired)");
+
+    let mut page = Page::open("expired-repository.md").section("The root, after 365 days");
+    page.run(&ada, "catalog rotate", &[]).await;
+    page.run(&ada, "catalog renew", &[]).await;
+    let after = page.run(&ada, "catalog status", &[]).await;
+    page.done();
+    assert_eq!((&after["roles"][0]["days_left"], &after["roles"][0]["version"]), (&365.into(), &2.into()));
+    // The hospital's likewise.
+    kim.run(&["approvals", "rotate"]).await.unwrap();
+    kim.run(&["approvals", "renew"]).await.unwrap();
+    assert_eq!(pumps[0].cycle().await, "idle(nothing-approved)");
+}
+
+/// Years in which everybody signs in time, and the device lies on its shelf.
+async fn shelf(hospital: &mut Hospital, days: i64) {
+    assert_eq!(hospital.pumps[0].cycle().await, "idle(nothing-approved)");
+    hospital.pumps[0].crash();
+    let mut left = days;
+    while left > 0 {
+        let some = left.min(300);
+        hospital.world.idle(some).await;
+        for (who, repository) in [(&hospital.ada, "catalog"), (&hospital.kim, "approvals")] {
+            who.run(&[repository, "rotate"]).await.unwrap();
+            who.run(&[repository, "renew"]).await.unwrap();
+        }
+        left -= some;
+    }
+}
+
+#[tokio::test]
+async fn a_device_is_back_after_two_years_on_a_shelf() {
+    let mut hospital = Hospital::open().await;
+    shelf(&mut hospital, 725).await;
+    assert_eq!(
+        hospital.pumps[0].cycle().await,
+        "idle(nothing-approved)",
+        "through every root, with a renewed certificate"
+    );
+
+    let mut page = Page::open("device-from-a-shelf.md").section("Up to two years");
+    page.by_hand("suture-agent doctor");
+    page.by_hand("suture-agent status");
+    let kim = &hospital.kim;
+    page.run(kim, "device why", &[("DEVICE", "pump-1")]).await;
+    let values = [("PRODUCT", "pump"), ("RELEASE", "2"), ("DEVICE", "pump-1")];
+    let plan = page.run(kim, "rollout plan", &values).await;
+    let approved = page.run(kim, "rollout approve", &[("DIGEST", plan["sha256"].as_str().unwrap())]).await;
+    page.done();
+    let start = plan["plan"]["devices"][0]["slots"][0]["start"].as_str().unwrap();
+    hospital.world.clock.set(start.parse().unwrap());
+    let rollout = approved["rollout"].as_str().unwrap().to_owned();
+    hospital.confirms(&rollout).await;
+}
+
+#[tokio::test]
+async fn a_device_is_back_after_longer_than_its_certificate_can_wait() {
+    let mut hospital = Hospital::open().await;
+    shelf(&mut hospital, 800).await;
+    assert!(!hospital.pumps[0].agent().cycle().await.unwrap().confirmed);
+    hospital.pumps[0].crash();
+
+    let mut page = Page::open("device-from-a-shelf.md").section("Longer, or its certificate is refused");
+    let device = [("DEVICE", "pump-1")];
+    page.run(&hospital.kim, "device revoke", &device).await;
+    let token = page.run(&hospital.kim, "device token", &device).await;
+    std::fs::remove_dir_all(hospital.pumps[0].dir.join("state/identity")).unwrap();
+    page.by_hand("suture-agent enroll");
+    let shown = hospital.pumps[0].enroll(token["token"].as_str().unwrap()).await.unwrap();
+    page.run(&hospital.kim, "device confirm", &[("DEVICE", "pump-1"), ("FINGERPRINT", &shown)]).await;
+    page.done();
+    assert_eq!(hospital.pumps[0].cycle().await, "idle(nothing-approved)");
+}

@@ -45,7 +45,7 @@ impl SignedDocument for Service {
         let plain = |a: &String| {
             let host = a.strip_prefix("https://").unwrap_or_default();
             let visible = host.bytes().all(|b| b.is_ascii_graphic() && !b"/?#@\\".contains(&b));
-            a.len() <= MAX_ADDRESS_BYTES && !host.is_empty() && visible
+            a.len() <= MAX_ADDRESS_BYTES && !host.is_empty() && !host.starts_with(':') && visible
         };
         first_broken(&[
             ((1..=MAX_SERVICE_ADDRESSES).contains(&self.addresses.len()), "addresses lists none, or more than 4"),
@@ -101,6 +101,7 @@ mod tests {
             |s| s.addresses = vec!["https://a".to_owned(); MAX_SERVICE_ADDRESSES + 1],
             |s| s.addresses[0] = "http://a".to_owned(),
             |s| s.addresses[0] = "https://".to_owned(),
+            |s| s.addresses[0] = "https://:443".to_owned(),
             |s| s.addresses[0] = "https://a/path".to_owned(),
             |s| s.addresses[0] = "https://user@a".to_owned(),
             |s| s.addresses[0] = "https://a b".to_owned(),

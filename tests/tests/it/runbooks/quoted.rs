@@ -8,7 +8,7 @@ use suture_tests::world::program::binary;
 use super::page::{Page, directory, is_ours, words};
 
 /// What the words in capitals may stand for.
-const PLACEHOLDERS: [(&str, &str); 16] = [
+const PLACEHOLDERS: [(&str, &str); 17] = [
     ("LOST_KEY", DIGEST),
     ("STOLEN_KEY", DIGEST),
     ("NAME", "kim"),
@@ -25,6 +25,7 @@ const PLACEHOLDERS: [(&str, &str); 16] = [
     ("LABEL", "safe"),
     ("TEXT", "words"),
     ("FILE", "/tmp/file"),
+    ("DIRECTORY", "/tmp/stick"),
 ];
 const DIGEST: &str = "abababababababababababababababababababababababababababababababab";
 

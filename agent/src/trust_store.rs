@@ -1,7 +1,7 @@
 //! Both repositories on disk: what [`suture_core::trust`] verified, kept so that the device can decide without a network.
 //!
-//! `trust/catalog/` and `trust/approvals/` hold the four metadata files each, as received, and `documents/` the approvals and
-//! stop orders by digest. The root is pinned by fingerprint at enrolment; the server can never introduce or replace one.
+//! `trust/catalog/` and `trust/approvals/` hold the four metadata files each, as received, and `documents/` the approvals,
+//! shards of their slots and stop orders by digest. The root is pinned by fingerprint at enrolment; the server can never introduce or replace one.
 
 use std::collections::BTreeSet;
 use std::fs;

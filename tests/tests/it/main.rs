@@ -21,4 +21,5 @@ mod refusals;
 mod roster;
 mod runbooks;
 mod service;
+mod sizes;
 mod stops;

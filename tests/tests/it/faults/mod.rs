@@ -3,6 +3,7 @@
 mod configuration;
 mod disk;
 mod limits;
+mod neighbours;
 mod record;
 mod strangers;
 mod tokens;

@@ -112,7 +112,7 @@ async fn a_token_cut_in_copying_is_named_so_and_is_not_spent() {
     for keep in [0, 7, 8, operators.len() / 2, operators.len() - 1] {
         failed(sam.run(&["join", &operators[..keep]]).await, 1, &["cannot be read", "cut in copying"]);
         has_not_joined(&sam);
-        let said = pump.enroll(&devices[..keep]).await.unwrap_err();
+        let said = pump.enroll(&devices[..keep.min(devices.len() - 1)]).await.unwrap_err();
         assert!(said.contains("cut in copying"), "{said}");
     }
     sam.run(&["join", &operators]).await.unwrap();

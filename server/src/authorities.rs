@@ -42,7 +42,7 @@ pub const FORMER_FILE: &str = "ca-former.pem";
 #[derive(Debug, thiserror::Error)]
 pub enum AuthoritiesError {
     /// A file that must be there is missing or cannot be read or written.
-    #[error("cannot {operation} {path}")]
+    #[error("cannot {operation} {path}; if it is lost or damaged, restore the backup's")]
     File {
         /// `read`, `write`, …
         operation: &'static str,

@@ -5,6 +5,7 @@ mod bytes;
 mod delegating;
 mod descending;
 mod files;
+mod kinds;
 mod publishing;
 mod refreshing;
 mod roots;

@@ -186,17 +186,17 @@ pub fn sign_snapshot(
 }
 
 /// As [`sign_snapshot`], for a repository that delegates: pins the delegated roles' new metadata too. What the snapshot
-/// before it pins stays pinned, because clients refuse one that drops a file.
+/// before it pins stays pinned, because clients refuse one that drops a file; its bytes come from the signer's own store.
 pub fn sign_delegating_snapshot(
     version: u64,
     expires: Instant,
     targets: &Verified<Targets>,
     new: &Delegated<Verified<Targets>>,
-    before: Option<&Verified<Snapshot>>,
+    before: Option<&[u8]>,
     signer: &dyn Signer,
 ) -> Result<Vec<u8>, TrustError> {
     let mut value = pinning(Role::Snapshot, version, expires, targets);
-    let kept = before.and_then(|b| json::parse(b.bytes()).ok()).and_then(|f| f.pointer("/signed/meta").cloned());
+    let kept = before.and_then(|bytes| json::parse(bytes).ok()).and_then(|f| f.pointer("/signed/meta").cloned());
     if let Some(Value::Object(meta)) = value.get_mut("meta") {
         for (name, kept) in kept.as_ref().and_then(Value::as_object).into_iter().flatten() {
             meta.entry(name).or_insert_with(|| kept.clone());

@@ -193,6 +193,12 @@ impl Snapshot {
         &self.targets
     }
 
+    /// The delegated roles whose metadata it pins, by name, and their versions.
+    pub fn delegated(&self) -> impl Iterator<Item = (&str, u64)> {
+        let roles = self.files.iter().filter(|(name, _)| *name != Role::Targets.file_name());
+        roles.filter_map(|(name, pin)| Some((name.strip_suffix(".json")?, pin.version)))
+    }
+
     /// Every file that it pins, delegated roles' among them.
     pub(super) fn files(&self) -> &BTreeMap<String, Pin> {
         &self.files

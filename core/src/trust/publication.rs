@@ -44,16 +44,17 @@ pub fn verify_publication(
 /// Metadata of delegated roles, by the roles' names.
 pub type Delegated<T> = BTreeMap<String, T>;
 
-/// As [`verify_publication`], for a repository that may delegate: the catalog. Every role that is delegated to, from the top
-/// or from further down, must be there, `new` or `current`, and be signed as each of its delegators asks. Gives the roles
-/// that are new, for the snapshot to pin.
+/// As [`verify_publication`], for whoever serves repositories that may delegate and others that must not; of each pair the
+/// first is in force and the second is new. Every role that is delegated to, from the top or from further down, must be
+/// there, and signed as each of its delegators asks. Gives the roles that are new, for the snapshot to pin.
 pub fn verify_delegating(
     (current_root, new_roots): (Option<&[u8]>, &[Vec<u8>]),
     (current_targets, new_targets): (Option<&[u8]>, Option<&[u8]>),
     (current, new): (&Delegated<Vec<u8>>, &Delegated<Vec<u8>>),
+    delegations: Delegations,
     now: Timestamp,
 ) -> Result<(Publication, Delegated<Verified<Targets>>), TrustError> {
-    let publication = verify(current_root, new_roots, current_targets, new_targets, Delegations::Followed, now)?;
+    let publication = verify(current_root, new_roots, current_targets, new_targets, delegations, now)?;
     let mut verified: Delegated<Verified<Targets>> = BTreeMap::new();
     let mut pending = vec![publication.targets.clone()];
     while let Some(delegator) = pending.pop() {

@@ -136,6 +136,7 @@ pub async fn publish(context: &Context<'_>, client: &mut Client, envelope: Envel
         roots: root.iter().cloned().map(Into::into).collect(),
         targets: targets.unwrap_or_default().into(),
         files: files.into_iter().map(|(path, content)| v1::TargetFile { path, content: content.into() }).collect(),
+        delegated: Default::default(),
     };
     client.publish_metadata(request).await?;
     let store = TrustStore::of(&context.home, which);

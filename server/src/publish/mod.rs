@@ -17,7 +17,8 @@ use suture_core::limits::MAX_ROOT_STEPS;
 use suture_core::principal::Principal;
 use suture_core::trust::edit::{self, ONLINE_LIFETIME};
 use suture_core::trust::{
-    self, Base, Publication, Role, Root, Stored, Targets, TrustError, Verified, verify_publication,
+    self, Delegated, Delegations, Publication, Refresh, Role, Root, Stored, Targets, TrustError, Verified,
+    delegated_name, verify_delegating,
 };
 use suture_proto::Repository;
 
@@ -37,6 +38,8 @@ pub struct Offer {
     pub roots: Vec<Vec<u8>>,
     /// New targets metadata; none where only roots are published.
     pub targets: Option<Vec<u8>>,
+    /// New metadata of delegated roles, by name. Only the catalog has any.
+    pub delegated: Delegated<Vec<u8>>,
     /// Target files, by path, that the new targets metadata list and the server may lack.
     pub files: Vec<(String, Vec<u8>)>,
 }
@@ -116,7 +119,7 @@ pub async fn publish(
     actor: &Principal,
     now: Timestamp,
 ) -> Result<Published, PublishError> {
-    if offer.roots.is_empty() && offer.targets.is_none() {
+    if offer.roots.is_empty() && offer.targets.is_none() && offer.delegated.is_empty() {
         return Err(PublishError::Nothing);
     }
     if offer.roots.len() > MAX_ROOT_STEPS as usize {
@@ -128,15 +131,15 @@ pub async fn publish(
         tx.lock(Lock::Rollouts).await?;
     }
     let force = InForce::read(tx, &name).await?;
-    let publication = verify_publication(
-        force.root.as_deref(),
-        &offer.roots,
-        force.targets.as_deref(),
-        offer.targets.as_deref(),
+    let (publication, delegated) = verify_delegating(
+        (force.root.as_deref(), &offer.roots),
+        (force.targets.as_deref(), offer.targets.as_deref()),
+        (&force.delegated, &offer.delegated),
+        delegations(repository),
         now,
     )?;
     let signers = Signers::named_by(&publication.root, tx, &name, seal).await?;
-    let unlisted = store_files(tx, repository, &force, &publication, offer.files, now).await?;
+    let unlisted = store_files(tx, repository, &force, &publication, &delegated, offer.files, now).await?;
     for root in &publication.roots {
         tx.put_repo_file(&name, Role::Root, root.version(), root.bytes(), now).await?;
     }
@@ -144,13 +147,18 @@ pub async fn publish(
         let targets = &publication.targets;
         tx.put_repo_file(&name, Role::Targets, targets.version(), targets.bytes(), now).await?;
     }
+    for (role, file) in &delegated {
+        tx.put_delegated_file(&name, role, file.version(), file.bytes(), now).await?;
+    }
     // A new root alone leaves targets that nobody signed in time as they are: the root comes first, then their owner can sign.
-    let base = Base::open(assemble(tx, &name, &publication.root, &publication.targets, &signers, now).await?, now)?;
+    let stored = assemble(tx, &name, &publication.root, &publication.targets, &delegated, &signers, now).await?;
+    let base = Refresh::start_base(stored, now)?.delegations(delegations(repository)).offline()?.finish_base()?;
     let detail = serde_json::json!({
         "root": publication.root.version(),
         "root_sha256": publication.root.digest(),
         "targets": publication.targets.version(),
         "targets_sha256": publication.targets.digest(),
+        "delegated": delegated.iter().map(|(role, file)| (role, file.digest())).collect::<BTreeMap<_, _>>(),
     });
     audit::append(tx, now, actor, keys::concern(repository), "repository.publish", &name, detail).await?;
     Ok(Published {
@@ -167,14 +175,31 @@ pub async fn publish(
 struct InForce {
     root: Option<Vec<u8>>,
     targets: Option<Vec<u8>>,
+    delegated: Delegated<Vec<u8>>,
+}
+
+/// Whether a repository may delegate: the manufacturer's product lines may sign for themselves, a hospital's wards not.
+fn delegations(repository: &Repository) -> Delegations {
+    match repository {
+        Repository::Catalog => Delegations::Followed,
+        Repository::Approvals(_) => Delegations::Refused,
+    }
 }
 
 impl InForce {
-    async fn read(tx: &mut Tx, repository: &str) -> Result<Self, StoreError> {
-        Ok(Self {
-            root: tx.newest_repo_file(repository, Role::Root).await?.map(|f| f.content),
-            targets: tx.newest_repo_file(repository, Role::Targets).await?.map(|f| f.content),
-        })
+    async fn read(tx: &mut Tx, repository: &str) -> Result<Self, PublishError> {
+        let root = tx.newest_repo_file(repository, Role::Root).await?.map(|f| f.content);
+        let targets = tx.newest_repo_file(repository, Role::Targets).await?.map(|f| f.content);
+        let mut delegated = Delegated::new();
+        if let (Some(root), Some(snapshot)) = (&root, tx.newest_repo_file(repository, Role::Snapshot).await?) {
+            let snapshot: Verified<trust::Snapshot> = Verified::by(&Verified::pinned(root)?, &snapshot.content)?;
+            for (role, version) in snapshot.delegated() {
+                if let Some(bytes) = tx.repo_file(repository, &delegated_name(role, version)).await? {
+                    delegated.insert(role.to_owned(), bytes.content);
+                }
+            }
+        }
+        Ok(Self { root, targets, delegated })
     }
 
     /// What is listed in force, by path and name; nothing before the first publication.
@@ -192,14 +217,16 @@ async fn store_files(
     repository: &Repository,
     force: &InForce,
     publication: &Publication,
+    delegated: &Delegated<Verified<Targets>>,
     files: Vec<(String, Vec<u8>)>,
     now: Timestamp,
 ) -> Result<Vec<(String, Vec<u8>)>, PublishError> {
     let store = repository.to_string();
-    let targets = &publication.targets;
+    let all: Vec<&Verified<Targets>> = std::iter::once(&publication.targets).chain(delegated.values()).collect();
     let mut unlisted = Vec::new();
     for (path, bytes) in files {
-        let Some(name) = targets.file_name(&path) else {
+        let listed = all.iter().find_map(|targets| Some((targets, targets.file_name(&path)?)));
+        let Some((targets, name)) = listed else {
             match repository {
                 Repository::Catalog => return Err(PublishError::Unlisted(path)),
                 Repository::Approvals(_) => unlisted.push((path, bytes)),
@@ -209,15 +236,14 @@ async fn store_files(
         targets.verify_target(&path, &bytes)?;
         tx.put_target_file(&store, &name, &bytes, readers(repository, &path), now).await?;
     }
-    if !publication.new_targets {
-        return Ok(unlisted);
-    }
     // What was in force was complete, so only what is new is looked for.
     let before = force.listed()?;
-    for (path, _) in targets.targets() {
-        let Some(name) = targets.file_name(path) else { continue };
-        if before.get(path) != Some(&name) && !tx.has_target_file(&store, &name).await? {
-            return Err(PublishError::FileMissing(path.to_owned()));
+    for targets in all.into_iter().skip(usize::from(!publication.new_targets)) {
+        for (path, _) in targets.targets() {
+            let Some(name) = targets.file_name(path) else { continue };
+            if before.get(path) != Some(&name) && !tx.has_target_file(&store, &name).await? {
+                return Err(PublishError::FileMissing(path.to_owned()));
+            }
         }
     }
     Ok(unlisted)
@@ -239,12 +265,14 @@ async fn assemble(
     repository: &str,
     root: &Verified<Root>,
     targets: &Verified<Targets>,
+    new: &Delegated<Verified<Targets>>,
     signers: &Signers,
     now: Timestamp,
 ) -> Result<Stored, PublishError> {
     let expires = now.checked_add(ONLINE_LIFETIME).unwrap_or(Timestamp::MAX);
     let version = next_version(tx, repository, Role::Snapshot).await?;
-    let bytes = edit::sign_snapshot(version, expires, targets, &signers.snapshot)?;
+    let before = tx.newest_repo_file(repository, Role::Snapshot).await?.map(|file| file.content);
+    let bytes = edit::sign_delegating_snapshot(version, expires, targets, new, before.as_deref(), &signers.snapshot)?;
     tx.put_repo_file(repository, Role::Snapshot, version, &bytes, now).await?;
     let snapshot: Verified<trust::Snapshot> = Verified::by(root, &bytes)?;
     let timestamp = put_timestamp(tx, repository, &snapshot, signers, now).await?;

@@ -6,12 +6,14 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use suture_core::audit::Concern;
 use suture_core::principal::Principal;
-use suture_core::trust::{Base, Role, Snapshot, Targets, Timestamp as Stamp, TrustError, Verified};
+use suture_core::trust::{
+    Delegated, Delegations, Refresh, Role, Snapshot, Targets, Timestamp as Stamp, TrustError, Verified,
+};
 use suture_proto::Repository;
 use tokio_util::sync::CancellationToken;
 
 use super::keys::{Signers, concern};
-use super::{PublishError, assemble, put_timestamp};
+use super::{PublishError, assemble, delegations, put_timestamp};
 use crate::app::App;
 use crate::audit;
 use crate::store::{Lock, Store, StoreError, Tx};
@@ -80,7 +82,9 @@ async fn one(store: &Store, name: &str, seal: &str, now: Timestamp) -> Result<bo
         let targets: Verified<Targets> = Verified::by(&root, &newest(&mut tx, name, Role::Targets).await?)?;
         // Targets that nobody signed in time are kept in reach: without a fresh snapshot and timestamp, not even their
         // owner could sign them again.
-        Base::open(assemble(&mut tx, name, &root, &targets, &signers, now).await?, now)?;
+        let stored = assemble(&mut tx, name, &root, &targets, &Delegated::new(), &signers, now).await?;
+        let delegations = parse(name).as_ref().map_or(Delegations::Refused, delegations);
+        Refresh::start_base(stored, now)?.delegations(delegations).offline()?.finish_base()?;
     } else {
         put_timestamp(&mut tx, name, &snapshot, &signers, now).await?;
     }

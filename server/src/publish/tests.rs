@@ -14,6 +14,7 @@ use crate::store::repository::Readers;
 use crate::store::suite::each;
 use crate::store::{Store, StoreError};
 
+mod delegated;
 mod rotation;
 
 const SEAL: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -68,7 +69,7 @@ fn first(keys: OnlineKeys) -> Offer {
     let (path, bytes) = file(1);
     draft.targets.insert(path, Target::of(&bytes, None));
     let targets = Some(edit::sign_targets(&draft, &[&key(2)]).unwrap());
-    Offer { roots: vec![root(keys)], targets, files: vec![file(1)] }
+    Offer { roots: vec![root(keys)], targets, files: vec![file(1)], ..Offer::default() }
 }
 
 /// The publication after one, which lists file `n` besides.
@@ -77,7 +78,7 @@ fn next(published: &Published, n: u64) -> Offer {
     let (path, bytes) = file(n);
     draft.targets.insert(path, Target::of(&bytes, None));
     let targets = Some(edit::sign_targets(&draft, &[&key(2)]).unwrap());
-    Offer { roots: Vec::new(), targets, files: vec![file(n)] }
+    Offer { roots: Vec::new(), targets, files: vec![file(n)], ..Offer::default() }
 }
 
 async fn offer(store: &Store, offer: Offer) -> Result<Published, PublishError> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use suture_core::approval::Part;
 use suture_core::digest::Digest;
 use suture_core::id::DeviceId;
-use suture_core::trust::Role;
+use suture_core::trust::{Role, delegated_name};
 
 use super::{Store, StoreError, Tx, digest, on, to_i64, to_ms, to_u64};
 
@@ -133,13 +133,15 @@ impl Tx {
 
     /// The newest file of a role.
     pub async fn newest_repo_file(&mut self, repository: &str, role: Role) -> Result<Option<RepoFile>, StoreError> {
-        let pattern = pattern(role);
+        // `timestamp.json` has no version in its name. A delegated role may be named as in `3.a.targets.json`, so the whole
+        // name is compared.
         let row = on!(self, |c| sqlx::query_as::<_, FileRow>(
-            "SELECT version, content, sha256 FROM repo_file WHERE repository = $1 AND name LIKE $2
-            AND version = (SELECT MAX(version) FROM repo_file WHERE repository = $1 AND name LIKE $2)"
+            "SELECT version, content, sha256 FROM repo_file
+            WHERE repository = $1 AND (name = $2 OR name = CAST(version AS TEXT) || '.' || $2)
+            ORDER BY version DESC LIMIT 1"
         )
         .bind(repository)
-        .bind(&pattern)
+        .bind(role.file_name())
         .fetch_optional(c)
         .await)?;
         row.map(FileRow::read).transpose()
@@ -162,13 +164,36 @@ impl Tx {
                 .await
                 .map(drop))?;
         }
+        self.insert_repo_file(repository, &role.served_name(version), version, content, now).await
+    }
+
+    /// Stores a version of a delegated role's file. A version that is there is a conflict.
+    pub async fn put_delegated_file(
+        &mut self,
+        repository: &str,
+        role: &str,
+        version: u64,
+        content: &[u8],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.insert_repo_file(repository, &delegated_name(role, version), version, content, now).await
+    }
+
+    async fn insert_repo_file(
+        &mut self,
+        repository: &str,
+        name: &str,
+        version: u64,
+        content: &[u8],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let number = to_i64("version of metadata", version)?;
         on!(self, |c| sqlx::query(
             "INSERT INTO repo_file (repository, name, version, content, sha256, stored_ms)
             VALUES ($1, $2, $3, $4, $5, $6)"
         )
         .bind(repository)
-        .bind(role.served_name(version))
+        .bind(name)
         .bind(number)
         .bind(content)
         .bind(Digest::of(content).as_bytes().as_slice())
@@ -236,22 +261,16 @@ impl Tx {
         role: Role,
         highest: u64,
     ) -> Result<u64, StoreError> {
-        let pattern = pattern(role);
         let highest = to_i64("version of metadata", highest)?;
-        on!(self, |c| sqlx::query("DELETE FROM repo_file WHERE repository = $1 AND name LIKE $2 AND version > $3")
-            .bind(repository)
-            .bind(&pattern)
-            .bind(highest)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected()))
-    }
-}
-
-/// The names of a role's files: `timestamp.json` has no version in its name; of the others each version has one.
-fn pattern(role: Role) -> String {
-    match role {
-        Role::Timestamp => role.file_name().to_owned(),
-        _ => format!("%.{}", role.file_name()),
+        on!(self, |c| sqlx::query(
+            "DELETE FROM repo_file
+            WHERE repository = $1 AND (name = $2 OR name = CAST(version AS TEXT) || '.' || $2) AND version > $3"
+        )
+        .bind(repository)
+        .bind(role.file_name())
+        .bind(highest)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected()))
     }
 }

@@ -5,6 +5,7 @@ mod bytes;
 mod delegating;
 mod descending;
 mod files;
+mod handing_on;
 mod kinds;
 mod publishing;
 mod refreshing;

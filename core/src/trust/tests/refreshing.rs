@@ -217,6 +217,15 @@ fn a_timestamp_lists_the_snapshot_and_a_snapshot_the_targets() {
 }
 
 #[test]
+fn a_timestamp_lists_the_snapshot_alone() {
+    let mut world = World::new();
+    world.replace("timestamp.json", |bytes| {
+        reseal(bytes, &[TIMESTAMP], |t| t["meta"]["other.json"] = json!({ "version": 1 }))
+    });
+    refused!(world.client().refresh(&world), TrustError::Rule { role: Role::Timestamp, .. });
+}
+
+#[test]
 fn more_bytes_than_allowed_are_refused_before_they_are_read() {
     let world = World::new();
     let mut refresh = Refresh::start(world.client().store, now()).unwrap();

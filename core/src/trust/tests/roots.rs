@@ -124,6 +124,58 @@ fn stored_files_go_when_online_keys_change_in_that_order() {
 }
 
 #[test]
+fn stored_files_stay_when_online_keys_do() {
+    let mut world = World::new();
+    let mut client = world.client();
+    world.put_targets(2);
+    client.refresh(&world).unwrap();
+    let mut old = World::new();
+    for world in [&mut world, &mut old] {
+        world.rotate(&[ROOT_A, STRANGER], |root| {
+            root.root = role(&[ROOT_A, STRANGER], 2);
+            root.targets = role(&[TARGETS_A, TARGETS_B, STRANGER], 2);
+        });
+    }
+    let mut refresh = Refresh::start(client.store.clone(), now()).unwrap();
+    let changes = refresh.supply(Answer::Found(world.files["2.root.json"].clone())).unwrap();
+    assert_eq!(changes.len(), 1);
+    refused!(client.refresh(&old), TrustError::Rollback { role: Role::Timestamp, .. });
+}
+
+#[test]
+fn stored_files_go_when_both_online_keys_change() {
+    let mut world = World::new();
+    let mut client = world.client();
+    (world.timestamp_version, world.snapshot_version) = (1_000_000, 1_000_000);
+    world.put_targets(1);
+    client.refresh(&world).unwrap();
+    world.rotate(&BOTH, |root| {
+        root.timestamp = role(&[STRANGER], 1);
+        root.snapshot = role(&[STRANGER], 1);
+    });
+    (world.timestamp_key, world.snapshot_key) = (STRANGER, STRANGER);
+    (world.timestamp_version, world.snapshot_version) = (2, 2);
+    world.put_targets(2);
+    assert_eq!(client.refresh(&world).unwrap().seen().targets, 2);
+}
+
+#[test]
+fn keys_that_change_and_change_back_across_a_power_cut_have_changed() {
+    let mut world = World::new();
+    let mut client = world.client();
+    (world.timestamp_version, world.snapshot_version) = (1_000_000, 1_000_000);
+    world.put_targets(1);
+    client.refresh(&world).unwrap();
+    world.rotate(&BOTH, |root| root.timestamp = role(&[STRANGER], 1));
+    // The power failed right after this root was stored.
+    client.store.root = world.files["2.root.json"].clone();
+    world.rotate(&BOTH, |root| root.timestamp = role(&[TIMESTAMP], 1));
+    (world.timestamp_version, world.snapshot_version) = (2, 1_000_001);
+    world.put_targets(2);
+    assert_eq!(client.refresh(&world).unwrap().seen().root, 3);
+}
+
+#[test]
 fn the_owner_recovers_from_versions_driven_up_by_a_thief() {
     for thief_has in [TIMESTAMP, SNAPSHOT] {
         let mut world = World::new();

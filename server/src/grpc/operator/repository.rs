@@ -45,12 +45,13 @@ impl Api {
         principal: &Principal,
         request: v1::PublishMetadataRequest,
     ) -> Result<v1::PublishMetadataResponse, Refusal> {
-        let v1::PublishMetadataRequest { repository, roots, targets, files } = request;
+        let v1::PublishMetadataRequest { repository, roots, targets, files, delegated } = request;
         let repository = own(principal, repository.as_ref())?;
         let now = self.app.now();
         let offer = Offer {
             roots: roots.into_iter().map(Into::into).collect(),
             targets: (!targets.is_empty()).then(|| targets.into()),
+            delegated: delegated.into_iter().map(|(role, bytes)| (role, bytes.into())).collect(),
             files: files.into_iter().map(|v1::TargetFile { path, content }| (path, content.into())).collect(),
         };
         let mut tx = self.app.store().begin().await?;

@@ -3,7 +3,7 @@
 //! `trust/catalog/` and `trust/approvals/` hold the four metadata files each, as received, and `documents/` the approvals,
 //! shards of their slots and stop orders by digest. The root is pinned by fingerprint at enrolment; the server can never introduce or replace one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,11 +12,18 @@ use suture_core::approval::Pinned;
 use suture_core::digest::Digest;
 use suture_core::limits::{MAX_ROOT_BYTES, MAX_ROOT_STEPS, MAX_SNAPSHOT_BYTES, MAX_TARGETS_BYTES, MAX_TIMESTAMP_BYTES};
 use suture_core::phase::{Code, Reason};
-use suture_core::trust::{Answer, Change, Held, News, Refresh, Repository, Root, Stored, TrustError, Verified};
+use suture_core::trust::{
+    Answer, Change, Delegations, Held, News, Refresh, Repository, Root, Search, Stored, TrustError, Verified,
+};
 
 use crate::client::{ClientError, Files, Which};
 use crate::durable::{self, DurableError};
 use crate::news::Fed;
+
+/// Below a repository's directory: documents by their digests.
+const DOCUMENTS: &str = "documents";
+/// Below a repository's directory: metadata of delegated roles, by the digest of the names under which they are served.
+const DELEGATED: &str = "delegated";
 
 /// One repository's files.
 #[derive(Debug, Clone)]
@@ -65,7 +72,8 @@ impl TrustStore {
     /// The store of a repository below the state directory.
     pub fn open(state_dir: &Path, which: Which, root_sha256: Digest) -> Result<Self, DurableError> {
         let dir = Self::directory(state_dir, which);
-        durable::make_dir(&dir.join("documents"))?;
+        durable::make_dir(&dir.join(DOCUMENTS))?;
+        durable::make_dir(&dir.join(DELEGATED))?;
         Ok(Self { which, dir, root_sha256 })
     }
 
@@ -107,7 +115,7 @@ impl TrustStore {
             Some(stored) => stored,
             None => self.pin(files).await?,
         };
-        let mut refresh = Refresh::start(stored, now).map_err(refused)?;
+        let mut refresh = Refresh::start(stored, now).map_err(refused)?.delegations(self.delegations());
         while let Some(request) = refresh.request() {
             let answer = match files.metadata(self.which, &request.name, request.max_bytes).await {
                 Ok(Some(bytes)) => Answer::Found(bytes),
@@ -124,7 +132,8 @@ impl TrustStore {
     /// What is stored, verified and unexpired by itself.
     pub fn offline(&self, now: Timestamp) -> Result<Repository, RefreshError> {
         let stored = self.stored()?.ok_or(RefreshError::NoRoot(self.name()))?;
-        Repository::open(stored, now).map_err(|e| RefreshError::Refused(self.name(), e))
+        let refresh = Refresh::start(stored, now).and_then(|r| r.delegations(self.delegations()).offline());
+        refresh.and_then(Refresh::finish).map_err(|e| RefreshError::Refused(self.name(), e))
     }
 
     /// A target that the repository lists, from disk or from the server, verified either way.
@@ -173,13 +182,80 @@ impl TrustStore {
         Ok(bytes)
     }
 
+    /// Lets the repository know targets that it does not list itself, but a role that it delegates to. Those roles' files come
+    /// from disk or from the server, verified either way. Says of each path that could not be looked for why not.
+    pub async fn find(
+        &self,
+        files: &mut impl Files,
+        repository: &mut Repository,
+        paths: BTreeSet<&str>,
+        now: Timestamp,
+    ) -> BTreeMap<String, Reason> {
+        let (mut unfound, mut used) = (BTreeMap::new(), BTreeSet::new());
+        for path in paths {
+            if let Err(e) = self.search(files, repository, path, now, &mut used).await {
+                unfound.insert(path.to_owned(), e.reason());
+            }
+        }
+        if let Err(e) = self.retain(DELEGATED, &used) {
+            tracing::warn!(error = &e as &dyn std::error::Error, "old metadata of delegated roles cannot be removed");
+        }
+        unfound
+    }
+
+    async fn search(
+        &self,
+        files: &mut impl Files,
+        repository: &mut Repository,
+        path: &str,
+        now: Timestamp,
+        used: &mut BTreeSet<Digest>,
+    ) -> Result<(), RefreshError> {
+        let refused = |e| RefreshError::Refused(self.name(), e);
+        let mut search = Search::start(repository, path, now).map_err(refused)?;
+        while let Some(request) = search.request() {
+            // A role's name may be longer than a file's.
+            let kept_as = Digest::of(request.name.as_bytes());
+            let kept_at = self.dir.join(DELEGATED).join(kept_as.to_string());
+            if let Ok(Some(bytes)) = durable::read(&kept_at, request.max_bytes) {
+                // A damaged file is not retained, so it is fetched anew next time.
+                search.supply(Answer::Found(bytes)).map_err(refused)?;
+                used.insert(kept_as);
+                continue;
+            }
+            let fetched = files.metadata(self.which, &request.name, request.max_bytes).await;
+            let answer = match fetched.map_err(|e| RefreshError::Unreachable(self.name(), e))? {
+                Some(bytes) => Answer::Found(bytes),
+                None => Answer::NotFound,
+            };
+            search.supply(answer.clone()).map_err(refused)?;
+            if let Answer::Found(bytes) = answer {
+                durable::write(&kept_at, &bytes, durable::OPEN).map_err(|e| RefreshError::Disk(self.name(), e))?;
+                used.insert(kept_as);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the repository may delegate: the manufacturer's product lines may sign for themselves, a hospital's wards not.
+    fn delegations(&self) -> Delegations {
+        match self.which {
+            Which::Catalog => Delegations::Followed,
+            Which::Approvals => Delegations::Refused,
+        }
+    }
+
     /// Removes the documents that are none of these.
     pub fn keep_only(&self, documents: &BTreeSet<Digest>) -> Result<(), DurableError> {
-        let dir = self.dir.join("documents");
+        self.retain(DOCUMENTS, documents)
+    }
+
+    fn retain(&self, below: &str, names: &BTreeSet<Digest>) -> Result<(), DurableError> {
+        let dir = self.dir.join(below);
         for entry in fs::read_dir(&dir).map_err(DurableError::io("list", &dir))? {
             let entry = entry.map_err(DurableError::io("list", &dir))?;
             let digest = entry.file_name().to_str().and_then(|n| n.parse::<Digest>().ok());
-            if !digest.is_some_and(|d| documents.contains(&d)) {
+            if !digest.is_some_and(|d| names.contains(&d)) {
                 durable::remove(&entry.path())?;
             }
         }
@@ -231,7 +307,7 @@ impl TrustStore {
     }
 
     fn document_path(&self, sha256: &Digest) -> PathBuf {
-        self.dir.join("documents").join(sha256.to_string())
+        self.dir.join(DOCUMENTS).join(sha256.to_string())
     }
 }
 

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use suture_core::digest::Digest;
 use suture_core::limits::{MAX_ROOT_BYTES, MAX_ROOT_STEPS};
 use suture_core::trust::{
-    Answer, Base, Change, Edition, Held, Refresh, Repository, Role, Root, Stored, Targets, TrustError, Verified,
+    Answer, Base, Change, Delegations, Edition, Held, Refresh, Repository, Role, Root, Stored, Targets, TrustError,
+    Verified,
 };
 
 use crate::client::Client;
@@ -33,6 +34,14 @@ impl Which {
         match self {
             Self::Catalog => "trust/catalog",
             Self::Approvals => "trust/approvals",
+        }
+    }
+
+    /// Whether it may delegate: the manufacturer's product lines may sign for themselves, a hospital's wards not.
+    fn delegations(self) -> Delegations {
+        match self {
+            Self::Catalog => Delegations::Followed,
+            Self::Approvals => Delegations::Refused,
         }
     }
 
@@ -148,7 +157,7 @@ impl<'a> TrustStore<'a> {
 
     /// Brings the store up to date with the server, verifying every step, and gives the verified view.
     pub async fn refresh(&self, client: &mut Client, now: Timestamp) -> Outcome<Repository> {
-        let refresh = Refresh::start(self.stored()?, now)?;
+        let refresh = Refresh::start(self.stored()?, now)?.delegations(self.which.delegations());
         let repository = self.follow(client, refresh).await?.finish()?;
         self.descends(client, repository.targets_metadata()).await?;
         Ok(repository)
@@ -156,7 +165,7 @@ impl<'a> TrustStore<'a> {
 
     /// As [`TrustStore::refresh`], for signing the next version: targets that have expired are taken.
     pub async fn refresh_base(&self, client: &mut Client, now: Timestamp) -> Outcome<Base> {
-        let refresh = Refresh::start_base(self.stored()?, now)?;
+        let refresh = Refresh::start_base(self.stored()?, now)?.delegations(self.which.delegations());
         let base = self.follow(client, refresh).await?.finish_base()?;
         self.descends(client, base.targets_metadata()).await?;
         Ok(base)
@@ -187,12 +196,13 @@ impl<'a> TrustStore<'a> {
 
     /// The verified view without the server; everything must be stored and unexpired.
     pub fn offline(&self, now: Timestamp) -> Outcome<Repository> {
-        Repository::open(self.stored()?, now).map_err(Failure::from)
+        Ok(Refresh::start(self.stored()?, now)?.delegations(self.which.delegations()).offline()?.finish()?)
     }
 
     /// As [`TrustStore::offline`], for signing the next version: targets that have expired are taken.
     pub fn offline_base(&self, now: Timestamp) -> Outcome<Base> {
-        Base::open(self.stored()?, now).map_err(Failure::from)
+        let refresh = Refresh::start_base(self.stored()?, now)?.delegations(self.which.delegations());
+        Ok(refresh.offline()?.finish_base()?)
     }
 
     /// The bytes of a target, verified; `limit` bounds them beside the length that is signed.

@@ -82,7 +82,7 @@ impl Agent {
         // 2: refresh both, in full. Any refusal: nothing is begun.
         let refreshed = self.refresh(now).await;
         self.heed_heard(refreshed.1.as_ref().ok());
-        let (catalog, approvals) = match refreshed {
+        let (mut catalog, approvals) = match refreshed {
             (Ok(catalog), Ok(approvals)) => (catalog, approvals),
             (Err(e), _) | (_, Err(e)) => return Ok(Look::Hindered(Trouble::new(e.reason()))),
         };
@@ -120,6 +120,10 @@ impl Agent {
         }
         let stops = self.stops.orders();
 
+        // 4: what the catalog lists through others.
+        let paths = signed.iter().flat_map(|a| &a.terms.steps).map(|step| step.path.as_str()).collect();
+        let unfound = self.catalog.find(&mut self.client, &mut catalog, paths, now).await;
+
         // 3 to 5: the choice.
         let device = self.identity.device();
         let facts = Facts {
@@ -132,6 +136,13 @@ impl Agent {
             attempts: self.journal.all_spent().map(|(id, tries)| (id.clone(), tries)).collect(),
         };
         Ok(match select(&facts, &catalog, &signed, &stops, now) {
+            // Whoever should have listed it could not be asked, so that it is not listed is unproven.
+            Selection::Nothing { reason, approval: Some(id) }
+                if reason.code == Code::NotInCatalog && !unfound.is_empty() =>
+            {
+                let mut steps = signed.iter().filter(|a| a.terms.id == id).flat_map(|a| &a.terms.steps);
+                Look::Hindered(Trouble::new(steps.find_map(|s| unfound.get(&s.path)).cloned().unwrap_or(reason)))
+            }
             Selection::Nothing { reason, approval } => {
                 let step = approval
                     .as_ref()

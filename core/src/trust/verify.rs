@@ -4,6 +4,7 @@
 //! ids, or by two signatures), a threshold of nothing, and a file that says one thing to the verifier and another to the
 //! reader: the message that is verified and the view that is acted upon come from one parsed value.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::ops::Deref;
 
@@ -109,12 +110,11 @@ impl Verified<Root> {
         envelope.meets(root.authority(Role::Root))?;
         // TUF 5.3.5: N+1 and no other; neither an old root again nor one that skips a revocation.
         let wanted = self.version().saturating_add(1);
-        match root.version() {
-            version if version == wanted => Ok(Self { view: root, bytes: bytes.to_vec() }),
-            offered if offered < wanted => {
-                Err(TrustError::Rollback { role: Role::Root, trusted: self.version(), offered })
-            }
-            offered => Err(TrustError::WrongVersion { role: Role::Root, wanted, offered }),
+        let (trusted, offered) = (self.version(), root.version());
+        match offered.cmp(&wanted) {
+            Ordering::Equal => Ok(Self { view: root, bytes: bytes.to_vec() }),
+            Ordering::Less => Err(TrustError::Rollback { role: Role::Root, trusted, offered }),
+            Ordering::Greater => Err(TrustError::WrongVersion { role: Role::Root, wanted, offered }),
         }
     }
 }

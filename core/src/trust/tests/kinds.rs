@@ -111,3 +111,17 @@ fn a_key_says_its_keytype_and_its_scheme() {
         refused!(Verified::<Root>::pinned(&root), TrustError::Rule { .. });
     }
 }
+
+#[test]
+fn a_root_lists_sixty_four_keys_and_no_more() {
+    let with = |n: u8| {
+        Verified::<Root>::pinned(&reseal(&World::new().files["1.root.json"], &[ROOT_A, ROOT_B], |root| {
+            let present = root["keys"].as_object().unwrap().len();
+            for (id, object) in (0..n - present as u8).map(later) {
+                root["keys"][id] = object;
+            }
+        }))
+    };
+    assert!(with(64).is_ok());
+    refused!(with(65), TrustError::Rule { .. });
+}

@@ -6,6 +6,7 @@ mod delegating;
 mod descending;
 mod files;
 mod handing_on;
+mod kept;
 mod kinds;
 mod publishing;
 mod refreshing;

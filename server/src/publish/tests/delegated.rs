@@ -54,7 +54,7 @@ async fn finds(store: &Store, root: Vec<u8>, path: &str, at: Timestamp) -> Resul
     if search.finish()?.is_none() {
         return Ok(false);
     }
-    let bytes = store.target_file("catalog", &view.file_name(path).unwrap()).await.unwrap().unwrap();
+    let (bytes, _) = store.target_file("catalog", &view.file_name(path).unwrap()).await.unwrap().unwrap();
     view.verify_target(path, &bytes)?;
     Ok(true)
 }

@@ -57,7 +57,7 @@ fn kept_files_are_asked_for_their_expiry_each_time() {
     refused!(client.refresh(&world), TrustError::Expired { role: Role::Targets, .. });
     assert_eq!(
         client.asked.last().unwrap(),
-        "3.snapshot.json",
+        "2.snapshot.json",
         "the kept targets are the pinned ones, and no others are sought"
     );
 }

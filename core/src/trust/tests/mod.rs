@@ -1,6 +1,7 @@
 //! The trust layer under attack: each test is one way to get something past it, or one mishap that it must survive.
 
 mod base;
+mod bounds;
 mod bytes;
 mod delegating;
 mod descending;

@@ -96,6 +96,7 @@ impl Operator {
         let signers: Vec<&dyn Signer> = approvers.iter().map(|k| k as &dyn Signer).collect();
         let targets = edit::sign_targets(&draft, &signers).unwrap();
         let request = v1::PublishMetadataRequest {
+            delegated: Default::default(),
             repository: Some(suture_ctl::trust_store::Which::Approvals.to_wire()),
             roots: vec![root.into()],
             targets: targets.into(),

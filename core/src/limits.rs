@@ -136,6 +136,8 @@ pub const MAX_ZONE_NAME_BYTES: usize = 64;
 pub const MAX_HORIZON_SECS: i64 = 400 * 86_400;
 /// A plan: below [`MAX_MESSAGE_BYTES`], for it travels in one message.
 pub const MAX_PLAN_BYTES: u64 = 15 << 20;
+/// Devices of one hospital, as its operators' programs list them.
+pub const MAX_HOSPITAL_DEVICES: usize = 100_000;
 /// Rows of a device import.
 pub const MAX_IMPORT_DEVICES: usize = 10_000;
 /// A device's report, or what it says at a check-in: a thousand devices of both fit into one answer.

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[allow(dead_code)] // Each target uses one of the properties.
+#[expect(dead_code, reason = "each target uses one of the properties")]
 #[path = "../properties/mod.rs"]
 mod properties;
 

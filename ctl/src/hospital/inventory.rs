@@ -2,7 +2,7 @@
 
 use suture_core::approval::RosterDevice;
 use suture_core::digest::Digest;
-use suture_core::limits::{MAX_IMPORT_DEVICES, MAX_ROWS_PER_CALL};
+use suture_core::limits::{MAX_HOSPITAL_DEVICES, MAX_ROWS_PER_CALL};
 use suture_core::plan::Known;
 use suture_core::report::{Report, Running, Signed};
 use suture_core::version::Release;
@@ -30,7 +30,7 @@ pub async fn devices(client: &mut Client, ward: &str, product: &str, state: &str
         if !more {
             return Ok(all);
         }
-        if !moved || all.len() > MAX_IMPORT_DEVICES {
+        if !moved || all.len() > MAX_HOSPITAL_DEVICES {
             return Err(Failure::untrusted("the server's list of devices does not come to an end"));
         }
     }

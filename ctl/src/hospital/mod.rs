@@ -199,7 +199,11 @@ impl Documents {
 
     /// The roster's entry of a device.
     pub fn device(&self, id: &DeviceId) -> Option<&RosterDevice> {
-        self.rosters.iter().flat_map(|(_, r)| &r.devices).find(|d| d.id == *id)
+        self.rosters.iter().find_map(|(_, roster)| {
+            // A roster is ascending by id, or it was refused.
+            let at = roster.devices.binary_search_by(|d| d.id.cmp(id)).ok()?;
+            roster.devices.get(at)
+        })
     }
 
     /// The approval of that id.

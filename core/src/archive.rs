@@ -185,9 +185,14 @@ impl<W: Write> Writer<W> {
         self.head(&Entry { path: path.to_owned(), mode: MODE_BITS, kind })
     }
 
+    /// Adds a file whose `size` bytes of content do not pass through here: for whoever only asks where everything lies.
+    pub fn file_head(&mut self, path: &str, mode: u16, size: u64) -> Result<(), ArchiveError> {
+        self.head(&Entry { path: path.to_owned(), mode, kind: Kind::File { size } })
+    }
+
     /// Adds a file of exactly `size` bytes, which `content` yields, no more and no fewer.
     pub fn file<R: Read>(&mut self, path: &str, mode: u16, size: u64, mut content: R) -> Result<(), ArchiveError> {
-        self.head(&Entry { path: path.to_owned(), mode, kind: Kind::File { size } })?;
+        self.file_head(path, mode, size)?;
         let mut left = size;
         let mut buffer = vec![0; 128 << 10];
         loop {
@@ -206,6 +211,11 @@ impl<W: Write> Writer<W> {
             };
             self.out.write_all(piece).map_err(writing)?;
         }
+    }
+
+    /// What it is written to, as far as it has been written.
+    pub fn written(&self) -> &W {
+        &self.out
     }
 
     /// Ends the archive and gives back what it was written to.

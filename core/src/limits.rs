@@ -95,6 +95,8 @@ pub const MAX_ARCHIVE_PATH_BYTES: usize = 4_095;
 pub const MAX_ARCHIVE_NAME_BYTES: usize = 255;
 /// How deep an archived tree goes.
 pub const MAX_ARCHIVE_DEPTH: usize = 128;
+/// Entries of a tree in a slot that deltas copy from; about 150 bytes of memory each. A larger one is fetched as chunks.
+pub const MAX_VIEW_ENTRIES: usize = 100_000;
 
 /// Chunk digests in one question.
 pub const MAX_CHUNKS_PER_CALL: usize = 65_536;

@@ -12,9 +12,11 @@
 
 mod slots;
 mod tree;
+mod view;
 
 pub use slots::{InstallError, Payloads, Side, Slots};
 pub use tree::{TreeError, pack, unpack};
+pub use view::View;
 
 #[cfg(test)]
 pub(crate) use slots::tests::bundle;

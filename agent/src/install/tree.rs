@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use suture_core::archive::{ArchiveError, Kind, MODE_BITS, Reader, Writer};
+use suture_core::limits::MAX_VIEW_ENTRIES;
 use walkdir::WalkDir;
 
 /// Why a tree was not packed or unpacked.
@@ -31,37 +32,65 @@ pub enum TreeError {
     /// Something that no archive holds: a socket, a device, a name that is not UTF-8.
     #[error("{} is no directory, file or link with a name in UTF-8", .0.display())]
     Foreign(PathBuf),
+    /// More entries than are looked at.
+    #[error("{} holds more than {MAX_VIEW_ENTRIES} entries", .0.display())]
+    TooMany(PathBuf),
 }
 
-fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TreeError {
+pub(super) fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TreeError {
     let path = path.to_owned();
     move |source| TreeError::Io { operation, path, source }
 }
 
-/// Writes the tree below `root` to `out` as an archive. `out` is written in small pieces: buffer it.
-pub fn pack<W: Write>(root: &Path, out: W) -> Result<W, TreeError> {
-    let mut writer = Writer::new(out)?;
-    for entry in WalkDir::new(root).min_depth(1).sort_by_file_name() {
+/// What stands at one path of a tree.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// A directory, with its mode.
+    Directory(u16),
+    /// A file, with its mode and its size.
+    File(u16, u64),
+    /// A link, with its target.
+    Link(String),
+}
+
+/// The tree below `root` in the archive's order: each item with its path on disk and its name in the archive.
+pub(super) fn walk(root: &Path) -> impl Iterator<Item = Result<(PathBuf, String, Item), TreeError>> {
+    let entries = WalkDir::new(root).min_depth(1).sort_by_file_name().into_iter();
+    entries.map(move |entry| {
         let entry = entry.map_err(|e| {
             let path = e.path().unwrap_or(root).to_owned();
             TreeError::Io { operation: "walk", path, source: e.into() }
         })?;
         let path = entry.path();
         let foreign = || TreeError::Foreign(path.to_owned());
-        let name = path.strip_prefix(root).ok().and_then(Path::to_str).ok_or_else(foreign)?;
-        let kind = entry.file_type();
-        if kind.is_symlink() {
+        let name = path.strip_prefix(root).ok().and_then(Path::to_str).ok_or_else(foreign)?.to_owned();
+        let item = if entry.file_type().is_symlink() {
             let target = fs::read_link(path).map_err(io_error("read the link", path))?;
-            writer.link(name, target.to_str().ok_or_else(foreign)?)?;
-        } else if kind.is_dir() {
-            let meta = fs::symlink_metadata(path).map_err(io_error("look at", path))?;
-            writer.directory(name, mode(&meta.permissions()))?;
-        } else if kind.is_file() {
-            let file = File::open(path).map_err(io_error("open", path))?;
-            let meta = file.metadata().map_err(io_error("look at", path))?;
-            writer.file(name, mode(&meta.permissions()), meta.len(), file)?;
+            Item::Link(target.to_str().ok_or_else(foreign)?.to_owned())
         } else {
-            return Err(foreign());
+            let meta = fs::symlink_metadata(path).map_err(io_error("look at", path))?;
+            match () {
+                () if meta.is_dir() => Item::Directory(mode(&meta.permissions())),
+                () if meta.is_file() => Item::File(mode(&meta.permissions()), meta.len()),
+                () => return Err(foreign()),
+            }
+        };
+        Ok((entry.into_path(), name, item))
+    })
+}
+
+/// Writes the tree below `root` to `out` as an archive. `out` is written in small pieces: buffer it.
+pub fn pack<W: Write>(root: &Path, out: W) -> Result<W, TreeError> {
+    let mut writer = Writer::new(out)?;
+    for item in walk(root) {
+        let (path, name, item) = item?;
+        match item {
+            Item::Directory(mode) => writer.directory(&name, mode)?,
+            Item::Link(target) => writer.link(&name, &target)?,
+            Item::File(mode, size) => {
+                let file = File::open(&path).map_err(io_error("open", &path))?;
+                writer.file(&name, mode, size, file)?;
+            }
         }
     }
     Ok(writer.finish()?)

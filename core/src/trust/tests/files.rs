@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::world::*;
 use crate::digest::Digest;
 use crate::phase::Code;
-use crate::trust::{CatalogEntry, Repository, Status, Target, Targets, TrustError, Verified};
+use crate::trust::{CatalogEntry, Repository, Role, Status, Target, Targets, TrustError, Verified};
 use crate::version::Release;
 
 fn listing(change: impl FnOnce(&mut Value)) -> Result<Verified<Targets>, TrustError> {
@@ -84,6 +84,32 @@ fn the_owner_s_fields_are_read_and_only_from_the_signed_part() {
     let silent = listing(|t| drop(t.as_object_mut().unwrap().remove("signed_at"))).unwrap();
     assert_eq!(silent.signed_at(), None);
     refused!(listing(|t| t["signed_at"] = json!("2026-11-24T15:00:00.5Z")), TrustError::Rule { .. });
+}
+
+#[test]
+fn a_view_lists_what_was_signed_and_says_of_which_versions_it_is() {
+    let mut world = World::new();
+    world.put_targets(4);
+    let targets = reseal(&world.files["4.targets.json"], &[TARGETS_A, TARGETS_B], |t| {
+        t["targets"]["a.txt"] = t["targets"]["dir/file.txt"].clone();
+    });
+    world.force_targets(4, targets);
+    world.put_timestamp();
+    let repository = world.client().refresh(&world).unwrap();
+    let versions = (repository.timestamp_version(), repository.snapshot_version(), repository.seen().targets);
+    assert_eq!(versions, (4, 3, 4));
+    let listed: Vec<_> = repository.targets().map(|(path, target)| (path, target.length)).collect();
+    assert_eq!(listed, [("a.txt", 5), ("dir/file.txt", 5)]);
+    assert!(repository.targets().eq(repository.targets_metadata().targets()));
+}
+
+#[test]
+fn an_error_says_whose_file_it_is_about() {
+    let refusals = Role::ALL.map(|role| TrustError::Rule { role, rule: "it is odd" }.to_string());
+    assert_eq!(
+        refusals,
+        ["root", "targets", "snapshot", "timestamp"].map(|r| format!("the {r} metadata is not valid: it is odd"))
+    );
 }
 
 #[test]

@@ -393,7 +393,8 @@ impl Client {
         assert_eq!(repository.targets_metadata().bytes(), files[0]);
         assert_eq!(repository.root().bytes(), store.root);
 
-        let opened = Repository::open(store.clone(), server.now).expect("what is stored can be used without a network");
+        let opened = Refresh::start(store.clone(), server.now).and_then(Refresh::offline).and_then(Refresh::finish);
+        let opened = opened.expect("what is stored can be used without a network");
         assert_eq!(opened.seen(), repository.seen());
     }
 }

@@ -38,7 +38,7 @@ impl Beside {
     }
 }
 
-/// Signs a value by some keys, each once.
+/// Signs a value by some keys, each once; metadata too, for [`super::edit`].
 pub(crate) fn sign(role: Role, signed: Value, signers: &[&dyn Signer]) -> Result<Vec<u8>, TrustError> {
     let fail = |source| TrustError::Json { role, source };
     let message = json::canonical(&signed).map_err(fail)?;

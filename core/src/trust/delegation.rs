@@ -106,7 +106,7 @@ pub(super) fn read_delegations(value: &Value) -> Result<Vec<Delegation>, TrustEr
         if list.len() > MAX_DELEGATION_PATHS {
             return rule("a delegated role has too many paths");
         }
-        let authority = keys.authority(Role::Targets, raw.entry)?;
+        let authority = keys.authority(raw.entry)?;
         delegations.push(Delegation { name: raw.name, authority, terminating: raw.terminating, paths });
     }
     Ok(delegations)

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp as Instant};
 use serde_json::{Value, json};
 
+use super::beside;
 use super::delegation::listed_name;
 use super::metadata::SPEC_VERSION;
 use super::role::{key_id, key_object};
@@ -219,19 +220,8 @@ pub fn sign_timestamp(
 /// Adds one signature to a file that goes from hand to hand until enough have signed. The signer must have verified what
 /// it says; whoever verifies the file later decides whether the signatures suffice.
 pub fn countersign<T: Metadata>(bytes: &[u8], signer: &dyn Signer) -> Result<Vec<u8>, TrustError> {
-    let envelope = Envelope::open(T::ROLE, bytes)?;
-    T::read(&envelope.signed)?;
-    let json = |source| TrustError::Json { role: T::ROLE, source };
-    let mut file = json::parse(bytes).map_err(json)?;
-    let id = key_id(&signer.public())?.to_string();
-    let entry = signature(T::ROLE, envelope.message(), signer)?;
-    if let Some(Value::Array(signatures)) = file.get_mut("signatures") {
-        signatures.retain(|s| s.get("keyid").and_then(Value::as_str) != Some(&id));
-        signatures.push(entry);
-    }
-    let signed = json::to_bytes(&file).map_err(json)?;
-    Envelope::open(T::ROLE, &signed)?;
-    Ok(signed)
+    T::read(&Envelope::open(T::ROLE, bytes)?.signed)?;
+    beside::countersign(T::ROLE, bytes, signer)
 }
 
 fn pinning<T: Metadata>(role: Role, version: u64, expires: Instant, file: &Verified<T>) -> Value {
@@ -252,21 +242,7 @@ fn end(now: Instant, lifetime: SignedDuration) -> Instant {
     now.checked_add(lifetime).map_or(Instant::MAX, whole_second)
 }
 
-fn signature(role: Role, message: &[u8], signer: &dyn Signer) -> Result<Value, TrustError> {
-    let signature = signer.sign(message).map_err(|source| TrustError::Sign { role, source })?;
-    Ok(json!({ "keyid": key_id(&signer.public())?, "sig": hex::encode(signature.0) }))
-}
-
 fn sign<T: Metadata>(signed: Value, signers: &[&dyn Signer]) -> Result<Vec<u8>, TrustError> {
-    let json = |source| TrustError::Json { role: T::ROLE, source };
     T::read(&signed)?;
-    let message = json::canonical(&signed).map_err(json)?;
-    let by_key: BTreeMap<PublicKey, &dyn Signer> = signers.iter().map(|s| (s.public(), *s)).collect();
-    let mut signatures = Vec::new();
-    for signer in by_key.into_values() {
-        signatures.push(signature(T::ROLE, &message, signer)?);
-    }
-    let bytes = json::to_bytes(&json!({ "signatures": signatures, "signed": signed })).map_err(json)?;
-    Envelope::open(T::ROLE, &bytes)?;
-    Ok(bytes)
+    beside::sign(T::ROLE, signed, signers)
 }

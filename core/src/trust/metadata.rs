@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::hashes::{Hashes, RawHashes};
 use super::role::{Keys, RoleEntry};
-use super::verify::Metadata;
+use super::verify::{Metadata, bounded};
 use super::{Authority, Role, TrustError};
 use crate::clock::utc;
 use crate::digest::Digest;
@@ -118,10 +118,10 @@ impl Metadata for Root {
         let keys = Keys::read(Self::ROLE, raw.keys)?;
         Ok(Self {
             life,
-            root: keys.authority(Role::Root, raw.roles.root)?,
-            targets: keys.authority(Role::Targets, raw.roles.targets)?,
-            snapshot: keys.authority(Role::Snapshot, raw.roles.snapshot)?,
-            timestamp: keys.authority(Role::Timestamp, raw.roles.timestamp)?,
+            root: keys.authority(raw.roles.root)?,
+            targets: keys.authority(raw.roles.targets)?,
+            snapshot: keys.authority(raw.roles.snapshot)?,
+            timestamp: keys.authority(raw.roles.timestamp)?,
         })
     }
 
@@ -170,6 +170,7 @@ impl Pin {
 
     /// Refuses bytes of another length or hash.
     pub(super) fn check(&self, role: Role, bytes: &[u8]) -> Result<(), TrustError> {
+        bounded(role, self.max_bytes(role), bytes)?;
         let differs = if self.length.is_some_and(|length| length != bytes.len() as u64) {
             Some("length")
         } else {

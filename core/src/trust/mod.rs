@@ -25,9 +25,7 @@
 //! use std::fs::File;
 //! use std::io::{self, Read as _};
 //! use std::path::PathBuf;
-//! use suture_core::trust::{
-//!     Answer, Refresh, Repository, Request, Stored, Transport, TrustError, fetch_with, refresh_with,
-//! };
+//! use suture_core::trust::{Answer, Refresh, Request, Stored, Transport, TrustError, fetch_with, refresh_with};
 //!
 //! type Error = Box<dyn std::error::Error>;
 //!
@@ -107,8 +105,8 @@
 //! assert!(matches!(refused.downcast_ref(), Some(TrustError::WrongTarget { field: "sha256", .. })));
 //!
 //! // Later, with nothing to be reached, the stored files decide alone, until they expire.
-//! Repository::open(store.clone(), now)?.verify_target("notes/1.txt", b"hello")?;
-//! assert!(Repository::open(store, now + edit::ONLINE_LIFETIME).is_err());
+//! Refresh::start(store.clone(), now)?.offline()?.finish()?.verify_target("notes/1.txt", b"hello")?;
+//! assert!(Refresh::start(store, now + edit::ONLINE_LIFETIME)?.offline().is_err());
 //! # std::fs::remove_dir_all(stick)?;
 //! # Ok(())
 //! # }

@@ -74,9 +74,4 @@ impl News {
         let after_newest = Role::Root.served_name(self.newest_root?.checked_add(1)?);
         (name == after_newest).then_some(Answer::NotFound)
     }
-
-    /// How many files there are, and their bytes in all.
-    pub fn size(&self) -> (usize, usize) {
-        (self.files.len(), self.files.values().map(Vec::len).sum())
-    }
 }

@@ -123,10 +123,10 @@ impl Proposal {
         let targets = targets.map(Proposed::<Targets>::read).transpose()?;
         if let Some(root) = &root {
             next_root(in_force.map(|(root, _)| root.version()), root.version())?;
-            fresh(Role::Root, root.expires(), now)?;
+            root.fresh(now)?;
         }
         if let Some(targets) = &targets {
-            fresh(Role::Targets, targets.expires(), now)?;
+            targets.fresh(now)?;
             well_formed(targets, now)?;
             let delegations =
                 in_force.and_then(|(_, before)| before).into_iter().flat_map(|before| before.delegations());
@@ -181,8 +181,4 @@ fn next_root(in_force: Option<u64>, offered: u64) -> Result<(), TrustError> {
         version if version < wanted => Err(TrustError::VersionTaken { role: Role::Root, version }),
         offered => Err(TrustError::WrongVersion { role: Role::Root, wanted, offered }),
     }
-}
-
-fn fresh(role: Role, expires: Timestamp, now: Timestamp) -> Result<(), TrustError> {
-    if now < expires { Ok(()) } else { Err(TrustError::Expired { role, at: expires }) }
 }

@@ -102,9 +102,7 @@ fn verify(
     // New roots alone: what they leave in force must still be signed by the keys that they name.
     let missing = || TrustError::Missing(Role::Targets.file_name().to_owned());
     let targets: Verified<Targets> = Verified::by(&root, new_targets.or(current_targets).ok_or_else(missing)?)?;
-    if delegations == Delegations::Refused && targets.delegates() {
-        return Err(TrustError::Rule { role: Role::Targets, rule: "it delegates, which this repository must not" });
-    }
+    targets.may_delegate(delegations)?;
     if new_targets.is_some() {
         targets.fresh(now)?;
         well_formed(&targets, now)?;

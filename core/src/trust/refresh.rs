@@ -82,11 +82,6 @@ impl Refresh {
 
     /// What to fetch next; nothing once the refresh has come to an end, good or bad.
     pub fn request(&self) -> Option<Request> {
-        Some(self.asked()?.1)
-    }
-
-    /// Whose file to fetch next, and how.
-    fn asked(&self) -> Option<(Role, Request)> {
         let (role, version, max_bytes) = match &self.stage {
             // 5.3.2, 5.3.3: version N+1 of the root, and no more bytes than a root may have.
             Stage::Roots(_) => (Role::Root, self.root.version().saturating_add(1), Role::Root.max_bytes()),
@@ -98,34 +93,30 @@ impl Refresh {
             Stage::Targets(_, s) => (Role::Targets, s.targets().version(), s.targets().max_bytes(Role::Targets)),
             Stage::Done(..) | Stage::Failed => return None,
         };
-        Some((role, Request { name: role.served_name(version), max_bytes }))
+        Some(Request { name: role.served_name(version), max_bytes })
     }
 
     /// Takes the answer to [`Refresh::request`] and says what to store before the next one is asked.
     pub fn supply(&mut self, answer: Answer) -> Result<Vec<Change>, TrustError> {
-        let (role, request) = self.asked().ok_or(TrustError::OutOfTurn)?;
-        let stage = std::mem::replace(&mut self.stage, Stage::Failed);
-        let bytes = match answer {
-            Answer::Found(bytes) => bytes,
-            Answer::NotFound if role == Role::Root => {
-                self.stage = self.roots_end()?;
-                return Ok(Vec::new());
-            }
-            Answer::NotFound => return Err(TrustError::Missing(request.name)),
-        };
-        bounded(role, request.max_bytes, &bytes)?;
+        let request = self.request().ok_or(TrustError::OutOfTurn)?;
         let mut changes = Vec::new();
-        self.stage = match stage {
-            Stage::Roots(taken) => self.root_found(taken, &bytes, &mut changes)?,
-            Stage::Timestamp => self.timestamp_found(&bytes, &mut changes)?,
-            Stage::Snapshot(timestamp) => self.snapshot_found(timestamp, &bytes, &mut changes)?,
-            Stage::Targets(timestamp, snapshot) => {
+        self.stage = match (std::mem::replace(&mut self.stage, Stage::Failed), answer) {
+            (Stage::Roots(taken), Answer::Found(bytes)) => self.root_found(taken, &bytes, &mut changes)?,
+            (Stage::Roots(_), Answer::NotFound) => self.roots_end()?,
+            (Stage::Timestamp, Answer::Found(bytes)) => self.timestamp_found(&bytes, &mut changes)?,
+            (Stage::Snapshot(timestamp), Answer::Found(bytes)) => {
+                self.snapshot_found(timestamp, &bytes, &mut changes)?
+            }
+            (Stage::Targets(timestamp, snapshot), Answer::Found(bytes)) => {
                 let targets = self.check_targets(&snapshot, &bytes)?;
                 // 5.6.6: persist.
                 changes.push(put(&targets));
                 Stage::Done(timestamp, snapshot, targets)
             }
-            Stage::Done(..) | Stage::Failed => return Err(TrustError::OutOfTurn),
+            // Whatever is asked for beside roots must be there. At the end nothing is asked for.
+            (_, Answer::NotFound) | (Stage::Done(..) | Stage::Failed, _) => {
+                return Err(TrustError::Missing(request.name));
+            }
         };
         Ok(changes)
     }
@@ -259,9 +250,7 @@ impl Refresh {
         // 5.6.2 to 5.6.4: as the snapshot pins it, and signed by the root's targets keys.
         let targets: Verified<Targets> =
             Verified::under(snapshot.targets(), self.root.authority(Role::Targets), bytes)?;
-        if self.delegations == Delegations::Refused && targets.delegates() {
-            return Err(TrustError::Rule { role: Role::Targets, rule: "it delegates, which this repository must not" });
-        }
+        targets.may_delegate(self.delegations)?;
         // 5.6.5: not expired; for a base, `Base::current` asks it of whoever would rely on it.
         if !self.forgives {
             targets.fresh(self.now)?;
@@ -276,12 +265,6 @@ fn put<T: Metadata>(file: &Verified<T>) -> Change {
 
 fn is_pinned<T: Metadata>(pin: &Pin, file: &Verified<T>) -> bool {
     pin.version() == file.version() && pin.check(T::ROLE, file.bytes()).is_ok()
-}
-
-/// A caller that read on beyond what was asked for has been fed without end.
-pub(super) fn bounded(role: Role, limit: u64, bytes: &[u8]) -> Result<(), TrustError> {
-    let length = bytes.len() as u64;
-    if length > limit { Err(TrustError::TooLong { role, length, limit }) } else { Ok(()) }
 }
 
 fn not_older(role: Role, trusted: u64, offered: u64) -> Result<(), TrustError> {

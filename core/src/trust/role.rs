@@ -96,17 +96,11 @@ fn key_id_of(role: Role, object: &Value) -> Result<Digest, TrustError> {
 /// A key of a kind that this program cannot verify keeps its place among the ids and never counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authority {
-    role: Role,
     threshold: usize,
     keys: BTreeMap<Digest, Option<Key>>,
 }
 
 impl Authority {
-    /// The role.
-    pub fn role(&self) -> Role {
-        self.role
-    }
-
     /// How many distinct keys must sign.
     pub fn threshold(&self) -> usize {
         self.threshold
@@ -158,8 +152,8 @@ impl Keys {
         Ok(Self { role, by_id })
     }
 
-    /// Whom an entry lets speak for `role`.
-    pub(super) fn authority(&self, role: Role, entry: RoleEntry) -> Result<Authority, TrustError> {
+    /// Whom an entry lets speak for its role.
+    pub(super) fn authority(&self, entry: RoleEntry) -> Result<Authority, TrustError> {
         let rule = |rule| TrustError::Rule { role: self.role, rule };
         let ids: BTreeSet<Digest> = entry.keyids.iter().copied().collect();
         if ids.len() != entry.keyids.len() {
@@ -176,6 +170,6 @@ impl Keys {
             let key = self.by_id.get(&id).ok_or_else(|| rule("a role lists a key id that keys does not hold"))?;
             keys.insert(id, key.clone());
         }
-        Ok(Authority { role, threshold: entry.threshold, keys })
+        Ok(Authority { threshold: entry.threshold, keys })
     }
 }

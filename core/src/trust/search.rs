@@ -9,13 +9,12 @@ use std::collections::BTreeSet;
 use jiff::Timestamp as Instant;
 
 use super::delegation::{Delegation, delegated_name, listed_name};
-use super::refresh::bounded;
 use super::repository::Found;
 use super::targets::Listed;
-use super::{Answer, Pin, Repository, Request, Role, Target, Targets, TrustError, Verified};
+use super::{Answer, Metadata, Pin, Repository, Request, Role, Target, Targets, TrustError, Verified};
 use crate::limits::MAX_DELEGATED_ROLES;
 
-/// One search for one target in one repository. It does no input or output; see [`super::Transport::find`] for the loop.
+/// One search for one target in one repository. It does no input or output; see [`super::fetch_with`] for the loop.
 ///
 /// The files that it asks for never change under their names. A caller may keep them and answer from what it kept: they are
 /// verified each time, by the very delegation that led to them.
@@ -62,14 +61,12 @@ impl<'a> Search<'a> {
 
     /// Takes the answer to [`Search::request`]. What was answered may be kept under its name once this returns no error.
     pub fn supply(&mut self, answer: Answer) -> Result<(), TrustError> {
-        let asked = self.request();
-        let (Some((delegation, pin)), Some(request)) = (self.asked.take(), asked) else {
-            return Err(TrustError::OutOfTurn);
-        };
+        let (delegation, pin) = self.asked.take().ok_or(TrustError::OutOfTurn)?;
         self.failed = true;
         let read = || {
-            let Answer::Found(bytes) = answer else { return Err(TrustError::Missing(request.name)) };
-            bounded(Role::Targets, request.max_bytes, &bytes)?;
+            let Answer::Found(bytes) = answer else {
+                return Err(TrustError::Missing(delegated_name(&delegation.name, pin.version())));
+            };
             // 5.6.2 to 5.6.5, by the keys that this delegator names.
             let targets: Verified<Targets> = Verified::under(&pin, &delegation.authority, &bytes)?;
             targets.fresh(self.now)?;

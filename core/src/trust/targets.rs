@@ -10,7 +10,7 @@ use super::delegation::{Delegation, read_delegations};
 use super::hashes::{Hashes, RawHashes};
 use super::metadata::{Header, Life, given, view};
 use super::verify::Metadata;
-use super::{Role, TrustError};
+use super::{Delegations, Role, TrustError};
 use crate::clock::parse_utc;
 use crate::digest::Digest;
 use crate::limits::MAX_TARGET_PATH_BYTES;
@@ -93,9 +93,14 @@ impl Targets {
         self.previous
     }
 
-    /// Whether it speaks of delegated roles, if only to name none.
-    pub(super) fn delegates(&self) -> bool {
-        self.delegations.is_some()
+    /// Refuses metadata that speak of delegated roles, if only to name none, where delegations are refused.
+    pub(super) fn may_delegate(&self, delegations: Delegations) -> Result<(), TrustError> {
+        match (&self.delegations, delegations) {
+            (Some(_), Delegations::Refused) => {
+                Err(TrustError::Rule { role: Role::Targets, rule: "it delegates, which this repository must not" })
+            }
+            (Some(_), Delegations::Followed) | (None, _) => Ok(()),
+        }
     }
 
     /// The roles that it delegates to, in the order in which they are asked.

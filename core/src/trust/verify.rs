@@ -37,6 +37,12 @@ pub trait Metadata: Sized {
     fn expires(&self) -> Timestamp {
         self.life().1
     }
+
+    /// Refuses metadata at and after their expiry.
+    fn fresh(&self, now: Timestamp) -> Result<(), TrustError> {
+        let at = self.expires();
+        if now < at { Ok(()) } else { Err(TrustError::Expired { role: Self::ROLE, at }) }
+    }
 }
 
 /// Metadata that a threshold of its role's keys signed, with the bytes as they were received. Only the functions below
@@ -82,12 +88,6 @@ impl<T: Metadata> Verified<T> {
     pub fn expires(&self) -> Timestamp {
         self.view.expires()
     }
-
-    /// Refuses metadata at and after its expiry.
-    pub(super) fn fresh(&self, now: Timestamp) -> Result<(), TrustError> {
-        let at = self.expires();
-        if now < at { Ok(()) } else { Err(TrustError::Expired { role: T::ROLE, at }) }
-    }
 }
 
 impl Verified<Root> {
@@ -102,17 +102,15 @@ impl Verified<Root> {
 
     /// The root that follows this one: exactly one version on, signed by this root's threshold and by its own.
     pub fn next(&self, bytes: &[u8]) -> Result<Self, TrustError> {
-        let envelope = Envelope::open(Role::Root, bytes)?;
         // TUF 5.3.4: signed by a threshold of the keys of root N, which is trusted already ..
-        envelope.meets(self.authority(Role::Root))?;
-        let root = Root::read(&envelope.signed)?;
+        Self::by(self, bytes)?;
         // .. and by a threshold of root N+1's own.
-        envelope.meets(root.authority(Role::Root))?;
+        let next = Self::pinned(bytes)?;
         // TUF 5.3.5: N+1 and no other; neither an old root again nor one that skips a revocation.
         let wanted = self.version().saturating_add(1);
-        let (trusted, offered) = (self.version(), root.version());
+        let (trusted, offered) = (self.version(), next.version());
         match offered.cmp(&wanted) {
-            Ordering::Equal => Ok(Self { view: root, bytes: bytes.to_vec() }),
+            Ordering::Equal => Ok(next),
             Ordering::Less => Err(TrustError::Rollback { role: Role::Root, trusted, offered }),
             Ordering::Greater => Err(TrustError::WrongVersion { role: Role::Root, wanted, offered }),
         }
@@ -138,6 +136,12 @@ impl<T> Deref for Verified<T> {
     }
 }
 
+/// Refuses more bytes than are allowed, before anything else is made of them: a caller that read on has been fed without end.
+pub(super) fn bounded(role: Role, limit: u64, bytes: &[u8]) -> Result<(), TrustError> {
+    let length = bytes.len() as u64;
+    if length > limit { Err(TrustError::TooLong { role, length, limit }) } else { Ok(()) }
+}
+
 /// A file taken apart, not yet trusted.
 #[derive(Debug, Clone)]
 pub(super) struct Envelope {
@@ -152,10 +156,7 @@ impl Envelope {
     /// Reads the file's outer form.
     pub(super) fn open(role: Role, bytes: &[u8]) -> Result<Self, TrustError> {
         let rule = |rule| TrustError::Rule { role, rule };
-        let length = bytes.len() as u64;
-        if length > role.max_bytes() {
-            return Err(TrustError::TooLong { role, length, limit: role.max_bytes() });
-        }
+        bounded(role, role.max_bytes(), bytes)?;
         let json = |source| TrustError::Json { role, source };
         let Value::Object(mut file) = json::parse(bytes).map_err(json)? else {
             return Err(rule("the file is no JSON object"));

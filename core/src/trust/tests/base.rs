@@ -39,7 +39,8 @@ fn the_owner_signs_on_from_expired_targets_and_clients_follow() {
     refused!(client.clone().refresh(&world), TrustError::Expired { role: Role::Targets, .. });
     let base = base(&mut client, &world).unwrap();
     assert_eq!(base.lapsed(world.now), Some(base.targets_metadata().expires()));
-    assert_eq!(Base::open(client.store.clone(), world.now).unwrap().targets_metadata().version(), 1);
+    let offline = Refresh::start_base(client.store.clone(), world.now).unwrap().offline().unwrap();
+    assert_eq!(offline.finish_base().unwrap().targets_metadata().version(), 1);
 
     let draft = TargetsDraft::after(&base, world.now, edit::CATALOG_LIFETIME);
     let keys = [TARGETS_A, TARGETS_B].map(key);
@@ -59,7 +60,7 @@ fn a_base_is_no_authority() {
     refused!(view.current(world.now), TrustError::Expired { role: Role::Targets, .. });
     // Nor is what it left in the store.
     refused!(client.clone().refresh(&world), TrustError::Expired { role: Role::Targets, .. });
-    refused!(crate::trust::Repository::open(client.store.clone(), world.now), TrustError::Expired { .. });
+    refused!(offline(client.store.clone(), world.now), TrustError::Expired { .. });
     // A refresh that began as one for a base does not end as another.
     let mut refresh = Refresh::start_base(client.store, world.now).unwrap();
     while let Some(request) = refresh.request() {

@@ -6,7 +6,7 @@ use super::tree::{Tree, delegation};
 use super::world::*;
 use crate::digest::Digest;
 use crate::phase::Code;
-use crate::trust::{Delegations, Refresh, Repository, Targets, TrustError, Verified, delegated_name};
+use crate::trust::{Delegations, Refresh, Targets, TrustError, Verified, delegated_name};
 
 /// Targets metadata with these delegations, read.
 fn reading(delegations: Value) -> Result<Verified<Targets>, TrustError> {
@@ -47,7 +47,7 @@ fn approvals_refuse_targets_that_as_much_as_speak_of_delegations() {
         // A reader who follows them takes the same file, and what it stored is refused to others.
         client.follow(&world).unwrap();
         assert!(client.store.targets.is_some());
-        assert!(Repository::open(client.store.clone(), now()).is_err());
+        assert!(offline(client.store.clone(), now()).is_err());
         let refresh = Refresh::start(client.store.clone(), now()).unwrap().delegations(Delegations::Followed);
         refresh.offline().unwrap().finish().unwrap();
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::world::*;
 use crate::digest::Digest;
 use crate::phase::Code;
-use crate::trust::{CatalogEntry, Repository, Role, Status, Target, Targets, TrustError, Verified};
+use crate::trust::{CatalogEntry, Role, Status, Target, Targets, TrustError, Verified};
 use crate::version::Release;
 
 fn listing(change: impl FnOnce(&mut Value)) -> Result<Verified<Targets>, TrustError> {
@@ -121,7 +121,7 @@ fn offline_nothing_may_be_missing_or_belong_to_another_version() {
     world.put_targets(2);
     client.refresh(&world).unwrap();
     let new = client.store.clone();
-    assert!(Repository::open(new.clone(), now()).is_ok());
+    assert!(offline(new.clone(), now()).is_ok());
     for i in 0..6 {
         let mut store = new.clone();
         match i {
@@ -132,7 +132,7 @@ fn offline_nothing_may_be_missing_or_belong_to_another_version() {
             4 => store.snapshot = old.snapshot.clone(),
             _ => store.targets = old.targets.clone(),
         }
-        assert!(matches!(Repository::open(store, now()), Err(TrustError::Missing(_))), "case {i}");
+        assert!(matches!(offline(store, now()), Err(TrustError::Missing(_))), "case {i}");
     }
 }
 

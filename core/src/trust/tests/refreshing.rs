@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::world::*;
 use crate::phase::Code;
-use crate::trust::{Answer, Refresh, Repository, Role, TrustError};
+use crate::trust::{Answer, Refresh, Role, TrustError};
 
 /// A client that is up to date at targets version 3.
 fn settled() -> (World, Client) {
@@ -119,7 +119,7 @@ fn a_frozen_repository_runs_out_role_by_role() {
         for refused in [
             world.client().refresh_at(&world, later).unwrap_err(),
             client.refresh_at(&world, later).unwrap_err(),
-            Repository::open(client.store.clone(), later).unwrap_err(),
+            offline(client.store.clone(), later).unwrap_err(),
         ] {
             assert!(matches!(&refused, TrustError::Expired { role: r, .. } if *r == role), "{role}: {refused:?}");
             assert_eq!(refused.code(), Code::MetadataExpired);
@@ -286,7 +286,7 @@ fn after_a_power_cut_at_any_point_the_next_refresh_ends_well() {
         }
         assert_eq!(changes.len(), 3);
         changes.iter().take(survived).for_each(|change| cut.store.apply(change));
-        let offline = Repository::open(cut.store.clone(), now());
+        let offline = offline(cut.store.clone(), now());
         assert_eq!(offline.is_ok(), survived == 0 || survived == 3, "half a refresh is no repository: {offline:?}");
         assert_eq!(cut.refresh(&world).unwrap().seen().targets, 4);
     }

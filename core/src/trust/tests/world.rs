@@ -193,6 +193,11 @@ impl World {
     }
 }
 
+/// What a store gives without a network.
+pub(super) fn offline(store: Stored, now: Instant) -> Result<Repository, TrustError> {
+    Refresh::start(store, now)?.offline()?.finish()
+}
+
 /// A client's store, and what it asked for.
 #[derive(Clone)]
 pub(super) struct Client {

@@ -179,6 +179,23 @@ fn nobody_signs_what_nobody_will_accept() {
     assert_eq!(refused.code(), Code::EndlessData);
 }
 
+/// Whoever plans a ceremony counts days, and files have whole seconds.
+#[test]
+fn what_is_signed_ends_after_the_days_that_were_agreed() {
+    let at = now() + SignedDuration::from_millis(900);
+    let end = |date: &str| format!("{date}T15:00:00Z").parse().unwrap();
+    assert_eq!(RootDraft::after(&World::new().verified_root(), at).expires, end("2027-11-24"), "a year");
+    let lifetimes = [
+        (edit::CATALOG_LIFETIME, "2027-05-23"),
+        (edit::APPROVALS_LIFETIME, "2026-12-08"),
+        (edit::ONLINE_LIFETIME, "2026-12-01"),
+    ];
+    for (lifetime, date) in lifetimes {
+        let draft = TargetsDraft::first(at, lifetime);
+        assert_eq!((draft.signed_at, draft.expires), (now(), end(date)));
+    }
+}
+
 #[test]
 fn a_root_s_successor_keeps_its_keys() {
     let world = World::new();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use suture_core::approval::path::{self, Listed};
-use suture_core::approval::{Head, Share, SignedDocument as _, VerifiedStop};
+use suture_core::approval::{Gates, Head, Opened, Share, SignedDocument as _, VerifiedStop};
 use suture_core::digest::Digest;
 use suture_core::phase::{Code, Reason};
 use suture_core::trust::Repository;
@@ -16,7 +16,8 @@ use crate::trust_store::TrustStore;
 /// What is listed.
 #[derive(Debug, Default)]
 pub struct Documents {
-    /// The approvals, each as this device reads it: the head, and of the slots the one shard that can name it.
+    /// The approvals, each as this device reads it: the head, of the slots the one shard that can name it, and where its wave
+    /// waits for a signature whether it has it.
     pub approvals: Vec<Share>,
     /// The stop orders and lifts that are listed; others may have come beside the repository.
     pub stops: Vec<VerifiedStop>,
@@ -28,7 +29,7 @@ pub struct Documents {
 ///
 /// # Errors
 ///
-/// One of them cannot be had, or is refused.
+/// One of them cannot be had, or is refused. Of a gates document that is no error: it opens nothing then.
 pub async fn documents(
     store: &TrustStore,
     files: &mut impl Files,
@@ -56,7 +57,36 @@ pub async fn documents(
         let Some((_, pinned)) = head.shard_of(&device.device) else { continue };
         let shard = store.pinned(files, &pinned).await.map_err(|e| e.reason())?;
         documents.kept.insert(pinned.sha256);
-        documents.approvals.push(head.share(&device.device, &shard).map_err(unreadable)?);
+        let share = head.share(&device.device, &shard).map_err(unreadable)?;
+        let gates = path::gates(&share.terms.id);
+        let opened = match repository.target(&gates) {
+            Some(listed) if share.needs_signature() => {
+                documents.kept.insert(listed.sha256);
+                opened(store, files, repository, &share, target.sha256).await
+            }
+            // Nobody has opened anything, or this device does not wait for it and fetches nothing.
+            _ => Opened::Nothing,
+        };
+        documents.approvals.push(Share { opened, ..share });
     }
     Ok(documents)
+}
+
+/// What the listed gates document opens. One that cannot be had or used opens nothing, keeps no other approval back, and lets
+/// the device fetch what it will install once the document is there.
+async fn opened(
+    store: &TrustStore,
+    files: &mut impl Files,
+    repository: &Repository,
+    share: &Share,
+    head_sha256: Digest,
+) -> Opened {
+    let path = path::gates(&share.terms.id);
+    match store.document(files, repository, &path).await.map_err(|e| e.reason()) {
+        Ok(bytes) => Gates::read(&share.terms, head_sha256, &bytes).map_or_else(
+            |e| Opened::Unknown(Reason::new(Code::BadMetadata, format!("{path}: {}", chain(&e)))),
+            Opened::By,
+        ),
+        Err(reason) => Opened::Unknown(reason),
+    }
 }

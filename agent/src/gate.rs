@@ -1,4 +1,5 @@
-//! Whether a staged version may be switched to now: time, slot and the server's word, decided purely.
+//! Whether a staged version may be switched to now: the hospital's signature where the wave waits for it, time, slot and the
+//! server's word, decided purely.
 //!
 //! What is not here needs the device or the network: refreshing once more, hashing the slot again and the interlock come
 //! after, in that order (TRUST, order on the device, 8). All of it can only make the device wait.
@@ -32,6 +33,8 @@ pub struct Question<'a> {
     pub slots: &'a [Slot],
     /// The manufacturer's word on how long install and way back take.
     pub install: &'a Install,
+    /// Why the hospital's signature holds the wave back, by what was refreshed last; none where it does not.
+    pub unsigned: Option<&'a Reason>,
     /// Whether the wave waits for the server's word.
     pub needs_server: bool,
     /// The server's word.
@@ -43,6 +46,11 @@ pub fn ask(question: &Question<'_>, now: Timestamp) -> Result<Window, Trouble> {
     let Some(slot) = slot_at(question.slots, now) else {
         return Err(Trouble::new(Reason::new(Code::SlotsOver, "the last slot has ended; plan a new one")));
     };
+    // DESIGN, rule 2: a human gate is opened by the hospital's signature, and by nothing that the server says or keeps silent
+    // about. Asked before the slot, so that people hear of it while there is time to sign.
+    if let Some(reason) = question.unsigned {
+        return Err(Trouble::new(reason.clone()));
+    }
     if now < slot.start {
         let text = format!("the slot begins at {}", format_utc(slot.start));
         return Err(Trouble::until(Reason::new(Code::BeforeSlot, text), slot.start));
@@ -86,8 +94,14 @@ mod tests {
     fn code(word: Word, needs_server: bool, now: Timestamp) -> Result<Window, Code> {
         let slots = [Slot { start: at(0), end: at(30) }, Slot { start: at(60), end: at(90) }];
         let install = Install { kind: InstallKind::Slots, budget_secs: 300, revert_budget_secs: 300 };
-        let question = Question { slots: &slots, install: &install, needs_server, word };
-        ask(&question, now).map_err(|t| t.reason.code)
+        let question = Question { slots: &slots, install: &install, unsigned: None, needs_server, word };
+        let asked = ask(&question, now).map_err(|t| t.reason.code);
+        // Whatever else is so, the hospital's signature is missed where it is missing.
+        let unsigned = Reason::new(Code::SignatureNeeded, "not signed");
+        let held = ask(&Question { unsigned: Some(&unsigned), ..question }, now).map_err(|t| t.reason.code);
+        let over = asked == Err(Code::SlotsOver);
+        assert_eq!(held, Err(if over { Code::SlotsOver } else { Code::SignatureNeeded }));
+        asked
     }
 
     #[test]

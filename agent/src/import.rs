@@ -137,7 +137,11 @@ pub async fn import(
     let catalog = stores.catalog.refresh(stick, News::default(), now).await.map_err(refused)?;
     let approvals = stores.approvals.refresh(stick, News::default(), now).await.map_err(refused)?;
     let gathered = documents(stores.approvals, stick, &approvals, device).await;
-    gathered.map_err(ImportError::Refused)?;
+    let gathered = gathered.map_err(ImportError::Refused)?;
+    // A stick that lacks what it lists is damaged: whoever stands at the device learns it now, and not when the slot is over.
+    if let Some(reason) = gathered.approvals.iter().find_map(|share| share.opened.unknown()) {
+        return Err(ImportError::Refused(reason.clone()));
+    }
     if approvals.target(path::SERVICE).is_some() {
         stores.approvals.document(stick, &approvals, path::SERVICE).await.map_err(refused)?;
     }

@@ -40,6 +40,10 @@ pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 pub const MAX_APPROVAL_BYTES: u64 = 64 << 10;
 /// A shard of an approval's slots: what one device reads of all devices' slots.
 pub const MAX_SLOTS_BYTES: u64 = 64 << 10;
+/// The waves of an approval that are opened by signature: what devices read of it.
+pub const MAX_GATES_BYTES: u64 = 16 << 10;
+/// The note on one such wave, for people.
+pub const MAX_GATE_NOTE_BYTES: u64 = 8 << 10;
 /// The operators' document of an approval.
 pub const MAX_OPERATOR_DOCUMENT_BYTES: u64 = 2 << 20;
 /// The register of what devices do not read.
@@ -112,7 +116,7 @@ pub const MAX_APPROVAL_DEVICES: usize = 10_000;
 pub const MAX_APPROVAL_SLOTS: usize = 40_000;
 /// Shards that an approval's slots are cut into.
 pub const MAX_SLOT_SHARDS: usize = 256;
-/// Files in the register: rosters, calendars and operators' documents.
+/// Files in the register: rosters, calendars, operators' documents and notes on gates.
 pub const MAX_REGISTER_FILES: usize = 8_192;
 /// Devices on one roster file.
 pub const MAX_ROSTER_DEVICES: usize = 1_000;

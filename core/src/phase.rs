@@ -218,6 +218,8 @@ codes! {
     Superseded = "superseded",
     /// The device's wave has not opened.
     WaveClosed = "wave-closed",
+    /// The hospital has not opened the device's wave by its signature.
+    SignatureNeeded = "signature-needed",
     /// The server's word is needed and it cannot be reached.
     ServerUnreachable = "server-unreachable",
     /// A person at the device must confirm.

@@ -1,7 +1,8 @@
 //! What a device may install, decided by the device alone from what both sides have signed.
 //!
 //! The order is TRUST.md's "Order on the device", steps 3 to 5; the first rule that fails is the reason that people see.
-//! Time, power, disk, interlock and the server's word come later, in the slot: they can only make it wait.
+//! Time, power, disk, interlock, the server's word and the hospital's on the device's wave come later, in the slot: they can
+//! only make it wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +60,9 @@ pub struct Choice {
     pub slots: Vec<Slot>,
     /// Whether its wave waits for the server's word.
     pub needs_server: bool,
+    /// Why it may be fetched and must not be begun: the hospital has not opened the device's wave by its signature, or
+    /// whether it has cannot be read. None where the wave is open, or asks for no signature.
+    pub unsigned: Option<Reason>,
     /// Whether it leads to a lower release, by permit.
     pub downgrade: bool,
     /// The floor that the release brings once it is confirmed.
@@ -139,7 +143,7 @@ const fn says(code: Code) -> u8 {
 /// Whether an approval is in force and names this device.
 fn admissible(
     facts: &Facts,
-    Share { terms: approval, mine }: &Share,
+    Share { terms: approval, mine, .. }: &Share,
     superseded: &BTreeSet<&ApprovalId>,
     stops: &[VerifiedStop],
     now: Timestamp,
@@ -171,7 +175,7 @@ fn admissible(
 
 /// The next step of the one approval that is open, checked against the catalog and the device.
 fn choose(facts: &Facts, catalog: &impl Catalog, share: &Share, now: Timestamp) -> Selection {
-    let Share { terms: approval, mine } = share;
+    let Share { terms: approval, mine, opened } = share;
     let no = |code, text: String| Selection::nothing(Some(&approval.id), code, text);
     let running = facts.running.as_ref();
     let after = running.and_then(|r| approval.steps.iter().position(|s| s.sha256 == r.manifest)).map_or(0, |i| i + 1);
@@ -227,6 +231,8 @@ fn choose(facts: &Facts, catalog: &impl Catalog, share: &Share, now: Timestamp) 
         step: step.clone(),
         slots: mine.slots.iter().copied().filter(|s| s.end > now).collect(),
         needs_server,
+        // DESIGN, rule 2: a human gate is the hospital's own. It holds back the install and not the fetching.
+        unsigned: opened.missing(approval, mine.wave),
         downgrade,
         floor: entry.floor,
     }))
@@ -240,7 +246,7 @@ pub fn slot_at(slots: &[Slot], now: Timestamp) -> Option<Slot> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::approval::{DeviceSlots, Pinned, StopOrder, Terms, Wave};
+    use crate::approval::{DeviceSlots, Gates, OpenWave, Opened, Pinned, StopOrder, Terms, Wave, path};
 
     type Entries = BTreeMap<String, (u64, Digest, CatalogEntry)>;
 
@@ -286,6 +292,10 @@ mod tests {
         [entry(1), entry(2), entry(3)].into_iter().collect()
     }
 
+    fn wave(needs_signature: bool) -> Wave {
+        Wave { needs_server: true, needs_signature, min_confirmed_percent: 100, max_failures: 0, soak_secs: 0 }
+    }
+
     fn approval(id: &str, release: u64) -> Share {
         let terms = Terms {
             id: id.parse().unwrap(),
@@ -294,13 +304,17 @@ mod tests {
             expires: at(1_000),
             steps: vec![step(release)],
             supersedes: vec![],
-            waves: vec![Wave { needs_server: true, min_confirmed_percent: 100, max_failures: 0, soak_secs: 0 }],
+            waves: vec![wave(false)],
             max_attempts: 1,
             permit_downgrade: false,
             operator_document: Pinned::of("operator/x.json".to_owned(), b""),
         };
         let slots = vec![Slot { start: at(100), end: at(200) }];
-        Share { terms, mine: Some(DeviceSlots { id: "pump-1".parse().unwrap(), wave: 0, slots }) }
+        Share {
+            terms,
+            mine: Some(DeviceSlots { id: "pump-1".parse().unwrap(), wave: 0, slots }),
+            opened: Opened::Nothing,
+        }
     }
 
     fn facts(release: u64) -> Facts {
@@ -419,6 +433,48 @@ mod tests {
         assert_eq!(with(&[stop(1, true)]), Some(Code::StopOrder));
         assert_eq!(with(&[stop(2, false), stop(1, true)]), None);
         assert_eq!(with(&[stop(2, false), stop(3, true)]), Some(Code::StopOrder));
+    }
+
+    /// The approval `a1`, its device in the second of two waves that wait for a signature, and of those waves one is open.
+    fn gated(open: Option<u32>) -> Share {
+        let mut share = approval("a1", 2);
+        share.terms.waves = vec![wave(true); 2];
+        share.mine.as_mut().unwrap().wave = 1;
+        if let Some(wave) = open {
+            let mut gates = Gates::new(&share.terms, digest(0));
+            let note = Pinned::of(path::gate_note(&share.terms.id, wave), b"note");
+            gates.open.push(OpenWave { wave, opened: at(10), note });
+            share.opened = Opened::By(gates);
+        }
+        share
+    }
+
+    #[test]
+    fn a_wave_that_waits_for_a_signature_may_be_fetched_and_not_begun() {
+        let unsigned = |share: Share| match select(&facts(1), &catalog(), &[share], &[], at(50)) {
+            Selection::Chosen(choice) => choice.unsigned.map(|r| r.code),
+            Selection::Nothing { reason, .. } => panic!("{reason}"),
+        };
+        assert_eq!(unsigned(gated(None)), Some(Code::SignatureNeeded), "closed unless opened");
+        assert_eq!(unsigned(gated(Some(0))), Some(Code::SignatureNeeded), "another wave's opening");
+        assert_eq!(unsigned(gated(Some(1))), None);
+        let foreign = Share { terms: Terms { id: "a2".parse().unwrap(), ..gated(None).terms }, ..gated(Some(1)) };
+        assert_eq!(unsigned(foreign), Some(Code::SignatureNeeded), "another approval's opening");
+        let lost = Opened::Unknown(Reason::new(Code::WrongBytes, "other bytes"));
+        assert_eq!(unsigned(Share { opened: lost.clone(), ..gated(None) }), Some(Code::WrongBytes));
+        assert_eq!(unsigned(Share { opened: lost, ..approval("a1", 2) }), None, "it needs none");
+        let mut beyond = gated(Some(1));
+        beyond.mine.as_mut().unwrap().wave = 7;
+        assert_eq!(unsigned(beyond), Some(Code::SignatureNeeded), "a wave that does not exist");
+    }
+
+    #[test]
+    fn an_open_wave_lifts_nothing_else() {
+        let order = StopOrder::next("riverside".parse().unwrap(), "a1".parse().unwrap(), None, true, at(0)).unwrap();
+        let stop = VerifiedStop::kept(&order.sign(&[]).unwrap()).unwrap();
+        assert_eq!(code(select(&facts(1), &catalog(), &[gated(Some(1))], &[stop], at(50))), Some(Code::StopOrder));
+        assert_eq!(code(select(&facts(1), &catalog(), &[gated(Some(1))], &[], at(200))), Some(Code::SlotsOver));
+        assert_eq!(code(select(&facts(3), &catalog(), &[gated(Some(1))], &[], at(50))), Some(Code::Downgrade));
     }
 
     #[test]

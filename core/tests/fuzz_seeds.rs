@@ -12,7 +12,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use suture_core::approval::{Head, OperatorDocument, Register, Roster, Service, SignedDocument, SlotShard, StopOrder};
+use suture_core::approval::{
+    GateNote, Gates, Head, OperatorDocument, Register, Roster, Service, SignedDocument, SlotShard, StopOrder,
+};
 use suture_core::archive::Writer;
 use suture_core::audit::Entry;
 use suture_core::chunk::{self, Index};
@@ -79,6 +81,8 @@ fn the_seeds_are_documents_that_the_parsers_accept() {
     OperatorDocument::parse(&bytes(&operator_document())).unwrap();
     Calendar::parse(&bytes(&calendar())).unwrap();
     Plan::parse(&bytes(&plan())).unwrap();
+    Gates::parse(&bytes(&gates())).unwrap();
+    GateNote::parse(&bytes(&gate_note())).unwrap();
     Service::parse(&bytes(&service())).unwrap();
     Manifest::parse(&bytes(&manifest())).unwrap();
     Entry::parse(1, &bytes(&audit())).unwrap();
@@ -117,11 +121,21 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
     put("refresh", "replay", None, &[9, 9, 11, 6, 3, 200, 11, 7, 250, 7, 250, 11]);
     put("refresh", "late", None, &[1, 0, 170, 0, 2, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 8, 2, 7, 100, 11]);
 
-    let documents =
-        [head(), roster(), stop(), operator_document(), calendar(), slots(), register(), service(), stop(), plan()];
-    let names =
-        ["approval", "roster", "stop", "operator", "calendar", "slots", "register", "service", "stop-signed", "plan"];
-    for (choice, (name, document)) in (0..).zip(names.iter().zip(&documents)) {
+    let documents = [
+        ("approval", head()),
+        ("roster", roster()),
+        ("stop", stop()),
+        ("operator", operator_document()),
+        ("calendar", calendar()),
+        ("slots", slots()),
+        ("register", register()),
+        ("service", service()),
+        ("stop-signed", stop()),
+        ("plan", plan()),
+        ("gates", gates()),
+        ("gate-note", gate_note()),
+    ];
+    for (choice, (name, document)) in (0..).zip(&documents) {
         put("documents", name, Some(choice), &text(document));
     }
 
@@ -189,7 +203,9 @@ fn step() -> Value {
 }
 
 fn gate() -> Value {
-    json!({ "needs_server": true, "min_confirmed_percent": 100, "max_failures": 0, "soak_secs": 3600 })
+    json!({
+        "needs_server": true, "needs_signature": true, "min_confirmed_percent": 100, "max_failures": 0, "soak_secs": 3600,
+    })
 }
 
 fn devices() -> Value {
@@ -238,6 +254,21 @@ fn operator_document() -> Value {
         "_type": "suture-operator-document", "format": 1, "approval": "a-1", "approver": "kim", "meaning": "approved",
         "reason": "a fault\nin the pump", "ticket": "CHG-1",
         "rosters": [pinned("rosters/all.json")], "plan_sha256": sha256(),
+    })
+}
+
+fn gates() -> Value {
+    let open = |wave: u32| json!({ "wave": wave, "opened": "2026-11-28T12:00:00Z", "note": pinned(&format!("gate-notes/a-1.{wave}.json")) });
+    json!({
+        "_type": "suture-gates", "format": 1, "hdo": "riverside", "approval": "a-1", "head_sha256": sha256(),
+        "open": [open(0), open(2)],
+    })
+}
+
+fn gate_note() -> Value {
+    json!({
+        "_type": "suture-gate-note", "format": 1, "approval": "a-1", "wave": 2, "approver": "kim",
+        "reason": "the first pump\nran for a night",
     })
 }
 

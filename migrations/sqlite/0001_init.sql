@@ -175,7 +175,8 @@ CREATE TABLE plan (
 );
 
 -- `id` is the approval's. `state` is `running`, `paused`, `aborted`, `superseded`, `expired` or `complete`. `wave` is the
--- highest open one, counted from 0; `forgiven` the failures that a person accepted by resuming.
+-- highest open one, counted from 0; `unsigned_waves` those that wait for the hospital's signature, a bit for each, the lowest
+-- for the first; `forgiven` the failures that a person accepted by resuming.
 CREATE TABLE rollout (
     hdo TEXT NOT NULL REFERENCES hdo (id),
     id TEXT NOT NULL,
@@ -190,6 +191,7 @@ CREATE TABLE rollout (
     wave BIGINT NOT NULL,
     waves BIGINT NOT NULL,
     wave_opened_ms BIGINT NOT NULL,
+    unsigned_waves BIGINT NOT NULL,
     forgiven BIGINT NOT NULL,
     ticket TEXT NOT NULL,
     created_ms BIGINT NOT NULL,

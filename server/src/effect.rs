@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use suture_core::approval::path::{self, Listed, Registered};
 use suture_core::approval::{
-    Approval, DocumentError, Head, OperatorDocument, Pinned, Register, Roster, Service, SignedDocument, StopError,
-    Terms, VerifiedStop,
+    Approval, DocumentError, GateNote, Gates, Head, OperatorDocument, Pinned, Register, Roster, Service,
+    SignedDocument, StopError, Terms, VerifiedStop,
 };
 use suture_core::digest::Digest;
 use suture_core::id::HdoId;
@@ -20,6 +20,7 @@ use suture_core::trust::{CatalogEntry, Targets, Verified};
 use suture_core::version::Version;
 use suture_proto::Repository;
 
+use crate::rollout::WaveSet;
 use crate::rollout::run::{self, RolloutError};
 use crate::store::bundles::Bundle;
 use crate::store::repository::Readers;
@@ -44,10 +45,10 @@ pub(crate) enum EffectError {
     #[error("{path}")]
     Stop { path: String, source: StopError },
     /// A document of the approvals repository that is of another hospital, or not where it belongs.
-    #[error("{0}: it is of another hospital, or its id is not the one in its path")]
+    #[error("{0}: it is of another hospital, its id is not the one in its path, or what it belongs to is not listed")]
     Misplaced(String),
     /// A directory that devices do not know.
-    #[error("{0}: approvals repositories list approvals/, stops/, service.json and register.json")]
+    #[error("{0}: approvals repositories list approvals/, gates/, stops/, service.json and register.json")]
     UnknownPath(String),
     /// A file that was sent along and that nothing names.
     #[error(
@@ -57,6 +58,9 @@ pub(crate) enum EffectError {
     /// An approval with the id of one that is there, and another content.
     #[error("{0}: an approval of that id exists; what is signed under an id is never changed, sign it under another")]
     Changed(String),
+    /// A gates document that is gone, or closes a wave.
+    #[error("{0}: what was signed open is closed by a stop order and in no other way: `suturectl rollout stop`")]
+    ClosedAgain(String),
     /// A file that is listed and not stored.
     #[error("{0}: it is listed, was not sent along and is not here")]
     Missing(String),
@@ -140,6 +144,7 @@ impl Listing<'_> {
     async fn approvals(&mut self, tx: &mut Tx, hdo: &HdoId) -> Result<(), EffectError> {
         let mut heads = Vec::new();
         let mut stops = Vec::new();
+        let mut gates = BTreeMap::new();
         let mut register = Register::new(hdo.clone(), Vec::new());
         for (path, target) in self.targets.targets() {
             let placed = match Listed::of(path) {
@@ -148,6 +153,11 @@ impl Listing<'_> {
                     let ours = head.terms.hdo == *hdo && head.terms.id == id;
                     heads.push((head, target.sha256));
                     ours
+                }
+                Some(Listed::Gates(id)) => {
+                    // Read beside the head of its approval, below.
+                    gates.insert(id, self.bytes(tx, path).await?);
+                    true
                 }
                 Some(Listed::Stop(id)) => {
                     let bytes = self.bytes(tx, path).await?;
@@ -174,7 +184,16 @@ impl Listing<'_> {
         self.registered(tx, hdo, &register).await?;
         heads.sort_by(|(a, _), (b, _)| (a.terms.created, &a.terms.id).cmp(&(b.terms.created, &b.terms.id)));
         for (head, sha256) in heads {
+            let opened = gates.remove(&head.terms.id);
+            let opened = opened.map(|bytes| Gates::read(&head.terms, sha256, &bytes)).transpose();
+            let opened =
+                opened.map_err(|source| EffectError::Document { path: path::gates(&head.terms.id), source })?;
+            let terms = head.terms.clone();
             self.approval(tx, head, sha256, &register).await?;
+            self.gates(tx, &terms, opened.as_ref(), &register).await?;
+        }
+        if let Some((id, _)) = gates.pop_first() {
+            return Err(EffectError::Misplaced(path::gates(&id)));
         }
         for stop in &stops {
             run::stop(tx, hdo, stop, self.actor, self.now).await?;
@@ -233,6 +252,37 @@ impl Listing<'_> {
         let approval = head.whole(&shards).map_err(|source| EffectError::Document { path, source })?;
         let version = self.version(tx, &approval).await?;
         run::begin(tx, &approval, sha256, &notes, version, self.actor, self.now).await?;
+        Ok(())
+    }
+
+    /// Opens the waves that the hospital has opened by its signature since. None is closed again by such a document.
+    async fn gates(
+        &self,
+        tx: &mut Tx,
+        terms: &Terms,
+        opened: Option<&Gates>,
+        register: &Register,
+    ) -> Result<(), EffectError> {
+        let gated = WaveSet::gated(&terms.waves);
+        if gated.is_empty() {
+            return Ok(());
+        }
+        let Some(rollout) = tx.rollout(&terms.hdo, &terms.id).await? else { return Ok(()) };
+        if !gated.without(rollout.unsigned).without(WaveSet::opened(opened)).is_empty() {
+            return Err(EffectError::ClosedAgain(path::gates(&terms.id)));
+        }
+        for open in opened.into_iter().flat_map(|gates| &gates.open) {
+            if register.file(&open.note.path) != Some(&open.note) {
+                return Err(EffectError::Misplaced(open.note.path.clone()));
+            }
+            if rollout.unsigned.holds(open.wave) {
+                let note: GateNote = self.pinned(tx, &open.note).await?;
+                if (&note.approval, note.wave) != (&terms.id, open.wave) {
+                    return Err(EffectError::Misplaced(open.note.path.clone()));
+                }
+                run::open(tx, &terms.hdo, &note, self.actor, self.now).await?;
+            }
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! What a device is told at a check-in: whether there is news, and what the server holds back. It can only narrow.
 
 use jiff::Timestamp;
+use suture_core::approval::waits;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::phase::Reason;
 use suture_core::report::{Seen, Sighting};
@@ -77,7 +78,13 @@ pub(crate) async fn words(
 ) -> Result<Vec<Word>, StoreError> {
     let rollouts = tx.rollouts_of(hdo, device, now).await?;
     let word = |(r, wave): (crate::store::rollouts::Rollout, u32)| Word {
-        verdict: rollout::word(r.state, r.wave, wave, r.reason.as_ref()),
+        verdict: rollout::word(
+            r.state,
+            r.wave,
+            wave,
+            r.reason.as_ref(),
+            r.unsigned.holds(wave).then(|| waits(&r.id, wave)),
+        ),
         approval: r.id,
     };
     Ok(rollouts.into_iter().map(word).collect())

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use suture_core::digest::Digest;
 use suture_core::phase::{Code, Reason};
+use suture_core::select::Choice;
 
 use super::look::Situation;
 use super::{Agent, AgentError, MAX_STEPS, chain};
@@ -121,7 +122,8 @@ impl Agent {
         })
     }
 
-    /// TRUST, order on the device, 8: in its slot, refreshed again, hashed again.
+    /// TRUST, order on the device, 8: in its slot, refreshed again, hashed again. What is asked of the wave's signature is asked
+    /// of that refresh too.
     async fn gate(&mut self, situation: &mut Situation) -> Result<Done, AgentError> {
         if !situation.is_fresh {
             // Hours may have passed with fetching: what is signed, and what the server says, may have changed.
@@ -151,8 +153,9 @@ impl Agent {
                 Some((_, Some(reason))) => Word::Wait(reason.clone()),
             },
         };
-        let needs_server = situation.choice.needs_server;
-        let question = Question { slots: &situation.choice.slots, install: &install, needs_server, word };
+        let Choice { slots, unsigned, needs_server, .. } = &situation.choice;
+        let question =
+            Question { slots, install: &install, unsigned: unsigned.as_ref(), needs_server: *needs_server, word };
         let window = match gate::ask(&question, self.now()) {
             Ok(window) => window,
             Err(trouble) => return Ok(Done::Wait(Event::Hindered(trouble))),

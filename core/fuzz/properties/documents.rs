@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use jiff::SignedDuration;
 use suture_core::approval::{
-    Head, OperatorDocument, Register, Roster, Service, SignedDocument, SlotShard, StopOrder, VerifiedStop,
+    GateNote, Gates, Head, OperatorDocument, Register, Roster, Service, SignedDocument, SlotShard, StopOrder,
+    VerifiedStop,
 };
 use suture_core::id::HdoId;
 use suture_core::json;
@@ -18,7 +19,7 @@ use super::world;
 /// The first byte says which document.
 pub(crate) fn hold(bytes: &[u8]) {
     let Some((choice, rest)) = bytes.split_first() else { return };
-    match choice % 10 {
+    match choice % 12 {
         0 => head(rest),
         1 => drop(document::<Roster>(rest)),
         2 => drop(document::<StopOrder>(rest)),
@@ -28,6 +29,8 @@ pub(crate) fn hold(bytes: &[u8]) {
         6 => register(rest),
         7 => service(rest),
         8 => stop(rest),
+        10 => gates(rest),
+        11 => drop(document::<GateNote>(rest)),
         _ => plan(rest),
     }
 }
@@ -72,6 +75,16 @@ fn register(bytes: &[u8]) {
     for file in &register.files {
         assert_eq!(register.file(&file.path), Some(file));
     }
+}
+
+fn gates(bytes: &[u8]) {
+    let Some(gates) = document::<Gates>(bytes) else { return };
+    for open in &gates.open {
+        assert!(gates.opens(open.wave), "a wave that it lists is open");
+    }
+    let open = (0..64).filter(|wave| gates.opens(*wave)).count();
+    assert_eq!(open, gates.open.len(), "each wave once, and none that it does not list");
+    assert_eq!(gates.closed_again(&gates), None);
 }
 
 fn calendar(bytes: &[u8]) {

@@ -7,7 +7,7 @@ use super::part::Part;
 use super::pinned::Pinned;
 use super::slots::{DeviceSlots, SlotShard};
 use super::terms::Terms;
-use super::{path, whole::Approval};
+use super::{gates::Opened, path, whole::Approval};
 use crate::digest::Digest;
 use crate::id::DeviceId;
 use crate::limits::{MAX_APPROVAL_BYTES, MAX_APPROVAL_DEVICES, MAX_SLOT_SHARDS};
@@ -98,6 +98,8 @@ impl Head {
 
     /// The approval as one device reads it, of its own shard's bytes.
     ///
+    /// No wave counts as opened by signature in it: that is another document's to say, and the caller's to add.
+    ///
     /// # Errors
     ///
     /// The bytes are not what is pinned, or break a rule.
@@ -105,7 +107,7 @@ impl Head {
         let missing = DocumentError::Rule { kind: Self::TYPE, rule: "it has no shard for a device" };
         let (part, pinned) = self.shard_of(device).ok_or(missing)?;
         let mine = self.read(part, &pinned, shard)?.into_iter().find(|d| d.id == *device);
-        Ok(Share { terms: self.terms, mine })
+        Ok(Share { terms: self.terms, mine, opened: Opened::Nothing })
     }
 
     /// The whole approval, of the bytes of all its shards, in their order.
@@ -127,11 +129,21 @@ impl Head {
     }
 }
 
-/// An approval as one device reads it: the terms, and what it says of this device alone.
+/// An approval as one device reads it: the terms, what it says of this device alone, and which waves are opened by signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
     /// What holds for all devices.
     pub terms: Terms,
     /// The device's wave and slots, if the approval names it.
     pub mine: Option<DeviceSlots>,
+    /// The waves that the hospital has opened by its signature, as far as that is known.
+    pub opened: Opened,
+}
+
+impl Share {
+    /// Whether the device's wave waits for the hospital's signature, so that it must be known which waves are open.
+    pub fn needs_signature(&self) -> bool {
+        let wave = |mine: &DeviceSlots| self.terms.waves.get(mine.wave as usize);
+        self.mine.as_ref().and_then(wave).is_some_and(|w| w.needs_signature)
+    }
 }

@@ -1,10 +1,12 @@
 //! What the hospital signs: approvals, rosters, calendars' home and stop orders, as files of its approvals repository.
 //!
-//! The targets metadata list what devices read: the heads of approvals, stop orders, where the server is. That stays small
+//! The targets metadata list what devices read: the heads of approvals, the waves opened by signature, stop orders, where the
+//! server is. That stays small
 //! however many devices a hospital has, and holds opaque ids and instants only. What people and the server read besides
 //! (rosters, calendars, names, reasons, tickets) is in a register, of which devices see the digest alone. The slots of an
 //! approval are in shards that its head pins; a device reads the head and its own shard.
 mod document;
+mod gates;
 mod head;
 mod operator;
 mod part;
@@ -20,8 +22,9 @@ mod whole;
 
 pub(crate) use document::first_broken;
 pub use document::{DocumentError, SignedDocument};
+pub use gates::{Gates, OpenWave, Opened, waits};
 pub use head::{Head, ShardPin, Share};
-pub use operator::OperatorDocument;
+pub use operator::{GateNote, OperatorDocument};
 pub use part::{Part, PartError};
 pub use pinned::Pinned;
 pub use register::Register;

@@ -1,7 +1,7 @@
 //! Where the documents are in the approvals repository.
 //!
-//! The targets metadata list heads of approvals, stop orders, `service.json` and `register.json`, and nothing else: that much
-//! every device fetches. The register lists what people and the server read besides, and a head pins its shards of slots.
+//! The targets metadata list heads of approvals, gates documents, stop orders, `service.json` and `register.json`, and nothing
+//! else: of that much every device fetches what concerns it. The register lists what people and the server read besides, and a head pins its shards of slots.
 
 use super::part::Part;
 use crate::id::{ApprovalId, WardId};
@@ -19,6 +19,16 @@ pub fn approval(id: &ApprovalId) -> String {
 /// A shard of an approval's slots: `slots/<id>/<part>.json`.
 pub fn slots(id: &ApprovalId, part: Part) -> String {
     format!("slots/{id}/{part}.json")
+}
+
+/// The waves of an approval that the hospital has opened by its signature: `gates/<id>.json`.
+pub fn gates(id: &ApprovalId) -> String {
+    format!("gates/{id}.json")
+}
+
+/// The note of who opened a wave and why: `gate-notes/<id>.<wave>.json`, the wave counted from 0.
+pub fn gate_note(id: &ApprovalId, wave: u32) -> String {
+    format!("gate-notes/{id}.{wave}.json")
 }
 
 /// The operators' document of an approval: `operator/<id>.json`.
@@ -46,6 +56,8 @@ pub fn stop(id: &ApprovalId) -> String {
 pub enum Listed {
     /// The head of an approval.
     Approval(ApprovalId),
+    /// The waves of an approval that are opened by signature.
+    Gates(ApprovalId),
     /// The stop order of an approval.
     Stop(ApprovalId),
     /// [`SERVICE`].
@@ -60,6 +72,7 @@ impl Listed {
         let id = |file: &str| file.strip_suffix(".json")?.parse().ok();
         match path.split_once('/') {
             Some(("approvals", file)) => id(file).map(Self::Approval),
+            Some(("gates", file)) => id(file).map(Self::Gates),
             Some(("stops", file)) => id(file).map(Self::Stop),
             None if path == SERVICE => Some(Self::Service),
             None if path == REGISTER => Some(Self::Register),
@@ -82,6 +95,8 @@ pub enum Registered {
     Calendar(WardId),
     /// The operators' document of an approval.
     OperatorDocument(ApprovalId),
+    /// The note on a wave that was opened by signature, counted from 0.
+    GateNote(ApprovalId, u32),
 }
 
 impl Registered {
@@ -93,6 +108,12 @@ impl Registered {
             "rosters" => name.parse().ok().map(Self::Roster),
             "calendars" => name.parse().ok().map(Self::Calendar),
             "operator" => name.parse().ok().map(Self::OperatorDocument),
+            "gate-notes" => {
+                let (id, wave) = name.rsplit_once('.')?;
+                let (id, wave) = (id.parse().ok()?, wave.parse().ok()?);
+                // A number has one text.
+                (path == gate_note(&id, wave)).then_some(Self::GateNote(id, wave))
+            }
             _ => None,
         }
     }
@@ -106,15 +127,27 @@ mod tests {
     fn a_path_stands_for_what_it_was_made_of() {
         let (id, ward): (ApprovalId, WardId) = ("pump-7".parse().unwrap(), "icu".parse().unwrap());
         assert_eq!(Listed::of(&approval(&id)), Some(Listed::Approval(id.clone())));
+        assert_eq!(Listed::of(&gates(&id)), Some(Listed::Gates(id.clone())));
         assert_eq!(Listed::of(&stop(&id)), Some(Listed::Stop(id.clone())));
         assert_eq!((Listed::of(REGISTER), Listed::of(SERVICE)), (Some(Listed::Register), Some(Listed::Service)));
         assert_eq!(Registered::of(&roster(Part::ALL)), Some(Registered::Roster(Part::ALL)));
         assert_eq!(Registered::of(&calendar(&ward)), Some(Registered::Calendar(ward)));
         assert_eq!(Registered::of(&operator_document(&id)), Some(Registered::OperatorDocument(id.clone())));
-        for unlisted in [roster(Part::ALL), slots(&id, Part::ALL), "approvals/x/y.json".into(), "notes.json".into()] {
+        for id in [id.clone(), "a.7".parse().unwrap()] {
+            assert_eq!(Registered::of(&gate_note(&id, 31)), Some(Registered::GateNote(id, 31)));
+        }
+        for unlisted in [
+            gate_note(&id, 1),
+            roster(Part::ALL),
+            slots(&id, Part::ALL),
+            "approvals/x/y.json".into(),
+            "notes.json".into(),
+        ] {
             assert_eq!(Listed::of(&unlisted), None, "{unlisted}");
         }
-        for unregistered in [approval(&id), REGISTER.to_owned(), "rosters/7.json".into(), "rosters/all".into()] {
+        let spelt =
+            ["rosters/7.json", "rosters/all", "gate-notes/pump-7.json", "gate-notes/pump-7.07.json"].map(String::from);
+        for unregistered in spelt.into_iter().chain([approval(&id), gates(&id), REGISTER.to_owned()]) {
             assert_eq!(Registered::of(&unregistered), None, "{unregistered}");
         }
     }

@@ -59,13 +59,17 @@ pub struct Step {
     pub hardware: Vec<HardwareId>,
 }
 
-/// What must hold before the wave after this one may begin.
+/// What must hold before this wave's devices may begin, and what before the next wave's may.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wave {
     /// Whether its devices wait until the server says that the wave is open. This gate trusts the server: a server that
     /// lies opens it early, and never outside a device's slots.
     pub needs_server: bool,
+    /// Whether its devices wait until the hospital has opened this very wave by a signature of its approvers, see
+    /// [`super::Gates`]. It stands before this wave, as `needs_server` does; the first wave may have one too. It is met beside
+    /// the other gate and not in its place, and holds against a server that lies.
+    pub needs_signature: bool,
     /// Least share of the wave's devices that must be confirmed before the next wave opens, in percent.
     pub min_confirmed_percent: u32,
     /// Devices of the wave that may fail or fall back before the rollout pauses itself.

@@ -5,6 +5,7 @@
 //! which makes the sum of the two that a device reads least.
 
 use super::document::{DocumentError, SignedDocument as _, hold, strictly_ascending};
+use super::gates::Opened;
 use super::head::{Head, ShardPin, Share};
 use super::part::Part;
 use super::path;
@@ -121,9 +122,9 @@ impl Approval {
         self.devices.binary_search_by(|d| d.id.cmp(id)).ok().and_then(|i| self.devices.get(i))
     }
 
-    /// The approval as a device reads it.
+    /// The approval as a device reads it; which waves are opened by signature is the caller's to add.
     pub fn share(&self, device: &DeviceId) -> Share {
-        Share { terms: self.terms.clone(), mine: self.device(device).cloned() }
+        Share { terms: self.terms.clone(), mine: self.device(device).cloned(), opened: Opened::Nothing }
     }
 }
 

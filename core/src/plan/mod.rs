@@ -4,9 +4,10 @@
 //! an approver who did not make a plan can have it computed again and see whether it is what the signed facts lead to.
 //!
 //! What holds by signature, whatever the server does: the devices, their slots, that a later wave's slots begin only
-//! after an earlier wave's have ended (first slots after first slots, second after second, and so on), and that no more
-//! than `cap` devices of a ward have a slot at any instant. What trusts the server, and is marked so: that a wave's gate
-//! is kept shut until the wave before has proven itself.
+//! after an earlier wave's have ended (first slots after first slots, second after second, and so on), that no more than
+//! `cap` devices of a ward have a slot at any instant, and that a wave with a human gate begins once the hospital has opened
+//! it by a signature. What trusts the server, and is marked so: that a wave's other gate is kept shut until the wave before
+//! has proven itself.
 
 mod bundle;
 mod compute;
@@ -188,7 +189,8 @@ pub struct PlannedWard {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedWave {
-    /// What must hold before the next begins. Kept by the server; a server that lies opens it early, never outside slots.
+    /// What must hold before it begins and before the next does. All but the hospital's signature is kept by the server; a
+    /// server that lies opens it early, never outside slots.
     pub gate: Wave,
     /// How many devices.
     pub devices: u32,

@@ -80,7 +80,7 @@ fn facts(devices: Vec<RosterDevice>, calendars: Vec<(Pinned, Calendar)>) -> Fact
 }
 
 fn gate(soak_secs: u32) -> Wave {
-    Wave { needs_server: true, min_confirmed_percent: 100, max_failures: 0, soak_secs }
+    Wave { needs_server: true, needs_signature: false, min_confirmed_percent: 100, max_failures: 0, soak_secs }
 }
 
 fn request() -> Request {

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use suture_core::approval::path::Registered;
 use suture_core::approval::{
-    Approval, DocumentError, OperatorDocument, Pinned, Register, RosterDevice, Service, SignedDocument, VerifiedStop,
-    path,
+    Approval, DocumentError, GateNote, Gates, OpenWave, OperatorDocument, Pinned, Register, RosterDevice, Service,
+    SignedDocument, VerifiedStop, path,
 };
+use suture_core::clock::whole_second;
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::sign::Signer;
@@ -54,8 +56,11 @@ impl<'a> Edit<'a> {
         let mut edit = Self::of(hdo, documents, TargetsDraft::following(base, now, APPROVALS_LIFETIME), now);
         for id in finished(&documents.approvals, now) {
             edit.draft.targets.remove(&path::approval(id));
+            edit.draft.targets.remove(&path::gates(id));
             edit.draft.targets.remove(&path::stop(id));
             edit.registered.remove(&path::operator_document(id));
+            edit.registered
+                .retain(|path, _| !matches!(Registered::of(path), Some(Registered::GateNote(of, _)) if of == *id));
         }
         let listed = |a: &&Approval| edit.draft.targets.contains_key(&path::approval(&a.terms.id));
         let until = documents.approvals.iter().filter(listed).map(|a| a.terms.expires).max();
@@ -130,6 +135,31 @@ impl<'a> Edit<'a> {
         self.files.extend(sealed.shards.into_iter().map(|(pinned, bytes)| (pinned.path, bytes)));
         self.register(path::operator_document(&approval.terms.id), operator)?;
         self.outlive(approval.terms.expires);
+        Ok(())
+    }
+
+    /// Opens a wave of an approval, counted from 0, beside those that are open, with the note of who did it and why.
+    ///
+    /// # Errors
+    ///
+    /// The approval is not listed, or one of the two documents would break a rule.
+    pub fn open(&mut self, id: &ApprovalId, wave: u32, approver: String, reason: String) -> Result<(), DocumentError> {
+        let head = self.draft.targets.get(&path::approval(id)).map(|t| t.sha256);
+        let (Some(approval), Some(head)) = (self.documents.approval(id), head) else {
+            return Err(DocumentError::Rule { kind: Gates::TYPE, rule: "its approval is not listed" });
+        };
+        let note =
+            GateNote { kind: GateNote::TYPE.to_owned(), format: 1, approval: id.clone(), wave, approver, reason };
+        let path = path::gate_note(id, wave);
+        self.register(path.clone(), &note)?;
+        let note = Pinned::of(path, &note.to_bytes()?);
+        let mut gates = self.documents.gates(id).cloned().unwrap_or_else(|| Gates::new(&approval.terms, head));
+        gates.open.push(OpenWave { wave, opened: whole_second(self.now), note });
+        gates.open.sort_by_key(|open| open.wave);
+        let bytes = gates.to_bytes()?;
+        // As everybody will read it.
+        Gates::read(&approval.terms, head, &bytes)?;
+        self.list(path::gates(id), bytes);
         Ok(())
     }
 

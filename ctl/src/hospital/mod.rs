@@ -12,10 +12,10 @@ mod shelf;
 
 use std::collections::BTreeMap;
 
-use suture_core::approval::path::{Listed, Registered};
+use suture_core::approval::path::{self, Listed, Registered};
 use suture_core::approval::{
-    Approval, DocumentError, Head, Pinned, Register, Roster, RosterDevice, Service, SignedDocument, StopError,
-    VerifiedStop,
+    Approval, DocumentError, Gates, Head, Opened, Pinned, Register, Roster, RosterDevice, Service, SignedDocument,
+    StopError, VerifiedStop,
 };
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::trust::{Targets, Verified};
@@ -31,7 +31,7 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 /// The documents that the repository lists, its register, and the heads of its approvals.
 #[derive(Debug, Clone, Default)]
 pub struct Documents {
-    /// Everything that the register lists, operators' documents included, ascending by path.
+    /// Everything that the register lists, operators' documents and notes included, ascending by path.
     pub registered: Vec<Pinned>,
     /// The shards of slots that the heads of the approvals pin.
     pub shards: Vec<Pinned>,
@@ -41,6 +41,8 @@ pub struct Documents {
     pub calendars: Vec<(Pinned, Calendar)>,
     /// Approvals, ascending by id.
     pub approvals: Vec<Approval>,
+    /// What is opened by signature of each approval that has such waves, ascending by approval.
+    pub gates: Vec<Gates>,
     /// The newest order on each approval that has one, ascending by id.
     pub stops: Vec<VerifiedStop>,
     /// Where the server is, if the hospital has signed that.
@@ -100,7 +102,12 @@ impl Documents {
             match Listed::of(&file.path) {
                 Some(Listed::Register) => {
                     let register: Register = read(&file, files)?;
-                    let ours = |p: &Pinned| !matches!(Registered::of(&p.path), Some(Registered::OperatorDocument(_)));
+                    let ours = |p: &Pinned| {
+                        !matches!(
+                            Registered::of(&p.path),
+                            Some(Registered::OperatorDocument(_) | Registered::GateNote(..))
+                        )
+                    };
                     pinned.extend(register.files.into_iter().filter(ours));
                 }
                 Some(Listed::Approval(_)) => {
@@ -144,6 +151,18 @@ impl Documents {
                     documents.approvals.push(whole(head, &pinned, files)?);
                     ours
                 }
+                Listed::Gates(id) => {
+                    let path = || pinned.path.clone();
+                    let head = targets.target(&path::approval(&id));
+                    // Heads come before it, ascending by path; without its approval it opens nothing.
+                    let (Some(approval), Some(head)) = (documents.approval(&id), head) else {
+                        return Err(ReadError::Misplaced { path: path() });
+                    };
+                    let gates = Gates::read(&approval.terms, head.sha256, bytes(&pinned, files)?)
+                        .map_err(|source| ReadError::Document { path: path(), source })?;
+                    documents.gates.push(gates);
+                    true
+                }
                 Listed::Stop(id) => {
                     let stop = stop(bytes(&pinned, files)?)
                         .map_err(|source| ReadError::Stop { path: pinned.path.clone(), source })?;
@@ -182,7 +201,7 @@ impl Documents {
                     documents.calendars.push((pinned.clone(), calendar));
                     ours
                 }
-                Some(Registered::OperatorDocument(_)) => true,
+                Some(Registered::OperatorDocument(_) | Registered::GateNote(..)) => true,
                 None => false,
             };
             if !placed {
@@ -209,6 +228,23 @@ impl Documents {
     /// The approval of that id.
     pub fn approval(&self, id: &ApprovalId) -> Option<&Approval> {
         self.approvals.iter().find(|a| a.terms.id == *id)
+    }
+
+    /// What is opened by signature of an approval.
+    pub fn gates(&self, id: &ApprovalId) -> Option<&Gates> {
+        self.gates.iter().find(|g| g.approval == *id)
+    }
+
+    /// The same, for who decides by it.
+    pub fn opened(&self, id: &ApprovalId) -> Opened {
+        self.gates(id).map_or(Opened::Nothing, |gates| Opened::By(gates.clone()))
+    }
+
+    /// The waves of an approval that wait for the hospital's signature, counted from 0.
+    pub fn unsigned(&self, approval: &Approval) -> Vec<u32> {
+        let opened = self.opened(&approval.terms.id);
+        let waves = u32::try_from(approval.terms.waves.len()).unwrap_or(u32::MAX);
+        (0..waves).filter(|wave| opened.missing(&approval.terms, *wave).is_some()).collect()
     }
 
     /// The newest order on an approval.

@@ -106,7 +106,13 @@ fn approval(name: &str, end: Timestamp, supersedes: &[&str]) -> (Approval, Opera
             hardware: vec![id("rev-a")],
         }],
         supersedes: supersedes.iter().map(|s| id(s)).collect(),
-        waves: vec![Wave { needs_server: true, min_confirmed_percent: 100, max_failures: 0, soak_secs: 0 }],
+        waves: vec![Wave {
+            needs_server: true,
+            needs_signature: false,
+            min_confirmed_percent: 100,
+            max_failures: 0,
+            soak_secs: 0,
+        }],
         max_attempts: 1,
         permit_downgrade: false,
         operator_document: Pinned::of(path::operator_document(&id(name)), &operator.to_bytes().unwrap()),
@@ -159,6 +165,49 @@ fn stops_count_up_and_can_be_lifted() {
         let documents = hospital.documents();
         assert_eq!((documents.stops[0].counter, documents.is_stopped(&approval.terms.id)), (counter, stopped));
     }
+}
+
+/// An approval whose only wave waits for a signature.
+fn gated(name: &str, end: Timestamp) -> (Approval, OperatorDocument) {
+    let (mut approval, operator) = approval(name, end, &[]);
+    approval.terms.waves[0].needs_signature = true;
+    (approval, operator)
+}
+
+#[test]
+fn a_wave_is_opened_with_its_note_and_both_go_with_the_approval() {
+    let mut hospital = Hospital::new();
+    let (approval, operator) = gated("a.b", now() + hours(2));
+    hospital.sign(now(), |e| e.approve(&approval, &operator).unwrap());
+    assert_eq!(hospital.documents().unsigned(&approval), [0]);
+    hospital.sign(now(), |e| e.open(&approval.terms.id, 0, "kim".to_owned(), "why".to_owned()).unwrap());
+    let documents = hospital.documents();
+    assert_eq!(documents.unsigned(&approval), [0; 0]);
+    let open = &documents.gates(&approval.terms.id).unwrap().open[0];
+    assert_eq!(documents.pinned("gate-notes/a.b.0.json"), Some(&open.note));
+    assert!(!String::from_utf8_lossy(&hospital.files["gates/a.b.json"]).contains("why"), "devices read no reason");
+    hospital.sign(now() + hours(1), |_| {});
+    assert_eq!(hospital.documents().unsigned(&approval), [0; 0], "also after another change");
+    hospital.sign(now() + hours(3), |_| {});
+    assert_eq!((hospital.listed(), hospital.registered().len()), (vec!["register.json".to_owned()], 0));
+}
+
+#[test]
+fn what_has_no_gate_or_no_reason_is_not_opened() {
+    let mut hospital = Hospital::new();
+    let (plain, operator) = approval("a", now() + hours(2), &[]);
+    hospital.sign(now(), |e| e.approve(&plain, &operator).unwrap());
+    let (approval, operator) = gated("b", now() + hours(2));
+    hospital.sign(now(), |e| e.approve(&approval, &operator).unwrap());
+    let refused = |id: &str, wave, reason: &str| {
+        let documents = hospital.documents();
+        let mut edit = Edit::after(self::id("riverside"), hospital.targets.as_ref().unwrap(), &documents, now());
+        edit.open(&self::id(id), wave, "kim".to_owned(), reason.to_owned()).unwrap_err().to_string()
+    };
+    assert!(refused("a", 0, "why").contains("has no gate"));
+    assert!(refused("b", 1, "why").contains("does not have"));
+    assert!(refused("c", 0, "why").contains("not listed"));
+    assert!(refused("b", 0, " ").contains("or why"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 use suture_core::approval::{
-    Approval, DocumentError, Head, OperatorDocument, SignedDocument as _, VerifiedStop, Wave, path,
+    Approval, DocumentError, GateNote, Head, OperatorDocument, SignedDocument as _, VerifiedStop, Wave, path,
 };
 use suture_core::id::{ApprovalId, HdoId};
 use suture_core::phase::{Code, Phase, Reason};
@@ -11,7 +11,7 @@ use suture_core::principal::Principal;
 use suture_core::trust::served_target_name;
 use suture_core::version::Version;
 
-use super::{Action, Progress, State, View, step};
+use super::{Action, Progress, State, View, WaveSet, step};
 use crate::audit::{self, AuditError};
 use crate::store::rollouts::{Member, Rollout};
 use crate::store::{Lock, Store, StoreError, Tx};
@@ -46,9 +46,12 @@ pub(crate) async fn advance(tx: &mut Tx, hdo: &HdoId, id: &ApprovalId, now: Time
     let waves = waves_of(tx, &rollout).await?;
     let devices = tx.members(hdo, id).await?.iter().map(progress).collect();
     let mut view = View {
+        id: id.clone(),
         state: rollout.state,
+        reason: rollout.reason.clone(),
         wave: rollout.wave,
         waves,
+        unsigned: rollout.unsigned,
         devices,
         forgiven: rollout.forgiven,
         expires: rollout.expires,
@@ -61,6 +64,7 @@ pub(crate) async fn advance(tx: &mut Tx, hdo: &HdoId, id: &ApprovalId, now: Time
                 (view.wave, view.forgiven) = (wave, 0);
                 ("rollout.wave-opened", None)
             }
+            Action::Await(reason) => ("rollout.waits-for-signature", Some(reason)),
             Action::Pause(reason) => {
                 view.state = State::Paused;
                 ("rollout.paused", Some(reason))
@@ -76,6 +80,7 @@ pub(crate) async fn advance(tx: &mut Tx, hdo: &HdoId, id: &ApprovalId, now: Time
         };
         rollout.state = view.state;
         rollout.wave = view.wave;
+        view.reason.clone_from(&reason);
         rollout.reason = reason;
         changed = true;
         record(tx, &rollout, &Principal::Server, what, "", now).await?;
@@ -225,6 +230,7 @@ pub(crate) async fn begin(
         approval_sha256,
         wave: 0,
         waves: u32::try_from(approval.waves.len()).unwrap_or(u32::MAX),
+        unsigned: WaveSet::gated(&approval.waves),
         forgiven: 0,
         ticket: notes.ticket.clone(),
         created: approval.created,
@@ -233,6 +239,33 @@ pub(crate) async fn begin(
     let devices: Vec<_> = devices.iter().map(|d| (d.id.clone(), d.wave)).collect();
     tx.put_rollout(&rollout, &devices, now).await?;
     record(tx, &rollout, actor, "rollout.approved", &notes.reason, now).await?;
+    Ok(())
+}
+
+/// Notes that the hospital has opened a wave by its signature, and opens it where its turn has come. Nothing happens where it
+/// is noted.
+pub(crate) async fn open(
+    tx: &mut Tx,
+    hdo: &HdoId,
+    note: &GateNote,
+    actor: &Principal,
+    now: Timestamp,
+) -> Result<(), RolloutError> {
+    tx.lock(Lock::Rollouts).await?;
+    let id = &note.approval;
+    let mut rollout = tx.rollout(hdo, id).await?.ok_or_else(|| RolloutError::NotFound(id.clone()))?;
+    if !rollout.unsigned.holds(note.wave) {
+        return Ok(());
+    }
+    rollout.unsigned = rollout.unsigned.without(WaveSet::of([note.wave]));
+    // It waits for something else from now on, or for nothing.
+    if rollout.state == State::Running {
+        rollout.reason = None;
+    }
+    tx.update_rollout(&rollout, now).await?;
+    let said = format!("wave {}, signed open by {}: {}", note.wave + 1, note.approver, note.reason);
+    record(tx, &rollout, actor, "rollout.wave-signed", &said, now).await?;
+    advance(tx, hdo, id, now).await?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use suture_core::phase::{Code, Phase, Reason};
 use suture_core::version::{Release, Version};
 
 use super::{ROWS_PER_INSERT, Store, StoreError, Tx, digest, from_ms, on, parsed, to_i64, to_ms, to_u64};
-use crate::rollout::State;
+use crate::rollout::{State, WaveSet};
 
 /// A rollout's row.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub(crate) struct Rollout {
     /// The last wave that has opened, counted from 0.
     pub(crate) wave: u32,
     pub(crate) waves: u32,
+    /// The waves that wait for the hospital's signature.
+    pub(crate) unsigned: WaveSet,
     /// Failures that a person accepted by resuming.
     pub(crate) forgiven: u32,
     pub(crate) ticket: String,
@@ -57,6 +59,7 @@ struct Row {
     approval_sha256: Vec<u8>,
     wave: i64,
     waves: i64,
+    unsigned_waves: i64,
     forgiven: i64,
     ticket: String,
     created_ms: i64,
@@ -88,6 +91,7 @@ impl Row {
             approval_sha256: digest(TABLE, "approval_sha256", &self.approval_sha256)?,
             wave: small(TABLE, "wave", self.wave)?,
             waves: small(TABLE, "waves", self.waves)?,
+            unsigned: WaveSet::from_bits(small(TABLE, "unsigned_waves", self.unsigned_waves)?),
             forgiven: small(TABLE, "forgiven", self.forgiven)?,
             ticket: self.ticket,
             created: from_ms(TABLE, "created_ms", self.created_ms)?,
@@ -128,7 +132,7 @@ macro_rules! rollout_columns {
     ($rest:literal) => {
         concat!(
             "SELECT hdo, id, state, reason_code, reason_text, product, version, release, manifest_sha256, ",
-            "approval_sha256, wave, waves, forgiven, ticket, created_ms, expires_ms FROM rollout ",
+            "approval_sha256, wave, waves, unsigned_waves, forgiven, ticket, created_ms, expires_ms FROM rollout ",
             $rest
         )
     };
@@ -192,8 +196,8 @@ impl Tx {
         let rows = on!(self, |c| {
             sqlx::query_as::<_, Joined>(
                 "SELECT r.hdo, r.id, r.state, r.reason_code, r.reason_text, r.product, r.version, r.release, \
-                 r.manifest_sha256, r.approval_sha256, r.wave, r.waves, r.forgiven, r.ticket, r.created_ms, \
-                 r.expires_ms, d.wave AS device_wave \
+                 r.manifest_sha256, r.approval_sha256, r.wave, r.waves, r.unsigned_waves, r.forgiven, r.ticket, \
+                 r.created_ms, r.expires_ms, d.wave AS device_wave \
                  FROM rollout_device d JOIN rollout r ON r.hdo = d.hdo AND r.id = d.rollout \
                  WHERE d.hdo = $1 AND d.device = $2 AND (r.state IN ('running', 'paused') OR r.expires_ms > $3 \
                  OR d.phase NOT IN ('confirmed', 'fell_back', 'failed', 'stopped', 'withdrawn', \
@@ -222,8 +226,8 @@ impl Tx {
         on!(self, |c| {
             sqlx::query(
                 "INSERT INTO rollout (hdo, id, state, product, version, release, manifest_sha256, approval_sha256, \
-                 wave, waves, wave_opened_ms, forgiven, ticket, created_ms, expires_ms) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+                 wave, waves, wave_opened_ms, forgiven, ticket, created_ms, expires_ms, unsigned_waves) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
             )
             .bind(r.hdo.as_str())
             .bind(r.id.as_str())
@@ -240,6 +244,7 @@ impl Tx {
             .bind(r.ticket.as_str())
             .bind(to_ms(r.created))
             .bind(to_ms(r.expires))
+            .bind(i64::from(r.unsigned.bits()))
             .execute(c)
             .await
             .map(drop)
@@ -260,12 +265,13 @@ impl Tx {
         Ok(())
     }
 
-    /// Moves a rollout to another state, wave or count of forgiven failures.
+    /// Moves a rollout to another state, wave, set of unsigned waves or count of forgiven failures.
     pub(crate) async fn update_rollout(&mut self, r: &Rollout, now: Timestamp) -> Result<(), StoreError> {
         on!(self, |c| {
             sqlx::query(
                 "UPDATE rollout SET state = $3, reason_code = $4, reason_text = $5, forgiven = $6, \
-                 wave_opened_ms = CASE WHEN wave = $7 THEN wave_opened_ms ELSE $8 END, wave = $7 \
+                 wave_opened_ms = CASE WHEN wave = $7 THEN wave_opened_ms ELSE $8 END, wave = $7, \
+                 unsigned_waves = $9 \
                  WHERE hdo = $1 AND id = $2",
             )
             .bind(r.hdo.as_str())
@@ -276,6 +282,7 @@ impl Tx {
             .bind(i64::from(r.forgiven))
             .bind(i64::from(r.wave))
             .bind(to_ms(now))
+            .bind(i64::from(r.unsigned.bits()))
             .execute(c)
             .await
             .map(drop)

@@ -179,7 +179,16 @@ fn approval(name: &str, devices: std::ops::Range<usize>) -> (Approval, OperatorD
             hardware: vec![id("rev-a"), id("rev-b")],
         }],
         supersedes: Vec::new(),
-        waves: vec![Wave { needs_server: true, min_confirmed_percent: 95, max_failures: 2, soak_secs: 3_600 }; 3],
+        waves: vec![
+            Wave {
+                needs_server: true,
+                needs_signature: false,
+                min_confirmed_percent: 95,
+                max_failures: 2,
+                soak_secs: 3_600
+            };
+            3
+        ],
         max_attempts: 1,
         permit_downgrade: false,
         operator_document: Pinned::of(path::operator_document(&id(name)), &operator.to_bytes().unwrap()),

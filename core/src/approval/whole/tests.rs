@@ -29,7 +29,16 @@ fn approval(devices: usize, length: usize, slots: usize) -> Approval {
             hardware: vec![id("rev-a")],
         }],
         supersedes: Vec::new(),
-        waves: vec![Wave { needs_server: true, min_confirmed_percent: 100, max_failures: 0, soak_secs: 0 }; 2],
+        waves: vec![
+            Wave {
+                needs_server: true,
+                needs_signature: false,
+                min_confirmed_percent: 100,
+                max_failures: 0,
+                soak_secs: 0
+            };
+            2
+        ],
         max_attempts: 1,
         permit_downgrade: false,
         operator_document: Pinned::of(path::operator_document(&id("pump-7")), b"for people"),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use suture_core::approval::{Approval, Share};
 use suture_core::clock::format_utc;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::phase::{Code, Phase, Reason};
@@ -74,10 +75,12 @@ fn why(
         floor: Release(0),
         attempts: BTreeMap::new(),
     };
-    let approvals: Vec<_> = documents.approvals.iter().map(|a| a.share(id)).collect();
+    let share = |a: &Approval| Share { opened: documents.opened(&a.terms.id), ..a.share(id) };
+    let approvals: Vec<_> = documents.approvals.iter().map(share).collect();
     match select(&facts, catalog, &approvals, &documents.stops, now) {
         Selection::Nothing { reason, .. } => unmet.push(Unmet { by: "signed", reason }),
         Selection::Chosen(choice) => {
+            unmet.extend(choice.unsigned.map(|reason| Unmet { by: "signed", reason }));
             if let Some(slot) = slot_at(&choice.slots, now).filter(|s| now < s.start) {
                 let text =
                     format!("its slot begins at {} and ends at {}", format_utc(slot.start), format_utc(slot.end));
@@ -124,7 +127,9 @@ fn not_on_roster(id: &DeviceId, state: &str) -> Unmet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use suture_core::approval::{Approval, DeviceSlots, Part, Pinned, Roster, RosterDevice, Slot, Step, Terms, Wave};
+    use suture_core::approval::{
+        DeviceSlots, Gates, OpenWave, Part, Pinned, Roster, RosterDevice, Slot, Step, Terms, Wave, path,
+    };
     use suture_core::digest::Digest;
     use suture_core::manifest::manifest_path;
     use suture_core::sign::{LocalKey, Signer as _};
@@ -189,7 +194,13 @@ mod tests {
                 hardware: vec![id("rev-a")],
             }],
             supersedes: Vec::new(),
-            waves: vec![Wave { needs_server: true, min_confirmed_percent: 100, max_failures: 0, soak_secs: 0 }],
+            waves: vec![Wave {
+                needs_server: true,
+                needs_signature: false,
+                min_confirmed_percent: 100,
+                max_failures: 0,
+                soak_secs: 0,
+            }],
             max_attempts: 1,
             permit_downgrade: false,
             operator_document: pinned("operator/pump-2.json"),
@@ -247,6 +258,20 @@ mod tests {
         assert_eq!(told(&held, &documents(true), before), all);
         held.words[0].approval_id = "another".to_owned();
         assert_eq!(told(&held, &documents(true), within), [("server", Code::InUse)], "not on this approval");
+    }
+
+    #[test]
+    fn a_wave_that_waits_for_a_signature_is_told_before_its_slot() {
+        let before = "2026-11-25T01:00:00Z";
+        let mut documents = documents(true);
+        documents.approvals[0].terms.waves[0].needs_signature = true;
+        let both = [("signed", Code::SignatureNeeded), ("signed", Code::BeforeSlot)];
+        assert_eq!(told(&answer(9), &documents, before), both);
+        let mut gates = Gates::new(&documents.approvals[0].terms, Digest::of(b"head"));
+        let note = Pinned::of(path::gate_note(&id("pump-2"), 0), b"note");
+        gates.open.push(OpenWave { wave: 0, opened: at(before), note });
+        documents.gates = vec![gates];
+        assert_eq!(told(&answer(9), &documents, before), [("signed", Code::BeforeSlot)]);
     }
 
     #[test]

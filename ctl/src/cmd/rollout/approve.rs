@@ -14,6 +14,7 @@ use suture_core::trust::Status;
 use suture_proto::v1;
 
 use super::plan::{self, BundleName};
+use super::waves::gated;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::files;
@@ -48,7 +49,15 @@ pub(super) async fn run(context: &mut Context<'_>, args: ApproveArgs) -> Outcome
     }
     let digest = Digest::of(&bytes);
     let rollout = &plan.request.approval;
-    let result = json!({ "rollout": rollout, "plan_sha256": digest, "devices": plan.devices.len() });
+    let waiting = gated(plan.waves.iter().map(|w| &w.gate));
+    let result = json!({
+        "rollout": rollout, "plan_sha256": digest, "devices": plan.devices.len(), "waits_for_signature": waiting,
+    });
+    for n in &waiting {
+        context.print.note(&format!(
+            "wave {n} waits for a signature of its own: suturectl rollout open {rollout} --wave {n} --reason TEXT"
+        ));
+    }
     context.print.note(&format!("to follow it: suturectl rollout watch {rollout}"));
     context
         .print

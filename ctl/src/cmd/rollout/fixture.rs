@@ -74,7 +74,13 @@ pub(super) fn facts() -> Facts {
 
 /// One pump, then the other after a soak; the third's board is another.
 pub(super) fn planned(facts: &Facts) -> Plan {
-    let gate = Wave { needs_server: true, min_confirmed_percent: 90, max_failures: 0, soak_secs: 1_800 };
+    let gate = Wave {
+        needs_server: true,
+        needs_signature: false,
+        min_confirmed_percent: 90,
+        max_failures: 0,
+        soak_secs: 1_800,
+    };
     let wave = |size| WaveSpec { size, gate: gate.clone() };
     let request = Request {
         approval: id("pump-5"),

@@ -11,6 +11,7 @@ use suture_core::manifest::PatchClass;
 use suture_core::plan::{Plan, PlannedWave};
 use suture_core::trust::Status;
 
+use super::waves::gated;
 use crate::print::{Table, bytes, grouped};
 
 /// Zones by ward, resolved once for printing.
@@ -50,6 +51,7 @@ impl<'a> Zones<'a> {
 pub(super) fn plan(plan: &Plan, digest: Digest) -> String {
     let mut text = head(plan);
     let zones = Zones::of(plan);
+    let id = &plan.request.approval;
     for (number, wave) in (0u32..).zip(&plan.waves) {
         let last = number as usize + 1 == plan.waves.len();
         let _ = writeln!(text, "\nwave {} of {}: {}", number + 1, plan.waves.len(), span(wave));
@@ -64,6 +66,14 @@ pub(super) fn plan(plan: &Plan, digest: Digest) -> String {
         }
         text.push_str(&table.to_text());
         let _ = writeln!(text, "  {}", gate(&wave.gate, last));
+        if wave.gate.needs_signature {
+            let n = number + 1;
+            let _ = writeln!(
+                text,
+                "  human gate before it, holds by signature: `suturectl rollout open {id} --wave {n} --reason TEXT`, before {}",
+                format_utc(wave.begins)
+            );
+        }
     }
     if !plan.blocked.is_empty() {
         let _ = writeln!(text, "\nleft out: {}", count(plan.blocked.len(), "device"));
@@ -140,6 +150,14 @@ fn trust(plan: &Plan) -> String {
         "\nholds by signature, whatever the server does: bundle, devices, slots, ward cap; a later wave's slots \
 begin when an earlier wave's have ended\n"
             .to_owned();
+    let human = gated(plan.waves.iter().map(|w| &w.gate));
+    if !human.is_empty() {
+        let _ = writeln!(
+            text,
+            "and the human {}: no device of it begins before the hospital has signed it open",
+            numbered(&human)
+        );
+    }
     let gates = plan.waves.iter().filter(|w| w.gate.needs_server).count();
     if gates > 0 {
         let _ = writeln!(text, "trusts the server: the gates of {}, pause and resume", count(gates, "wave"));
@@ -174,6 +192,13 @@ pub(super) fn gate(gate: &Wave, last: bool) -> String {
     } else {
         "gate: none but the slots' order; the devices do not ask the server".to_owned()
     }
+}
+
+/// `gate before wave 2`, `gates before waves 2, 3`.
+fn numbered(waves: &[u32]) -> String {
+    let list: Vec<String> = waves.iter().map(ToString::to_string).collect();
+    let (gate, wave) = if waves.len() == 1 { ("gate", "wave") } else { ("gates", "waves") };
+    format!("{gate} before {wave} {}", list.join(", "))
 }
 
 fn span(wave: &PlannedWave) -> String {
@@ -252,11 +277,26 @@ mod tests {
         plan.bundle.status = Status::Superseded;
         plan.waves.iter_mut().for_each(|w| w.gate.needs_server = false);
         let text = super::plan(&plan, plan.digest().unwrap());
+        assert!(!text.contains("human"), "{text}");
         for part in
             ["downgrade   permitted", "replaces    pump-4", "superseded by the manufacturer", "a stop order does"]
         {
             assert!(text.contains(part), "{part}\n{text}");
         }
+    }
+
+    #[test]
+    fn an_approver_reads_which_waves_will_wait_for_a_signature() {
+        let mut plan = planned(&facts());
+        plan.waves[1].gate.needs_signature = true;
+        let text = super::plan(&plan, plan.digest().unwrap());
+        for part in [
+            "human gate before it, holds by signature: `suturectl rollout open pump-5 --wave 2 --reason TEXT`, before 2026-11-24T",
+            "the human gate before wave 2: no device of it begins",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert_eq!(text.matches("human gate before it").count(), 1, "{text}");
     }
 
     #[test]

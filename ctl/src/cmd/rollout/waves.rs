@@ -1,4 +1,4 @@
-//! Waves as people write them: `--wave 1 --wave 10% --wave rest`.
+//! Waves as people write them: `--wave 1 --wave 10% --wave rest:signed`.
 
 use std::str::FromStr;
 
@@ -10,9 +10,11 @@ use suture_core::window::parse_duration;
 /// How a rollout goes from wave to wave.
 #[derive(Debug, Clone, Args)]
 pub(super) struct WaveArgs {
-    /// Size of a wave: a number, a share like 10%, or `rest`; may be given several times [default: 1, then rest]
-    #[arg(long = "wave", value_name = "SIZE")]
-    sizes: Vec<Size>,
+    /// Size of a wave: a number, a share like 10%, or `rest`; may be given several times [default: 1, then rest]. With
+    /// `:signed` behind it, as in `rest:signed`, its devices begin only once the hospital has signed the wave open:
+    /// `rollout open`. Such a gate does not trust the server, and stands before its wave, the first one too
+    #[arg(long = "wave", value_name = "SIZE[:signed]")]
+    asked: Vec<Asked>,
     /// Share of a wave, in percent, that must be confirmed before the next opens
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100))]
     min_confirmed: u32,
@@ -27,19 +29,26 @@ pub(super) struct WaveArgs {
     without_server: bool,
 }
 
+/// A wave, as it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Size(WaveSize);
+struct Asked {
+    size: WaveSize,
+    /// Whether it waits for the hospital's signature.
+    signed: bool,
+}
 
-impl FromStr for Size {
+impl FromStr for Asked {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
+        let (text, signed) = text.strip_suffix(":signed").map_or((text, false), |size| (size, true));
         let number = |digits: &str| digits.parse::<u32>().ok().filter(|n| *n > 0);
         let size = match (text, text.strip_suffix('%')) {
             ("rest", _) => Some(WaveSize::Rest),
             (_, Some(digits)) => number(digits).filter(|p| *p <= 100).map(WaveSize::Percent),
             _ => number(text).map(WaveSize::Count),
         };
-        size.map(Self).ok_or_else(|| "a wave is a number of devices, a share like 10%, or `rest`".to_owned())
+        let wrong = "a wave is a number of devices, a share like 10%, or `rest`, each perhaps with `:signed` behind it";
+        size.map(|size| Self { size, signed }).ok_or_else(|| wrong.to_owned())
     }
 }
 
@@ -50,18 +59,25 @@ fn soak(text: &str) -> Result<u32, String> {
 impl WaveArgs {
     /// The waves; without any asked for, one device goes first.
     pub(super) fn specs(&self) -> Vec<WaveSpec> {
-        let gate = Wave {
+        let gate = |signed| Wave {
             needs_server: !self.without_server,
+            needs_signature: signed,
             min_confirmed_percent: self.min_confirmed,
             max_failures: self.max_failures,
             soak_secs: self.soak,
         };
-        let sizes: Vec<WaveSize> = match self.sizes.as_slice() {
-            [] => vec![WaveSize::Count(1), WaveSize::Rest],
-            given => given.iter().map(|s| s.0).collect(),
+        let plain = |size| Asked { size, signed: false };
+        let asked = match self.asked.as_slice() {
+            [] => vec![plain(WaveSize::Count(1)), plain(WaveSize::Rest)],
+            given => given.to_vec(),
         };
-        sizes.into_iter().map(|size| WaveSpec { size, gate: gate.clone() }).collect()
+        asked.into_iter().map(|Asked { size, signed }| WaveSpec { size, gate: gate(signed) }).collect()
     }
+}
+
+/// The numbers of the waves that wait for the hospital's signature, counted from 1 as people count.
+pub(super) fn gated<'a>(waves: impl IntoIterator<Item = &'a Wave>) -> Vec<u32> {
+    (1..).zip(waves).filter(|(_, wave)| wave.needs_signature).map(|(number, _)| number).collect()
 }
 
 #[cfg(test)]
@@ -87,15 +103,33 @@ mod tests {
             sizes(&["--wave", "2", "--wave", "10%", "--wave", "rest"]),
             [WaveSize::Count(2), WaveSize::Percent(10), WaveSize::Rest]
         );
-        for bad in ["0", "0%", "101%", "all", "-1", "1.5"] {
+        for bad in ["0", "0%", "101%", "all", "-1", "1.5", ":signed", "1:", "1:open", "1:signed:signed"] {
             assert!(specs(&["--wave", bad]).is_err(), "{bad}");
         }
     }
 
     #[test]
+    fn a_wave_waits_for_a_signature_where_it_is_asked_to() {
+        let asked = specs(&["--wave", "1:signed", "--wave", "10%", "--wave", "rest:signed"]).unwrap();
+        assert_eq!(gated(asked.iter().map(|s| &s.gate)), [1, 3]);
+        let sizes: Vec<_> = asked.iter().map(|s| s.size).collect();
+        assert_eq!(sizes, [WaveSize::Count(1), WaveSize::Percent(10), WaveSize::Rest]);
+        assert!(gated(specs(&[]).unwrap().iter().map(|s| &s.gate)).is_empty());
+    }
+
+    #[test]
     fn gates_take_their_flags_and_trust_the_server_by_default() {
         let gate = specs(&["--soak", "1h", "--min-confirmed", "90", "--max-failures", "2"]).unwrap().remove(0).gate;
-        assert_eq!(gate, Wave { needs_server: true, min_confirmed_percent: 90, max_failures: 2, soak_secs: 3_600 });
+        assert_eq!(
+            gate,
+            Wave {
+                needs_server: true,
+                needs_signature: false,
+                min_confirmed_percent: 90,
+                max_failures: 2,
+                soak_secs: 3_600
+            }
+        );
         assert!(!specs(&["--without-server"]).unwrap().remove(0).gate.needs_server);
         assert!(specs(&["--min-confirmed", "101"]).is_err());
         assert!(specs(&["--soak", "soon"]).is_err());

@@ -31,6 +31,7 @@ fn message(rollout: Rollout, members: Vec<Member>) -> v1::Rollout {
         manifest_sha256: rollout.manifest_sha256.as_bytes().to_vec().into(),
         wave: rollout.wave,
         waves: rollout.waves,
+        unsigned_waves: rollout.unsigned.iter().collect(),
         ticket: rollout.ticket,
         created_ms: rollout.created.as_millisecond(),
         devices: members

@@ -232,11 +232,11 @@ async fn a_certificate_stands_as_its_holder_does() {
 #[tokio::test]
 async fn a_rollout_that_was_ended_is_told_to_a_device_that_may_try_again() {
     use super::super::rollouts::Rollout;
-    use crate::rollout::State;
+    use crate::rollout::{State, WaveSet};
     use suture_core::phase::Phase;
     each(async |store| {
         let mut tx = hospital(&store).await;
-        let rollout = Rollout {
+        let mut rollout = Rollout {
             hdo: hdo(),
             id: "a1".parse().unwrap(),
             state: State::Aborted,
@@ -248,6 +248,7 @@ async fn a_rollout_that_was_ended_is_told_to_a_device_that_may_try_again() {
             approval_sha256: Digest::of(b"a"),
             wave: 0,
             waves: 1,
+            unsigned: WaveSet::of([1, 31]),
             forgiven: 0,
             ticket: String::new(),
             created: now(),
@@ -259,6 +260,12 @@ async fn a_rollout_that_was_ended_is_told_to_a_device_that_may_try_again() {
         // Silence would let a wave that needs no word from the server go on.
         assert_eq!(tx.rollouts_of(&hdo(), &id(1), after(59)).await.unwrap().len(), 1);
         assert_eq!(tx.rollouts_of(&hdo(), &id(1), after(60)).await.unwrap().len(), 0);
+
+        let unsigned = async |tx: &mut Tx| tx.rollout(&hdo(), &"a1".parse().unwrap()).await.unwrap().unwrap().unsigned;
+        assert_eq!(unsigned(&mut tx).await, WaveSet::of([1, 31]), "which waves wait for a signature");
+        rollout.unsigned = WaveSet::of([31]);
+        tx.update_rollout(&rollout, now()).await.unwrap();
+        assert_eq!(unsigned(&mut tx).await, WaveSet::of([31]));
     })
     .await;
 }

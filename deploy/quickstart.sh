@@ -95,7 +95,8 @@ done
 opening_in 30 300
 say "hospital: an opening for the ward begins $opening UTC; plans 1.1.0, one pump first, then the rest, and approves"
 # One slot each: a wave begins when the slots of the one before have ended, whatever the server says.
-approve pump@2 "move to 1.1.0" --wave 1 --wave rest --slots 1 --slack 10s
+# The second wave begins only once the hospital has signed it open, whatever the server says, too.
+approve pump@2 "move to 1.1.0" --wave 1 --wave rest:signed --slots 1 --slack 10s
 rollout_110=$approval
 
 say "transfer: $first downloads through the hospital's proxy, which cuts the line half-way"
@@ -108,6 +109,11 @@ touch "$dir/proxy/mend"
 start_agent "$first"
 until_true "$first to have staged 1.1.0" staged "$first"
 proof_of_resumption "$first" "$before"
+
+until_true "$first to run 1.1.0, confirmed" settled "$first" 1.1.0 confirmed
+until_true "the rollout to wait for a signature" rollout_waits "$rollout_110"
+say "human gate: $first runs 1.1.0, and the rollout waits: $(rollout_reason "$rollout_110")"
+run hdo rollout open "$rollout_110" --wave 2 --reason "$first runs 1.1.0 without a fault"
 
 for pump in "${pumps[@]}"; do
     until_true "$pump to run 1.1.0, confirmed" settled "$pump" 1.1.0 confirmed

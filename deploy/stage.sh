@@ -314,6 +314,7 @@ settled() {
         [ "$(pick /phase <<<"$seen")" = "$3" ]
 }
 rollout_is() { [ "$(hdo rollout show "$1" --output json | pick /state)" = "$2" ]; }
+rollout_waits() { [ "$(hdo rollout show "$1" --output json | pick /reason/code)" = signature-needed ]; }
 rollout_reason() { answer hdo rollout show "$1" --output json | pick /reason/text; }
 
 # opening_in SECONDS LENGTH: a calendar whose one opening begins then.

@@ -55,6 +55,8 @@ struct Listed {
     expires: String,
     stopped: bool,
     superseded: bool,
+    /// The waves that wait for the hospital's signature, counted from 1.
+    waits_for_signature: Vec<u32>,
 }
 
 /// Runs one.
@@ -106,12 +108,14 @@ fn show(context: &mut Context<'_>, desk: &Desk) -> Outcome {
     context.print.result(&shown, |s| {
         let mut table = Table::new(["approval", "bundle", "devices", "until", "state"]);
         for a in &s.approvals {
-            let state = match (a.stopped, a.superseded) {
-                (true, _) => "stopped",
-                (_, true) => "superseded",
-                _ => "in force",
+            let waiting: Vec<String> = a.waits_for_signature.iter().map(ToString::to_string).collect();
+            let state = match (a.stopped, a.superseded, waiting.as_slice()) {
+                (true, _, _) => "stopped".to_owned(),
+                (_, true, _) => "superseded".to_owned(),
+                (_, _, []) => "in force".to_owned(),
+                (_, _, waves) => format!("in force; wave {} waits for its signature", waves.join(", ")),
             };
-            table.row([a.id.clone(), a.bundle.clone(), a.devices.to_string(), a.expires.clone(), state.to_owned()]);
+            table.row([a.id.clone(), a.bundle.clone(), a.devices.to_string(), a.expires.clone(), state]);
         }
         format!(
             "{}\ndevices on rosters: {}\ncalendars: {}\n\n{}",
@@ -130,6 +134,7 @@ fn listed(documents: &Documents) -> Vec<Listed> {
         devices: a.devices.len(),
         expires: format_utc(a.terms.expires),
         stopped: documents.is_stopped(&a.terms.id),
+        waits_for_signature: documents.unsigned(a).into_iter().map(|wave| wave.saturating_add(1)).collect(),
         superseded: documents.approvals.iter().any(|b| b.terms.supersedes.contains(&a.terms.id)),
     };
     documents.approvals.iter().map(row).collect()

@@ -1,8 +1,9 @@
-//! `suturectl rollout`: plan, approve, watch, pause, abort, roll back.
+//! `suturectl rollout`: plan, approve, open waves, watch, pause, abort, roll back.
 
 mod approve;
 #[cfg(test)]
 mod fixture;
+mod open;
 mod order;
 mod plan;
 mod print;
@@ -28,6 +29,8 @@ pub enum Command {
     Plan(plan::PlanArgs),
     /// Sign a plan, after computing it again from what is signed now
     Approve(approve::ApproveArgs),
+    /// Sign open a wave that waits for the hospital's signature; only a stop order closes it again
+    Open(open::OpenArgs),
     /// The rollouts
     List {
         /// Also those that have ended
@@ -88,6 +91,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
         Command::Plan(args) => plan::run(context, args).await,
         Command::Approve(args) => approve::run(context, args).await,
+        Command::Open(args) => open::run(context, args).await,
         Command::List { all } => watch::list(context, all).await,
         Command::Show { rollout } => watch::show(context, &rollout).await,
         Command::Watch { rollout } => watch::watch(context, &rollout).await,

@@ -106,6 +106,11 @@ fn describe(approval: &Approval) -> String {
         approval.terms.waves.len(),
         format_utc(approval.terms.expires)
     );
+    let gated = (1..).zip(&approval.terms.waves).filter(|(_, w)| w.needs_signature).map(|(n, _)| n);
+    let gated: Vec<String> = gated.map(|n: u32| n.to_string()).collect();
+    if !gated.is_empty() {
+        text.push_str(&format!(", waiting for a signature of its own before wave {}", gated.join(", ")));
+    }
     if approval.terms.permit_downgrade {
         text.push_str(", with a permit to go DOWN");
     }

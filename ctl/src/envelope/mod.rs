@@ -14,6 +14,7 @@
 
 mod change;
 mod documents;
+mod gates;
 mod listed;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use suture_core::trust::{Proposal, Proposed, Root, Targets};
 
 pub use change::{Change, metadata};
 pub use documents::documents;
+pub use gates::opened;
 pub use listed::{catalog, listed};
 
 use crate::context::Context;

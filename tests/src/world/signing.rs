@@ -1,5 +1,6 @@
 //! What `suturectl` refuses to sign and the server to publish: the hands of a mistaken hospital and of whoever holds the server.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use jiff::Timestamp;
@@ -104,6 +105,41 @@ impl Operator {
         };
         let mut desk = desk;
         desk.client.publish_metadata(request).await.unwrap();
+    }
+
+    /// Signs the next version of the approvals with the hospital's real key, edited, and publishes it as it is: what the server
+    /// said to it, where it refused.
+    pub async fn republish(
+        &self,
+        edit: impl FnOnce(&mut BTreeMap<String, Target>, &mut Vec<v1::TargetFile>),
+    ) -> Result<(), String> {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let context = self.context(&mut out, &mut err);
+        let mut desk = Desk::open(&context).await.unwrap();
+        let mut draft = TargetsDraft::after(&desk.approvals, self.clock.now(), edit::APPROVALS_LIFETIME);
+        let mut files = Vec::new();
+        edit(&mut draft.targets, &mut files);
+        let targets = edit::sign_targets(&draft, &[&self.targets_key()]).unwrap();
+        let request = v1::PublishMetadataRequest {
+            delegated: Default::default(),
+            repository: Some(suture_ctl::trust_store::Which::Approvals.to_wire()),
+            roots: Vec::new(),
+            targets: targets.into(),
+            files,
+        };
+        desk.client.publish_metadata(request).await.map(drop).map_err(|failure| failure.to_text())
+    }
+
+    /// As [`Operator::republish`], with other bytes for one file that is listed.
+    pub async fn republish_file(&self, path: &str, bend: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Result<(), String> {
+        let kept = self.home().join("trust/approvals/documents");
+        self.republish(|targets, files| {
+            let bytes = fs::read(kept.join(targets[path].sha256.to_string())).unwrap();
+            let content = bend(bytes);
+            targets.insert(path.to_owned(), Target::of(&content, None));
+            files.push(v1::TargetFile { path: path.to_owned(), content: content.into() });
+        })
+        .await
     }
 
     fn context<'a>(&self, out: &'a mut Vec<u8>, err: &'a mut Vec<u8>) -> Context<'a> {

@@ -12,6 +12,7 @@ mod custody;
 mod examples;
 mod faults;
 mod forks;
+mod gates;
 mod hospital;
 mod hostile;
 mod journey;

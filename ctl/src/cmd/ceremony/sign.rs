@@ -287,6 +287,7 @@ async fn approvals(
     }
     nothing_beside(envelope.unlisted(proposal), &pinned)?;
     let mut changes = envelope::documents(&desk.documents, &after);
+    changes.extend(envelope::opened(&desk.documents, &after, &envelope.files)?);
     for approval in &after.approvals {
         match desk.documents.approval(&approval.terms.id) {
             Some(before) if before == approval => continue,

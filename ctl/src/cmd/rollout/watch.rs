@@ -25,6 +25,8 @@ struct Shown {
     /// Counted from 1.
     wave: u32,
     waves: u32,
+    /// The waves that wait for the hospital's signature, counted from 1.
+    waits_for_signature: Vec<u32>,
     ticket: String,
     created: Option<String>,
     devices: Vec<Device>,
@@ -53,6 +55,7 @@ fn shown(rollout: v1::Rollout) -> Shown {
         reason: parse_reason(rollout.reason.as_ref()),
         wave: rollout.wave.saturating_add(1).min(rollout.waves),
         waves: rollout.waves,
+        waits_for_signature: rollout.unsigned_waves.iter().map(|w| w.saturating_add(1)).collect(),
         created: jiff::Timestamp::from_millisecond(rollout.created_ms).ok().map(format_utc),
         devices: rollout.devices.into_iter().map(device).collect(),
         rollout: rollout.id,
@@ -110,7 +113,12 @@ fn text(r: &Shown) -> String {
             d.reason.as_ref().map(ToString::to_string).unwrap_or_default(),
         ]);
     }
-    format!("{}\n{}", head(r), table.to_text())
+    let unsigned: Vec<String> = r.waits_for_signature.iter().map(ToString::to_string).collect();
+    let unsigned = match unsigned.as_slice() {
+        [] => String::new(),
+        waves => format!("without the hospital's signature, as the server has it: wave {}\n", waves.join(", ")),
+    };
+    format!("{}\n{unsigned}{}", head(r), table.to_text())
 }
 
 fn head(r: &Shown) -> String {

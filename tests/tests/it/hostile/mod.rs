@@ -6,6 +6,7 @@
 //! server over gRPC and TLS.
 
 mod documents;
+mod gates;
 mod holders;
 mod identity;
 mod metadata;

@@ -32,11 +32,11 @@ pub(crate) fn hold(bytes: &[u8]) {
 fn by<T: Metadata + PartialEq + std::fmt::Debug>(root: &Verified<Root>, file: &[u8]) {
     let Ok(verified) = Verified::<T>::by(root, file) else {
         // One more signature does not make a file readable that was not.
-        let _ = edit::countersign::<T>(file, &world::key(world::KEYS));
+        let _ = edit::countersign::<T>(file, world::key(world::KEYS));
         return;
     };
     same(&verified, file, |bytes| Verified::<T>::by(root, bytes).ok());
-    let more = edit::countersign::<T>(file, &world::key(world::KEYS)).expect("what is valid can be countersigned");
+    let more = edit::countersign::<T>(file, world::key(world::KEYS)).expect("what is valid can be countersigned");
     let more = Verified::<T>::by(root, &more).expect("a stranger's signature spoils nothing");
     assert_eq!(*more, *verified);
 }

@@ -45,7 +45,7 @@ fn report(payload: &[u8]) {
     let Ok(report) = signed.verify(&key.public()) else { return };
     assert!(payload.len() <= MAX_REPORT_BYTES);
     assert!(signed.verify(&world::key(1).public()).is_err(), "another device's report");
-    let again = report.sign(&key).expect("what was read can be signed");
+    let again = report.sign(key).expect("what was read can be signed");
     if again.payload.len() <= MAX_REPORT_BYTES {
         assert_eq!(again.verify(&key.public()).expect("what was signed verifies"), report);
     }

@@ -4,31 +4,34 @@
 //! `report.pem` (a separate Ed25519 key, so that a terminator of TLS cannot forge reports) and, written last, `device.json`;
 //! later `ways.json`, where the hospital has signed other ways to the server, and `earlier.pem`, what was renewed.
 
+mod certificate;
+mod enrolment;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
+use rcgen::{KeyPair, PublicKeyData};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 use suture_core::approval::{Service, SignedDocument as _};
-use suture_core::clock::{Clock, format_utc};
+use suture_core::clock::Clock;
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId, TrustDomain};
-use suture_core::principal::Principal;
 use suture_core::report;
 use suture_core::sign::{LocalKey, SignError, Signer};
-use suture_core::token::{Grant, Token, TokenError};
+use suture_core::token::TokenError;
 use suture_proto::connect::{self, ProxyRules, Trust};
 use zeroize::Zeroizing;
 
-use crate::client::{Client, ClientError, Enrolment};
-use crate::config::Settings;
+use crate::client::{Client, ClientError};
 use crate::durable::{self, DurableError};
 use crate::earlier::Earlier;
 use crate::ways::{Way, Ways};
+
+use certificate::{accept, csr, write_tls};
+pub(crate) use certificate::{life, pem};
 
 /// A certificate renews when that share of its life has passed, in percent.
 const RENEW_PERCENT: i64 = 70;
@@ -139,46 +142,6 @@ impl Identity {
         })
     }
 
-    /// Spends a token: makes the keys here, has the TLS key certified, and keeps all of it. Until a person of the hospital
-    /// has compared [`Identity::fingerprint`] the device stays pending.
-    pub async fn enroll(
-        settings: &Settings,
-        token: &str,
-        id: Option<DeviceId>,
-        (clock, proxy, seed): (Arc<dyn Clock>, ProxyRules, Seed),
-    ) -> Result<Self, IdentityError> {
-        let dir = settings.state_dir.join("identity");
-        if let Some(device) = durable::read_json::<Device>(&dir.join("device.json"))? {
-            return Err(IdentityError::Enrolled { device: device.device, dir });
-        }
-        let token = Token::decode(token)?;
-        let device = device_of(&token, id, clock.now())?;
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let report = LocalKey::from_seed(&seed);
-        let trust = Trust::CaSha256(token.ca_sha256);
-        let connection = connect::Settings { address: token.server.clone(), trust, identity: None, proxy, clock };
-        let chain = Client::new(&connection)?
-            .enroll(Enrolment {
-                secret: token.secret.as_bytes(),
-                csr: &csr(&key)?,
-                report_key: report.public().as_bytes(),
-                device: device.device.as_str(),
-                product: settings.product.as_str(),
-                hardware: settings.hardware.as_str(),
-            })
-            .await?;
-        let chain = accept(chain, &device, &key)?;
-        let ca = chain.last().filter(|ca| Digest::of(ca) == token.ca_sha256);
-        let ca = ca.ok_or(IdentityError::Chain("it does not end in the CA that the token names"))?.clone();
-        durable::make_dir(&dir)?;
-        durable::write(&dir.join("report.pem"), report.to_pem(None)?.as_bytes(), durable::SECRET)?;
-        durable::write(&dir.join("ca.pem"), pem(&[&ca]).as_bytes(), durable::OPEN)?;
-        write_tls(&dir, &key, &chain)?;
-        // Last: without it the device counts as not enrolled.
-        durable::write_json(&dir.join("device.json"), &device, durable::OPEN)?;
-        Self::open(&settings.state_dir)
-    }
-
     /// What enrolment settled.
     pub fn device(&self) -> &Device {
         &self.device
@@ -281,142 +244,4 @@ impl std::fmt::Debug for Identity {
 pub fn grouped(fingerprint: &Digest) -> String {
     let digits: Vec<char> = fingerprint.to_string().chars().collect();
     digits.chunks(4).map(String::from_iter).collect::<Vec<_>>().join(" ")
-}
-
-fn device_of(token: &Token, id: Option<DeviceId>, now: Timestamp) -> Result<Device, IdentityError> {
-    let wrong = |text: &str| IdentityError::WrongToken(text.to_owned());
-    let Grant::Device(hdo, bound) = &token.grant else {
-        return Err(wrong("this token is not for a device; ask the hospital for one from `suturectl device token`"));
-    };
-    if token.expires <= now {
-        return Err(IdentityError::WrongToken(format!(
-            "the token expired at {}; ask for a new one (or set the clock, if it is wrong)",
-            format_utc(token.expires)
-        )));
-    }
-    let device = match (bound, id) {
-        (Some(bound), Some(id)) if *bound != id => {
-            return Err(IdentityError::WrongToken(format!("the token is for device {bound}, not for {id}")));
-        }
-        (Some(bound), _) => bound.clone(),
-        (None, Some(id)) => id,
-        (None, None) => return Err(wrong("the token is for any device of the hospital: say which with --id")),
-    };
-    let (Some(catalog_root_sha256), Some(approvals_root_sha256)) =
-        (token.catalog_root_sha256, token.approvals_root_sha256)
-    else {
-        return Err(wrong("the token does not name both roots of trust; ask for one made after both sides have them"));
-    };
-    Ok(Device {
-        server: token.server.clone(),
-        trust_domain: token.trust_domain.clone(),
-        hdo: hdo.clone(),
-        device,
-        catalog_root_sha256,
-        approvals_root_sha256,
-    })
-}
-
-fn csr(key: &KeyPair) -> Result<Vec<u8>, IdentityError> {
-    Ok(CertificateParams::default().serialize_request(key)?.der().to_vec())
-}
-
-/// The chain, if it certifies this key as this device.
-fn accept(chain: Vec<Vec<u8>>, device: &Device, key: &KeyPair) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let first = chain.first().ok_or(IdentityError::Chain("it is empty"))?;
-    let (_, parsed) =
-        x509_parser::parse_x509_certificate(first).map_err(|_| IdentityError::Chain("it cannot be read"))?;
-    if parsed.public_key().raw != key.subject_public_key_info() {
-        return Err(IdentityError::Chain("it is over another key"));
-    }
-    let uri = Principal::Device(device.hdo.clone(), device.device.clone()).uri(&device.trust_domain);
-    let names = parsed.subject_alternative_name().ok().flatten();
-    let named = names.is_some_and(|n| {
-        n.value.general_names.iter().any(|g| matches!(g, x509_parser::extensions::GeneralName::URI(u) if *u == uri))
-    });
-    if named {
-        Ok(chain.into_iter().map(CertificateDer::from).collect())
-    } else {
-        Err(IdentityError::Chain("it names another identity"))
-    }
-}
-
-pub(crate) fn life(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp)> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let at = |t: x509_parser::time::ASN1Time| Timestamp::from_second(t.timestamp()).ok();
-    Some((at(parsed.validity().not_before)?, at(parsed.validity().not_after)?))
-}
-
-fn write_tls(dir: &Path, key: &KeyPair, chain: &[CertificateDer<'_>]) -> Result<(), DurableError> {
-    let mut text = Zeroizing::new(key.serialize_pem());
-    text.push_str(&pem(&chain.iter().collect::<Vec<_>>()));
-    durable::write(&dir.join("tls.pem"), text.as_bytes(), durable::SECRET)
-}
-
-pub(crate) fn pem(certificates: &[&CertificateDer<'_>]) -> String {
-    let mut text = String::new();
-    for certificate in certificates {
-        text.push_str("-----BEGIN CERTIFICATE-----\n");
-        let body = base64::engine::general_purpose::STANDARD.encode(certificate);
-        for line in body.as_bytes().chunks(64) {
-            text.push_str(&String::from_utf8_lossy(line));
-            text.push('\n');
-        }
-        text.push_str("-----END CERTIFICATE-----\n");
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use suture_core::token::Secret;
-
-    fn token() -> Token {
-        Token {
-            server: "https://localhost:7443".into(),
-            ca_sha256: Digest::of(b"ca"),
-            trust_domain: "acme.example".parse().unwrap(),
-            grant: Grant::Device("riverside".parse().unwrap(), Some("pump-1".parse().unwrap())),
-            catalog_root_sha256: Some(Digest::of(b"c")),
-            approvals_root_sha256: Some(Digest::of(b"a")),
-            catalog_edition: None,
-            approvals_edition: None,
-            expires: "2026-11-25T12:00:00Z".parse().unwrap(),
-            secret: Secret::new([1; 32]),
-        }
-    }
-
-    #[test]
-    fn a_token_enrols_the_device_that_it_names_and_in_time() {
-        let now = "2026-11-24T12:00:00Z".parse().unwrap();
-        assert_eq!(device_of(&token(), None, now).unwrap().device.as_str(), "pump-1");
-        assert!(device_of(&token(), Some("pump-2".parse().unwrap()), now).is_err());
-        assert!(device_of(&token(), None, token().expires).is_err());
-        assert!(device_of(&Token { approvals_root_sha256: None, ..token() }, None, now).is_err());
-        assert!(device_of(&Token { grant: Grant::Hdo("h".parse().unwrap()), ..token() }, None, now).is_err());
-        let any = Token { grant: Grant::Device("riverside".parse().unwrap(), None), ..token() };
-        assert!(device_of(&any, None, now).is_err());
-        assert!(device_of(&any, Some("pump-2".parse().unwrap()), now).is_ok());
-    }
-
-    #[test]
-    fn a_chain_over_another_key_or_name_is_refused() {
-        let now = "2026-11-24T12:00:00Z".parse().unwrap();
-        let device = device_of(&token(), None, now).unwrap();
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        let certificate = |uri: &str| {
-            let mut params = CertificateParams::default();
-            params.subject_alt_names = vec![rcgen::SanType::URI(uri.try_into().unwrap())];
-            params.self_signed(&key).unwrap().der().to_vec()
-        };
-        let good = certificate("spiffe://acme.example/hdo/riverside/device/pump-1");
-        let chain = accept(vec![good.clone()], &device, &key).unwrap();
-        let read = CertificateDer::from_pem_slice(pem(&[&chain[0]]).as_bytes()).unwrap();
-        assert_eq!(read, chain[0]);
-        let other = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        assert!(accept(vec![good], &device, &other).is_err());
-        assert!(accept(vec![certificate("spiffe://acme.example/hdo/riverside/device/pump-2")], &device, &key).is_err());
-        assert!(accept(vec![], &device, &key).is_err());
-    }
 }

@@ -1,0 +1,129 @@
+//! A token spent: the device's keys are made, and one of them is certified.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use suture_core::clock::{Clock, format_utc};
+use suture_core::digest::Digest;
+use suture_core::id::DeviceId;
+use suture_core::sign::{LocalKey, Signer as _};
+use suture_core::token::{Grant, Token};
+use suture_proto::connect::{self, ProxyRules, Trust};
+
+use super::certificate::{accept, csr, pem, write_tls};
+use super::{Device, Identity, IdentityError, Seed};
+use crate::client::{Client, Enrolment};
+use crate::config::Settings;
+use crate::durable;
+
+impl Identity {
+    /// Spends a token: makes the keys here, has the TLS key certified, and keeps all of it. Until a person of the hospital
+    /// has compared [`Identity::fingerprint`] the device stays pending.
+    pub async fn enroll(
+        settings: &Settings,
+        token: &str,
+        id: Option<DeviceId>,
+        (clock, proxy, seed): (Arc<dyn Clock>, ProxyRules, Seed),
+    ) -> Result<Self, IdentityError> {
+        let dir = settings.state_dir.join("identity");
+        if let Some(device) = durable::read_json::<Device>(&dir.join("device.json"))? {
+            return Err(IdentityError::Enrolled { device: device.device, dir });
+        }
+        let token = Token::decode(token)?;
+        let device = device_of(&token, id, clock.now())?;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let report = LocalKey::from_seed(&seed);
+        let trust = Trust::CaSha256(token.ca_sha256);
+        let connection = connect::Settings { address: token.server.clone(), trust, identity: None, proxy, clock };
+        let chain = Client::new(&connection)?
+            .enroll(Enrolment {
+                secret: token.secret.as_bytes(),
+                csr: &csr(&key)?,
+                report_key: report.public().as_bytes(),
+                device: device.device.as_str(),
+                product: settings.product.as_str(),
+                hardware: settings.hardware.as_str(),
+            })
+            .await?;
+        let chain = accept(chain, &device, &key)?;
+        let ca = chain.last().filter(|ca| Digest::of(ca) == token.ca_sha256);
+        let ca = ca.ok_or(IdentityError::Chain("it does not end in the CA that the token names"))?.clone();
+        durable::make_dir(&dir)?;
+        durable::write(&dir.join("report.pem"), report.to_pem(None)?.as_bytes(), durable::SECRET)?;
+        durable::write(&dir.join("ca.pem"), pem(&[&ca]).as_bytes(), durable::OPEN)?;
+        write_tls(&dir, &key, &chain)?;
+        // Last: without it the device counts as not enrolled.
+        durable::write_json(&dir.join("device.json"), &device, durable::OPEN)?;
+        Self::open(&settings.state_dir)
+    }
+}
+
+/// What enrolment by a token settles.
+fn device_of(token: &Token, id: Option<DeviceId>, now: Timestamp) -> Result<Device, IdentityError> {
+    let wrong = |text: &str| IdentityError::WrongToken(text.to_owned());
+    let Grant::Device(hdo, bound) = &token.grant else {
+        return Err(wrong("this token is not for a device; ask the hospital for one from `suturectl device token`"));
+    };
+    if token.expires <= now {
+        return Err(IdentityError::WrongToken(format!(
+            "the token expired at {}; ask for a new one (or set the clock, if it is wrong)",
+            format_utc(token.expires)
+        )));
+    }
+    let device = match (bound, id) {
+        (Some(bound), Some(id)) if *bound != id => {
+            return Err(IdentityError::WrongToken(format!("the token is for device {bound}, not for {id}")));
+        }
+        (Some(bound), _) => bound.clone(),
+        (None, Some(id)) => id,
+        (None, None) => return Err(wrong("the token is for any device of the hospital: say which with --id")),
+    };
+    let (Some(catalog_root_sha256), Some(approvals_root_sha256)) =
+        (token.catalog_root_sha256, token.approvals_root_sha256)
+    else {
+        return Err(wrong("the token does not name both roots of trust; ask for one made after both sides have them"));
+    };
+    Ok(Device {
+        server: token.server.clone(),
+        trust_domain: token.trust_domain.clone(),
+        hdo: hdo.clone(),
+        device,
+        catalog_root_sha256,
+        approvals_root_sha256,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use suture_core::token::Secret;
+
+    fn token() -> Token {
+        Token {
+            server: "https://localhost:7443".into(),
+            ca_sha256: Digest::of(b"ca"),
+            trust_domain: "acme.example".parse().unwrap(),
+            grant: Grant::Device("riverside".parse().unwrap(), Some("pump-1".parse().unwrap())),
+            catalog_root_sha256: Some(Digest::of(b"c")),
+            approvals_root_sha256: Some(Digest::of(b"a")),
+            catalog_edition: None,
+            approvals_edition: None,
+            expires: "2026-11-25T12:00:00Z".parse().unwrap(),
+            secret: Secret::new([1; 32]),
+        }
+    }
+
+    #[test]
+    fn a_token_enrols_the_device_that_it_names_and_in_time() {
+        let now = "2026-11-24T12:00:00Z".parse().unwrap();
+        assert_eq!(device_of(&token(), None, now).unwrap().device.as_str(), "pump-1");
+        assert!(device_of(&token(), Some("pump-2".parse().unwrap()), now).is_err());
+        assert!(device_of(&token(), None, token().expires).is_err());
+        assert!(device_of(&Token { approvals_root_sha256: None, ..token() }, None, now).is_err());
+        assert!(device_of(&Token { grant: Grant::Hdo("h".parse().unwrap()), ..token() }, None, now).is_err());
+        let any = Token { grant: Grant::Device("riverside".parse().unwrap(), None), ..token() };
+        assert!(device_of(&any, None, now).is_err());
+        assert!(device_of(&any, Some("pump-2".parse().unwrap()), now).is_ok());
+    }
+}

@@ -1,7 +1,7 @@
 //! The journal: what the device is at, on disk before each side effect.
 //!
 //! One JSON file, replaced whole. It holds the state, the reports of the last transition until the outbox has them, the
-//! tries that each approval has used up, and the last outcome. A journal that cannot be read is kept for the technician
+//! tries that each approval has used up, the stops that were answered, and the last outcome. A journal that cannot be read is kept for the technician
 //! under another name and the device is held: what it was at is not known, so only a person can go on.
 
 use std::path::{Path, PathBuf};
@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use suture_core::clock::{utc, whole_second};
 use suture_core::id::ApprovalId;
-use suture_core::phase::{Code, Reason};
+use suture_core::limits::MAX_KEPT_STOPS;
+use suture_core::phase::{Code, Phase, Reason};
 
 use crate::durable::{self, DurableError};
 use crate::machine::{Event, MachineError, State, Step, Told, step};
@@ -31,6 +32,9 @@ struct Record {
     told: Vec<Told>,
     /// Tries used up, oldest approval first.
     spent: Vec<Spent>,
+    /// Approvals of which the last word was that they are stopped, oldest word first.
+    #[serde(default)]
+    obeyed: Vec<ApprovalId>,
     last: Option<Outcome>,
 }
 
@@ -80,6 +84,7 @@ impl Journal {
             state,
             told: Vec::new(),
             spent: Vec::new(),
+            obeyed: Vec::new(),
             last: None,
         };
         let path = path.to_owned();
@@ -118,19 +123,36 @@ impl Journal {
             return Ok(step);
         }
         let mut record = self.record.clone();
-        record.seq = record.seq.saturating_add(1);
         record.state = step.state.clone();
-        record.told.clone_from(&step.told);
+        record.tell(step.told.clone());
         if let Some(approval) = &step.spends {
             record.spend(approval);
         }
         if let Some(told) = step.told.iter().rev().find(|t| t.phase.is_outcome()) {
             record.last = Some(Outcome { told: told.clone(), at: whole_second(now) });
         }
+        self.replace(record)?;
+        Ok(step)
+    }
+
+    /// Writes down what is told of approvals that the machine is not at: that they are stopped, where that was not the last
+    /// word on them, and that they are offered again, where it was.
+    pub fn answer(&mut self, answers: impl IntoIterator<Item = Told>) -> Result<(), JournalError> {
+        let obeyed = |told: &Told| told.subject.as_ref().is_some_and(|s| self.record.obeyed.contains(&s.approval));
+        let news: Vec<_> = answers.into_iter().filter(|t| (t.phase == Phase::Stopped) != obeyed(t)).collect();
+        if news.is_empty() {
+            return Ok(());
+        }
+        let mut record = self.record.clone();
+        record.tell(news);
+        self.replace(record)
+    }
+
+    fn replace(&mut self, record: Record) -> Result<(), JournalError> {
         let next = Self { path: self.path.clone(), record };
         next.write()?;
         *self = next;
-        Ok(step)
+        Ok(())
     }
 
     /// What the device is at.
@@ -164,6 +186,21 @@ impl Journal {
 }
 
 impl Record {
+    fn tell(&mut self, told: Vec<Told>) {
+        self.seq = self.seq.saturating_add(1);
+        for Told { subject, phase, .. } in &told {
+            let Some(subject) = subject else { continue };
+            self.obeyed.retain(|id| *id != subject.approval);
+            if *phase == Phase::Stopped {
+                self.obeyed.push(subject.approval.clone());
+            }
+        }
+        // No more orders than that are kept, and what is not stopped needs no memory.
+        let surplus = self.obeyed.len().saturating_sub(MAX_KEPT_STOPS);
+        self.obeyed.drain(..surplus);
+        self.told = told;
+    }
+
     fn spend(&mut self, approval: &ApprovalId) {
         let tries = match self.spent.iter().position(|s| s.approval == *approval) {
             Some(i) => self.spent.remove(i).tries,
@@ -255,7 +292,7 @@ mod tests {
         let reason = Reason::new(Code::WrongBytes, "x");
         journal.apply(Event::Unusable(reason), now()).unwrap();
         assert_eq!(journal.spent(&attempt().approval), 1);
-        assert_eq!(journal.last().unwrap().told.phase, suture_core::phase::Phase::Failed);
+        assert_eq!(journal.last().unwrap().told.phase, Phase::Failed);
         for i in 0..2 * MAX_SPENT {
             journal.record.spend(&format!("b{i}").parse().unwrap());
         }

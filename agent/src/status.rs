@@ -17,6 +17,7 @@ use crate::identity::{Identity, grouped};
 use crate::install::Slots;
 use crate::journal::{Journal, Outcome};
 use crate::machine::State;
+use crate::stops::{Shown, Stops};
 
 /// What the running agent leaves for `status` with each cycle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +74,8 @@ pub struct Status {
     pub until: Option<String>,
     /// How the last attempt ended.
     pub last: Option<Outcome>,
+    /// The stop orders and lifts that are kept here.
+    pub stops: Vec<Shown>,
     /// What the agent left with its last cycle.
     pub live: Option<Live>,
     /// What could not be read.
@@ -98,6 +101,7 @@ impl Status {
         let identity = Identity::open(&settings.state_dir).map_err(|e| note(&e)).ok();
         let running = Slots::new(&settings.slots_dir).running().map_err(|e| note(&e)).ok().flatten();
         let journal = Journal::peek(&journal_path(settings)).map_err(|e| note(&e)).ok().flatten();
+        let stops = Stops::shown(&settings.state_dir).map_err(|e| note(&e)).unwrap_or_default();
         let live = Live::read(&settings.state_dir).map_err(|e| note(&e)).ok().flatten();
         let rest = State::rest();
         let state = journal.as_ref().map_or(&rest, Journal::state);
@@ -115,6 +119,7 @@ impl Status {
             reason: trouble.map(|(reason, _)| reason.clone()),
             until: trouble.and_then(|(_, until)| until).map(format_utc),
             last: journal.as_ref().and_then(|j| j.last().cloned()),
+            stops,
             live,
             faults,
         }
@@ -145,6 +150,9 @@ impl Status {
         if let Some(last) = &self.last {
             let reason = last.told.reason.as_ref().map(|r| format!(", {r}")).unwrap_or_default();
             line("last", &format!("{} at {}{reason}", last.told.phase, format_utc(last.at)));
+        }
+        for stop in &self.stops {
+            line("stop order", &stop.text());
         }
         if let Some(live) = &self.live {
             line("reports", &format!("{} wait for the server", live.waiting_reports));

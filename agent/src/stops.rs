@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use suture_core::approval::{StopError, VerifiedStop};
-use suture_core::clock::parse_utc;
+use suture_core::clock::{format_utc, parse_utc};
 use suture_core::id::ApprovalId;
 use suture_core::limits::MAX_KEPT_STOPS;
 use suture_core::phase::{Code, Reason};
@@ -45,6 +45,21 @@ struct Kept {
 struct File {
     envelope: String,
     expires: Option<String>,
+}
+
+/// A kept order, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// Of which approval.
+    pub approval: ApprovalId,
+    /// `stopped`, `lifted`, or `damaged`, which stops too.
+    pub standing: &'static str,
+    /// Its counter.
+    pub counter: Option<u64>,
+    /// When it was signed, by the signer's clock.
+    pub signed_at: Option<String>,
+    /// When the approval ends, and the order with it, where that is known.
+    pub ends: Option<String>,
 }
 
 /// Why an order was not kept. Nothing is begun until it is.
@@ -82,11 +97,27 @@ impl Stops {
     ///
     /// The directory cannot be listed.
     pub fn known(state_dir: &Path) -> Result<Vec<VerifiedStop>, DurableError> {
-        let dir = state_dir.join("stops");
-        if !dir.exists() {
-            return Ok(Vec::new());
-        }
-        Ok(read_all(&dir)?.0.into_values().map(|k| k.stop).collect())
+        Ok(peek(state_dir)?.0.into_values().map(|k| k.stop).collect())
+    }
+
+    /// The same for people, with those that cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be listed.
+    pub fn shown(state_dir: &Path) -> Result<Vec<Shown>, DurableError> {
+        let (kept, damaged) = peek(state_dir)?;
+        let shown = |(approval, Kept { stop, expires }): (ApprovalId, Kept)| Shown {
+            approval,
+            standing: if stop.stopped { "stopped" } else { "lifted" },
+            counter: Some(stop.counter),
+            signed_at: Some(format_utc(stop.signed_at)),
+            ends: expires.map(format_utc),
+        };
+        let broken = |approval| Shown { approval, standing: "damaged", counter: None, signed_at: None, ends: None };
+        let mut all: Vec<_> = kept.into_iter().map(shown).chain(damaged.into_iter().map(broken)).collect();
+        all.sort_by(|a, b| a.approval.cmp(&b.approval));
+        Ok(all)
     }
 
     /// Keeps an order where it is news; false where it is none. `displaced` says of an order that is kept whether it may go
@@ -178,7 +209,7 @@ impl Stops {
         let file = File {
             // Strict JSON, hence UTF-8.
             envelope: String::from_utf8_lossy(kept.stop.bytes()).into_owned(),
-            expires: kept.expires.map(suture_core::clock::format_utc),
+            expires: kept.expires.map(format_utc),
         };
         durable::write_json(&self.path(&id), &file, durable::OPEN)
             .map_err(|source| KeepError::Disk { approval: id.clone(), source })?;
@@ -198,7 +229,24 @@ impl Stops {
     }
 }
 
+impl Shown {
+    /// One line.
+    pub fn text(&self) -> String {
+        let Self { approval, standing, counter, signed_at, ends } = self;
+        let (Some(counter), Some(signed_at)) = (counter, signed_at) else {
+            return format!("{approval}: {standing}; it stays stopped until the order is brought again");
+        };
+        let ends = ends.as_ref().map(|at| format!("; the approval ends {at}")).unwrap_or_default();
+        format!("{approval}: {standing} by order {counter} of {signed_at}{ends}")
+    }
+}
+
 type Read = (BTreeMap<ApprovalId, Kept>, BTreeSet<ApprovalId>);
+
+fn peek(state_dir: &Path) -> Result<Read, DurableError> {
+    let dir = state_dir.join("stops");
+    if dir.exists() { read_all(&dir) } else { Ok(Read::default()) }
+}
 
 fn read_all(dir: &Path) -> Result<Read, DurableError> {
     let (mut kept, mut damaged) = (BTreeMap::new(), BTreeSet::new());
@@ -210,6 +258,8 @@ fn read_all(dir: &Path) -> Result<Read, DurableError> {
             Ok(order) if order.stop.approval == id => {
                 kept.insert(id, order);
             }
+            // The agent has removed it meanwhile: its approval has ended.
+            Err(ReadError::Gone) => {}
             other => {
                 let why = other.err().map(|e| e.to_string()).unwrap_or_default();
                 tracing::error!(approval = %id, why, "a stop order on disk is damaged; its approval stays stopped");
@@ -288,6 +338,9 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             let stops = Stops::open(dir.path()).unwrap();
             assert!(stops.is_stopped(&id) && stops.trouble(&id).is_some());
+            let shown = Stops::shown(dir.path()).unwrap();
+            assert_eq!((shown.len(), shown[0].standing, &shown[0].approval), (1, "damaged", &id));
+            assert!(shown[0].text().contains("stays stopped"), "{}", shown[0].text());
         }
         let mut stops = Stops::open(dir.path()).unwrap();
         assert!(stops.take(&order("a1", 6, false), never).unwrap());
@@ -321,6 +374,8 @@ mod tests {
         }
         stops.tidy([(&ended, at(10)), (&open, at(30))], at(9)).unwrap();
         assert!(stops.is_stopped(&ended));
+        let ends: Vec<_> = Stops::shown(dir.path()).unwrap().into_iter().map(|s| s.ends).collect();
+        assert_eq!(ends, [Some(format_utc(at(10))), Some(format_utc(at(30))), None], "by name");
         let mut stops = Stops::open(dir.path()).unwrap();
         stops.tidy([], at(10)).unwrap();
         assert!(!stops.is_stopped(&ended) && stops.is_stopped(&open));

@@ -6,6 +6,7 @@ use suture_core::phase::{Code, Phase, Reason};
 use suture_core::select::{Choice, Facts, Selection, select};
 use suture_core::trust::Repository;
 
+use super::answer::answers;
 use super::{Agent, AgentError, chain};
 use crate::config::Settings;
 use crate::documents::{Documents, documents};
@@ -135,6 +136,7 @@ impl Agent {
             floor,
             attempts: self.journal.all_spent().map(|(id, tries)| (id.clone(), tries)).collect(),
         };
+        self.answers = answers(&facts, &catalog, &signed, &stops, now);
         Ok(match select(&facts, &catalog, &signed, &stops, now) {
             // Whoever should have listed it could not be asked, so that it is not listed is unproven.
             Selection::Nothing { reason, approval: Some(id) }

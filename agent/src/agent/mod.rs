@@ -5,6 +5,7 @@
 //! journal before its action is done; so the process may be killed at any line, and the next one repeats the action.
 
 mod act;
+mod answer;
 mod look;
 mod orders;
 mod service;
@@ -33,7 +34,7 @@ use crate::inbox::Inbox;
 use crate::install::{InstallError, Slots};
 use crate::interlock::Interlock;
 use crate::journal::{Journal, JournalError};
-use crate::machine::{Event, State};
+use crate::machine::{Event, State, Told};
 use crate::news::Tidings;
 use crate::outbox::Outbox;
 use crate::stops::{KeepError, Stops};
@@ -93,6 +94,8 @@ pub struct Agent {
     /// The stop orders that it brought, which are verified again once there may be a newer root.
     heard_stops: Vec<Vec<u8>>,
     stops: Stops,
+    /// What the last look says of every open approval, for the hospital that stopped or lifted one.
+    answers: Vec<Told>,
     inbox: Inbox,
     seen: (Option<Seen>, Option<Seen>),
     /// Held as long as the agent lives: there is one agent to a state directory.
@@ -180,6 +183,7 @@ impl Agent {
             tidings: None,
             heard_stops: Vec::new(),
             stops: Stops::open(&settings.state_dir)?,
+            answers: Vec::new(),
             inbox: Inbox::open(&settings.state_dir)?,
             seen,
             _lock: lock,
@@ -239,8 +243,9 @@ impl Agent {
     /// One pass: finishes what was begun, checks in, refreshes, chooses, and goes as far as it can without waiting.
     pub async fn cycle(&mut self) -> Result<Pass, AgentError> {
         self.inbox.rouse();
+        // What the last transition told, if the disk had no room for it then.
+        self.tell()?;
         if !self.resumed {
-            self.tell()?;
             let switched = self.is_switched();
             self.apply(Event::Resumed { switched })?;
             self.resumed = true;
@@ -257,6 +262,7 @@ impl Agent {
         if !pending && !self.journal.state().is_committed() {
             let (event, situation) = self.look().await?.into_event();
             self.apply(event)?;
+            self.answer()?;
             self.advance(situation).await?;
             self.submit().await?;
         }
@@ -297,6 +303,7 @@ impl Agent {
     }
 
     fn apply(&mut self, event: Event) -> Result<(), AgentError> {
+        self.give_up_what_is_stopped(&event)?;
         let now = self.now();
         let before = self.journal.state().name();
         let name = event.name();

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use suture_core::approval::{Approval, OperatorDocument, Pinned, SignedDocument as _, path};
+use suture_core::id::ApprovalId;
+use suture_proto::v1;
 use suture_tests::world::text;
 
 use crate::hospital::Hospital;
@@ -12,6 +15,7 @@ use crate::hospital::Hospital;
 /// A hospital whose first pump has fetched the second release and waits for its slot.
 struct Waiting {
     hospital: Hospital,
+    draft: (Approval, OperatorDocument),
     rollout: String,
     start: Timestamp,
     end: Timestamp,
@@ -26,9 +30,19 @@ impl Waiting {
         let slot = &mut draft.0.devices[0].slots[0];
         (slot.start, slot.end) = (slot.start + later, slot.end + later);
         draft.0.terms.expires += later;
-        let (rollout, start, end) = hospital.approve(draft).await;
+        let (rollout, start, end) = hospital.approve(draft.clone()).await;
         assert_eq!(hospital.pumps[0].cycle().await, "waiting(before-slot)");
-        Self { hospital, rollout, start, end }
+        Self { hospital, draft, rollout, start, end }
+    }
+
+    /// Approves the same once more by another approval, which the first does not know of: both are open now.
+    async fn approve_again(&mut self) -> String {
+        let (mut approval, mut document) = self.draft.clone();
+        let id: ApprovalId = "f".repeat(64).parse().unwrap();
+        (approval.terms.id, document.approval) = (id.clone(), id.clone());
+        let bytes = document.to_bytes().unwrap();
+        approval.terms.operator_document = Pinned::of(path::operator_document(&id), &bytes);
+        self.hospital.approve((approval, document)).await.0
     }
 
     /// From now on two of three approvers must sign.
@@ -52,7 +66,18 @@ impl Waiting {
     }
 
     async fn status(&self) -> Value {
-        self.hospital.kim.json(&["rollout", "stop-status", &self.rollout]).await.unwrap()
+        self.status_of(&self.rollout).await
+    }
+
+    async fn status_of(&self, rollout: &str) -> Value {
+        self.hospital.kim.json(&["rollout", "stop-status", rollout]).await.unwrap()
+    }
+
+    /// How the pump stands to the stop of an approval, and how the rollout has it.
+    async fn answers(&self, rollout: &str) -> (String, String) {
+        let status = self.status_of(rollout).await;
+        let standing = status["devices"][0]["standing"].as_str().unwrap().to_owned();
+        (standing, self.hospital.reported(rollout).await.0)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -233,4 +258,52 @@ async fn a_device_without_a_network_learns_of_an_approval_by_stick() {
     let state = hospital.pumps[0].cycle().await;
     assert!(state.starts_with("fetching"), "it knows what it may have, and cannot get it: {state}");
     assert!(!hospital.pumps[0].hand_stick(&stick).await.unwrap().news);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_with_two_open_approvals_answers_to_the_stop_of_either() {
+    let obeys = || ("acknowledged".to_owned(), "stopped".to_owned());
+    let mut w = Waiting::open().await;
+    let first = w.rollout.clone();
+    let second = w.approve_again().await;
+    assert_eq!(w.hospital.pumps[0].cycle().await, "waiting(conflicting-approvals)");
+
+    // The one that it is at: the other is chosen in the same look, and the answer is no less an answer.
+    w.hospital.kim.run(&["rollout", "stop", &first]).await.unwrap();
+    assert_eq!(w.hospital.pumps[0].cycle().await, "waiting(before-slot)");
+    assert_eq!(w.answers(&first).await, obeys());
+    assert_eq!(w.answers(&second).await, ("unanswered".to_owned(), "waiting".to_owned()));
+
+    // Lifted, it is open again; then the one that the device is not at is stopped.
+    w.hospital.kim.run(&["rollout", "lift", &first]).await.unwrap();
+    assert_eq!(w.hospital.pumps[0].cycle().await, "waiting(conflicting-approvals)");
+    assert_eq!(w.answers(&first).await, ("unanswered".to_owned(), "offered".to_owned()));
+    w.hospital.kim.run(&["rollout", "stop", &first]).await.unwrap();
+    assert_eq!(w.answers(&first).await.0, "unanswered", "an answer to the order before is none to this one");
+    assert_eq!(w.hospital.pumps[0].cycle().await, "waiting(before-slot)");
+    assert_eq!(w.answers(&first).await, obeys());
+
+    // Both; each answer is given once, whoever starts the agent again.
+    w.hospital.kim.run(&["rollout", "stop", &second]).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(w.hospital.pumps[0].cycle().await, "idle(stop-order)");
+        w.hospital.pumps[0].crash();
+    }
+    assert_eq!((w.answers(&first).await, w.answers(&second).await), (obeys(), obeys()));
+    w.hospital.untouched();
+    let mut calls = w.hospital.world.operator_calls(Some(w.hospital.kim.identity())).await;
+    let request = v1::GetDeviceRequest { id: "pump-1".to_owned() };
+    let reports = calls.get_device(request).await.unwrap().into_inner().reports;
+    let phase = |r: &v1::SignedReport| serde_json::from_slice::<Value>(&r.payload).unwrap()["phase"].clone();
+    let phases: Vec<_> = reports.iter().map(phase).collect();
+    assert_eq!(phases.iter().filter(|p| **p == "stopped").count(), 3, "{phases:?}");
+
+    // At the device both orders are in sight.
+    let status = w.hospital.pumps[0].status();
+    let mut kept: Vec<_> = status.stops.iter().map(|s| (s.approval.to_string(), s.standing)).collect();
+    kept.sort();
+    let mut orders = [(first, "stopped"), (second, "stopped")];
+    orders.sort();
+    assert_eq!(kept, orders);
+    assert_eq!(status.text().lines().filter(|l| l.starts_with("stop order")).count(), 2, "{}", status.text());
 }

@@ -4,6 +4,7 @@ mod concurrency;
 mod forks;
 mod nouns;
 mod schema;
+mod stops;
 
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;

@@ -144,9 +144,13 @@ pub(super) async fn watch(context: &mut Context<'_>, id: &ApprovalId) -> Outcome
         }
         let lines = changes(before.as_ref(), &now);
         context.print.result(&now, |_| lines)?;
-        if let Some(ended) = outcome(&now) {
-            // What a rollout came to counts for nothing where devices went by other approvals than this operator sees.
+        let ended = outcome(&now);
+        // Before more devices follow. What a rollout came to counts for nothing where devices went by other approvals than
+        // this operator sees.
+        if ended.is_some() || before.as_ref().is_some_and(|b| !is_same_stage(b, &now)) {
             compare(context).await?;
+        }
+        if let Some(ended) = ended {
             return ended;
         }
         before = Some(now);
@@ -156,20 +160,25 @@ pub(super) async fn watch(context: &mut Context<'_>, id: &ApprovalId) -> Outcome
         .next("watch it again"))
 }
 
-/// Compares what the devices have signed that they verified with what this home knows: at the beginning and at the end, since
-/// the server tells of rollouts without the signatures.
+/// Compares what the devices have signed that they verified with what this home knows: at the beginning, whenever a wave opens
+/// or the rollout's state changes, and at the end. The server tells of rollouts without the signatures; they are asked for with
+/// all devices, so not for every device's every step.
 async fn compare(context: &Context<'_>) -> Outcome {
     let mut desk = Desk::open(context).await?;
     let devices = inventory::devices(&mut desk.client, "", "", "").await?;
     alarm::raise(&alarm::look(context, &mut desk.client, &desk.hdo, &desk.documents, &devices).await?)
 }
 
+/// Whether the rollout itself has not moved, whatever its devices did.
+fn is_same_stage(a: &Shown, b: &Shown) -> bool {
+    (&a.state, &a.reason, a.wave) == (&b.state, &b.reason, b.wave)
+}
+
 /// What a state says that the one before did not.
 fn changes(before: Option<&Shown>, now: &Shown) -> String {
     let known: BTreeMap<&str, &Device> = before.iter().flat_map(|b| &b.devices).map(|d| (d.id.as_str(), d)).collect();
     let mut lines = Vec::new();
-    let same = before.is_some_and(|b| (&b.state, &b.reason, b.wave) == (&now.state, &now.reason, now.wave));
-    if !same {
+    if !before.is_some_and(|b| is_same_stage(b, now)) {
         lines.push(head(now));
     }
     for d in now.devices.iter().filter(|d| known.get(d.id.as_str()) != Some(d)) {

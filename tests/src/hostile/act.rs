@@ -26,13 +26,26 @@ pub type Metadata = Result<Vec<u8>, Status>;
 /// Certifies what a request (PKCS#10) asks for, with the captured authority.
 pub type Certify = Arc<dyn Fn(&Authority, &[u8]) -> Vec<Vec<u8>> + Send + Sync>;
 
+/// How it hands over the metadata that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sends {
+    /// File by file, as they are asked for.
+    Singly,
+    /// All at once with the answer to a check-in.
+    WithCheckIn,
+    /// All at once when it is called for.
+    OnCall,
+}
+
 /// A part to be played. What is `None` is answered from the loot, as an honest server would.
 #[derive(Clone)]
 pub struct Act {
     /// What it answers from.
     pub loot: Loot,
-    /// Whether it sends all metadata that it has with the answer to a check-in, or has them asked for one by one.
-    pub in_one_answer: bool,
+    /// How it hands over metadata.
+    pub sends: Sends,
+    /// Changes what it says where it sends them all at once.
+    pub news: Arc<dyn Fn(&mut v1::RefreshResponse) + Send + Sync>,
     /// Changes what it says at a check-in.
     pub check_in: Arc<dyn Fn(&mut v1::CheckInResponse) + Send + Sync>,
     /// Up to which number it claims to have the reports, given the last number that came.
@@ -61,7 +74,8 @@ impl Act {
     pub fn honest(loot: &Loot) -> Self {
         Self {
             loot: loot.clone(),
-            in_one_answer: false,
+            sends: Sends::Singly,
+            news: Arc::new(|_| {}),
             check_in: Arc::new(|_| {}),
             stored: Arc::new(|last| last),
             metadata: None,
@@ -96,11 +110,13 @@ impl Act {
                     .collect(),
             }
         };
-        v1::RefreshResponse {
+        let mut answer = v1::RefreshResponse {
             catalog: Some(news("catalog", &self.loot.catalog)),
             approvals: Some(news("approvals", &self.loot.approvals)),
             stops: Vec::new(),
-        }
+        };
+        (self.news)(&mut answer);
+        answer
     }
 
     /// Its words: go, for everything that the hospital has approved.

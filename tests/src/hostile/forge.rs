@@ -55,6 +55,11 @@ impl Repo {
         parsed(self.bytes(role))["signed"].clone()
     }
 
+    /// The targets before the newest: what a device knows that has not heard of those.
+    pub fn known(&self) -> Vec<u8> {
+        self.metadata[&Role::Targets.served_name(self.version(Role::Targets) - 1)].clone()
+    }
+
     /// Serves a file under the name that its version gives it.
     pub fn put(&mut self, role: Role, bytes: Vec<u8>) {
         let version = parsed(&bytes)["signed"]["version"].as_u64().unwrap();

@@ -9,7 +9,7 @@ mod forge;
 mod loot;
 mod server;
 
-pub use act::{Act, Answers, Bend, Certify, Chunks, File, Metadata, Said};
+pub use act::{Act, Answers, Bend, Certify, Chunks, File, Metadata, Said, Sends};
 pub use forge::{pin, sign};
 pub use loot::{Loot, Repo};
 pub use server::Hostile;

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tonic::{Request, Response, Status};
 
 use super::Loot;
-use super::act::{self, Act, Answers, Said};
+use super::act::{self, Act, Answers, Said, Sends};
 
 /// The server.
 pub struct Hostile {
@@ -146,7 +146,7 @@ impl DeviceService for Stage {
             next_check_in_ms: 1_000,
             words: act.words(),
             reports_stored_through: 0,
-            news: act.in_one_answer.then(|| act.news()),
+            news: (act.sends == Sends::WithCheckIn).then(|| act.news()),
         };
         (act.check_in)(&mut answer);
         Ok(Response::new(answer))
@@ -154,7 +154,7 @@ impl DeviceService for Stage {
 
     async fn refresh(&self, _: Request<v1::RefreshRequest>) -> Result<Response<v1::RefreshResponse>, Status> {
         let act = self.act();
-        Ok(Response::new(if act.in_one_answer { act.news() } else { v1::RefreshResponse::default() }))
+        Ok(Response::new(if act.sends == Sends::Singly { v1::RefreshResponse::default() } else { act.news() }))
     }
 
     async fn get_metadata(

@@ -132,7 +132,7 @@ const SIGNED_FOR_OTHERS: &[Row] = &[
 ];
 
 /// The approval that the loot holds: what its head says to all devices, and the devices.
-fn approval(act: &Act) -> Value {
+pub(super) fn approval(act: &Act) -> Value {
     let file = |dir: &str| {
         let (_, content) = act.loot.approvals.targets.iter().find(|(name, _)| name.starts_with(dir)).unwrap();
         serde_json::from_slice::<Value>(content).unwrap()
@@ -148,7 +148,7 @@ fn change(mut value: Value, edit: impl FnOnce(&mut Value)) -> Value {
 }
 
 /// Lists an approval, as `publish` signs it.
-fn list(
+pub(super) fn list(
     act: &mut Act,
     approval: &Value,
     publish: impl FnOnce(&mut suture_tests::hostile::Repo, Box<dyn FnOnce(&mut Value)>),
@@ -175,7 +175,7 @@ pub(super) fn hospital(act: &mut Act, keys: &Keys, edit: impl FnOnce(&mut Value)
 }
 
 /// The manufacturer signs its word on the second release again, edited.
-fn manufacturer(act: &mut Act, keys: &Keys, edit: impl FnOnce(&mut Value)) {
+pub(super) fn manufacturer(act: &mut Act, keys: &Keys, edit: impl FnOnce(&mut Value)) {
     let now = act.loot.now;
     act.loot.catalog.publish(&[&keys.catalog], now, |signed| {
         let path = "bundles/pump/2/manifest.json";

@@ -6,12 +6,15 @@
 //! server over gRPC and TLS.
 
 mod documents;
+mod floor;
 mod gates;
 mod holders;
 mod identity;
 mod metadata;
+mod news;
 mod recovery;
 mod stage;
 mod sticks;
 mod talk;
 mod transfer;
+mod withdrawal;

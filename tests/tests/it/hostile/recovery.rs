@@ -1,9 +1,10 @@
 //! After the attack: the server is its owners' again, and the devices go on by themselves.
 
+use jiff::Timestamp;
 use serde_json::json;
 use suture_core::sign::{LocalKey, Signer as _};
 use suture_core::trust::{Role, key_id, key_object};
-use suture_tests::hostile::Act;
+use suture_tests::hostile::{Act, Repo};
 use zeroize::Zeroizing;
 
 use super::stage::{Stage, report, row, state, touched};
@@ -75,8 +76,7 @@ async fn versions_driven_to_their_end_lock_nobody_out() {
     // Nothing newer, under the last versions that there are.
     let mut act = Act::honest(&stage.loot);
     let last = |signed: &mut serde_json::Value| signed["version"] = json!(u64::MAX);
-    let version = act.loot.approvals.version(Role::Targets) - 1;
-    let approvals = act.loot.approvals.metadata[&format!("{version}.targets.json")].clone();
+    let approvals = act.loot.approvals.known();
     let catalog = act.loot.catalog.bytes(Role::Targets).to_vec();
     act.loot.approvals.seal_edited(&approvals, stage.loot.now, last, last);
     act.loot.catalog.seal_edited(&catalog, stage.loot.now, last, last);
@@ -94,20 +94,25 @@ async fn versions_driven_to_their_end_lock_nobody_out() {
     for (repo, root) in
         [(&mut act.loot.approvals, &stage.keys.approvals_root), (&mut act.loot.catalog, &stage.keys.catalog_root)]
     {
-        let fresh = [1, 2].map(|n| LocalKey::from_seed(&Zeroizing::new([n; 32])));
-        repo.next(Role::Root, &[root], |signed| {
-            for (role, key) in ["snapshot", "timestamp"].into_iter().zip(&fresh) {
-                let id = key_id(&key.public()).unwrap().to_string();
-                signed["keys"][&id] = key_object(&key.public());
-                signed["roles"][role]["keyids"] = json!([id]);
-            }
-        });
-        let [snapshot, timestamp] = fresh.map(std::sync::Arc::new);
-        (repo.snapshot_key, repo.timestamp_key) = (snapshot, timestamp);
-        let targets = repo.bytes(Role::Targets).to_vec();
-        repo.seal(&targets, now);
+        replace_online_keys(repo, root, now);
     }
     stage.hostile.play(act);
     stage.installs(&device, &mut agent).await;
     agent.kill();
+}
+
+/// The owner's next root names other online keys, and what is in force is signed by those.
+pub(super) fn replace_online_keys(repo: &mut Repo, root: &LocalKey, now: Timestamp) {
+    let fresh = [1, 2].map(|n| LocalKey::from_seed(&Zeroizing::new([n; 32])));
+    repo.next(Role::Root, &[root], |signed| {
+        for (role, key) in ["snapshot", "timestamp"].into_iter().zip(&fresh) {
+            let id = key_id(&key.public()).unwrap().to_string();
+            signed["keys"][&id] = key_object(&key.public());
+            signed["roles"][role]["keyids"] = json!([id]);
+        }
+    });
+    let [snapshot, timestamp] = fresh.map(std::sync::Arc::new);
+    (repo.snapshot_key, repo.timestamp_key) = (snapshot, timestamp);
+    let targets = repo.bytes(Role::Targets).to_vec();
+    repo.seal(&targets, now);
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use suture_core::approval::Slot;
 use suture_core::clock::Clock as _;
 use suture_core::sign::LocalKey;
-use suture_tests::hostile::{Act, Hostile, Loot};
+use suture_tests::hostile::{Act, Hostile, Loot, Sends};
 use suture_tests::world::{AgentProgram, Device, TestClock};
 use zeroize::Zeroizing;
 
@@ -19,6 +19,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) const LOOK: Duration = Duration::from_millis(50);
 
 /// One attack.
+#[derive(Clone, Copy)]
 pub(super) struct Row {
     /// Its name, as TRUST.md or the literature has it.
     pub(super) attack: &'static str,
@@ -66,8 +67,8 @@ pub(super) struct Stage {
     pub(super) hostile: Hostile,
     /// The approval.
     pub(super) rollout: String,
-    /// Whether the hostile server sends metadata with the answer to a check-in, or has them asked for one by one.
-    pub(super) in_one_answer: bool,
+    /// How the hostile server hands over metadata.
+    pub(super) sends: Sends,
     rows: usize,
 }
 
@@ -98,7 +99,7 @@ impl Stage {
             approvals_root: key(hospital.kim.home(), "root"),
             attacker: LocalKey::from_seed(&Zeroizing::new([66; 32])),
         };
-        Self { hospital, keys, loot, hostile, rollout, in_one_answer: false, rows: 0 }
+        Self { hospital, keys, loot, hostile, rollout, sends: Sends::Singly, rows: 0 }
     }
 
     /// A device as the first pump stood before the approval.
@@ -119,23 +120,24 @@ impl Stage {
         report(table, came);
     }
 
-    /// Plays one row to an agent that is started for it, and ended.
+    /// Plays one row to an agent that is started for it, and ended. The device stays as it was.
     pub(super) async fn plays(&self, row: &Row, device: &Device) -> Option<String> {
+        let before = standing(device);
         let mut act = Act::honest(&self.loot);
-        act.in_one_answer = self.in_one_answer;
+        act.sends = self.sends;
         (row.play)(&mut act, &self.keys);
         self.hostile.play(act);
         let mut agent = device.spawn();
-        let wrong = self.comes_to(row.agent, device, &mut agent).await.or_else(|| touched(device));
+        let wrong = self.comes_to(row.agent, device, &mut agent).await;
         agent.kill();
-        wrong
+        wrong.or_else(|| touched_since(device, &before))
     }
 
     /// Plays one row to an agent. Says what went wrong. The state counts once the agent has told it to the server, so it has
     /// gone on after the attack.
     pub(super) async fn suffers(&self, row: &Row, device: &Device, agent: &mut AgentProgram) -> Option<String> {
         let mut act = Act::honest(&self.loot);
-        act.in_one_answer = self.in_one_answer;
+        act.sends = self.sends;
         (row.play)(&mut act, &self.keys);
         self.hostile.play(act);
         self.comes_to(row.agent, device, agent).await.or_else(|| touched(device))
@@ -193,10 +195,24 @@ pub(super) fn report(table: &str, rows: Vec<(&str, &str, String, Option<String>)
     assert!(faults.is_empty(), "{} rows went wrong:\n{}", faults.len(), faults.join("\n"));
 }
 
+/// What a device runs, and what its interlock was asked.
+pub(super) type Standing = (String, Vec<String>);
+
+/// How a device stands.
+pub(super) fn standing(device: &Device) -> Standing {
+    (device.runs(), device.interlock_log())
+}
+
 /// Whether anything was installed, or the device taken from its patient.
 pub(super) fn touched(device: &Device) -> Option<String> {
-    let (runs, log) = (device.runs(), device.interlock_log());
-    (runs != "1.0.0" || !log.is_empty()).then(|| format!("THE DEVICE WAS TOUCHED: it runs {runs}; interlock {log:?}"))
+    touched_since(device, &("1.0.0".to_owned(), Vec::new()))
+}
+
+/// The same of a device that has installed something before.
+pub(super) fn touched_since(device: &Device, before: &Standing) -> Option<String> {
+    let (runs, log) = standing(device);
+    (*before != (runs.clone(), log.clone()))
+        .then(|| format!("THE DEVICE WAS TOUCHED: it runs {runs}; interlock {log:?}"))
 }
 
 /// The time by which the agents go.

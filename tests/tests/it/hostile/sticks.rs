@@ -1,7 +1,7 @@
 //! What a captured server hides comes another way: stop orders by hand, metadata on a stick, and forks to light.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
@@ -17,10 +17,16 @@ use super::documents::{hospital, later};
 use super::stage::{Stage, state, touched};
 
 /// What a person at the device does.
-fn by_hand(device: &Device, command: &[&str]) -> Output {
+pub(super) fn by_hand(device: &Device, command: &[&str]) -> Output {
     let mut program = Command::new(binary("suture-agent"));
     program.env_clear().arg("--config").arg(device.config()).args(["--output", "json"]).args(command);
     program.output().unwrap()
+}
+
+/// `suture-agent import DIR`, which must take it.
+pub(super) fn import(device: &Device, stick: &Path) {
+    let taken = by_hand(device, &["import", stick.to_str().unwrap()]);
+    assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
 }
 
 fn order(stage: &Stage, key: &LocalKey, stopped: bool, last: Option<u64>) -> Vec<u8> {
@@ -30,7 +36,7 @@ fn order(stage: &Stage, key: &LocalKey, stopped: bool, last: Option<u64>) -> Vec
 }
 
 /// A stick of everything that the loot has.
-fn write_stick(loot: &Loot, dir: PathBuf) -> PathBuf {
+pub(super) fn write_stick(loot: &Loot, dir: PathBuf) -> PathBuf {
     let files = |repo: &Repo| repo.metadata.clone().into_iter().chain(repo.targets.clone());
     for (name, repo) in [("catalog", &loot.catalog), ("approvals", &loot.approvals)] {
         for (file, content) in files(repo) {

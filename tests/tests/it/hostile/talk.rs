@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use suture_core::trust::Role;
 use suture_proto::v1::{CheckInResponse, Reason, ServerWord};
 use suture_tests::hostile::Act;
 
@@ -51,8 +50,7 @@ const WIDER: &[Row] = &[
     }),
     row("a hidden approval", "nothing newer than the device has, until that expires", UNMOVED, |act, _| {
         let now = act.loot.now;
-        let version = act.loot.approvals.version(Role::Targets) - 1;
-        let known = act.loot.approvals.metadata[&format!("{version}.targets.json")].clone();
+        let known = act.loot.approvals.known();
         act.loot.approvals.seal(&known, now);
     }),
 ];

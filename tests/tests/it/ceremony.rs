@@ -23,7 +23,11 @@ struct ThreeApprovers {
 
 impl ThreeApprovers {
     async fn open() -> Self {
-        let world = World::start(Kind::Sqlite).await.unwrap();
+        Self::on(Kind::Sqlite).await.unwrap()
+    }
+
+    async fn on(kind: Kind) -> Option<Self> {
+        let world = World::start(kind).await?;
         let ada = world.manufacturer().await;
         let kim = world.hospital(&ada).await;
         let lee = world.colleague(&kim, "lee").await;
@@ -38,7 +42,7 @@ impl ThreeApprovers {
         assert_eq!(waiting["signatures"][2]["missing"], 1, "{waiting}");
         let signed = lee.json(&["approvals", "sign", &file, "--key", "targets", "--yes"]).await.unwrap();
         assert_eq!((signed["published"].as_bool(), signed["root_version"].as_u64()), (Some(true), Some(3)));
-        Self { world, ada, kim, lee, mia }
+        Some(Self { world, ada, kim, lee, mia })
     }
 }
 
@@ -54,9 +58,8 @@ async fn targets_version(of: &Operator) -> u64 {
     of.json(&["approvals", "status"]).await.unwrap()["roles"][1]["version"].as_u64().unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_of_three_approve_with_an_envelope_that_travels_between_their_homes() {
-    let ThreeApprovers { world, ada, kim, lee, mia } = ThreeApprovers::open().await;
+async fn two_of_three(kind: Kind) {
+    let Some(ThreeApprovers { world, ada, kim, lee, mia }) = ThreeApprovers::on(kind).await else { return };
     let first = world.publish(&ada, Spec { release: 1, ..Spec::default() }).await;
     let second = world.publish(&ada, Spec { release: 2, ..Spec::default() }).await;
     // Every command that signs waits for another; a calendar, then a device's place on the roster.
@@ -111,6 +114,8 @@ async fn two_of_three_approve_with_an_envelope_that_travels_between_their_homes(
     // What is in force cannot be signed once more.
     refused(mia.run(&last).await, 5, &["exists already", "in force are root 3", "nothing is left to do"]);
 }
+
+on_both!(two_of_three_approve_with_an_envelope_that_travels_between_their_homes, super::two_of_three);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_somebody_changed_on_the_way_is_not_signed() {
@@ -229,9 +234,8 @@ fn envelope_of(of: &Operator, key: &LocalKey) -> Vec<u8> {
     envelope.to_bytes().unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_root_key_is_replaced_by_the_thresholds_of_both_roots() {
-    let world = World::start(Kind::Sqlite).await.unwrap();
+async fn root_key(kind: Kind) {
+    let Some(world) = World::start(kind).await else { return };
     let ada = world.manufacturer().await;
     let bob = world.colleague(&ada, "bob").await;
     let file = envelope(&ada, "two");
@@ -270,6 +274,8 @@ async fn a_root_key_is_replaced_by_the_thresholds_of_both_roots() {
     );
 }
 
+on_both!(a_root_key_is_replaced_by_the_thresholds_of_both_roots, super::root_key);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_catalog_is_begun_by_two() {
     let world = World::start(Kind::Sqlite).await.unwrap();
@@ -305,9 +311,8 @@ async fn a_catalog_is_begun_by_two() {
     ada.run(&["bundle", "publish", text(&bundle.dir)]).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn online_keys_are_rotated_while_a_device_keeps_refreshing() {
-    let mut world = World::start(Kind::Sqlite).await.unwrap();
+async fn online_keys(kind: Kind) {
+    let Some(mut world) = World::start(kind).await else { return };
     let ada = world.manufacturer().await;
     let bundle = world.publish(&ada, Spec::default()).await;
     let kim = world.hospital(&ada).await;
@@ -338,9 +343,10 @@ async fn online_keys_are_rotated_while_a_device_keeps_refreshing() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stolen_online_keys_lock_nobody_out_once_others_have_taken_their_place() {
-    let world = World::start(Kind::Sqlite).await.unwrap();
+on_both!(online_keys_are_rotated_while_a_device_keeps_refreshing, super::online_keys);
+
+async fn stolen_online_keys(kind: Kind) {
+    let Some(world) = World::start(kind).await else { return };
     let ada = world.manufacturer().await;
     let bundle = world.publish(&ada, Spec::default()).await;
     let kim = world.hospital(&ada).await;
@@ -365,6 +371,8 @@ async fn stolen_online_keys_lock_nobody_out_once_others_have_taken_their_place()
     }
     assert_eq!(kim.json(&["approvals", "status"]).await.unwrap()["roles"][0]["version"], 2);
 }
+
+on_both!(stolen_online_keys_lock_nobody_out_once_others_have_taken_their_place, super::stolen_online_keys);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_root_that_expired_is_followed_by_one_that_has_not() {

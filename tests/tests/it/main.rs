@@ -7,6 +7,23 @@
     reason = "tests; a failure ought to stop them where it happens"
 )]
 
+/// One test for each database: the body is a function of the kind.
+macro_rules! on_both {
+    ($name:ident, $body:path) => {
+        mod $name {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                $body(suture_tests::world::Kind::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                $body(suture_tests::world::Kind::Postgres).await;
+            }
+        }
+    };
+}
+
 mod ceremony;
 mod custody;
 mod examples;

@@ -12,24 +12,6 @@ mod watching;
 use suture_tests::world::Failed;
 use tonic::{Code, Status};
 
-/// One test for each database: the body is a function of the kind.
-macro_rules! on_both {
-    ($name:ident, $body:path) => {
-        mod $name {
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                $body(suture_tests::world::Kind::Sqlite).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn postgres() {
-                $body(suture_tests::world::Kind::Postgres).await;
-            }
-        }
-    };
-}
-use on_both;
-
 /// A command failed with that exit code and said each of these.
 fn failed<T: std::fmt::Debug>(result: Result<T, Failed>, exit: u8, parts: &[&str]) {
     let Failed { exit: actual, said } = result.unwrap_err();

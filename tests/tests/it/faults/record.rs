@@ -4,8 +4,6 @@ use suture_core::audit::{Chain, Concern, Entry, Head, Link};
 use suture_proto::{parse_digest, v1};
 use suture_tests::world::{HDO, Kind, Operator, World};
 
-use super::on_both;
-
 /// The whole record as somebody is given it, verified; the entries that came with their text.
 async fn read(world: &World, who: &Operator) -> (Head, Vec<Entry>) {
     let mut calls = world.operator_calls(Some(who.identity())).await;

@@ -6,7 +6,7 @@ use suture_tests::world::wire::{Newcomer, enroll_request};
 use suture_tests::world::{Failed, HDO, Kind, Operator, Spec, World, text};
 use tonic::{Code, Status};
 
-use super::{failed, on_both, refused};
+use super::{failed, refused};
 
 /// The repository of a hospital's approvals.
 fn approvals(hdo: &str) -> Option<v1::Repository> {

@@ -3,7 +3,7 @@
 use suture_tests::world::{Device, Kind, Operator, World};
 use tonic::Code;
 
-use super::{failed, on_both, refused};
+use super::{failed, refused};
 
 async fn token(by: &Operator, args: &[&str]) -> String {
     by.json(args).await.unwrap()["token"].as_str().unwrap().to_owned()

@@ -5,7 +5,7 @@ use suture_proto::v1;
 use suture_tests::world::{Kind, Spec, World};
 use tonic::{Code, Streaming};
 
-use super::{on_both, refused};
+use super::refused;
 
 type Watch = Streaming<v1::GetRolloutResponse>;
 

@@ -298,4 +298,38 @@ mod tests {
         }
         assert_eq!(journal.record.spent.len(), MAX_SPENT);
     }
+
+    #[test]
+    fn a_stop_is_answered_once_until_something_else_is_told_of_its_approval() {
+        let (_dir, path) = written();
+        let told = |id: &str, phase| {
+            let subject = crate::machine::Subject { approval: id.parse().unwrap(), manifest: None };
+            Told { subject: Some(subject), phase, reason: None }
+        };
+        let both = || [told("a1", Phase::Stopped), told("b2", Phase::Stopped)];
+        let mut journal = Journal::open(&path, 0).unwrap();
+        let state = journal.state().clone();
+        journal.answer(both()).unwrap();
+        assert_eq!(journal.told().1, both());
+        let mut journal = Journal::open(&path, 0).unwrap();
+        let first = journal.told().0;
+        journal.answer(both()).unwrap();
+        journal.answer([told("c3", Phase::Offered)]).unwrap();
+        assert_eq!(journal.told().0, first, "nothing of that is news");
+        // A lift, and what the machine itself tells, take it back.
+        journal.answer([told("b2", Phase::Offered), told("a1", Phase::Stopped)]).unwrap();
+        assert_eq!(journal.told(), (first + 1, &[told("b2", Phase::Offered)][..]));
+        assert_eq!(journal.state(), &state);
+        journal.apply(Event::Nothing(withdrawn()), now()).unwrap();
+        journal.answer(both()).unwrap();
+        assert_eq!(journal.told().1, both());
+        // As many are remembered as orders are kept.
+        journal.answer((0..2 * MAX_KEPT_STOPS).map(|n| told(&format!("d{n}"), Phase::Stopped))).unwrap();
+        assert_eq!(journal.record.obeyed.len(), MAX_KEPT_STOPS);
+    }
+
+    fn withdrawn() -> crate::machine::Nothing {
+        let reason = Reason::new(Code::Withdrawn, "x");
+        crate::machine::Nothing { about: Some(attempt().subject()), phase: Phase::Withdrawn, reason }
+    }
 }

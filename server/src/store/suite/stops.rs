@@ -12,7 +12,7 @@ use super::super::devices::Record;
 use super::super::rollouts::Rollout;
 use super::super::{Store, Tx};
 use super::each;
-use crate::rollout::State;
+use crate::rollout::{State, WaveSet};
 
 fn at(hours: i64) -> Timestamp {
     "2026-11-24T15:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hours)
@@ -63,6 +63,7 @@ async fn hospital(store: &Store, approvals: usize) -> Tx {
             approval_sha256: Digest::of(b"a"),
             wave: 0,
             waves: 1,
+            unsigned: WaveSet::default(),
             forgiven: 0,
             ticket: String::new(),
             created,

@@ -5,7 +5,8 @@
 missing_packages() {
     local pair
     for pair in "$@"; do
-        PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%=*}" >/dev/null || printf '%s\n' "${pair#*=}"
+        # A program, not what the shell has of the same name (`time`).
+        PATH="$PATH:/usr/sbin:/sbin" type -P "${pair%%=*}" >/dev/null || printf '%s\n' "${pair#*=}"
     done | sort -u
 }
 

@@ -13,6 +13,8 @@
 #
 # Exits 1 if a limit is missed. What Suture does not have yet is "not measured".
 set -euo pipefail
+# A step that fails in $(…) fails here too.
+shopt -s inherit_errexit
 repo=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=deploy/packages.sh
 . "$repo/deploy/packages.sh"

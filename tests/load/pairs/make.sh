@@ -1,9 +1,7 @@
 # Sourced by pairs.sh. Makes the four pairs below $dir: <pair>/{old,new} (trees; for d files), <pair>/{old,new}.tar for the
 # peers, <pair>/{old,new}.payload as a bundle holds them, and <pair>/sources.tsv: what they were made of.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 
-# The archive's older and newer version, told apart as dpkg does; empty where it has only one.
-# shellcheck disable=SC2016
 sources_tsv_head='side\tfile\tbytes\tsha256'
 
 # debian_sources: Debian's own entries among the machine's sources, so that only its archive is asked. One-line and deb822 form.
@@ -63,7 +61,8 @@ Acquire::Languages "none";
 CONF
     apt-get -qq -c "$dir/apt/apt.conf" update
     local file
-    # name, version, priority; of every suite
+    # name, version, priority; of every suite. apt puts in the name.
+    # shellcheck disable=SC2016
     apt-get -c "$dir/apt/apt.conf" indextargets --format '$(FILENAME)' 'Created-By: Packages' 'Origin: Debian' |
         while read -r file; do /usr/lib/apt/apt-helper cat-file "$file"; echo; done | awk -v OFS='\t' '
         /^Package: / { name = $2 }
@@ -92,7 +91,10 @@ versions() {
 named() { cut -f 1 "$dir/apt/versions.tsv" | awk -v pattern="^($1)\$" '$0 ~ pattern' | sort -uV | tail -n 1; }
 
 # deb NAME=VERSION: where it lies once it was fetched.
-deb() { echo "$dir/debs/${1%%=*}_$(sed 's/:/%3a/g' <<<"${1#*=}").deb"; }
+deb() {
+    local version=${1#*=}
+    echo "$dir/debs/${1%%=*}_${version//:/%3a}.deb"
+}
 
 # fetch NAME=VERSION...: what is not there yet, all in one call. apt verifies what it fetches.
 fetch() {

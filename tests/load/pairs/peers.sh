@@ -1,6 +1,6 @@
 # Sourced by pairs.sh. One function a method: makes what has to travel, applies it, and says how many bytes travelled. Whatever it
 # does is one of two timed steps, `make` and `apply`; what comes out is compared with the new version, byte for byte.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 
 # In the table's order.
 peers_all=(zstd patch_from bsdiff xdelta3 casync rsync)
@@ -89,7 +89,7 @@ RECEIVER
     rm -f "$work/make.time" "$work/apply.time"
     # --checksum would read both sides; times differ, so every file is looked at. Nothing is on the network to protect.
     timed make rsync -a -z --delete --ignore-times --no-whole-file --stats --rsh="$work/receiver" "$1" "receiver:$2" >"$work/stats"
-    awk 'NR == FNR { user = $1; system = $2; next } { print $1 - user, $2 - system, $3 }' "$work/apply.time" "$work/make.time" >"$work/sender.time"
+    awk 'NR == FNR { user = $1; kernel = $2; next } { print $1 - user, $2 - kernel, $3 }' "$work/apply.time" "$work/make.time" >"$work/sender.time"
     mv "$work/sender.time" "$work/make.time"
 }
 rsync_said() { sed -nE 's/^Total bytes (sent|received): ([0-9.,]+)$/\2/p' "$work/stats" | tr -d ., | awk '{ sum += $1 } END { print sum }'; }
@@ -105,9 +105,14 @@ made_and_applied() {
 peer_chunks() { made_and_applied "$bin/pair-chunks" "$old_payload"; }
 peer_chunks_nothing() { made_and_applied "$bin/pair-chunks" /dev/null; }
 # A device fetches the chunk index beside its delta: it says what has to come out.
-peer_delta() { with_index "$(made_and_applied "$delta" "$old_payload")"; }
-peer_delta_nothing() { with_index "$(made_and_applied "$delta" /dev/null)"; }
-with_index() { echo "$(($1 + $("$bin/pair-chunks" index "$new_payload")))"; }
+peer_delta() { delta_and_index "$old_payload"; }
+peer_delta_nothing() { delta_and_index /dev/null; }
+delta_and_index() {
+    local pieces index
+    pieces=$(made_and_applied "$delta" "$1")
+    index=$("$bin/pair-chunks" index "$new_payload")
+    echo "$((pieces + index))"
+}
 
 bytes_of() { stat -c %s "$1"; }
 

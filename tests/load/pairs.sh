@@ -95,15 +95,7 @@ for pair in "${pairs[@]}"; do
                 | { side: .[0], file: .[1], bytes: (.[2] | tonumber), sha256: .[3] })) }' >>"$dir/report.partial"
 done
 
-# What the program takes that does nothing yet.
-idle=0
-if [ -n "$delta" ]; then
-    rm -rf "$work"
-    mkdir -p "$work"
-    "$time_program" -q -f '%M' -o "$work/idle" "$delta" --help >/dev/null 2>&1 || true
-    idle=$(($(tail -n 1 "$work/idle") * 1024))
-fi
-jq -s --argjson idle "$idle" -f "$repo/tests/load/pairs/report.jq" "$dir/report.partial" >"$dir/report.json"
+jq -s -f "$repo/tests/load/pairs/report.jq" "$dir/report.partial" >"$dir/report.json"
 rm -f "$dir/report.partial"
 if [ "$output" = json ]; then
     cat "$dir/report.json" >&3

@@ -4,7 +4,7 @@
 
 # In the table's order.
 peers_all=(zstd patch_from bsdiff xdelta3 casync rsync)
-ours_all=(chunks chunks_nothing delta delta_nothing)
+ours_all=(chunks chunks_nothing delta)
 
 # timed STEP COMMAND...: runs it and adds its CPU seconds and peak memory, its children's included, to the step's.
 timed() {
@@ -94,25 +94,29 @@ RECEIVER
 }
 rsync_said() { sed -nE 's/^Total bytes (sent|received): ([0-9.,]+)$/\2/p' "$work/stats" | tr -d ., | awk '{ sum += $1 } END { print sum }'; }
 
-# Ours. `chunks` is computed from core's cutter, index and stored form, without a server. The programs do as they are asked,
-# `make OLD NEW FILE` and `apply OLD FILE OUT`; a device with nothing has /dev/null.
-made_and_applied() {
-    local program=$1 have=$2
-    timed make "$program" make "$have" "$new_payload" "$work/patch"
-    timed apply "$program" apply "$have" "$work/patch" "$work/out"
+# Ours. `chunks` is computed from core's cutter, index and stored form, without a server; a device with nothing has /dev/null.
+peer_chunks() { chunks_from "$old_payload"; }
+peer_chunks_nothing() { chunks_from /dev/null; }
+chunks_from() {
+    timed make "$bin/pair-chunks" make "$1" "$new_payload" "$work/patch"
+    timed apply "$bin/pair-chunks" apply "$1" "$work/patch" "$work/out"
     bytes_of "$work/patch"
 }
-peer_chunks() { made_and_applied "$bin/pair-chunks" "$old_payload"; }
-peer_chunks_nothing() { made_and_applied "$bin/pair-chunks" /dev/null; }
-# A device fetches the chunk index beside its delta: it says what has to come out.
-peer_delta() { delta_and_index "$old_payload"; }
-peer_delta_nothing() { delta_and_index /dev/null; }
-delta_and_index() {
-    local pieces index
-    pieces=$(made_and_applied "$delta" "$1")
+
+# The program makes, applies and compares by itself, and says what each took: its memory is what comes on top of an idle program's.
+# A device fetches the chunk index beside the delta: it says what has to come out.
+peer_delta() {
+    local bytes index
+    "$delta" "$old_payload" "$new_payload" >"$work/said"
+    bytes=$(said '^delta bytes +([0-9]+)( ).*')
+    said '^make +([0-9.]+) CPU s, ([0-9.]+) MiB.*' | in_kib >"$work/make.time"
+    said '^apply +([0-9.]+) CPU s, .* ([0-9.]+) MiB.*' | in_kib >"$work/apply.time"
     index=$("$bin/pair-chunks" index "$new_payload")
-    echo "$((pieces + index))"
+    echo "$((bytes + index))"
 }
+# said EXPRESSION: what the one line that it matches says, the groups apart.
+said() { sed -nE "s/$1/\\1 \\2/p" "$work/said" | grep -x '.*[0-9].*'; }
+in_kib() { awk '{ print $1, 0, $2 * 1024 }'; }
 
 bytes_of() { stat -c %s "$1"; }
 
@@ -136,7 +140,7 @@ measure() {
         rm -rf "$work"
         mkdir -p "$work"
         bytes=$("peer_$name")
-        cmp "$wanted" "$work/out" >&2 || { echo "pair $pair: what $name applied is not the new version" >&2; exit 2; }
+        [ "$name" = delta ] || cmp "$wanted" "$work/out" >&2 || { echo "pair $pair: what $name applied is not the new version" >&2; exit 2; }
         jq -n --argjson bytes "$bytes" --arg make "$(summed make)" --arg apply "$(summed apply)" '
             def step: split(" ") | map(tonumber) | { cpu_secs: .[0], peak_bytes: .[1] };
             { bytes: $bytes, make: ($make | step), apply: ($apply | step) }' >>"$work.runs"
@@ -156,7 +160,7 @@ summed() { awk '{ cpu += $1 + $2; if ($3 > peak) peak = $3 } END { printf "%.2f 
 # program_key METHOD: the pair and the program that is measured; fails where Suture has none yet.
 program_key() {
     local program=$bin/pair-chunks
-    case "$1" in delta*) program=$delta ;; esac
+    [ "$1" != delta ] || program=$delta
     [ -n "$program" ] && [ -x "$program" ] || return 1
     echo "$payload_key $(sha256sum "$program" | cut -d ' ' -f 1)"
 }

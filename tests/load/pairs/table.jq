@@ -30,7 +30,7 @@ def of_pair($report; $p): $report.pairs[$p] as $pair | $pair.methods as $m |
   "\("" | left(36))\("bytes" | right(13))\("suture/it" | right(11))\("make: CPU s" | right(13))\("MB" | right(7))\("apply: CPU s" | right(14))\("MB" | right(6))",
   ((peers + ours)[] as $name | $m[$name] as $r | (names[$name] | left(36)) as $title
     | if $r then
-        (if $name == "zstd" then $m.delta_nothing.bytes else $m.delta.bytes end) as $suture
+        (if $name == "zstd" then ($m.delta_nothing // $m.chunks_nothing).bytes else $m.delta.bytes end) as $suture
         | "\($title)\($r.bytes | thousands | right(13))\((if peers | index($name) then ratio($suture; $r.bytes) else "" end) | right(11))\($r.make.cpu_secs | fixed(1) | right(13))\($r.make.peak_bytes | mb | right(7))\($r.apply.cpu_secs | fixed(1) | right(14))\($r.apply.peak_bytes | mb | right(6))\(if $r.kept then "  kept" else "" end)"
       else "\($title)\("not measured" | right(13))" end);
 
@@ -38,7 +38,8 @@ def of_pair($report; $p): $report.pairs[$p] as $pair | $pair.methods as $m |
 | ($report.pairs | keys[] as $p | of_pair($report; $p)),
   "",
   "kept: of an earlier run on the same pair.  *: computed without a server: index and pieces, not the signed metadata (the same few",
-  "kilobytes whatever the payload).  rsync's memory is the larger of both sides'.",
+  "kilobytes whatever the payload).  Memory: peak; of rsync the larger of both sides', of suture's delta what comes on top of an idle",
+  "program.  suture/it: our delta to it; with nothing on the device, our chunks.",
   "",
   "\("limit" | left(58))\("measured" | right(14))\("asked for" | right(11))",
   ($report.limits[] | "\(.what | left(58))\((if .value == null then "-" else .value | fixed(2) end) | right(14))\((if .at_most then "<= \(.at_most)" else ">= \(.at_least)" end) | right(11))  \(.verdict)")

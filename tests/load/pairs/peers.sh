@@ -103,14 +103,15 @@ chunks_from() {
     bytes_of "$work/patch"
 }
 
-# The program makes, applies and compares by itself, and says what each took: its memory is what comes on top of an idle program's.
+# The program makes, applies and compares by itself, and says what each took. What it says of memory while applying does not count: it
+# applies on the heap that making left behind. That has to be a process of its own.
 # A device fetches the chunk index beside the delta: it says what has to come out.
 peer_delta() {
     local bytes index
     "$delta" "$old_payload" "$new_payload" >"$work/said"
     bytes=$(said '^delta bytes +([0-9]+)( ).*')
     said '^make +([0-9.]+) CPU s, ([0-9.]+) MiB.*' | in_kib >"$work/make.time"
-    said '^apply +([0-9.]+) CPU s, .* ([0-9.]+) MiB.*' | in_kib >"$work/apply.time"
+    said '^apply +([0-9.]+) CPU s,( ).*' | awk '{ print $1, 0, "-" }' >"$work/apply.time"
     index=$("$bin/pair-chunks" index "$new_payload")
     echo "$((bytes + index))"
 }
@@ -142,7 +143,7 @@ measure() {
         bytes=$("peer_$name")
         [ "$name" = delta ] || cmp "$wanted" "$work/out" >&2 || { echo "pair $pair: what $name applied is not the new version" >&2; exit 2; }
         jq -n --argjson bytes "$bytes" --arg make "$(summed make)" --arg apply "$(summed apply)" '
-            def step: split(" ") | map(tonumber) | { cpu_secs: .[0], peak_bytes: .[1] };
+            def step: split(" ") | map(fromjson) | { cpu_secs: .[0], peak_bytes: .[1] };
             { bytes: $bytes, make: ($make | step), apply: ($apply | step) }' >>"$work.runs"
     done
     rm -rf "$work"
@@ -154,8 +155,11 @@ measure() {
         ' "$work.runs" >"$result"
     rm -f "$work.runs"
 }
-# summed STEP: CPU seconds of all that the step ran, and the highest peak in bytes.
-summed() { awk '{ cpu += $1 + $2; if ($3 > peak) peak = $3 } END { printf "%.2f %d", cpu, peak * 1024 }' "$work/$1.time"; }
+# summed STEP: CPU seconds of all that the step ran, and the highest peak in bytes, null where `-` stands for it.
+summed() {
+    awk '{ cpu += $1 + $2; if ($3 == "-") unknown = 1; if ($3 + 0 > peak) peak = $3 + 0 }
+        END { printf "%.2f %s", cpu, unknown ? "null" : peak * 1024 }' "$work/$1.time"
+}
 
 # program_key METHOD: the pair and the program that is measured; fails where Suture has none yet.
 program_key() {

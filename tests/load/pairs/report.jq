@@ -12,8 +12,9 @@ def greatest: if . == null then null else max end;
 def on_all($m):
   . as $report | [pairs[] as $p | $report.pairs[$p] | select(.methods[$m]) | { new: .new, took: .methods[$m] }]
   | if length < 4 then null else . end;
-def greatest(f): if . == null then null else map(f) | max end;
-def least(f): if . == null then null else map(f) | min end;
+def greatest(f): if . == null or any(.[]; f == null) then null else map(f) | max end;
+def least(f): if . == null or any(.[]; f == null) then null else map(f) | min end;
+def mib: if . == null then null else . / 1048576 end;
 def limit($what; $value; $most):
   { what: $what, value: $value, at_most: $most,
     verdict: (if $value == null then "not measured" elif $value <= $most then "PASS" else "MISS" end) };
@@ -35,11 +36,11 @@ def at_least($what; $value; $least):
     # Without a delta, and with nothing, a device fetches chunks.
     limit("bytes, old version without a delta to casync, worst pair"; ratios("delta_demand"; "casync") // ratios("chunks"; "casync") | greatest; 0.4),
     limit("bytes, from nothing to zstd -19, worst pair"; ratios("delta_nothing"; "zstd") // ratios("chunks_nothing"; "zstd") | greatest; 1.1),
-    limit("memory above idle, applying a delta, worst pair, MiB";
-      on_all("delta") | greatest(.took.apply.peak_bytes / 1048576); 16),
+    limit("memory, applying a delta, worst pair, MiB";
+      on_all("delta") | greatest(.took.apply.peak_bytes | mib); 16),
     at_least("output of a CPU second, applying a delta, worst pair, MB";
       on_all("delta") | least(.new / 1e6 / ([.took.apply.cpu_secs, 0.01] | max)); 100),
-    limit("memory, making a delta, worst pair, MiB"; on_all("delta") | greatest(.took.make.peak_bytes / 1048576); 1024),
+    limit("memory, making a delta, worst pair, MiB"; on_all("delta") | greatest(.took.make.peak_bytes | mib); 1024),
     limit("CPU time, making a delta to bsdiff, largest pair";
       [$report.pairs.a.methods | .delta.make.cpu_secs, .bsdiff.make.cpu_secs]
       | if any(. == null) then null else .[0] / .[1] end; 0.5)

@@ -7,7 +7,7 @@ def fixed($n): (if . < 0 then "-" else "" end) as $sign | pow(10; $n) as $p
   | if $n == 0 then $sign + $whole else $sign + $whole + "." + ($scaled % $p + $p | tostring | .[1:]) end;
 def thousands: if . < 1000 then tostring
   else (. / 1000 | floor | thousands) + "," + (. % 1000 + 1000 | tostring | .[1:]) end;
-def mb: . / 1e6 | fixed(0);
+def mb: if . == null then "-" else . / 1e6 | fixed(0) end;
 
 def names: {
   zstd: "from nothing: zstd -19", patch_from: "zstd -19 --patch-from", bsdiff: "bsdiff", xdelta3: "xdelta3 -9",
@@ -38,8 +38,8 @@ def of_pair($report; $p): $report.pairs[$p] as $pair | $pair.methods as $m |
 | ($report.pairs | keys[] as $p | of_pair($report; $p)),
   "",
   "kept: of an earlier run on the same pair.  *: computed without a server: index and pieces, not the signed metadata (the same few",
-  "kilobytes whatever the payload).  Memory: peak; of rsync the larger of both sides', of suture's delta what comes on top of an idle",
-  "program.  suture/it: our delta to it; with nothing on the device, our chunks.",
+  "kilobytes whatever the payload).  Memory: the peak; of rsync the larger of both sides'.",
+  "suture/it: our delta to it; with nothing on the device, our chunks.",
   "",
   "\("limit" | left(58))\("measured" | right(14))\("asked for" | right(11))",
   ($report.limits[] | "\(.what | left(58))\((if .value == null then "-" else .value | fixed(2) end) | right(14))\((if .at_most then "<= \(.at_most)" else ">= \(.at_least)" end) | right(11))  \(.verdict)")

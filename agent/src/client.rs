@@ -3,6 +3,8 @@
 //! Every answer is bounded in time and size, and nothing in it is believed: metadata, documents and chunks are verified by
 //! whoever asked for them.
 
+mod indexes;
+
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use suture_core::digest::Digest;
 use suture_core::id::ApprovalId;
 use suture_core::limits::{CHUNK_MAX_STORED_BYTES, MAX_MESSAGE_BYTES, MAX_STOPS_PER_ANSWER};
 use suture_core::phase::{Code, Phase, Reason};
+use suture_core::progress::Progress;
 use suture_core::report::{Running, Seen, Signed};
 use suture_core::sign::Signature;
 use suture_proto::connect::{self, ConnectError, Settings};
@@ -21,6 +24,8 @@ use suture_proto::v1::device_service_client::DeviceServiceClient;
 use suture_proto::{parse_reason, v1};
 use tonic::Status;
 use tonic::transport::Channel;
+
+pub use indexes::Indexes;
 
 use crate::news::{Holdings, Tidings};
 use crate::traffic::Traffic;
@@ -229,8 +234,8 @@ pub struct Said {
     pub reason: Option<Reason>,
     /// The attempt.
     pub approval: Option<ApprovalId>,
-    /// Of the bundle: bytes that are there, and all.
-    pub progress: (u64, u64),
+    /// Of the bundle that is attempted.
+    pub progress: Progress,
     /// The device's signature over what it has seen of both; see [`suture_core::report::Sighting`].
     pub seen_signature: Option<Signature>,
     /// What it holds of both repositories, where it wants to hear what differs.
@@ -297,8 +302,9 @@ impl Client {
             phase: v1::Phase::from(phase).into(),
             reason: reason.as_ref().map(Into::into),
             approval_id: approval.map(String::from).unwrap_or_default(),
-            fetched_bytes: progress.0,
-            total_bytes: progress.1,
+            fetched_bytes: progress.present_bytes,
+            total_bytes: progress.total_bytes,
+            transfer: (progress.total_bytes > 0).then(|| (&progress).into()),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             held: held.as_ref().map(Into::into),
             seen_signature: seen_signature.map(|s| s.0.to_vec().into()).unwrap_or_default(),
@@ -441,25 +447,35 @@ impl Files for Client {
     async fn target(&mut self, of: Which, name: &str, max_bytes: u64) -> Result<Vec<u8>, ClientError> {
         const CALL: &str = "the document";
         let request = v1::GetTargetRequest { repository: Some(of.into()), name: name.to_owned() };
-        let mut stream = timely(CALL, self.inner.get_target(self.traffic.asks(request))).await?;
-        let whole = async {
-            let mut bytes = Vec::new();
-            while let Some(part) = next(CALL, &mut stream).await? {
-                let v1::GetTargetResponse { content } = self.traffic.hears(part);
-                if content.is_empty() {
-                    return Err(ClientError::Senseless { call: CALL, text: "a piece of it is empty".to_owned() });
-                }
-                bytes.extend_from_slice(&content);
-                if bytes.len() as u64 > max_bytes {
-                    return Err(ClientError::TooLong { call: CALL, limit: max_bytes });
-                }
-            }
-            Ok(bytes)
-        };
-        // Attack: slow retrieval. A byte now and then must not hold the device up for ever.
-        let patience = CALL_TIMEOUT.saturating_add(Duration::from_secs(max_bytes / LEAST_RATE));
-        tokio::time::timeout(patience, whole).await.unwrap_or(Err(ClientError::Timeout { call: CALL }))
+        let stream = timely(CALL, self.inner.get_target(self.traffic.asks(request))).await?;
+        whole(CALL, stream, &self.traffic, max_bytes).await
     }
+}
+
+/// All pieces of a document of at most `max_bytes`.
+async fn whole(
+    call: &'static str,
+    mut stream: tonic::Streaming<v1::GetTargetResponse>,
+    traffic: &Traffic,
+    max_bytes: u64,
+) -> Result<Vec<u8>, ClientError> {
+    let whole = async {
+        let mut bytes = Vec::new();
+        while let Some(part) = next(call, &mut stream).await? {
+            let v1::GetTargetResponse { content } = traffic.hears(part);
+            if content.is_empty() {
+                return Err(ClientError::Senseless { call, text: "a piece of it is empty".to_owned() });
+            }
+            bytes.extend_from_slice(&content);
+            if bytes.len() as u64 > max_bytes {
+                return Err(ClientError::TooLong { call, limit: max_bytes });
+            }
+        }
+        Ok(bytes)
+    };
+    // Attack: slow retrieval. A byte now and then must not hold the device up for ever.
+    let patience = CALL_TIMEOUT.saturating_add(Duration::from_secs(max_bytes / LEAST_RATE));
+    tokio::time::timeout(patience, whole).await.unwrap_or(Err(ClientError::Timeout { call }))
 }
 
 impl Chunks for Client {

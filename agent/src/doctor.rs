@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use suture_core::clock::{Clock, format_utc};
+use suture_core::progress::Progress;
 use suture_proto::connect::{Finding, Outcome, ProxyRules, clock_finding, probe};
 
 use crate::agent::{chain, journal_path};
@@ -107,7 +108,7 @@ async fn server(settings: &Settings, connection: &suture_proto::connect::Setting
         phase: state.phase(),
         reason: state.trouble().map(|(reason, _)| reason.clone()),
         approval: state.attempt().map(|a| a.approval.clone()),
-        progress: (0, 0),
+        progress: Progress::default(),
         seen_signature: None,
         held: None,
     };

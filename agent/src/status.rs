@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use suture_core::clock::{format_utc, utc};
 use suture_core::phase::Reason;
+use suture_core::progress::Progress;
 
 use crate::agent::{chain, journal_path};
 use crate::config::Settings;
@@ -34,6 +35,9 @@ pub struct Live {
     pub fetched_bytes: u64,
     /// Of the bundle: all bytes.
     pub total_bytes: u64,
+    /// Where they come from, and how fast.
+    #[serde(default)]
+    pub progress: Progress,
     /// Chunks that came from the server since the agent started.
     #[serde(default)]
     pub chunks_from_server: u64,
@@ -145,7 +149,7 @@ impl Status {
             line("why", &why);
         }
         if let Some(live) = self.live.as_ref().filter(|l| l.total_bytes > 0 && self.approval.is_some()) {
-            line("fetched", &format!("{} of {} bytes", live.fetched_bytes, live.total_bytes));
+            line("fetched", &live.progress.to_string());
         }
         if let Some(last) = &self.last {
             let reason = last.told.reason.as_ref().map(|r| format!(", {r}")).unwrap_or_default();
@@ -175,6 +179,10 @@ impl Status {
             whys.push(format!("{}: {}{until}", reason.code, reason.text));
         }
         if let Some(live) = &self.live {
+            let progress = live.progress;
+            if self.approval.is_some() && progress.present_bytes < progress.total_bytes {
+                whys.push(format!("fetching: {progress}"));
+            }
             if live.confirmed == Some(false) {
                 let text = "the hospital has not confirmed this device yet; it compares the fingerprint and runs \
                             `suturectl device confirm`";

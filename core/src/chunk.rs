@@ -13,6 +13,8 @@
 //! count times:       SHA-256 of the raw chunk, 32 bytes; its raw length, u32
 //! ```
 
+mod runs;
+
 use std::borrow::Cow;
 use std::io::{self, Read};
 
@@ -80,6 +82,9 @@ pub enum ChunkError {
         /// What the index says.
         total: u64,
     },
+    /// An index is told by another one in a way that makes no sense.
+    #[error("the chunk index is told by another one as no server does")]
+    Runs,
     /// A stored chunk is longer than its raw form.
     #[error("the stored form of chunk {chunk} has {stored} bytes, its raw form {raw}")]
     StoredLength {
@@ -149,12 +154,7 @@ impl Index {
             return Err(ChunkError::IndexLength { expected, actual });
         }
         let (rows, _) = rest.as_chunks::<ENTRY_BYTES>();
-        let mut entries = Vec::with_capacity(rows.len());
-        for row in rows {
-            let [sha256 @ .., a, b, c, d] = *row;
-            entries.push(Entry { sha256: Digest::from_bytes(sha256), length: u32::from_le_bytes([a, b, c, d]) });
-        }
-        let index = Self::new(entries)?;
+        let index = Self::new(rows.iter().map(entry).collect())?;
         if index.total != total {
             return Err(ChunkError::Total { sum: index.total, total });
         }
@@ -168,10 +168,7 @@ impl Index {
         out.extend_from_slice(&self.total.to_le_bytes());
         // `new` bounds the count by MAX_INDEX_BYTES, far below u32::MAX.
         out.extend_from_slice(&u32::try_from(self.entries.len()).unwrap_or(u32::MAX).to_le_bytes());
-        for entry in &self.entries {
-            out.extend_from_slice(entry.sha256.as_bytes());
-            out.extend_from_slice(&entry.length.to_le_bytes());
-        }
+        self.entries.iter().for_each(|entry| put_entry(&mut out, entry));
         out
     }
 
@@ -189,6 +186,16 @@ impl Index {
     pub fn offset(&self, ordinal: usize) -> Option<u64> {
         self.offsets.get(ordinal).copied()
     }
+}
+
+fn entry(row: &[u8; ENTRY_BYTES]) -> Entry {
+    let [sha256 @ .., a, b, c, d] = *row;
+    Entry { sha256: Digest::from_bytes(sha256), length: u32::from_le_bytes([a, b, c, d]) }
+}
+
+fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
+    out.extend_from_slice(entry.sha256.as_bytes());
+    out.extend_from_slice(&entry.length.to_le_bytes());
 }
 
 const fn index_bytes(count: u64) -> u64 {

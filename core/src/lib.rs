@@ -27,6 +27,7 @@ pub mod manifest;
 pub mod phase;
 pub mod plan;
 pub mod principal;
+pub mod progress;
 pub mod report;
 pub mod select;
 pub mod sign;

@@ -102,6 +102,9 @@ pub const MAX_ARCHIVE_DEPTH: usize = 128;
 /// Entries of a tree in a slot that deltas copy from; about 150 bytes of memory each. A larger one is fetched as chunks.
 pub const MAX_VIEW_ENTRIES: usize = 100_000;
 
+/// Indexes that a device says it holds, where it asks for another.
+pub const MAX_HELD_INDEXES: usize = 8;
+
 /// Chunk digests in one question.
 pub const MAX_CHUNKS_PER_CALL: usize = 65_536;
 

@@ -200,6 +200,7 @@ CREATE TABLE rollout (
 );
 CREATE INDEX rollout_by_state ON rollout (state);
 
+-- `transfer` is how the bytes came, as the device said it at its last check-in (protobuf, believed).
 CREATE TABLE rollout_device (
     hdo TEXT NOT NULL,
     rollout TEXT NOT NULL,
@@ -211,6 +212,7 @@ CREATE TABLE rollout_device (
     changed_ms BIGINT NOT NULL,
     fetched_bytes BIGINT NOT NULL,
     total_bytes BIGINT NOT NULL,
+    transfer BLOB,
     PRIMARY KEY (hdo, rollout, device),
     FOREIGN KEY (hdo, rollout) REFERENCES rollout (hdo, id)
 );

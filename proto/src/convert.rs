@@ -3,6 +3,7 @@
 use suture_core::digest::Digest;
 use suture_core::id::HdoId;
 use suture_core::phase::{Code, Phase, Reason};
+use suture_core::progress::Progress;
 use suture_core::report;
 use suture_core::sign::Signature;
 
@@ -37,6 +38,63 @@ where
 /// Reads a digest's 32 bytes.
 pub fn parse_digest(field: &'static str, bytes: &[u8]) -> Result<Digest, Invalid> {
     Digest::try_from(bytes).map_err(|e| Invalid::new(field, e))
+}
+
+impl From<&Progress> for v1::Transfer {
+    fn from(progress: &Progress) -> Self {
+        let Progress {
+            total_bytes: _,
+            present_bytes: _,
+            slot_a_bytes,
+            slot_b_bytes,
+            delta_made_bytes,
+            chunk_made_bytes,
+            delta_bytes,
+            chunk_bytes,
+            bytes_per_sec,
+            left_secs,
+            waits_for_delta,
+        } = *progress;
+        Self {
+            slot_a_bytes,
+            slot_b_bytes,
+            delta_made_bytes,
+            chunk_made_bytes,
+            delta_bytes,
+            chunk_bytes,
+            bytes_per_sec,
+            left_secs,
+            waits_for_delta,
+        }
+    }
+}
+
+/// How far a transfer got: bytes that are there, all bytes, and how they came.
+pub fn progress(present_bytes: u64, total_bytes: u64, transfer: Option<&v1::Transfer>) -> Progress {
+    let v1::Transfer {
+        slot_a_bytes,
+        slot_b_bytes,
+        delta_made_bytes,
+        chunk_made_bytes,
+        delta_bytes,
+        chunk_bytes,
+        bytes_per_sec,
+        left_secs,
+        waits_for_delta,
+    } = transfer.copied().unwrap_or_default();
+    Progress {
+        total_bytes,
+        present_bytes,
+        slot_a_bytes,
+        slot_b_bytes,
+        delta_made_bytes,
+        chunk_made_bytes,
+        delta_bytes,
+        chunk_bytes,
+        bytes_per_sec,
+        left_secs,
+        waits_for_delta,
+    }
 }
 
 /// Which of the two kinds of repository a message speaks of.

@@ -7,7 +7,7 @@ pub mod connect;
 mod convert;
 mod refresh;
 
-pub use convert::{Invalid, Repository, parse, parse_digest, parse_phase, parse_reason};
+pub use convert::{Invalid, Repository, parse, parse_digest, parse_phase, parse_reason, progress};
 
 /// The generated messages, clients and servers.
 #[expect(missing_docs, reason = "generated; the .proto files carry the comments")]

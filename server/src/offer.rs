@@ -29,6 +29,8 @@ pub(crate) struct Fetched {
     pub(crate) bytes: u64,
     /// Bytes that will be there.
     pub(crate) total: u64,
+    /// How they came, as it said it.
+    pub(crate) transfer: Option<Vec<u8>>,
 }
 
 /// What a device said at a check-in.
@@ -55,8 +57,8 @@ pub(crate) async fn check_in(
     let CheckIn { said, fetched, seen: (catalog, approvals), signature } = check_in;
     let mut tx = store.begin().await?;
     tx.keep_check_in(hdo, device, said, now).await?;
-    if let Some(Fetched { approval, bytes, total }) = fetched {
-        tx.update_fetched(hdo, &approval, device, bytes, total).await?;
+    if let Some(Fetched { approval, bytes, total, transfer }) = fetched {
+        tx.update_fetched(hdo, &approval, device, (bytes, total), transfer.as_deref()).await?;
     }
     let known = tx.device(hdo, device).await?;
     let words = words(&mut tx, hdo, device, now).await?;

@@ -84,23 +84,26 @@ impl Agent {
         let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + PROGRESS, PROGRESS);
         let result = loop {
             tokio::select! {
-                result = &mut running => break result,
+                result = &mut running => break Some(result),
                 _ = tick.tick() => {
+                    self.counters.measure(PROGRESS);
                     self.write_live();
                     let (mut client, said) = (self.client.clone(), self.said());
                     // Beside the transfer, which does not wait for it; what the server says is heard in the next cycle.
                     tokio::spawn(async move { client.check_in(said).await });
                 }
-                () = &mut spell => return Ok(Done::Later),
-                () = stop.cancelled() => return Ok(Done::Later),
+                () = &mut spell => break None,
+                () = stop.cancelled() => break None,
                 // It may be a stop order, by a person's hand.
-                () = self.inbox.news() => return Ok(Done::Later),
+                () = self.inbox.news() => break None,
             }
         };
+        self.counters.rest();
         Ok(match result {
-            Ok(()) => Done::On(Event::Fetched),
-            Err(e) if e.is_permanent() => Done::Wait(Event::Unusable(e.reason())),
-            Err(e) => Done::Wait(Event::Hindered(Trouble::new(e.reason()))),
+            None => Done::Later,
+            Some(Ok(())) => Done::On(Event::Fetched),
+            Some(Err(e)) if e.is_permanent() => Done::Wait(Event::Unusable(e.reason())),
+            Some(Err(e)) => Done::Wait(Event::Hindered(Trouble::new(e.reason()))),
         })
     }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use suture_core::clock::{Clock as _, whole_second};
 use suture_core::phase::{Code, Phase, Reason};
+use suture_core::progress::Progress;
 use suture_core::report::{Sighting, Signed};
 use suture_core::sign::Signature;
 use tokio::time::Instant;
@@ -188,11 +189,9 @@ impl Agent {
         signature.inspect_err(|e| tracing::error!(error = %chain(e), "what was seen cannot be signed")).ok()
     }
 
-    fn progress(&self) -> (u64, u64) {
-        if self.journal.state().attempt().is_none() {
-            return (0, 0);
-        }
-        (self.counters.present_bytes.load(Ordering::Relaxed), self.counters.total_bytes.load(Ordering::Relaxed))
+    /// Of the bundle that is attempted; all zeros where none is.
+    fn progress(&self) -> Progress {
+        if self.journal.state().attempt().is_none() { Progress::default() } else { self.counters.progress() }
     }
 
     /// Leaves for `status` what is in no other file. Not needed to go on, so a failure is only logged.
@@ -202,8 +201,9 @@ impl Agent {
             at: whole_second(self.now()),
             confirmed: self.heard.as_ref().map(|h| h.confirmed),
             server_trouble: self.unheard.clone(),
-            fetched_bytes: self.progress().0,
-            total_bytes: self.progress().1,
+            fetched_bytes: self.progress().present_bytes,
+            total_bytes: self.progress().total_bytes,
+            progress: self.progress(),
             chunks_from_server: count(&self.counters.fetched_chunks),
             bytes_from_server: count(&self.counters.fetched_bytes),
             chunks_from_slots: count(&self.counters.seeded_chunks),

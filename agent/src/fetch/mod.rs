@@ -10,13 +10,13 @@
 //! a slot holds already are taken from there. The rest is asked for in runs; a chunk that a payload holds twice comes once.
 //! A chunk counts when its raw bytes have the digest that the signed manifest leads to; where they come from is of no account.
 
+mod counters;
 mod part;
 mod transfer;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use suture_core::chunk::{ChunkError, Index};
 use suture_core::digest::Digest;
@@ -27,29 +27,15 @@ use suture_core::select::Choice;
 use suture_core::trust::Repository;
 
 use crate::backoff::{Backoff, Random};
-use crate::client::{Chunks, ClientError, Files, Which};
+use crate::client::{Chunks, ClientError, Files, Indexes, Which};
 use crate::durable::{self, DurableError};
 use crate::install::{InstallError, Payloads, Slots};
 
+pub use counters::Counters;
 pub use part::Part;
 
 /// Beside what the bundle needs, for the journal, the reports and everybody else on the disk.
 const SPARE_BYTES: u64 = 16 << 20;
-
-/// What one fetch counted; shared with whoever shows progress.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Bytes of the bundle's payloads.
-    pub total_bytes: AtomicU64,
-    /// Of these, on disk and verified.
-    pub present_bytes: AtomicU64,
-    /// Chunks that came from the server.
-    pub fetched_chunks: AtomicU64,
-    /// Bytes that came from the server, in stored form.
-    pub fetched_bytes: AtomicU64,
-    /// Chunks that a slot held already.
-    pub seeded_chunks: AtomicU64,
-}
 
 /// Why a bundle is not there yet, or never will be.
 #[derive(Debug, thiserror::Error)]
@@ -157,7 +143,7 @@ impl Fetch {
     }
 
     /// Brings all of the bundle to disk, or says why not. What is there stays there.
-    pub async fn run<C: Files + Chunks>(
+    pub async fn run<C: Files + Chunks + Indexes>(
         &self,
         client: &mut C,
         catalog: &Repository,
@@ -166,8 +152,7 @@ impl Fetch {
     ) -> Result<(), FetchError> {
         durable::make_dir(&self.dir)?;
         let manifest = self.manifest(client, catalog, choice).await?;
-        self.counters.total_bytes.store(manifest.total_length(), Ordering::Relaxed);
-        self.counters.present_bytes.store(0, Ordering::Relaxed);
+        self.counters.begin(&self.dir, manifest.total_length());
         let mut parts = Vec::new();
         for payload in &manifest.payloads {
             let index = self.index(client, payload).await?;
@@ -179,11 +164,11 @@ impl Fetch {
                 part.seed(&slots, &name);
                 Ok::<_, FetchError>(part)
             });
-            parts.push((payload.index_sha256, part.await.map_err(|_| FetchError::Lost)??));
+            parts.push((payload, part.await.map_err(|_| FetchError::Lost)??));
         }
         self.check_room(&manifest, &parts)?;
-        for (index_sha256, part) in parts {
-            transfer::complete(client, &index_sha256, part, &retry).await?;
+        for (payload, part) in parts {
+            transfer::complete(client, &payload.index_sha256, part, &retry).await?;
         }
         Ok(())
     }
@@ -270,7 +255,7 @@ impl Fetch {
         }
     }
 
-    async fn index(&self, files: &mut impl Files, payload: &Payload) -> Result<Index, FetchError> {
+    async fn index<C: Files + Indexes>(&self, client: &mut C, payload: &Payload) -> Result<Index, FetchError> {
         let path = self.index_path(payload);
         let what = format!("the chunk index of payload {}", payload.name);
         let kept = durable::read(&path, payload.index_length).ok().flatten();
@@ -278,7 +263,10 @@ impl Fetch {
             Some(bytes) => bytes,
             None => {
                 let name = format!("documents/{}", payload.index_sha256);
-                let bytes = files.target(Which::Catalog, &name, payload.index_length).await?;
+                let bytes = match self.told_index(client, payload).await {
+                    Some(bytes) => bytes,
+                    None => client.target(Which::Catalog, &name, payload.index_length).await?,
+                };
                 if bytes.len() as u64 != payload.index_length || Digest::of(&bytes) != payload.index_sha256 {
                     return Err(wrong(&what, &"it has another length or digest"));
                 }
@@ -294,9 +282,26 @@ impl Fetch {
         }
     }
 
+    /// The index, put together from one that a slot has and what the server tells of it by that. None where that does not
+    /// yield what the manifest pins, for whatever reason: then the whole is fetched.
+    async fn told_index(&self, client: &mut impl Indexes, payload: &Payload) -> Option<Vec<u8>> {
+        let (slots, name) = (self.slots.clone(), payload.name.clone());
+        let held = tokio::task::spawn_blocking(move || slots.indexes(&name)).await.ok()?;
+        let digests: Vec<Digest> = held.iter().map(|(sha256, _)| *sha256).collect();
+        if digests.is_empty() {
+            return None;
+        }
+        let told = client.index(&payload.index_sha256, &digests, payload.index_length).await;
+        let runs = told.inspect_err(|e| tracing::debug!(error = %e, "the chunk index is fetched as a whole")).ok()?;
+        let base = Index::base_of_runs(&runs)?;
+        let (_, base) = held.into_iter().find(|(sha256, _)| *sha256 == base)?;
+        let bytes = Index::from_runs(&runs, &base, payload.index_length).ok()?.to_bytes();
+        (Digest::of(&bytes) == payload.index_sha256).then_some(bytes)
+    }
+
     /// TRUST, order on the device, 6: free space before the first chunk is fetched. Room is needed for what is missing here
     /// and for all of it, unpacked, in the slot.
-    fn check_room(&self, manifest: &Manifest, parts: &[(Digest, Part)]) -> Result<(), FetchError> {
+    fn check_room(&self, manifest: &Manifest, parts: &[(&Payload, Part)]) -> Result<(), FetchError> {
         let missing = parts.iter().fold(0_u64, |sum, (_, p)| sum.saturating_add(p.missing_bytes()));
         let unpacked = manifest.total_length();
         let device = |path: &Path| {
@@ -349,5 +354,78 @@ fn sentence(error: &ManifestError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::install::{Side, bundle};
+
+    /// Tells an index by another one, or lies, and counts what it was asked for.
+    struct Server {
+        runs: Result<Vec<u8>, ClientError>,
+        whole: Vec<u8>,
+        asked: Vec<&'static str>,
+    }
+
+    impl Files for Server {
+        async fn metadata(&mut self, _: Which, _: &str, _: u64) -> Result<Option<Vec<u8>>, ClientError> {
+            Ok(None)
+        }
+
+        async fn target(&mut self, _: Which, name: &str, _: u64) -> Result<Vec<u8>, ClientError> {
+            assert_eq!(name, format!("documents/{}", Digest::of(&self.whole)));
+            self.asked.push("whole");
+            Ok(self.whole.clone())
+        }
+    }
+
+    impl Indexes for Server {
+        async fn index(&mut self, index: &Digest, held: &[Digest], _: u64) -> Result<Vec<u8>, ClientError> {
+            assert_eq!((*index, held.len()), (Digest::of(&self.whole), 1));
+            self.asked.push("runs");
+            match &self.runs {
+                Ok(runs) => Ok(runs.clone()),
+                Err(_) => Err(ClientError::NotFound { call: "the index", text: String::new() }),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_index_is_told_by_the_slots_and_a_lie_costs_the_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let slots = Slots::new(&dir.path().join("slots"));
+        std::fs::create_dir(slots.dir()).unwrap();
+        let (_, one, payloads) = bundle(dir.path(), 1, &[1; 900_000]);
+        slots.write(&one, &payloads).unwrap();
+        slots.switch(Side::A).unwrap();
+        let (base, base_sha256) = (Index::parse(&payloads[0].2).unwrap(), Digest::of(&payloads[0].2));
+        let (manifest, _, payloads) = bundle(dir.path(), 2, &[2; 500_000]);
+        let (payload, whole) = (&manifest.payloads[0], payloads[0].2.clone());
+        let index = Index::parse(&whole).unwrap();
+        let good = index.to_runs(&base, &base_sha256);
+        let mut flipped = good.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        let refused = Err(ClientError::NotFound { call: "the index", text: String::new() });
+        let told = [
+            (Ok(good), vec!["runs"]),
+            (refused, vec!["runs", "whole"]),
+            (Ok(flipped), vec!["runs", "whole"]),
+            (Ok(Vec::new()), vec!["runs", "whole"]),
+            (Ok(base.to_runs(&base, &base_sha256)), vec!["runs", "whole"]),
+            (Ok(index.to_runs(&base, &Digest::of(b"stranger"))), vec!["runs", "whole"]),
+        ];
+        for (place, (runs, asked)) in told.into_iter().enumerate() {
+            let state = dir.path().join(place.to_string());
+            let fetch = Fetch::new(&state, &Digest::of(b"manifest"), slots.clone(), Arc::default());
+            durable::make_dir(&fetch.dir).unwrap();
+            let mut server = Server { runs, whole: whole.clone(), asked: Vec::new() };
+            assert_eq!(fetch.index(&mut server, payload).await.unwrap(), index);
+            assert_eq!(server.asked, asked, "{place}");
+            // Kept, it is asked for no more.
+            assert_eq!(fetch.index(&mut server, payload).await.unwrap(), index);
+            assert_eq!(server.asked.len(), asked.len());
+        }
     }
 }

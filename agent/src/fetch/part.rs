@@ -12,7 +12,8 @@ use suture_core::chunk::{Entry, Index, decode};
 use suture_core::digest::Digest;
 use suture_core::manifest::Payload;
 
-use super::{Counters, FetchError};
+use super::FetchError;
+use super::counters::{Counters, Origin};
 use crate::install::{Side, Slots};
 
 /// The payload's file and what of it is verified.
@@ -64,10 +65,9 @@ impl Part {
             what: "a chunk".to_owned(),
             why: format!("the index has no place {place}"),
         })?;
-        self.counters.fetched_chunks.fetch_add(1, Ordering::Relaxed);
-        self.counters.fetched_bytes.fetch_add(stored.len() as u64, Ordering::Relaxed);
+        self.counters.chunk_came(stored.len() as u64);
         let raw = decode(stored, &entry).map_err(|e| FetchError::chunk(&e))?;
-        self.keep(&entry, &raw)
+        self.keep(&entry, &raw, Origin::Chunk)
     }
 
     /// Takes in what the slots hold of the missing chunks, the one in use first. A slot that cannot be read holds nothing:
@@ -113,8 +113,8 @@ impl Part {
         Ok(())
     }
 
-    /// Writes a verified chunk to all of its places.
-    fn keep(&mut self, entry: &Entry, raw: &[u8]) -> Result<(), FetchError> {
+    /// Writes a verified chunk to all of its places, and counts its bytes where they came from.
+    fn keep(&mut self, entry: &Entry, raw: &[u8], origin: Origin) -> Result<(), FetchError> {
         for place in self.places.get(&entry.sha256).into_iter().flatten() {
             let (Some(there), Some(offset)) = (self.there.get_mut(*place as usize), self.index.offset(*place as usize))
             else {
@@ -124,6 +124,7 @@ impl Part {
                 self.file.write_all_at(raw, offset).map_err(FetchError::io("write", &self.path))?;
                 *there = true;
                 self.counters.present_bytes.fetch_add(raw.len() as u64, Ordering::Relaxed);
+                self.counters.origin(origin).fetch_add(raw.len() as u64, Ordering::Relaxed);
             }
         }
         Ok(())
@@ -136,7 +137,7 @@ impl Part {
         for old in manifest.payloads.iter().filter(|p| p.name == payload.name) {
             let Some(index) = slots.index(side, old) else { continue };
             let wanted: BTreeSet<Digest> = self.absent().copied().collect();
-            let mut seeder = Seeder { part: self, index, wanted, place: 0, buffer: Vec::new() };
+            let mut seeder = Seeder { part: self, side, index, wanted, place: 0, buffer: Vec::new() };
             slots.read_payload(side, old, &mut seeder).map_err(damaged)?;
         }
         Ok(())
@@ -146,6 +147,7 @@ impl Part {
 /// Cuts an old payload as it passes by and keeps the chunks that the new one needs.
 struct Seeder<'a> {
     part: &'a mut Part,
+    side: Side,
     index: Index,
     wanted: BTreeSet<Digest>,
     place: usize,
@@ -163,7 +165,7 @@ impl Write for Seeder<'_> {
         self.buffer.extend_from_slice(piece);
         if self.buffer.len() == entry.length as usize {
             if self.wanted.contains(&entry.sha256) && Digest::of(&self.buffer) == entry.sha256 {
-                self.part.keep(&entry, &self.buffer).map_err(io::Error::other)?;
+                self.part.keep(&entry, &self.buffer, Origin::Slot(self.side)).map_err(io::Error::other)?;
                 self.part.counters.seeded_chunks.fetch_add(1, Ordering::Relaxed);
             }
             self.buffer.clear();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use suture_core::chunk::Index;
 use suture_core::digest::{Digest, Hasher};
+use suture_core::id::PayloadName;
 use suture_core::limits::{MAX_INDEX_BYTES, MAX_MANIFEST_BYTES};
 use suture_core::manifest::{Manifest, ManifestError, Payload, PayloadFormat};
 use suture_core::report::Running;
@@ -166,6 +167,22 @@ impl Slots {
         let path = self.path(side).join(ABOUT).join(format!("{}.index", payload.name));
         let bytes = durable::read(&path, MAX_INDEX_BYTES).ok()??;
         (Digest::of(&bytes) == payload.index_sha256).then(|| Index::parse(&bytes).ok())?
+    }
+
+    /// The chunk indexes that the slots keep of payloads of that name, each with its digest, that of the slot in use first.
+    pub fn indexes(&self, name: &PayloadName) -> Vec<(Digest, Index)> {
+        let Ok(Some(current)) = self.current() else { return Vec::new() };
+        let mut found: Vec<(Digest, Index)> = Vec::new();
+        for side in [current, current.other()] {
+            let Ok(Some((manifest, _))) = self.manifest(side) else { continue };
+            for payload in manifest.payloads.iter().filter(|p| p.name == *name) {
+                let is_new = found.iter().all(|(sha256, _)| *sha256 != payload.index_sha256);
+                if let Some(index) = self.index(side, payload).filter(|_| is_new) {
+                    found.push((payload.index_sha256, index));
+                }
+            }
+        }
+        found
     }
 
     /// What runs: the version in the slot in use.

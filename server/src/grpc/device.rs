@@ -8,7 +8,7 @@ use suture_core::principal::Principal;
 use suture_core::report::{Seen, Signed};
 use suture_core::sign::{PublicKey, Signature};
 use suture_proto::v1::device_service_server::DeviceService;
-use suture_proto::{Invalid, Repository, parse, v1};
+use suture_proto::{Invalid, Repository, parse, parse_digest, v1};
 use tonic::{Code, Request, Response, Status};
 
 use super::stream::{self, Answers};
@@ -61,6 +61,7 @@ impl DeviceService for Api {
                 approval: parse("approval_id", text).map_err(Refusal::from)?,
                 bytes: said.fetched_bytes,
                 total: said.total_bytes,
+                transfer: said.transfer.as_ref().map(v1::Transfer::encode_to_vec),
             }),
         };
         let seen = |seen: &Option<v1::MetadataSeen>| seen.as_ref().map(Seen::try_from).transpose();
@@ -108,6 +109,17 @@ impl DeviceService for Api {
         request: Request<v1::FetchChunksRequest>,
     ) -> Result<Response<Self::FetchChunksStream>, Status> {
         Ok(Response::new(stream::chunks(self.app.transfer(), request.into_inner()).await?))
+    }
+
+    type GetIndexStream = Answers<v1::GetTargetResponse>;
+
+    async fn get_index(&self, request: Request<v1::GetIndexRequest>) -> Result<Response<Self::GetIndexStream>, Status> {
+        let v1::GetIndexRequest { index_sha256, held_sha256 } = request.into_inner();
+        let index = parse_digest("index_sha256", &index_sha256).map_err(Refusal::from)?;
+        let held =
+            held_sha256.iter().map(|held| parse_digest("held_sha256", held)).collect::<Result<Vec<_>, Invalid>>();
+        let runs = self.app.transfer().told_index(&index, &held.map_err(Refusal::from)?).await;
+        Ok(Response::new(stream::pieces(runs.map_err(Refusal::from)?)))
     }
 
     async fn submit_reports(

@@ -43,6 +43,8 @@ pub(crate) struct Member {
     pub(crate) changed: Timestamp,
     pub(crate) fetched_bytes: u64,
     pub(crate) total_bytes: u64,
+    /// How they came, as the device said it.
+    pub(crate) transfer: Option<Vec<u8>>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -110,6 +112,7 @@ struct MemberRow {
     changed_ms: i64,
     fetched_bytes: i64,
     total_bytes: i64,
+    transfer: Option<Vec<u8>>,
 }
 
 impl MemberRow {
@@ -124,6 +127,7 @@ impl MemberRow {
             changed: from_ms(TABLE, "changed_ms", self.changed_ms)?,
             fetched_bytes: to_u64(TABLE, "fetched_bytes", self.fetched_bytes)?,
             total_bytes: to_u64(TABLE, "total_bytes", self.total_bytes)?,
+            transfer: self.transfer,
         })
     }
 }
@@ -169,7 +173,7 @@ impl Tx {
     pub(crate) async fn members(&mut self, hdo: &HdoId, id: &ApprovalId) -> Result<Vec<Member>, StoreError> {
         let rows = on!(self, |c| {
             sqlx::query_as::<_, MemberRow>(
-                "SELECT device, wave, phase, reason_code, reason_text, changed_ms, fetched_bytes, total_bytes \
+                "SELECT device, wave, phase, reason_code, reason_text, changed_ms, fetched_bytes, total_bytes, transfer \
                  FROM rollout_device WHERE hdo = $1 AND rollout = $2 ORDER BY device",
             )
             .bind(hdo.as_str())
@@ -318,19 +322,19 @@ impl Tx {
         })
     }
 
-    /// Notes the bytes that a device says it has fetched; no gate reads them.
+    /// Notes the bytes that a device says it has fetched, of how many, and how they came; no gate reads them.
     pub(crate) async fn update_fetched(
         &mut self,
         hdo: &HdoId,
         rollout: &ApprovalId,
         device: &DeviceId,
-        fetched: u64,
-        total: u64,
+        (fetched, total): (u64, u64),
+        transfer: Option<&[u8]>,
     ) -> Result<(), StoreError> {
         let (fetched, total) = (to_i64("fetched bytes", fetched)?, to_i64("total bytes", total)?);
         on!(self, |c| {
             sqlx::query(
-                "UPDATE rollout_device SET fetched_bytes = $4, total_bytes = $5 \
+                "UPDATE rollout_device SET fetched_bytes = $4, total_bytes = $5, transfer = $6 \
                  WHERE hdo = $1 AND rollout = $2 AND device = $3",
             )
             .bind(hdo.as_str())
@@ -338,6 +342,7 @@ impl Tx {
             .bind(device.as_str())
             .bind(fetched)
             .bind(total)
+            .bind(transfer)
             .execute(c)
             .await
             .map(drop)

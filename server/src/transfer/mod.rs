@@ -6,6 +6,7 @@
 
 mod fetch;
 mod reads;
+mod told;
 mod upload;
 
 use std::collections::VecDeque;
@@ -53,6 +54,8 @@ pub(crate) enum TransferError {
 
 /// Indexes by digest with the places of their chunks, the latest used first.
 type Located = VecDeque<(Digest, Arc<Vec<Place>>)>;
+/// Indexes told by others, the latest used first: those of the index and of the one that it is told by.
+type Told = VecDeque<((Digest, Digest), Bytes)>;
 
 /// The chunk store.
 #[derive(Clone)]
@@ -60,6 +63,7 @@ pub(crate) struct Transfer {
     store: Store,
     blobs: Blobs,
     located: Arc<Mutex<Located>>,
+    told: Arc<Mutex<Told>>,
     loading: Arc<tokio::sync::Mutex<()>>,
     uploads: Arc<tokio::sync::Semaphore>,
 }
@@ -89,7 +93,7 @@ impl Transfer {
     /// A chunk store over a database and a store of objects.
     pub(crate) fn new(store: Store, blobs: Blobs) -> Self {
         let uploads = Arc::new(tokio::sync::Semaphore::new(UPLOADS));
-        Self { store, blobs, located: Arc::default(), loading: Arc::default(), uploads }
+        Self { store, blobs, located: Arc::default(), told: Arc::default(), loading: Arc::default(), uploads }
     }
 
     /// Places in `wanted` of the chunks that are not stored.

@@ -206,6 +206,14 @@ impl DeviceService for Stage {
         Ok(Response::new(act::frames(chunks)))
     }
 
+    type GetIndexStream = Answers<v1::GetTargetResponse>;
+
+    async fn get_index(&self, request: Request<v1::GetIndexRequest>) -> Result<Response<Self::GetIndexStream>, Status> {
+        let name = format!("runs/{}", hex::encode(&request.into_inner().index_sha256));
+        let bent = self.act().target.and_then(|bend| bend(("catalog", name)));
+        bent.map(Response::new).ok_or_else(|| Status::not_found("by none of these"))
+    }
+
     async fn submit_reports(
         &self,
         request: Request<v1::SubmitReportsRequest>,

@@ -6,8 +6,9 @@ use suture_core::clock::format_utc;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::phase::Reason;
 use suture_core::plan::Known;
+use suture_core::progress::Progress;
 use suture_core::report::Seen;
-use suture_proto::v1;
+use suture_proto::{progress, v1};
 
 use crate::alarm::{self, Alarm, Sighted};
 use crate::context::Context;
@@ -35,6 +36,8 @@ struct Shown {
     proven: bool,
     phase: Option<String>,
     reason: Option<Reason>,
+    /// How far the bundle has come that it fetches or has fetched, as it said at its last check-in.
+    fetched: Option<Progress>,
     /// Its last report, where the roster's key has signed it.
     report: Option<Reported>,
     /// The metadata that it has signed it verified: at its last check-in, and in its last report.
@@ -52,6 +55,12 @@ struct Reported {
     number: u64,
     /// By the device's clock.
     at: String,
+}
+
+/// How far a bundle has come; none where the device attempts none.
+pub(super) fn fetched(said: &v1::CheckInRequest) -> Option<Progress> {
+    let progress = progress(said.fetched_bytes, said.total_bytes, said.transfer.as_ref());
+    (progress.total_bytes > 0).then_some(progress)
 }
 
 fn shown(hdo: &HdoId, device: &v1::Device, documents: &Documents, alarms: &[Alarm]) -> Shown {
@@ -87,6 +96,7 @@ fn shown(hdo: &HdoId, device: &v1::Device, documents: &Documents, alarms: &[Alar
         proven: report.is_some(),
         phase: phase.map(|p| p.to_string()),
         reason,
+        fetched: said.and_then(fetched),
         state: device.state.clone(),
         id: record.id,
         product: record.product,
@@ -192,6 +202,7 @@ fn text(s: &Shown) -> String {
         ),
         ("phase", s.phase.as_ref().map_or_else(unknown, |p| format!("{p} ({mark})"))),
         ("reason", reason.unwrap_or_default()),
+        ("fetched", s.fetched.map(|f| format!("{f} (as the server says)")).unwrap_or_default()),
         ("last seen", s.last_seen.as_ref().map_or_else(|| "never".to_owned(), |t| format!("{t} (as the server says)"))),
         ("keys", format!("{} (as the server says)", s.fingerprint)),
         (

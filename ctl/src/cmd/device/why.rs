@@ -18,6 +18,8 @@ use crate::context::Context;
 use crate::failure::Outcome;
 use crate::hospital::{Desk, Documents, inventory};
 
+use super::show;
+
 /// One thing that is unmet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Unmet {
@@ -33,12 +35,16 @@ pub(super) async fn run(context: &mut Context<'_>, id: &DeviceId) -> Outcome {
     let catalog = desk.catalog(context).await?;
     let answer = desk.client.get_device(v1::GetDeviceRequest { id: id.to_string() }).await?;
     let unmet = why(&desk.hdo, id, &answer, &desk.documents, &catalog, context.now());
+    let said = answer.device.as_ref().and_then(|device| device.said.as_ref());
+    let fetched = said.and_then(show::fetched).map(|f| format!("fetched, as the server says: {f}"));
     context.print.result(&unmet, |unmet| {
-        if unmet.is_empty() {
-            return format!("nothing stands in the way of {id}: it acts at its next check-in");
-        }
         let line = |(n, u): (usize, &Unmet)| format!("{}. [{}] {}", n + 1, u.by, u.reason);
-        unmet.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
+        let mut lines: Vec<String> = unmet.iter().enumerate().map(line).collect();
+        if lines.is_empty() {
+            lines.push(format!("nothing stands in the way of {id}: it acts at its next check-in"));
+        }
+        lines.extend(fetched.clone());
+        lines.join("\n")
     })
 }
 

@@ -6,13 +6,14 @@ use serde::Serialize;
 use suture_core::clock::format_utc;
 use suture_core::id::ApprovalId;
 use suture_core::phase::Reason;
-use suture_proto::{parse_phase, parse_reason, v1};
+use suture_core::progress::Progress;
+use suture_proto::{parse_phase, parse_reason, progress, v1};
 
 use crate::alarm;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::hospital::{Desk, inventory};
-use crate::print::{Table, bytes};
+use crate::print::Table;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Shown {
@@ -40,6 +41,8 @@ struct Device {
     reason: Option<Reason>,
     fetched_bytes: u64,
     total_bytes: u64,
+    /// How they came, as the device says.
+    progress: Progress,
 }
 
 fn shown(rollout: v1::Rollout) -> Shown {
@@ -49,6 +52,7 @@ fn shown(rollout: v1::Rollout) -> Shown {
         reason: parse_reason(d.reason.as_ref()),
         fetched_bytes: d.fetched_bytes,
         total_bytes: d.total_bytes,
+        progress: progress(d.fetched_bytes, d.total_bytes, d.transfer.as_ref()),
         id: d.id,
     };
     Shown {
@@ -127,7 +131,7 @@ fn head(r: &Shown) -> String {
 }
 
 fn fetched(d: &Device) -> String {
-    if d.total_bytes == 0 { String::new() } else { format!("{} of {}", bytes(d.fetched_bytes), bytes(d.total_bytes)) }
+    d.progress.to_string()
 }
 
 /// `rollout watch`: a line for each change, a JSON value a line with `--output json`, until the rollout has ended or, for

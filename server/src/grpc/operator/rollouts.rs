@@ -1,5 +1,6 @@
 //! Plans and rollouts.
 
+use prost::Message as _;
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, HdoId};
 use suture_core::limits::MAX_PLAN_BYTES;
@@ -44,6 +45,8 @@ fn message(rollout: Rollout, members: Vec<Member>) -> v1::Rollout {
                 changed_ms: m.changed.as_millisecond(),
                 fetched_bytes: m.fetched_bytes,
                 total_bytes: m.total_bytes,
+                // What was kept by a server that wrote it otherwise is no more than missed.
+                transfer: m.transfer.and_then(|bytes| v1::Transfer::decode(bytes.as_slice()).ok()),
             })
             .collect(),
     }

@@ -10,7 +10,7 @@ use std::ops::Deref;
 use jiff::Timestamp;
 
 use super::key::Key;
-use super::publication::{follows, well_formed};
+use super::publication::{follows, next_root, well_formed};
 use super::verify::{Envelope, Metadata};
 use super::{Authority, Role, Root, Targets, TrustError, Verified, edit};
 use crate::digest::Digest;
@@ -171,14 +171,5 @@ impl Proposal {
             wants.push(Want::of(Role::Targets, targets, newest.authority(Role::Targets), newest.version()));
         }
         wants
-    }
-}
-
-fn next_root(in_force: Option<u64>, offered: u64) -> Result<(), TrustError> {
-    let wanted = in_force.unwrap_or(0).saturating_add(1);
-    match offered {
-        version if version == wanted => Ok(()),
-        version if version < wanted => Err(TrustError::VersionTaken { role: Role::Root, version }),
-        offered => Err(TrustError::WrongVersion { role: Role::Root, wanted, offered }),
     }
 }

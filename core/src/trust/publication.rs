@@ -3,6 +3,7 @@
 //! The server is trusted with nothing by those who read from it; it checks so that a mistake is refused where its maker
 //! can still see it, instead of at every device.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -117,28 +118,27 @@ fn chain(current: Option<&[u8]>, new: &[Vec<u8>]) -> Result<(Verified<Root>, Vec
     let mut roots: Vec<Verified<Root>> = Vec::new();
     let mut last = current.map(Verified::pinned).transpose()?;
     for bytes in new {
+        let offered: Verified<Root> = Verified::pinned(bytes)?;
+        next_root(last.as_ref().map(Verified::version), offered.version())?;
         let next = match &last {
-            Some(root) => {
-                let offered: Verified<Root> = Verified::pinned(bytes)?;
-                if offered.version() <= root.version() {
-                    return Err(TrustError::VersionTaken { role: Role::Root, version: offered.version() });
-                }
-                root.next(bytes)?
-            }
-            None => {
-                let first: Verified<Root> = Verified::pinned(bytes)?;
-                if first.version() != 1 {
-                    let offered = first.version();
-                    return Err(TrustError::WrongVersion { role: Role::Root, wanted: 1, offered });
-                }
-                first
-            }
+            Some(root) => root.next(bytes)?,
+            None => offered,
         };
         roots.push(next.clone());
         last = Some(next);
     }
     let root = last.ok_or_else(|| TrustError::Missing(Role::Root.file_name().to_owned()))?;
     Ok((root, roots))
+}
+
+/// A new root is of the version after the one in force, or the first.
+pub(super) fn next_root(in_force: Option<u64>, offered: u64) -> Result<(), TrustError> {
+    let wanted = in_force.unwrap_or(0).saturating_add(1);
+    match offered.cmp(&wanted) {
+        Ordering::Equal => Ok(()),
+        Ordering::Less => Err(TrustError::VersionTaken { role: Role::Root, version: offered }),
+        Ordering::Greater => Err(TrustError::WrongVersion { role: Role::Root, wanted, offered }),
+    }
 }
 
 /// What Suture asks of targets metadata beyond TUF.

@@ -64,6 +64,7 @@ fn a_walk_is_bounded_and_cannot_be_led_astray() {
     let honest = line(2, 9);
     let far = Edition { version: MAX_DESCENT + 2, ..honest[1].0 };
     refused!(walk(far, 1, &[]), TrustError::Descent { limit: MAX_DESCENT, .. });
+    assert!(Descent::from(far, 2).is_ok(), "the very limit is within it");
     // The right bytes under a wrong number.
     let wrong = Edition { version: 3, ..honest[1].0 };
     let mut descent = Descent::from(wrong, 1).unwrap();

@@ -179,6 +179,20 @@ fn nobody_signs_what_nobody_will_accept() {
     assert_eq!(refused.code(), Code::EndlessData);
 }
 
+#[test]
+fn what_the_online_keys_sign_is_what_clients_take() {
+    let mut world = World::new();
+    let root = world.verified_root();
+    let targets: Verified<Targets> = Verified::by(&root, &world.files["1.targets.json"]).unwrap();
+    let snapshot = edit::sign_snapshot(7, now() + days(3), &targets, &key(SNAPSHOT)).unwrap();
+    let pinned = Verified::by(&root, &snapshot).unwrap();
+    let timestamp = edit::sign_timestamp(9, now() + days(2), &pinned, &key(TIMESTAMP)).unwrap();
+    world.files.extend([("7.snapshot.json".to_owned(), snapshot), ("timestamp.json".to_owned(), timestamp)]);
+    let repository = world.client().refresh(&world).unwrap();
+    assert_eq!((repository.timestamp_version(), repository.snapshot_version()), (9, 7));
+    assert_eq!(repository.expires(), now() + days(2));
+}
+
 /// Whoever plans a ceremony counts days, and files have whole seconds.
 #[test]
 fn what_is_signed_ends_after_the_days_that_were_agreed() {

@@ -93,6 +93,10 @@ pub const CHUNK_MAX_BYTES: usize = 256 << 10;
 pub const CHUNK_MAX_STORED_BYTES: usize = CHUNK_MAX_BYTES;
 /// A pack: chunks in one object.
 pub const PACK_BYTES: usize = 64 << 20;
+/// What is read of a pack at once: 1 MiB. Less costs more in changes of thread, and more is held longer by a stalled stream.
+pub const BLOCK_BYTES: usize = 1 << 20;
+/// What the server keeps of packs in memory for whoever fetches next: 64 MiB.
+pub const BLOCK_CACHE_BYTES: usize = 64 << 20;
 /// A path in an archived tree, and a link's target.
 pub const MAX_ARCHIVE_PATH_BYTES: usize = 4_095;
 /// One name of such a path.
@@ -110,6 +114,8 @@ pub const MAX_CHUNKS_PER_CALL: usize = 65_536;
 
 /// What a frame of a bulk stream aims at.
 pub const FRAME_BYTES: usize = 256 << 10;
+/// What a frame of chunks may take with its list of chunks: 1 MiB. A device holds a handful of them in memory.
+pub const MAX_FRAME_BYTES: usize = 1 << 20;
 /// Any gRPC message, either way. A frame holds one chunk at least and stays below [`FRAME_BYTES`] + one chunk.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::authorities::{self, AuthoritiesError};
 use crate::blobs::{BlobError, Blobs};
 use crate::config::Settings;
-use crate::grpc::Api;
+use crate::grpc::{Api, Bulk};
 use crate::identity::Authority;
 use crate::init::{SEAL_BYTES, SEAL_FILE};
 use crate::rights::Rights;
@@ -214,7 +214,10 @@ impl App {
         let operator = OperatorServiceServer::new(api)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Routes::new(health_service).add_service(reflection).add_service(device).add_service(operator))
+        Ok(Routes::new(health_service)
+            .add_service(reflection)
+            .add_service(Bulk::new(device, self.transfer.clone()))
+            .add_service(Bulk::new(operator, self.transfer.clone())))
     }
 
     /// Accepts within the bound on connections and shakes hands beside one another, so that a slow client delays nobody.

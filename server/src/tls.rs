@@ -34,6 +34,9 @@ use crate::identity::{Authority, IdentityError, Peer, PeerError, SERVER_CERTIFIC
 
 /// What rustls reads from the socket at once. By itself it reads 4 KiB, which halves an upload's speed.
 const READ_BUFFER_BYTES: usize = 64 << 10;
+/// What rustls encrypts before it writes to the socket: a frame. Its own 64 KiB make four times as many system calls, which
+/// cost a fifth of the rate.
+const SEND_BUFFER_BYTES: usize = 256 << 10;
 /// A handshake that takes longer is cut.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection without a certificate spends its token within that time, or comes again.
@@ -93,7 +96,7 @@ impl Tls {
     /// Shakes hands. The permit is held for as long as the connection lives.
     pub async fn accept(&self, tcp: TcpStream, permit: OwnedSemaphorePermit) -> Result<Connection, AcceptError> {
         let buffered = BufReader::with_capacity(READ_BUFFER_BYTES, tcp);
-        let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(buffered))
+        let mut stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(buffered))
             .await
             .map_err(|_| AcceptError::Timeout)?
             .map_err(AcceptError::Handshake)?;
@@ -101,6 +104,7 @@ impl Tls {
             Some(certificate) => Some(Arc::new(Peer::of(certificate, self.authority.domain())?)),
             None => None,
         };
+        stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER_BYTES));
         let deadline = peer.is_none().then(|| Box::pin(tokio::time::sleep(ANONYMOUS_LIFE)));
         Ok(Connection { stream, peer: PeerInfo(peer), deadline, _permit: permit })
     }

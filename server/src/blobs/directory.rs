@@ -6,6 +6,8 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 
 use super::{BlobError, Name};
 
@@ -58,6 +60,22 @@ impl Directory {
         }
         let mut bytes = vec![0; usize::try_from(length).map_err(|_| range())?];
         file.read_exact_at(&mut bytes, offset).map_err(|source| failed("read", name, source))?;
+        Ok(bytes.into())
+    }
+
+    pub(super) fn get_up_to(&self, name: &Name, offset: u64, length: usize) -> Result<Bytes, BlobError> {
+        let file = File::open(self.path(name)).map_err(|source| failed("open", name, source))?;
+        let mut bytes = Vec::with_capacity(length);
+        // Into memory that is not zeroed first.
+        while bytes.len() < length {
+            let at = offset.saturating_add(bytes.len() as u64);
+            match rustix::io::pread(&file, spare_capacity(&mut bytes), at) {
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(failed("read", name, errno.into())),
+            }
+        }
+        bytes.truncate(length);
         Ok(bytes.into())
     }
 

@@ -99,6 +99,20 @@ impl Blobs {
         blocking("read", name.to_string(), move || directory.get_range(&name, offset, length)).await
     }
 
+    /// Reads up to `length` bytes from `offset`: fewer where the object ends before. Begins at once, whether or not anybody
+    /// waits for it.
+    pub fn get_up_to(
+        &self,
+        name: &str,
+        offset: u64,
+        length: usize,
+    ) -> impl Future<Output = Result<Bytes, BlobError>> + Send + 'static + use<> {
+        let (directory, name) = (self.directory.clone(), Name::parse(name));
+        let begun =
+            name.map(|name| blocking("read", name.to_string(), move || directory.get_up_to(&name, offset, length)));
+        async move { begun?.await }
+    }
+
     /// The length of an object, if it is there.
     pub async fn length(&self, name: &str) -> Result<Option<u64>, BlobError> {
         let (directory, name) = (self.directory.clone(), Name::parse(name)?);
@@ -122,14 +136,18 @@ impl Blobs {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+/// Begins at once.
+fn blocking<T: Send + 'static>(
     doing: &'static str,
     name: String,
     work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
-) -> Result<T, BlobError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(stopped) => Err(BlobError::Io { doing, name, source: std::io::Error::other(stopped) }),
+) -> impl Future<Output = Result<T, BlobError>> + Send + 'static {
+    let begun = tokio::task::spawn_blocking(work);
+    async move {
+        match begun.await {
+            Ok(done) => done,
+            Err(stopped) => Err(BlobError::Io { doing, name, source: std::io::Error::other(stopped) }),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every handler takes its message apart field by field, so that a new field breaks the build, and turns its fields into
 //! core's types before anything else is done. Who may call what is settled before, in [`crate::rights`].
 
+mod bulk;
 mod device;
 mod operator;
 mod refresh;
@@ -19,6 +20,7 @@ use tonic::{Request, Status};
 use crate::app::App;
 use crate::rights::Caller;
 
+pub(crate) use bulk::Bulk;
 pub(crate) use status::Refusal;
 
 /// Both services over one application.

@@ -93,11 +93,17 @@ impl From<StoreError> for Refusal {
 
 impl From<BlobError> for Refusal {
     fn from(error: BlobError) -> Self {
+        (&error).into()
+    }
+}
+
+impl From<&BlobError> for Refusal {
+    fn from(error: &BlobError) -> Self {
         if error.is_disk_full() {
             tracing::error!(%error, "the object store's disk is full");
             Self::new(Code::ResourceExhausted, error.to_string())
         } else {
-            Self::ours(&error)
+            Self::ours(error)
         }
     }
 }

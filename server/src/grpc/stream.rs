@@ -1,14 +1,14 @@
 //! Answers that come in pieces.
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::Stream;
 use suture_core::digest::Digest;
 use suture_core::limits::FRAME_BYTES;
 use suture_proto::v1;
-use tonic::Status;
+use tonic::{Response, Status};
 
 use super::Refusal;
-use crate::transfer::{Range, Reader, Transfer};
+use crate::transfer::Reader;
 
 /// A stream of answers, boxed as the generated traits want it.
 pub(super) type Answers<T> = std::pin::Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
@@ -31,24 +31,9 @@ pub(super) fn document(reader: Reader) -> Answers<v1::GetTargetResponse> {
     }))
 }
 
-/// Chunks, as asked for.
-pub(super) async fn chunks(
-    transfer: &Transfer,
-    request: v1::FetchChunksRequest,
-) -> Result<Answers<v1::FetchChunksResponse>, Refusal> {
-    let v1::FetchChunksRequest { index_sha256, ranges } = request;
-    let index = suture_proto::parse_digest("index_sha256", &index_sha256)?;
-    let ranges: Vec<Range> = ranges.into_iter().map(|v1::ChunkRange { first, count }| Range { first, count }).collect();
-    let frames = transfer.fetch(&index, &ranges).await?;
-    Ok(Box::pin(frames.map(|frame| {
-        let frame = frame.map_err(Refusal::from)?;
-        let chunks = frame
-            .chunks
-            .into_iter()
-            .map(|(ordinal, stored_length)| v1::FetchedChunk { ordinal, stored_length })
-            .collect();
-        Ok(v1::FetchChunksResponse { chunks, data: frame.data })
-    })))
+/// Chunks, as [`super::Bulk`] sends them before a call gets here.
+pub(super) fn chunks() -> Result<Response<Answers<v1::FetchChunksResponse>>, Status> {
+    Err(Status::unimplemented("chunks are served by the layer in front of this service, which is missing"))
 }
 
 /// A target file by its consistent-snapshot name: a signed document or, where the name is `documents/<sha256>`, an index or

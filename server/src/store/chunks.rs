@@ -1,6 +1,7 @@
 //! Chunks, the packs that they lie in, and the indexes and documents that are stored whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use suture_core::digest::Digest;
@@ -11,7 +12,7 @@ use super::{Store, StoreError, Tx, digest, hex_list, on, to_i64, to_ms, to_u64, 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The pack, a blob's name.
-    pub(crate) pack: String,
+    pub(crate) pack: Arc<str>,
     /// Where it begins in the pack, in bytes.
     pub(crate) offset: u64,
     /// Its length in stored form.
@@ -51,12 +52,21 @@ struct PlaceRow {
 }
 
 impl PlaceRow {
-    fn read(self) -> Result<(Digest, Place), StoreError> {
+    fn read(self, packs: &mut HashSet<Arc<str>>) -> Result<(Digest, Place), StoreError> {
         let small = |column, value: i64| {
             u32::try_from(value).map_err(|_| StoreError::Row { table: "chunk", column, problem: value.to_string() })
         };
+        // Thousands of chunks share a pack; its name is kept once.
+        let pack = match packs.get(self.pack.as_str()) {
+            Some(pack) => pack.clone(),
+            None => {
+                let pack: Arc<str> = self.pack.into();
+                packs.insert(pack.clone());
+                pack
+            }
+        };
         let place = Place {
-            pack: self.pack,
+            pack,
             offset: to_u64("chunk", "pack_offset", self.pack_offset)?,
             stored_length: small("stored_length", self.stored_length)?,
             raw_length: small("raw_length", self.raw_length)?,
@@ -73,12 +83,12 @@ impl Store {
             "SELECT sha256, pack, pack_offset, stored_length, raw_length FROM chunk WHERE sha256 IN (",
             ")"
         );
-        let mut places = HashMap::with_capacity(wanted.len());
+        let (mut places, mut packs) = (HashMap::with_capacity(wanted.len()), HashSet::new());
         for some in wanted.chunks(LOOKUP) {
             let list = hex_list(some);
             let rows = on!(self, |c| sqlx::query_as::<_, PlaceRow>(text).bind(list.as_str()).fetch_all(c).await)?;
             for row in rows {
-                let (sha256, place) = row.read()?;
+                let (sha256, place) = row.read(&mut packs)?;
                 places.insert(sha256, place);
             }
         }
@@ -132,7 +142,7 @@ impl Tx {
                      VALUES ($1, $2, $3, $4, $5) ON CONFLICT (sha256) DO NOTHING",
                 )
                 .bind(sha256.as_bytes().as_slice())
-                .bind(place.pack.as_str())
+                .bind(&*place.pack)
                 .bind(offset)
                 .bind(i64::from(place.stored_length))
                 .bind(i64::from(place.raw_length))

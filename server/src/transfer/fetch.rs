@@ -1,16 +1,21 @@
 //! A fetch: wanted ranges of an index as a stream of frames.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use bytes::Bytes;
+use futures::{Stream, stream};
 use suture_core::digest::Digest;
 use suture_core::limits::MAX_CHUNKS_PER_CALL;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Transfer, TransferError, pack_name, reads};
+use super::blocks::{Blocks, Wanted};
+use super::reads::{Frames, Planned};
+use super::{Transfer, TransferError};
 use crate::blobs::BlobError;
 
-/// Frames that are read ahead of the network.
-const AHEAD: usize = 8;
+/// Frames whose blocks are being read before the network asks for them: a block or so. With the two frames that HTTP/2 holds, a
+/// stream that stalls holds three blocks at most where chunks lie together.
+const AHEAD: usize = 4;
 
 /// A run of chunks in an index.
 #[derive(Debug, Clone, Copy)]
@@ -26,46 +31,47 @@ pub(crate) struct Range {
 pub(crate) struct Frame {
     /// Ordinal and stored length of each.
     pub(crate) chunks: Vec<(u32, u32)>,
-    /// Their bytes.
-    pub(crate) data: Bytes,
+    /// Their bytes, cut where the blocks end that they lie in. Not copied: all who fetch the same hold the same.
+    pub(crate) data: Vec<Bytes>,
+}
+
+/// A stream's next frames.
+struct Reading<I: Iterator<Item = u32>> {
+    frames: Frames<I>,
+    blocks: Blocks,
+    ahead: VecDeque<(Planned, Vec<Wanted>)>,
 }
 
 impl Transfer {
-    /// Streams the wanted chunks in order. Dropping the stream ends the reading.
+    /// Streams the wanted chunks in order. Nothing is read for a stream that is not asked for more.
     pub(crate) async fn fetch(
         &self,
         index_sha256: &Digest,
-        ranges: &[Range],
-    ) -> Result<ReceiverStream<Result<Frame, BlobError>>, TransferError> {
+        ranges: Vec<Range>,
+    ) -> Result<impl Stream<Item = Result<Frame, Arc<BlobError>>> + Send + 'static + use<>, TransferError> {
         let places = self.places_of(index_sha256).await?;
-        check(ranges, places.len())?;
-        let wanted = ranges.iter().flat_map(|r| r.first..r.first.saturating_add(r.count));
-        let reads = reads::plan(wanted.filter_map(|i| Some((i, places.get(i as usize)?.clone()))));
-        let (tx, rx) = mpsc::channel(AHEAD);
-        let blobs = self.blobs.clone();
-        tokio::spawn(async move {
-            for read in reads {
-                let data = match blobs.get_range(&pack_name(&read.pack), read.offset, read.length).await {
-                    Ok(data) => data,
-                    Err(error) => {
-                        tracing::error!(pack = read.pack, %error, "a pack cannot be read");
-                        // The receiver may be gone already; then nobody is left to tell.
-                        let _ = tx.send(Err(error)).await;
-                        return;
-                    }
-                };
-                let mut at = 0;
-                for chunks in reads::frames(&read.chunks) {
-                    let length: usize = chunks.iter().map(|(_, stored)| *stored as usize).sum();
-                    let frame = Frame { chunks: chunks.to_vec(), data: data.slice(at..at + length) };
-                    at += length;
-                    if tx.send(Ok(frame)).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        });
-        Ok(ReceiverStream::new(rx))
+        check(&ranges, places.len())?;
+        let wanted = ranges.into_iter().flat_map(|r| r.first..r.first.saturating_add(r.count));
+        let frames = Frames::new(places, wanted);
+        let reading = Reading { frames, blocks: self.blocks.clone(), ahead: VecDeque::new() };
+        Ok(stream::try_unfold(reading, async |mut reading| Ok(reading.next().await?.map(|frame| (frame, reading)))))
+    }
+}
+
+impl<I: Iterator<Item = u32>> Reading<I> {
+    async fn next(&mut self) -> Result<Option<Frame>, Arc<BlobError>> {
+        while self.ahead.len() <= AHEAD
+            && let Some(planned) = self.frames.next()
+        {
+            let wanted = planned.extents.iter().map(|extent| self.blocks.want(&extent.block)).collect();
+            self.ahead.push_back((planned, wanted));
+        }
+        let Some((planned, wanted)) = self.ahead.pop_front() else { return Ok(None) };
+        let mut data = Vec::with_capacity(wanted.len());
+        for (extent, wanted) in planned.extents.iter().zip(wanted) {
+            data.push(wanted.bytes(&extent.within).await?);
+        }
+        Ok(Some(Frame { chunks: planned.chunks, data }))
     }
 }
 

@@ -4,6 +4,7 @@
 //! is decompressed. Every chunk is decompressed within its bound and hashed before it is stored; what was verified before
 //! a cut is kept.
 
+mod blocks;
 mod fetch;
 mod reads;
 mod told;
@@ -21,7 +22,9 @@ use crate::blobs::{BlobError, Blobs};
 use crate::store::chunks::{DocumentKind, Place};
 use crate::store::{Store, StoreError};
 
-pub(crate) use fetch::Range;
+use blocks::Blocks;
+
+pub(crate) use fetch::{Frame, Range};
 pub(crate) use upload::Upload;
 
 /// Located indexes that are kept: those of the bundles that are being rolled out just now.
@@ -62,6 +65,7 @@ type Told = VecDeque<((Digest, Digest), Bytes)>;
 pub(crate) struct Transfer {
     store: Store,
     blobs: Blobs,
+    blocks: Blocks,
     located: Arc<Mutex<Located>>,
     told: Arc<Mutex<Told>>,
     loading: Arc<tokio::sync::Mutex<()>>,
@@ -93,7 +97,8 @@ impl Transfer {
     /// A chunk store over a database and a store of objects.
     pub(crate) fn new(store: Store, blobs: Blobs) -> Self {
         let uploads = Arc::new(tokio::sync::Semaphore::new(UPLOADS));
-        Self { store, blobs, located: Arc::default(), told: Arc::default(), loading: Arc::default(), uploads }
+        let blocks = Blocks::new(blobs.clone());
+        Self { store, blobs, blocks, located: Arc::default(), told: Arc::default(), loading: Arc::default(), uploads }
     }
 
     /// Places in `wanted` of the chunks that are not stored.

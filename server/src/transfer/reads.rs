@@ -1,66 +1,89 @@
-//! How wanted chunks become reads of packs and frames of a stream. Pure.
+//! How wanted chunks become frames of a stream, and where the bytes of a frame lie. Pure.
 
-use suture_core::limits::FRAME_BYTES;
+use std::iter::Peekable;
+use std::ops::Range;
+use std::sync::Arc;
 
+use suture_core::limits::{BLOCK_BYTES, FRAME_BYTES};
+
+use super::blocks::Block;
 use crate::store::chunks::Place;
 
-/// The longest single read of a pack: a few frames, so that the disk reads ahead of the network.
-pub(super) const READ_BYTES: u64 = 1 << 20;
-
-/// A read of consecutive bytes of one pack, and the chunks in it, in the order wanted.
+/// Consecutive bytes of one block.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Read {
-    /// The pack.
-    pub(super) pack: String,
-    /// Where the first chunk begins.
-    pub(super) offset: u64,
-    /// How much to read, in bytes.
-    pub(super) length: u64,
+pub(super) struct Extent {
+    /// The block.
+    pub(super) block: Block,
+    /// Where in it.
+    pub(super) within: Range<usize>,
+}
+
+/// A frame that is to be read.
+#[derive(Debug, Default)]
+pub(super) struct Planned {
     /// Ordinal and stored length of each chunk, one behind another.
     pub(super) chunks: Vec<(u32, u32)>,
+    /// Their bytes: an extent for each block that they lie in, where they lie one behind another.
+    pub(super) extents: Vec<Extent>,
+    bytes: usize,
 }
 
-/// Joins chunks that are wanted one after another and lie one behind another.
-pub(super) fn plan(wanted: impl Iterator<Item = (u32, Place)>) -> Vec<Read> {
-    let mut reads: Vec<Read> = Vec::new();
-    for (ordinal, place) in wanted {
-        let stored = u64::from(place.stored_length);
-        match reads.last_mut() {
-            Some(read)
-                if read.pack == place.pack
-                    && read.offset + read.length == place.offset
-                    && read.length + stored <= READ_BYTES =>
-            {
-                read.length += stored;
-                read.chunks.push((ordinal, place.stored_length));
+/// Frames of about [`FRAME_BYTES`] of whole chunks, planned one at a time: an index may hold a million.
+pub(super) struct Frames<I: Iterator<Item = u32>> {
+    places: Arc<Vec<Place>>,
+    wanted: Peekable<I>,
+}
+
+impl<I: Iterator<Item = u32>> Frames<I> {
+    /// Frames of the chunks with these ordinals.
+    pub(super) fn new(places: Arc<Vec<Place>>, wanted: I) -> Self {
+        Self { places, wanted: wanted.peekable() }
+    }
+}
+
+impl<I: Iterator<Item = u32>> Iterator for Frames<I> {
+    type Item = Planned;
+
+    fn next(&mut self) -> Option<Planned> {
+        let mut frame = Planned::default();
+        while let Some(ordinal) = self.wanted.peek()
+            && let Some(place) = self.places.get(*ordinal as usize)
+            && frame.has_room_for(place)
+        {
+            frame.add(*ordinal, place);
+            self.wanted.next();
+        }
+        (!frame.chunks.is_empty()).then_some(frame)
+    }
+}
+
+impl Planned {
+    fn has_room_for(&self, place: &Place) -> bool {
+        self.chunks.is_empty() || self.bytes + place.stored_length as usize <= FRAME_BYTES
+    }
+
+    fn add(&mut self, ordinal: u32, place: &Place) {
+        self.chunks.push((ordinal, place.stored_length));
+        self.bytes += place.stored_length as usize;
+        let (mut at, end) = (place.offset, place.offset + u64::from(place.stored_length));
+        while at < end {
+            let number = at / BLOCK_BYTES as u64;
+            let start = number * BLOCK_BYTES as u64;
+            let until = end.min(start + BLOCK_BYTES as u64);
+            let within = (at - start) as usize..(until - start) as usize;
+            match self.extents.last_mut() {
+                Some(last)
+                    if last.block.pack == place.pack
+                        && last.block.number == number
+                        && last.within.end == within.start =>
+                {
+                    last.within.end = within.end;
+                }
+                _ => self.extents.push(Extent { block: Block { pack: place.pack.clone(), number }, within }),
             }
-            _ => reads.push(Read {
-                pack: place.pack,
-                offset: place.offset,
-                length: stored,
-                chunks: vec![(ordinal, place.stored_length)],
-            }),
+            at = until;
         }
     }
-    reads
-}
-
-/// Groups a read's chunks into frames of about [`FRAME_BYTES`], whole chunks each.
-pub(super) fn frames(chunks: &[(u32, u32)]) -> Vec<&[(u32, u32)]> {
-    let mut out = Vec::new();
-    let mut rest = chunks;
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let fits = rest.iter().take_while(|(_, stored)| {
-            bytes += *stored as usize;
-            bytes <= FRAME_BYTES
-        });
-        let count = fits.count().max(1);
-        let (frame, after) = rest.split_at_checked(count).unwrap_or((rest, &[]));
-        out.push(frame);
-        rest = after;
-    }
-    out
 }
 
 #[cfg(test)]
@@ -68,40 +91,57 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Where bytes lie: a pack, their start and their end.
+    type Run = (Arc<str>, u64, u64);
+
+    /// Runs that lie one behind another as one.
+    fn joined(runs: impl Iterator<Item = Run>) -> Vec<Run> {
+        let mut joined: Vec<Run> = Vec::new();
+        for run in runs {
+            match joined.last_mut() {
+                Some(last) if last.0 == run.0 && last.2 == run.1 => last.2 = run.2,
+                _ => joined.push(run),
+            }
+        }
+        joined
+    }
+
     proptest! {
         #[test]
-        fn every_chunk_is_read_once_in_order_and_within_bounds(
-            places in prop::collection::vec((0..3u8, 0..64u64, 1..300_000u32), 1..200)
+        fn every_byte_of_every_chunk_is_planned_once_in_order_and_within_bounds(
+            lie in prop::collection::vec((0..3_usize, 0..4_u64, 1..300_000_u32), 1..200)
         ) {
-            let wanted: Vec<_> = places
+            // Three packs, with a gap before every fourth chunk or so.
+            let mut ends = [0_u64; 3];
+            let places: Vec<Place> = lie
                 .iter()
-                .enumerate()
-                .map(|(i, &(pack, gap, stored))| {
-                    let offset = places[..i].iter().filter(|p| p.0 == pack).map(|p| u64::from(p.2)).sum::<u64>()
-                        + if gap == 0 { 1 } else { 0 };
-                    (i as u32, Place { pack: pack.to_string(), offset, stored_length: stored, raw_length: stored })
+                .map(|&(pack, gap, stored_length)| {
+                    let offset = ends[pack] + u64::from(gap == 0);
+                    ends[pack] = offset + u64::from(stored_length);
+                    Place { pack: pack.to_string().into(), offset, stored_length, raw_length: stored_length }
                 })
                 .collect();
-            let reads = plan(wanted.iter().cloned());
             let mut seen = Vec::new();
-            for read in &reads {
-                prop_assert!(read.length <= READ_BYTES || read.chunks.len() == 1);
-                let mut at = read.offset;
-                for (ordinal, stored) in &read.chunks {
-                    let place = &wanted[*ordinal as usize].1;
-                    prop_assert_eq!((&place.pack, place.offset, place.stored_length), (&read.pack, at, *stored));
-                    at += u64::from(*stored);
-                    seen.push(*ordinal);
+            for frame in Frames::new(Arc::new(places.clone()), 0..places.len() as u32) {
+                let bytes: u64 = frame.chunks.iter().map(|c| u64::from(c.1)).sum();
+                prop_assert!(bytes <= FRAME_BYTES as u64 || frame.chunks.len() == 1);
+                let planned = joined(frame.extents.iter().map(|Extent { block, within }| {
+                    let start = block.number * BLOCK_BYTES as u64;
+                    (block.pack.clone(), start + within.start as u64, start + within.end as u64)
+                }));
+                let wanted = joined(frame.chunks.iter().map(|(ordinal, stored)| {
+                    let place = &places[*ordinal as usize];
+                    (place.pack.clone(), place.offset, place.offset + u64::from(*stored))
+                }));
+                prop_assert_eq!(planned, wanted);
+                // An extent ends where its block does or where its bytes do: what lies together is sent together.
+                for pair in frame.extents.windows(2) {
+                    prop_assert!(pair[0].block != pair[1].block || pair[0].within.end < pair[1].within.start);
                 }
-                prop_assert_eq!(at - read.offset, read.length);
-                let framed: Vec<_> = frames(&read.chunks).concat();
-                prop_assert_eq!(&framed, &read.chunks);
-                for frame in frames(&read.chunks) {
-                    let bytes: u64 = frame.iter().map(|f| u64::from(f.1)).sum();
-                    prop_assert!(bytes <= FRAME_BYTES as u64 || frame.len() == 1);
-                }
+                prop_assert!(frame.extents.iter().all(|e| !e.within.is_empty() && e.within.end <= BLOCK_BYTES));
+                seen.extend(frame.chunks.iter().map(|c| c.0));
             }
-            prop_assert_eq!(seen, (0..wanted.len() as u32).collect::<Vec<_>>());
+            prop_assert_eq!(seen, (0..places.len() as u32).collect::<Vec<_>>());
         }
     }
 }

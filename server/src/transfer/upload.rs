@@ -1,6 +1,7 @@
 //! An upload: verified chunks gathered into packs.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -99,10 +100,11 @@ impl Upload {
         // The object first, its rows after: a crash in between leaves an object that nothing names, never a name
         // without an object.
         self.transfer.blobs.put(&pack_name(&id), bytes).await?;
+        let name: Arc<str> = id.as_str().into();
         let places: Vec<_> = chunks
             .into_iter()
             .map(|(entry, offset, stored_length)| {
-                (entry.sha256, Place { pack: id.clone(), offset, stored_length, raw_length: entry.length })
+                (entry.sha256, Place { pack: name.clone(), offset, stored_length, raw_length: entry.length })
             })
             .collect();
         let mut tx = self.transfer.store.begin().await?;

@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes};
 use futures::Stream;
 use suture_core::digest::Digest;
 use suture_core::id::ApprovalId;
-use suture_core::limits::{CHUNK_MAX_STORED_BYTES, MAX_MESSAGE_BYTES, MAX_STOPS_PER_ANSWER};
+use suture_core::limits::{CHUNK_MAX_STORED_BYTES, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, MAX_STOPS_PER_ANSWER};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::progress::Progress;
 use suture_core::report::{Running, Seen, Signed};
@@ -486,14 +486,20 @@ impl Chunks for Client {
             index_sha256: index.as_bytes().to_vec().into(),
             ranges: ranges.iter().map(range).collect(),
         };
-        let stream = timely(CALL, self.inner.fetch_chunks(self.traffic.asks(request))).await?;
-        Ok(Box::pin(futures::stream::try_unfold(stream, async |mut stream| {
-            Ok(match next(CALL, &mut stream).await? {
-                Some(message) => Some((pieces(message)?, stream)),
-                None => None,
-            })
-        })))
+        let mut inner = self.inner.clone().max_decoding_message_size(MAX_FRAME_BYTES);
+        let stream = timely(CALL, inner.fetch_chunks(self.traffic.asks(request))).await?;
+        Ok(received(stream))
     }
+}
+
+/// The chunks of a call's answer, as they come.
+pub fn received(stream: tonic::Streaming<v1::FetchChunksResponse>) -> Pieces {
+    Box::pin(futures::stream::try_unfold(stream, async |mut stream| {
+        Ok(match next("the transfer", &mut stream).await? {
+            Some(message) => Some((pieces(message)?, stream)),
+            None => None,
+        })
+    }))
 }
 
 /// Cuts a frame into its chunks, which are to fill it exactly.

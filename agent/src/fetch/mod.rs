@@ -32,7 +32,8 @@ use crate::durable::{self, DurableError};
 use crate::install::{InstallError, Payloads, Slots};
 
 pub use counters::Counters;
-pub use part::Part;
+pub use part::{Part, Verified};
+pub use transfer::complete;
 
 /// Beside what the bundle needs, for the journal, the reports and everybody else on the disk.
 const SPARE_BYTES: u64 = 16 << 20;
@@ -160,15 +161,16 @@ impl Fetch {
             let name = payload.clone();
             // Reading a disk full of chunks takes its time: not on the thread that serves the network.
             let part = tokio::task::spawn_blocking(move || {
-                let mut part = Part::open(path, index, counters)?;
+                let part = Part::open(path, index, counters)?;
                 part.seed(&slots, &name);
-                Ok::<_, FetchError>(part)
+                Ok::<_, FetchError>(Arc::new(part))
             });
             parts.push((payload, part.await.map_err(|_| FetchError::Lost)??));
         }
         self.check_room(&manifest, &parts)?;
         for (payload, part) in parts {
-            transfer::complete(client, &payload.index_sha256, part, &retry).await?;
+            complete(client, &payload.index_sha256, &part, &retry).await?;
+            tokio::task::spawn_blocking(move || part.sync()).await.map_err(|_| FetchError::Lost)??;
         }
         Ok(())
     }
@@ -301,7 +303,7 @@ impl Fetch {
 
     /// TRUST, order on the device, 6: free space before the first chunk is fetched. Room is needed for what is missing here
     /// and for all of it, unpacked, in the slot.
-    fn check_room(&self, manifest: &Manifest, parts: &[(&Payload, Part)]) -> Result<(), FetchError> {
+    fn check_room(&self, manifest: &Manifest, parts: &[(&Payload, Arc<Part>)]) -> Result<(), FetchError> {
         let missing = parts.iter().fold(0_u64, |sum, (_, p)| sum.saturating_add(p.missing_bytes()));
         let unpacked = manifest.total_length();
         let device = |path: &Path| {

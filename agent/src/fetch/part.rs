@@ -1,13 +1,15 @@
 //! A payload on its way: a file as long as the payload, and which of its chunks are there.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use suture_core::chunk::{Entry, Index, decode};
 use suture_core::digest::Digest;
 use suture_core::manifest::Payload;
@@ -22,8 +24,8 @@ pub struct Part {
     path: PathBuf,
     file: File,
     index: Index,
-    /// Which chunks are there, by their places.
-    there: Vec<bool>,
+    /// Which chunks are there, by their places. One thread writes and others look.
+    there: Vec<AtomicBool>,
     /// All places of each distinct chunk.
     places: BTreeMap<Digest, Vec<u32>>,
     counters: Arc<Counters>,
@@ -39,8 +41,8 @@ impl Part {
         for (place, entry) in (0_u32..).zip(index.entries()) {
             places.entry(entry.sha256).or_default().push(place);
         }
-        let there = vec![false; index.entries().len()];
-        let mut part = Self { path, file, index, there, places, counters };
+        let there = index.entries().iter().map(|_| AtomicBool::new(false)).collect();
+        let part = Self { path, file, index, there, places, counters };
         part.scan()?;
         Ok(part)
     }
@@ -55,24 +57,32 @@ impl Part {
 
     /// Raw bytes that are not there.
     pub fn missing_bytes(&self) -> u64 {
-        let absent = self.index.entries().iter().zip(&self.there).filter(|(_, there)| !**there);
+        let absent = self.index.entries().iter().zip(&self.there).filter(|(_, there)| !there.load(Ordering::Acquire));
         absent.fold(0, |sum, (entry, _)| sum.saturating_add(entry.length.into()))
     }
 
-    /// Takes in a chunk in stored form. Refuses one that has other bytes than the index names; passes over one that is there.
-    pub fn take(&mut self, place: u32, stored: &[u8]) -> Result<(), FetchError> {
+    /// Verifies a chunk in stored form: refuses one that has other bytes than the index names.
+    pub fn verify(&self, place: u32, stored: Bytes) -> Result<Verified, FetchError> {
         let entry = self.index.entries().get(place as usize).copied().ok_or_else(|| FetchError::WrongBytes {
             what: "a chunk".to_owned(),
             why: format!("the index has no place {place}"),
         })?;
         self.counters.chunk_came(stored.len() as u64);
-        let raw = decode(stored, &entry).map_err(|e| FetchError::chunk(&e))?;
-        self.keep(&entry, &raw, Origin::Chunk)
+        let raw = match decode(&stored, &entry).map_err(|e| FetchError::chunk(&e))? {
+            Cow::Owned(raw) => raw.into(),
+            Cow::Borrowed(_) => stored,
+        };
+        Ok(Verified { entry, raw })
+    }
+
+    /// Writes a verified chunk to all of its places, where it is not there already.
+    pub fn keep(&self, chunk: &Verified) -> Result<(), FetchError> {
+        self.write(&chunk.entry, &chunk.raw, Origin::Chunk)
     }
 
     /// Takes in what the slots hold of the missing chunks, the one in use first. A slot that cannot be read holds nothing:
     /// then the chunks are fetched.
-    pub fn seed(&mut self, slots: &Slots, payload: &Payload) {
+    pub fn seed(&self, slots: &Slots, payload: &Payload) {
         let Ok(current) = slots.current() else { return };
         let sides = current.map_or(vec![], |side| vec![side, side.other()]);
         for side in sides {
@@ -90,12 +100,12 @@ impl Part {
     }
 
     fn absent(&self) -> impl Iterator<Item = &Digest> {
-        let there = |place: &u32| self.there.get(*place as usize).copied().unwrap_or(true);
+        let there = |place: &u32| self.there.get(*place as usize).is_none_or(|there| there.load(Ordering::Acquire));
         self.places.iter().filter(move |(_, places)| !places.iter().all(there)).map(|(digest, _)| digest)
     }
 
     /// TRUST, order on the device, 7: what lies on disk after an interruption is hashed again.
-    fn scan(&mut self) -> Result<(), FetchError> {
+    fn scan(&self) -> Result<(), FetchError> {
         let meta = self.file.metadata().map_err(FetchError::io("look at", &self.path))?;
         if meta.blocks() == 0 {
             return Ok(());
@@ -103,26 +113,27 @@ impl Part {
         let mut reader = BufReader::with_capacity(1 << 20, &self.file);
         let mut buffer = Vec::new();
         let mut found = 0_u64;
-        for (entry, there) in self.index.entries().iter().zip(&mut self.there) {
+        for (entry, there) in self.index.entries().iter().zip(&self.there) {
             buffer.resize(entry.length as usize, 0);
             reader.read_exact(&mut buffer).map_err(FetchError::io("read", &self.path))?;
-            *there = Digest::of(&buffer) == entry.sha256;
-            found = found.saturating_add(if *there { entry.length.into() } else { 0 });
+            let is_there = Digest::of(&buffer) == entry.sha256;
+            there.store(is_there, Ordering::Release);
+            found = found.saturating_add(if is_there { entry.length.into() } else { 0 });
         }
         self.counters.present_bytes.fetch_add(found, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Writes a verified chunk to all of its places, and counts its bytes where they came from.
-    fn keep(&mut self, entry: &Entry, raw: &[u8], origin: Origin) -> Result<(), FetchError> {
+    /// Writes the raw bytes of a chunk, which were verified, to all of its places, and counts them where they came from.
+    fn write(&self, entry: &Entry, raw: &[u8], origin: Origin) -> Result<(), FetchError> {
         for place in self.places.get(&entry.sha256).into_iter().flatten() {
-            let (Some(there), Some(offset)) = (self.there.get_mut(*place as usize), self.index.offset(*place as usize))
+            let (Some(there), Some(offset)) = (self.there.get(*place as usize), self.index.offset(*place as usize))
             else {
                 continue;
             };
-            if !*there {
+            if !there.load(Ordering::Acquire) {
                 self.file.write_all_at(raw, offset).map_err(FetchError::io("write", &self.path))?;
-                *there = true;
+                there.store(true, Ordering::Release);
                 self.counters.present_bytes.fetch_add(raw.len() as u64, Ordering::Relaxed);
                 self.counters.origin(origin).fetch_add(raw.len() as u64, Ordering::Relaxed);
             }
@@ -131,7 +142,7 @@ impl Part {
     }
 
     /// Streams the payload of that name out of a slot, as the slot's own index cuts it.
-    fn seed_from(&mut self, slots: &Slots, side: Side, payload: &Payload) -> Result<(), FetchError> {
+    fn seed_from(&self, slots: &Slots, side: Side, payload: &Payload) -> Result<(), FetchError> {
         let damaged = |e: crate::install::InstallError| FetchError::Unusable(e.to_string());
         let Some((manifest, _)) = slots.manifest(side).map_err(damaged)? else { return Ok(()) };
         for old in manifest.payloads.iter().filter(|p| p.name == payload.name) {
@@ -144,9 +155,16 @@ impl Part {
     }
 }
 
+/// A chunk whose raw bytes are those that the index names.
+#[derive(Debug)]
+pub struct Verified {
+    entry: Entry,
+    raw: Bytes,
+}
+
 /// Cuts an old payload as it passes by and keeps the chunks that the new one needs.
 struct Seeder<'a> {
-    part: &'a mut Part,
+    part: &'a Part,
     side: Side,
     index: Index,
     wanted: BTreeSet<Digest>,
@@ -165,7 +183,7 @@ impl Write for Seeder<'_> {
         self.buffer.extend_from_slice(piece);
         if self.buffer.len() == entry.length as usize {
             if self.wanted.contains(&entry.sha256) && Digest::of(&self.buffer) == entry.sha256 {
-                self.part.keep(&entry, &self.buffer, Origin::Slot(self.side)).map_err(io::Error::other)?;
+                self.part.write(&entry, &self.buffer, Origin::Slot(self.side)).map_err(io::Error::other)?;
                 self.part.counters.seeded_chunks.fetch_add(1, Ordering::Relaxed);
             }
             self.buffer.clear();

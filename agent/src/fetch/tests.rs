@@ -76,8 +76,8 @@ proptest! {
         runtime().block_on(async {
             for _ in 0..20 {
                 // Opened anew, as after a restart: everything on disk is hashed again.
-                let part = Part::open(path.clone(), index.clone(), counters.clone()).unwrap();
-                if complete(&mut server, &Digest::of(b"i"), part, &retry()).await.is_ok() {
+                let part = Arc::new(Part::open(path.clone(), index.clone(), counters.clone()).unwrap());
+                if complete(&mut server, &Digest::of(b"i"), &part, &retry()).await.is_ok() {
                     break;
                 }
             }
@@ -96,12 +96,12 @@ fn a_flipped_byte_is_refused_and_only_that_chunk_comes_again() {
     let path = dir.path().join("app.part");
     let mut server = Server { raw: raw.clone(), cuts: vec![], flip: Some(17), sent: BTreeMap::new() };
     runtime().block_on(async {
-        let part = Part::open(path.clone(), index.clone(), Arc::default()).unwrap();
-        let error = complete(&mut server, &Digest::of(b"i"), part, &retry()).await.unwrap_err();
+        let part = Arc::new(Part::open(path.clone(), index.clone(), Arc::default()).unwrap());
+        let error = complete(&mut server, &Digest::of(b"i"), &part, &retry()).await.unwrap_err();
         assert_eq!(error.reason().code, suture_core::phase::Code::WrongBytes, "{error}");
-        let part = Part::open(path.clone(), index.clone(), Arc::default()).unwrap();
+        let part = Arc::new(Part::open(path.clone(), index.clone(), Arc::default()).unwrap());
         assert_eq!(part.missing().first(), Some(&17));
-        complete(&mut server, &Digest::of(b"i"), part, &retry()).await.unwrap();
+        complete(&mut server, &Digest::of(b"i"), &part, &retry()).await.unwrap();
     });
     assert_eq!(std::fs::read(&path).unwrap(), raw.concat());
 }
@@ -142,7 +142,7 @@ fn what_a_slot_holds_is_not_fetched() {
     let counters = Arc::new(Counters::default());
     let index = || Index::parse(&two_payloads[0].2).unwrap();
     let path = dir.path().join("two.part");
-    let mut part = Part::open(path.clone(), index(), counters.clone()).unwrap();
+    let part = Part::open(path.clone(), index(), counters.clone()).unwrap();
     let all = part.missing().len();
     part.seed(&slots, &two.payloads[0]);
     let missing = part.missing();
@@ -154,7 +154,8 @@ fn what_a_slot_holds_is_not_fetched() {
     for place in missing {
         let from = index().offset(place as usize).unwrap() as usize;
         let length = index().entries()[place as usize].length as usize;
-        part.take(place, &encode(&whole[from..from + length], 3).unwrap()).unwrap();
+        let stored = encode(&whole[from..from + length], 3).unwrap();
+        part.keep(&part.verify(place, stored.into()).unwrap()).unwrap();
     }
     assert_eq!(std::fs::read(&path).unwrap(), whole);
 
@@ -164,7 +165,7 @@ fn what_a_slot_holds_is_not_fetched() {
     changed[1_000_000] ^= 1;
     std::fs::write(&app, changed).unwrap();
     let index = Index::parse(&one_payloads[0].2).unwrap();
-    let mut part = Part::open(dir.path().join("one.part"), index, Arc::default()).unwrap();
+    let part = Part::open(dir.path().join("one.part"), index, Arc::default()).unwrap();
     part.seed(&slots, &one.payloads[0]);
     assert_eq!(part.missing().len(), 1);
 }

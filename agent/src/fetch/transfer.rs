@@ -1,38 +1,42 @@
-//! Missing chunks from the server: asked for in runs, taken in on a thread of their own, retried from where it broke off.
+//! Missing chunks from the server: asked for in runs, taken in on threads of their own, retried from where it broke off.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use futures::StreamExt;
 use suture_core::digest::Digest;
 use suture_core::limits::MAX_CHUNKS_PER_CALL;
 use tokio::sync::mpsc;
 
-use super::{FetchError, Part};
+use super::{FetchError, Part, Verified};
 use crate::backoff::{Backoff, Random};
 use crate::client::{Chunks, ClientError, Piece};
 
-/// Frames between the network and the disk: enough to keep both busy, 2 MiB or so of memory.
+/// Frames between the network and the thread that hashes: enough to keep both busy. 2 MiB of memory.
 const FRAMES: usize = 8;
+/// Chunks between the thread that hashes and the one that writes. Each keeps its frame in memory: 2 MiB at most. Hashing costs
+/// twice what receiving does, and writing as much; two threads that write one file would only wait for each other.
+const CHUNKS: usize = 8;
 /// Failures in a row, without a single chunk between them, after which the next check-in is waited for.
 const MAX_FAILURES: u32 = 5;
 
-/// Fetches until nothing is missing. What came before a cut is kept, and not asked for again.
-pub(super) async fn complete(
+/// Fetches until nothing is missing. What came before a cut is kept, and not asked for again. To make it durable is for the
+/// caller: [`Part::sync`].
+pub async fn complete(
     client: &mut impl Chunks,
     index_sha256: &Digest,
-    mut part: Part,
+    part: &Arc<Part>,
     (backoff, random): &(Backoff, Random),
 ) -> Result<(), FetchError> {
     let mut failures = 0_u32;
     loop {
         let missing = part.missing();
         if missing.is_empty() {
-            return tokio::task::spawn_blocking(move || part.sync()).await.map_err(|_| FetchError::Lost)?;
+            return Ok(());
         }
         let before = missing.len();
         let wanted = runs(missing.iter().copied().take(MAX_CHUNKS_PER_CALL));
-        let (back, result) = one_call(client, index_sha256, part, &wanted).await?;
-        part = back;
+        let result = one_call(client, index_sha256, part, &wanted).await;
         failures = if part.missing().len() < before { 0 } else { failures.saturating_add(1) };
         match result {
             Ok(()) if failures == 0 => {}
@@ -58,28 +62,43 @@ const fn is_passing(error: &ClientError) -> bool {
     matches!(error, ClientError::Connect(_) | ClientError::Interrupted { .. } | ClientError::Timeout { .. })
 }
 
-/// One request's chunks: received here, decoded, hashed and written on a blocking thread beside.
+/// One request's chunks: received here, decoded and hashed on a thread beside, written on another.
 async fn one_call(
     client: &mut impl Chunks,
     index_sha256: &Digest,
-    mut part: Part,
+    part: &Arc<Part>,
     wanted: &[Range<u32>],
-) -> Result<(Part, Result<(), FetchError>), FetchError> {
-    let (sender, mut receiver) = mpsc::channel::<Vec<Piece>>(FRAMES);
-    let writer = tokio::task::spawn_blocking(move || {
-        while let Some(pieces) = receiver.blocking_recv() {
-            for piece in pieces {
-                if let Err(e) = part.take(piece.ordinal, &piece.stored) {
-                    return (part, Err(e));
+) -> Result<(), FetchError> {
+    let (sender, mut frames) = mpsc::channel::<Vec<Piece>>(FRAMES);
+    let (verified, mut chunks) = mpsc::channel::<Verified>(CHUNKS);
+    let verifier = {
+        let part = part.clone();
+        tokio::task::spawn_blocking(move || {
+            while let Some(frame) = frames.blocking_recv() {
+                for piece in frame {
+                    // The writer is gone only with an error of its own, which says more.
+                    if verified.blocking_send(part.verify(piece.ordinal, piece.stored)?).is_err() {
+                        return Ok(());
+                    }
                 }
             }
-        }
-        (part, Ok(()))
-    });
+            Ok(())
+        })
+    };
+    let writer = {
+        let part = part.clone();
+        tokio::task::spawn_blocking(move || {
+            while let Some(chunk) = chunks.blocking_recv() {
+                part.keep(&chunk)?;
+            }
+            Ok(())
+        })
+    };
     let received = receive(client, index_sha256, wanted, sender).await;
-    let (part, written) = writer.await.map_err(|_| FetchError::Lost)?;
+    let verified: Result<(), FetchError> = verifier.await.map_err(|_| FetchError::Lost)?;
+    let written: Result<(), FetchError> = writer.await.map_err(|_| FetchError::Lost)?;
     // What the disk or the digest says is the cause; that the network then stopped is its effect.
-    Ok((part, written.and(received)))
+    written.and(verified).and(received)
 }
 
 async fn receive(

@@ -1,32 +1,36 @@
-//! The receiving side of the bulk benchmark (`tests/load/bulk.sh`): one payload over mutual TLS with the connection code that
-//! the agent and suturectl share, either counted and dropped, or verified chunk by chunk into a file.
+//! The receiving side of `tests/load/bulk.sh` and `crowd.sh`: one payload over mutual TLS, by the code that the agent fetches
+//! with; either verified chunk by chunk into a file, or counted and dropped.
 //!
 //! Who it is comes from a home of suturectl's, what there is from the payload's chunk index.
 
-use std::fs::File;
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
-use base64::Engine as _;
+use anyhow::{Context as _, anyhow, ensure};
 use clap::Parser;
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use suture_core::chunk::{self, Index};
+use suture_agent::backoff::{Backoff, Random};
+use suture_agent::client::{Chunks, ClientError, Pieces, received};
+use suture_agent::fetch::{Part, complete};
+use suture_core::chunk::Index;
 use suture_core::clock::Clock;
 use suture_core::digest::Digest;
+use suture_core::limits::MAX_CHUNKS_PER_CALL;
+use suture_ctl::home::Server;
 use suture_proto::connect::{self, Identity, ProxyRules, Settings, Trust};
-use suture_proto::v1::{ChunkRange, FetchChunksRequest, FetchChunksResponse};
-use tokio::sync::mpsc;
+use suture_proto::v1;
+use suture_proto::v1::operator_service_client::OperatorServiceClient;
+use tonic::transport::Channel;
 
 /// As in the programs.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-/// Messages between the thread that receives and the one that verifies and writes: 8 MiB of frames.
-const QUEUE: usize = 32;
 
 /// Fetches one payload.
 #[derive(Parser)]
@@ -37,9 +41,15 @@ struct Args {
     /// The payload's chunk index.
     #[arg(long)]
     index: PathBuf,
-    /// Verify every chunk into this file; without it the bytes are counted and dropped.
+    /// Verify every chunk into this file, as the agent does; without it the bytes are counted and dropped.
     #[arg(long)]
     output: Option<PathBuf>,
+    /// Make the file durable before the end.
+    #[arg(long, requires = "output")]
+    sync: bool,
+    /// So many clients at once, each on a connection of its own. Prints a line for each: bytes a second, seconds.
+    #[arg(long, conflicts_with = "output")]
+    clients: Option<usize>,
 }
 
 struct SystemClock;
@@ -51,82 +61,88 @@ impl Clock for SystemClock {
     }
 }
 
+/// A source of chunks that needs no device to be enrolled.
+struct Operator(OperatorServiceClient<Channel>);
+
+impl Chunks for Operator {
+    async fn chunks(&mut self, index: &Digest, ranges: &[Range<u32>]) -> Result<Pieces, ClientError> {
+        let range = |r: &Range<u32>| v1::ChunkRange { first: r.start, count: r.end.saturating_sub(r.start) };
+        let request = v1::FetchChunksRequest {
+            index_sha256: index.as_bytes().to_vec().into(),
+            ranges: ranges.iter().map(range).collect(),
+        };
+        match self.0.fetch_chunks(request).await {
+            Ok(answer) => Ok(received(answer.into_inner())),
+            Err(status) => Err(ClientError::Refused { call: "the transfer", text: status.message().to_owned() }),
+        }
+    }
+}
+
 // One thread receives: two workers only pass the connection to and fro.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let index_bytes = std::fs::read(&args.index).with_context(|| format!("reading {}", args.index.display()))?;
-    let index = Index::parse(&index_bytes).with_context(|| format!("{} is no index", args.index.display()))?;
-    let request = FetchChunksRequest {
-        index_sha256: Digest::of(&index_bytes).as_bytes().to_vec().into(),
-        ranges: vec![ChunkRange { first: 0, count: u32::try_from(index.entries().len())? }],
-    };
-    let mut client = connect::operator_client(connect::connect(&settings(&args.home)?).await?);
-    let mut stream = client.fetch_chunks(request).await.context("asking for the chunks")?.into_inner();
-    let total = index.total_length();
-
-    let received = match args.output {
-        None => {
-            let mut received = 0;
-            while let Some(message) = stream.message().await.context("receiving")? {
-                received += message.data.len() as u64;
+    let bytes = std::fs::read(&args.index).with_context(|| format!("reading {}", args.index.display()))?;
+    let index = Index::parse(&bytes).with_context(|| format!("{} is no index", args.index.display()))?;
+    let digest = Digest::of(&bytes);
+    let settings = settings(&args.home)?;
+    match (args.output, args.clients) {
+        (Some(path), _) => {
+            let part = Arc::new(Part::open(path, index, Arc::default())?);
+            let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(2)).context("the delays")?;
+            let retry: (Backoff, Random) = (backoff, Arc::new(|| 0));
+            complete(&mut client(&settings).await?, &digest, &part, &retry).await?;
+            if args.sync {
+                tokio::task::spawn_blocking(move || part.sync()).await??;
             }
-            received
         }
-        Some(path) => {
-            let (sender, receiver) = mpsc::channel(QUEUE);
-            // Hashing and writing cost more than receiving; they have a thread of their own.
-            let writer = tokio::task::spawn_blocking(move || write(&path, &index, receiver));
-            while let Some(message) = stream.message().await.context("receiving")? {
-                if sender.send(message).await.is_err() {
-                    break;
-                }
+        (None, None) => drop(discard(&settings, &digest, &index).await?),
+        (None, Some(clients)) => {
+            let all = futures::future::try_join_all((0..clients).map(|_| discard(&settings, &digest, &index)));
+            for took in all.await? {
+                let rate = index.total_length() as f64 / took.as_secs_f64();
+                writeln!(std::io::stdout(), "{rate:.0} {:.3}", took.as_secs_f64())?;
             }
-            drop(sender);
-            writer.await.context("the writing thread")??
         }
-    };
-    ensure!(received == total, "{received} bytes came of {total}");
+    }
     Ok(())
 }
 
-/// Verifies what is received and writes it; the bytes written.
-fn write(path: &Path, index: &Index, mut messages: mpsc::Receiver<FetchChunksResponse>) -> anyhow::Result<u64> {
-    let mut file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
-    let mut written = 0;
-    let mut entries = index.entries().iter().enumerate();
-    while let Some(message) = messages.blocking_recv() {
-        let mut data = &message.data[..];
-        for fetched in &message.chunks {
-            let Some((ordinal, entry)) = entries.next() else { bail!("more chunks came than the index lists") };
-            ensure!(fetched.ordinal as usize == ordinal, "chunk {} came for {ordinal}", fetched.ordinal);
-            let (stored, rest) =
-                data.split_at_checked(fetched.stored_length as usize).context("a message is too short")?;
-            let raw = chunk::decode(stored, entry).with_context(|| format!("chunk {ordinal}"))?;
-            file.write_all(&raw).with_context(|| format!("writing {}", path.display()))?;
-            written += raw.len() as u64;
-            data = rest;
+async fn client(settings: &Settings) -> anyhow::Result<Operator> {
+    Ok(Operator(connect::operator_client(connect::connect(settings).await?)))
+}
+
+/// Counts and drops the whole payload. How long that took, connection and all.
+async fn discard(settings: &Settings, digest: &Digest, index: &Index) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    let mut client = client(settings).await?;
+    let chunks = u32::try_from(index.entries().len())?;
+    let mut bytes = 0;
+    for first in (0..chunks).step_by(MAX_CHUNKS_PER_CALL) {
+        let end = chunks.min(first.saturating_add(u32::try_from(MAX_CHUNKS_PER_CALL)?));
+        let mut pieces = client.chunks(digest, std::slice::from_ref(&(first..end))).await?;
+        while let Some(frame) = pieces.next().await {
+            bytes += frame?.iter().map(|piece| piece.stored.len() as u64).sum::<u64>();
         }
-        ensure!(data.is_empty(), "a message is too long");
     }
-    Ok(written)
+    // Nothing can compress it, so it travels as it is.
+    let total = index.total_length();
+    ensure!(bytes == total, "{bytes} bytes came of {total}");
+    Ok(start.elapsed())
 }
 
 fn settings(home: &Path) -> anyhow::Result<Settings> {
     let file = home.join("server.json");
     let text = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
-    let server: serde_json::Value = serde_json::from_slice(&text).context("server.json is not JSON")?;
-    let field = |name: &str| {
-        server.get(name).and_then(serde_json::Value::as_str).with_context(|| format!("server.json has no {name}"))
-    };
-    let ca = base64::engine::general_purpose::STANDARD.decode(field("ca")?).context("the CA certificate")?;
+    let server: Server = serde_json::from_slice(&text).with_context(|| format!("reading {}", file.display()))?;
     let chain = CertificateDer::pem_file_iter(home.join("identity/chain.pem"))
         .and_then(Iterator::collect)
         .context("reading identity/chain.pem")?;
     let key = PrivateKeyDer::from_pem_file(home.join("identity/tls.key")).context("reading identity/tls.key")?;
+    let authorities = server.certificates().map_err(|failure| anyhow!(failure.to_text()))?;
     Ok(Settings {
-        address: field("address")?.to_owned(),
-        trust: Trust::Cas(vec![ca.into()]),
+        address: server.address,
+        trust: Trust::Cas(authorities.into_iter().map(Into::into).collect()),
         identity: Some(Identity { chain, key: Arc::new(key) }),
         proxy: ProxyRules::none(),
         clock: Arc::new(SystemClock),

@@ -13,6 +13,7 @@ pub(crate) mod fork;
 pub(crate) mod grpc;
 pub mod identity;
 pub mod init;
+pub mod invitation;
 pub(crate) mod offer;
 pub mod publish;
 pub(crate) mod refresh;

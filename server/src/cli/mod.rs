@@ -4,6 +4,7 @@ mod ca;
 mod flags;
 mod init;
 mod keys;
+mod operator;
 mod run;
 
 use std::path::PathBuf;
@@ -36,6 +37,9 @@ enum Command {
     /// The online keys, which say what is newest and no more.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Let somebody in again where an organisation has lost its last operator.
+    #[command(subcommand)]
+    Operator(operator::Command),
     /// The certificate authority, and how another takes its place: prepare; hospitals sign a service.json that names both
     /// (`suturectl service set`); switch; retire. A running server takes notice when it is started again.
     #[command(subcommand)]
@@ -85,6 +89,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match command {
         Command::Init(args) => runtime.block_on(init::run(args, output)),
         Command::Keys(command) => runtime.block_on(keys::run(command, output)),
+        Command::Operator(command) => runtime.block_on(operator::run(command, output)),
         Command::Ca(command) => runtime.block_on(ca::run(command, output)),
         Command::Run(configured) => {
             let settings = configured.settings()?;

@@ -101,7 +101,10 @@ impl Api {
         // Inviting again is how a hospital whose first invitation was lost gets in, until somebody has.
         match tx.hdos().await?.into_iter().find(|h| h.id == hdo) {
             Some(known) if known.operators > 0 => {
-                let text = format!("{hdo} has joined already; its own operators invite their colleagues");
+                let text = format!(
+                    "{hdo} has joined already; its own operators invite their colleagues, and where none of them is left, \
+                     whoever runs the server says `suture-server operator invite NAME --hdo {hdo}` there"
+                );
                 return Err(Refusal::new(Code::AlreadyExists, text));
             }
             Some(_) => {}

@@ -58,6 +58,75 @@ async fn an_operators_laptop() {
 }
 
 #[tokio::test]
+async fn the_only_operators_home() {
+    let mut hospital = Hospital::open().await;
+    assert_eq!(hospital.pumps[0].cycle().await, "idle(nothing-approved)");
+    let paper = |status: serde_json::Value| status["root_sha256"].as_str().unwrap().to_owned();
+    let catalog = paper(hospital.kim.json(&["catalog", "status"]).await.unwrap());
+    let approvals = paper(hospital.kim.json(&["approvals", "status"]).await.unwrap());
+    let safe = hospital.world.path("safe");
+    std::fs::rename(hospital.kim.home().join("keys"), &safe).unwrap();
+    // No call over the network leads in: not the manufacturer's, and not a stranger's.
+    let again = ["hdo", "invite", "riverside", "--name", "Riverside Hospital"];
+    let refused = hospital.ada.run(&again).await.unwrap_err();
+    assert!(refused.said.contains("suture-server operator invite NAME --hdo riverside"), "{}", refused.said);
+
+    let world = &hospital.world;
+    let mut page = Page::open("stolen-credential.md").section("The only operator's home");
+    let values = [("NAME", "kim"), ("HOSPITAL", "riverside")];
+    let told = page.on_server(world, "operator invite", &values);
+    assert!(!told.contains("suture1."), "no secret is printed: {told}");
+    let file = world.data_dir().join("operator-riverside-kim-2.token");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let back = world.operator("kim-2");
+    page.run(&back, "join", &[("FILE", file.to_str().unwrap())]).await;
+    // The server vouches for no root: what is on paper does.
+    assert!(back.run(&["catalog", "status"]).await.unwrap_err().said.contains("no catalog to trust yet"));
+    page.run(&back, "catalog trust", &[("CATALOG_ROOT", &catalog)]).await;
+    page.run(&back, "approvals trust", &[("APPROVALS_ROOT", &approvals)]).await;
+    page.run(&back, "operator revoke", &[("NAME", "kim")]).await;
+    let record = page.run(&back, "audit list", &[]).await.to_string();
+    page.done();
+    assert!(record.contains("operator.invited") && record.contains("operator.revoked"), "{record}");
+    assert_eq!(hospital.kim.run(&["whoami"]).await.unwrap_err().exit, 3);
+    assert!(again_on_server(&hospital, &["kim-2", "--hdo", "riverside"]).contains("is there already"));
+    std::fs::remove_file(file).unwrap();
+    assert!(again_on_server(&hospital, &["kim-2", "--hdo", "riverside"]).contains("there is an operator"));
+    assert!(again_on_server(&hospital, &["kim-3", "--hdo", "lakeside"]).contains("no hospital lakeside"));
+
+    // Whoever is let in reads; what signs comes from the safe, and the device's master is the same as before.
+    assert!(back.run(&["approvals", "renew"]).await.unwrap_err().said.contains("no key named targets"));
+    std::fs::rename(&safe, back.home().join("keys")).unwrap();
+    back.run(&["approvals", "renew"]).await.unwrap();
+    assert_eq!(hospital.pumps[0].cycle().await, "idle(nothing-approved)");
+    let refreshed = std::fs::read(hospital.pumps[0].dir.join("state/trust/approvals/targets.json")).unwrap();
+    assert_eq!(refreshed, std::fs::read(back.home().join("trust/approvals/targets.json")).unwrap());
+
+    // The manufacturer's own people come in the same way.
+    let told = on_server(&hospital, &["bob"]);
+    let file = hospital.world.data_dir().join("operator-bob.token");
+    assert!(told.status.success());
+    let bob = hospital.world.operator("bob");
+    bob.run(&["join", "--token-file", file.to_str().unwrap()]).await.unwrap();
+    bob.run(&["operator", "revoke", "ada"]).await.unwrap();
+    assert_eq!(hospital.ada.run(&["whoami"]).await.unwrap_err().exit, 3);
+}
+
+fn on_server(hospital: &Hospital, args: &[&str]) -> std::process::Output {
+    let config = hospital.world.data_dir().join("server.toml");
+    let mut command = std::process::Command::new(suture_tests::world::program::binary("suture-server"));
+    command.args(["operator", "invite", "--config"]).arg(config).args(args).output().unwrap()
+}
+
+/// What the command says as it fails.
+fn again_on_server(hospital: &Hospital, args: &[&str]) -> String {
+    let done = on_server(hospital, args);
+    assert_eq!(done.status.code(), Some(1));
+    String::from_utf8(done.stderr).unwrap()
+}
+
+#[tokio::test]
 async fn an_enrolment_token() {
     let Hospital { world, kim, first, .. } = Hospital::open().await;
     let csv = world.path("more.csv");

@@ -8,7 +8,9 @@ use suture_tests::world::program::binary;
 use super::page::{Page, directory, is_ours, words};
 
 /// What the words in capitals may stand for.
-const PLACEHOLDERS: [(&str, &str); 17] = [
+const PLACEHOLDERS: [(&str, &str); 19] = [
+    ("CATALOG_ROOT", DIGEST),
+    ("APPROVALS_ROOT", DIGEST),
     ("LOST_KEY", DIGEST),
     ("STOLEN_KEY", DIGEST),
     ("NAME", "kim"),

@@ -5,20 +5,22 @@
 //! before the next is asked for, as [`suture_core::trust::Refresh`] has it. `editions` lists every version of the targets
 //! that was verified, by digest.
 
+mod delegated;
 mod lineage;
 
 use jiff::Timestamp;
 use suture_core::digest::Digest;
 use suture_core::limits::{MAX_ROOT_BYTES, MAX_ROOT_STEPS};
 use suture_core::trust::{
-    Answer, Base, Change, Delegations, Edition, Held, Refresh, Repository, Role, Root, Stored, Targets, TrustError,
-    Verified,
+    Answer, Base, Change, Delegations, Edition, Held, Refresh, Repository, Role, Root, Stored, TrustError, Verified,
 };
 
 use crate::client::Client;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{self, Access};
 use crate::home::Home;
+
+pub use delegated::Catalog;
 
 /// Which repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,18 +211,18 @@ impl<'a> TrustStore<'a> {
     pub async fn fetch_target(
         &self,
         client: &mut Client,
-        targets: &Targets,
+        repository: &Repository,
         path: &str,
         limit: u64,
     ) -> Outcome<Vec<u8>> {
         let unknown = || Failure::untrusted(format!("the {} does not list {path}", self.which.as_str()));
-        let target = targets.target(path).ok_or_else(unknown)?;
-        let name = targets.file_name(path).ok_or_else(unknown)?;
+        let target = repository.target(path).ok_or_else(unknown)?;
+        let name = repository.file_name(path).ok_or_else(unknown)?;
         if target.length > limit {
             return Err(Failure::untrusted(format!("{path} has {} bytes, more than {limit}", target.length)));
         }
         let bytes = client.target(self.which, &name, target.length).await?;
-        targets.verify_target(path, &bytes)?;
+        repository.verify_target(path, &bytes)?;
         Ok(bytes)
     }
 

@@ -16,7 +16,7 @@ use suture_core::digest::Digest;
 use suture_core::id::HdoId;
 use suture_core::manifest::{Manifest, ManifestError};
 use suture_core::principal::Principal;
-use suture_core::trust::{CatalogEntry, Targets, Verified};
+use suture_core::trust::{CatalogEntry, Target, Targets, Verified};
 use suture_core::version::Version;
 use suture_proto::Repository;
 
@@ -78,6 +78,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) repository: &'a Repository,
     /// Its targets metadata, new or as before.
     pub(crate) targets: &'a Verified<Targets>,
+    /// New metadata of roles that it delegates to.
+    pub(crate) delegated: &'a [Verified<Targets>],
     /// Files that were sent along and that the targets metadata do not list, by path.
     pub(crate) sent: BTreeMap<String, Vec<u8>>,
     /// Who published.
@@ -100,8 +102,12 @@ impl Listing<'_> {
     }
 
     async fn bytes(&self, tx: &mut Tx, path: &str) -> Result<Vec<u8>, EffectError> {
+        self.bytes_of(tx, self.targets, path).await
+    }
+
+    async fn bytes_of(&self, tx: &mut Tx, targets: &Targets, path: &str) -> Result<Vec<u8>, EffectError> {
         let missing = || EffectError::Missing(path.to_owned());
-        let name = self.targets.file_name(path).ok_or_else(missing)?;
+        let name = targets.file_name(path).ok_or_else(missing)?;
         let bytes = tx.target_file(&self.repository.to_string(), &name).await?;
         bytes.ok_or_else(missing)
     }
@@ -111,10 +117,20 @@ impl Listing<'_> {
         T::parse(&bytes).map_err(|source| EffectError::Document { path: path.to_owned(), source })
     }
 
+    /// What is listed, by whom. The catalog's own keys have the first word on a path, as for every reader.
+    fn listed(&self) -> Vec<(&Targets, &str, &Target)> {
+        let mut listed: Vec<_> = self.targets.targets().map(|(path, target)| (&**self.targets, path, target)).collect();
+        for role in self.delegated {
+            let new = role.targets().filter(|(path, _)| self.targets.target(path).is_none());
+            listed.extend(new.map(|(path, target)| (&**role, path, target)));
+        }
+        listed
+    }
+
     async fn bundles(&self, tx: &mut Tx) -> Result<(), EffectError> {
-        for (path, target) in self.targets.targets() {
+        for (targets, path, target) in self.listed() {
             let entry = CatalogEntry::of(target).ok_or_else(|| EffectError::NoEntry(path.to_owned()))?;
-            let bytes = self.bytes(tx, path).await?;
+            let bytes = self.bytes_of(tx, targets, path).await?;
             let manifest =
                 Manifest::parse(&bytes).map_err(|source| EffectError::Manifest { path: path.to_owned(), source })?;
             let equal = manifest.product == entry.product

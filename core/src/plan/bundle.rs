@@ -124,7 +124,7 @@ impl Bundle {
             let (product, release) = here();
             return Err(BundleError::Differs { product, release, field });
         }
-        let entries = catalog.targets().filter_map(|(_, t)| CatalogEntry::of(t));
+        let entries = catalog.known().filter_map(|(_, t)| CatalogEntry::of(t));
         let mut floors: Vec<Floor> =
             entries.filter(|e| e.product == *product).map(|e| Floor { release: e.release, floor: e.floor }).collect();
         floors.sort_unstable();

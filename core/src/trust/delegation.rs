@@ -28,7 +28,7 @@ pub enum Delegations {
 
 /// One role that may speak for some paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Delegation {
+pub struct Delegation {
     pub(super) name: String,
     /// Who signs for it, by this delegator's word. Another delegator may name other keys for the same role.
     pub(super) authority: Authority,
@@ -44,8 +44,24 @@ enum Paths {
 }
 
 impl Delegation {
+    /// The role's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Who signs for it.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The paths that it may speak for: patterns, or prefixes of the paths' SHA-256 in hexadecimal digits.
+    pub fn paths(&self) -> &[String] {
+        let (Paths::Patterns(list) | Paths::HashPrefixes(list)) = &self.paths;
+        list
+    }
+
     /// Whether the role may speak for a path.
-    pub(super) fn covers(&self, path: &str) -> bool {
+    pub fn covers(&self, path: &str) -> bool {
         match &self.paths {
             Paths::Patterns(patterns) => patterns.iter().any(|pattern| matches(pattern, path)),
             Paths::HashPrefixes(prefixes) => {

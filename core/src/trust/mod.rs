@@ -143,6 +143,7 @@ mod descent;
 pub mod edit;
 mod error;
 mod exchange;
+mod grant;
 mod hashes;
 mod interop;
 mod key;
@@ -154,6 +155,7 @@ mod refresh;
 mod repository;
 mod role;
 mod search;
+mod survey;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -161,10 +163,11 @@ mod transport;
 mod verify;
 
 pub use catalog::{CatalogEntry, Status};
-pub use delegation::{Delegations, delegated_name};
+pub use delegation::{Delegation, Delegations, delegated_name};
 pub use descent::{Descent, Edition, EditionError};
 pub use error::TrustError;
 pub use exchange::{Answer, Change, Request, Stored};
+pub use grant::Grant;
 pub use metadata::{Pin, Root, SPEC_VERSION, Snapshot, Timestamp};
 pub use news::{Held, News};
 pub use proposal::{Proposal, Proposed, Want};

@@ -9,10 +9,11 @@ use std::ops::Deref;
 
 use jiff::Timestamp;
 
+use super::delegation::listed_name;
 use super::key::Key;
 use super::publication::{follows, next_root, well_formed};
 use super::verify::{Envelope, Metadata};
-use super::{Authority, Role, Root, Targets, TrustError, Verified, edit};
+use super::{Authority, Delegated, Role, Root, Targets, TrustError, Verified, edit};
 use crate::digest::Digest;
 use crate::sign::{PublicKey, Signer};
 
@@ -69,13 +70,16 @@ impl<T> Deref for Proposed<T> {
     }
 }
 
-/// A new root, new targets metadata, or both, as the next versions after what is in force.
+/// A new root, new targets metadata, new metadata of delegated roles, or several of them, as the next versions after what is
+/// in force.
 #[derive(Debug, Clone)]
 pub struct Proposal {
     /// The new root, where there is one.
     pub root: Option<Proposed<Root>>,
     /// The new targets metadata, where there are any.
     pub targets: Option<Proposed<Targets>>,
+    /// New metadata of roles that the targets metadata delegate to, by name.
+    pub delegated: Delegated<Proposed<Targets>>,
 }
 
 /// The signatures of one role's keys under one file of a [`Proposal`].
@@ -83,8 +87,10 @@ pub struct Proposal {
 pub struct Want {
     /// Whose file is to be signed.
     pub role: Role,
-    /// The version of the root that names the keys.
-    pub by_root: u64,
+    /// Which delegated role it is, where it is one.
+    pub delegated: Option<String>,
+    /// The version of the root that names the keys; for a delegated role, of the targets metadata that do.
+    pub named_by: u64,
     /// How many of the keys must sign.
     pub threshold: usize,
     /// Those that have.
@@ -94,10 +100,10 @@ pub struct Want {
 }
 
 impl Want {
-    fn of<T>(role: Role, file: &Proposed<T>, authority: &Authority, by_root: u64) -> Self {
+    fn of<T>(role: Role, file: &Proposed<T>, authority: &Authority, named_by: u64) -> Self {
         let signed = file.signed_by(authority);
         let open = authority.keys().filter(|key| !signed.contains(*key)).copied().collect();
-        Self { role, by_root, threshold: authority.threshold(), signed, open }
+        Self { role, delegated: None, named_by, threshold: authority.threshold(), signed, open }
     }
 
     /// How many signatures are missing.
@@ -112,8 +118,58 @@ impl Proposal {
     ///
     /// # Errors
     ///
-    /// It does not follow from what is in force, breaks a rule, has expired, or proposes nothing.
+    /// It does not follow from what is in force, breaks a rule, has expired, delegates to others than before, or proposes
+    /// nothing.
     pub fn read(
+        in_force: Option<(&Verified<Root>, Option<&Verified<Targets>>)>,
+        root: Option<&[u8]>,
+        targets: Option<&[u8]>,
+        now: Timestamp,
+    ) -> Result<Self, TrustError> {
+        let proposal = Self::top_level(in_force, root, targets, now)?;
+        let before = in_force.and_then(|(_, before)| before).into_iter().flat_map(|before| before.delegations());
+        if proposal.targets.as_ref().is_some_and(|targets| !targets.delegations().eq(before)) {
+            return Err(TrustError::Rule { role: Role::Targets, rule: "it delegates to others than before" });
+        }
+        proposal.proposes_something(in_force.is_some())
+    }
+
+    /// As [`Proposal::read`], for a repository that may delegate; of the last pair the first holds the metadata of delegated
+    /// roles in force, the second those that are new. A role that the targets metadata begin to delegate to, or whose keys
+    /// they change so that they have not signed what is in force, must come along.
+    pub fn delegating(
+        in_force: Option<(&Verified<Root>, Option<&Verified<Targets>>)>,
+        (root, targets): (Option<&[u8]>, Option<&[u8]>),
+        (before, new): (&Delegated<Vec<u8>>, &Delegated<Vec<u8>>),
+        now: Timestamp,
+    ) -> Result<Self, TrustError> {
+        let mut proposal = Self::top_level(in_force, root, targets, now)?;
+        let refused = |role: &str, source| TrustError::Delegated { role: role.to_owned(), source: Box::new(source) };
+        let in_force_targets = in_force.and_then(|(_, targets)| targets).map(|targets| &**targets);
+        let top = proposal.targets.as_deref().or(in_force_targets);
+        for (name, bytes) in new {
+            let rule = "it was sent along, but the targets metadata do not delegate to it";
+            let unknown = || refused(name, TrustError::Rule { role: Role::Targets, rule });
+            top.and_then(|top| top.delegation(name)).ok_or_else(unknown)?;
+            let file = role_after(before.get(name), bytes, now).map_err(|source| refused(name, source))?;
+            proposal.delegated.insert(name.clone(), file);
+        }
+        for delegation in proposal.targets.iter().flat_map(|targets| targets.delegations()) {
+            let name = delegation.name();
+            let as_before = in_force_targets.and_then(|top| top.delegation(name)) == Some(delegation);
+            if !as_before && !new.contains_key(name) {
+                let missing = || TrustError::Missing(listed_name(name));
+                let signed = before
+                    .get(name)
+                    .ok_or_else(missing)
+                    .and_then(|bytes| Verified::<Targets>::signed_by(delegation.authority(), bytes).map(drop));
+                signed.map_err(|source| refused(name, source))?;
+            }
+        }
+        proposal.proposes_something(in_force.is_some())
+    }
+
+    fn top_level(
         in_force: Option<(&Verified<Root>, Option<&Verified<Targets>>)>,
         root: Option<&[u8]>,
         targets: Option<&[u8]>,
@@ -128,37 +184,31 @@ impl Proposal {
         if let Some(targets) = &targets {
             targets.fresh(now)?;
             well_formed(targets, now)?;
-            let delegations =
-                in_force.and_then(|(_, before)| before).into_iter().flat_map(|before| before.delegations());
-            if !targets.delegations().eq(delegations) {
-                return Err(TrustError::Rule { role: Role::Targets, rule: "it delegates to others than before" });
-            }
             match in_force {
                 Some((_, Some(before))) => follows(targets, before.bytes())?,
                 // Without sight of what is in force nobody can say whether they follow from it.
                 Some((_, None)) => return Err(TrustError::Missing(Role::Targets.file_name().to_owned())),
-                None if targets.version() != 1 => {
-                    return Err(TrustError::WrongVersion {
-                        role: Role::Targets,
-                        wanted: 1,
-                        offered: targets.version(),
-                    });
-                }
-                None => {}
+                None => is_first(targets)?,
             }
         }
-        if root.is_none() && (targets.is_none() || in_force.is_none()) {
-            return Err(TrustError::Missing(Role::Root.file_name().to_owned()));
+        Ok(Self { root, targets, delegated: Delegated::new() })
+    }
+
+    fn proposes_something(self, begun: bool) -> Result<Self, TrustError> {
+        let missing = |role: Role| Err(TrustError::Missing(role.file_name().to_owned()));
+        match (begun, &self.root, &self.targets) {
+            (false, None, _) => missing(Role::Root),
+            (false, _, None) => missing(Role::Targets),
+            (true, None, None) if self.delegated.is_empty() => missing(Role::Root),
+            _ => Ok(self),
         }
-        if in_force.is_none() && targets.is_none() {
-            return Err(TrustError::Missing(Role::Targets.file_name().to_owned()));
-        }
-        Ok(Self { root, targets })
     }
 
     /// Who has signed and who may yet, for each file and each set of keys that must: a new root is signed by the threshold of
-    /// the one before it and by its own (TUF 5.3.4), targets metadata by the keys that the newest root names.
-    pub fn wants(&self, in_force: Option<&Verified<Root>>) -> Vec<Want> {
+    /// the one before it and by its own (TUF 5.3.4), targets metadata by the keys that the newest root names, delegated
+    /// roles' by those that the newest targets metadata name.
+    pub fn wants(&self, in_force: Option<(&Verified<Root>, Option<&Verified<Targets>>)>) -> Vec<Want> {
+        let (in_force, targets) = in_force.map_or((None, None), |(root, targets)| (Some(root), targets));
         let mut wants = Vec::new();
         if let Some(root) = &self.root {
             if let Some(before) = in_force {
@@ -170,6 +220,32 @@ impl Proposal {
         if let (Some(targets), Some(newest)) = (&self.targets, newest) {
             wants.push(Want::of(Role::Targets, targets, newest.authority(Role::Targets), newest.version()));
         }
+        let newest = self.targets.as_deref().or(targets.map(|targets| &**targets));
+        for (name, file) in &self.delegated {
+            if let Some((top, delegation)) = newest.and_then(|top| Some((top, top.delegation(name)?))) {
+                let want = Want::of(Role::Targets, file, delegation.authority(), top.version());
+                wants.push(Want { delegated: Some(name.clone()), ..want });
+            }
+        }
         wants
+    }
+}
+
+/// A delegated role's metadata after those in force, or its first.
+fn role_after(before: Option<&Vec<u8>>, bytes: &[u8], now: Timestamp) -> Result<Proposed<Targets>, TrustError> {
+    let file = Proposed::<Targets>::read(bytes)?;
+    file.fresh(now)?;
+    well_formed(&file, now)?;
+    match before {
+        Some(before) => follows(&file, before)?,
+        None => is_first(&file)?,
+    }
+    Ok(file)
+}
+
+fn is_first(targets: &Targets) -> Result<(), TrustError> {
+    match targets.version() {
+        1 => Ok(()),
+        offered => Err(TrustError::WrongVersion { role: Role::Targets, wanted: 1, offered }),
     }
 }

@@ -5,8 +5,12 @@ use std::ops::Deref;
 
 use jiff::Timestamp as Instant;
 
+use super::delegation::{delegated_name, listed_name};
+use super::survey::survey;
 use super::targets::Listed;
-use super::{Metadata as _, Pin, Root, Snapshot, Target, Targets, Timestamp, TrustError, Verified};
+use super::{
+    Delegated, Metadata as _, Pin, Request, Role, Root, Snapshot, Target, Targets, Timestamp, TrustError, Verified,
+};
 use crate::report::Seen;
 
 /// A verified, unexpired view of a repository.
@@ -36,6 +40,19 @@ impl Repository {
         self.base.targets.targets()
     }
 
+    /// All targets that it knows: those that the targets metadata list themselves, then those that were found in delegated
+    /// roles.
+    pub fn known(&self) -> impl Iterator<Item = (&str, &Target)> {
+        let found = self.found.iter().filter(|(path, _)| self.base.targets.listed(path).is_none());
+        self.targets().chain(found.map(|(path, found)| (path.as_str(), &found.listed.target)))
+    }
+
+    /// Finds all that delegated roles list, each path where a [`super::Search`] would find it. `files` holds the roles'
+    /// metadata by their names. Gives the roles that were refused, and why; what they list stays unknown.
+    pub fn survey(&mut self, files: &Delegated<Vec<u8>>, now: Instant) -> BTreeMap<String, TrustError> {
+        survey(self, files, now)
+    }
+
     /// The name under which a target's bytes are served: `dir/HASH.file`.
     pub fn file_name(&self, path: &str) -> Option<String> {
         self.listed(path).map(|l| l.file_name(path))
@@ -54,11 +71,6 @@ impl Repository {
     /// What a search found.
     pub(super) fn learn(&mut self, path: &str, found: Found) {
         self.found.insert(path.to_owned(), found);
-    }
-
-    /// What the snapshot says of a file.
-    pub(super) fn pin(&self, file: &str) -> Option<&Pin> {
-        self.base.snapshot.files().get(file)
     }
 
     /// Versions and digest for reports. Two digests under one version, from two devices, mean that somebody has forked the
@@ -129,6 +141,46 @@ impl Base {
     /// The targets metadata.
     pub fn targets_metadata(&self) -> &Verified<Targets> {
         &self.targets
+    }
+
+    /// What the snapshot says of a file.
+    pub(super) fn pin(&self, file: &str) -> Option<&Pin> {
+        self.snapshot.files().get(file)
+    }
+
+    /// What to fetch for each delegated role whose metadata the snapshot pins, by the role's name.
+    pub fn delegated(&self) -> impl Iterator<Item = (&str, Request)> {
+        self.snapshot.delegated().filter_map(|(role, version)| {
+            let max_bytes = self.pin(&listed_name(role))?.max_bytes(Role::Targets);
+            Some((role, Request { name: delegated_name(role, version), max_bytes }))
+        })
+    }
+
+    /// Refuses bytes that are not the metadata of a delegated role that are in force. Who signed them is another question.
+    pub fn verify_delegated(&self, role: &str, bytes: &[u8]) -> Result<(), TrustError> {
+        let missing = || TrustError::Missing(listed_name(role));
+        self.pin(&listed_name(role)).ok_or_else(missing)?.check(Role::Targets, bytes)
+    }
+
+    /// The metadata of a role that the targets metadata delegate to, from the file in force. They may have expired.
+    pub fn role(&self, role: &str, bytes: &[u8]) -> Result<Verified<Targets>, TrustError> {
+        let missing = || TrustError::Missing(listed_name(role));
+        let pin = self.pin(&listed_name(role)).ok_or_else(missing)?;
+        let delegation = self.targets.delegation(role).ok_or_else(missing)?;
+        let refused = |source| TrustError::Delegated { role: role.to_owned(), source: Box::new(source) };
+        Verified::under(pin, delegation.authority(), bytes).map_err(refused)
+    }
+
+    /// All that it lists itself and that delegated roles list, as [`Repository::survey`] finds it, and the roles that were
+    /// refused.
+    pub fn listing(
+        &self,
+        files: &Delegated<Vec<u8>>,
+        now: Instant,
+    ) -> (BTreeMap<String, Target>, BTreeMap<String, TrustError>) {
+        let mut whole = Repository { base: self.clone(), found: BTreeMap::new() };
+        let refused = whole.survey(files, now);
+        (whole.known().map(|(path, target)| (path.to_owned(), target.clone())).collect(), refused)
     }
 
     /// Version of the snapshot.

@@ -67,19 +67,31 @@ impl<'a> Search<'a> {
             let Answer::Found(bytes) = answer else {
                 return Err(TrustError::Missing(delegated_name(&delegation.name, pin.version())));
             };
-            // 5.6.2 to 5.6.5, by the keys that this delegator names.
-            let targets: Verified<Targets> = Verified::under(&pin, &delegation.authority, &bytes)?;
-            targets.fresh(self.now)?;
-            Ok(targets)
+            role_file(&pin, &delegation, &bytes, self.now)
         };
         // 5.6.7: a role that might have had the first word and cannot be read ends the search. Going on would hand its paths
         // to whoever comes after it.
         let delegated = |source| TrustError::Delegated { role: delegation.name.clone(), source: Box::new(source) };
         let targets = read().map_err(delegated)?;
-        self.expires = self.expires.min(targets.expires());
-        self.follow(Word::of(&targets, &self.path))?;
+        self.follow_role(&targets)?;
         self.failed = false;
         Ok(())
+    }
+
+    /// The role that is asked next.
+    pub(super) fn asked(&self) -> Option<&Delegation> {
+        self.asked.as_ref().map(|(delegation, _)| delegation)
+    }
+
+    /// Takes the metadata of the role that is asked, which the caller has verified by the very delegation.
+    pub(super) fn take(&mut self, targets: &Verified<Targets>) -> Result<(), TrustError> {
+        self.asked = None;
+        self.follow_role(targets)
+    }
+
+    fn follow_role(&mut self, targets: &Verified<Targets>) -> Result<(), TrustError> {
+        self.expires = self.expires.min(targets.expires());
+        self.follow(Word::of(targets, &self.path))
     }
 
     /// What was found, once nothing more is asked for. From here on the repository knows the target.
@@ -126,6 +138,18 @@ impl<'a> Search<'a> {
         }
         Ok(())
     }
+}
+
+/// 5.6.2 to 5.6.5, by the keys that this delegator names.
+pub(super) fn role_file(
+    pin: &Pin,
+    delegation: &Delegation,
+    bytes: &[u8],
+    now: Instant,
+) -> Result<Verified<Targets>, TrustError> {
+    let targets: Verified<Targets> = Verified::under(pin, &delegation.authority, bytes)?;
+    targets.fresh(now)?;
+    Ok(targets)
 }
 
 /// What one role's metadata say of a path.

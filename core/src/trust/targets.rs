@@ -104,8 +104,13 @@ impl Targets {
     }
 
     /// The roles that it delegates to, in the order in which they are asked.
-    pub(super) fn delegations(&self) -> impl Iterator<Item = &Delegation> {
+    pub fn delegations(&self) -> impl Iterator<Item = &Delegation> {
         self.delegations.iter().flatten()
+    }
+
+    /// What it says of the role of that name, if it delegates to it.
+    pub fn delegation(&self, role: &str) -> Option<&Delegation> {
+        self.delegations().find(|delegation| delegation.name == role)
     }
 
     pub(super) fn listed(&self, path: &str) -> Option<&Listed> {

@@ -7,6 +7,7 @@
 //! packs/00000.pack        chunks in stored form, one behind another, each once
 //! packs/00000.list        what is in the pack, one chunk a line: SHA-256, raw length, stored length
 //! targets.json            after `sign`: the catalog's next targets metadata, which list the manifest
+//! role                    after `sign --role`: whose targets metadata they are, where they are a delegated role's
 //! ```
 //!
 //! The same specification and files give the same bytes on every machine: nothing here holds a time, an owner, a path of
@@ -24,7 +25,9 @@ use std::path::{Path, PathBuf};
 
 use suture_core::chunk::{Entry, Index};
 use suture_core::digest::Digest;
-use suture_core::limits::{MAX_DOCUMENT_BYTES, MAX_INDEX_BYTES, MAX_MANIFEST_BYTES, MAX_TARGETS_BYTES};
+use suture_core::limits::{
+    MAX_DOCUMENT_BYTES, MAX_INDEX_BYTES, MAX_MANIFEST_BYTES, MAX_TARGET_PATH_BYTES, MAX_TARGETS_BYTES,
+};
 use suture_core::manifest::{Manifest, Payload};
 
 pub use build::{Options, build};
@@ -103,8 +106,20 @@ impl Bundle {
         Ok(files::read(&self.directory.join("targets.json"), MAX_TARGETS_BYTES)?)
     }
 
-    /// Keeps signed targets metadata for `publish`.
-    pub fn set_targets(&self, targets: &[u8]) -> Outcome {
+    /// The delegated role whose they are; none where they are the catalog's own.
+    pub fn role(&self) -> Outcome<Option<String>> {
+        let role = files::read(&self.directory.join("role"), MAX_TARGET_PATH_BYTES as u64)?;
+        role.map(|bytes| String::from_utf8(bytes).map_err(|e| damaged(&self.directory.join("role")).because(&e)))
+            .transpose()
+    }
+
+    /// Keeps signed targets metadata for `publish`: the catalog's own, or a delegated role's.
+    pub fn set_targets(&self, targets: &[u8], role: Option<&str>) -> Outcome {
+        let path = self.directory.join("role");
+        match role {
+            Some(role) => files::write(&path, role.as_bytes(), Access::Public)?,
+            None => files::remove(&path)?,
+        }
         Ok(files::write(&self.directory.join("targets.json"), targets, Access::Public)?)
     }
 }

@@ -1,5 +1,6 @@
 //! `suturectl bundle`: from a specification to a published bundle.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -7,8 +8,8 @@ use serde::Serialize;
 use serde_json::json;
 use suture_core::digest::Digest;
 use suture_core::manifest::Manifest;
-use suture_core::trust::edit::{CATALOG_LIFETIME, TargetsDraft};
-use suture_core::trust::{CatalogEntry, Status, Target};
+use suture_core::trust::edit::TargetsDraft;
+use suture_core::trust::{CatalogEntry, Metadata as _, Proposed, Status, Target, Targets};
 use suture_core::version::Release;
 use suture_proto::{parse_digest, v1};
 
@@ -18,7 +19,7 @@ use crate::envelope::Envelope;
 use crate::failure::{Failure, Outcome};
 use crate::keys::KeyName;
 use crate::print::{Table, bytes};
-use crate::repository::{self, Done};
+use crate::repository::{self, Done, List};
 use crate::trust_store::{TrustStore, Which};
 
 /// The subcommands.
@@ -66,6 +67,9 @@ pub struct SignArgs {
     /// Mark the product's earlier releases as superseded
     #[arg(long)]
     supersede: bool,
+    /// List it in this delegated role, by its keys [default: in the catalog's own list]
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
     /// Raise the product's security floor: once this bundle runs, nothing below that release is installed any more
     #[arg(long, value_name = "RELEASE")]
     floor: Option<u64>,
@@ -83,7 +87,10 @@ struct Shown<'a> {
 #[derive(Serialize)]
 struct Published {
     manifest_sha256: Digest,
+    /// Of the list that it is in: the catalog's own, or a delegated role's.
     targets_version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
     uploaded: Uploaded,
 }
 
@@ -167,23 +174,27 @@ async fn sign(context: &mut Context<'_>, args: SignArgs) -> Outcome {
     // Nobody signs what has not been read to the last byte.
     bundle::verify(&bundle)?;
     let store = TrustStore::of(&context.home, Which::Catalog);
-    let base = if args.offline {
-        store.offline_base(context.now())?
-    } else {
-        store.refresh_base(&mut context.connect().await?, context.now()).await?
+    let mut client = if args.offline { None } else { Some(context.connect().await?) };
+    let base = match &mut client {
+        None => store.offline_base(context.now())?,
+        Some(client) => store.refresh_base(client, context.now()).await?,
     };
     repository::tell_lapsed(context, Which::Catalog, &base);
-    let mut draft = TargetsDraft::after(&base, context.now(), CATALOG_LIFETIME);
-    list_in(&mut draft, &bundle, args.supersede, args.floor.map(Release))?;
-    let targets = repository::sign(context, &base, &draft, &*context.key(&args.key)?)?;
-    bundle.set_targets(&targets)?;
+    let list = List::open(context, client.as_mut(), &base, args.role.as_deref()).await?;
+    list.may_list(&base, &bundle.manifest.path())?;
+    let mut draft = list.draft(context);
+    list_in(&mut draft, &list.known, &bundle, args.supersede, args.floor.map(Release))?;
+    let targets = list.sign(context, &base, &draft, &*context.key(&args.key)?)?;
+    bundle.set_targets(&targets, list.role.as_deref())?;
     let m = &bundle.manifest;
     let value = json!({
-        "manifest_sha256": bundle.sha256(), "targets_version": draft.version, "targets_sha256": Digest::of(&targets)
+        "manifest_sha256": bundle.sha256(), "targets_version": draft.version, "targets_sha256": Digest::of(&targets),
+        "role": list.role,
     });
     context.print.result(&value, |_| {
         format!(
-            "signed: targets {} list {} {} (release {})\nnext: suturectl bundle publish {}",
+            "signed: {} {} list {} {} (release {})\nnext: suturectl bundle publish {}",
+            list.role.as_deref().map_or_else(|| "targets".to_owned(), |role| format!("the role {role}'s targets")),
             draft.version,
             m.product,
             m.version,
@@ -193,10 +204,17 @@ async fn sign(context: &mut Context<'_>, args: SignArgs) -> Outcome {
     })
 }
 
-/// Lists the bundle in the draft, and does to its product's other releases what was asked for.
-fn list_in(draft: &mut TargetsDraft, bundle: &Bundle, supersede: bool, floor: Option<Release>) -> Outcome {
+/// Lists the bundle in the draft, and does to its product's other releases there what was asked for. Whether it is listed
+/// already, and how high the product's floor is, is for all lists of the catalog together to say.
+fn list_in(
+    draft: &mut TargetsDraft,
+    known: &BTreeMap<String, Target>,
+    bundle: &Bundle,
+    supersede: bool,
+    floor: Option<Release>,
+) -> Outcome {
     let m = &bundle.manifest;
-    if let Some(listed) = draft.targets.get(&m.path()) {
+    if let Some(listed) = known.get(&m.path()) {
         return Err(if listed.sha256 == bundle.sha256() {
             Failure::new(format!("the catalog lists {} release {} already, this very bundle", m.product, m.release))
         } else {
@@ -204,10 +222,11 @@ fn list_in(draft: &mut TargetsDraft, bundle: &Bundle, supersede: bool, floor: Op
                 .next("a release is never replaced: give this one the next number and build it again")
         });
     }
-    let mut highest_floor = Release(0);
+    let of_product = |target: &Target| CatalogEntry::of(target).filter(|e| e.product == m.product);
+    let floors = known.values().filter_map(of_product).map(|entry| entry.floor);
+    let highest_floor = floors.max().unwrap_or(Release(0));
     for target in draft.targets.values_mut() {
-        let Some(mut entry) = CatalogEntry::of(target).filter(|e| e.product == m.product) else { continue };
-        highest_floor = highest_floor.max(entry.floor);
+        let Some(mut entry) = of_product(target) else { continue };
         if supersede && entry.release < m.release && entry.status == Status::Current {
             entry.status = Status::Superseded;
             target.custom = Some(entry.to_custom());
@@ -239,10 +258,13 @@ async fn publish(context: &mut Context<'_>, dir: &Path, file: Option<&Path>) -> 
     let path = bundle.manifest.path();
     let mut client = context.connect().await?;
     let base = repository::base(context, &mut client, Which::Catalog).await?;
-    if base.targets_metadata().target(&path).is_some_and(|t| t.sha256 == bundle.sha256()) {
+    let role = bundle.role()?;
+    let list = List::open(context, Some(&mut client), &base, role.as_deref()).await?;
+    if list.known.get(&path).is_some_and(|t| t.sha256 == bundle.sha256()) {
         let published = Published {
             manifest_sha256: bundle.sha256(),
-            targets_version: base.targets_metadata().version(),
+            targets_version: list.current.version(),
+            role,
             uploaded: Uploaded::default(),
         };
         return context.print.result(&published, |_| "published already; nothing was sent".to_owned());
@@ -250,28 +272,31 @@ async fn publish(context: &mut Context<'_>, dir: &Path, file: Option<&Path>) -> 
     let again = format!("`suturectl bundle sign {}` again", dir.display());
     let targets = bundle.targets()?.ok_or_else(|| Failure::new("the bundle is not signed").next(again.clone()))?;
     // Before hundreds of megabytes go out, not behind them.
-    repository::check(context, &base, &targets).map_err(|f| f.next(again.clone()))?;
-    let uploaded = bundle::upload(&mut client, &bundle).await?;
-    let mut envelope = Envelope::new(context, Which::Catalog)?;
-    envelope.targets = Some(targets);
-    envelope.files.insert(path.clone(), bundle.manifest_bytes.clone());
-    let in_force = repository::in_force(&base);
-    let after = match repository::conclude(context, &mut client, in_force, envelope, file).await? {
-        Done::Published(after) => after,
-        Done::Waiting(waiting) => return waiting.print(context),
-    };
-    if after.targets_metadata().target(&path).is_none_or(|t| t.sha256 != bundle.sha256()) {
+    list.may_list(&base, &path)?;
+    list.check(context, &base, &targets).map_err(|f| f.next(again.clone()))?;
+    let signed = Proposed::<Targets>::read(&targets)?;
+    if signed.target(&path).is_none_or(|t| t.sha256 != bundle.sha256()) {
         return Err(Failure::untrusted(format!("the signed targets do not list {path} as this bundle")).next(again));
     }
-    let published =
-        Published { manifest_sha256: bundle.sha256(), targets_version: after.targets_metadata().version(), uploaded };
+    let uploaded = bundle::upload(&mut client, &bundle).await?;
+    let mut envelope = Envelope::new(context, Which::Catalog)?;
+    list.put_in(&mut envelope, targets);
+    envelope.files.insert(path.clone(), bundle.manifest_bytes.clone());
+    let in_force = repository::in_force(&base);
+    if let Done::Waiting(waiting) =
+        repository::conclude(context, &mut client, in_force, &list.before, envelope, file).await?
+    {
+        return waiting.print(context);
+    }
+    let published = Published { manifest_sha256: bundle.sha256(), targets_version: signed.version(), role, uploaded };
     context.print.result(&published, |p| {
         let m = &bundle.manifest;
         format!(
-            "published {} {} (release {}) by targets {}\n{} of {} chunks were sent, {}\n",
+            "published {} {} (release {}) by {} {}\n{} of {} chunks were sent, {}\n",
             m.product,
             m.version,
             m.release,
+            p.role.as_deref().map_or_else(|| "targets".to_owned(), |role| format!("the role {role}'s targets")),
             p.targets_version,
             p.uploaded.sent,
             p.uploaded.chunks,
@@ -283,7 +308,8 @@ async fn publish(context: &mut Context<'_>, dir: &Path, file: Option<&Path>) -> 
 async fn list(context: &mut Context<'_>) -> Outcome {
     let mut client = context.connect().await?;
     let store = TrustStore::of(&context.home, Which::Catalog);
-    let catalog = if store.is_pinned()? { Some(store.refresh(&mut client, context.now()).await?) } else { None };
+    let catalog =
+        if store.is_pinned()? { Some(store.refresh_catalog(&mut client, context.now()).await?) } else { None };
     let v1::ListBundlesResponse { bundles } = client.list_bundles(v1::ListBundlesRequest {}).await?;
     let mut rows = Vec::with_capacity(bundles.len());
     for v1::Bundle { product, version, release, manifest_sha256, status, payload_length, published_ms: _ } in bundles {

@@ -1,11 +1,16 @@
 //! `suturectl catalog`: the manufacturer's signed list of bundles.
 
+mod delegation;
+
+use std::collections::BTreeMap;
+
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 use suture_core::id::ProductId;
+use suture_core::limits::MAX_MANIFEST_BYTES;
 use suture_core::manifest::manifest_path;
 use suture_core::trust::edit::{CATALOG_LIFETIME, TargetsDraft};
-use suture_core::trust::{Base, CatalogEntry, Edition, Status, Targets};
+use suture_core::trust::{Base, CatalogEntry, Edition, Status, Target};
 use suture_core::version::Release;
 use suture_proto::v1;
 
@@ -16,7 +21,7 @@ use crate::context::Context;
 use crate::envelope::Envelope;
 use crate::failure::{Failure, Outcome};
 use crate::print::{Table, grouped};
-use crate::repository::{self, Done, Founders, Signing};
+use crate::repository::{self, Done, Founders, List, Signing};
 use crate::trust_store::{TrustStore, Which};
 
 /// The subcommands.
@@ -45,11 +50,26 @@ pub enum Command {
         /// `withdrawn` forbids it on every device, whatever a hospital approved
         #[arg(value_enum)]
         status: NewStatus,
+        /// In the list of this delegated role, by its keys [default: by the catalog's own, which speak before any role]
+        #[arg(long, value_name = "ROLE")]
+        role: Option<String>,
         #[command(flatten)]
         signing: Signing,
     },
     /// Sign the list as it is again, before it ends or after
     Renew {
+        /// The list of this delegated role, by its keys [default: the catalog's own]
+        #[arg(long, value_name = "ROLE")]
+        role: Option<String>,
+        #[command(flatten)]
+        signing: Signing,
+    },
+    /// Let other keys list bundles of some paths, a product line's for one; a role of that name is changed
+    Delegate(delegation::DelegateArgs),
+    /// Let a role list bundles no more: what it lists is nobody's from then on
+    Undelegate {
+        /// The role
+        name: String,
         #[command(flatten)]
         signing: Signing,
     },
@@ -82,6 +102,7 @@ impl From<NewStatus> for Status {
 struct Shown {
     #[serde(flatten)]
     repository: repository::Status,
+    delegated: Vec<delegation::RoleStatus>,
     bundles: Vec<CatalogEntry>,
 }
 
@@ -90,10 +111,12 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
         Command::Init { founders } => init(context, &founders).await,
         Command::Status { offline, expect } => status(context, offline, expect).await,
-        Command::SetStatus { product, release, status, signing } => {
-            set_status(context, &product, Release(release), status.into(), &signing).await
+        Command::SetStatus { product, release, status, role, signing } => {
+            set_status(context, &product, Release(release), status.into(), role.as_deref(), &signing).await
         }
-        Command::Renew { signing } => renew(context, &signing).await,
+        Command::Renew { role, signing } => renew(context, role.as_deref(), &signing).await,
+        Command::Delegate(args) => delegation::delegate(context, args).await,
+        Command::Undelegate { name, signing } => delegation::undelegate(context, &name, &signing).await,
         Command::Ceremony(command) => ceremony::run(context, Which::Catalog, command).await,
     }
 }
@@ -115,28 +138,35 @@ async fn init(context: &mut Context<'_>, founders: &Founders) -> Outcome {
 async fn status(context: &mut Context<'_>, offline: bool, expect: Option<Edition>) -> Outcome {
     let store = TrustStore::of(&context.home, Which::Catalog).expecting(expect);
     let mut alarms = Vec::new();
-    let repository = if offline {
-        store.offline_base(context.now())?
-    } else {
-        let mut client = context.connect().await?;
-        let base = store.refresh_base(&mut client, context.now()).await?;
-        // A hospital's operators see their devices' words beside their approvals; here it is what the server found.
-        let found = client.list_forks(v1::ListForksRequest {}).await?.forks;
-        alarms.extend(found.iter().map(alarm::told).filter(|a| a.repository == Which::Catalog.as_str()));
-        base
+    let mut client = if offline { None } else { Some(context.connect().await?) };
+    let base = match &mut client {
+        None => store.offline_base(context.now())?,
+        Some(client) => {
+            let base = store.refresh_base(client, context.now()).await?;
+            // A hospital's operators see their devices' words beside their approvals; here it is what the server found.
+            let found = client.list_forks(v1::ListForksRequest {}).await?.forks;
+            alarms.extend(found.iter().map(alarm::told).filter(|a| a.repository == Which::Catalog.as_str()));
+            base
+        }
     };
-    repository::tell_lapsed(context, Which::Catalog, &repository);
+    repository::tell_lapsed(context, Which::Catalog, &base);
+    let store = TrustStore::of(&context.home, Which::Catalog);
+    let files = store.delegated(client.as_mut(), &base).await?;
+    let (known, refused) = base.listing(&files, context.now());
     let shown = Shown {
-        repository: repository::status(context, Which::Catalog, &repository)?,
-        bundles: entries(repository.targets_metadata()),
+        repository: repository::status(context, Which::Catalog, &base)?,
+        delegated: delegation::status(context, &base, &files, &refused),
+        bundles: entries(&known),
     };
-    context.print.result(&shown, |s| format!("{}\n{}", s.repository.to_text(), table(&s.bundles)))?;
+    context.print.result(&shown, |s| {
+        format!("{}{}\n{}", s.repository.to_text(), delegation::table(&s.delegated), table(&s.bundles))
+    })?;
     alarm::raise(&alarms)
 }
 
 /// The bundles that a verified catalog lists, by product and release.
-pub fn entries(catalog: &Targets) -> Vec<CatalogEntry> {
-    let mut entries: Vec<_> = catalog.targets().filter_map(|(_, target)| CatalogEntry::of(target)).collect();
+fn entries(known: &BTreeMap<String, Target>) -> Vec<CatalogEntry> {
+    let mut entries: Vec<_> = known.values().filter_map(CatalogEntry::of).collect();
     entries.sort_by(|a, b| (&a.product, a.release).cmp(&(&b.product, b.release)));
     entries
 }
@@ -163,27 +193,47 @@ async fn set_status(
     product: &ProductId,
     release: Release,
     status: Status,
+    role: Option<&str>,
     signing: &Signing,
 ) -> Outcome {
     context.home.server()?.manufacturer()?;
     let mut client = context.connect().await?;
     let base = repository::base(context, &mut client, Which::Catalog).await?;
-    let mut draft = TargetsDraft::after(&base, context.now(), CATALOG_LIFETIME);
+    let list = List::open(context, Some(&mut client), &base, role).await?;
+    let mut draft = list.draft(context);
+    let mut envelope = Envelope::new(context, Which::Catalog)?;
+    let path = manifest_path(product, release);
+    // The catalog's own keys have the first word on every path, a role's included.
+    if role.is_none()
+        && !draft.targets.contains_key(&path)
+        && let Some(target) = list.known.get(&path)
+    {
+        draft.targets.insert(path.clone(), target.clone());
+        let mut catalog = base.clone().current(context.now())?;
+        catalog.survey(&list.before, context.now());
+        let store = TrustStore::of(&context.home, Which::Catalog);
+        envelope
+            .files
+            .insert(path.clone(), store.fetch_target(&mut client, &catalog, &path, MAX_MANIFEST_BYTES).await?);
+    }
     let before = change_status(&mut draft, product, release, status)?;
     if before == status {
         let text = format!("{product} {release} is {} already; nothing was signed", status.as_str());
-        return context.print.result(&entries(base.targets_metadata()), |_| text);
+        return context.print.result(&entries(&list.known), |_| text);
     }
-    let after = match put(context, &mut client, &base, &draft, signing).await? {
+    let version = draft.version;
+    list.put_in(&mut envelope, list.sign(context, &base, &draft, &*context.key(&signing.key)?)?);
+    let after = match conclude(context, &mut client, &base, &list, envelope, signing).await? {
         Done::Published(after) => after,
         Done::Waiting(waiting) => return waiting.print(context),
     };
-    context.print.result(&entries(after.targets_metadata()), |_| {
+    let after = List::open(context, Some(&mut client), &after, None).await?;
+    context.print.result(&entries(&after.known), |_| {
+        let whose = role.map_or_else(String::new, |role| format!(" of the role {role}"));
         format!(
-            "{product} {release} was {} and is {} now, by targets {}",
+            "{product} {release} was {} and is {} now, by targets {version}{whose}",
             before.as_str(),
-            status.as_str(),
-            after.targets_metadata().version()
+            status.as_str()
         )
     })
 }
@@ -200,12 +250,14 @@ fn change_status(draft: &mut TargetsDraft, product: &ProductId, release: Release
     Ok(before)
 }
 
-async fn renew(context: &mut Context<'_>, signing: &Signing) -> Outcome {
+async fn renew(context: &mut Context<'_>, role: Option<&str>, signing: &Signing) -> Outcome {
     context.home.server()?.manufacturer()?;
     let mut client = context.connect().await?;
     let base = repository::base(context, &mut client, Which::Catalog).await?;
-    let draft = TargetsDraft::after(&base, context.now(), CATALOG_LIFETIME);
-    let after = match put(context, &mut client, &base, &draft, signing).await? {
+    let list = List::open(context, Some(&mut client), &base, role).await?;
+    let mut envelope = Envelope::new(context, Which::Catalog)?;
+    list.put_in(&mut envelope, list.sign(context, &base, &list.draft(context), &*context.key(&signing.key)?)?);
+    let after = match conclude(context, &mut client, &base, &list, envelope, signing).await? {
         Done::Published(after) => after,
         Done::Waiting(waiting) => return waiting.print(context),
     };
@@ -213,24 +265,22 @@ async fn renew(context: &mut Context<'_>, signing: &Signing) -> Outcome {
     context.print.result(&status, repository::Status::to_text)
 }
 
-/// Signs a draft, and publishes it or writes it down for those who must sign it too.
-async fn put(
+/// Publishes an envelope, or writes it down for those who must sign it too.
+async fn conclude(
     context: &Context<'_>,
     client: &mut Client,
     base: &Base,
-    draft: &TargetsDraft,
+    list: &List,
+    envelope: Envelope,
     signing: &Signing,
 ) -> Outcome<Done<Base>> {
-    let mut envelope = Envelope::new(context, Which::Catalog)?;
-    envelope.targets = Some(repository::sign(context, base, draft, &*context.key(&signing.key)?)?);
     let file = signing.envelope.as_deref();
-    repository::conclude(context, client, repository::in_force(base), envelope, file).await
+    repository::conclude(context, client, repository::in_force(base), &list.before, envelope, file).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use suture_core::trust::Target;
 
     #[test]
     fn a_status_is_changed_for_that_release_alone() {

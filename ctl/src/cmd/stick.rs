@@ -55,11 +55,19 @@ type Files = BTreeMap<String, Vec<u8>>;
 pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     let Command::Write { directory } = command;
     let mut desk = Desk::open(context).await?;
-    let catalog = desk.catalog(context).await?;
+    let store = TrustStore::of(&context.home, Which::Catalog);
+    let catalog = store.refresh(&mut desk.client, context.now()).await?;
     let mut content = Files::new();
     let good_until = catalog.expires().min(desk.approvals.clone().current(context.now())?.expires());
     let versions = (catalog.targets_metadata().version(), desk.approvals.targets_metadata().version());
-    metadata(context, &mut desk.client, Which::Catalog, &catalog.into(), &mut content).await?;
+    let catalog: Base = catalog.into();
+    metadata(context, &mut desk.client, Which::Catalog, &catalog, &mut content).await?;
+    let mut delegated = store.delegated(Some(&mut desk.client), &catalog).await?;
+    for (role, request) in catalog.delegated() {
+        if let Some(bytes) = delegated.remove(role) {
+            content.insert(format!("catalog/{}", request.name), bytes);
+        }
+    }
     metadata(context, &mut desk.client, Which::Approvals, &desk.approvals, &mut content).await?;
     documents(&mut desk.client, desk.approvals.targets_metadata(), &mut content).await?;
     for stop in &desk.documents.stops {

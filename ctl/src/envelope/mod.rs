@@ -2,17 +2,19 @@
 //!
 //! ```text
 //! {"_type": "suture-envelope", "format": 1, "repository": "approvals", "hdo": "riverside",
-//!  "root": BASE64, "targets": BASE64, "files": {PATH: BASE64, ...}}
+//!  "root": BASE64, "targets": BASE64, "delegated": {ROLE: BASE64, ...}, "files": {PATH: BASE64, ...}}
 //! ```
 //!
-//! `root` is the repository's next root, `targets` its next targets metadata, each with the signatures that it has so far; one
-//! of both is there. `files` are the files that are new in it.
+//! `root` is the repository's next root, `targets` its next targets metadata, `delegated` the next metadata of roles that the
+//! catalog delegates to, each with the signatures that it has so far; one of them is there. `files` are the files that are
+//! new in it.
 //!
 //! Attack: whoever has touched the file since the last signer. An envelope is believed in nothing. It is bounded, strict, and
 //! refused as a whole where anything in it does not fit; what it proposes is compared with what the signer's own home has
 //! verified; and what a signer is shown comes from the very bytes that are signed.
 
 mod change;
+mod delegated;
 mod documents;
 mod gates;
 mod listed;
@@ -27,10 +29,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use suture_core::id::HdoId;
-use suture_core::limits::{MAX_ENVELOPE_BYTES, MAX_ENVELOPE_FILES};
-use suture_core::trust::{Proposal, Proposed, Root, Targets};
+use suture_core::limits::{MAX_DELEGATIONS, MAX_ENVELOPE_BYTES, MAX_ENVELOPE_FILES};
+use suture_core::trust::{Delegated, Proposal, Proposed, Root, Targets, delegated_name};
 
 pub use change::{Change, metadata};
+pub use delegated::delegated;
 pub use documents::documents;
 pub use gates::opened;
 pub use listed::{catalog, listed};
@@ -55,6 +58,8 @@ pub struct Envelope {
     pub root: Option<Vec<u8>>,
     /// The next targets metadata, as far as they are signed.
     pub targets: Option<Vec<u8>>,
+    /// The next metadata of roles that the catalog delegates to, by name, as far as they are signed.
+    pub delegated: Delegated<Vec<u8>>,
     /// The files that are new, by path.
     pub files: BTreeMap<String, Vec<u8>>,
 }
@@ -71,6 +76,8 @@ struct Written {
     root: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     targets: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    delegated: BTreeMap<String, String>,
     files: BTreeMap<String, String>,
 }
 
@@ -86,7 +93,7 @@ impl Envelope {
             Which::Catalog => None,
             Which::Approvals => Some(context.home.server()?.hdo()?),
         };
-        Ok(Self { which, hdo, root: None, targets: None, files: BTreeMap::new() })
+        Ok(Self { which, hdo, root: None, targets: None, delegated: Delegated::new(), files: BTreeMap::new() })
     }
 
     /// Reads the form; nothing of it is verified yet.
@@ -100,7 +107,7 @@ impl Envelope {
         }
         let written: Written =
             suture_core::json::from_slice(bytes).map_err(|e| refused("it cannot be read").because(&e))?;
-        let Written { _type, format, repository, hdo, root, targets, files } = written;
+        let Written { _type, format, repository, hdo, root, targets, delegated, files } = written;
         if _type != TYPE || format != FORMAT {
             return Err(refused("it is no suture-envelope of format 1"));
         }
@@ -109,8 +116,14 @@ impl Envelope {
             ("approvals", Some(_)) => Which::Approvals,
             _ => return Err(refused("it is neither of the catalog nor of a hospital's approvals")),
         };
-        if root.is_none() && targets.is_none() {
+        if which == Which::Approvals && !delegated.is_empty() {
+            return Err(refused("it holds metadata of delegated roles, and approvals delegate nothing"));
+        }
+        if root.is_none() && targets.is_none() && delegated.is_empty() {
             return Err(refused("it holds neither a root nor targets metadata"));
+        }
+        if delegated.len() > MAX_DELEGATIONS {
+            return Err(refused(format!("it holds metadata of more than {MAX_DELEGATIONS} delegated roles")));
         }
         if files.len() > MAX_ENVELOPE_FILES {
             return Err(refused(format!("it holds more than {MAX_ENVELOPE_FILES} files")));
@@ -123,6 +136,10 @@ impl Envelope {
             hdo,
             root: root.map(|text| decoded("root", text)).transpose()?,
             targets: targets.map(|text| decoded("targets", text)).transpose()?,
+            delegated: delegated
+                .into_iter()
+                .map(|(role, text)| decoded(&format!("role {role:?}"), text).map(|bytes| (role, bytes)))
+                .collect::<Outcome<_>>()?,
             files: files
                 .into_iter()
                 .map(|(path, text)| decoded(&format!("file {path:?}"), text).map(|bytes| (path, bytes)))
@@ -151,6 +168,7 @@ impl Envelope {
             hdo: self.hdo.clone(),
             root: self.root.as_ref().map(text),
             targets: self.targets.as_ref().map(text),
+            delegated: self.delegated.iter().map(|(role, bytes)| (role.clone(), text(bytes))).collect(),
             files: self.files.iter().map(|(path, bytes)| (path.clone(), text(bytes))).collect(),
         };
         let bytes =
@@ -186,6 +204,10 @@ impl Envelope {
             let targets = Proposed::<Targets>::read(targets)?;
             name.push_str(&format!("-targets-{}", suture_core::trust::Metadata::version(&*targets)));
         }
+        for (role, bytes) in &self.delegated {
+            let file = delegated_name(role, suture_core::trust::Metadata::version(&*Proposed::<Targets>::read(bytes)?));
+            name.push_str(&format!("-{}", file.trim_end_matches(".json")));
+        }
         Ok(format!("{name}.envelope.json"))
     }
 
@@ -196,12 +218,26 @@ impl Envelope {
     ///
     /// It does not follow, breaks a rule, has expired, or a file is another than is listed.
     pub fn propose(&self, in_force: InForce<'_>, now: Timestamp) -> Outcome<Proposal> {
-        let proposal = Proposal::read(in_force, self.root.as_deref(), self.targets.as_deref(), now)?;
+        self.propose_after(in_force, &Delegated::new(), now)
+    }
+
+    /// As [`Envelope::propose`], where `before` are the metadata of delegated roles in force.
+    pub fn propose_after(
+        &self,
+        in_force: InForce<'_>,
+        before: &Delegated<Vec<u8>>,
+        now: Timestamp,
+    ) -> Outcome<Proposal> {
+        let (root, targets) = (self.root.as_deref(), self.targets.as_deref());
+        let proposal = match self.which {
+            Which::Catalog => Proposal::delegating(in_force, (root, targets), (before, &self.delegated), now)?,
+            Which::Approvals => Proposal::read(in_force, root, targets, now)?,
+        };
+        if !self.files.is_empty() && proposal.targets.is_none() && proposal.delegated.is_empty() {
+            return Err(refused("it holds files, and no targets metadata that could list them"));
+        }
         for (path, bytes) in &self.files {
-            let Some(targets) = &proposal.targets else {
-                return Err(refused("it holds files, and no targets metadata that could list them"));
-            };
-            if targets.target(path).is_some() {
+            for targets in lists(&proposal).filter(|targets| targets.target(path).is_some()) {
                 targets.verify_target(path, bytes)?;
             }
         }
@@ -210,7 +246,12 @@ impl Envelope {
 
     /// The files that the targets metadata do not list themselves. Other documents must pin each of them.
     pub fn unlisted(&self, proposal: &Proposal) -> BTreeSet<&str> {
-        let listed = |path: &str| proposal.targets.as_ref().is_some_and(|targets| targets.target(path).is_some());
+        let listed = |path: &str| lists(proposal).any(|targets| targets.target(path).is_some());
         self.files.keys().map(String::as_str).filter(|path| !listed(path)).collect()
     }
+}
+
+/// All metadata of a proposal that may list files.
+fn lists(proposal: &Proposal) -> impl Iterator<Item = &Targets> {
+    proposal.targets.iter().chain(proposal.delegated.values()).map(|targets| &**targets)
 }

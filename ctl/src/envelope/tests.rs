@@ -82,6 +82,7 @@ fn envelope(targets: Vec<u8>) -> Envelope {
         hdo: None,
         root: None,
         targets: Some(targets),
+        delegated: Delegated::new(),
         files: BTreeMap::from([("a.json".to_owned(), b"{}".to_vec())]),
     }
 }
@@ -182,8 +183,8 @@ fn signatures_are_counted_for_each_set_of_keys_that_must_sign() {
     envelope.files.clear();
     envelope.root = Some(edit::sign_root(&draft, &[&key(1), &key(9)]).unwrap());
     let proposal = envelope.propose(place.in_force(), now()).unwrap();
-    let wants = proposal.wants(Some(&place.root));
-    let summary: Vec<_> = wants.iter().map(|w| (w.role, w.by_root, w.signed.len(), w.missing())).collect();
+    let wants = proposal.wants(place.in_force());
+    let summary: Vec<_> = wants.iter().map(|w| (w.role, w.named_by, w.signed.len(), w.missing())).collect();
     // Key 9 is no key of root 1, key 1 none of root 2, key 7 none of the targets'.
     assert_eq!(summary, [(Role::Root, 1, 1, 1), (Role::Root, 2, 1, 2), (Role::Targets, 2, 1, 1)]);
     // What is signed stays the same, however many sign it.

@@ -2,7 +2,7 @@
 
 use suture_core::approval::{Pinned, VerifiedStop};
 use suture_core::id::HdoId;
-use suture_core::trust::{Base, Edition, Repository, Role, Targets};
+use suture_core::trust::{Base, Delegated, Edition, Role, Targets};
 
 use super::{Documents, Edit, Files, ReadError, orders, shelf};
 use crate::client::Client;
@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::envelope::Envelope;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::repository::{self, Done, Signing, may_sign};
-use crate::trust_store::{TrustStore, Which};
+use crate::trust_store::{Catalog, TrustStore, Which};
 
 /// The hospital's repository, verified a moment ago, and the line to the server.
 #[derive(Debug)]
@@ -50,16 +50,16 @@ impl Desk {
 
     async fn read(context: &Context<'_>, hdo: HdoId, mut client: Client, approvals: Base) -> Outcome<Self> {
         let targets = approvals.targets_metadata();
-        let (files, pins) = gather(context, &mut client, targets, &Files::new()).await?;
+        let (files, pins) = gather(context, Some(&mut client), targets, &Files::new()).await?;
         let mut documents = Documents::read(&hdo, targets, &files).map_err(|e| Failure::of(Exit::Untrusted, &e))?;
         orders::learn(context, &mut client, approvals.root(), &hdo, &mut documents).await?;
         shelf::keep_only(&context.home, pins.iter())?;
         Ok(Self { client, hdo, approvals, documents })
     }
 
-    /// The catalog, refreshed and verified.
-    pub async fn catalog(&mut self, context: &Context<'_>) -> Outcome<Repository> {
-        TrustStore::of(&context.home, Which::Catalog).refresh(&mut self.client, context.now()).await
+    /// The catalog, refreshed and verified, with what its delegated roles list.
+    pub async fn catalog(&mut self, context: &Context<'_>) -> Outcome<Catalog> {
+        TrustStore::of(&context.home, Which::Catalog).refresh_catalog(&mut self.client, context.now()).await
     }
 
     /// Signs the version after the one that was verified, with what `change` makes of it. Where that is enough, publishes it,
@@ -81,7 +81,7 @@ impl Desk {
         envelope.files = edited.files;
         let in_force = repository::in_force(&self.approvals);
         let file = signing.envelope.as_deref();
-        Ok(match repository::conclude(context, &mut self.client, in_force, envelope, file).await? {
+        Ok(match repository::conclude(context, &mut self.client, in_force, &Delegated::new(), envelope, file).await? {
             Done::Published(approvals) => {
                 self.approvals = approvals;
                 Done::Published(())
@@ -92,7 +92,7 @@ impl Desk {
 
     /// What the documents would be by a proposal: its own files, and those that are listed still.
     pub async fn preview(&mut self, context: &Context<'_>, targets: &Targets, new: &Files) -> Outcome<Documents> {
-        let gathered = gather(context, &mut self.client, targets, new).await;
+        let gathered = gather(context, Some(&mut self.client), targets, new).await;
         let (files, _) = gathered.map_err(|failure| match failure.exit {
             // The server has what is in force; what is new must have come with the proposal.
             Exit::Refused => Failure::untrusted("a file is new, and did not come along")
@@ -109,10 +109,31 @@ impl Desk {
     }
 }
 
-/// Everything that is to be read of targets metadata, and what pins it: from `new`, the home, or else the server.
+/// The documents as this home has kept them, and as they would be by a proposal, without the server.
+pub async fn kept_documents(
+    context: &Context<'_>,
+    base: &Base,
+    targets: &Targets,
+    new: &Files,
+) -> Outcome<(Documents, Documents)> {
+    let hdo = context.home.server()?.hdo()?;
+    let untrusted = |e: ReadError| Failure::of(Exit::Untrusted, &e);
+    let (files, _) = gather(context, None, base.targets_metadata(), &Files::new()).await?;
+    let before = Documents::read(&hdo, base.targets_metadata(), &files).map_err(untrusted)?;
+    let (files, _) = gather(context, None, targets, new).await?;
+    let judge = |bytes: &[u8]| match before.stops.iter().find(|s| s.bytes() == bytes) {
+        Some(known) => Ok(known.clone()),
+        None => VerifiedStop::verify(base.root(), &hdo, bytes),
+    };
+    let after = Documents::read_by(&hdo, targets, &files, judge).map_err(untrusted)?;
+    Ok((before, after))
+}
+
+/// Everything that is to be read of targets metadata, and what pins it: from `new`, the home, or else the server, if that is
+/// to be asked.
 async fn gather(
     context: &Context<'_>,
-    client: &mut Client,
+    mut client: Option<&mut Client>,
     targets: &Targets,
     new: &Files,
 ) -> Outcome<(Files, Vec<Pinned>)> {
@@ -125,7 +146,7 @@ async fn gather(
         for pinned in needed {
             let bytes = match new.get(&pinned.path) {
                 Some(bytes) => bytes.clone(),
-                None => shelf::fetch(&context.home, client, &pinned).await?,
+                None => shelf::fetch(&context.home, client.as_deref_mut(), &pinned).await?,
             };
             files.insert(pinned.path.clone(), bytes);
             pins.push(pinned);

@@ -21,7 +21,7 @@ use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::trust::{Targets, Verified};
 use suture_core::window::Calendar;
 
-pub use self::desk::{Desk, refused};
+pub use self::desk::{Desk, kept_documents, refused};
 pub use self::edit::{Edit, EditError, Edited};
 pub use self::rosters::RosterFull;
 

@@ -16,8 +16,8 @@ use crate::trust_store::Which;
 
 const DIRECTORY: &str = "trust/approvals/documents";
 
-/// A pinned file's bytes: from the home, or else from the server, and then kept.
-pub(super) async fn fetch(home: &Home, client: &mut Client, pinned: &Pinned) -> Outcome<Vec<u8>> {
+/// A pinned file's bytes: from the home, or else from the server, if that is to be asked, and then kept.
+pub(super) async fn fetch(home: &Home, client: Option<&mut Client>, pinned: &Pinned) -> Outcome<Vec<u8>> {
     if pinned.length > MAX_REGISTER_BYTES {
         let (path, length) = (&pinned.path, pinned.length);
         return Err(Failure::untrusted(format!("{path} has {length} bytes, more than any document may have")));
@@ -27,6 +27,9 @@ pub(super) async fn fetch(home: &Home, client: &mut Client, pinned: &Pinned) -> 
     if let Some(bytes) = kept.filter(|bytes| pinned.verify(bytes).is_ok()) {
         return Ok(bytes);
     }
+    let Some(client) = client else {
+        return Err(Failure::new(format!("this home has not kept {}", pinned.path)));
+    };
     let bytes = client.target(Which::Approvals, &pinned.file_name(), pinned.length).await?;
     pinned.verify(&bytes).map_err(|e| Failure::of(Exit::Untrusted, &e))?;
     home.write(&name, &bytes, Access::Public)?;

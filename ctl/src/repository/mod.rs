@@ -5,6 +5,7 @@
 //! next, and the last one publishes.
 
 mod begin;
+mod list;
 mod status;
 mod waiting;
 
@@ -13,11 +14,12 @@ use std::path::{Path, PathBuf};
 use suture_core::digest::Digest;
 use suture_core::sign::Signer;
 use suture_core::trust::edit::{self, TargetsDraft};
-use suture_core::trust::{Base, Edition, Proposal, Proposed, Role, Root, Targets, Verified};
+use suture_core::trust::{Base, Delegated, Edition, Proposal, Proposed, Role, Root, Targets, Verified};
 use suture_proto::v1;
 
 pub use begin::{Begun, Founders, KeyNames, begin};
 pub(crate) use begin::{online_keys, public_key};
+pub use list::List;
 pub use status::{KeyStatus, RoleStatus, Status, status};
 pub use waiting::{Done, Signatures, Waiting};
 
@@ -97,11 +99,13 @@ pub fn may_sign(root: &Root, role: Role, key: &dyn Signer) -> Outcome {
 
 /// Verifies signed targets metadata as the next version after `base`, however few have signed it yet.
 pub fn check(context: &Context<'_>, base: &Base, targets: &[u8]) -> Outcome {
-    Proposal::read(in_force(base), None, Some(targets), context.now())?;
+    let (none, targets) = (Delegated::new(), (None, Some(targets)));
+    Proposal::delegating(in_force(base), targets, (&none, &none), context.now())?;
     Ok(())
 }
 
-/// Publishes what enough have signed, or writes it down for those who must sign it yet.
+/// Publishes what enough have signed, or writes it down for those who must sign it yet. `before` are the metadata of delegated
+/// roles in force.
 ///
 /// # Errors
 ///
@@ -110,10 +114,11 @@ pub async fn conclude(
     context: &Context<'_>,
     client: &mut Client,
     in_force: InForce<'_>,
+    before: &Delegated<Vec<u8>>,
     envelope: Envelope,
     file: Option<&Path>,
 ) -> Outcome<Done<Base>> {
-    let wants = envelope.propose(in_force, context.now())?.wants(in_force.map(|(root, _)| root));
+    let wants = envelope.propose_after(in_force, before, context.now())?.wants(in_force);
     if wants.iter().all(|want| want.missing() == 0) {
         return Ok(Done::Published(publish(context, client, envelope).await?));
     }
@@ -123,7 +128,7 @@ pub async fn conclude(
 /// Publishes what enough have signed, then verifies that the server serves just that. A new root alone leaves targets that have
 /// expired as they were.
 pub async fn publish(context: &Context<'_>, client: &mut Client, envelope: Envelope) -> Outcome<Base> {
-    let Envelope { which, hdo: _, root, targets, files } = envelope;
+    let Envelope { which, hdo: _, root, targets, delegated, files } = envelope;
     let signed = match &targets {
         Some(bytes) => {
             let version = suture_core::trust::Metadata::version(&*Proposed::<Targets>::read(bytes)?);
@@ -136,7 +141,7 @@ pub async fn publish(context: &Context<'_>, client: &mut Client, envelope: Envel
         roots: root.iter().cloned().map(Into::into).collect(),
         targets: targets.unwrap_or_default().into(),
         files: files.into_iter().map(|(path, content)| v1::TargetFile { path, content: content.into() }).collect(),
-        delegated: Default::default(),
+        delegated: delegated.iter().map(|(role, bytes)| (role.clone(), bytes.clone().into())).collect(),
     };
     client.publish_metadata(request).await?;
     let store = TrustStore::of(&context.home, which);
@@ -156,6 +161,9 @@ pub async fn publish(context: &Context<'_>, client: &mut Client, envelope: Envel
     };
     if signed.is_some_and(|signed| repository.targets_metadata().digest() != signed.sha256) {
         return Err(served("version of its targets"));
+    }
+    if delegated.iter().any(|(role, bytes)| repository.verify_delegated(role, bytes).is_err()) {
+        return Err(served("version of a delegated role"));
     }
     let root = root.as_deref().map(Verified::<Root>::pinned).transpose()?;
     if root.is_some_and(|root| repository.root().digest() != root.digest()) {

@@ -37,8 +37,11 @@ pub struct Waiting {
 #[derive(Debug, Serialize)]
 pub struct Signatures {
     role: &'static str,
-    /// Which root names the keys.
-    root_version: u64,
+    /// Which delegated role it is, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delegated: Option<String>,
+    /// Version of the root that names the keys; for a delegated role, of the targets that do.
+    named_by: u64,
     threshold: usize,
     missing: usize,
     signed: Vec<PublicKey>,
@@ -49,7 +52,8 @@ impl From<&Want> for Signatures {
     fn from(want: &Want) -> Self {
         Self {
             role: want.role.as_str(),
-            root_version: want.by_root,
+            delegated: want.delegated.clone(),
+            named_by: want.named_by,
             threshold: want.threshold,
             missing: want.missing(),
             signed: want.signed.iter().copied().collect(),
@@ -61,9 +65,12 @@ impl From<&Want> for Signatures {
 impl Signatures {
     /// For people.
     pub fn to_text(&self) -> String {
-        let Self { role, root_version, threshold, missing, signed, may_sign } = self;
-        let mut text =
-            format!("{role}: {} of {threshold} signatures by the keys of root {root_version}\n", signed.len());
+        let Self { role, delegated, named_by, threshold, missing, signed, may_sign } = self;
+        let (role, keys) = match delegated {
+            Some(name) => (name.as_str(), "targets"),
+            None => (*role, "root"),
+        };
+        let mut text = format!("{role}: {} of {threshold} signatures by the keys of {keys} {named_by}\n", signed.len());
         for key in signed {
             text.push_str(&format!("  signed by    {key}\n"));
         }

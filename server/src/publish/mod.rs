@@ -49,6 +49,8 @@ pub struct Offer {
 pub struct Published {
     /// The targets metadata.
     pub targets: Verified<Targets>,
+    /// New metadata of delegated roles.
+    pub delegated: Vec<Verified<Targets>>,
     /// Files that were sent along and that the targets metadata do not list: a document that they list must pin each.
     /// None for the catalog, whose files are all listed.
     pub unlisted: Vec<(String, Vec<u8>)>,
@@ -168,6 +170,7 @@ pub async fn publish(
         snapshot_version: base.snapshot_version(),
         timestamp_version: base.timestamp_version(),
         targets: publication.targets,
+        delegated: delegated.into_values().collect(),
     })
 }
 

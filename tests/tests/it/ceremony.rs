@@ -59,7 +59,7 @@ async fn targets_version(of: &Operator) -> u64 {
 }
 
 async fn two_of_three(kind: Kind) {
-    let Some(ThreeApprovers { world, ada, kim, lee, mia }) = ThreeApprovers::on(kind).await else { return };
+    let Some(ThreeApprovers { mut world, ada, kim, lee, mia }) = ThreeApprovers::on(kind).await else { return };
     let first = world.publish(&ada, Spec { release: 1, ..Spec::default() }).await;
     let second = world.publish(&ada, Spec { release: 2, ..Spec::default() }).await;
     // Every command that signs waits for another; a calendar, then a device's place on the roster.
@@ -68,6 +68,19 @@ async fn two_of_three(kind: Kind) {
     let told = kim.run(&set).await.unwrap();
     assert!(told.contains("NOT in force yet") && told.contains(&lee.public("targets").await), "{told}");
     refused(kim.run(&set).await, 1, &["--envelope FILE"]);
+    // Without the server lee sees the same, and what it was not compared with.
+    let shown = lee.json(&["approvals", "show", &file]).await.unwrap();
+    assert_eq!(shown["not_compared"], Value::Array(Vec::new()));
+    let offline = lee.json(&["approvals", "show", &file, "--offline"]).await.unwrap();
+    assert_eq!(offline["not_compared"].as_array().unwrap().len(), 1, "{offline}");
+    for part in ["changes", "signatures", "targets_signed_sha256"] {
+        assert_eq!(offline[part], shown[part]);
+    }
+    world.stop_server().await;
+    let shown = lee.run(&["approvals", "show", &file]).await.unwrap();
+    assert!(shown.contains("NOT compared with what was put in force after root 3 and targets"), "{shown}");
+    assert!(shown.contains("ward icu is open"), "{shown}");
+    world.start_server().await;
     lee.run(&["approvals", "sign", &file, "--yes"]).await.unwrap();
     let csv = world.path("devices.csv");
     fs::write(&csv, "id,product,hardware,ward,serial,udi\npump-1,pump,rev-a,icu,SN-1,UDI-1\n").unwrap();
@@ -229,6 +242,7 @@ fn envelope_of(of: &Operator, key: &LocalKey) -> Vec<u8> {
         hdo: Some("riverside".parse().unwrap()),
         root: None,
         targets: Some(signed),
+        delegated: std::collections::BTreeMap::new(),
         files: std::collections::BTreeMap::new(),
     };
     envelope.to_bytes().unwrap()

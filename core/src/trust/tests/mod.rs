@@ -16,6 +16,7 @@ mod refreshing;
 mod roots;
 mod searching;
 mod signatures;
+mod surveying;
 mod transport;
 mod tree;
 mod world;

@@ -154,8 +154,8 @@ fn each_set_of_keys_that_must_sign_is_told_with_who_has_and_who_may() {
     let root = edit::countersign::<Root>(&root, &key(ROOT_B)).unwrap();
     let targets = edit::countersign::<Targets>(&ground.next_targets(|_| {}), &key(TARGETS_A)).unwrap();
     let told = |root: Option<&[u8]>, targets: Option<&[u8]>| {
-        let wants = ground.propose(root, targets).unwrap().wants(Some(&ground.root));
-        wants.into_iter().map(|w| (w.role, w.by_root, w.missing(), w.signed, w.open)).collect::<Vec<_>>()
+        let wants = ground.propose(root, targets).unwrap().wants(Some((&ground.root, None)));
+        wants.into_iter().map(|w| (w.role, w.named_by, w.missing(), w.signed, w.open)).collect::<Vec<_>>()
     };
     let old_root = (Role::Root, 1, 1, publics(&[ROOT_B]), publics(&[ROOT_A]));
     let new_root = (Role::Root, 2, 0, publics(&[ROOT_B]), publics(&[STRANGER]));
@@ -171,7 +171,7 @@ fn a_repository_that_begins_wants_its_own_keys_alone() {
     let world = World::new();
     let targets = reseal(&world.files["1.targets.json"], &[TARGETS_A], |_| {});
     let wants = begin(Some(&world.files["1.root.json"]), Some(&targets)).unwrap().wants(None);
-    let told: Vec<_> = wants.iter().map(|w| (w.role, w.by_root, w.threshold, w.missing())).collect();
+    let told: Vec<_> = wants.iter().map(|w| (w.role, w.named_by, w.threshold, w.missing())).collect();
     assert_eq!(told, [(Role::Root, 1, 2, 0), (Role::Targets, 1, 2, 1)]);
 }
 
@@ -193,7 +193,7 @@ fn nothing_is_missing_exactly_when_the_file_verifies() {
         for n in signers {
             proposed = proposed.countersigned(&key(*n)).unwrap();
         }
-        let wants = ground.propose(None, Some(proposed.bytes())).unwrap().wants(Some(&ground.root));
+        let wants = ground.propose(None, Some(proposed.bytes())).unwrap().wants(Some((&ground.root, None)));
         let verified = Verified::<Targets>::by(&ground.root, proposed.bytes());
         assert_eq!(wants.iter().all(|w| w.missing() == 0), verified.is_ok(), "{signers:?}");
     }

@@ -3,10 +3,11 @@
 //! A root is signed by the threshold of the one before it and by its own. Where its targets keys would no longer verify what is
 //! in force, the targets are signed again in the same publication, so that there is no instant at which nothing verifies.
 
+use jiff::Timestamp;
 use suture_core::digest::Digest;
 use suture_core::sign::{PublicKey, Signer};
 use suture_core::trust::edit::{self, APPROVALS_LIFETIME, CATALOG_LIFETIME, RoleDraft, RootDraft, TargetsDraft};
-use suture_core::trust::{Base, Proposed, Role, Root, Targets, Verified, key_id};
+use suture_core::trust::{Base, Delegated, Proposed, Role, Root, Targets, Verified, key_id};
 
 use super::{NewKey, Signers};
 use crate::client::Client;
@@ -21,6 +22,8 @@ use crate::trust_store::{TrustStore, Which};
 pub(super) enum Ground {
     Whole(Box<Base>),
     RootAlone(Verified<Root>),
+    /// What signed for its being the newest has ended.
+    Ended(Verified<Root>, Verified<Targets>),
 }
 
 impl Ground {
@@ -49,10 +52,28 @@ impl Ground {
         }
     }
 
+    /// What this home has verified last, whatever has ended since; none where it trusts nothing yet. It is looked at, never
+    /// signed upon.
+    pub(super) fn kept(store: &TrustStore<'_>, now: Timestamp) -> Outcome<Option<Self>> {
+        if !store.is_pinned()? {
+            return Ok(None);
+        }
+        if let Ok(base) = store.offline_base(now) {
+            return Ok(Some(Self::Whole(Box::new(base))));
+        }
+        let stored = store.stored()?;
+        let root = Verified::pinned(&stored.root)?;
+        let targets = stored.targets.and_then(|bytes| Verified::by(&root, &bytes).ok());
+        Ok(Some(match targets {
+            Some(targets) => Self::Ended(root, targets),
+            None => Self::RootAlone(root),
+        }))
+    }
+
     pub(super) fn root(&self) -> &Verified<Root> {
         match self {
             Self::Whole(base) => base.root(),
-            Self::RootAlone(root) => root,
+            Self::RootAlone(root) | Self::Ended(root, _) => root,
         }
     }
 
@@ -60,6 +81,7 @@ impl Ground {
         match self {
             Self::Whole(base) => Some(base.targets_metadata()),
             Self::RootAlone(_) => None,
+            Self::Ended(_, targets) => Some(targets),
         }
     }
 
@@ -193,7 +215,7 @@ async fn hold(
     envelope.targets = targets_again(context, which, &ground, &root, signers)?;
     envelope.root = Some(root.bytes().to_vec());
     let file = signers.envelope.as_deref();
-    match repository::conclude(context, &mut client, ground.in_force(), envelope, file).await? {
+    match repository::conclude(context, &mut client, ground.in_force(), &Delegated::new(), envelope, file).await? {
         Done::Waiting(waiting) => waiting.print(context),
         Done::Published(after) => {
             let status = repository::status(context, which, &after)?;

@@ -1,6 +1,7 @@
 //! Key ceremonies and signing by several, alike for the catalog and the approvals.
 
 mod keys;
+mod look;
 mod sign;
 
 use std::path::PathBuf;
@@ -72,6 +73,9 @@ pub enum Command {
     Show {
         /// The envelope
         file: PathBuf,
+        /// Compare it with what this home has kept, without the server
+        #[arg(long)]
+        offline: bool,
     },
     /// Begin to trust the repository whose root's fingerprint its owner has read to you
     Trust {
@@ -139,7 +143,7 @@ pub async fn run(context: &mut Context<'_>, which: Which, command: Command) -> O
             keys::set_threshold(context, which, role.into(), threshold, &signers).await
         }
         Command::Sign(args) => sign::sign(context, which, args).await,
-        Command::Show { file } => sign::show(context, which, &file).await,
+        Command::Show { file, offline } => sign::show(context, which, &file, offline).await,
         Command::Trust { fingerprint } => trust(context, which, &fingerprint).await,
     }
 }

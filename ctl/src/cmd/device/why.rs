@@ -34,7 +34,7 @@ pub(super) async fn run(context: &mut Context<'_>, id: &DeviceId) -> Outcome {
     let mut desk = Desk::open(context).await?;
     let catalog = desk.catalog(context).await?;
     let answer = desk.client.get_device(v1::GetDeviceRequest { id: id.to_string() }).await?;
-    let unmet = why(&desk.hdo, id, &answer, &desk.documents, &catalog, context.now());
+    let unmet = why(&desk.hdo, id, &answer, &desk.documents, &*catalog, context.now());
     let said = answer.device.as_ref().and_then(|device| device.said.as_ref());
     let fetched = said.and_then(show::fetched).map(|f| format!("fetched, as the server says: {f}"));
     context.print.result(&unmet, |unmet| {

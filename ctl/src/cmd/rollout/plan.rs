@@ -170,14 +170,10 @@ pub(super) async fn facts(context: &Context<'_>, desk: &mut Desk, bundle: &Bundl
     let catalog = desk.catalog(context).await?;
     let path = manifest_path(&bundle.product, bundle.release);
     if catalog.target(&path).is_none() {
-        return Err(Failure::new(format!(
-            "the manufacturer's catalog does not list {} release {}",
-            bundle.product, bundle.release
-        ))
-        .next("`suturectl catalog status` shows what it lists"));
+        return Err(catalog.lacks(&format!("{} release {}", bundle.product, bundle.release)));
     }
     let store = TrustStore::of(&context.home, Which::Catalog);
-    let manifest = store.fetch_target(&mut desk.client, catalog.targets_metadata(), &path, MAX_MANIFEST_BYTES).await?;
+    let manifest = store.fetch_target(&mut desk.client, &catalog, &path, MAX_MANIFEST_BYTES).await?;
     let bundle = Bundle::verify(&catalog, &bundle.product, bundle.release, &manifest)
         .map_err(|e| Failure::of(Exit::Untrusted, &e))?;
     let documents = desk.documents.clone();

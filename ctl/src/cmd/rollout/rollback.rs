@@ -10,7 +10,8 @@ use suture_core::id::{ApprovalId, DeviceId, ProductId};
 use suture_core::manifest::manifest_path;
 use suture_core::plan::{self, Known, Selector};
 use suture_core::report::Running;
-use suture_core::trust::{CatalogEntry, Status, Targets};
+use suture_core::select::Catalog;
+use suture_core::trust::Status;
 use suture_core::version::Release;
 use suture_proto::{Invalid, parse, parse_digest, v1};
 
@@ -60,7 +61,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcom
         return stop::abort(context, &mut desk, &args.rollout, &args.reason, &args.signing).await;
     }
     let catalog = desk.catalog(context).await?;
-    origin.check(catalog.targets_metadata())?;
+    origin.check(&*catalog)?;
     let bundle = match args.to {
         Some(release) => BundleName { product: origin.product.clone(), release: Release(release) },
         None => {
@@ -69,7 +70,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcom
                 let answer = desk.client.get_device(v1::GetDeviceRequest { id: id.to_string() }).await?;
                 ran.push((id, origin.before(&answer.reports, desk.documents.device(id))));
             }
-            target(catalog.targets_metadata(), &origin.product, &ran)?
+            target(&*catalog, &origin.product, &ran)?
         }
     };
     let facts = facts(context, &mut desk, &bundle).await?;
@@ -148,9 +149,9 @@ impl Origin {
     }
 
     /// That the catalog knows the bundle by this name.
-    fn check(&self, catalog: &Targets) -> Outcome {
+    fn check(&self, catalog: &impl Catalog) -> Outcome {
         let path = manifest_path(&self.product, self.release);
-        if catalog.target(&path).is_none_or(|t| t.sha256 != self.manifest) {
+        if catalog.entry(&path).is_none_or(|(_, sha256, _)| sha256 != self.manifest) {
             let text = format!("the catalog lists another bundle as {} release {}", self.product, self.release);
             return Err(Failure::new(text).next("ask the manufacturer; plan the way back by `rollout plan` if need be"));
         }
@@ -169,7 +170,7 @@ impl Origin {
 }
 
 /// The bundle to go back to: the one that all devices ran before, where that is one, and is still to be had.
-fn target(catalog: &Targets, product: &ProductId, ran: &[(&DeviceId, Option<Running>)]) -> Outcome<BundleName> {
+fn target(catalog: &impl Catalog, product: &ProductId, ran: &[(&DeviceId, Option<Running>)]) -> Outcome<BundleName> {
     let mut groups: BTreeMap<Option<(Release, Digest)>, Vec<&DeviceId>> = BTreeMap::new();
     for (id, running) in ran {
         groups.entry(running.as_ref().map(|r| (r.release, r.manifest))).or_default().push(*id);
@@ -183,8 +184,8 @@ fn target(catalog: &Targets, product: &ProductId, ran: &[(&DeviceId, Option<Runn
         let text = format!("the devices did not all run one release before ({})", lines.collect::<Vec<_>>().join("; "));
         return Err(Failure::new(text).next("say with --to RELEASE where all of them shall go"));
     };
-    let listed = catalog.target(&manifest_path(product, *release)).filter(|t| t.sha256 == *manifest);
-    match listed.and_then(CatalogEntry::of).map(|e| e.status) {
+    let listed = catalog.entry(&manifest_path(product, *release)).filter(|(_, sha256, _)| sha256 == manifest);
+    match listed.map(|(_, _, entry)| entry.status) {
         Some(Status::Current | Status::Superseded) => Ok(BundleName { product: product.clone(), release: *release }),
         other => {
             let why = if other.is_some() { "has withdrawn" } else { "does not list" };
@@ -202,8 +203,7 @@ mod tests {
     use suture_core::phase::Phase;
     use suture_core::report::Report;
     use suture_core::sign::{LocalKey, Signer as _};
-    use suture_core::trust::edit::{ROOT_LIFETIME, RoleDraft, RootDraft, TargetsDraft, sign_root, sign_targets};
-    use suture_core::trust::{Root, Target, Verified};
+    use suture_core::trust::CatalogEntry;
 
     fn id<T: std::str::FromStr<Err = suture_core::id::IdError>>(text: &str) -> T {
         text.parse().unwrap()
@@ -263,14 +263,13 @@ mod tests {
         v1::SignedReport::from(&report.sign(&key(signer)).unwrap())
     }
 
-    fn catalog(listed: &[(u64, Status)]) -> Verified<Targets> {
-        let role = || RoleDraft::single(key(1).public());
-        let expires = now() + ROOT_LIFETIME;
-        let root =
-            RootDraft { version: 1, expires, root: role(), targets: role(), snapshot: role(), timestamp: role() };
-        let root: Verified<Root> = Verified::pinned(&sign_root(&root, &[&key(1)]).unwrap()).unwrap();
-        let mut draft = TargetsDraft::first(now(), ROOT_LIFETIME);
-        for (release, status) in listed {
+    /// Releases of the pump and their standing.
+    struct Shelf<'a>(&'a [(u64, Status)]);
+
+    impl Catalog for Shelf<'_> {
+        fn entry(&self, path: &str) -> Option<(u64, Digest, CatalogEntry)> {
+            let listed = |(release, _): &&(u64, Status)| manifest_path(&id("pump"), Release(*release)) == path;
+            let (release, status) = self.0.iter().find(listed)?;
             let entry = CatalogEntry {
                 product: id("pump"),
                 release: Release(*release),
@@ -280,10 +279,9 @@ mod tests {
                 status: *status,
                 floor: Release(0),
             };
-            let target = Target::of(format!("release {release}").as_bytes(), Some(entry.to_custom()));
-            draft.targets.insert(manifest_path(&id("pump"), Release(*release)), target);
+            let manifest = format!("release {release}");
+            Some((manifest.len() as u64, Digest::of(manifest.as_bytes()), entry))
         }
-        Verified::by(&root, &sign_targets(&draft, &[&key(1)]).unwrap()).unwrap()
     }
 
     #[test]
@@ -331,7 +329,7 @@ mod tests {
 
     #[test]
     fn the_way_back_leads_where_all_devices_came_from_or_somebody_must_say_where() {
-        let catalog = catalog(&[(2, Status::Withdrawn), (3, Status::Superseded), (5, Status::Current)]);
+        let catalog = Shelf(&[(2, Status::Withdrawn), (3, Status::Superseded), (5, Status::Current)]);
         let (a, b): (DeviceId, DeviceId) = (id("a"), id("b"));
         let target = |ran: &[_]| target(&catalog, &id("pump"), ran).map(|b| b.release).map_err(|f| f.to_text());
         assert_eq!(target(&[(&a, Some(running(3))), (&b, Some(running(3)))]), Ok(Release(3)));

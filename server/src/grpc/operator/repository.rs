@@ -57,7 +57,8 @@ impl Api {
         let mut tx = self.app.store().begin().await?;
         let mut done = publish::publish(&mut tx, &repository, self.app.seal(), offer, principal, now).await?;
         let sent = std::mem::take(&mut done.unlisted).into_iter().collect();
-        let listing = Listing { repository: &repository, targets: &done.targets, sent, actor: principal, now };
+        let (targets, delegated) = (&done.targets, done.delegated.as_slice());
+        let listing = Listing { repository: &repository, targets, delegated, sent, actor: principal, now };
         listing.take_effect(&mut tx).await?;
         tx.commit().await?;
         self.app.news().tell();

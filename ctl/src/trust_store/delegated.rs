@@ -1,0 +1,91 @@
+//! The catalog with all that its delegated roles list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::ops::Deref;
+
+use jiff::Timestamp;
+use suture_core::digest::Digest;
+use suture_core::limits::MAX_DELEGATIONS;
+use suture_core::trust::{Base, Delegated, Repository, TrustError};
+
+use super::TrustStore;
+use crate::client::Client;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::files;
+
+const DIRECTORY: &str = "delegated";
+
+/// A verified catalog that knows what its delegated roles list.
+#[derive(Debug)]
+pub struct Catalog {
+    repository: Repository,
+    /// Roles that were refused, and why: what they list is unknown.
+    refused: BTreeMap<String, TrustError>,
+}
+
+impl Deref for Catalog {
+    type Target = Repository;
+    fn deref(&self) -> &Repository {
+        &self.repository
+    }
+}
+
+impl Catalog {
+    /// That something is not listed; where a role was refused that might list it, that it was.
+    pub fn lacks(&self, what: &str) -> Failure {
+        let failure = Failure::new(format!("the manufacturer's catalog does not list {what}"))
+            .next("`suturectl catalog status` shows what it lists");
+        self.refused.values().fold(failure, |failure, error| failure.because(error)).exit(match self.refused.len() {
+            0 => Exit::Failed,
+            _ => Exit::Untrusted,
+        })
+    }
+}
+
+impl TrustStore<'_> {
+    /// As [`TrustStore::refresh`], with what delegated roles list. A role that is refused stops nothing but itself.
+    pub async fn refresh_catalog(&self, client: &mut Client, now: Timestamp) -> Outcome<Catalog> {
+        let base: Base = self.refresh(client, now).await?.into();
+        let files = self.delegated(Some(client), &base).await?;
+        let mut repository = base.current(now)?;
+        let refused = repository.survey(&files, now);
+        Ok(Catalog { repository, refused })
+    }
+
+    /// The metadata of all delegated roles in force, by the roles' names: from the home or else from the server, and then
+    /// kept. Each is what the snapshot pins, and not yet known to be signed by anybody. What cannot be had is left out.
+    pub async fn delegated(&self, mut client: Option<&mut Client>, base: &Base) -> Outcome<Delegated<Vec<u8>>> {
+        let mut files = Delegated::new();
+        let mut kept: BTreeSet<OsString> = BTreeSet::new();
+        for (role, request) in base.delegated().take(MAX_DELEGATIONS) {
+            // A role's name may be longer than a file's.
+            let kept_as = Digest::of(request.name.as_bytes()).to_string();
+            let name = self.name(&format!("{DIRECTORY}/{kept_as}"));
+            let here = files::read(&self.home.path(&name)?, request.max_bytes).ok().flatten();
+            let mut bytes = here.filter(|bytes| base.verify_delegated(role, bytes).is_ok());
+            if let (None, Some(client)) = (&bytes, &mut client) {
+                bytes = client.metadata(self.which, &request.name, request.max_bytes).await?;
+                if let Some(bytes) = &bytes {
+                    base.verify_delegated(role, bytes)?;
+                    self.write(&format!("{DIRECTORY}/{kept_as}"), bytes)?;
+                }
+            }
+            if let Some(bytes) = bytes {
+                files.insert(role.to_owned(), bytes);
+                kept.insert(kept_as.into());
+            }
+        }
+        self.keep_only(&kept)?;
+        Ok(files)
+    }
+
+    fn keep_only(&self, wanted: &BTreeSet<OsString>) -> Outcome {
+        let directory = self.home.directory().join(self.name(DIRECTORY));
+        let Ok(entries) = std::fs::read_dir(&directory) else { return Ok(()) };
+        for entry in entries.flatten().filter(|e| !wanted.contains(&e.file_name())) {
+            files::remove(&entry.path())?;
+        }
+        Ok(())
+    }
+}

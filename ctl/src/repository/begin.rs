@@ -12,8 +12,8 @@ use suture_core::trust::{Proposed, Repository, Role, Root};
 use suture_proto::v1;
 use zeroize::Zeroizing;
 
-use super::waiting::{Done, Waiting};
-use super::{may_sign, publish};
+use super::waiting::Done;
+use super::{beginning, may_sign, publish};
 use crate::client::Client;
 use crate::context::Context;
 use crate::envelope::Envelope;
@@ -97,8 +97,8 @@ impl Begun {
 }
 
 /// Begins a repository: makes the keys that are missing, signs the first root and the first, empty targets. Where that is
-/// enough, both are published and the root is pinned; run again after an interruption it goes on with the root that it
-/// signed. Where others must sign too, both are written down for them.
+/// enough, both are published and the root is pinned. Where others must sign too, both are kept and written down for them.
+/// Run again after an interruption it goes on with the root that it signed: there is only one first root.
 pub async fn begin(
     context: &Context<'_>,
     which: Which,
@@ -107,26 +107,36 @@ pub async fn begin(
 ) -> Outcome<Done<(Begun, Repository)>> {
     let store = TrustStore::of(&context.home, which);
     let mut client = context.connect().await?;
-    let pinned = store.is_pinned()?;
     let served = client.metadata(which, &Role::Root.served_name(1), MAX_ROOT_BYTES).await?;
     let name = which.as_str();
-    if served.is_some() && !pinned {
-        return Err(Failure::untrusted(format!("the server has a {name} that this home does not know")).next(format!(
-            "nobody begins it twice; its owner hands out tokens that carry its root, and whoever has heard the root's \
-             fingerprint from its owner says `suturectl {name} trust FINGERPRINT`"
-        )));
+    if let Some(served) = &served
+        && !store.is_pinned()?
+    {
+        // The others have signed it meanwhile, and the last one has published it.
+        if !beginning::is_of(context, which, served)? {
+            return Err(Failure::untrusted(format!("the server has a {name} that this home does not know")).next(
+                format!(
+                    "nobody begins it twice; its owner hands out tokens that carry its root, and whoever has heard the \
+                     root's fingerprint from its owner says `suturectl {name} trust FINGERPRINT`"
+                ),
+            ));
+        }
+        store.pin(served)?;
     }
     if served.is_none() {
         let envelope = first(context, which, founders, lifetime, &mut client).await?;
         let wants = envelope.propose(None, context.now())?.wants(None);
         if wants.iter().any(|want| want.missing() > 0) {
-            return Ok(Done::Waiting(Waiting::write(&envelope, &wants, founders.envelope.as_deref())?));
+            // Kept before it is handed out: after an interruption it is the root to go on with.
+            beginning::keep(context, &envelope)?;
+            return Ok(Done::Waiting(beginning::hand_out(context, &envelope, founders.envelope.as_deref())?));
         }
         // Pinned before it is published: after an interruption it is the root to go on with.
         store.pin(envelope.root.as_deref().unwrap_or_default())?;
         publish(context, &mut client, envelope).await?;
     }
     let repository = store.refresh(&mut client, context.now()).await?;
+    beginning::forget(context, which)?;
     Ok(Done::Published((Begun::of(context, which, &repository)?, repository)))
 }
 
@@ -141,21 +151,36 @@ async fn first(
     let store = TrustStore::of(&context.home, which);
     let no_passphrase = founders.keys.no_passphrase;
     let targets_key = existing_or_new(context, &founders.keys.targets_key, no_passphrase)?;
+    let kept = beginning::kept(context, which)?;
     let root = if store.is_pinned()? {
         store.stored()?.root
     } else {
         let root_key = existing_or_new(context, &founders.keys.root_key, no_passphrase)?;
-        let (timestamp, snapshot) = online_keys(client, which).await?.present;
-        let now = context.now();
-        let draft = RootDraft {
-            version: 1,
-            expires: now.checked_add(edit::ROOT_LIFETIME).or_fail(|| "the root's end cannot be written".to_owned())?,
-            root: role(root_key.public(), &founders.root_public, founders.root_threshold)?,
-            targets: role(targets_key.public(), &founders.targets_public, founders.targets_threshold)?,
-            snapshot: RoleDraft::single(snapshot),
-            timestamp: RoleDraft::single(timestamp),
-        };
-        edit::sign_root(&draft, &[&*root_key])?
+        let root = role(root_key.public(), &founders.root_public, founders.root_threshold)?;
+        let targets = role(targets_key.public(), &founders.targets_public, founders.targets_threshold)?;
+        match kept {
+            Some(kept) => {
+                let envelope = beginning::same(context, kept, &root, &targets)?;
+                if envelope.propose(None, context.now()).is_ok() {
+                    return Ok(envelope);
+                }
+                // Its targets have had their time; the root has not.
+                envelope.root.unwrap_or_default()
+            }
+            None => {
+                let (timestamp, snapshot) = online_keys(client, which).await?.present;
+                let expires = context.now().checked_add(edit::ROOT_LIFETIME);
+                let draft = RootDraft {
+                    version: 1,
+                    expires: expires.or_fail(|| "the root's end cannot be written".to_owned())?,
+                    root,
+                    targets,
+                    snapshot: RoleDraft::single(snapshot),
+                    timestamp: RoleDraft::single(timestamp),
+                };
+                edit::sign_root(&draft, &[&*root_key])?
+            }
+        }
     };
     let targets = edit::sign_targets(&TargetsDraft::first(context.now(), lifetime), &[&*targets_key])?;
     may_sign(&*Proposed::<Root>::read(&root)?, Role::Targets, &*targets_key)?;

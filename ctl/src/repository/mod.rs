@@ -5,6 +5,7 @@
 //! next, and the last one publishes.
 
 mod begin;
+mod beginning;
 mod list;
 mod status;
 mod waiting;

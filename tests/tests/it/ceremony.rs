@@ -304,14 +304,32 @@ async fn a_catalog_is_begun_by_two() {
     let waiting = ada.json(&[&init[..], &two].concat()).await.unwrap();
     assert_eq!(waiting["published"], false);
     refused(ada.run(&["catalog", "status"]).await, 1, &["no catalog to trust yet"]);
+    // Cut off before the file was handed on: the same root is handed out again, and there is no other.
+    let begun = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    world.pass(3_600);
+    ada.json(&[&init[..], &two].concat()).await.unwrap();
+    assert_eq!(fs::read(&file).unwrap(), begun);
+    refused(ada.run(&[&init[..], &two[..2], &two[4..]].concat()).await, 1, &["other targets keys", "begun.json"]);
+    bob.run(&["catalog", "sign", &file, "--key", "root", "--yes"]).await.unwrap();
+    let half = fs::read(&file).unwrap();
+    let waiting = ada.json(&[&init[..], &two].concat()).await.unwrap();
+    assert_eq!((&waiting["signatures"][0]["missing"], &waiting["signatures"][1]["missing"]), (&0.into(), &1.into()));
+    assert_eq!(fs::read(&file).unwrap(), half, "bob's signature stays");
     let seen = bob.run(&["catalog", "show", &file]).await.unwrap();
     assert!(seen.contains("the repository begins") && seen.contains("root: 2 of 2 keys must sign"), "{seen}");
-    bob.run(&["catalog", "sign", &file, "--key", "root", "--key", "targets", "--yes"]).await.unwrap();
+    bob.run(&["catalog", "sign", &file, "--key", "targets", "--yes"]).await.unwrap();
     let status = bob.json(&["catalog", "status"]).await.unwrap();
-    // Ada hears the fingerprint from bob, and not from the server.
-    refused(ada.run(&["catalog", "init", "--no-passphrase"]).await, 5, &["catalog trust"]);
-    refused(ada.run(&["catalog", "trust", &"0".repeat(64)]).await, 5, &["no catalog root"]);
-    ada.run(&["catalog", "trust", status["root_sha256"].as_str().unwrap()]).await.unwrap();
+    // A home that has not signed it hears the fingerprint from bob, and not from the server.
+    let eve = world.colleague(&bob, "eve-2").await;
+    fs::remove_dir_all(eve.home().join("trust")).unwrap();
+    refused(eve.run(&["catalog", "init", "--no-passphrase"]).await, 5, &["catalog trust"]);
+    refused(eve.run(&["catalog", "trust", &"0".repeat(64)]).await, 5, &["no catalog root"]);
+    eve.run(&["catalog", "trust", status["root_sha256"].as_str().unwrap()]).await.unwrap();
+    // Ada knows it: it says to the last byte what she signed.
+    let begun = ada.json(&[&init[..], &two].concat()).await.unwrap();
+    assert_eq!(begun["root_sha256"], status["root_sha256"]);
+    assert!(!ada.home().join("trust/catalog/begun.json").exists());
     assert_eq!(ada.json(&["catalog", "status"]).await.unwrap()["edition"], status["edition"]);
     // Both sign a bundle.
     let bundle = world.build(&ada, Spec::default()).await;

@@ -22,7 +22,7 @@ postgres_bin() {
 }
 
 step "tools"
-need cc=build-essential make=build-essential softhsm2-util=softhsm2
+need cc=build-essential make=build-essential softhsm2-util=softhsm2 shellcheck=shellcheck
 pg_bin=$(postgres_bin || true)
 if [ -z "$pg_bin" ]; then
     install_packages postgresql
@@ -84,9 +84,7 @@ while IFS= read -r script; do
     esac
     echo "ok $script"
 done < <(find .ci deploy tests -type f \( -name '*.sh' -o -path '.ci/run' \) | sort)
-if command -v shellcheck >/dev/null; then
-    find .ci deploy tests -type f \( -name '*.sh' -o -path '.ci/run' \) -exec shellcheck -x {} +
-fi
+find .ci deploy tests -type f \( -name '*.sh' -o -path '.ci/run' \) -exec shellcheck -x -S warning {} +
 
 step "formatting"
 cargo fmt --all --check

@@ -3,6 +3,8 @@
 #
 # The caller sets $repo, $profile (release or debug) and $mib, calls stage_dir and stage_suture, and finds $dir, $bin, $payload,
 # $index and $suture_pid; the ids of what it starts besides it adds to $pids.
+# What is not assigned here is the caller's, and what is not used here too.
+# shellcheck disable=SC2154,SC2034
 
 pids=()
 made=''

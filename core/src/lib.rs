@@ -19,6 +19,7 @@ pub mod archive;
 pub mod audit;
 pub mod chunk;
 pub mod clock;
+pub mod delta;
 pub mod digest;
 pub mod id;
 pub mod json;

@@ -109,6 +109,21 @@ pub const MAX_VIEW_ENTRIES: usize = 100_000;
 /// Indexes that a device says it holds, where it asks for another.
 pub const MAX_HELD_INDEXES: usize = 8;
 
+/// The head of a delta: 8 bytes a frame, so payloads up to about 100 GiB.
+pub const MAX_DELTA_HEAD_BYTES: usize = 4 << 20;
+/// A region of a delta: what of the new payload one map is for.
+pub const MAX_DELTA_REGION_BYTES: u32 = 64 << 20;
+/// A region's map: sixteen bytes a copy, which is more than any takes.
+pub const MAX_DELTA_MAP_BYTES: usize = 4 << 20;
+/// Copies in a region's map: 5 MiB of a device's memory.
+pub const MAX_DELTA_COPIES: usize = 256 << 10;
+/// Programs in a region's map.
+pub const MAX_DELTA_BINARIES: usize = 8_192;
+/// What one frame makes.
+pub const MAX_DELTA_OUTPUT_BYTES: u32 = 4 << 20;
+/// What one frame may take.
+pub const MAX_DELTA_FRAME_BYTES: usize = 1 << 20;
+
 /// Chunk digests in one question.
 pub const MAX_CHUNKS_PER_CALL: usize = 65_536;
 

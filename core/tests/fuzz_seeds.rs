@@ -18,6 +18,7 @@ use suture_core::approval::{
 use suture_core::archive::Writer;
 use suture_core::audit::Entry;
 use suture_core::chunk::{self, Index};
+use suture_core::delta::{Payload, make};
 use suture_core::digest::Digest;
 use suture_core::manifest::Manifest;
 use suture_core::plan::Plan;
@@ -33,13 +34,14 @@ use zeroize::Zeroizing;
 mod properties;
 
 type Hold = fn(&[u8]);
-const TARGETS: [(&str, Hold); 6] = [
+const TARGETS: [(&str, Hold); 7] = [
     ("json", properties::json::hold),
     ("metadata", properties::metadata::hold),
     ("refresh", properties::refresh::hold),
     ("documents", properties::documents::hold),
     ("payload", properties::payload::hold),
     ("records", properties::records::hold),
+    ("delta", properties::delta::hold),
 ];
 
 fn folder(target: &str) -> PathBuf {
@@ -152,6 +154,15 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
     put("payload", "tree", Some(3), &tree.finish().unwrap());
     put("payload", "cut", Some(4), b"cut where the content says");
 
+    for (name, seed) in delta() {
+        let choice = match name {
+            "head" => 0,
+            "frame" => 1,
+            _ => 2,
+        };
+        put("delta", name, Some(choice), &seed);
+    }
+
     put("records", "report", Some(0), &text(&report()));
     put("records", "audit", Some(1), &text(&audit()));
     let token: Token = serde_json::from_value(token()).unwrap();
@@ -177,6 +188,30 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
         put("records", name, Some(5), value.as_bytes());
     }
     seeds
+}
+
+/// What the target `delta` reads: a head, a map with its frame, two payloads.
+fn delta() -> Vec<(&'static str, Vec<u8>)> {
+    let old = properties::delta::old_payload();
+    let mut new = old.clone();
+    new.splice(9_000..9_000, *b"fresh bytes, and fresh bytes again");
+    new.iter_mut().step_by(501).skip(1).for_each(|byte| *byte ^= 3);
+    let payload = |bytes: &[u8]| Payload { sha256: Digest::of(bytes), length: bytes.len() as u64 };
+    let (old, length) = (old.as_slice(), new.len() as u32);
+    let mut parts = Vec::new();
+    let new_source = new.as_slice();
+    let head = make((&old, payload(old)), (&new_source, payload(&new)), &[u64::from(length)], |part| parts.push(part))
+        .unwrap();
+    let part = parts.first().unwrap();
+    let mut frame = length.to_le_bytes().to_vec();
+    frame.extend_from_slice(&(part.map.len() as u16).to_le_bytes());
+    frame.extend_from_slice(&part.map);
+    frame.extend_from_slice(part.frames.first().unwrap());
+    let mut pair = 300_u16.to_le_bytes().to_vec();
+    pair.extend_from_slice(old.get(..300).unwrap());
+    pair.extend_from_slice(old.get(100..300).unwrap());
+    pair.extend_from_slice(b"and more");
+    vec![("head", head.to_bytes().unwrap()), ("frame", frame), ("pair", pair)]
 }
 
 fn write_seeds() {

@@ -3,6 +3,7 @@
 //! Each module has one `hold`, which panics where something does not. The fuzz targets call it with what libFuzzer makes up,
 //! `core/tests/fuzz_seeds.rs` with the committed seeds.
 
+pub(crate) mod delta;
 pub(crate) mod documents;
 pub(crate) mod json;
 pub(crate) mod metadata;

@@ -1,0 +1,42 @@
+//! Which files are programs in both payloads, so that references in them can be guessed.
+
+use std::ops::Range;
+
+use crate::delta::binary::{Binary, MAX_RATIO};
+use crate::delta::elf::Layout;
+use crate::delta::{DeltaError, Source};
+use crate::limits::MAX_DELTA_REGION_BYTES;
+
+/// The pair as a program, if it is one; its new place is that in the new payload.
+pub(crate) fn binary<O: Source, N: Source>(
+    (old, old_range): (&O, &Range<u64>),
+    (new, new_range): (&N, &Range<u64>),
+) -> Result<Option<Binary>, DeltaError> {
+    let (old_bytes, new_bytes) = (old_range.end - old_range.start, new_range.end - new_range.start);
+    let most = 2 * u64::from(MAX_DELTA_REGION_BYTES);
+    if old_bytes.max(new_bytes) >= most || old_bytes > new_bytes * MAX_RATIO as u64 {
+        return Ok(None);
+    }
+    let old_layout = Layout::read(old, old_range.start, old_bytes);
+    let new_layout = Layout::read(new, new_range.start, new_bytes);
+    let old_layout = old_layout.map_err(|source| DeltaError::Read { which: "old", source })?;
+    let new_layout = new_layout.map_err(|source| DeltaError::Read { which: "new", source })?;
+    let (Some(old_layout), Some(new_layout)) = (old_layout, new_layout) else { return Ok(None) };
+    if old_layout.machine != new_layout.machine || old_layout.segments.len() != new_layout.segments.len() {
+        return Ok(None);
+    }
+    let pairs = || old_layout.segments.iter().zip(&new_layout.segments);
+    let away = |old: u64, new: u64| new.wrapping_sub(old) as i64;
+    Ok(Some(Binary {
+        old: old_range.start,
+        old_length: old_bytes as u32,
+        new: new_range.start as i64,
+        new_length: new_bytes as u32,
+        moved: pairs()
+            .map(|(old, new)| away(old.address, new.address).wrapping_sub(away(old.offset, new.offset)))
+            .collect(),
+        zeros_moved: pairs()
+            .map(|(old, new)| away(old.address.wrapping_add(old.file_bytes), new.address.wrapping_add(new.file_bytes)))
+            .collect(),
+    }))
+}

@@ -35,7 +35,7 @@ use crate::identity::{Authority, IdentityError, Peer, PeerError, SERVER_CERTIFIC
 /// What rustls reads from the socket at once. By itself it reads 4 KiB, which halves an upload's speed.
 const READ_BUFFER_BYTES: usize = 64 << 10;
 /// What rustls encrypts before it writes to the socket: a frame. Its own 64 KiB make four times as many system calls, which
-/// cost a fifth of the rate.
+/// cost a tenth of the rate.
 const SEND_BUFFER_BYTES: usize = 256 << 10;
 /// A handshake that takes longer is cut.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

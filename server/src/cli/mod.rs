@@ -7,12 +7,13 @@ mod keys;
 mod operator;
 mod run;
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use suture_server::Settings;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 use self::flags::Flags;
 
@@ -82,9 +83,21 @@ impl Output {
     }
 }
 
+/// One worker less than there are cores, which the threads that read the disk and the database need. On two cores a second
+/// worker only takes connections from the first: one client gets a tenth less for a sixth more CPU time, and a hundred at once
+/// are served less alike. `TOKIO_WORKER_THREADS` says otherwise.
+fn runtime() -> std::io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        builder.worker_threads(cores.saturating_sub(1).max(1));
+    }
+    builder.enable_all().build()
+}
+
 /// Runs a command to its end.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
-    let runtime = Runtime::new()?;
+    let runtime = runtime()?;
     let Cli { command, output } = cli;
     match command {
         Command::Init(args) => runtime.block_on(init::run(args, output)),

@@ -13,9 +13,11 @@ use super::reads::{Frames, Planned};
 use super::{Transfer, TransferError};
 use crate::blobs::BlobError;
 
-/// Frames whose blocks are being read before the network asks for them: a block or so. With the two frames that HTTP/2 holds, a
-/// stream that stalls holds three blocks at most where chunks lie together.
+/// Frames whose blocks are read before the network asks for them: a block or so of what lies together.
 const AHEAD: usize = 4;
+/// Blocks that these may be in. With what HTTP/2 holds of the frames before them, a stream that stalls holds three blocks of
+/// what lies together, eight of what lies scattered.
+const AHEAD_BLOCKS: usize = 2;
 
 /// A run of chunks in an index.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +62,7 @@ impl Transfer {
 
 impl<I: Iterator<Item = u32>> Reading<I> {
     async fn next(&mut self) -> Result<Option<Frame>, Arc<BlobError>> {
-        while self.ahead.len() <= AHEAD
+        while self.reads_on()
             && let Some(planned) = self.frames.next()
         {
             let wanted = planned.extents.iter().map(|extent| self.blocks.want(&extent.block)).collect();
@@ -72,6 +74,13 @@ impl<I: Iterator<Item = u32>> Reading<I> {
             data.push(wanted.bytes(&extent.within).await?);
         }
         Ok(Some(Frame { chunks: planned.chunks, data }))
+    }
+
+    /// Whether another frame may be read besides the one that is due and those ahead of it.
+    fn reads_on(&self) -> bool {
+        let mut blocks: Vec<_> = self.ahead.iter().flat_map(|(frame, _)| &frame.extents).map(|e| &e.block).collect();
+        blocks.dedup();
+        self.ahead.is_empty() || self.ahead.len() <= AHEAD && blocks.len() <= AHEAD_BLOCKS
     }
 }
 
@@ -99,6 +108,35 @@ fn check(ranges: &[Range], chunks: usize) -> Result<(), TransferError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blobs::Blobs;
+    use crate::store::chunks::Place;
+    use suture_core::limits::BLOCK_BYTES;
+
+    #[tokio::test]
+    async fn a_stream_holds_few_blocks_however_its_chunks_lie() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(dir.path()).await.unwrap();
+        let bytes: Bytes = (0..20 * BLOCK_BYTES).map(|at| (at / 10_000) as u8).collect::<Vec<_>>().into();
+        blobs.put("packs/abc", bytes.clone()).await.unwrap();
+        for (apart, length) in [(BLOCK_BYTES as u64, 10), (BLOCK_BYTES as u64 - 5, 10), (60_000, 60_000), (7_000, 100)]
+        {
+            let place =
+                |i: u64| Place { pack: "abc".into(), offset: i * apart, stored_length: length, raw_length: length };
+            let places: Vec<_> = (0..bytes.len() as u64 / apart - 1).map(place).collect();
+            let frames = Frames::new(places.clone().into(), 0..u32::try_from(places.len()).unwrap());
+            let mut reading = Reading { frames, blocks: Blocks::new(blobs.clone()), ahead: VecDeque::new() };
+            let mut came = Vec::new();
+            while let Some(frame) = reading.next().await.unwrap() {
+                let mut held: Vec<_> =
+                    reading.ahead.iter().flat_map(|a| &a.0.extents).map(|e| e.block.number).collect();
+                held.dedup();
+                assert!(held.len() <= AHEAD_BLOCKS + 2, "{held:?} for chunks {apart} apart");
+                came.extend(frame.data.concat());
+            }
+            let wanted = places.iter().map(|p| bytes.slice(p.offset as usize..p.offset as usize + length as usize));
+            assert_eq!(came, wanted.collect::<Vec<_>>().concat(), "chunks {apart} apart");
+        }
+    }
 
     #[test]
     fn ranges_that_overlap_run_out_or_wrap_are_refused() {

@@ -9,6 +9,13 @@ use suture_core::limits::{BLOCK_BYTES, FRAME_BYTES};
 use super::blocks::Block;
 use crate::store::chunks::Place;
 
+/// Blocks that a frame's bytes may lie in. What lies together crosses from one to the next at most.
+///
+/// Attack: thousands of chunks of a few bytes, each in another block, all of which a single frame would keep in memory.
+const MAX_BLOCKS: usize = 2;
+/// Pieces of these: each is sent by itself.
+const MAX_EXTENTS: usize = 16;
+
 /// Consecutive bytes of one block.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Extent {
@@ -26,6 +33,7 @@ pub(super) struct Planned {
     /// Their bytes: an extent for each block that they lie in, where they lie one behind another.
     pub(super) extents: Vec<Extent>,
     bytes: usize,
+    blocks: usize,
 }
 
 /// Frames of about [`FRAME_BYTES`] of whole chunks, planned one at a time: an index may hold a million.
@@ -59,31 +67,39 @@ impl<I: Iterator<Item = u32>> Iterator for Frames<I> {
 
 impl Planned {
     fn has_room_for(&self, place: &Place) -> bool {
-        self.chunks.is_empty() || self.bytes + place.stored_length as usize <= FRAME_BYTES
+        let last = self.extents.last();
+        let more = extents(place).filter(|e| last.is_none_or(|last| last.block != e.block)).count();
+        self.chunks.is_empty()
+            || self.bytes + place.stored_length as usize <= FRAME_BYTES
+                && self.extents.len() < MAX_EXTENTS
+                && self.blocks + more <= MAX_BLOCKS
     }
 
     fn add(&mut self, ordinal: u32, place: &Place) {
         self.chunks.push((ordinal, place.stored_length));
         self.bytes += place.stored_length as usize;
-        let (mut at, end) = (place.offset, place.offset + u64::from(place.stored_length));
-        while at < end {
-            let number = at / BLOCK_BYTES as u64;
-            let start = number * BLOCK_BYTES as u64;
-            let until = end.min(start + BLOCK_BYTES as u64);
-            let within = (at - start) as usize..(until - start) as usize;
+        for extent in extents(place) {
             match self.extents.last_mut() {
-                Some(last)
-                    if last.block.pack == place.pack
-                        && last.block.number == number
-                        && last.within.end == within.start =>
-                {
-                    last.within.end = within.end;
+                Some(last) if last.block == extent.block && last.within.end == extent.within.start => {
+                    last.within.end = extent.within.end;
+                    continue;
                 }
-                _ => self.extents.push(Extent { block: Block { pack: place.pack.clone(), number }, within }),
+                Some(last) if last.block == extent.block => {}
+                _ => self.blocks += 1,
             }
-            at = until;
+            self.extents.push(extent);
         }
     }
+}
+
+/// Where a chunk's bytes lie.
+fn extents(place: &Place) -> impl Iterator<Item = Extent> {
+    let (start, end) = (place.offset, place.offset + u64::from(place.stored_length));
+    (start / BLOCK_BYTES as u64..end.div_ceil(BLOCK_BYTES as u64)).map(move |number| {
+        let block = number * BLOCK_BYTES as u64;
+        let within = (start.max(block) - block) as usize..(end.min(block + BLOCK_BYTES as u64) - block) as usize;
+        Extent { block: Block { pack: place.pack.clone(), number }, within }
+    })
 }
 
 #[cfg(test)]
@@ -125,6 +141,9 @@ mod tests {
             for frame in Frames::new(Arc::new(places.clone()), 0..places.len() as u32) {
                 let bytes: u64 = frame.chunks.iter().map(|c| u64::from(c.1)).sum();
                 prop_assert!(bytes <= FRAME_BYTES as u64 || frame.chunks.len() == 1);
+                let mut blocks: Vec<_> = frame.extents.iter().map(|e| &e.block).collect();
+                blocks.dedup();
+                prop_assert!(blocks.len() <= MAX_BLOCKS && frame.extents.len() <= MAX_EXTENTS + 1);
                 let planned = joined(frame.extents.iter().map(|Extent { block, within }| {
                     let start = block.number * BLOCK_BYTES as u64;
                     (block.pack.clone(), start + within.start as u64, start + within.end as u64)

@@ -8,6 +8,8 @@ use super::tree::{Tree, delegation};
 use super::world::*;
 use crate::clock::format_utc;
 use crate::digest::Digest;
+use crate::limits::MAX_DELEGATIONS;
+use crate::phase::Code;
 use crate::sign::Signer as _;
 use crate::trust::edit::{self, TargetsDraft};
 use crate::trust::{Delegated, Grant, Proposal, Role, Targets, TrustError, Verified};
@@ -95,6 +97,97 @@ fn surveyed_apart(world: &World, files: &Delegated<Vec<u8>>) -> (Vec<String>, BT
     let own = repository.targets_metadata().clone();
     let known = repository.known().map(|(path, _)| path.to_owned()).filter(|path| own.target(path).is_none());
     (known.collect(), refused)
+}
+
+/// As many delegations are looked at as one file may hold, wherever they stand; what lies beyond is told of, not followed.
+#[test]
+fn a_survey_looks_at_so_many_roles_and_no_more() {
+    let survey = |extra: usize| {
+        let mut tree = Tree::new();
+        tree.delegate("targets", "a", A, &["*/*"], false);
+        tree.list("a", A, "a/1");
+        for i in 1..MAX_DELEGATIONS + extra {
+            tree.delegate("a", &format!("r{i}"), A, &["r/*"], false);
+        }
+        let world = tree.world();
+        surveyed_apart(&world, &files(&tree, &world))
+    };
+    let (known, refused) = survey(0);
+    assert!(known == ["a/1"] && refused.is_empty(), "{refused:?}");
+    let (known, refused) = survey(1);
+    assert_eq!(known, ["a/1"]);
+    assert_eq!(refused.len(), 1);
+    assert!(refused.values().all(|e| matches!(e, TrustError::TooManyRoles(MAX_DELEGATIONS))), "{refused:?}");
+}
+
+#[test]
+fn roles_that_are_refused_count_as_looked_at() {
+    let mut tree = Tree::new();
+    for i in 0..MAX_DELEGATIONS {
+        tree.delegate("targets", &format!("r{i}"), A, &["r/*"], false);
+    }
+    tree.delegate("r0", "last", A, &["r/*"], false);
+    let world = tree.world();
+    let mut served = files(&tree, &world);
+    served.retain(|role, _| ["r0", "last"].contains(&role.as_str()));
+    // `r0` is the last of the top's delegations that is looked at, and there is no room for what it delegates to.
+    let (_, refused) = surveyed_apart(&world, &served);
+    assert_eq!(refused.len(), MAX_DELEGATIONS);
+    assert!(!refused.contains_key("r0") && matches!(refused["r1"], TrustError::Missing(_)), "{refused:?}");
+    assert!(matches!(refused["last"], TrustError::TooManyRoles(MAX_DELEGATIONS)), "{refused:?}");
+}
+
+#[test]
+fn circles_of_roles_are_surveyed_once_round() {
+    let mut tree = Tree::new();
+    tree.delegate("targets", "a", A, &["*/*"], false);
+    tree.delegate("a", "b", B, &["*/*"], false);
+    tree.delegate("b", "a", A, &["*/*"], false);
+    tree.list("b", B, "b/1");
+    let world = tree.world();
+    let (known, refused) = surveyed(&tree, &world, &files(&tree, &world));
+    assert!(known == ["b/1"] && refused.is_empty(), "{refused:?}");
+}
+
+#[test]
+fn a_listing_is_what_the_top_and_its_roles_list_and_teaches_nobody() {
+    let mut tree = Tree::new();
+    tree.delegate("targets", "a", A, &["*/*"], false);
+    tree.delegate("targets", "b", B, &["*/*"], false);
+    tree.list("a", A, "a/1");
+    let world = tree.world();
+    let mut served = files(&tree, &world);
+    served.remove("b");
+    let repository = world.client().follow(&world).unwrap();
+    let (listed, refused) = repository.listing(&served, world.now);
+    assert_eq!(listed.keys().collect::<Vec<_>>(), ["a/1", "dir/file.txt"]);
+    assert_eq!(refused.keys().collect::<Vec<_>>(), ["b"]);
+    assert_eq!(repository.target("a/1"), None);
+}
+
+#[test]
+fn a_role_s_file_is_the_one_that_is_pinned_and_signed_as_the_top_asks() {
+    let mut tree = Tree::new();
+    tree.delegate("targets", "a", A, &["*/*"], false);
+    tree.list("a", A, "a/1");
+    let world = tree.world();
+    let file = files(&tree, &world)["a"].clone();
+    let repository = world.client().follow(&world).unwrap();
+    assert_eq!(repository.role("a", &file).unwrap().bytes(), file);
+    repository.verify_delegated("a", &file).unwrap();
+    let other = reseal(&file, &[A], |role| role["targets"] = json!({}));
+    let refused = repository.role("a", &other).unwrap_err();
+    assert!(matches!(&refused, TrustError::Delegated { role, .. } if role == "a"), "{refused:?}");
+    refused!(repository.verify_delegated("a", &other), TrustError::Unpinned { role: Role::Targets, .. });
+    refused!(repository.role("b", &file), TrustError::Missing(_));
+    refused!(repository.verify_delegated("b", &file), TrustError::Missing(_));
+    // Pinned, but by a key that the top does not name: it is the file in force, and no authority.
+    tree.keys.insert("a".to_owned(), STRANGER);
+    let world = tree.world();
+    let file = files(&tree, &world)["a"].clone();
+    let repository = world.client().follow(&world).unwrap();
+    repository.verify_delegated("a", &file).unwrap();
+    assert_eq!(repository.role("a", &file).unwrap_err().code(), Code::BadSignature);
 }
 
 fn grant(name: &str, keys: &[u8]) -> Grant {

@@ -12,6 +12,8 @@ set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=deploy/packages.sh
 . "$repo/deploy/packages.sh"
+# shellcheck source=deploy/ports.sh
+. "$repo/deploy/ports.sh"
 # shellcheck source=deploy/stage.sh
 . "$repo/deploy/stage.sh"
 

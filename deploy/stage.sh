@@ -72,16 +72,6 @@ start() {
     daemons+=("$!")
 }
 
-listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
-free_port() {
-    local candidate
-    for candidate in $(shuf -i 20000-32000 -n 50); do
-        listens "$candidate" || { echo "$candidate"; return; }
-    done
-    return 1
-}
-
 # --- the stage itself ---------------------------------------------------------------------------------------------------
 
 open_stage() {

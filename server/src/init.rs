@@ -8,18 +8,17 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use suture_core::audit::Concern;
-use suture_core::clock::whole_second;
 use suture_core::digest::Digest;
 use suture_core::id::OperatorName;
-use suture_core::limits::MAX_TOKEN_SECS;
 use suture_core::principal::Principal;
-use suture_core::token::{Grant, Secret, Token};
+use suture_core::token::{Grant, Token};
 use zeroize::Zeroizing;
 
 use crate::config::Settings;
 use crate::identity::{Authority, IdentityError};
+use crate::invitation;
 use crate::store::{Store, StoreError};
 
 /// The authority's certificate, which may be given away.
@@ -107,20 +106,7 @@ pub async fn init(settings: &Settings, operator: &OperatorName, now: Timestamp) 
         write(&path, content, mode).map_err(written(&path))?;
     }
 
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret)?;
-    let token = Token {
-        server: settings.address.url.clone(),
-        ca_sha256: authority.fingerprint(),
-        trust_domain: settings.trust_domain.clone(),
-        grant: Grant::Mdm(operator.clone()),
-        catalog_root_sha256: None,
-        approvals_root_sha256: None,
-        catalog_edition: None,
-        approvals_edition: None,
-        expires: whole_second(now).saturating_add(SignedDuration::from_secs(MAX_TOKEN_SECS)).unwrap_or(now),
-        secret: Secret::new(secret),
-    };
+    let token = invitation::token(settings, authority.fingerprint(), Grant::Mdm(operator.clone()), now)?;
     remember(settings, &token, now).await?;
     let token_path = dir.join(TOKEN_FILE);
     let text = Zeroizing::new(token.encode()? + "\n");

@@ -92,15 +92,33 @@ pub async fn invite(
     if path.exists() {
         return Err(InvitationError::Exists(path));
     }
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret)?;
     let grant = match &hdo {
         Some(hdo) => Grant::Operator(hdo.clone(), name.clone()),
         None => Grant::Mdm(name.clone()),
     };
-    let token = Token {
+    let authority = authorities::list(&settings.data_dir, &settings.trust_domain)?.present;
+    let token = token(settings, authority.sha256, grant, now)?;
+    let text = Zeroizing::new(token.encode()? + "\n");
+    let store = Store::open(settings.database.url()).await?;
+    let recorded = record(&store, hdo.as_ref(), &whom, &token, now, || put(&path, &text)).await;
+    store.close().await;
+    recorded?;
+    Ok(Invited { principal: whom.to_string(), token: path, expires: token.expires })
+}
+
+/// A token by which somebody may join this server, good for [`MAX_TOKEN_SECS`] once its secret is recorded. It vouches for no
+/// root: whoever joins compares those.
+pub(crate) fn token(
+    settings: &Settings,
+    ca_sha256: Digest,
+    grant: Grant,
+    now: Timestamp,
+) -> Result<Token, getrandom::Error> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)?;
+    Ok(Token {
         server: settings.address.url.clone(),
-        ca_sha256: authorities::list(&settings.data_dir, &settings.trust_domain)?.present.sha256,
+        ca_sha256,
         trust_domain: settings.trust_domain.clone(),
         grant,
         catalog_root_sha256: None,
@@ -109,13 +127,7 @@ pub async fn invite(
         approvals_edition: None,
         expires: whole_second(now).saturating_add(SignedDuration::from_secs(MAX_TOKEN_SECS)).unwrap_or(now),
         secret: Secret::new(secret),
-    };
-    let text = Zeroizing::new(token.encode()? + "\n");
-    let store = Store::open(settings.database.url()).await?;
-    let recorded = record(&store, hdo.as_ref(), &whom, &token, now, || put(&path, &text)).await;
-    store.close().await;
-    recorded?;
-    Ok(Invited { principal: whom.to_string(), token: path, expires: token.expires })
+    })
 }
 
 /// The file comes before the commit: a token that counts is never lost, and one that does not count opens nothing.

@@ -11,6 +11,8 @@ set -euo pipefail
 repo=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=deploy/packages.sh
 . "$repo/deploy/packages.sh"
+# shellcheck source=deploy/ports.sh
+. "$repo/deploy/ports.sh"
 # shellcheck source=tests/load/stage.sh
 . "$repo/tests/load/stage.sh"
 

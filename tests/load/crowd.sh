@@ -8,6 +8,8 @@
 # if the server needs more than 64 MiB for its shared blocks and 2 MiB for each client besides what it needs for one.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=deploy/ports.sh
+. "$repo/deploy/ports.sh"
 # shellcheck source=tests/load/stage.sh
 . "$repo/tests/load/stage.sh"
 

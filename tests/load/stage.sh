@@ -1,8 +1,9 @@
 # Sourced by the scripts beside it: a server with one bundle, whose one payload nothing can compress.
 # shellcheck shell=bash
 #
-# The caller sets $repo, $profile (release or debug) and $mib, calls stage_dir and stage_suture, and finds $dir, $bin, $payload,
-# $index and $suture_pid; the ids of what it starts besides it adds to $pids.
+# The caller sources deploy/ports.sh, sets $repo, $profile (release or debug) and $mib, calls stage_dir and stage_suture, and
+# finds $dir, $bin, $payload, $index and $suture_pid; the ids of what it starts besides it adds to $pids.
+#
 # What is not assigned here is the caller's, and what is not used here too.
 # shellcheck disable=SC2154,SC2034
 
@@ -38,14 +39,6 @@ until_true() {
     done
     echo "$what: not within 30 seconds" >&2
     exit 2
-}
-listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-free_port() {
-    local port
-    for port in $(shuf -i 20000-32000 -n 50); do
-        listens "$port" || { echo "$port"; return; }
-    done
-    return 1
 }
 
 # Before a measured program: ahead of everything else on the machine, where this user may.

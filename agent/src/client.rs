@@ -3,6 +3,7 @@
 //! Every answer is bounded in time and size, and nothing in it is believed: metadata, documents and chunks are verified by
 //! whoever asked for them.
 
+pub mod bulk;
 mod indexes;
 
 use std::ops::Range;
@@ -10,11 +11,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures::Stream;
 use suture_core::digest::Digest;
 use suture_core::id::ApprovalId;
-use suture_core::limits::{CHUNK_MAX_STORED_BYTES, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, MAX_STOPS_PER_ANSWER};
+use suture_core::limits::{MAX_MESSAGE_BYTES, MAX_STOPS_PER_ANSWER};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::progress::Progress;
 use suture_core::report::{Running, Seen, Signed};
@@ -40,6 +41,8 @@ const LEAST_RATE: u64 = 4 << 10;
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: DeviceServiceClient<Channel>,
+    /// The connection of `inner`.
+    channel: Channel,
     traffic: Arc<Traffic>,
 }
 
@@ -262,7 +265,8 @@ pub struct Heard {
 impl Client {
     /// A client that connects with its first call, and again whenever the connection is lost.
     pub fn new(settings: &Settings) -> Result<Self, ClientError> {
-        Ok(Self { inner: connect::device_client(connect::connect_lazily(settings)?), traffic: Arc::default() })
+        let channel = connect::connect_lazily(settings)?;
+        Ok(Self { inner: connect::device_client(channel.clone()), channel, traffic: Arc::default() })
     }
 
     /// As a new connection of the same agent: what was counted goes on being counted.
@@ -480,64 +484,12 @@ async fn whole(
 
 impl Chunks for Client {
     async fn chunks(&mut self, index: &Digest, ranges: &[Range<u32>]) -> Result<Pieces, ClientError> {
-        const CALL: &str = "the transfer";
+        const PATH: &str = "/suture.v1.DeviceService/FetchChunks";
         let range = |r: &Range<u32>| v1::ChunkRange { first: r.start, count: r.end.saturating_sub(r.start) };
         let request = v1::FetchChunksRequest {
             index_sha256: index.as_bytes().to_vec().into(),
             ranges: ranges.iter().map(range).collect(),
         };
-        let mut inner = self.inner.clone().max_decoding_message_size(MAX_FRAME_BYTES);
-        let stream = timely(CALL, inner.fetch_chunks(self.traffic.asks(request))).await?;
-        Ok(received(stream))
-    }
-}
-
-/// The chunks of a call's answer, as they come.
-pub fn received(stream: tonic::Streaming<v1::FetchChunksResponse>) -> Pieces {
-    Box::pin(futures::stream::try_unfold(stream, async |mut stream| {
-        Ok(match next("the transfer", &mut stream).await? {
-            Some(message) => Some((pieces(message)?, stream)),
-            None => None,
-        })
-    }))
-}
-
-/// Cuts a frame into its chunks, which are to fill it exactly.
-fn pieces(frame: v1::FetchChunksResponse) -> Result<Vec<Piece>, ClientError> {
-    let senseless = |text: &str| ClientError::Senseless { call: "the transfer", text: text.to_owned() };
-    let v1::FetchChunksResponse { chunks, mut data } = frame;
-    if chunks.is_empty() {
-        return Err(senseless("a frame holds no chunk"));
-    }
-    let mut pieces = Vec::with_capacity(chunks.len());
-    for v1::FetchedChunk { ordinal, stored_length } in chunks {
-        let length = stored_length as usize;
-        if length == 0 || length > CHUNK_MAX_STORED_BYTES || length > data.remaining() {
-            return Err(senseless("a chunk is empty, too long, or longer than its frame"));
-        }
-        pieces.push(Piece { ordinal, stored: data.split_to(length) });
-    }
-    if data.has_remaining() { Err(senseless("a frame holds more than its chunks")) } else { Ok(pieces) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_frame_is_filled_exactly_or_refused() {
-        let chunk = |ordinal, stored_length| v1::FetchedChunk { ordinal, stored_length };
-        let frame = |chunks, data: &'static [u8]| v1::FetchChunksResponse { chunks, data: Bytes::from_static(data) };
-        let good = pieces(frame(vec![chunk(3, 2), chunk(5, 1)], b"abc")).unwrap();
-        assert_eq!(good.iter().map(|p| (p.ordinal, &p.stored[..])).collect::<Vec<_>>(), [(3, &b"ab"[..]), (5, b"c")]);
-        for (chunks, data) in [
-            (vec![], &b""[..]),
-            (vec![chunk(0, 0)], b""),
-            (vec![chunk(0, 4)], b"abc"),
-            (vec![chunk(0, 2)], b"abc"),
-            (vec![chunk(0, u32::MAX)], b"abc"),
-        ] {
-            assert!(matches!(pieces(frame(chunks, data)), Err(ClientError::Senseless { .. })));
-        }
+        bulk::fetch(self.channel.clone(), PATH, &self.traffic.asks(request)).await
     }
 }

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use suture_agent::backoff::{Backoff, Random};
-use suture_agent::client::{Chunks, ClientError, Pieces, received};
+use suture_agent::client::{Chunks, ClientError, Pieces, bulk};
 use suture_agent::fetch::{Part, complete};
 use suture_core::chunk::Index;
 use suture_core::clock::Clock;
@@ -25,7 +25,6 @@ use suture_core::limits::MAX_CHUNKS_PER_CALL;
 use suture_ctl::home::Server;
 use suture_proto::connect::{self, Identity, ProxyRules, Settings, Trust};
 use suture_proto::v1;
-use suture_proto::v1::operator_service_client::OperatorServiceClient;
 use tonic::transport::Channel;
 
 /// As in the programs.
@@ -62,7 +61,7 @@ impl Clock for SystemClock {
 }
 
 /// A source of chunks that needs no device to be enrolled.
-struct Operator(OperatorServiceClient<Channel>);
+struct Operator(Channel);
 
 impl Chunks for Operator {
     async fn chunks(&mut self, index: &Digest, ranges: &[Range<u32>]) -> Result<Pieces, ClientError> {
@@ -71,10 +70,7 @@ impl Chunks for Operator {
             index_sha256: index.as_bytes().to_vec().into(),
             ranges: ranges.iter().map(range).collect(),
         };
-        match self.0.fetch_chunks(request).await {
-            Ok(answer) => Ok(received(answer.into_inner())),
-            Err(status) => Err(ClientError::Refused { call: "the transfer", text: status.message().to_owned() }),
-        }
+        bulk::fetch(self.0.clone(), "/suture.v1.OperatorService/FetchChunks", &request).await
     }
 }
 
@@ -109,7 +105,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn client(settings: &Settings) -> anyhow::Result<Operator> {
-    Ok(Operator(connect::operator_client(connect::connect(settings).await?)))
+    Ok(Operator(connect::connect(settings).await?))
 }
 
 /// Counts and drops the whole payload. How long that took, connection and all.

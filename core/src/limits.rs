@@ -106,6 +106,16 @@ pub const MAX_ARCHIVE_DEPTH: usize = 128;
 /// Entries of a tree in a slot that deltas copy from; about 150 bytes of memory each. A larger one is fetched as chunks.
 pub const MAX_VIEW_ENTRIES: usize = 100_000;
 
+/// Payloads that a device says it holds, where it asks for a delta.
+pub const MAX_DELTA_HELD: usize = 8;
+/// Ranges of a delta in one question.
+pub const MAX_DELTA_RANGES: usize = 4_096;
+/// Deltas that wait to be made; more are not promised to devices that ask.
+pub const MAX_DELTAS_WANTED: u64 = 64;
+/// Deltas of one product that devices asked for, as far as they are kept.
+pub const MAX_DELTAS_ASKED: u64 = 64;
+/// Each payload of a delta: 8 GiB. The server lays both on its disk while it makes it; a larger one is fetched as chunks.
+pub const MAX_DELTA_PAYLOAD_BYTES: u64 = 8 << 30;
 /// Indexes that a device says it holds, where it asks for another.
 pub const MAX_HELD_INDEXES: usize = 8;
 

@@ -143,6 +143,19 @@ CREATE TABLE bundle (
 );
 CREATE INDEX bundle_by_manifest ON bundle (manifest_sha256);
 
+-- The payloads of these bundles.
+CREATE TABLE payload (
+    product TEXT NOT NULL,
+    release BIGINT NOT NULL,
+    name TEXT NOT NULL,
+    sha256 BLOB NOT NULL,
+    length BIGINT NOT NULL,
+    index_sha256 BLOB NOT NULL,
+    PRIMARY KEY (product, release, name),
+    FOREIGN KEY (product, release) REFERENCES bundle (product, release)
+);
+CREATE INDEX payload_by_sha256 ON payload (sha256);
+
 CREATE TABLE pack (
     id TEXT NOT NULL PRIMARY KEY,
     length BIGINT NOT NULL,
@@ -163,6 +176,46 @@ CREATE TABLE document (
     kind TEXT NOT NULL,
     length BIGINT NOT NULL,
     stored_ms BIGINT NOT NULL
+);
+
+-- How one payload is made from another, by their SHA-256; `old_sha256` may be that of no bytes. `state` is `wanted`, `made`,
+-- `useless` (no smaller than the chunks), `failed` or `dropped` (its objects are yet to be deleted). `asked` is whether a
+-- device asked for it, rather than a publication. `tries` are those that were begun; `head` and `chunk_bytes` (u32, little
+-- endian, one a frame) are null until it is made; `length` is that of everything behind the head.
+CREATE TABLE delta (
+    old_sha256 BLOB NOT NULL,
+    new_sha256 BLOB NOT NULL,
+    state TEXT NOT NULL,
+    asked BOOLEAN NOT NULL,
+    tries BIGINT NOT NULL,
+    problem TEXT,
+    head BLOB,
+    head_sha256 BLOB,
+    chunk_bytes BLOB,
+    length BIGINT NOT NULL,
+    wanted_ms BIGINT NOT NULL,
+    changed_ms BIGINT NOT NULL,
+    PRIMARY KEY (old_sha256, new_sha256)
+);
+CREATE INDEX delta_by_new ON delta (new_sha256);
+CREATE INDEX delta_by_state ON delta (state);
+
+-- A delta's regions in order, each a blob of its own.
+CREATE TABLE delta_region (
+    old_sha256 BLOB NOT NULL,
+    new_sha256 BLOB NOT NULL,
+    ordinal BIGINT NOT NULL,
+    object TEXT NOT NULL,
+    length BIGINT NOT NULL,
+    PRIMARY KEY (old_sha256, new_sha256, ordinal),
+    FOREIGN KEY (old_sha256, new_sha256) REFERENCES delta (old_sha256, new_sha256)
+);
+
+-- Work that one server of all does at a time: whose it is, until when unless it says so again.
+CREATE TABLE claim (
+    job TEXT NOT NULL PRIMARY KEY,
+    holder TEXT NOT NULL,
+    until_ms BIGINT NOT NULL
 );
 
 CREATE TABLE plan (

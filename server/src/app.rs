@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 use crate::authorities::{self, AuthoritiesError};
 use crate::blobs::{BlobError, Blobs};
 use crate::config::Settings;
+use crate::delta::{self, Deltas};
 use crate::grpc::{Api, Bulk};
 use crate::identity::Authority;
 use crate::init::{SEAL_BYTES, SEAL_FILE};
@@ -45,6 +46,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the server's own certificate is looked at.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(3_600);
+
+/// How long background work that holds a claim may take to give it back.
+const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// How often rollouts are looked at for what time alone makes due.
 const ROLLOUT_CHECK: Duration = Duration::from_secs(5);
@@ -94,6 +98,7 @@ pub struct App {
     seal: Zeroizing<String>,
     tls: Tls,
     transfer: Transfer,
+    deltas: Deltas,
     news: News,
 }
 
@@ -110,7 +115,9 @@ impl App {
         let store = Store::open(settings.database.url()).await?;
         let rights = Rights::new(store.clone(), clock.clone());
         let transfer = Transfer::new(store.clone(), blobs.clone());
-        Ok(Arc::new(Self { settings, clock, store, blobs, authority, rights, seal, tls, transfer, news: News::new() }))
+        let deltas = Deltas::new(store.clone(), blobs.clone(), &settings);
+        let news = News::new();
+        Ok(Arc::new(Self { settings, clock, store, blobs, authority, rights, seal, tls, transfer, deltas, news }))
     }
 
     /// What it runs by.
@@ -153,6 +160,11 @@ impl App {
         &self.transfer
     }
 
+    /// Payloads by way of others.
+    pub(crate) fn deltas(&self) -> &Deltas {
+        &self.deltas
+    }
+
     /// Word for those who watch rollouts.
     pub(crate) fn news(&self) -> &News {
         &self.news
@@ -170,6 +182,7 @@ impl App {
         tasks.spawn(crate::publish::keep_fresh(self.clone(), shutdown.clone()));
         tasks.spawn(self.clone().keep_rollouts(shutdown.clone()));
         tasks.spawn(self.news.clone().fall_silent_after(shutdown.clone()));
+        let deltas = tokio::spawn(delta::keep(self.clone(), shutdown.clone()));
         let serving = Server::builder()
             .max_frame_size(MAX_FRAME_BYTES)
             .max_concurrent_streams(MAX_STREAMS)
@@ -195,6 +208,10 @@ impl App {
         };
         shutdown.cancel();
         tasks.shutdown().await;
+        // It gives back what it had claimed, so that another server need not wait for that to run out.
+        if tokio::time::timeout(LAST_WORD, deltas).await.is_err() {
+            tracing::warn!("the making of deltas did not stop in time");
+        }
         self.store.close().await;
         Ok(ended?)
     }

@@ -16,10 +16,11 @@ use suture_core::digest::Digest;
 use suture_core::id::HdoId;
 use suture_core::manifest::{Manifest, ManifestError};
 use suture_core::principal::Principal;
-use suture_core::trust::{CatalogEntry, Target, Targets, Verified};
+use suture_core::trust::{CatalogEntry, Status, Target, Targets, Verified};
 use suture_core::version::Version;
 use suture_proto::Repository;
 
+use crate::delta;
 use crate::rollout::WaveSet;
 use crate::rollout::run::{self, RolloutError};
 use crate::store::bundles::Bundle;
@@ -86,6 +87,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) actor: &'a Principal,
     /// When.
     pub(crate) now: Timestamp,
+    /// From how many earlier releases deltas are prepared; 0: none are.
+    pub(crate) delta_sources: usize,
 }
 
 impl Listing<'_> {
@@ -128,6 +131,7 @@ impl Listing<'_> {
     }
 
     async fn bundles(&self, tx: &mut Tx) -> Result<(), EffectError> {
+        let mut offered = Vec::new();
         for (targets, path, target) in self.listed() {
             let entry = CatalogEntry::of(target).ok_or_else(|| EffectError::NoEntry(path.to_owned()))?;
             let bytes = self.bytes_of(tx, targets, path).await?;
@@ -153,6 +157,16 @@ impl Listing<'_> {
                 published: self.now,
             })
             .await?;
+            tx.put_payloads(&manifest).await?;
+            if entry.status != Status::Withdrawn {
+                offered.push(manifest);
+            }
+        }
+        tx.drop_deltas(self.now).await?;
+        if self.delta_sources > 0 {
+            for pair in delta::pairs(&offered, self.delta_sources) {
+                tx.want_delta(&pair, false, self.now).await?;
+            }
         }
         Ok(())
     }

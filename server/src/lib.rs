@@ -8,6 +8,7 @@ pub mod audit;
 pub mod authorities;
 pub mod blobs;
 pub mod config;
+pub(crate) mod delta;
 pub(crate) mod effect;
 pub(crate) mod fork;
 pub(crate) mod grpc;

@@ -62,6 +62,8 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/suture.v1.DeviceService/GetTarget", &[Device]),
     ("/suture.v1.DeviceService/FetchChunks", &[Device]),
     ("/suture.v1.DeviceService/GetIndex", &[Device]),
+    ("/suture.v1.DeviceService/GetDelta", &[Device]),
+    ("/suture.v1.DeviceService/FetchDelta", &[Device]),
     ("/suture.v1.DeviceService/SubmitReports", &[Device]),
     ("/suture.v1.OperatorService/Join", &[Anonymous]),
     ("/suture.v1.OperatorService/Renew", &[ExpiredOperator, HdoOperator, MdmOperator]),

@@ -29,6 +29,14 @@ pub const KEYS: &[(&str, &str)] = &[
     ("database", "sqlite:<path> or postgres://user@host/name"),
     ("check_in_secs", "a number of seconds from 1 to 86400"),
     ("max_connections", "a number from 1 to 1000000"),
+    (
+        "delta_sources",
+        "a number from 0 to 16: from how many earlier releases deltas are prepared at a publication; 0: no deltas",
+    ),
+    (
+        "delta_store_gib",
+        "a number from 1 to 65536: what deltas may take of the object store, in GiB; beyond it the oldest go",
+    ),
     ("drain_secs", "a number of seconds from 0 to 3600"),
     ("log", "a level (error, warn, info, debug, trace) or a list of target=level"),
     ("log_format", "text or json"),
@@ -62,6 +70,10 @@ pub struct Settings {
     pub check_in: Duration,
     /// Connections at a time; more wait in the system's queue.
     pub max_connections: usize,
+    /// From how many earlier releases deltas are prepared; with 0 none are made or served.
+    pub delta_sources: usize,
+    /// What deltas may take of the object store, in bytes.
+    pub delta_store_bytes: u64,
     /// How long calls that are under way may go on after a signal to stop.
     pub drain: Duration,
     /// What is logged.
@@ -144,6 +156,8 @@ impl Settings {
         let database = w.or("database", "sqlite:suture.db", database);
         let check_in = w.or("check_in_secs", "300", |text| secs(text, 1, 86_400));
         let max_connections = w.or("max_connections", "10000", |text| number(text, 1, 1_000_000));
+        let delta_sources = w.or("delta_sources", "3", |text| number(text, 0, 16));
+        let delta_store = w.or("delta_store_gib", "64", |text| number(text, 1, 65_536));
         let drain = w.or("drain_secs", "20", |text| secs(text, 0, 3_600));
         let log = w.or("log", "info", |text| EnvFilter::try_new(text).ok().map(|_| text.to_owned()));
         let log_format = w.or("log_format", "text", |text| match text {
@@ -161,6 +175,8 @@ impl Settings {
                 database: database?.inside(&data_dir),
                 check_in: check_in?,
                 max_connections: usize::try_from(max_connections?).ok()?,
+                delta_sources: usize::try_from(delta_sources?).ok()?,
+                delta_store_bytes: delta_store? << 30,
                 drain: drain?,
                 log: log?,
                 log_format: log_format?,
@@ -251,7 +267,7 @@ mod tests {
         assert_eq!(s.database.url(), "sqlite:/srv/suture/suture.db");
         assert_eq!(s.listen.to_string(), "127.0.0.1:7443");
         assert_eq!(s.address.host, "suture.acme.example");
-        assert_eq!((s.check_in.as_secs(), s.max_connections), (300, 10_000));
+        assert_eq!((s.check_in.as_secs(), s.max_connections, s.delta_sources), (300, 10_000, 3));
     }
 
     #[test]

@@ -122,6 +122,28 @@ impl DeviceService for Api {
         Ok(Response::new(stream::pieces(runs.map_err(Refusal::from)?)))
     }
 
+    async fn get_delta(&self, request: Request<v1::GetDeltaRequest>) -> Result<Response<v1::GetDeltaResponse>, Status> {
+        let v1::GetDeltaRequest { new_sha256, old_sha256 } = request.into_inner();
+        let new = parse_digest("new_sha256", &new_sha256).map_err(Refusal::from)?;
+        let held = old_sha256.iter().map(|old| parse_digest("old_sha256", old)).collect::<Result<Vec<_>, Invalid>>();
+        let held = held.map_err(Refusal::from)?;
+        let offer = self.app.deltas().offer(&new, &held, self.app.now()).await.map_err(Refusal::from)?;
+        let millis = |secs: u64| u32::try_from(secs.saturating_mul(1_000)).unwrap_or(u32::MAX);
+        Ok(Response::new(v1::GetDeltaResponse {
+            delta: offer.delta.map(|(head, chunk_bytes)| v1::Delta { head: head.into(), chunk_bytes }),
+            ask_again_ms: offer.ask_again_secs.map_or(0, millis),
+        }))
+    }
+
+    type FetchDeltaStream = Answers<v1::FetchDeltaResponse>;
+
+    async fn fetch_delta(
+        &self,
+        request: Request<v1::FetchDeltaRequest>,
+    ) -> Result<Response<Self::FetchDeltaStream>, Status> {
+        Ok(Response::new(stream::delta(self.app.deltas(), request.into_inner()).await?))
+    }
+
     async fn submit_reports(
         &self,
         request: Request<v1::SubmitReportsRequest>,

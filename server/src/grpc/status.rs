@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 
 use crate::audit::AuditError;
 use crate::blobs::BlobError;
+use crate::delta::DeltaError;
 use crate::effect::EffectError;
 use crate::identity::IdentityError;
 use crate::publish::PublishError;
@@ -136,6 +137,17 @@ impl From<TransferError> for Refusal {
             }
             TransferError::NotFound { .. } => Self::caused(Code::NotFound, &error),
             TransferError::Busy => Self::caused(Code::ResourceExhausted, &error),
+            TransferError::Lay(_) => Self::ours(&error),
+        }
+    }
+}
+
+impl From<DeltaError> for Refusal {
+    fn from(error: DeltaError) -> Self {
+        match error {
+            DeltaError::Store(error) => error.into(),
+            DeltaError::Invalid(_) => Self::caused(Code::InvalidArgument, &error),
+            DeltaError::Gone => Self::caused(Code::FailedPrecondition, &error),
         }
     }
 }

@@ -1,13 +1,15 @@
 //! Answers that come in pieces.
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use suture_core::digest::Digest;
 use suture_core::limits::FRAME_BYTES;
 use suture_proto::v1;
 use tonic::{Response, Status};
 
 use super::Refusal;
+use crate::delta::Deltas;
+use crate::store::deltas::Pair;
 use crate::transfer::Reader;
 
 /// A stream of answers, boxed as the generated traits want it.
@@ -34,6 +36,22 @@ pub(super) fn document(reader: Reader) -> Answers<v1::GetTargetResponse> {
 /// Chunks, as [`super::Bulk`] sends them before a call gets here.
 pub(super) fn chunks() -> Result<Response<Answers<v1::FetchChunksResponse>>, Status> {
     Err(Status::unimplemented("chunks are served by the layer in front of this service, which is missing"))
+}
+
+/// Parts of a delta, as asked for.
+pub(super) async fn delta(
+    deltas: &Deltas,
+    request: v1::FetchDeltaRequest,
+) -> Result<Answers<v1::FetchDeltaResponse>, Refusal> {
+    let v1::FetchDeltaRequest { old_sha256, new_sha256, head_sha256, ranges } = request;
+    let pair = Pair {
+        old: suture_proto::parse_digest("old_sha256", &old_sha256)?,
+        new: suture_proto::parse_digest("new_sha256", &new_sha256)?,
+    };
+    let head = suture_proto::parse_digest("head_sha256", &head_sha256)?;
+    let ranges: Vec<_> = ranges.into_iter().map(|v1::ByteRange { first, count }| (first, count)).collect();
+    let pieces = deltas.read(&pair, &head, &ranges).await?;
+    Ok(Box::pin(pieces.map(|piece| Ok(v1::FetchDeltaResponse { data: piece.map_err(Refusal::from)? }))))
 }
 
 /// A target file by its consistent-snapshot name: a signed document or, where the name is `documents/<sha256>`, an index or

@@ -6,6 +6,7 @@
 
 mod blocks;
 mod fetch;
+mod lay;
 mod reads;
 mod told;
 mod upload;
@@ -25,6 +26,7 @@ use crate::store::{Store, StoreError};
 use blocks::Blocks;
 
 pub(crate) use fetch::{Frame, Range};
+pub(crate) use lay::Laid;
 pub(crate) use upload::Upload;
 
 /// Located indexes that are kept: those of the bundles that are being rolled out just now.
@@ -53,6 +55,9 @@ pub(crate) enum TransferError {
     /// The objects' store failed.
     #[error("the chunk store failed")]
     Blob(#[from] BlobError),
+    /// A payload could not be written.
+    #[error("a payload cannot be put together on disk")]
+    Lay(#[source] std::io::Error),
 }
 
 /// Indexes by digest with the places of their chunks, the latest used first.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::Stream;
+use suture_core::digest::Digest;
 use suture_core::limits::FRAME_BYTES;
 use suture_proto::v1;
 use suture_server::identity::Authority;
@@ -56,6 +57,10 @@ pub struct Act {
     pub target: Option<Bend<File, Answers<v1::GetTargetResponse>>>,
     /// Answers for chunks, given those that were asked for.
     pub chunks: Option<Bend<Chunks, Answers<v1::FetchChunksResponse>>>,
+    /// Offers a delta, given the payload that it is to make and those that the device holds. None by itself.
+    pub delta: Option<Bend<(Digest, Vec<Digest>), v1::GetDeltaResponse>>,
+    /// Answers for parts of a delta, given how many bytes were asked for.
+    pub delta_parts: Option<Bend<u64, Answers<v1::FetchDeltaResponse>>>,
     /// Certifies at enrolment and at renewal.
     pub certify: Option<Certify>,
 }
@@ -81,6 +86,8 @@ impl Act {
             metadata: None,
             target: None,
             chunks: None,
+            delta: None,
+            delta_parts: None,
             certify: None,
         }
     }

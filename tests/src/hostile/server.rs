@@ -214,6 +214,25 @@ impl DeviceService for Stage {
         bent.map(Response::new).ok_or_else(|| Status::not_found("by none of these"))
     }
 
+    async fn get_delta(&self, request: Request<v1::GetDeltaRequest>) -> Result<Response<v1::GetDeltaResponse>, Status> {
+        let v1::GetDeltaRequest { new_sha256, old_sha256 } = request.into_inner();
+        let digest = |bytes: &[u8]| suture_proto::parse_digest("sha256", bytes).unwrap();
+        let asked = (digest(&new_sha256), old_sha256.iter().map(|old| digest(old)).collect());
+        let bent = self.act().delta.and_then(|bend| bend(asked));
+        Ok(Response::new(bent.unwrap_or_default()))
+    }
+
+    type FetchDeltaStream = Answers<v1::FetchDeltaResponse>;
+
+    async fn fetch_delta(
+        &self,
+        request: Request<v1::FetchDeltaRequest>,
+    ) -> Result<Response<Self::FetchDeltaStream>, Status> {
+        let asked = request.into_inner().ranges.iter().map(|range| range.count).sum();
+        let bent = self.act().delta_parts.and_then(|bend| bend(asked));
+        bent.map(Response::new).ok_or_else(|| Status::failed_precondition("no such delta"))
+    }
+
     async fn submit_reports(
         &self,
         request: Request<v1::SubmitReportsRequest>,

@@ -55,8 +55,14 @@ struct Running {
 }
 
 impl World {
-    /// A new server on a database of that kind, running; none where that kind cannot be had.
+    /// A new server on a database of that kind, running; none where that kind cannot be had. It makes no deltas: most tests
+    /// count chunks.
     pub async fn start(kind: Kind) -> Option<Self> {
+        Self::start_with(kind, &[("delta_sources", "0")]).await
+    }
+
+    /// The same with these settings besides.
+    pub async fn start_with(kind: Kind, settings: &[(&'static str, &str)]) -> Option<Self> {
         let database = database::create(kind).await?;
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(TestClock::start());
@@ -68,6 +74,9 @@ impl World {
         written.flag("trust_domain", "acme.example");
         if !database.is_empty() {
             written.flag("database", &database);
+        }
+        for (key, value) in settings {
+            written.flag(key, value);
         }
         let settings = Settings::of(written).unwrap();
         suture_server::init::init(&settings, &"ada".parse().unwrap(), clock.now()).await.unwrap();

@@ -44,7 +44,7 @@ pub struct Plan {
     /// What has to be compared.
     pub units: Vec<Unit>,
     /// What of it are programs; their places in the new payload.
-    pub(crate) binaries: Vec<Binary>,
+    pub binaries: Vec<Binary>,
 }
 
 fn size(ranges: &[Range<u64>]) -> u64 {

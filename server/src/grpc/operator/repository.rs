@@ -57,11 +57,14 @@ impl Api {
         let mut tx = self.app.store().begin().await?;
         let mut done = publish::publish(&mut tx, &repository, self.app.seal(), offer, principal, now).await?;
         let sent = std::mem::take(&mut done.unlisted).into_iter().collect();
+        let delta_sources = self.app.settings().delta_sources;
         let (targets, delegated) = (&done.targets, done.delegated.as_slice());
-        let listing = Listing { repository: &repository, targets, delegated, sent, actor: principal, now };
+        let listing =
+            Listing { repository: &repository, targets, delegated, sent, actor: principal, now, delta_sources };
         listing.take_effect(&mut tx).await?;
         tx.commit().await?;
         self.app.news().tell();
+        self.app.deltas().wake();
         Ok(v1::PublishMetadataResponse {
             root_version: done.root_version,
             targets_version: done.targets_version,

@@ -1,6 +1,7 @@
 //! The store's tests: every one runs on SQLite, and on PostgreSQL where `SUTURE_TEST_POSTGRES` names a cluster.
 
 mod concurrency;
+pub(crate) mod deltas;
 mod forks;
 mod nouns;
 mod schema;

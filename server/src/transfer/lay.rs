@@ -1,0 +1,71 @@
+//! A payload put together again from its chunks.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use suture_core::chunk::{Index, decode};
+use suture_core::digest::{Digest, Hasher};
+use suture_core::limits::BLOCK_BYTES;
+
+use super::reads::{Extent, Frames};
+use super::{Transfer, TransferError, pack_name};
+
+/// A payload that lies in a file.
+#[derive(Debug)]
+pub(crate) struct Laid {
+    /// The digest of all its bytes.
+    pub(crate) sha256: Digest,
+    /// Its chunks.
+    pub(crate) index: Index,
+    /// What each has in stored form, in bytes.
+    pub(crate) stored: Vec<u32>,
+}
+
+impl Transfer {
+    /// Writes the payload with that index into a file from its beginning on.
+    pub(crate) async fn lay(&self, index_sha256: &Digest, file: Arc<File>) -> Result<Laid, TransferError> {
+        let places = self.places_of(index_sha256).await?;
+        let index =
+            Index::parse(&self.document(index_sha256).await?).map_err(|e| TransferError::Invalid(e.to_string()))?;
+        let index = Arc::new(index);
+        let mut hasher = Hasher::default();
+        let ordinals = 0..u32::try_from(places.len()).unwrap_or(u32::MAX);
+        for frame in Frames::new(places.clone(), ordinals) {
+            let mut data = Vec::new();
+            for Extent { block, within } in &frame.extents {
+                // Past the blocks that are kept: they are for devices, and this passes once.
+                let offset = block.number * BLOCK_BYTES as u64 + within.start as u64;
+                data.push(self.blobs.get_range(&pack_name(&block.pack), offset, within.len() as u64).await?);
+            }
+            let (index, file) = (index.clone(), file.clone());
+            let write = move || write(&index, &frame.chunks, data.concat().into(), &file, hasher);
+            let written = tokio::task::spawn_blocking(write).await;
+            hasher = written.map_err(|stopped| TransferError::Lay(std::io::Error::other(stopped)))??;
+        }
+        let stored = places.iter().map(|place| place.stored_length).collect();
+        Ok(Laid { sha256: hasher.finish(), index: Arc::unwrap_or_clone(index), stored })
+    }
+}
+
+fn write(
+    index: &Index,
+    chunks: &[(u32, u32)],
+    mut data: Bytes,
+    file: &File,
+    mut hasher: Hasher,
+) -> Result<Hasher, TransferError> {
+    for (ordinal, stored) in chunks {
+        let place = *ordinal as usize;
+        let known = index.entries().get(place).zip(index.offset(place)).filter(|_| *stored as usize <= data.len());
+        let Some((entry, offset)) = known else {
+            return Err(TransferError::Invalid(format!("the index has no place {ordinal}")));
+        };
+        let raw = data.split_to(*stored as usize);
+        let raw = decode(&raw, entry).map_err(|e| TransferError::Invalid(e.to_string()))?;
+        file.write_all_at(&raw, offset).map_err(TransferError::Lay)?;
+        hasher.update(&raw);
+    }
+    Ok(hasher)
+}

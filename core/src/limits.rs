@@ -2,6 +2,8 @@
 //!
 //! Each is enforced while reading, before memory or disk is spent on what exceeds it. Sizes are in bytes.
 
+use jiff::SignedDuration;
+
 /// An id: hospital, device, product, ward, …
 pub const MAX_ID_BYTES: usize = 64;
 /// A version string.
@@ -97,6 +99,8 @@ pub const PACK_BYTES: usize = 64 << 20;
 pub const BLOCK_BYTES: usize = 1 << 20;
 /// What the server keeps of packs in memory for whoever fetches next: 64 MiB.
 pub const BLOCK_CACHE_BYTES: usize = 64 << 20;
+/// How long such a block is sent as it was read: one minute, within which a crowd that fetches one bundle shares it.
+pub const BLOCK_KEPT: SignedDuration = SignedDuration::from_mins(1);
 /// A path in an archived tree, and a link's target.
 pub const MAX_ARCHIVE_PATH_BYTES: usize = 4_095;
 /// One name of such a path.

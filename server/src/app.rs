@@ -114,7 +114,7 @@ impl App {
         let blobs = Blobs::open(&dir.join("objects")).await?;
         let store = Store::open(settings.database.url()).await?;
         let rights = Rights::new(store.clone(), clock.clone());
-        let transfer = Transfer::new(store.clone(), blobs.clone());
+        let transfer = Transfer::new(store.clone(), blobs.clone(), clock.clone());
         let deltas = Deltas::new(store.clone(), blobs.clone(), &settings);
         let news = News::new();
         Ok(Arc::new(Self { settings, clock, store, blobs, authority, rights, seal, tls, transfer, deltas, news }))

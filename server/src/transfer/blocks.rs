@@ -2,6 +2,9 @@
 //!
 //! Attack: streams that stall, each on a block of its own. What is kept here is bounded by [`BLOCK_CACHE_BYTES`]; what a
 //! stream holds besides is bounded by how far it reads ahead (see [`super::fetch`]).
+//!
+//! Nothing is verified here: whoever fetches does that. A block is read again once it is [`BLOCK_KEPT`] old, so that a pack which
+//! went bad on disk, and was mended there, is soon sent as it is now.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -9,7 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _, Shared, TryFutureExt as _};
-use suture_core::limits::{BLOCK_BYTES, BLOCK_CACHE_BYTES};
+use jiff::Timestamp;
+use suture_core::clock::Clock;
+use suture_core::limits::{BLOCK_BYTES, BLOCK_CACHE_BYTES, BLOCK_KEPT};
 
 use super::pack_name;
 use crate::blobs::{BlobError, Blobs};
@@ -29,11 +34,29 @@ pub(super) struct Block {
 /// A block that is read or being read, for all who want it.
 type Read = Shared<BoxFuture<'static, Result<Bytes, Arc<BlobError>>>>;
 
+/// A block in memory, or on its way there.
+struct Kept {
+    block: Block,
+    /// When it began to be read.
+    since: Timestamp,
+    read: Read,
+}
+
+impl Kept {
+    /// Whether it serves whoever wants it now. What could not be read is tried again by whoever wants it next.
+    fn serves(&self, now: Timestamp) -> bool {
+        let age = now.duration_since(self.since);
+        // A clock that was set back makes nothing last longer.
+        !age.is_negative() && age < BLOCK_KEPT && !matches!(self.read.peek(), Some(Err(_)))
+    }
+}
+
 /// The blocks that were used last, the very last first.
 #[derive(Clone)]
 pub(super) struct Blocks {
     blobs: Blobs,
-    kept: Arc<Mutex<VecDeque<(Block, Read)>>>,
+    clock: Arc<dyn Clock>,
+    kept: Arc<Mutex<VecDeque<Kept>>>,
 }
 
 /// A block that a stream needs. It stays in memory until the stream has done with it.
@@ -43,21 +66,22 @@ pub(super) struct Wanted {
 }
 
 impl Blocks {
-    pub(super) fn new(blobs: Blobs) -> Self {
-        Self { blobs, kept: Arc::default() }
+    pub(super) fn new(blobs: Blobs, clock: Arc<dyn Clock>) -> Self {
+        Self { blobs, clock, kept: Arc::default() }
     }
 
     /// The block, which begins to be read now, unless it is there or somebody else wants it already.
     pub(super) fn want(&self, block: &Block) -> Wanted {
+        let now = self.clock.now();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = kept.iter().position(|(known, _)| known == block).and_then(|at| kept.remove(at));
-        // What could not be read is tried again by whoever wants it next.
-        let (_, read) = known.filter(|(_, read)| !matches!(read.peek(), Some(Err(_)))).unwrap_or_else(|| {
+        let known = kept.iter().position(|known| known.block == *block).and_then(|at| kept.remove(at));
+        let known = known.filter(|known| known.serves(now)).unwrap_or_else(|| {
             let offset = block.number * BLOCK_BYTES as u64;
             let read = self.blobs.get_up_to(&pack_name(&block.pack), offset, BLOCK_BYTES);
-            (block.clone(), read.map_err(Arc::new).boxed().shared())
+            Kept { block: block.clone(), since: now, read: read.map_err(Arc::new).boxed().shared() }
         });
-        kept.push_front((block.clone(), read.clone()));
+        let read = known.read.clone();
+        kept.push_front(known);
         kept.truncate(BLOCKS);
         Wanted { block: block.clone(), read }
     }
@@ -77,10 +101,20 @@ impl Wanted {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const PACK: &str = "abc";
+
+    /// A clock that stands until it is set.
+    #[derive(Default)]
+    pub(in crate::transfer) struct Hand(Mutex<Timestamp>);
+
+    impl Clock for Hand {
+        fn now(&self) -> Timestamp {
+            *self.0.lock().unwrap()
+        }
+    }
 
     /// A store with one pack of that length.
     async fn store(length: usize) -> (tempfile::TempDir, Blobs, Blocks) {
@@ -88,7 +122,7 @@ mod tests {
         let blobs = Blobs::open(dir.path()).await.unwrap();
         let bytes: Vec<u8> = (0..length).map(|i| (i / 1_000) as u8).collect();
         blobs.put(&pack_name(PACK), bytes.into()).await.unwrap();
-        (dir, blobs.clone(), Blocks::new(blobs))
+        (dir, blobs.clone(), Blocks::new(blobs, Arc::new(Hand::default())))
     }
 
     fn block(number: u64) -> Block {
@@ -118,6 +152,27 @@ mod tests {
         assert!(matches!(&*error, BlobError::NotFound(_)), "{error}");
         blobs.put(&pack_name(PACK), bytes.clone()).await.unwrap();
         assert_eq!(blocks.want(&block(0)).bytes(&(0..10)).await.unwrap(), bytes);
+    }
+
+    #[tokio::test]
+    async fn what_was_mended_on_disk_is_read_again_once_it_is_old() {
+        let (_dir, blobs, _) = store(10).await;
+        let hand = Arc::new(Hand::default());
+        let blocks = Blocks::new(blobs.clone(), hand.clone());
+        let wanted = async || blocks.want(&block(0)).bytes(&(0..10)).await.unwrap();
+        let before = wanted().await;
+        blobs.delete(&pack_name(PACK)).await.unwrap();
+        blobs.put(&pack_name(PACK), vec![7; 10].into()).await.unwrap();
+        let at = |seconds: i64| *hand.0.lock().unwrap() = Timestamp::from_second(seconds).unwrap();
+        let kept = BLOCK_KEPT.as_secs();
+        at(kept - 1);
+        assert_eq!(wanted().await, before);
+        at(kept);
+        assert_eq!(wanted().await, vec![7; 10]);
+        // And a clock that was set back keeps nothing for longer.
+        blobs.delete(&pack_name(PACK)).await.unwrap();
+        at(kept - 1);
+        assert!(blocks.want(&block(0)).bytes(&(0..10)).await.is_err());
     }
 
     #[tokio::test]

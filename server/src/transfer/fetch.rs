@@ -107,6 +107,7 @@ fn check(ranges: &[Range], chunks: usize) -> Result<(), TransferError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::blocks::tests::Hand;
     use super::*;
     use crate::blobs::Blobs;
     use crate::store::chunks::Place;
@@ -124,7 +125,11 @@ mod tests {
                 |i: u64| Place { pack: "abc".into(), offset: i * apart, stored_length: length, raw_length: length };
             let places: Vec<_> = (0..bytes.len() as u64 / apart - 1).map(place).collect();
             let frames = Frames::new(places.clone().into(), 0..u32::try_from(places.len()).unwrap());
-            let mut reading = Reading { frames, blocks: Blocks::new(blobs.clone()), ahead: VecDeque::new() };
+            let mut reading = Reading {
+                frames,
+                blocks: Blocks::new(blobs.clone(), Arc::new(Hand::default())),
+                ahead: VecDeque::new(),
+            };
             let mut came = Vec::new();
             while let Some(frame) = reading.next().await.unwrap() {
                 let mut held: Vec<_> =

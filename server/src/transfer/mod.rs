@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use suture_core::chunk::Index;
+use suture_core::clock::Clock;
 use suture_core::digest::Digest;
 use suture_core::limits::{FRAME_BYTES, MAX_DOCUMENT_BYTES, MAX_INDEX_BYTES};
 
@@ -100,9 +101,9 @@ impl Reader {
 
 impl Transfer {
     /// A chunk store over a database and a store of objects.
-    pub(crate) fn new(store: Store, blobs: Blobs) -> Self {
+    pub(crate) fn new(store: Store, blobs: Blobs, clock: Arc<dyn Clock>) -> Self {
         let uploads = Arc::new(tokio::sync::Semaphore::new(UPLOADS));
-        let blocks = Blocks::new(blobs.clone());
+        let blocks = Blocks::new(blobs.clone(), clock);
         Self { store, blobs, blocks, located: Arc::default(), told: Arc::default(), loading: Arc::default(), uploads }
     }
 

@@ -63,6 +63,9 @@ impl Transfer {
 mod tests {
     use suture_core::chunk::{Entry, encode};
 
+    use std::sync::Arc;
+
+    use super::super::blocks::tests::Hand;
     use super::*;
     use crate::blobs::Blobs;
     use crate::store::suite::each;
@@ -89,7 +92,7 @@ mod tests {
     async fn an_index_is_told_by_the_first_that_is_here() {
         each(async |store| {
             let root = tempfile::tempdir().unwrap();
-            let transfer = Transfer::new(store, Blobs::open(root.path()).await.unwrap());
+            let transfer = Transfer::new(store, Blobs::open(root.path()).await.unwrap(), Arc::new(Hand::default()));
             let contents: Vec<u8> = (0..40).collect();
             let old = index(&transfer, &contents).await;
             let new = index(&transfer, &[&contents[..20], &[200], &contents[20..]].concat()).await;

@@ -149,9 +149,10 @@ pub async fn import(settings: &Settings, dir: &Path, now: Timestamp) -> Result<F
         Err(_) if !news => {}
         _ => examined.hand_over(state_dir)?,
     }
-    let refused = examined.refused.iter().map(|(name, e)| format!("{name}: {}", agent::chain(e))).collect();
+    let mut refused: Vec<_> = examined.refused.iter().map(|(name, e)| format!("{name}: {}", agent::chain(e))).collect();
     match examined.outcome {
         Ok(done) => {
+            refused.extend(done.unfound);
             let (catalog, approvals) = (done.catalog.targets, done.approvals.targets);
             let targets = Some(Targets { catalog, approvals, news: done.news });
             let agent_runs = agent::lock(settings).is_err();

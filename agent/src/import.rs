@@ -5,14 +5,15 @@
 //! too: it speaks for itself.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use suture_core::approval::{StopError, VerifiedStop, path};
 use suture_core::id::HdoId;
 use suture_core::json;
+use suture_core::limits::MAX_TARGETS_BYTES;
 use suture_core::phase::{Code, Reason};
 use suture_core::report::Seen;
 use suture_core::trust::{News, Repository};
@@ -101,8 +102,10 @@ pub struct Imported {
     pub catalog: Seen,
     /// The approvals after it.
     pub approvals: Seen,
-    /// Whether it was newer than what the device held.
+    /// Whether it was newer than what the device held, or brought a delegated role's file that the device lacked.
     pub news: bool,
+    /// What approvals name and the catalog does not say, because a delegated role's file is refused, and why.
+    pub unfound: Vec<String>,
 }
 
 /// A stick's orders that verify, and those that do not, by file.
@@ -134,7 +137,7 @@ pub async fn import(
 ) -> Result<Imported, ImportError> {
     let held = || -> Result<_, RefreshError> { Ok((stores.catalog.held()?, stores.approvals.held()?)) };
     let before = held().map_err(refused)?;
-    let catalog = stores.catalog.refresh(stick, News::default(), now).await.map_err(refused)?;
+    let mut catalog = stores.catalog.refresh(stick, News::default(), now).await.map_err(refused)?;
     let approvals = stores.approvals.refresh(stick, News::default(), now).await.map_err(refused)?;
     let gathered = documents(stores.approvals, stick, &approvals, device).await;
     let gathered = gathered.map_err(ImportError::Refused)?;
@@ -142,12 +145,16 @@ pub async fn import(
     if let Some(reason) = gathered.approvals.iter().find_map(|share| share.opened.unknown()) {
         return Err(ImportError::Refused(reason.clone()));
     }
+    // What the catalog lists through others. Where one of them is refused, what it lists waits, and nothing else.
+    let paths = gathered.approvals.iter().flat_map(|share| &share.terms.steps).map(|step| step.path.as_str()).collect();
+    let sought = stores.catalog.find(stick, &mut catalog, paths, now).await;
     if approvals.target(path::SERVICE).is_some() {
         stores.approvals.document(stick, &approvals, path::SERVICE).await.map_err(refused)?;
     }
-    let news = held().map_err(refused)? != before;
+    let news = sought.news || held().map_err(refused)? != before;
+    let unfound = sought.unfound.iter().map(|(path, reason)| format!("{path}: {reason}")).collect();
     let seen = Repository::seen;
-    Ok(Imported { catalog: seen(&catalog), approvals: seen(&approvals), news })
+    Ok(Imported { catalog: seen(&catalog), approvals: seen(&approvals), news, unfound })
 }
 
 /// The stop orders of a stick, by the hospital's root that the device holds: those that verify and those that do not.
@@ -222,13 +229,27 @@ fn label(stick: &mut Stick, dir: &Path, device: &Device) -> Result<(), ImportErr
     Ok(())
 }
 
-/// The four metadata files of one repository.
+/// The metadata of one repository: the four files, and those of delegated roles.
 fn copy(from: &Path, to: &Path, which: Which) -> Result<(), DurableError> {
     let (from, to) = (TrustStore::directory(from, which), TrustStore::directory(to, which));
     durable::make_dir(&to)?;
     for role in suture_core::trust::Role::ALL {
         if let Some(bytes) = durable::read(&from.join(role.file_name()), role.max_bytes())? {
             let path = to.join(role.file_name());
+            fs::write(&path, bytes).map_err(DurableError::io("write", &path))?;
+        }
+    }
+    let (from, to) = (TrustStore::delegated(&from), TrustStore::delegated(&to));
+    durable::make_dir(&to)?;
+    let entries = match fs::read_dir(&from) {
+        // It has never refreshed.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(DurableError::io("list", &from))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(DurableError::io("list", &from))?;
+        if let Some(bytes) = durable::read(&entry.path(), MAX_TARGETS_BYTES)? {
+            let path = to.join(entry.file_name());
             fs::write(&path, bytes).map_err(DurableError::io("write", &path))?;
         }
     }

@@ -50,6 +50,15 @@ pub enum RefreshError {
     NoRoot(&'static str),
 }
 
+/// What became of a search for targets that delegated roles list.
+#[derive(Debug, Default)]
+pub struct Sought {
+    /// Paths that could not be looked for, and why.
+    pub unfound: BTreeMap<String, Reason>,
+    /// Whether a role's file was fetched that the device did not have.
+    pub news: bool,
+}
+
 impl RefreshError {
     /// The reason for people and reports.
     pub fn reason(&self) -> Reason {
@@ -83,6 +92,11 @@ impl TrustStore {
             Which::Catalog => "catalog",
             Which::Approvals => "approvals",
         })
+    }
+
+    /// Where the files of roles that a repository delegates to are, of the repository whose files are in `directory`.
+    pub fn delegated(directory: &Path) -> PathBuf {
+        directory.join(DELEGATED)
     }
 
     /// The root that is stored, whether or not it has expired; none before the first refresh. For what its keys sign beside
@@ -183,26 +197,28 @@ impl TrustStore {
     }
 
     /// Lets the repository know targets that it does not list itself, but a role that it delegates to. Those roles' files come
-    /// from disk or from the server, verified either way. Says of each path that could not be looked for why not.
+    /// from disk or from the server or stick, verified either way.
     pub async fn find(
         &self,
         files: &mut impl Files,
         repository: &mut Repository,
         paths: BTreeSet<&str>,
         now: Timestamp,
-    ) -> BTreeMap<String, Reason> {
-        let (mut unfound, mut used) = (BTreeMap::new(), BTreeSet::new());
+    ) -> Sought {
+        let (mut sought, mut used) = (Sought::default(), BTreeSet::new());
         for path in paths {
-            if let Err(e) = self.search(files, repository, path, now, &mut used).await {
-                unfound.insert(path.to_owned(), e.reason());
+            match self.search(files, repository, path, now, &mut used).await {
+                Ok(news) => sought.news |= news,
+                Err(e) => drop(sought.unfound.insert(path.to_owned(), e.reason())),
             }
         }
         if let Err(e) = self.retain(DELEGATED, &used) {
             tracing::warn!(error = &e as &dyn std::error::Error, "old metadata of delegated roles cannot be removed");
         }
-        unfound
+        sought
     }
 
+    /// Whether a role's file was fetched for it.
     async fn search(
         &self,
         files: &mut impl Files,
@@ -210,7 +226,8 @@ impl TrustStore {
         path: &str,
         now: Timestamp,
         used: &mut BTreeSet<Digest>,
-    ) -> Result<(), RefreshError> {
+    ) -> Result<bool, RefreshError> {
+        let mut news = false;
         let refused = |e| RefreshError::Refused(self.name(), e);
         let mut search = Search::start(repository, path, now).map_err(refused)?;
         while let Some(request) = search.request() {
@@ -232,9 +249,10 @@ impl TrustStore {
             if let Answer::Found(bytes) = answer {
                 durable::write(&kept_at, &bytes, durable::OPEN).map_err(|e| RefreshError::Disk(self.name(), e))?;
                 used.insert(kept_as);
+                news = true;
             }
         }
-        Ok(())
+        Ok(news)
     }
 
     /// Whether the repository may delegate: the manufacturer's product lines may sign for themselves, a hospital's wards not.

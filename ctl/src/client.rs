@@ -173,11 +173,11 @@ calls! {
 
 /// A rollout's states as they come.
 #[derive(Debug)]
-pub struct Watch(Streaming<v1::GetRolloutResponse>);
+pub struct Watch(Streaming<v1::WatchRolloutResponse>);
 
 impl Watch {
-    /// The next state; `None` once the rollout has ended.
-    pub async fn next(&mut self) -> Outcome<Option<v1::GetRolloutResponse>> {
+    /// The next message; `None` once the rollout has ended.
+    pub async fn next(&mut self) -> Outcome<Option<v1::WatchRolloutResponse>> {
         self.0.message().await.map_err(|status| refusal("watch_rollout", status))
     }
 }
@@ -267,9 +267,9 @@ impl Client {
         response.map(tonic::Response::into_inner).map_err(|status| refusal("upload_chunks", status))
     }
 
-    /// A rollout's state at once and after every change.
+    /// A rollout's state at once and after every change; [`crate::hospital::rollouts`] puts it together.
     pub async fn watch_rollout(&mut self, id: &str) -> Outcome<Watch> {
-        let request = v1::GetRolloutRequest { id: id.to_owned() };
+        let request = v1::WatchRolloutRequest { id: id.to_owned() };
         let response = self.calls.watch_rollout(request).await.map_err(|s| refusal("watch_rollout", s))?;
         Ok(Watch(response.into_inner()))
     }

@@ -123,7 +123,7 @@ impl Agent {
 
         // 4: what the catalog lists through others.
         let paths = signed.iter().flat_map(|a| &a.terms.steps).map(|step| step.path.as_str()).collect();
-        let unfound = self.catalog.find(&mut self.client, &mut catalog, paths, now).await;
+        let unfound = self.catalog.find(&mut self.client, &mut catalog, paths, now).await.unfound;
 
         // 3 to 5: the choice.
         let device = self.identity.device();

@@ -127,6 +127,12 @@ impl Agent {
             Ok(done) => {
                 let (catalog, approvals) = (done.catalog.targets, done.approvals.targets);
                 tracing::info!(catalog, approvals, news = done.news, "a stick was taken in");
+                for unfound in done.unfound {
+                    tracing::warn!(
+                        unfound,
+                        "what an approval names is listed by a role whose file the stick does not prove"
+                    );
+                }
                 true
             }
             Err(e) => {

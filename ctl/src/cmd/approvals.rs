@@ -45,6 +45,8 @@ struct Shown {
     devices: usize,
     calendars: Vec<String>,
     approvals: Vec<Listed>,
+    /// What devices have verified otherwise than this home, and what the server says of that.
+    alarms: Vec<alarm::Alarm>,
 }
 
 #[derive(Serialize)]
@@ -65,15 +67,15 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Init { founders } => init(context, &founders).await,
         Command::Status { expect } => {
             let mut desk = Desk::open_expecting(context, expect).await?;
-            show(context, &desk)?;
             let devices = inventory::devices(&mut desk.client, "", "", "").await?;
             let alarms = alarm::look(context, &mut desk.client, &desk.hdo, &desk.documents, &devices).await?;
+            show(context, &desk, alarms.clone())?;
             alarm::raise(&alarms)
         }
         Command::Renew { signing } => {
             let mut desk = Desk::open_base(context).await?;
             match desk.publish(context, &signing, |_| Ok(())).await? {
-                Done::Published(()) => show(context, &desk),
+                Done::Published(()) => show(context, &desk, Vec::new()),
                 Done::Waiting(waiting) => waiting.print(context),
             }
         }
@@ -96,7 +98,7 @@ async fn init(context: &mut Context<'_>, founders: &Founders) -> Outcome {
     })
 }
 
-fn show(context: &mut Context<'_>, desk: &Desk) -> Outcome {
+fn show(context: &mut Context<'_>, desk: &Desk, alarms: Vec<alarm::Alarm>) -> Outcome {
     let repository = repository::status(context, Which::Approvals, &desk.approvals)?;
     let documents = &desk.documents;
     let shown = Shown {
@@ -104,6 +106,7 @@ fn show(context: &mut Context<'_>, desk: &Desk) -> Outcome {
         devices: documents.rosters.iter().map(|(_, r)| r.devices.len()).sum(),
         calendars: documents.calendars.iter().map(|(_, c)| c.ward.to_string()).collect(),
         approvals: listed(documents),
+        alarms,
     };
     context.print.result(&shown, |s| {
         let mut table = Table::new(["approval", "bundle", "devices", "until", "state"]);

@@ -14,12 +14,13 @@ use suture_core::trust::{Base, CatalogEntry, Edition, Status, Target};
 use suture_core::version::Release;
 use suture_proto::v1;
 
-use crate::alarm;
+use crate::alarm::{self, Alarm};
 use crate::client::Client;
 use crate::cmd::ceremony;
 use crate::context::Context;
 use crate::envelope::Envelope;
 use crate::failure::{Failure, Outcome};
+use crate::hospital::{Desk, inventory};
 use crate::print::{Table, grouped};
 use crate::repository::{self, Done, Founders, List, Signing};
 use crate::trust_store::{TrustStore, Which};
@@ -103,6 +104,8 @@ struct Shown {
     #[serde(flatten)]
     repository: repository::Status,
     delegated: Vec<delegation::RoleStatus>,
+    /// What devices have verified otherwise than this home, and what the server says of that.
+    alarms: Vec<Alarm>,
     bundles: Vec<CatalogEntry>,
 }
 
@@ -137,17 +140,14 @@ async fn init(context: &mut Context<'_>, founders: &Founders) -> Outcome {
 
 async fn status(context: &mut Context<'_>, offline: bool, expect: Option<Edition>) -> Outcome {
     let store = TrustStore::of(&context.home, Which::Catalog).expecting(expect);
-    let mut alarms = Vec::new();
     let mut client = if offline { None } else { Some(context.connect().await?) };
     let base = match &mut client {
         None => store.offline_base(context.now())?,
-        Some(client) => {
-            let base = store.refresh_base(client, context.now()).await?;
-            // A hospital's operators see their devices' words beside their approvals; here it is what the server found.
-            let found = client.list_forks(v1::ListForksRequest {}).await?.forks;
-            alarms.extend(found.iter().map(alarm::told).filter(|a| a.repository == Which::Catalog.as_str()));
-            base
-        }
+        Some(client) => store.refresh_base(client, context.now()).await?,
+    };
+    let alarms = match &mut client {
+        None => Vec::new(),
+        Some(client) => alarms(context, client).await?,
     };
     repository::tell_lapsed(context, Which::Catalog, &base);
     let store = TrustStore::of(&context.home, Which::Catalog);
@@ -156,12 +156,34 @@ async fn status(context: &mut Context<'_>, offline: bool, expect: Option<Edition
     let shown = Shown {
         repository: repository::status(context, Which::Catalog, &base)?,
         delegated: delegation::status(context, &base, &files, &refused),
+        alarms,
         bundles: entries(&known),
     };
     context.print.result(&shown, |s| {
         format!("{}{}\n{}", s.repository.to_text(), delegation::table(&s.delegated), table(&s.bundles))
     })?;
-    alarm::raise(&alarms)
+    alarm::raise(&shown.alarms)
+}
+
+/// What the server has found, and at a hospital what its devices have signed that they verified, compared here.
+async fn alarms(context: &mut Context<'_>, client: &mut Client) -> Outcome<Vec<Alarm>> {
+    let of_catalog = |alarm: &Alarm| alarm.repository == Which::Catalog.as_str();
+    if context.home.server()?.hdo().is_ok() && TrustStore::of(&context.home, Which::Approvals).is_pinned()? {
+        // The report keys of devices stand on rosters, and those in the approvals.
+        match Desk::open_base(context).await {
+            Ok(mut desk) => {
+                let devices = inventory::devices(&mut desk.client, "", "", "").await?;
+                let alarms = alarm::look(context, &mut desk.client, &desk.hdo, &desk.documents, &devices).await?;
+                return Ok(alarms.into_iter().filter(of_catalog).collect());
+            }
+            Err(failure) => context.print.note(&format!(
+                "note: the approvals cannot be read ({}), so no device's own word on the catalog is looked at",
+                failure.message
+            )),
+        }
+    }
+    let found = client.list_forks(v1::ListForksRequest {}).await?.forks;
+    Ok(found.iter().map(alarm::told).filter(of_catalog).collect())
 }
 
 /// The bundles that a verified catalog lists, by product and release.

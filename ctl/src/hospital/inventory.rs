@@ -21,11 +21,11 @@ pub async fn devices(client: &mut Client, ward: &str, product: &str, state: &str
             ward: ward.to_owned(),
             product: product.to_owned(),
             state: state.to_owned(),
-            after: after.clone(),
+            after,
             limit: MAX_ROWS_PER_CALL,
         };
         let v1::ListDevicesResponse { devices, more } = client.list_devices(request).await?;
-        let moved = devices.last().and_then(|d| d.record.as_ref()).is_some_and(|r| r.id > after);
+        let moved = !devices.is_empty();
         all.extend(devices);
         if !more {
             return Ok(all);

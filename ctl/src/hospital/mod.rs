@@ -7,6 +7,7 @@ mod desk;
 mod edit;
 pub mod inventory;
 pub mod orders;
+pub mod rollouts;
 mod rosters;
 mod shelf;
 

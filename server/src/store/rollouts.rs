@@ -142,6 +142,16 @@ macro_rules! rollout_columns {
     };
 }
 
+macro_rules! member_columns {
+    ($rest:literal) => {
+        concat!(
+            "SELECT device, wave, phase, reason_code, reason_text, changed_ms, fetched_bytes, total_bytes, transfer ",
+            "FROM rollout_device ",
+            $rest
+        )
+    };
+}
+
 impl Tx {
     /// A rollout of a hospital.
     pub(crate) async fn rollout(&mut self, hdo: &HdoId, id: &ApprovalId) -> Result<Option<Rollout>, StoreError> {
@@ -172,12 +182,31 @@ impl Tx {
     /// A rollout's devices, by id.
     pub(crate) async fn members(&mut self, hdo: &HdoId, id: &ApprovalId) -> Result<Vec<Member>, StoreError> {
         let rows = on!(self, |c| {
-            sqlx::query_as::<_, MemberRow>(
-                "SELECT device, wave, phase, reason_code, reason_text, changed_ms, fetched_bytes, total_bytes, transfer \
-                 FROM rollout_device WHERE hdo = $1 AND rollout = $2 ORDER BY device",
-            )
+            sqlx::query_as::<_, MemberRow>(member_columns!("WHERE hdo = $1 AND rollout = $2 ORDER BY device"))
+                .bind(hdo.as_str())
+                .bind(id.as_str())
+                .fetch_all(c)
+                .await
+        })?;
+        rows.into_iter().map(MemberRow::read).collect()
+    }
+
+    /// A page of a rollout's devices, by id.
+    pub(crate) async fn members_after(
+        &mut self,
+        hdo: &HdoId,
+        id: &ApprovalId,
+        after: Option<&DeviceId>,
+        limit: u32,
+    ) -> Result<Vec<Member>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, MemberRow>(member_columns!(
+                "WHERE hdo = $1 AND rollout = $2 AND device > $3 ORDER BY device LIMIT $4"
+            ))
             .bind(hdo.as_str())
             .bind(id.as_str())
+            .bind(after.map_or("", DeviceId::as_str))
+            .bind(i64::from(limit))
             .fetch_all(c)
             .await
         })?;

@@ -63,9 +63,10 @@ async fn pump(world: &World, ada: &Operator, first: &Bundle) -> (Operator, Devic
     (kim, pump)
 }
 
-#[tokio::test]
-async fn a_product_line_publishes_by_its_own_key_and_a_device_installs_it() {
-    let Some(world) = World::start(Kind::Sqlite).await else { return };
+on_both!(a_product_line_publishes_by_its_own_key_and_a_device_installs_it, super::by_its_own_key);
+
+async fn by_its_own_key(kind: Kind) {
+    let Some(mut world) = World::start(kind).await else { return };
     let ada = world.manufacturer().await;
     let first = world.publish(&ada, Spec { release: 1, ..Spec::default() }).await;
     let (lin, public) = line_operator(&world, &ada, "line").await;
@@ -93,8 +94,34 @@ async fn a_product_line_publishes_by_its_own_key_and_a_device_installs_it() {
     let listed = kim.json(&["bundle", "list"]).await.unwrap();
     assert!(listed.as_array().unwrap().iter().all(|b| b["signed"] == true), "{listed}");
 
-    approve(&world, &kim, "pump@2").await;
+    // A device without a network learns of it from a stick; the bytes themselves wait for the server.
+    let rollout = approve(&world, &kim, "pump@2").await;
+    let stick = world.path("stick");
+    kim.run(&["stick", "write", text(&stick)]).await.unwrap();
+    world.stop_server().await;
+    let list = stick.join("catalog/2.pumps.json");
+    let bytes = fs::read(&list).unwrap();
+    fs::write(&list, [&bytes[..], b" "].concat()).unwrap();
+    // All else on a stick counts where that list is damaged, and the person at the device is told.
+    let found = pump.hand_stick(&stick).await.unwrap();
+    assert!(found.news && found.refused.len() == 1 && found.text().contains("refused: bundles/pump/2/"), "{found:?}");
+    let state = pump.cycle().await;
+    assert!(!state.starts_with("fetching"), "{state}");
+    // The same stick, whole: of all that it brings the device lacks that list alone.
+    fs::write(&list, &bytes).unwrap();
+    let found = pump.hand_stick(&stick).await.unwrap();
+    assert!(found.news && found.refused.is_empty(), "{found:?}");
+    let state = pump.cycle().await;
+    assert!(state.starts_with("fetching"), "{state}");
+    let again = pump.hand_stick(&stick).await.unwrap();
+    assert!(!again.news && again.refused.is_empty(), "{again:?}");
+    world.start_server().await;
     assert_eq!(pump.cycle().await, "idle(up-to-date)");
+    // A list of rollouts carries no devices; one rollout does.
+    let listed = kim.json(&["rollout", "list", "--all"]).await.unwrap();
+    assert_eq!((&listed[0]["rollout"], listed[0].get("devices")), (&Value::from(rollout.as_str()), None));
+    let shown = kim.json(&["rollout", "show", &rollout]).await.unwrap();
+    assert_eq!(shown["devices"].as_array().unwrap().len(), 1);
     assert_eq!(pump.runs(), "1.1.0");
 
     // Whoever holds the catalog's own keys has the first word on every path.

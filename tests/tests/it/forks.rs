@@ -51,6 +51,18 @@ async fn an_honest_history_raises_none_whoever_is_behind() {
     let failed = lee.run(&["approvals", "status", "--expect", &other]).await.unwrap_err();
     assert!(failed.exit == UNTRUSTED && failed.said.contains("you expect"), "{}", failed.said);
     lee.run(&["approvals", "status"]).await.unwrap();
+    // The catalog likewise, at the hospital and at the manufacturer.
+    let status = hospital.ada.json(&["catalog", "status"]).await.unwrap();
+    let edition = status["edition"].as_str().unwrap();
+    let (version, _) = edition.split_once(':').unwrap();
+    let other = format!("{version}:{}", "0".repeat(64));
+    for operator in [&hospital.ada, &lee] {
+        let status = operator.json(&["catalog", "status", "--expect", edition]).await.unwrap();
+        assert_eq!(status["alarms"], serde_json::json!([]));
+        let failed = operator.run(&["catalog", "status", "--expect", &other]).await.unwrap_err();
+        assert!(failed.exit == UNTRUSTED && failed.said.contains("you expect"), "{}", failed.said);
+        operator.run(&["catalog", "status"]).await.unwrap();
+    }
     let shown = lee.run(&["device", "show", "pump-1"]).await.unwrap();
     assert!(shown.contains("(proven by the device's signature)"), "{shown}");
 }

@@ -16,7 +16,7 @@ use suture_proto::{parse_phase, v1};
 use super::print::count;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::hospital::{Desk, Documents, refused};
+use crate::hospital::{Desk, Documents, refused, rollouts};
 use crate::repository::{Done, Signing};
 
 /// Arguments of `rollout open`.
@@ -42,10 +42,9 @@ pub(super) async fn run(context: &mut Context<'_>, args: OpenArgs) -> Outcome {
     let devices = may_open(&desk.documents, &rollout, wave, context.now())?.devices.iter().filter(|d| d.wave == wave);
     let devices = devices.count();
     if wave > 0 {
-        let request = v1::GetRolloutRequest { id: rollout.to_string() };
         // It is said for the one who signs, and decides nothing.
-        if let Ok(answer) = desk.client.get_rollout(request).await {
-            context.print.note(&before(&answer.rollout.unwrap_or_default(), wave));
+        if let Ok(said) = rollouts::rollout(&mut desk.client, &rollout).await {
+            context.print.note(&before(&said, wave));
         }
     }
     let approver = match context.home.server()?.principal()? {

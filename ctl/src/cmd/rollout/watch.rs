@@ -12,6 +12,7 @@ use suture_proto::{parse_phase, parse_reason, progress, v1};
 use crate::alarm;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::hospital::rollouts::{self, Watched};
 use crate::hospital::{Desk, inventory};
 use crate::print::Table;
 
@@ -30,6 +31,8 @@ struct Shown {
     waits_for_signature: Vec<u32>,
     ticket: String,
     created: Option<String>,
+    /// Left out of lists.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     devices: Vec<Device>,
 }
 
@@ -101,9 +104,7 @@ pub(super) async fn show(context: &mut Context<'_>, id: &ApprovalId) -> Outcome 
 /// What the server says of a rollout.
 pub(super) async fn fetch(context: &Context<'_>, id: &ApprovalId) -> Outcome<v1::Rollout> {
     context.home.server()?.hdo()?;
-    let request = v1::GetRolloutRequest { id: id.to_string() };
-    let answer = context.connect().await?.get_rollout(request).await?;
-    Ok(answer.rollout.unwrap_or_default())
+    rollouts::rollout(&mut context.connect().await?, id).await
 }
 
 fn text(r: &Shown) -> String {
@@ -139,10 +140,10 @@ fn fetched(d: &Device) -> String {
 pub(super) async fn watch(context: &mut Context<'_>, id: &ApprovalId) -> Outcome {
     context.home.server()?.hdo()?;
     compare(context).await?;
-    let mut states = context.connect().await?.watch_rollout(id.as_str()).await?;
+    let mut states = Watched::begin(&mut context.connect().await?, id).await?;
     let mut before: Option<Shown> = None;
-    while let Some(answer) = states.next().await? {
-        let now = shown(answer.rollout.unwrap_or_default());
+    while let Some(rollout) = states.next().await? {
+        let now = shown(rollout);
         if before.as_ref() == Some(&now) {
             continue;
         }

@@ -112,11 +112,15 @@ impl KeyObject {
         }
     }
 
-    /// Refuses a key for which the PIN would have to be entered at each signature.
+    /// Refuses a key for which the PIN would have to be entered at each signature (`CKA_ALWAYS_AUTHENTICATE`). That login
+    /// belongs between `C_SignInit` and `C_Sign` (PKCS#11 3.0, 5.6.8); the library makes both in one call, and CKM_EDDSA knows
+    /// no signing in parts, which would leave a gap between them.
     pub(super) fn must_sign_unasked(&self, token: &Token) -> Outcome {
         if self.pin_each_time {
-            return Err(Failure::new(format!("{token} wants the PIN again for each signature of that key"))
-                .next("make the key where the token asks once a session"));
+            return Err(Failure::new(format!(
+                "{token} wants the PIN again for each signature of that key (CKA_ALWAYS_AUTHENTICATE), and cannot be given it here"
+            ))
+            .next("use a key without that mark: `suturectl key new NAME --token LABEL` makes one"));
         }
         Ok(())
     }

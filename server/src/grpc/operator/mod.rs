@@ -5,6 +5,7 @@ mod devices;
 mod organisation;
 mod repository;
 mod rollouts;
+mod watch;
 
 use suture_proto::v1;
 use suture_proto::v1::operator_service_server::OperatorService;
@@ -163,16 +164,14 @@ impl OperatorService for Api {
 
     async fn get_rollout(&self, request: Request<v1::GetRolloutRequest>) -> Answer<v1::GetRolloutResponse> {
         let (_, hdo) = hospital(&request)?;
-        let v1::GetRolloutRequest { id } = request.into_inner();
-        Ok(Response::new(self.rollout(&hdo, &id).await?))
+        Ok(Response::new(self.rollout(&hdo, request.into_inner()).await?))
     }
 
-    type WatchRolloutStream = Answers<v1::GetRolloutResponse>;
+    type WatchRolloutStream = Answers<v1::WatchRolloutResponse>;
 
-    async fn watch_rollout(&self, request: Request<v1::GetRolloutRequest>) -> Answer<Self::WatchRolloutStream> {
+    async fn watch_rollout(&self, request: Request<v1::WatchRolloutRequest>) -> Answer<Self::WatchRolloutStream> {
         let ((_, hdo), caller) = (hospital(&request)?, Caller::of(&request)?.clone());
-        let v1::GetRolloutRequest { id } = request.into_inner();
-        Ok(Response::new(self.watch(caller, hdo, id).await?))
+        Ok(Response::new(self.watch(caller, hdo, request.into_inner()).await?))
     }
 
     async fn pause_rollout(&self, request: Request<v1::PauseRolloutRequest>) -> Answer<v1::PauseRolloutResponse> {

@@ -3,25 +3,19 @@
 use prost::Message as _;
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, HdoId};
-use suture_core::limits::MAX_PLAN_BYTES;
+use suture_core::limits::{MAX_PLAN_BYTES, MAX_ROWS_PER_CALL};
 use suture_core::principal::Principal;
 use suture_proto::{parse, parse_digest, v1};
-use tokio_stream::wrappers::ReceiverStream;
 
-use super::super::stream::Answers;
 use super::super::{Api, Refusal};
 use super::organisation::sentence;
-use crate::rights::Caller;
-use crate::rollout::{State, run};
+use crate::rollout::run;
 use crate::stop;
 use crate::store::rollouts::{Member, Rollout};
 
 pub(super) use crate::rollout::run::Order;
 
-/// The call that watches, as the table of rights names it.
-const WATCH: &str = "/suture.v1.OperatorService/WatchRollout";
-
-fn message(rollout: Rollout, members: Vec<Member>) -> v1::Rollout {
+pub(super) fn message(rollout: Rollout, members: Vec<Member>) -> v1::Rollout {
     v1::Rollout {
         id: rollout.id.to_string(),
         state: rollout.state.as_str().to_owned(),
@@ -50,11 +44,6 @@ fn message(rollout: Rollout, members: Vec<Member>) -> v1::Rollout {
             })
             .collect(),
     }
-}
-
-fn is_over(answer: &v1::GetRolloutResponse) -> bool {
-    let state = answer.rollout.as_ref().and_then(|r| State::from_name(&r.state));
-    state.is_none_or(State::is_over)
 }
 
 impl Api {
@@ -90,67 +79,26 @@ impl Api {
     ) -> Result<v1::ListRolloutsResponse, Refusal> {
         let v1::ListRolloutsRequest { all } = request;
         let mut tx = self.app.store().read().await?;
-        let mut rollouts = Vec::new();
-        for rollout in tx.rollouts(hdo, all).await? {
-            let members = tx.members(hdo, &rollout.id).await?;
-            rollouts.push(message(rollout, members));
-        }
-        Ok(v1::ListRolloutsResponse { rollouts })
+        let rollouts = tx.rollouts(hdo, all).await?;
+        Ok(v1::ListRolloutsResponse { rollouts: rollouts.into_iter().map(|r| message(r, Vec::new())).collect() })
     }
 
-    pub(super) async fn rollout(&self, hdo: &HdoId, id: &str) -> Result<v1::GetRolloutResponse, Refusal> {
-        let id: ApprovalId = parse("id", id)?;
+    pub(super) async fn rollout(
+        &self,
+        hdo: &HdoId,
+        request: v1::GetRolloutRequest,
+    ) -> Result<v1::GetRolloutResponse, Refusal> {
+        let v1::GetRolloutRequest { id, after, limit } = request;
+        let id: ApprovalId = parse("id", &id)?;
+        let after = (!after.is_empty()).then(|| parse("after", &after)).transpose()?;
+        let limit = if limit == 0 { MAX_ROWS_PER_CALL } else { limit.min(MAX_ROWS_PER_CALL) };
         let mut tx = self.app.store().read().await?;
         let rollout = tx.rollout(hdo, &id).await?;
         let rollout = rollout.ok_or_else(|| run::RolloutError::NotFound(id.clone()))?;
-        let members = tx.members(hdo, &id).await?;
-        Ok(v1::GetRolloutResponse { rollout: Some(message(rollout, members)) })
-    }
-
-    /// The rollout's state at once and after every change, until it is over, the watcher leaves or loses the right to
-    /// watch, or the server drains.
-    pub(super) async fn watch(
-        &self,
-        caller: Caller,
-        hdo: HdoId,
-        id: String,
-    ) -> Result<Answers<v1::GetRolloutResponse>, Refusal> {
-        let mut news = self.app.news().listen();
-        let mut answer = self.rollout(&hdo, &id).await?;
-        let (tx, rx) = tokio::sync::mpsc::channel(1);
-        let api = self.clone();
-        tokio::spawn(async move {
-            loop {
-                if tx.send(Ok(answer.clone())).await.is_err() || is_over(&answer) {
-                    return;
-                }
-                let next = loop {
-                    tokio::select! {
-                        () = tx.closed() => return,
-                        more = news.wait() => if !more { return },
-                    }
-                    match api.still_watched(&caller, &hdo, &id).await {
-                        Ok(next) if next == answer => {}
-                        next => break next,
-                    }
-                };
-                match next {
-                    Ok(next) => answer = next,
-                    Err(refusal) => {
-                        // The watcher may be gone; then nobody is left to tell.
-                        let _ = tx.send(Err(refusal.into())).await;
-                        return;
-                    }
-                }
-            }
-        });
-        Ok(Box::pin(ReceiverStream::new(rx)))
-    }
-
-    /// The rollout's state, if the watcher may still know it: a stream stays open longer than a right may hold.
-    async fn still_watched(&self, caller: &Caller, hdo: &HdoId, id: &str) -> Result<v1::GetRolloutResponse, Refusal> {
-        self.app.rights().check(WATCH, Some(&caller.peer)).await?;
-        self.rollout(hdo, id).await
+        let mut members = tx.members_after(hdo, &id, after.as_ref(), limit + 1).await?;
+        let more = members.len() > limit as usize;
+        members.truncate(limit as usize);
+        Ok(v1::GetRolloutResponse { rollout: Some(message(rollout, members)), more })
     }
 
     pub(super) async fn take_stop(&self, principal: &Principal, hdo: &HdoId, envelope: &[u8]) -> Result<bool, Refusal> {

@@ -10,9 +10,11 @@ use zeroize::Zeroizing;
 
 use super::super::certificates::{Certificate, Standing};
 use super::super::devices::{DeviceFilter, DeviceState, Enrolment, Imported, Record};
+use super::super::rollouts::Rollout;
 use super::super::tokens::TokenState;
 use super::super::{Store, Tx};
 use super::each;
+use crate::rollout::{State, WaveSet};
 
 fn now() -> Timestamp {
     "2026-11-24T15:00:00Z".parse().unwrap()
@@ -229,31 +231,55 @@ async fn a_certificate_stands_as_its_holder_does() {
     .await;
 }
 
+/// A rollout that was ended by a person.
+fn rollout(id: &str) -> Rollout {
+    Rollout {
+        hdo: hdo(),
+        id: id.parse().unwrap(),
+        state: State::Aborted,
+        reason: None,
+        product: "pump".parse().unwrap(),
+        version: "2.0.0".parse().unwrap(),
+        release: suture_core::version::Release(2),
+        manifest_sha256: Digest::of(b"m"),
+        approval_sha256: Digest::of(b"a"),
+        wave: 0,
+        waves: 1,
+        unsigned: WaveSet::default(),
+        forgiven: 0,
+        ticket: String::new(),
+        created: now(),
+        expires: after(60),
+    }
+}
+
+#[tokio::test]
+async fn a_rollouts_devices_come_by_pages() {
+    each(async |store| {
+        let mut tx = hospital(&store).await;
+        let rollout = rollout("a1");
+        let devices: Vec<_> = (1..=5).map(|n| record(n, "icu")).collect();
+        tx.import_devices(&hdo(), &devices, now()).await.unwrap();
+        let placed: Vec<_> = (1..=4).map(|n| (id(n), n)).collect();
+        tx.put_rollout(&rollout, &placed, now()).await.unwrap();
+        tx.put_rollout(&super::nouns::rollout("a2"), &[(id(5), 0)], now()).await.unwrap();
+        let mut page = async |after: Option<u32>| {
+            let page = tx.members_after(&hdo(), &rollout.id, after.map(id).as_ref(), 3).await.unwrap();
+            page.into_iter().map(|m| (m.device, m.wave)).collect::<Vec<_>>()
+        };
+        assert_eq!(page(None).await, placed[..3]);
+        assert_eq!(page(Some(3)).await, placed[3..]);
+        assert_eq!(page(Some(4)).await, []);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_rollout_that_was_ended_is_told_to_a_device_that_may_try_again() {
-    use super::super::rollouts::Rollout;
-    use crate::rollout::{State, WaveSet};
     use suture_core::phase::Phase;
     each(async |store| {
         let mut tx = hospital(&store).await;
-        let mut rollout = Rollout {
-            hdo: hdo(),
-            id: "a1".parse().unwrap(),
-            state: State::Aborted,
-            reason: None,
-            product: "pump".parse().unwrap(),
-            version: "2.0.0".parse().unwrap(),
-            release: suture_core::version::Release(2),
-            manifest_sha256: Digest::of(b"m"),
-            approval_sha256: Digest::of(b"a"),
-            wave: 0,
-            waves: 1,
-            unsigned: WaveSet::of([1, 31]),
-            forgiven: 0,
-            ticket: String::new(),
-            created: now(),
-            expires: after(60),
-        };
+        let mut rollout = Rollout { unsigned: WaveSet::of([1, 31]), ..rollout("a1") };
         tx.import_devices(&hdo(), &[record(1, "icu")], now()).await.unwrap();
         tx.put_rollout(&rollout, &[(id(1), 0)], now()).await.unwrap();
         tx.update_member(&hdo(), &rollout.id, &id(1), Phase::FellBack, None, now()).await.unwrap();

@@ -7,7 +7,7 @@ use tonic::{Code, Streaming};
 
 use super::refused;
 
-type Watch = Streaming<v1::GetRolloutResponse>;
+type Watch = Streaming<v1::WatchRolloutResponse>;
 
 async fn state(watch: &mut Watch) -> String {
     watch.message().await.unwrap().unwrap().rollout.unwrap().state
@@ -31,7 +31,7 @@ async fn revoked(kind: Kind) {
     let sam = world.operator("sam");
     let token = kim.json(&["operator", "invite", "sam"]).await.unwrap();
     sam.run(&["join", token["token"].as_str().unwrap()]).await.unwrap();
-    let request = v1::GetRolloutRequest { id: id.clone() };
+    let request = v1::WatchRolloutRequest { id: id.clone() };
     let mut calls = world.operator_calls(Some(sam.identity())).await;
     let mut sams = calls.watch_rollout(request.clone()).await.unwrap().into_inner();
     let mut kims = world.operator_calls(Some(kim.identity())).await;

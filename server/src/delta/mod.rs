@@ -176,7 +176,7 @@ impl Deltas {
             return Err(DeltaError::Gone);
         }
         let regions = self.store.delta_regions(pair).await?;
-        let pieces = pieces(&regions, ranges)?;
+        let pieces = pieces(regions, ranges)?;
         let blobs = self.blobs.clone();
         let read = move |piece: Piece| {
             let blobs = blobs.clone();
@@ -194,8 +194,12 @@ struct Piece {
     length: u64,
 }
 
-/// Ranges of the regions' bytes, one region behind another, as reads of [`PIECE_BYTES`] at most.
-fn pieces(regions: &[RegionObject], ranges: &[(u64, u64)]) -> Result<Vec<Piece>, DeltaError> {
+/// Ranges of the regions' bytes, one region behind another, as reads of [`PIECE_BYTES`] at most. They are thought of one by one:
+/// a delta may have a million of them.
+fn pieces(
+    regions: Vec<RegionObject>,
+    ranges: &[(u64, u64)],
+) -> Result<impl Iterator<Item = Piece> + Send + 'static, DeltaError> {
     let total = regions.iter().fold(0_u64, |sum, region| sum.saturating_add(region.length));
     let invalid = || {
         let text = format!(
@@ -206,25 +210,29 @@ fn pieces(regions: &[RegionObject], ranges: &[(u64, u64)]) -> Result<Vec<Piece>,
     if ranges.is_empty() || ranges.len() > MAX_DELTA_RANGES {
         return Err(invalid());
     }
-    let mut pieces = Vec::new();
-    let mut done = 0;
+    let (mut wanted, mut done) = (Vec::with_capacity(ranges.len()), 0);
     for (first, count) in ranges {
         let end = first.checked_add(*count).filter(|end| *end <= total && *count > 0 && *first >= done);
         let end = end.ok_or_else(invalid)?;
-        let mut start = 0_u64;
-        for region in regions {
-            let (from, to) = (start.max(*first), start.saturating_add(region.length).min(end));
-            let mut at = from;
-            while at < to {
-                let length = (to - at).min(PIECE_BYTES);
-                pieces.push(Piece { object: region.object.clone(), offset: at - start, length });
-                at += length;
-            }
-            start = start.saturating_add(region.length);
-        }
+        wanted.push((*first, end));
         done = end;
     }
-    Ok(pieces)
+    let (mut region, mut start) = (0_usize, 0_u64);
+    let (mut wanted, mut left) = (wanted.into_iter(), 0..0_u64);
+    Ok(std::iter::from_fn(move || {
+        while left.is_empty() {
+            left = wanted.next().map(|(first, end)| first..end)?;
+        }
+        while left.start >= start.saturating_add(regions.get(region)?.length) {
+            start = start.saturating_add(regions.get(region)?.length);
+            region = region.saturating_add(1);
+        }
+        let RegionObject { object, length } = regions.get(region)?;
+        let offset = left.start.saturating_sub(start);
+        let length = (left.end - left.start).min(length.saturating_sub(offset)).min(PIECE_BYTES);
+        left.start = left.start.saturating_add(length);
+        Some(Piece { object: object.clone(), offset, length })
+    }))
 }
 
 #[cfg(test)]

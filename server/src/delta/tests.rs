@@ -349,8 +349,8 @@ fn ranges_are_cut_at_regions_and_pieces_or_refused() {
     let frame = PIECE_BYTES;
     let regions = [region("a", 10), region("b", frame + 5), region("c", 1)];
     let cut = |ranges: &[(u64, u64)]| {
-        let pieces = pieces(&regions, ranges).ok()?;
-        Some(pieces.into_iter().map(|p| (p.object, p.offset, p.length)).collect::<Vec<_>>())
+        let pieces = pieces(regions.to_vec(), ranges).ok()?;
+        Some(pieces.map(|p| (p.object, p.offset, p.length)).collect::<Vec<_>>())
     };
     let a = |text: &str, offset, length| (text.to_owned(), offset, length);
     assert_eq!(cut(&[(3, 2), (5, 6)]), Some(vec![a("a", 3, 2), a("a", 5, 5), a("b", 0, 1)]));

@@ -16,7 +16,7 @@ use suture_core::digest::Digest;
 use suture_core::id::HdoId;
 use suture_core::manifest::{Manifest, ManifestError};
 use suture_core::principal::Principal;
-use suture_core::trust::{CatalogEntry, Status, Target, Targets, Verified};
+use suture_core::trust::{CatalogEntry, Status, Target, Targets, Verified, served_target_name};
 use suture_core::version::Version;
 use suture_proto::Repository;
 
@@ -79,8 +79,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) repository: &'a Repository,
     /// Its targets metadata, new or as before.
     pub(crate) targets: &'a Verified<Targets>,
-    /// New metadata of roles that it delegates to.
-    pub(crate) delegated: &'a [Verified<Targets>],
+    /// All that it lists, itself and through roles that it delegates to.
+    pub(crate) listed: &'a BTreeMap<String, Target>,
     /// Files that were sent along and that the targets metadata do not list, by path.
     pub(crate) sent: BTreeMap<String, Vec<u8>>,
     /// Who published.
@@ -105,14 +105,9 @@ impl Listing<'_> {
     }
 
     async fn bytes(&self, tx: &mut Tx, path: &str) -> Result<Vec<u8>, EffectError> {
-        self.bytes_of(tx, self.targets, path).await
-    }
-
-    async fn bytes_of(&self, tx: &mut Tx, targets: &Targets, path: &str) -> Result<Vec<u8>, EffectError> {
-        let missing = || EffectError::Missing(path.to_owned());
-        let name = targets.file_name(path).ok_or_else(missing)?;
-        let bytes = tx.target_file(&self.repository.to_string(), &name).await?;
-        bytes.ok_or_else(missing)
+        let target = self.listed.get(path).ok_or_else(|| EffectError::Missing(path.to_owned()))?;
+        let bytes = tx.target_file(&self.repository.to_string(), &served_target_name(path, &target.sha256)).await?;
+        bytes.ok_or_else(|| EffectError::Missing(path.to_owned()))
     }
 
     async fn document<T: SignedDocument>(&self, tx: &mut Tx, path: &str) -> Result<T, EffectError> {
@@ -120,38 +115,28 @@ impl Listing<'_> {
         T::parse(&bytes).map_err(|source| EffectError::Document { path: path.to_owned(), source })
     }
 
-    /// What is listed, by whom. The catalog's own keys have the first word on a path, as for every reader.
-    fn listed(&self) -> Vec<(&Targets, &str, &Target)> {
-        let mut listed: Vec<_> = self.targets.targets().map(|(path, target)| (&**self.targets, path, target)).collect();
-        for role in self.delegated {
-            let new = role.targets().filter(|(path, _)| self.targets.target(path).is_none());
-            listed.extend(new.map(|(path, target)| (&**role, path, target)));
-        }
-        listed
-    }
-
     async fn bundles(&self, tx: &mut Tx) -> Result<(), EffectError> {
         let mut offered = Vec::new();
-        for (targets, path, target) in self.listed() {
-            let entry = CatalogEntry::of(target).ok_or_else(|| EffectError::NoEntry(path.to_owned()))?;
-            let bytes = self.bytes_of(tx, targets, path).await?;
+        for (path, target) in self.listed {
+            let entry = CatalogEntry::of(target).ok_or_else(|| EffectError::NoEntry(path.clone()))?;
+            let bytes = self.bytes(tx, path).await?;
             let manifest =
-                Manifest::parse(&bytes).map_err(|source| EffectError::Manifest { path: path.to_owned(), source })?;
+                Manifest::parse(&bytes).map_err(|source| EffectError::Manifest { path: path.clone(), source })?;
             let equal = manifest.product == entry.product
                 && manifest.release == entry.release
                 && manifest.version == entry.version
                 && manifest.hardware == entry.hardware
                 && manifest.requires.min_release == entry.min_release
-                && manifest.path() == path;
+                && manifest.path() == *path;
             if !equal {
-                return Err(EffectError::Contradiction(path.to_owned()));
+                return Err(EffectError::Contradiction(path.clone()));
             }
             tx.put_bundle(&Bundle {
                 payload_length: manifest.total_length(),
                 product: entry.product,
                 release: entry.release,
                 version: entry.version,
-                path: path.to_owned(),
+                path: path.clone(),
                 manifest_sha256: target.sha256,
                 status: entry.status.as_str().to_owned(),
                 published: self.now,
@@ -162,6 +147,7 @@ impl Listing<'_> {
                 offered.push(manifest);
             }
         }
+        tx.unlist_bundles(self.listed).await?;
         tx.drop_deltas(self.now).await?;
         if self.delta_sources > 0 {
             for pair in delta::pairs(&offered, self.delta_sources) {

@@ -17,7 +17,7 @@ use suture_core::limits::MAX_ROOT_STEPS;
 use suture_core::principal::Principal;
 use suture_core::trust::edit::{self, ONLINE_LIFETIME};
 use suture_core::trust::{
-    self, Delegated, Delegations, Publication, Refresh, Role, Root, Stored, Targets, TrustError, Verified,
+    self, Delegated, Delegations, Publication, Refresh, Role, Root, Stored, Target, Targets, TrustError, Verified,
     delegated_name, verify_delegating,
 };
 use suture_proto::Repository;
@@ -49,8 +49,8 @@ pub struct Offer {
 pub struct Published {
     /// The targets metadata.
     pub targets: Verified<Targets>,
-    /// New metadata of delegated roles.
-    pub delegated: Vec<Verified<Targets>>,
+    /// All that the repository lists, itself and through delegated roles, as every reader finds it now.
+    pub listed: BTreeMap<String, Target>,
     /// Files that were sent along and that the targets metadata do not list: a document that they list must pin each.
     /// None for the catalog, whose files are all listed.
     pub unlisted: Vec<(String, Vec<u8>)>,
@@ -155,6 +155,10 @@ pub async fn publish(
     // A new root alone leaves targets that nobody signed in time as they are: the root comes first, then their owner can sign.
     let stored = assemble(tx, &name, &publication.root, &publication.targets, &delegated, &signers, now).await?;
     let base = Refresh::start_base(stored, now)?.delegations(delegations(repository)).offline()?.finish_base()?;
+    let mut roles = force.delegated;
+    roles.extend(offer.delegated);
+    // What a role lists in vain, or cannot be verified any more, is in nobody's view, and not in this one.
+    let (listed, _) = base.listing(&roles, now);
     let detail = serde_json::json!({
         "root": publication.root.version(),
         "root_sha256": publication.root.digest(),
@@ -170,7 +174,7 @@ pub async fn publish(
         snapshot_version: base.snapshot_version(),
         timestamp_version: base.timestamp_version(),
         targets: publication.targets,
-        delegated: delegated.into_values().collect(),
+        listed,
     })
 }
 

@@ -1,5 +1,7 @@
 //! What the catalog lists, as rows; and plans, which only wait for their approvers.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use suture_core::digest::Digest;
 use suture_core::id::{HdoId, ProductId};
@@ -7,7 +9,7 @@ use suture_core::version::{Release, Version};
 
 use super::{Store, StoreError, Tx, digest, from_ms, on, parsed, to_i64, to_ms, to_u64};
 
-/// A bundle that the catalog lists.
+/// A bundle that the catalog lists, or has listed.
 #[derive(Debug, Clone)]
 pub(crate) struct Bundle {
     pub(crate) product: ProductId,
@@ -16,12 +18,16 @@ pub(crate) struct Bundle {
     /// The manifest's path in the catalog.
     pub(crate) path: String,
     pub(crate) manifest_sha256: Digest,
-    /// As the catalog says: `current`, `superseded` or `withdrawn`.
+    /// As the catalog says: `current`, `superseded` or `withdrawn`; [`UNLISTED`] where it lists it no more.
     pub(crate) status: String,
     /// All payloads together, in bytes.
     pub(crate) payload_length: u64,
     pub(crate) published: Timestamp,
 }
+
+/// The status of a bundle that the catalog lists no more, itself or through a delegated role. Its row stays: rollouts of its
+/// time name it.
+const UNLISTED: &str = "unlisted";
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -102,6 +108,27 @@ impl Tx {
             .await
             .map(drop)
         })?;
+        Ok(())
+    }
+
+    /// Marks the bundles that are not among what the catalog lists, by path.
+    pub(crate) async fn unlist_bundles<T>(&mut self, listed: &BTreeMap<String, T>) -> Result<(), StoreError> {
+        let paths = on!(self, |c| {
+            sqlx::query_scalar::<_, String>("SELECT path FROM bundle WHERE status <> $1")
+                .bind(UNLISTED)
+                .fetch_all(c)
+                .await
+        })?;
+        for path in paths.iter().filter(|path| !listed.contains_key(*path)) {
+            on!(self, |c| {
+                sqlx::query("UPDATE bundle SET status = $1 WHERE path = $2")
+                    .bind(UNLISTED)
+                    .bind(path.as_str())
+                    .execute(c)
+                    .await
+                    .map(drop)
+            })?;
+        }
         Ok(())
     }
 

@@ -256,7 +256,7 @@ impl Tx {
             sqlx::query(
                 "UPDATE delta SET state = 'dropped', changed_ms = $1 WHERE state <> 'dropped' AND (NOT EXISTS \
                  (SELECT 1 FROM payload p JOIN bundle b ON b.product = p.product AND b.release = p.release \
-                 WHERE p.sha256 = delta.new_sha256 AND b.status <> 'withdrawn') OR (old_sha256 <> $2 AND NOT EXISTS \
+                 WHERE p.sha256 = delta.new_sha256 AND b.status IN ('current', 'superseded')) OR (old_sha256 <> $2 AND NOT EXISTS \
                  (SELECT 1 FROM payload p WHERE p.sha256 = delta.old_sha256)))",
             )
             .bind(to_ms(now))

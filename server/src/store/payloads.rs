@@ -46,7 +46,7 @@ impl Store {
     pub(crate) async fn payloads(&self, sha256: &Digest) -> Result<Vec<Held>, StoreError> {
         let rows = on!(self, |c| {
             sqlx::query_as::<_, Row>(
-                "SELECT p.product, p.name, p.sha256, p.length, p.index_sha256, b.status = 'withdrawn' AS withdrawn \
+                "SELECT p.product, p.name, p.sha256, p.length, p.index_sha256, b.status NOT IN ('current', 'superseded') AS withdrawn \
                  FROM payload p JOIN bundle b ON b.product = p.product AND b.release = p.release \
                  WHERE p.sha256 = $1 ORDER BY withdrawn, p.product, p.release, p.name",
             )

@@ -1,5 +1,7 @@
 //! Payloads, deltas and claims.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use suture_core::digest::Digest;
 use suture_core::manifest::{Install, InstallKind, Manifest, PatchClass, Payload, PayloadFormat, Requires, TYPE};
@@ -201,6 +203,48 @@ async fn the_one_that_was_made_first_is_dropped_first() {
         let states = (state(&store, &made[0]).await, state(&store, &made[1]).await);
         assert_eq!(states, (Some(DeltaState::Made), Some(DeltaState::Dropped)));
         assert_eq!(store.deltas_length().await.unwrap(), 20);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_release_that_nobody_lists_any_more_is_told_so_and_nothing_leads_to_it() {
+    each(async |store| {
+        let mut tx = store.begin().await.unwrap();
+        let manifests = [1, 2].map(|release| manifest(release, &format!("app {release}")));
+        for manifest in &manifests {
+            list(&mut tx, manifest, "superseded").await;
+        }
+        let statuses = async |store: &Store| {
+            let told = store.bundles().await.unwrap().into_iter().map(|b| b.status);
+            told.collect::<Vec<_>>()
+        };
+        let all: BTreeMap<_, _> = manifests.iter().map(|m| (m.path(), ())).collect();
+        tx.unlist_bundles(&all).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(statuses(&store).await, ["superseded", "superseded"]);
+        let to = [pair("app 2", "app 1"), pair("app 1", "app 2")];
+        for pair in &to {
+            want(&store, pair, true, now()).await;
+            make(&store, pair, &[&pair.old.short()], now()).await;
+        }
+
+        let mut tx = store.begin().await.unwrap();
+        tx.unlist_bundles(&[(manifests[0].path(), ())].into()).await.unwrap();
+        tx.drop_deltas(now()).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(statuses(&store).await, ["superseded", "unlisted"]);
+        let states = [state(&store, &to[0]).await, state(&store, &to[1]).await];
+        assert_eq!(states, [Some(DeltaState::Made), Some(DeltaState::Dropped)]);
+        // Deltas away from it are still wanted: it runs on devices.
+        assert!(store.payloads(&sha("app 2")).await.unwrap()[0].withdrawn);
+
+        // Listed again, it is as the catalog says.
+        let mut tx = store.begin().await.unwrap();
+        list(&mut tx, &manifests[1], "current").await;
+        tx.unlist_bundles(&all).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(statuses(&store).await, ["superseded", "current"]);
     })
     .await;
 }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use suture_core::digest::Digest;
 use suture_proto::v1;
 
-use super::{Client, ClientError, timely, whole};
+use super::documents::whole;
+use super::{Client, ClientError, timely};
 
 /// Where indexes come from that are told by others.
 pub trait Indexes: Send {

@@ -1,0 +1,130 @@
+//! Why the server gave no answer that can be used.
+
+use suture_core::limits::MAX_MESSAGE_BYTES;
+use suture_core::phase::Code;
+use suture_proto::connect::{self, ConnectError};
+use tonic::Status;
+
+use super::CALL_TIMEOUT;
+
+/// Why the server gave no answer that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The server answered, and refused.
+    #[error("the server refused {call}: {text}")]
+    Refused {
+        /// The call.
+        call: &'static str,
+        /// Why.
+        text: String,
+    },
+    /// The server does not know, or no longer believes, the certificate that it was shown.
+    #[error("the server does not accept this device's certificate ({call}: {text})")]
+    Stranger {
+        /// The call.
+        call: &'static str,
+        /// Why.
+        text: String,
+    },
+    /// The server has no such thing.
+    #[error("the server has no such thing ({call}: {text})")]
+    NotFound {
+        /// The call.
+        call: &'static str,
+        /// What it says.
+        text: String,
+    },
+    /// The connection broke, or the server is in trouble.
+    #[error("{call} was interrupted: {text}")]
+    Interrupted {
+        /// The call.
+        call: &'static str,
+        /// What is known.
+        text: String,
+    },
+    /// No answer in time.
+    #[error("no answer to {call} within {} s", CALL_TIMEOUT.as_secs())]
+    Timeout {
+        /// The call.
+        call: &'static str,
+    },
+    /// More than was asked for.
+    #[error("the answer to {call} is longer than {limit} bytes")]
+    TooLong {
+        /// The call.
+        call: &'static str,
+        /// The bound.
+        limit: u64,
+    },
+    /// More chunks than were asked for.
+    #[error("the answer to {call} holds more chunks than were asked for")]
+    TooMany {
+        /// The call.
+        call: &'static str,
+    },
+    /// A stick that cannot be read, or lacks something.
+    #[error("the stick: {text}")]
+    Stick {
+        /// What is wrong.
+        text: String,
+    },
+    /// An answer that contradicts itself.
+    #[error("the answer to {call} makes no sense: {text}")]
+    Senseless {
+        /// The call.
+        call: &'static str,
+        /// What does not fit.
+        text: String,
+    },
+}
+
+impl ClientError {
+    /// The kind of reason.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Connect(_) | Self::Timeout { .. } => Code::ServerUnreachable,
+            Self::TooLong { .. } | Self::TooMany { .. } => Code::EndlessData,
+            Self::Senseless { .. } => Code::WrongBytes,
+            Self::Refused { .. }
+            | Self::Stranger { .. }
+            | Self::NotFound { .. }
+            | Self::Interrupted { .. }
+            | Self::Stick { .. } => Code::Transfer,
+        }
+    }
+
+    /// Whether the server was reached and answered with what no server answers: more than was asked for, or what makes no
+    /// sense. Everything else is as if it were not there.
+    pub const fn is_abuse(&self) -> bool {
+        matches!(self, Self::TooLong { .. } | Self::TooMany { .. } | Self::Senseless { .. })
+    }
+
+    /// Whether another way to the server may lead further.
+    pub const fn is_of_the_way(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Timeout { .. })
+    }
+
+    pub(super) fn of(call: &'static str, status: &Status) -> Self {
+        if let Some(known) = connect::find(status) {
+            return Self::Connect(known.clone());
+        }
+        let text = status.message().chars().take(500).collect();
+        match status.code() {
+            tonic::Code::NotFound => Self::NotFound { call, text },
+            tonic::Code::Unauthenticated => Self::Stranger { call, text },
+            // A message beyond the bound on all messages is read no further.
+            tonic::Code::OutOfRange => Self::TooLong { call, limit: MAX_MESSAGE_BYTES as u64 },
+            tonic::Code::Unavailable
+            | tonic::Code::Internal
+            | tonic::Code::Unknown
+            | tonic::Code::Aborted
+            | tonic::Code::Cancelled
+            | tonic::Code::DeadlineExceeded
+            | tonic::Code::ResourceExhausted => Self::Interrupted { call, text },
+            _ => Self::Refused { call, text },
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The server, as the device sees it: the only room where tonic's types are.
+//!
+//! Every answer is bounded in time and size, and nothing in it is believed: metadata, documents and chunks are verified by
+//! whoever asked for them.
+
+pub mod bulk;
+mod check_in;
+mod documents;
+mod enrolment;
+mod error;
+mod indexes;
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use suture_core::digest::Digest;
+use suture_core::limits::MAX_STOPS_PER_ANSWER;
+use suture_core::report::Signed;
+use suture_proto::connect::{self, Settings};
+use suture_proto::v1;
+use suture_proto::v1::device_service_client::DeviceServiceClient;
+use tonic::Status;
+use tonic::transport::Channel;
+
+pub use check_in::{Heard, Said};
+pub use enrolment::Enrolment;
+pub use error::ClientError;
+pub use indexes::Indexes;
+
+use crate::news::{Holdings, Tidings};
+use crate::traffic::Traffic;
+
+/// How long one small call, or one message of a stream, may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes a second that a document comes in at least: a modem's rate.
+const LEAST_RATE: u64 = 4 << 10;
+
+/// The server.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: DeviceServiceClient<Channel>,
+    /// The connection of `inner`.
+    channel: Channel,
+    traffic: Arc<Traffic>,
+}
+
+/// Which of the two repositories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// The manufacturer's.
+    Catalog,
+    /// The hospital's.
+    Approvals,
+}
+
+/// Where signed files come from.
+pub trait Files: Send {
+    /// A metadata file of at most `max_bytes`; `None` where the server says that there is none.
+    fn metadata(
+        &mut self,
+        of: Which,
+        name: &str,
+        max_bytes: u64,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, ClientError>> + Send;
+
+    /// A target, document or index of at most `max_bytes`.
+    fn target(
+        &mut self,
+        of: Which,
+        name: &str,
+        max_bytes: u64,
+    ) -> impl Future<Output = Result<Vec<u8>, ClientError>> + Send;
+}
+
+/// A chunk as it travels.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// Its place in the index.
+    pub ordinal: u32,
+    /// Its stored form.
+    pub stored: Bytes,
+}
+
+/// Chunks as they come.
+pub type Pieces = Pin<Box<dyn Stream<Item = Result<Vec<Piece>, ClientError>> + Send>>;
+
+/// Where chunks come from.
+pub trait Chunks: Send {
+    /// The chunks at these places of an index, ascending.
+    fn chunks(
+        &mut self,
+        index: &Digest,
+        ranges: &[Range<u32>],
+    ) -> impl Future<Output = Result<Pieces, ClientError>> + Send;
+}
+
+impl Client {
+    /// A client that connects with its first call, and again whenever the connection is lost.
+    pub fn new(settings: &Settings) -> Result<Self, ClientError> {
+        let channel = connect::connect_lazily(settings)?;
+        Ok(Self { inner: connect::device_client(channel.clone()), channel, traffic: Arc::default() })
+    }
+
+    /// As a new connection of the same agent: what was counted goes on being counted.
+    pub fn counting(self, traffic: &Arc<Traffic>) -> Self {
+        Self { traffic: traffic.clone(), ..self }
+    }
+
+    /// What was said and heard so far; chunks of payloads are in [`crate::fetch::Counters`] instead.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
+    }
+
+    /// What differs of both repositories from what the device holds, where no check-in has brought it.
+    pub async fn refresh(&mut self, held: &Holdings) -> Result<Tidings, ClientError> {
+        let request = self.traffic.asks(v1::RefreshRequest::from(held));
+        Ok(self.traffic.hears(timely("the refresh", self.inner.refresh(request)).await?).into())
+    }
+
+    /// Hands over reports; the highest number up to which the server has them all.
+    pub async fn submit(&mut self, reports: &[Signed]) -> Result<u64, ClientError> {
+        let request = v1::SubmitReportsRequest { reports: reports.iter().map(Into::into).collect() };
+        let v1::SubmitReportsResponse { stored_through } =
+            self.traffic.hears(timely("the reports", self.inner.submit_reports(self.traffic.asks(request))).await?);
+        Ok(stored_through)
+    }
+}
+
+async fn timely<T>(
+    call: &'static str,
+    answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
+) -> Result<T, ClientError> {
+    match tokio::time::timeout(CALL_TIMEOUT, answer).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => Err(ClientError::of(call, &status)),
+        Err(_) => Err(ClientError::Timeout { call }),
+    }
+}
+
+impl From<&Holdings> for v1::RefreshRequest {
+    fn from(held: &Holdings) -> Self {
+        let Holdings { catalog, approvals } = held;
+        Self { catalog: Some(catalog.into()), approvals: Some(approvals.into()) }
+    }
+}
+
+impl From<v1::RefreshResponse> for Tidings {
+    fn from(answer: v1::RefreshResponse) -> Self {
+        let v1::RefreshResponse { catalog, approvals, stops } = answer;
+        Self {
+            catalog: catalog.map(Into::into).unwrap_or_default(),
+            approvals: approvals.map(Into::into).unwrap_or_default(),
+            stops: stops.into_iter().take(MAX_STOPS_PER_ANSWER).map(Into::into).collect(),
+        }
+    }
+}
+
+impl Chunks for Client {
+    async fn chunks(&mut self, index: &Digest, ranges: &[Range<u32>]) -> Result<Pieces, ClientError> {
+        const PATH: &str = "/suture.v1.DeviceService/FetchChunks";
+        let range = |r: &Range<u32>| v1::ChunkRange { first: r.start, count: r.end.saturating_sub(r.start) };
+        let request = v1::FetchChunksRequest {
+            index_sha256: index.as_bytes().to_vec().into(),
+            ranges: ranges.iter().map(range).collect(),
+        };
+        bulk::fetch(self.channel.clone(), PATH, &self.traffic.asks(request)).await
+    }
+}

@@ -135,8 +135,8 @@ pub const MAX_DELTA_COPIES: usize = 256 << 10;
 pub const MAX_DELTA_BINARIES: usize = 8_192;
 /// What one frame makes.
 pub const MAX_DELTA_OUTPUT_BYTES: u32 = 4 << 20;
-/// What one frame may take.
-pub const MAX_DELTA_FRAME_BYTES: usize = 1 << 20;
+/// What one frame may take: 2 MiB. One that would take more is cut in two.
+pub const MAX_DELTA_FRAME_BYTES: usize = 2 << 20;
 
 /// Chunk digests in one question.
 pub const MAX_CHUNKS_PER_CALL: usize = 65_536;

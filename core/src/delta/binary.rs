@@ -150,4 +150,12 @@ impl Shifts {
         let count = from + steps.partition_point(|(step, _)| *step <= place);
         self.steps.get(count.saturating_sub(1)).map_or(0, |(_, shift)| *shift)
     }
+
+    /// The old file's pieces that have moved equally far: from, to, and how far. Together they are all of its `length`.
+    pub(crate) fn pieces(&self, length: u32) -> impl Iterator<Item = (u32, u32, i32)> {
+        let ends = self.steps.iter().map(|(place, _)| *place).chain([length]).map(move |end| end.min(length));
+        let shifts = [0].into_iter().chain(self.steps.iter().map(|(_, shift)| *shift));
+        let pieces = ends.zip(shifts).scan(0, |from, (to, shift)| Some((std::mem::replace(from, to), to, shift)));
+        pieces.filter(|(from, to, _)| from < to)
+    }
 }

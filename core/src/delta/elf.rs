@@ -1,11 +1,12 @@
 //! Which parts of an executable file hold code, and where in memory its parts go: of the *old* file, as the device has it.
 //!
-//! Only the program headers are read, never the section headers; what they say is checked, and what makes no sense makes the file
-//! one without segments, in which nothing is predicted. Publisher and device read the same bytes and so come to the same.
+//! What the headers say is checked; of a file whose headers make no sense nothing is known, and nothing in it is guessed. Publisher and
+//! device read the same bytes and so come to the same.
 
 use std::io;
 
 use super::Source;
+use super::object::Object;
 
 /// Segments that are looked at.
 pub(crate) const MAX_SEGMENTS: usize = 16;
@@ -38,6 +39,15 @@ pub(crate) struct Segment {
     pub(crate) code: bool,
 }
 
+/// What is known of an old program.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// An executable file, a shared library or a kernel.
+    Loaded(Layout),
+    /// What is not linked yet, or is when it is loaded.
+    Relocatable(Object),
+}
+
 /// How an executable file or a shared library is loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
@@ -48,28 +58,28 @@ pub(crate) struct Layout {
     pub(crate) unwind: Option<(u64, u64)>,
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     bytes.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u16::from_le_bytes(*b))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_le_bytes(*b))
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b))
 }
 
-impl Layout {
-    /// Reads the layout of the file that stands in `source` from `start` to `start + length`; `None` if there is none to be had.
+impl Form {
+    /// Reads what there is to know of the file that stands in `source` from `start` to `start + length`; `None` if that is nothing.
     pub(crate) fn read<S: Source>(source: &S, start: u64, length: u64) -> io::Result<Option<Self>> {
         let mut head = [0; 64];
         if length < head.len() as u64 {
             return Ok(None);
         }
         source.read_at(start, &mut head)?;
-        // 64 bits, little endian; executable or shared.
-        if !head.starts_with(b"\x7fELF\x02\x01") || !matches!(u16_at(&head, 16), 2 | 3) {
+        // 64 bits, little endian.
+        if !head.starts_with(b"\x7fELF\x02\x01") {
             return Ok(None);
         }
         let machine = match u16_at(&head, 18) {
@@ -77,11 +87,27 @@ impl Layout {
             183 => Machine::Arm,
             _ => return Ok(None),
         };
-        let at = u64_at(&head, 32);
-        let count = usize::from(u16_at(&head, 56));
+        match u16_at(&head, 16) {
+            1 => Ok(Object::read(&head, source, start, length)?.map(Self::Relocatable)),
+            2 | 3 => Ok(Layout::read(machine, &head, source, start, length)?.map(Self::Loaded)),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Layout {
+    fn read<S: Source>(
+        machine: Machine,
+        head: &[u8; 64],
+        source: &S,
+        start: u64,
+        length: u64,
+    ) -> io::Result<Option<Self>> {
+        let at = u64_at(head, 32);
+        let count = usize::from(u16_at(head, 56));
         let bytes = count * HEADER_BYTES;
         let fits = at.checked_add(bytes as u64).is_some_and(|end| end <= length);
-        if usize::from(u16_at(&head, 54)) != HEADER_BYTES || count > MAX_HEADERS || !fits {
+        if usize::from(u16_at(head, 54)) != HEADER_BYTES || count > MAX_HEADERS || !fits {
             return Ok(None);
         }
         let mut headers = vec![0; bytes];

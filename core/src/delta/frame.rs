@@ -1,16 +1,23 @@
 //! A frame: a run of the new payload, made from the old one, the region's map and the frame's own bytes.
+//!
+//! A frame of a run that has no copy begins with a byte that says how the run is told: by the coder, or packed in one piece.
 
 use std::ops::Range;
 
 use super::coder::{Coder, Decoder, Encoder};
 use super::difference::Differences;
-use super::elf::Layout;
+use super::elf::Form;
 use super::fresh::{Fresh, Token};
 use super::make::repeats::Finder;
 use super::map::{Copy, Map};
+use super::packed;
 use super::reference::{Program, Site};
 use super::{DeltaError, Source, rule};
 use crate::limits::MAX_DELTA_OUTPUT_BYTES;
+
+/// How a run without copies is told.
+const CODED: u8 = 0;
+const PACKED: u8 = 1;
 
 /// What a frame makes, in the order of the new payload.
 enum Piece {
@@ -53,11 +60,24 @@ impl Map {
         if run.start > run.end || run.end > self.length() || run.end - run.start > MAX_DELTA_OUTPUT_BYTES {
             return Err(rule("frame", "it makes what is not of its region, or too much"));
         }
+        let frame = if self.copies_in(&run) {
+            frame
+        } else {
+            match frame.split_first() {
+                Some((&CODED, coded)) => coded,
+                Some((&PACKED, packed)) => return packed::unpack(packed, run.len()),
+                _ => return Err(rule("frame", "it is told in a way that this version does not know")),
+            }
+        };
         let mut coder = Decoder::new(frame);
         let mut out = vec![0; run.len()];
         walk(&mut coder, self, run, old, &mut out, &[], &mut |_, _| Vec::new())?;
         coder.finish()?;
         Ok(out)
+    }
+
+    fn copies_in(&self, run: &Range<u32>) -> bool {
+        pieces(self.copies(), run.clone()).any(|piece| matches!(piece, Piece::Copy { .. }))
     }
 }
 
@@ -66,11 +86,18 @@ pub(crate) fn encode<S: Source>(truth: &[u8], map: &Map, run: Range<u32>, old: &
     let mut coder = Encoder::new();
     let mut out = truth.to_vec();
     let mut finder = None;
+    let copies = map.copies_in(&run);
     walk(&mut coder, map, run, old, &mut out, truth, &mut |from, to| {
         finder.get_or_insert_with(|| Finder::new(truth)).tokens(from, to)
     })?;
     debug_assert!(out == truth, "what is encoded comes out");
-    Ok(coder.finish())
+    let coded = coder.finish();
+    if copies {
+        return Ok(coded);
+    }
+    let packed = packed::pack(truth).filter(|packed| packed.len() < coded.len());
+    let (how, told) = packed.map_or((CODED, coded), |packed| (PACKED, packed));
+    Ok([&[how], told.as_slice()].concat())
 }
 
 fn walk<C: Coder, S: Source>(
@@ -150,9 +177,9 @@ impl<'a, S: Source> Reader<'a, S> {
             return Ok(());
         };
         if self.program.as_ref().is_none_or(|(last, _)| *last != i) {
-            let layout = Layout::read(self.old, binary.old, u64::from(binary.old_length));
-            let layout = layout.map_err(|source| DeltaError::Read { which: "old", source })?;
-            self.program = Some((i, layout.map(|layout| Program { layout, binary, shifts })));
+            let form = Form::read(self.old, binary.old, u64::from(binary.old_length));
+            let form = form.map_err(|source| DeltaError::Read { which: "old", source })?;
+            self.program = Some((i, form.map(|form| Program { form, binary, shifts })));
         }
         if let Some((_, Some(program))) = &self.program {
             program.sites(bytes, from as u32, i64::from(new) - binary.new, sites);

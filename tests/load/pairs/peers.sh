@@ -4,7 +4,7 @@
 
 # In the table's order.
 peers_all=(zstd patch_from bsdiff xdelta3 casync rsync)
-ours_all=(chunks chunks_nothing delta)
+ours_all=(chunks chunks_nothing delta delta_nothing)
 
 # timed STEP COMMAND...: runs it and adds its CPU seconds and peak memory, its children's included, to the step's.
 timed() {
@@ -103,21 +103,21 @@ chunks_from() {
     bytes_of "$work/patch"
 }
 
-# The program makes, applies and compares by itself, and says what each took. What it says of memory while applying does not count: it
-# applies on the heap that making left behind. That has to be a process of its own.
+# Two commands of the program, so that applying is a process of its own; each says what it took: CPU seconds, and memory above idle.
 # A device fetches the chunk index beside the delta: it says what has to come out.
-peer_delta() {
-    local bytes index
-    "$delta" "$old_payload" "$new_payload" >"$work/said"
-    bytes=$(said '^delta bytes +([0-9]+)( ).*')
-    said '^make +([0-9.]+) CPU s, ([0-9.]+) MiB.*' | in_kib >"$work/make.time"
-    said '^apply +([0-9.]+) CPU s,( ).*' | awk '{ print $1, 0, "-" }' >"$work/apply.time"
+peer_delta() { delta_from "$old_payload"; }
+peer_delta_nothing() { delta_from /dev/null; }
+delta_from() {
+    local step index
+    "$delta" make "$1" "$new_payload" "$work/patch" >"$work/said"
+    "$delta" apply "$1" "$work/patch" "$work/out" >>"$work/said"
+    for step in make apply; do
+        sed -nE "s/^$step +([0-9.]+) CPU s, ([0-9.]+) MiB.*/\1 \2/p" "$work/said" | grep . |
+            awk '{ print $1, 0, $2 * 1024 }' >"$work/$step.time"
+    done
     index=$("$bin/pair-chunks" index "$new_payload")
-    echo "$((bytes + index))"
+    echo "$(($(bytes_of "$work/patch") + index))"
 }
-# said EXPRESSION: what the one line that it matches says, the groups apart.
-said() { sed -nE "s/$1/\\1 \\2/p" "$work/said" | grep -x '.*[0-9].*'; }
-in_kib() { awk '{ print $1, 0, $2 * 1024 }'; }
 
 bytes_of() { stat -c %s "$1"; }
 
@@ -141,7 +141,7 @@ measure() {
         rm -rf "$work"
         mkdir -p "$work"
         bytes=$("peer_$name")
-        [ "$name" = delta ] || cmp "$wanted" "$work/out" >&2 || { echo "pair $pair: what $name applied is not the new version" >&2; exit 2; }
+        cmp "$wanted" "$work/out" >&2 || { echo "pair $pair: what $name applied is not the new version" >&2; exit 2; }
         jq -n --argjson bytes "$bytes" --arg make "$(summed make)" --arg apply "$(summed apply)" '
             def step: split(" ") | map(fromjson) | { cpu_secs: .[0], peak_bytes: .[1] };
             { bytes: $bytes, make: ($make | step), apply: ($apply | step) }' >>"$work.runs"
@@ -155,16 +155,15 @@ measure() {
         ' "$work.runs" >"$result"
     rm -f "$work.runs"
 }
-# summed STEP: CPU seconds of all that the step ran, and the highest peak in bytes, null where `-` stands for it.
+# summed STEP: CPU seconds of all that the step ran, and the highest peak in bytes.
 summed() {
-    awk '{ cpu += $1 + $2; if ($3 == "-") unknown = 1; if ($3 + 0 > peak) peak = $3 + 0 }
-        END { printf "%.2f %s", cpu, unknown ? "null" : peak * 1024 }' "$work/$1.time"
+    awk '{ cpu += $1 + $2; if ($3 > peak) peak = $3 } END { printf "%.2f %d", cpu, peak * 1024 }' "$work/$1.time"
 }
 
 # program_key METHOD: the pair and the program that is measured; fails where Suture has none yet.
 program_key() {
     local program=$bin/pair-chunks
-    [ "$1" != delta ] || program=$delta
+    [[ "$1" != delta* ]] || program=$delta
     [ -n "$program" ] && [ -x "$program" ] || return 1
     echo "$payload_key $(sha256sum "$program" | cut -d ' ' -f 1)"
 }

@@ -13,7 +13,7 @@ def names: {
   zstd: "from nothing: zstd -19", patch_from: "zstd -19 --patch-from", bsdiff: "bsdiff", xdelta3: "xdelta3 -9",
   casync: "casync, 64K chunks", rsync: "rsync -z",
   chunks: "suture, chunks alone *", chunks_nothing: "suture, from nothing, chunks *", delta: "suture, delta *",
-  delta_demand: "suture, delta on demand", delta_nothing: "suture, from nothing, long frames *" };
+  delta_demand: "suture, delta on demand", delta_nothing: "suture, from nothing, frames *" };
 def ours: ["chunks", "delta", "delta_demand", "chunks_nothing", "delta_nothing"];
 def peers: ["zstd", "patch_from", "bsdiff", "xdelta3", "casync", "rsync"];
 def ratio($a; $b): if $a == null or $b == null then "-" else $a / $b | fixed(2) end;
@@ -38,8 +38,9 @@ def of_pair($report; $p): $report.pairs[$p] as $pair | $pair.methods as $m |
 | ($report.pairs | keys[] as $p | of_pair($report; $p)),
   "",
   "kept: of an earlier run on the same pair.  *: computed without a server: index and pieces, not the signed metadata (the same few",
-  "kilobytes whatever the payload).  Memory: the peak; of rsync the larger of both sides'.",
-  "suture/it: our delta to it; with nothing on the device, our chunks.",
+  "kilobytes whatever the payload).  Memory: the peak, of our deltas above idle; of rsync",
+  "the larger of both sides'.",
+  "suture/it: our delta to it; with nothing on the device, our frames from nothing.",
   "",
   "\("limit" | left(58))\("measured" | right(14))\("asked for" | right(11))",
   ($report.limits[] | "\(.what | left(58))\((if .value == null then "-" else .value | fixed(2) end) | right(14))\((if .at_most then "<= \(.at_most)" else ">= \(.at_least)" end) | right(11))  \(.verdict)")

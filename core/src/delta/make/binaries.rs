@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::delta::binary::{Binary, MAX_RATIO};
-use crate::delta::elf::Layout;
+use crate::delta::elf::Form;
 use crate::delta::{DeltaError, Source};
 use crate::limits::MAX_DELTA_REGION_BYTES;
 
@@ -17,26 +17,26 @@ pub(crate) fn binary<O: Source, N: Source>(
     if old_bytes.max(new_bytes) >= most || old_bytes > new_bytes * MAX_RATIO as u64 {
         return Ok(None);
     }
-    let old_layout = Layout::read(old, old_range.start, old_bytes);
-    let new_layout = Layout::read(new, new_range.start, new_bytes);
-    let old_layout = old_layout.map_err(|source| DeltaError::Read { which: "old", source })?;
-    let new_layout = new_layout.map_err(|source| DeltaError::Read { which: "new", source })?;
-    let (Some(old_layout), Some(new_layout)) = (old_layout, new_layout) else { return Ok(None) };
-    if old_layout.machine != new_layout.machine || old_layout.segments.len() != new_layout.segments.len() {
-        return Ok(None);
-    }
-    let pairs = || old_layout.segments.iter().zip(&new_layout.segments);
-    let away = |old: u64, new: u64| new.wrapping_sub(old) as i64;
-    Ok(Some(Binary {
-        old: old_range.start,
-        old_length: old_bytes as u32,
-        new: new_range.start as i64,
-        new_length: new_bytes as u32,
-        moved: pairs()
-            .map(|(old, new)| away(old.address, new.address).wrapping_sub(away(old.offset, new.offset)))
-            .collect(),
-        zeros_moved: pairs()
-            .map(|(old, new)| away(old.address.wrapping_add(old.file_bytes), new.address.wrapping_add(new.file_bytes)))
-            .collect(),
-    }))
+    let old_form = Form::read(old, old_range.start, old_bytes);
+    let new_form = Form::read(new, new_range.start, new_bytes);
+    let old_form = old_form.map_err(|source| DeltaError::Read { which: "old", source })?;
+    let new_form = new_form.map_err(|source| DeltaError::Read { which: "new", source })?;
+    let (moved, zeros_moved) = match (old_form, new_form) {
+        (Some(Form::Loaded(old)), Some(Form::Loaded(new)))
+            if old.machine == new.machine && old.segments.len() == new.segments.len() =>
+        {
+            let away = |old: u64, new: u64| new.wrapping_sub(old) as i64;
+            let pairs = || old.segments.iter().zip(&new.segments);
+            let moved =
+                pairs().map(|(old, new)| away(old.address, new.address).wrapping_sub(away(old.offset, new.offset)));
+            let zeros = pairs().map(|(old, new)| {
+                away(old.address.wrapping_add(old.file_bytes), new.address.wrapping_add(new.file_bytes))
+            });
+            (moved.collect(), zeros.collect())
+        }
+        (Some(Form::Relocatable(_)), Some(Form::Relocatable(_))) => (Vec::new(), Vec::new()),
+        _ => return Ok(None),
+    };
+    let (old_length, new_length) = (old_bytes as u32, new_bytes as u32);
+    Ok(Some(Binary { old: old_range.start, old_length, new: new_range.start as i64, new_length, moved, zeros_moved }))
 }

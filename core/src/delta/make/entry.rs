@@ -58,16 +58,27 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-/// What a payload holds, in order. What is not an archived tree is one item.
-pub(crate) fn items<S: Source>(source: &S, which: &'static str) -> Result<Vec<Item>, DeltaError> {
-    match tree(source) {
-        Ok(items) => Ok(items),
+/// What both payloads hold, in order. If either is not an archived tree, or a cut one, each is one item: an image.
+pub(crate) fn items<O: Source, N: Source>(old: &O, new: &N) -> Result<(Vec<Item>, Vec<Item>), DeltaError> {
+    Ok(match (tree(old, "old")?, tree(new, "new")?) {
+        (Some(old), Some(new)) => (old, new),
+        _ => (vec![image(old)], vec![image(new)]),
+    })
+}
+
+fn image<S: Source>(source: &S) -> Item {
+    Item { head: None, whole: 0..source.length(), content: 0..source.length(), sha256: None }
+}
+
+fn tree<S: Source>(source: &S, which: &'static str) -> Result<Option<Vec<Item>>, DeltaError> {
+    match entries(source) {
+        Ok(items) => Ok(Some(items)),
         Err(ArchiveError::Io { source, .. }) => Err(DeltaError::Read { which, source }),
-        Err(_) => Ok(vec![Item { head: None, whole: 0..source.length(), content: 0..source.length(), sha256: None }]),
+        Err(_) => Ok(None),
     }
 }
 
-fn tree<S: Source>(source: &S) -> Result<Vec<Item>, ArchiveError> {
+fn entries<S: Source>(source: &S) -> Result<Vec<Item>, ArchiveError> {
     let count = Cell::new(0);
     let buffered = BufReader::with_capacity(256 << 10, Sequential { source, at: 0 });
     let mut reader = Reader::new(Counted { reader: buffered, count: &count })?;
@@ -81,7 +92,10 @@ fn tree<S: Source>(source: &S) -> Result<Vec<Item>, ArchiveError> {
         if let Kind::File { size } = head.kind {
             let mut hash = Hasher::default();
             loop {
-                let n = reader.read(&mut buffer).map_err(|source| ArchiveError::Io { action: "read", source })?;
+                let n = reader.read(&mut buffer).map_err(|source| match source.kind() {
+                    io::ErrorKind::UnexpectedEof => ArchiveError::Truncated,
+                    _ => ArchiveError::Io { action: "read", source },
+                })?;
                 if n == 0 {
                     break;
                 }

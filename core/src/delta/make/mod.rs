@@ -9,6 +9,7 @@
 mod binaries;
 mod draft;
 mod entry;
+mod forecast;
 mod matching;
 pub(crate) mod repeats;
 pub(crate) mod suffix;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::binaries::binary;
 use super::entry::{Item, Pairs, items};
+use super::forecast;
 use super::matching::matches;
 use super::suffix::Suffixes;
 use crate::delta::binary::Binary;
@@ -34,6 +35,8 @@ const MARGIN_BYTES: u64 = 20 << 20;
 pub struct Unit {
     new: Vec<Range<u64>>,
     old: Vec<Range<u64>>,
+    /// The programs in it; their places in the new payload.
+    binaries: Vec<Binary>,
 }
 
 /// What is copied as it is, and what has to be compared.
@@ -54,18 +57,18 @@ fn size(ranges: &[Range<u64>]) -> u64 {
 impl Plan {
     /// Reads both payloads, to find what is the same.
     pub fn new<O: Source, N: Source>(old: &O, new: &N) -> Result<Self, DeltaError> {
-        let old_items = items(old, "old")?;
-        let new_items = items(new, "new")?;
+        let (old_items, new_items) = items(old, new)?;
         let pairs = Pairs::new(&old_items);
         let mut plan = Self::default();
         let mut batch = Unit::default();
         for item in &new_items {
             let Some(same) = pairs.same(item) else {
                 let pair = pairs.pair(item);
-                if let Some(pair) = pair {
-                    plan.binaries.extend(binary((old, &pair.content), (new, &item.content))?);
-                }
-                plan.compare(&mut batch, item, pair);
+                let binary = match pair {
+                    Some(pair) => binary((old, &pair.content), (new, &item.content))?,
+                    None => None,
+                };
+                plan.compare(&mut batch, item, pair, binary);
                 continue;
             };
             let head_bytes = |item: &Item| item.content.start - item.whole.start;
@@ -83,7 +86,8 @@ impl Plan {
         Ok(plan)
     }
 
-    fn compare(&mut self, batch: &mut Unit, item: &Item, pair: Option<&Item>) {
+    fn compare(&mut self, batch: &mut Unit, item: &Item, pair: Option<&Item>, binary: Option<Binary>) {
+        self.binaries.extend(binary.clone());
         let new = item.whole.clone();
         let old = pair.map_or(0..0, |pair| pair.whole.clone());
         let (new_bytes, old_bytes) = (new.end - new.start, old.end - old.start);
@@ -108,6 +112,7 @@ impl Plan {
             self.units.push(std::mem::take(batch));
         }
         batch.add(new, old);
+        batch.binaries.extend(binary);
     }
 }
 
@@ -131,11 +136,23 @@ impl Unit {
 
     /// Finds which runs are alike.
     pub fn compare<O: Source, N: Source>(&self, old: &O, new: &N) -> Result<Vec<Run>, DeltaError> {
-        let old_text = read(old, &self.old, "old")?;
+        let mut old_text = read(old, &self.old, "old")?;
         let new_text = read(new, &self.new, "new")?;
-        let suffixes = Suffixes::of(old_text);
+        if self.binaries.is_empty() {
+            return Ok(self.found(old_text, &new_text));
+        }
+        let runs = self.found(old_text.clone(), &new_text);
+        for binary in &self.binaries {
+            let Some(at) = place_of(&self.old, binary.old) else { continue };
+            let text = old_text.get_mut(at..at + binary.old_length as usize).unwrap_or_default();
+            forecast::rewrite(text, binary, &runs, old)?;
+        }
+        Ok(self.found(old_text, &new_text))
+    }
+
+    fn found(&self, old_text: Vec<u8>, new_text: &[u8]) -> Vec<Run> {
         let mut runs = Vec::new();
-        for found in matches(&suffixes, &new_text) {
+        for found in matches(&Suffixes::of(old_text), new_text) {
             let mut done = 0;
             while done < found.length {
                 let Some((new, new_left)) = place(&self.new, found.new + done) else { break };
@@ -145,8 +162,20 @@ impl Unit {
                 done += length;
             }
         }
-        Ok(runs)
+        runs
     }
+}
+
+/// Where a place of the payload stands in the joined ranges.
+fn place_of(ranges: &[Range<u64>], place: u64) -> Option<usize> {
+    let mut at = 0;
+    for range in ranges {
+        if range.contains(&place) {
+            return Some((at + (place - range.start)) as usize);
+        }
+        at += range.end - range.start;
+    }
+    None
 }
 
 /// Where a place of the joined ranges stands, and how much of its range is left.

@@ -8,6 +8,7 @@ use suture_tests::hostile::{Act, Repo};
 use zeroize::Zeroizing;
 
 use super::stage::{Stage, report, row, state, touched};
+use super::sticks::{by_hand, import, write_stick};
 use super::{documents, metadata, talk, transfer};
 
 /// One device suffers one of each class, one after another, and then its own server is there again.
@@ -71,8 +72,7 @@ async fn a_transfer_that_was_spoilt_is_taken_up_where_it_was_good() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn versions_driven_to_their_end_lock_nobody_out() {
     let mut stage = Stage::open().await;
-    let device = stage.device();
-    let mut agent = device.spawn();
+    let (device, other) = (stage.device(), stage.device());
     // Nothing newer, under the last versions that there are.
     let mut act = Act::honest(&stage.loot);
     let last = |signed: &mut serde_json::Value| signed["version"] = json!(u64::MAX);
@@ -80,13 +80,22 @@ async fn versions_driven_to_their_end_lock_nobody_out() {
     let catalog = act.loot.catalog.bytes(Role::Targets).to_vec();
     act.loot.approvals.seal_edited(&approvals, stage.loot.now, last, last);
     act.loot.catalog.seal_edited(&catalog, stage.loot.now, last, last);
+    stage.hostile.play(act.clone());
+    let mut others = other.spawn();
+    assert_eq!(stage.comes_to("idle(nothing-approved)", &other, &mut others).await, None);
+    others.kill();
     stage.hostile.play(act);
+    let mut agent = device.spawn();
     assert_eq!(stage.comes_to("idle(nothing-approved)", &device, &mut agent).await, None);
 
-    // Without new keys the honest server's versions are a rollback.
+    // Without new keys the honest server's versions are a rollback, and so are those of a stick.
     stage.hostile.play(Act::honest(&stage.loot));
     assert_eq!(stage.comes_to("idle(rollback)", &device, &mut agent).await, None);
     assert_eq!(touched(&device), None);
+    let stick = write_stick(&stage.loot, other.dir.join("stick"));
+    let refused = by_hand(&other, &["import", stick.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(5) && said.contains("rollback"), "{said}");
 
     // Both owners replace them.
     let mut act = Act::honest(&stage.loot);
@@ -96,9 +105,12 @@ async fn versions_driven_to_their_end_lock_nobody_out() {
     {
         replace_online_keys(repo, root, now);
     }
+    import(&other, &write_stick(&act.loot, other.dir.join("stick-of-new-keys")));
     stage.hostile.play(act);
-    stage.installs(&device, &mut agent).await;
-    agent.kill();
+    for (device, mut agent) in [(&device, agent), (&other, other.spawn())] {
+        stage.installs(device, &mut agent).await;
+        agent.kill();
+    }
 }
 
 /// The owner's next root names other online keys, and what is in force is signed by those.

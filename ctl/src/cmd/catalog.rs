@@ -153,12 +153,10 @@ async fn status(context: &mut Context<'_>, offline: bool, expect: Option<Edition
     let store = TrustStore::of(&context.home, Which::Catalog);
     let files = store.delegated(client.as_mut(), &base).await?;
     let (known, refused) = base.listing(&files, context.now());
-    let shown = Shown {
-        repository: repository::status(context, Which::Catalog, &base)?,
-        delegated: delegation::status(context, &base, &files, &refused),
-        alarms,
-        bundles: entries(&known),
-    };
+    let mut repository = repository::status(context, Which::Catalog, &base)?;
+    let delegated = delegation::status(context, &base, &files, &refused);
+    repository.warnings.extend(delegation::warnings(&delegated));
+    let shown = Shown { repository, delegated, alarms, bundles: entries(&known) };
     context.print.result(&shown, |s| {
         format!("{}{}\n{}", s.repository.to_text(), delegation::table(&s.delegated), table(&s.bundles))
     })?;

@@ -21,7 +21,7 @@ use suture_proto::v1;
 pub use begin::{Begun, Founders, KeyNames, begin};
 pub(crate) use begin::{online_keys, public_key};
 pub use list::List;
-pub use status::{KeyStatus, RoleStatus, Status, status};
+pub use status::{KeyStatus, MONTH_DAYS, RoleStatus, Status, status, until};
 pub use waiting::{Done, Signatures, Waiting};
 
 use crate::client::Client;

@@ -15,7 +15,7 @@ use crate::trust_store::{Which, pinned_root};
 /// A root that ends sooner needs a ceremony, and people who hold its keys are on holiday: 90 days.
 const ROOT_LEFT: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// How people count a month, in days.
-const MONTH_DAYS: i64 = 30;
+pub const MONTH_DAYS: i64 = 30;
 
 /// What `status` shows of either repository.
 #[derive(Debug, Serialize)]
@@ -114,7 +114,8 @@ fn warnings(which: Which, root: Timestamp, (signed, targets): (Timestamp, Timest
     warnings
 }
 
-fn until(left: SignedDuration) -> String {
+/// How long that is, as people say it: in months from two on.
+pub fn until(left: SignedDuration) -> String {
     match left.as_hours() / 24 {
         days if days < 0 || left.is_negative() => "the past".to_owned(),
         0 => format!("{} hours", left.as_hours()),

@@ -161,7 +161,7 @@ async fn rows(world: &World, operator: &Operator) -> Vec<(u64, String)> {
 on_both!(the_servers_word_on_bundles_follows_what_a_line_lists, super::followed);
 
 async fn followed(kind: Kind) {
-    let Some(world) = World::start(kind).await else { return };
+    let Some(mut world) = World::start(kind).await else { return };
     let ada = world.manufacturer().await;
     world.publish(&ada, Spec { release: 1, ..Spec::default() }).await;
     let (lin, public) = line_operator(&world, &ada, "line").await;
@@ -171,23 +171,31 @@ async fn followed(kind: Kind) {
         lin.run(&["bundle", "sign", text(&bundle.dir), "--role", "pumps", "--key", "line"]).await.unwrap();
         lin.run(&["bundle", "publish", text(&bundle.dir)]).await.unwrap();
     }
-    let told = async |statuses: [&str; 3]| {
+    let told = async |world: &World, statuses: [&str; 3]| {
         let wanted: Vec<_> = (1..).zip(statuses.map(str::to_owned)).collect();
-        assert_eq!(rows(&world, &ada).await, wanted);
+        assert_eq!(rows(world, &ada).await, wanted);
     };
-    told(["current", "current", "current"]).await;
+    told(&world, ["current", "current", "current"]).await;
     let by_line = ["--role", "pumps", "--key", "line"];
     lin.run(&[&["catalog", "set-status", "pump", "2", "superseded"][..], &by_line].concat()).await.unwrap();
     lin.run(&[&["catalog", "set-status", "pump", "3", "withdrawn"][..], &by_line].concat()).await.unwrap();
-    told(["current", "superseded", "withdrawn"]).await;
+    told(&world, ["current", "superseded", "withdrawn"]).await;
     // The catalog's own keys speak of the third themselves; what the line says of it counts no more.
     ada.run(&["catalog", "set-status", "pump", "3", "current"]).await.unwrap();
-    told(["current", "superseded", "current"]).await;
+    told(&world, ["current", "superseded", "current"]).await;
     lin.run(&[&["catalog", "renew"][..], &by_line].concat()).await.unwrap();
-    told(["current", "superseded", "current"]).await;
+    told(&world, ["current", "superseded", "current"]).await;
+    // Its list nears its end, which is told as of the catalog's own.
+    world.idle(140).await;
+    let warnings = ada.json(&["catalog", "status"]).await.unwrap()["warnings"].to_string();
+    assert!(
+        warnings.contains("the targets of the role pumps end in ") && warnings.contains("--role pumps"),
+        "{warnings}"
+    );
+    assert!(warnings.contains("the targets of the catalog end at "), "{warnings}");
     // What nobody lists is told to be so.
     ada.run(&["catalog", "undelegate", "pumps"]).await.unwrap();
-    told(["current", "unlisted", "current"]).await;
+    told(&world, ["current", "unlisted", "current"]).await;
     let listed = ada.json(&["bundle", "list"]).await.unwrap();
     let told_to_people: Vec<_> = listed.as_array().unwrap().iter().map(|b| (&b["status"], &b["signed"])).collect();
     assert_eq!(told_to_people[1], (&Value::from("unlisted"), &Value::from(false)));

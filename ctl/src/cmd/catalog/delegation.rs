@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use serde::Serialize;
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
@@ -22,9 +23,7 @@ use crate::repository::{self, Done, List, Signing, public_key};
 use crate::trust_store::Which;
 
 /// A role's targets that end sooner are worth a warning: a quarter of the 180 days that they are signed for.
-const DAYS_LEFT: i64 = 45;
-/// How people count a month, in days.
-const MONTH_DAYS: i64 = 30;
+const LEFT: SignedDuration = SignedDuration::from_hours(45 * 24);
 
 /// Arguments of `delegate`.
 #[derive(Debug, Clone, clap::Args)]
@@ -63,6 +62,8 @@ pub(super) struct RoleStatus {
     months_left: Option<i64>,
     /// Why nothing that it lists counts.
     refused: Option<String>,
+    #[serde(skip)]
+    left: Option<SignedDuration>,
 }
 
 fn role_name(text: &str) -> Result<String, String> {
@@ -174,7 +175,8 @@ pub(super) fn status(
     let role = |delegation: &Delegation| {
         let name = delegation.name();
         let current = files.get(name).and_then(|bytes| base.role(name, bytes).ok());
-        let days_left = current.as_ref().map(|t| t.expires().duration_since(context.now()).as_hours() / 24);
+        let left = current.as_ref().map(|t| t.expires().duration_since(context.now()));
+        let days_left = left.map(|left| left.as_hours() / 24);
         RoleStatus {
             name: name.to_owned(),
             paths: delegation.paths().to_vec(),
@@ -183,8 +185,9 @@ pub(super) fn status(
             version: current.as_ref().map(|t| t.version()),
             expires: current.as_ref().map(|t| format_utc(t.expires())),
             days_left,
-            months_left: days_left.map(|days| days / MONTH_DAYS),
+            months_left: days_left.map(|days| days / repository::MONTH_DAYS),
             refused: refused.get(name).map(ToString::to_string),
+            left,
         }
     };
     base.targets_metadata().delegations().map(role).collect()
@@ -198,27 +201,50 @@ pub(super) fn table(roles: &[RoleStatus]) -> String {
     let mut table = Table::new(["delegated to", "version", "ends", "days left", "keys", "paths"]);
     let mut more = String::new();
     for role in roles {
-        let RoleStatus { name, paths, threshold, public_keys, version, expires, days_left, months_left: _, refused } =
-            role;
         table.row([
-            name.clone(),
-            version.map_or_else(String::new, |version| version.to_string()),
-            expires.clone().unwrap_or_default(),
-            days_left.map_or_else(String::new, |days| days.to_string()),
-            format!("{threshold} of {}", public_keys.len()),
-            paths.join(" "),
+            role.name.clone(),
+            role.version.map_or_else(String::new, |version| version.to_string()),
+            role.expires.clone().unwrap_or_default(),
+            role.days_left.map_or_else(String::new, |days| days.to_string()),
+            format!("{} of {}", role.threshold, role.public_keys.len()),
+            role.paths.join(" "),
         ]);
-        for key in public_keys {
-            more.push_str(&format!("for {name} signs {key}\n"));
-        }
-        match (refused, days_left) {
-            (Some(why), _) => more.push_str(&format!("warning: nothing that {name} lists counts: {why}\n")),
-            (None, Some(days)) if *days < DAYS_LEFT => more.push_str(&format!(
-                "warning: the targets of {name} end in {days} days: its holders sign them again with `suturectl catalog renew \
-                 --role {name} --key KEY`\n"
-            )),
-            _ => {}
+        for key in &role.public_keys {
+            more.push_str(&format!("for {} signs {key}\n", role.name));
         }
     }
     format!("\n{}{more}", table.to_text())
+}
+
+/// What somebody should see to before long, as [`repository::Status`] has it of the catalog's own keys.
+pub(super) fn warnings(roles: &[RoleStatus]) -> Vec<String> {
+    roles.iter().filter_map(|role| warning(&role.name, role.refused.as_deref(), role.left)).collect()
+}
+
+fn warning(name: &str, refused: Option<&str>, left: Option<SignedDuration>) -> Option<String> {
+    match (refused, left) {
+        (Some(why), _) => Some(format!("nothing that the role {name} lists counts: {why}")),
+        (None, Some(left)) if left < LEFT => Some(format!(
+            "the targets of the role {name} end in {}: its holders sign them again with `suturectl catalog renew --role {name} \
+             --key KEY`",
+            repository::until(left)
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_whose_list_ends_or_is_refused_is_told_of_with_what_to_do() {
+        let days = |n: i64| Some(SignedDuration::from_hours(n * 24));
+        assert_eq!(warning("pumps", None, days(45)), None);
+        let told = warning("pumps", None, days(44)).unwrap();
+        assert!(told.contains("in 44 days") && told.contains("catalog renew --role pumps"), "{told}");
+        let told = warning("pumps", Some("targets metadata expired"), days(-1)).unwrap();
+        assert!(told.contains("nothing that the role pumps lists counts: targets metadata expired"), "{told}");
+        assert_eq!(warning("pumps", None, None), None, "a role that was never seen is refused, with a reason");
+    }
 }

@@ -1,8 +1,9 @@
 //! The journal: what the device is at, on disk before each side effect.
 //!
 //! One JSON file, replaced whole. It holds the state, the reports of the last transition until the outbox has them, the
-//! tries that each approval has used up, the stops that were answered, and the last outcome. A journal that cannot be read is kept for the technician
-//! under another name and the device is held: what it was at is not known, so only a person can go on.
+//! tries that each approval has used up, the stops that were answered, and the last outcome. A journal that cannot be read
+//! is kept for the technician under another name and the device is held: what it was at is not known, so only a person can
+//! go on.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,8 @@
 //! Both repositories on disk: what [`suture_core::trust`] verified, kept so that the device can decide without a network.
 //!
-//! `trust/catalog/` and `trust/approvals/` hold the four metadata files each, as received, and `documents/` the approvals,
-//! shards of their slots and stop orders by digest. The root is pinned by fingerprint at enrolment; the server can never introduce or replace one.
+//! `trust/catalog/` and `trust/approvals/` hold the four metadata files each, as received, `documents/` the approvals, shards
+//! of their slots and stop orders by digest, and `delegated/` the metadata of roles that the catalog delegates to. The root
+//! is pinned by fingerprint at enrolment; the server can never introduce or replace one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -196,8 +197,8 @@ impl TrustStore {
         Ok(bytes)
     }
 
-    /// Lets the repository know targets that it does not list itself, but a role that it delegates to. Those roles' files come
-    /// from disk or from the server or stick, verified either way.
+    /// Lets the repository know targets that it does not list itself, but a role that it delegates to. Those roles' files
+    /// come from disk or from the server or stick, verified either way.
     pub async fn find(
         &self,
         files: &mut impl Files,
@@ -255,7 +256,8 @@ impl TrustStore {
         Ok(news)
     }
 
-    /// Whether the repository may delegate: the manufacturer's product lines may sign for themselves, a hospital's wards not.
+    /// Whether the repository may delegate: the manufacturer's product lines may sign for themselves, a hospital's wards
+    /// not.
     fn delegations(&self) -> Delegations {
         match self.which {
             Which::Catalog => Delegations::Followed,

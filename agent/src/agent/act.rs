@@ -125,8 +125,8 @@ impl Agent {
         })
     }
 
-    /// TRUST, order on the device, 8: in its slot, refreshed again, hashed again. What is asked of the wave's signature is asked
-    /// of that refresh too.
+    /// TRUST, order on the device, 8: in its slot, refreshed again, hashed again. What is asked of the wave's signature is
+    /// asked of that refresh too.
     async fn gate(&mut self, situation: &mut Situation) -> Result<Done, AgentError> {
         if !situation.is_fresh {
             // Hours may have passed with fetching: what is signed, and what the server says, may have changed.

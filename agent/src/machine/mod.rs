@@ -65,10 +65,12 @@
 //! | held       | resumed  | held reverting                |
 //! | held       | recovered | releasing                    |
 
+mod event;
 mod state;
 mod step;
 #[cfg(test)]
 mod tests;
 
+pub use event::{Action, Event, MachineError, Nothing, Step, Told};
 pub use state::{After, Attempt, Bundle, State, Subject, Trouble, Window};
-pub use step::{Action, Event, MachineError, Nothing, Step, Told, step};
+pub use step::step;

@@ -8,7 +8,7 @@ use suture_core::id::ApprovalId;
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::version::Release;
 
-use super::step::Action;
+use super::event::Action;
 
 /// A bundle, as the approval and the catalog agree on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

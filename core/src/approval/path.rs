@@ -1,7 +1,8 @@
 //! Where the documents are in the approvals repository.
 //!
-//! The targets metadata list heads of approvals, gates documents, stop orders, `service.json` and `register.json`, and nothing
-//! else: of that much every device fetches what concerns it. The register lists what people and the server read besides, and a head pins its shards of slots.
+//! The targets metadata list heads of approvals, gates documents, stop orders, `service.json` and `register.json`, and
+//! nothing else: of that much every device fetches what concerns it. The register lists what people and the server read
+//! besides, and a head pins its shards of slots.
 
 use super::part::Part;
 use crate::id::{ApprovalId, WardId};

@@ -67,57 +67,15 @@ fn note(id: &ApprovalId, open: &OpenWave, after: &Documents, files: &BTreeMap<St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
-    use suture_core::approval::{Approval, DeviceSlots, Gates, Pinned, Slot, Step, Terms, Wave, path};
+    use crate::hospital::fixture::{approval, at, id, wave};
+    use suture_core::approval::{Gates, Pinned, path};
     use suture_core::digest::Digest;
-    use suture_core::version::Release;
 
     type Files = BTreeMap<String, Vec<u8>>;
 
-    fn id<T: std::str::FromStr<Err = suture_core::id::IdError>>(text: &str) -> T {
-        text.parse().unwrap()
-    }
-
-    fn at(text: &str) -> Timestamp {
-        text.parse().unwrap()
-    }
-
-    /// An approval of two waves that wait for a signature, one device in each.
-    fn approval() -> Approval {
-        let gate = Wave {
-            needs_server: true,
-            needs_signature: true,
-            min_confirmed_percent: 100,
-            max_failures: 0,
-            soak_secs: 0,
-        };
-        let terms = Terms {
-            id: id("pump-2"),
-            hdo: id("riverside"),
-            created: at("2026-11-24T12:00:00Z"),
-            expires: at("2026-11-25T03:00:00Z"),
-            steps: vec![Step {
-                path: "bundles/pump/2/manifest.json".to_owned(),
-                length: 1,
-                sha256: Digest::of(b"manifest"),
-                product: id("pump"),
-                release: Release(2),
-                hardware: vec![id("rev-a")],
-            }],
-            supersedes: Vec::new(),
-            waves: vec![gate; 2],
-            max_attempts: 1,
-            permit_downgrade: false,
-            operator_document: Pinned::of(path::operator_document(&id("pump-2")), b"for people"),
-        };
-        let slot = Slot { start: at("2026-11-25T02:00:00Z"), end: at("2026-11-25T03:00:00Z") };
-        let device = |name: &str, wave| DeviceSlots { id: id(name), wave, slots: vec![slot] };
-        Approval { terms, devices: vec![device("p1", 0), device("p2", 1)] }
-    }
-
     /// The documents in which these waves are open, and the notes on them.
     fn open(waves: &[u32]) -> (Documents, Files) {
-        let approval = approval();
+        let approval = approval("pump-2", at("2026-11-25T03:00:00Z"), &[wave(true), wave(true)]);
         let mut gates = Gates::new(&approval.terms, Digest::of(b"head"));
         let (mut registered, mut files) = (Vec::new(), Files::new());
         for &wave in waves {

@@ -5,6 +5,8 @@
 
 mod desk;
 mod edit;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod inventory;
 pub mod orders;
 pub mod rollouts;

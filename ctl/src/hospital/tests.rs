@@ -1,16 +1,13 @@
 use super::*;
+use fixture::{id, wave};
 use jiff::{SignedDuration, Timestamp};
-use suture_core::approval::{DeviceSlots, OperatorDocument, Slot, Step, StopOrder, Terms, Wave, path};
+use suture_core::approval::{OperatorDocument, StopOrder, path};
 use suture_core::digest::Digest;
 use suture_core::plan::Signing;
 use suture_core::sign::{LocalKey, Signer as _};
 use suture_core::trust::edit::{ROOT_LIFETIME, RoleDraft, RootDraft, sign_root};
 use suture_core::trust::{Root, Verified};
 use suture_core::window::Window;
-
-fn id<T: std::str::FromStr<Err = suture_core::id::IdError>>(text: &str) -> T {
-    text.parse().unwrap()
-}
 
 fn now() -> Timestamp {
     "2026-11-24T12:00:00Z".parse().unwrap()
@@ -91,34 +88,11 @@ fn approval(name: &str, end: Timestamp, supersedes: &[&str]) -> (Approval, Opera
         rosters: Vec::new(),
         plan_sha256: Digest::of(b"plan"),
     };
-    let slot = Slot { start: end - hours(1), end };
-    let terms = Terms {
-        id: id(name),
-        hdo: id("riverside"),
-        created: now() - hours(1),
-        expires: end,
-        steps: vec![Step {
-            path: "bundles/pump/2/manifest.json".to_owned(),
-            length: 1,
-            sha256: Digest::of(b"manifest"),
-            product: id("pump"),
-            release: suture_core::version::Release(2),
-            hardware: vec![id("rev-a")],
-        }],
-        supersedes: supersedes.iter().map(|s| id(s)).collect(),
-        waves: vec![Wave {
-            needs_server: true,
-            needs_signature: false,
-            min_confirmed_percent: 100,
-            max_failures: 0,
-            soak_secs: 0,
-        }],
-        max_attempts: 1,
-        permit_downgrade: false,
-        operator_document: Pinned::of(path::operator_document(&id(name)), &operator.to_bytes().unwrap()),
-    };
-    let devices = vec![DeviceSlots { id: id("pump-1"), wave: 0, slots: vec![slot] }];
-    (Approval { terms, devices }, operator)
+    let mut approval = fixture::approval(name, end, &[wave(false)]);
+    approval.terms.created = now() - hours(1);
+    approval.terms.supersedes = supersedes.iter().map(|s| id(s)).collect();
+    approval.terms.operator_document = Pinned::of(path::operator_document(&id(name)), &operator.to_bytes().unwrap());
+    (approval, operator)
 }
 
 #[test]

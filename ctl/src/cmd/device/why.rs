@@ -133,9 +133,8 @@ fn not_on_roster(id: &DeviceId, state: &str) -> Unmet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use suture_core::approval::{
-        DeviceSlots, Gates, OpenWave, Part, Pinned, Roster, RosterDevice, Slot, Step, Terms, Wave, path,
-    };
+    use crate::hospital::fixture::{approval, at, id, wave};
+    use suture_core::approval::{Gates, OpenWave, Part, Pinned, Roster, RosterDevice, path};
     use suture_core::digest::Digest;
     use suture_core::manifest::manifest_path;
     use suture_core::sign::{LocalKey, Signer as _};
@@ -150,14 +149,6 @@ mod tests {
             assert!(unmet.reason.text.contains(step), "{unmet:?}");
             assert_eq!(unmet.reason.code, Code::Pending);
         }
-    }
-
-    fn id<T: std::str::FromStr<Err = suture_core::id::IdError>>(text: &str) -> T {
-        text.parse().unwrap()
-    }
-
-    fn at(text: &str) -> Timestamp {
-        text.parse().unwrap()
     }
 
     /// Lists release 2 of the pump and nothing else.
@@ -185,34 +176,7 @@ mod tests {
             RosterDevice { id: id("pump-1"), report_key, product: id("pump"), hardware: id("rev-a"), ward: id("icu") };
         let roster = Roster::new(id("riverside"), Part::ALL, vec![device]);
         let pinned = |path: &str| Pinned::of(path.to_owned(), path.as_bytes());
-        let slot = Slot { start: at("2026-11-25T02:00:00Z"), end: at("2026-11-25T03:00:00Z") };
-        let terms = Terms {
-            id: id("pump-2"),
-            hdo: id("riverside"),
-            created: at("2026-11-24T12:00:00Z"),
-            expires: slot.end,
-            steps: vec![Step {
-                path: manifest_path(&id("pump"), Release(2)),
-                length: 1,
-                sha256: Digest::of(b"manifest"),
-                product: id("pump"),
-                release: Release(2),
-                hardware: vec![id("rev-a")],
-            }],
-            supersedes: Vec::new(),
-            waves: vec![Wave {
-                needs_server: true,
-                needs_signature: false,
-                min_confirmed_percent: 100,
-                max_failures: 0,
-                soak_secs: 0,
-            }],
-            max_attempts: 1,
-            permit_downgrade: false,
-            operator_document: pinned("operator/pump-2.json"),
-        };
-        let devices = vec![DeviceSlots { id: id("pump-1"), wave: 0, slots: vec![slot] }];
-        let approval = Approval { terms, devices };
+        let approval = approval("pump-2", at("2026-11-25T03:00:00Z"), &[wave(false)]);
         Documents {
             rosters: vec![(pinned("rosters/all.json"), roster)],
             approvals: if approved { vec![approval] } else { Vec::new() },

@@ -1,0 +1,163 @@
+//! What happens to the machine, and what a transition comes to.
+
+use serde::{Deserialize, Serialize};
+use suture_core::id::ApprovalId;
+use suture_core::phase::{Phase, Reason};
+
+use super::state::{Attempt, State, Subject, Trouble, Window};
+
+/// What the approvals and the catalog say when nothing is to be installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nothing {
+    /// The approval that the reason tells of, where it is one.
+    pub about: Option<Subject>,
+    /// `idle`, `waiting`, or the outcome that ends the approval for this device.
+    pub phase: Phase,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The agent was started again. `switched`: the link names the new version.
+    Resumed {
+        /// Whether the link names the attempt's slot.
+        switched: bool,
+    },
+    /// Something is to be installed: the attempt that approvals and catalog ask for.
+    Chosen(Attempt),
+    /// Nothing is, or no longer.
+    Nothing(Nothing),
+    /// What was being done cannot go on now; it is tried again later.
+    Hindered(Trouble),
+    /// What was fetched can never be installed here.
+    Unusable(Reason),
+    /// All chunks are there and verified.
+    Fetched,
+    /// The new version lies whole in its slot.
+    Staged,
+    /// What was fetched is not, or no longer, what was signed.
+    Damaged(Reason),
+    /// The slot is open and nothing stands in the way.
+    Open(Window),
+    /// The interlock is held.
+    Claimed,
+    /// Whether the interlock is held is not known.
+    Unclear(Trouble),
+    /// The link names the new version.
+    Switched,
+    /// The device's software was restarted.
+    Restarted,
+    /// The new version proved its health.
+    Healthy,
+    /// It did not, or what was being done failed.
+    Broken(Reason),
+    /// The old version runs again.
+    Reverted,
+    /// The interlock is released.
+    Released,
+    /// A person says that the device is in order again.
+    Recovered,
+}
+
+/// What is to be done. Each can be done twice with the effect of once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Fetch manifest, indexes and chunks.
+    Fetch,
+    /// Write the slot that is not in use.
+    Stage,
+    /// Ask whether the slot is open and what stands in the way.
+    Gate,
+    /// Claim the interlock.
+    Claim,
+    /// Make the link name the new version.
+    Switch,
+    /// Restart the device's software.
+    Restart,
+    /// Probe its health.
+    Probe,
+    /// Make the link name the old version and restart.
+    Revert,
+    /// Raise the release floor where the attempt was confirmed, then release the interlock.
+    Release,
+}
+
+/// What a report is to tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    /// The attempt or approval, if it tells of one.
+    pub subject: Option<Subject>,
+    /// How far it got.
+    pub phase: Phase,
+    /// Why no further.
+    pub reason: Option<Reason>,
+}
+
+/// A transition's result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The next state.
+    pub state: State,
+    /// What is to be reported, in this order.
+    pub told: Vec<Told>,
+    /// The approval of which a try is now used up.
+    pub spends: Option<ApprovalId>,
+    /// What is to be done next.
+    pub action: Option<Action>,
+}
+
+/// An event that cannot happen in the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the machine is {state}, where {event:?} cannot happen")]
+pub struct MachineError {
+    /// The state's name.
+    pub state: &'static str,
+    /// The event's name.
+    pub event: &'static str,
+}
+
+impl Event {
+    /// The name in the table.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Resumed { .. } => "resumed",
+            Self::Chosen(_) => "chosen",
+            Self::Nothing(_) => "nothing",
+            Self::Hindered(_) => "hindered",
+            Self::Unusable(_) => "unusable",
+            Self::Fetched => "fetched",
+            Self::Staged => "staged",
+            Self::Damaged(_) => "damaged",
+            Self::Open(_) => "open",
+            Self::Claimed => "claimed",
+            Self::Unclear(_) => "unclear",
+            Self::Switched => "switched",
+            Self::Restarted => "restarted",
+            Self::Healthy => "healthy",
+            Self::Broken(_) => "broken",
+            Self::Reverted => "reverted",
+            Self::Released => "released",
+            Self::Recovered => "recovered",
+        }
+    }
+}
+
+impl Step {
+    pub(super) fn to(state: State) -> Self {
+        let action = state.duty();
+        Self { state, told: Vec::new(), spends: None, action }
+    }
+
+    pub(super) fn tell(mut self, attempt: &Attempt, phase: Phase, reason: Option<Reason>) -> Self {
+        self.told.push(Told { subject: Some(attempt.subject()), phase, reason });
+        self
+    }
+
+    pub(super) fn spend(mut self, attempt: &Attempt) -> Self {
+        self.spends = Some(attempt.approval.clone());
+        self
+    }
+}

@@ -1,0 +1,161 @@
+//! What every plan keeps, whatever the hospital and the request.
+
+use super::*;
+
+#[derive(Debug, Clone)]
+struct Case {
+    facts: Facts,
+    request: Request,
+    inventory: Vec<Known>,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let devices =
+        prop::collection::vec((0usize..4, prop::sample::select(vec!["rev-a", "rev-b", "rev-z"]), 0u64..8), 1..30);
+    let windows =
+        prop::collection::vec(prop::collection::vec(("(daily|mon|tue,thu|fri-sun)", 0u32..24, 5u32..400), 0..3), 3);
+    let others = prop::collection::vec((0usize..30, 0i64..200_000, 600i64..9_000), 0..6);
+    let sizes = prop_oneof![
+        Just(vec![WaveSize::Count(1), WaveSize::Rest]),
+        Just(vec![WaveSize::Rest]),
+        Just(vec![WaveSize::Count(2), WaveSize::Percent(30), WaveSize::Rest]),
+    ];
+    let knobs = (1u32..4, 0u32..3_600, 1u32..4, 0u32..7_200, any::<bool>(), any::<bool>());
+    (devices, windows, others, sizes, knobs).prop_map(|(devices, windows, others, sizes, knobs)| {
+        let (cap, slack_secs, slots_per_device, soak, permit_downgrade, by_ward) = knobs;
+        // Ward w3 has no calendar.
+        let name = |i: usize| format!("d{i:02}");
+        let inventory = devices.iter().enumerate().filter(|(_, d)| d.2 > 0).map(|(i, d)| runs(&name(i), d.2)).collect();
+        let roster = devices
+            .iter()
+            .enumerate()
+            .map(|(i, (ward, hardware, _))| RosterDevice {
+                hardware: id(hardware),
+                ..device(&name(i), &format!("w{ward}"))
+            })
+            .collect();
+        let calendars = windows.iter().enumerate().map(|(ward, windows)| {
+            let texts: Vec<_> = windows.iter().map(|(d, h, m)| format!("{d} {h:02}:00 {m}m")).collect();
+            calendar(&format!("w{ward}"), &texts.iter().map(String::as_str).collect::<Vec<_>>(), &["2026-11-26"])
+        });
+        let mut facts = facts(roster, calendars.collect());
+        facts.approvals = others
+            .iter()
+            .enumerate()
+            .map(|(n, (i, start, length))| {
+                let start = now() + SignedDuration::from_secs(*start);
+                let end = (start + SignedDuration::from_secs(*length)).to_string();
+                approval(&format!("other-{n}"), b"other", &[(&name(*i), &start.to_string(), &end)])
+            })
+            .collect();
+        let selector = match by_ward {
+            false => Selector::default(),
+            true => Selector { wards: [id("w1"), id("w2")].into(), devices: [id("d00"), id("ghost")].into() },
+        };
+        let waves = sizes.into_iter().map(|size| WaveSpec { size, gate: gate(soak) }).collect();
+        let request = Request { selector, waves, cap, slack_secs, slots_per_device, permit_downgrade, ..request() };
+        Case { facts, request, inventory }
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_plan_keeps_the_rules(case in cases()) {
+        let Case { facts, request, inventory } = &case;
+        let out = match plan(facts, request, inventory, now()) {
+            Err(PlanError::NoDevice(_)) => return Ok(()),
+            other => other.unwrap(),
+        };
+        let need = SignedDuration::from_secs(900);
+        let roster: BTreeMap<_, _> = facts.rosters[0].1.devices.iter().map(|d| (&d.id, d)).collect();
+        let until = now() + SignedDuration::from_secs(request.horizon_secs.into());
+
+        // Every selected device is planned or blocked, not both.
+        let chosen: BTreeSet<&DeviceId> = match request.selector.devices.is_empty() {
+            true => roster.keys().copied().collect(),
+            false => roster.values().filter(|d| request.selector.wards.contains(&d.ward)).map(|d| &d.id)
+                .chain(&request.selector.devices).collect(),
+        };
+        let planned: BTreeSet<_> = out.devices.iter().map(|d| &d.id).collect();
+        let blocked: BTreeSet<_> = out.blocked.iter().map(|b| &b.id).collect();
+        prop_assert!(planned.is_disjoint(&blocked));
+        prop_assert_eq!(planned.union(&blocked).copied().collect::<BTreeSet<_>>(), chosen);
+
+        // Each slot lies inside one opening of its ward's calendar and holds the install and the way back.
+        let ward_of = |id: &DeviceId| &roster[id].ward;
+        let mut taken: BTreeMap<&WardId, Vec<Slot>> = BTreeMap::new();
+        for other in facts.approvals.iter().filter(|a| !out.supersedes.contains(&a.terms.id)) {
+            for d in other.devices.iter().filter(|d| roster.contains_key(&d.id)) {
+                taken.entry(ward_of(&d.id)).or_default().extend(&d.slots);
+            }
+        }
+        for d in &out.devices {
+            let (_, calendar) = facts.calendars.iter().find(|(_, c)| c.ward == *ward_of(&d.id)).unwrap();
+            let open: Vec<Opening> = openings(calendar, now(), until, 1_000).unwrap();
+            for slot in &d.slots {
+                prop_assert!(open.iter().any(|o| o.start <= slot.start && slot.end <= o.end), "{slot:?}");
+                prop_assert!(slot.end.duration_since(slot.start) >= need);
+            }
+            prop_assert!(d.slots.windows(2).all(|w| w[0].end <= w[1].start));
+            prop_assert!(!d.slots.is_empty() && d.slots.len() <= request.slots_per_device as usize);
+            taken.entry(ward_of(&d.id)).or_default().extend(&d.slots);
+        }
+
+        // Wherever a planned slot is, the ward is within its cap, earlier approvals counted.
+        for d in &out.devices {
+            let all = &taken[ward_of(&d.id)];
+            for mine in &d.slots {
+                for t in all.iter().map(|s| s.start).filter(|t| mine.start <= *t && *t < mine.end) {
+                    let busy = all.iter().filter(|s| s.start <= t && t < s.end).count();
+                    prop_assert!(busy <= request.cap as usize, "{busy} at {t}");
+                }
+            }
+        }
+
+        // A later wave begins only when all of the earlier have had their turn, and the soak is over.
+        for turn in 0..request.slots_per_device as usize {
+            let turns = |wave: u32| out.devices.iter().filter(move |d| d.wave == wave).filter_map(move |d| d.slots.get(turn));
+            for (wave, planned) in (0u32..).zip(&out.waves) {
+                let soak = SignedDuration::from_secs(planned.gate.soak_secs.into());
+                let later = (wave + 1..out.waves.len() as u32).flat_map(turns).map(|s| s.start).min();
+                if let (Some(end), Some(next)) = (turns(wave).map(|s| s.end).max(), later) {
+                    prop_assert!(end + soak <= next, "wave {wave}, turn {turn}: {end}, then {next}");
+                }
+            }
+        }
+        for (wave, planned) in (0u32..).zip(&out.waves) {
+            prop_assert_eq!(out.devices.iter().filter(|d| d.wave == wave).count(), planned.devices as usize);
+            prop_assert!(planned.devices > 0);
+        }
+
+        // It reads back, comes out again, and whatever holds the devices can be signed.
+        prop_assert_eq!(&Plan::parse(&out.to_bytes().unwrap()).unwrap(), &out);
+        prop_assert_eq!(&out.recompute(facts).unwrap(), &out);
+        if !out.devices.is_empty() {
+            let (approval, operator) = out.to_approval(&signing(), now()).unwrap();
+            prop_assert_eq!(approval.terms.operator_document.sha256, Digest::of(&operator.to_bytes().unwrap()));
+            prop_assert_eq!(operator.plan_sha256, out.digest().unwrap());
+            prop_assert_eq!(&approval.devices, &out.devices);
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_inputs_does_not_matter(case in cases()) {
+        let Case { facts, request, inventory } = case;
+        let mut turned = facts.clone();
+        let devices = turned.rosters.pop().unwrap().1.devices;
+        let half = |part: Part| {
+            let devices = devices.iter().filter(|d| part.holds(&d.id)).cloned().collect();
+            (pinned(path::roster(part)), Roster::new(id("riverside"), part, devices))
+        };
+        let mut split = facts.clone();
+        split.rosters = Part::split(2).map(half).collect();
+        turned.rosters = split.rosters.iter().rev().cloned().collect();
+        turned.calendars.reverse();
+        turned.approvals.reverse();
+        let reversed: Vec<_> = inventory.iter().rev().cloned().collect();
+        let one = plan(&split, &request, &inventory, now());
+        let two = plan(&turned, &request, &reversed, now());
+        prop_assert_eq!(one.ok().map(|p| p.to_bytes().unwrap()), two.ok().map(|p| p.to_bytes().unwrap()));
+    }
+}

@@ -41,7 +41,7 @@ pub struct Live {
     /// Chunks that came from the server since the agent started.
     #[serde(default)]
     pub chunks_from_server: u64,
-    /// What they had in stored form, in bytes.
+    /// What they had in stored form, and deltas beside them, in bytes.
     #[serde(default)]
     pub bytes_from_server: u64,
     /// Chunks that were found in a slot instead.

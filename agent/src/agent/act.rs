@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use suture_core::approval::Slot;
 use suture_core::digest::Digest;
 use suture_core::phase::{Code, Reason};
 use suture_core::select::Choice;
@@ -20,6 +22,13 @@ use crate::process;
 const PROGRESS: Duration = Duration::from_secs(5);
 /// After that a fetch is left for a new look at what is signed: a stop order must not wait for a long transfer.
 const FETCH_SPELL: Duration = Duration::from_secs(600);
+
+/// How long deltas that are being made are waited for at most, for one bundle.
+const DELTA_PATIENCE: Duration = Duration::from_secs(30 * 60);
+/// What is kept of the time before a slot.
+const SLOT_MARGIN: Duration = Duration::from_secs(3_600);
+/// Bytes a second of a thin line: 512 kbit/s.
+const THIN_LINE: u64 = 64 << 10;
 
 /// What an action came to.
 enum Done {
@@ -77,7 +86,9 @@ impl Agent {
         let mut client = self.client.clone();
         let retry = (self.retry, self.around.random.clone());
         let stop = self.stop.clone();
-        let running = fetch.run(&mut client, &situation.catalog, &situation.choice, retry);
+        let (slots, now) = (&situation.choice.slots, self.now());
+        let patience = |bytes| patience(slots, now, bytes);
+        let running = fetch.run(&mut client, &situation.catalog, &situation.choice, retry, patience);
         tokio::pin!(running);
         let spell = tokio::time::sleep(FETCH_SPELL);
         tokio::pin!(spell);
@@ -251,6 +262,15 @@ impl Agent {
     }
 }
 
+/// How long a delta that is being made may be waited for: 30 minutes in all, and only as long as the next slot begins later
+/// than by an hour and the time that all of `bytes` take as chunks over a thin line.
+fn patience(slots: &[Slot], now: Timestamp, bytes: u64) -> Duration {
+    // A slot that has begun leaves no time.
+    let Some(slot) = slots.iter().find(|slot| now < slot.end) else { return Duration::ZERO };
+    let until = Duration::try_from(slot.start.duration_since(now)).unwrap_or(Duration::ZERO);
+    until.saturating_sub(SLOT_MARGIN).saturating_sub(Duration::from_secs(bytes / THIN_LINE)).min(DELTA_PATIENCE)
+}
+
 enum Staged {
     Whole,
     Damaged(Reason),
@@ -295,4 +315,23 @@ fn rejected(error: &InstallError) -> bool {
 /// Runs what keeps a disk busy beside the network. `None` where the runtime is ending.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delta_is_waited_for_only_while_the_slot_is_far() {
+        let at = |secs: i64| Timestamp::from_second(1_000_000 + secs).unwrap();
+        let slot = |start, end| Slot { start: at(start), end: at(end) };
+        let secs = |slots: &[Slot], bytes| patience(slots, at(0), bytes).as_secs();
+        assert_eq!(secs(&[], 0), 0);
+        assert_eq!(secs(&[slot(-10, 10)], 0), 0, "it has begun");
+        assert_eq!(secs(&[slot(3_600, 7_200)], 0), 0);
+        assert_eq!(secs(&[slot(3_700, 7_200)], 0), 100);
+        assert_eq!(secs(&[slot(3_700, 7_200)], 60 * THIN_LINE), 40);
+        assert_eq!(secs(&[slot(-20, -10), slot(100_000, 100_001)], 0), 30 * 60, "one that is over counts no more");
+        assert_eq!(secs(&[slot(100_000, 100_001)], u64::MAX), 0);
+    }
 }

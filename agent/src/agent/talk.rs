@@ -205,7 +205,7 @@ impl Agent {
             total_bytes: self.progress().total_bytes,
             progress: self.progress(),
             chunks_from_server: count(&self.counters.fetched_chunks),
-            bytes_from_server: count(&self.counters.fetched_bytes),
+            bytes_from_server: count(&self.counters.fetched_bytes).saturating_add(count(&self.counters.delta_bytes)),
             chunks_from_slots: count(&self.counters.seeded_chunks),
             waiting_reports: self.outbox.len() as u64,
         };

@@ -67,7 +67,7 @@ pub(super) async fn whole(
     tokio::time::timeout(patience, whole).await.unwrap_or(Err(ClientError::Timeout { call }))
 }
 
-async fn next<T>(call: &'static str, stream: &mut tonic::Streaming<T>) -> Result<Option<T>, ClientError> {
+pub(super) async fn next<T>(call: &'static str, stream: &mut tonic::Streaming<T>) -> Result<Option<T>, ClientError> {
     match tokio::time::timeout(CALL_TIMEOUT, stream.message()).await {
         Ok(Ok(message)) => Ok(message),
         Ok(Err(status)) => Err(ClientError::of(call, &status)),

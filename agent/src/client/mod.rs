@@ -5,6 +5,7 @@
 
 pub mod bulk;
 mod check_in;
+mod deltas;
 mod documents;
 mod enrolment;
 mod error;
@@ -27,6 +28,7 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 pub use check_in::{Heard, Said};
+pub use deltas::{DeltaBytes, DeltaOffer, Deltas, OfferedDelta};
 pub use enrolment::Enrolment;
 pub use error::ClientError;
 pub use indexes::Indexes;

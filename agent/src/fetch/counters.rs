@@ -1,7 +1,7 @@
 //! What a fetch counts.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,14 +20,26 @@ pub struct Counters {
     pub slot_a_bytes: AtomicU64,
     /// Of these, from slot b.
     pub slot_b_bytes: AtomicU64,
+    /// Of these, made by deltas.
+    pub delta_made_bytes: AtomicU64,
     /// Of these, unpacked from chunks that the server sent.
     pub chunk_made_bytes: AtomicU64,
+    /// Bytes of deltas that came for this bundle.
+    pub delta_came_bytes: AtomicU64,
     /// Bytes of chunks that came for this bundle, in stored form.
     pub chunk_came_bytes: AtomicU64,
+    /// Whether a delta that is being made is waited for.
+    pub waiting: AtomicBool,
+    /// How long such deltas were waited for, for this bundle.
+    pub waited_secs: AtomicU64,
     /// Since the agent started: chunks that came from the server.
     pub fetched_chunks: AtomicU64,
     /// Since the agent started: bytes of chunks that came from the server, in stored form.
     pub fetched_bytes: AtomicU64,
+    /// Since the agent started: bytes of deltas that came from the server.
+    pub delta_bytes: AtomicU64,
+    /// Since the agent started: frames of deltas that were applied.
+    pub delta_frames: AtomicU64,
     /// Since the agent started: chunks that a slot held already.
     pub seeded_chunks: AtomicU64,
     pace: Mutex<Pace>,
@@ -62,6 +74,8 @@ const fn smooth(before: u64, now: u64) -> u64 {
 pub(super) enum Origin {
     /// From a slot, as it is.
     Slot(Side),
+    /// Made by a delta.
+    Delta,
     /// From the server.
     Chunk,
 }
@@ -71,15 +85,30 @@ impl Counters {
     pub(super) fn begin(&self, dir: &Path, total_bytes: u64) {
         self.total_bytes.store(total_bytes, Ordering::Relaxed);
         self.present_bytes.store(0, Ordering::Relaxed);
+        self.waiting.store(false, Ordering::Relaxed);
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         if pace.dir == dir {
             return;
         }
         *pace = Pace { dir: dir.to_owned(), ..Pace::default() };
-        let anew = [&self.slot_a_bytes, &self.slot_b_bytes, &self.chunk_made_bytes, &self.chunk_came_bytes];
+        let anew = [
+            &self.slot_a_bytes,
+            &self.slot_b_bytes,
+            &self.delta_made_bytes,
+            &self.chunk_made_bytes,
+            &self.delta_came_bytes,
+            &self.chunk_came_bytes,
+            &self.waited_secs,
+        ];
         for counter in anew {
             counter.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// Bytes of a delta have come.
+    pub(super) fn delta_came(&self, bytes: u64) {
+        self.delta_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.delta_came_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// A chunk has come.
@@ -110,6 +139,7 @@ impl Counters {
     pub fn rest(&self) {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         *pace = Pace { dir: std::mem::take(&mut pace.dir), ..Pace::default() };
+        self.waiting.store(false, Ordering::Relaxed);
     }
 
     /// How far it got.
@@ -123,11 +153,13 @@ impl Counters {
             present_bytes,
             slot_a_bytes: count(&self.slot_a_bytes),
             slot_b_bytes: count(&self.slot_b_bytes),
+            delta_made_bytes: count(&self.delta_made_bytes),
             chunk_made_bytes: count(&self.chunk_made_bytes),
+            delta_bytes: count(&self.delta_came_bytes),
             chunk_bytes: count(&self.chunk_came_bytes),
             bytes_per_sec: pace.bytes_per_sec,
             left_secs: missing.checked_div(pace.present_per_sec).unwrap_or(0),
-            ..Progress::default()
+            waits_for_delta: self.waiting.load(Ordering::Relaxed),
         }
     }
 
@@ -136,6 +168,7 @@ impl Counters {
         match origin {
             Origin::Slot(Side::A) => &self.slot_a_bytes,
             Origin::Slot(Side::B) => &self.slot_b_bytes,
+            Origin::Delta => &self.delta_made_bytes,
             Origin::Chunk => &self.chunk_made_bytes,
         }
     }
@@ -162,10 +195,9 @@ mod tests {
         counters.measure(Duration::from_secs(5));
         let progress = counters.progress();
         assert_eq!((progress.bytes_per_sec, progress.left_secs), (100, 20));
-        counters.chunk_came(500);
-        there(Origin::Chunk, 1_000);
+        counters.delta_came(500);
+        there(Origin::Delta, 1_000);
         counters.measure(Duration::from_secs(5));
-        // Rounded down.
         assert_eq!((counters.progress().bytes_per_sec, counters.progress().left_secs), (100, 15));
 
         // Left, and gone on with: what is on disk is counted by the scan, where it came from stays known.
@@ -177,6 +209,6 @@ mod tests {
         counters.begin(two, 20);
         let progress = counters.progress();
         assert_eq!((progress.total_bytes, progress.came_bytes(), progress.slot_b_bytes), (20, 0, 0));
-        assert_eq!(counters.fetched_bytes.load(Ordering::Relaxed), 1_000, "since the agent started");
+        assert_eq!(counters.delta_bytes.load(Ordering::Relaxed), 500, "since the agent started");
     }
 }

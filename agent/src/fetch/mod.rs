@@ -4,19 +4,23 @@
 //! <state_dir>/fetch/<manifest digest>/manifest.json
 //!                                    /<payload>.index     verified by digest
 //!                                    /<payload>.part      as long as the payload; its chunks at their places
+//!                                    /<payload>.chunks    there once a delta has failed: why only chunks are fetched
 //! ```
 //!
 //! What lies on disk is hashed again on every start, so a cut resumes from exactly the chunks that are missing. Chunks that
-//! a slot holds already are taken from there. The rest is asked for in runs; a chunk that a payload holds twice comes once.
+//! a slot holds already are taken from there; those that are like something in a slot are made from it by a delta, where the
+//! server has one. The rest is asked for in runs; a chunk that a payload holds twice comes once.
 //! A chunk counts when its raw bytes have the digest that the signed manifest leads to; where they come from is of no account.
 
 mod counters;
+mod delta;
 mod part;
 mod transfer;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use suture_core::chunk::{ChunkError, Index};
 use suture_core::digest::Digest;
@@ -27,7 +31,7 @@ use suture_core::select::Choice;
 use suture_core::trust::Repository;
 
 use crate::backoff::{Backoff, Random};
-use crate::client::{Chunks, ClientError, Files, Indexes, Which};
+use crate::client::{Chunks, ClientError, Deltas, Files, Indexes, Which};
 use crate::durable::{self, DurableError};
 use crate::install::{InstallError, Payloads, Slots};
 
@@ -143,13 +147,15 @@ impl Fetch {
         Self { dir: state_dir.join("fetch").join(manifest.to_string()), slots, counters }
     }
 
-    /// Brings all of the bundle to disk, or says why not. What is there stays there.
-    pub async fn run<C: Files + Chunks + Indexes>(
+    /// Brings all of the bundle to disk, or says why not. What is there stays there. For deltas that are being made it waits
+    /// as long as `patience` says of the bytes of the bundle.
+    pub async fn run<C: Files + Chunks + Deltas + Indexes>(
         &self,
         client: &mut C,
         catalog: &Repository,
         choice: &Choice,
         retry: (Backoff, Random),
+        patience: impl Fn(u64) -> Duration,
     ) -> Result<(), FetchError> {
         durable::make_dir(&self.dir)?;
         let manifest = self.manifest(client, catalog, choice).await?;
@@ -168,7 +174,11 @@ impl Fetch {
             parts.push((payload, part.await.map_err(|_| FetchError::Lost)??));
         }
         self.check_room(&manifest, &parts)?;
+        let patience = patience(parts.iter().fold(0, |sum, (_, part)| part.missing_bytes().saturating_add(sum)));
         for (payload, part) in parts {
+            let refused = self.dir.join(format!("{}.chunks", payload.name));
+            let task = delta::Task { slots: self.slots.clone(), payload: payload.clone(), refused, patience };
+            delta::complete(client, task, &part, &retry).await?;
             complete(client, &payload.index_sha256, &part, &retry).await?;
             tokio::task::spawn_blocking(move || part.sync()).await.map_err(|_| FetchError::Lost)??;
         }

@@ -61,6 +61,49 @@ impl Part {
         absent.fold(0, |sum, (entry, _)| sum.saturating_add(entry.length.into()))
     }
 
+    /// The chunks.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// What counts how it gets on.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// For each place, whether [`Part::missing`] names it.
+    pub fn wanted(&self) -> Vec<bool> {
+        let mut wanted = vec![false; self.there.len()];
+        for place in self.missing() {
+            if let Some(wanted) = wanted.get_mut(place as usize) {
+                *wanted = true;
+            }
+        }
+        wanted
+    }
+
+    /// Takes in whole chunks in raw form, as a frame has made them, from the place `first` on. Keeps those that the index
+    /// names; says what is wrong, where others are among them.
+    pub fn take_made(&self, first: usize, mut raw: &[u8]) -> Result<Option<String>, FetchError> {
+        let mut wrong = None;
+        let mut place = first;
+        while !raw.is_empty() {
+            let entry = self.index.entries().get(place).copied();
+            let cut = entry.and_then(|entry| Some((entry, raw.split_at_checked(entry.length as usize)?)));
+            let Some((entry, (chunk, rest))) = cut else { return Ok(Some("it makes no whole chunks".to_owned())) };
+            if self.there.get(place).is_some_and(|there| !there.load(Ordering::Acquire)) {
+                if Digest::of(chunk) == entry.sha256 {
+                    self.write(&entry, chunk, Origin::Delta)?;
+                } else {
+                    wrong = Some(format!("what it makes of chunk {} has another digest", entry.sha256.short()));
+                }
+            }
+            (raw, place) = (rest, place.saturating_add(1));
+        }
+        self.counters.delta_frames.fetch_add(1, Ordering::Relaxed);
+        Ok(wrong)
+    }
+
     /// Verifies a chunk in stored form: refuses one that has other bytes than the index names.
     pub fn verify(&self, place: u32, stored: Bytes) -> Result<Verified, FetchError> {
         let entry = self.index.entries().get(place as usize).copied().ok_or_else(|| FetchError::WrongBytes {

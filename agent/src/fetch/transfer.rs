@@ -18,7 +18,7 @@ const FRAMES: usize = 8;
 /// twice what receiving does, and writing as much; two threads that write one file would only wait for each other.
 const CHUNKS: usize = 8;
 /// Failures in a row, without a single chunk between them, after which the next check-in is waited for.
-const MAX_FAILURES: u32 = 5;
+pub(super) const MAX_FAILURES: u32 = 5;
 
 /// Fetches until nothing is missing. What came before a cut is kept, and not asked for again. To make it durable is for the
 /// caller: [`Part::sync`].
@@ -58,7 +58,7 @@ pub async fn complete(
 }
 
 /// Whether the same call may go through a moment later.
-const fn is_passing(error: &ClientError) -> bool {
+pub(super) const fn is_passing(error: &ClientError) -> bool {
     matches!(error, ClientError::Connect(_) | ClientError::Interrupted { .. } | ClientError::Timeout { .. })
 }
 

@@ -6,6 +6,7 @@
 //! What is read here is no authority: a file that somebody has changed yields other bytes, and what is made of them does not
 //! have the digest that was signed.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -26,7 +27,7 @@ pub struct View {
     /// What the archive says of its entries, one piece behind another; empty for an image.
     heads: Vec<u8>,
     /// The file that was read last, by its place in `segments`: copies come in runs.
-    open: Option<(usize, File)>,
+    open: RefCell<Option<(usize, File)>>,
 }
 
 #[derive(Debug)]
@@ -68,7 +69,7 @@ impl View {
     ///
     /// [`io::ErrorKind::UnexpectedEof`] where that leads beyond the payload's end, or a file has become shorter; or what the
     /// disk says.
-    pub fn read_at(&mut self, mut offset: u64, mut out: &mut [u8]) -> io::Result<()> {
+    pub fn read_at(&self, mut offset: u64, mut out: &mut [u8]) -> io::Result<()> {
         while !out.is_empty() {
             // The last that begins here or before: an empty file has no bytes, and the segment behind it begins where it does.
             let after = self.segments.partition_point(|s| s.at <= offset);
@@ -83,7 +84,7 @@ impl View {
         Ok(())
     }
 
-    fn read_within(&mut self, place: usize, offset: u64, out: &mut [u8]) -> io::Result<()> {
+    fn read_within(&self, place: usize, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let Segment { at, source } = self.segments.get(place).ok_or(io::ErrorKind::UnexpectedEof)?;
         let within = offset.saturating_sub(*at);
         match source {
@@ -93,22 +94,23 @@ impl View {
                 out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
                 Ok(())
             }
-            Source::File(path) => match &self.open {
-                Some((open, file)) if *open == place => file.read_exact_at(out, within),
-                _ => {
-                    let file = File::open(path)?;
-                    file.read_exact_at(out, within)?;
-                    self.open = Some((place, file));
-                    Ok(())
-                }
-            },
+            Source::File(path) => {
+                let mut open = self.open.borrow_mut();
+                let file = match open.take() {
+                    Some((open, file)) if open == place => file,
+                    _ => File::open(path)?,
+                };
+                file.read_exact_at(out, within)?;
+                *open = Some((place, file));
+                Ok(())
+            }
         }
     }
 
     fn of_image(path: &Path) -> Result<Self, TreeError> {
         let meta = fs::metadata(path).map_err(tree::io_error("look at", path))?;
         let whole = Segment { at: 0, source: Source::File(path.to_owned()) };
-        Ok(Self { segments: vec![whole], length: meta.len(), heads: Vec::new(), open: None })
+        Ok(Self { segments: vec![whole], length: meta.len(), heads: Vec::new(), open: RefCell::default() })
     }
 
     fn of_tree(root: &Path) -> Result<Self, TreeError> {
@@ -136,7 +138,7 @@ impl View {
         }
         let heads = writer.finish()?;
         let length = contents.saturating_add(heads.len() as u64);
-        Ok(Self { segments, length, heads, open: None })
+        Ok(Self { segments, length, heads, open: RefCell::default() })
     }
 }
 
@@ -171,7 +173,7 @@ mod tests {
             let root = dir.path().join("tree");
             plant(&root, &sizes);
             let whole = tree::pack(&root, Vec::new()).unwrap();
-            let mut view = View::open(PayloadFormat::Tree, &root).unwrap();
+            let view = View::open(PayloadFormat::Tree, &root).unwrap();
             prop_assert_eq!(view.length(), whole.len() as u64);
             for (from, length) in pieces {
                 let from = from.index(whole.len());
@@ -192,8 +194,7 @@ mod tests {
         let (root, image) = (dir.path().join("tree"), dir.path().join("image"));
         plant(&root, &[10]);
         fs::write(&image, b"image").unwrap();
-        for mut view in
-            [View::open(PayloadFormat::Tree, &root).unwrap(), View::open(PayloadFormat::Image, &image).unwrap()]
+        for view in [View::open(PayloadFormat::Tree, &root).unwrap(), View::open(PayloadFormat::Image, &image).unwrap()]
         {
             let end = view.length();
             let mut out = [0; 2];
@@ -210,7 +211,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("tree");
         plant(&root, &[1_000]);
-        let mut view = View::open(PayloadFormat::Tree, &root).unwrap();
+        let view = View::open(PayloadFormat::Tree, &root).unwrap();
         fs::write(root.join("bin/0"), b"short").unwrap();
         let mut all = vec![0; usize::try_from(view.length()).unwrap()];
         assert_eq!(view.read_at(0, &mut all).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);

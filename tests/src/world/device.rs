@@ -151,6 +151,17 @@ impl Device {
         self.agent().counters().fetched_chunks.load(Ordering::SeqCst)
     }
 
+    /// Bytes of deltas that came from the server since the agent was opened, and frames that were applied.
+    pub fn deltas(&mut self) -> (u64, u64) {
+        let counters = self.agent().counters();
+        (counters.delta_bytes.load(Ordering::SeqCst), counters.delta_frames.load(Ordering::SeqCst))
+    }
+
+    /// Bytes of chunks that came from the server since the agent was opened, in stored form.
+    pub fn chunk_bytes(&mut self) -> u64 {
+        self.agent().counters().fetched_bytes.load(Ordering::SeqCst)
+    }
+
     /// What the interlock was asked, in order.
     pub fn interlock_log(&self) -> Vec<String> {
         let log = fs::read_to_string(self.dir.join("interlock.log")).unwrap_or_default();
@@ -177,11 +188,14 @@ pub struct Spec<'a> {
     pub hardware: &'a str,
     /// Whether its health check fails.
     pub faulty: bool,
+    /// Whether what is its own is like the other releases', with other bytes strewn in, so that no chunk of it is the same. It
+    /// stands at both ends of the payload, and what is between them compresses well.
+    pub similar: bool,
 }
 
 impl Default for Spec<'_> {
     fn default() -> Self {
-        Self { release: 1, hardware: "rev-a", faulty: false }
+        Self { release: 1, hardware: "rev-a", faulty: false, similar: false }
     }
 }
 
@@ -202,14 +216,26 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 impl World {
     /// Builds a bundle of about 4 MiB, of which a quarter is the release's own.
     pub async fn build(&self, by: &Operator, spec: Spec<'_>) -> Bundle {
-        let Spec { release, hardware, faulty } = spec;
+        let Spec { release, hardware, faulty, similar } = spec;
         let version = format!("1.{}.0", release - 1);
         let tree = self.path(format!("tree-{release}-{hardware}"));
         fs::create_dir_all(tree.join("lib")).unwrap();
-        for part in 0..3 {
-            fs::write(tree.join(format!("lib/part-{part}")), noise(part, 1 << 20)).unwrap();
+        if similar {
+            for part in 0..4 {
+                fs::write(tree.join(format!("lib/part-{part}")), noise(part, 4 << 10).repeat(256)).unwrap();
+            }
+            for (name, seed) in [("lib/a-own", 1_000), ("lib/z-own", 2_000)] {
+                let mut own = noise(seed, 128 << 10);
+                let strewn = own.iter_mut().zip(noise(seed + release, 128 << 10)).enumerate();
+                strewn.filter(|(at, _)| at % 128 < 24).for_each(|(_, (byte, other))| *byte = other);
+                fs::write(tree.join(name), own).unwrap();
+            }
+        } else {
+            for part in 0..3 {
+                fs::write(tree.join(format!("lib/part-{part}")), noise(part, 1 << 20)).unwrap();
+            }
+            fs::write(tree.join("lib/own"), noise(1_000 + release, 1 << 20)).unwrap();
         }
-        fs::write(tree.join("lib/own"), noise(1_000 + release, 1 << 20)).unwrap();
         fs::write(tree.join("VERSION"), format!("{version}\n")).unwrap();
         if faulty {
             fs::write(tree.join("FAULT"), "it does not start\n").unwrap();

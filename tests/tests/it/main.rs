@@ -27,6 +27,7 @@ macro_rules! on_both {
 mod ceremony;
 mod custody;
 mod delegated;
+mod deltas;
 mod examples;
 mod faults;
 mod forks;

@@ -82,6 +82,25 @@ impl Hsm {
         assert_ne!(deleted, 0, "there was no {class} to delete");
     }
 
+    /// Marks every private key so that its token wants the PIN for each signature, which `softhsm2-util` cannot do: in the
+    /// objects' files an attribute is its type and kind, eight bytes each, and of a boolean one byte.
+    pub fn mark_pin_each_time(&self) {
+        const UNSET: [u8; 17] = [0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+        let mut marked = 0;
+        for token in fs::read_dir(self.dir.join("tokens")).unwrap() {
+            for file in fs::read_dir(token.unwrap().path()).unwrap() {
+                let path = file.unwrap().path();
+                let mut bytes = fs::read(&path).unwrap();
+                if let Some(at) = bytes.windows(UNSET.len()).position(|window| window == UNSET) {
+                    bytes[at + UNSET.len() - 1] = 1;
+                    fs::write(&path, bytes).unwrap();
+                    marked += 1;
+                }
+            }
+        }
+        assert_ne!(marked, 0, "there was no private key to mark");
+    }
+
     /// Takes every token out, and gives what puts them back.
     pub fn unplug(&self) -> impl FnOnce() + use<> {
         let (there, away) = (self.dir.join("tokens"), self.dir.join("drawer"));

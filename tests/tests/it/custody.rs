@@ -205,3 +205,16 @@ async fn a_record_of_another_format_or_with_an_impossible_id_is_refused() {
         vault.refused(&["key", "check", "root"], 1, &[told]).await;
     }
 }
+
+/// SoftHSM2 lets a user in for one signature, and takes no parts of an Ed25519 message: that far it can be played with it.
+#[tokio::test]
+async fn a_key_that_wants_the_pin_for_each_signature_is_given_it_and_its_module_takes_no_parts() {
+    let vault = Vault::open().await;
+    vault.ada.run(&["key", "check", "root"]).await.unwrap();
+    vault.hsm.mark_pin_each_time();
+    let told = ["wants the PIN again for each signature", "takes nothing between", "suturectl key new"];
+    vault.refused(&["key", "check", "root"], 5, &told).await;
+    // One that is made here bears no such mark.
+    vault.ada.run(&["key", "new", "other", "--token", "safe"]).await.unwrap();
+    vault.ada.run(&["key", "check", "other"]).await.unwrap();
+}

@@ -26,7 +26,7 @@ use crate::files::Access;
 use crate::home::Home;
 
 use object::KeyObject;
-use signer::TokenKey;
+use signer::{Login, TokenKey};
 use slot::{Module, Token};
 
 /// The module that reaches every token which this machine has been told of.
@@ -148,7 +148,8 @@ impl Record {
             ))
             .next("one of the two was exchanged: compare both with the keys that `catalog status` or `approvals status` shows before anything is signed"));
         }
-        Ok(Box::new(TokenKey::new(session, &token, &object, self.public_key)?))
+        let login = Login { module, session, token, pins: pins.clone() };
+        Ok(Box::new(TokenKey::new(login, &object, self.public_key)))
     }
 }
 
@@ -159,17 +160,19 @@ pub(super) fn create(home: &Home, name: &KeyName, choice: &Choice, pins: &Pins, 
     let token = module.find(&choice.label, choice.serial.as_deref())?;
     module.must_make_ed25519(&token)?;
     let session = module.log_in(&token, pins, slot::Access::Write)?;
-    let pair = object::generate(&session, &token, name.as_str(), &id)?;
-    let recorded = pair.checked(&session, &token).and_then(|object| {
-        let public_key = object.public_key.ok_or_else(|| object::shows_no_public_key(&token))?;
+    let login = Login { module, session, token, pins: pins.clone() };
+    let Login { session, token, .. } = &login;
+    let pair = object::generate(session, token, name.as_str(), &id)?;
+    let recorded = pair.checked(session, token).and_then(|object| {
+        let public_key = object.public_key.ok_or_else(|| object::shows_no_public_key(token))?;
         // A key that has never signed must not be the one that a repository is begun with.
-        signer::prove(&session, &token, &object, public_key, &id)?;
-        Record::of(&token, path, &id, public_key).write(home, name)?;
+        signer::prove(&login, &object, public_key, &id)?;
+        Record::of(token, path, &id, public_key).write(home, name)?;
         Ok(public_key)
     });
     if recorded.is_err() {
         // Nobody knows of the pair: it must not stay on the token as a riddle.
-        pair.destroy(&session);
+        pair.destroy(session);
     }
     recorded
 }
@@ -187,10 +190,12 @@ pub(super) fn add(
     let module = Module::load(&path)?;
     let token = module.find(&choice.label, choice.serial.as_deref())?;
     let session = module.log_in(&token, pins, slot::Access::Read)?;
-    let object = object::choose(&session, &token, wanted)?;
-    let public_key = object.public_key.ok_or_else(|| object::shows_no_public_key(&token))?;
-    signer::prove(&session, &token, &object, public_key, &nonce)?;
-    Record::of(&token, path, &object.id, public_key).write(home, name)?;
+    let login = Login { module, session, token, pins: pins.clone() };
+    let Login { session, token, .. } = &login;
+    let object = object::choose(session, token, wanted)?;
+    let public_key = object.public_key.ok_or_else(|| object::shows_no_public_key(token))?;
+    signer::prove(&login, &object, public_key, &nonce)?;
+    Record::of(token, path, &object.id, public_key).write(home, name)?;
     Ok(Added { public_key, extractable: object.extractable })
 }
 

@@ -28,8 +28,8 @@ pub(super) struct KeyObject {
     pub(super) public_key: Option<PublicKey>,
     /// Whether the token lets it out.
     pub(super) extractable: bool,
-    /// Whether the PIN is wanted again for each signature.
-    pin_each_time: bool,
+    /// Whether the PIN is wanted again for each signature (`CKA_ALWAYS_AUTHENTICATE`).
+    pub(super) pin_each_time: bool,
 }
 
 /// A pair that was just made.
@@ -110,19 +110,6 @@ impl KeyObject {
             ))
             .next("give them ids of their own with the token's own tool")),
         }
-    }
-
-    /// Refuses a key for which the PIN would have to be entered at each signature (`CKA_ALWAYS_AUTHENTICATE`). That login
-    /// belongs between `C_SignInit` and `C_Sign` (PKCS#11 3.0, 5.6.8); the library makes both in one call, and CKM_EDDSA knows
-    /// no signing in parts, which would leave a gap between them.
-    pub(super) fn must_sign_unasked(&self, token: &Token) -> Outcome {
-        if self.pin_each_time {
-            return Err(Failure::new(format!(
-                "{token} wants the PIN again for each signature of that key (CKA_ALWAYS_AUTHENTICATE), and cannot be given it here"
-            ))
-            .next("use a key without that mark: `suturectl key new NAME --token LABEL` makes one"));
-        }
-        Ok(())
     }
 
     fn listed(&self) -> String {

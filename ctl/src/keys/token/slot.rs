@@ -19,6 +19,7 @@ use crate::keys::secret::Pins;
 const MAX_SLOTS: usize = 256;
 
 /// A PKCS#11 module: native code, of this machine's administrator's choice, that runs with this program's rights.
+#[derive(Clone)]
 pub(super) struct Module {
     pkcs11: Pkcs11,
     path: PathBuf,
@@ -78,6 +79,17 @@ impl Token {
             },
             write_protected: info.write_protected(),
         }
+    }
+
+    /// Enters the PIN, at the token's own keypad or as it is asked for here; `why` is told to whoever types it.
+    fn enter(&self, session: &Session, user: UserType, pins: &Pins, why: &str) -> Outcome<Result<(), Error>> {
+        if self.pin.keypad {
+            return Ok(session.login(user, None));
+        }
+        let pin = pins.of(&format!("{self}{why}"), self.pin.last_try)?;
+        // Wiped by its own type once dropped.
+        let pin = AuthPin::new(pin.as_str().into());
+        Ok(session.login(user, Some(&pin)))
     }
 
     /// For lists of tokens.
@@ -152,20 +164,22 @@ impl Module {
         if !token.pin.needed {
             return Ok(session);
         }
-        let entered = if token.pin.keypad {
-            session.login(UserType::User, None)
-        } else {
-            let pin = pins.of(&token.to_string(), token.pin.last_try)?;
-            // Wiped by its own type once dropped.
-            let pin = AuthPin::new(pin.as_str().into());
-            session.login(UserType::User, Some(&pin))
-        };
-        match entered {
+        match token.enter(&session, UserType::User, pins, "")? {
             Ok(()) => Ok(session),
             // Another key of this command is on the same token.
             Err(e) if is(&e, RvError::UserAlreadyLoggedIn) => Ok(session),
             Err(e) => Err(explain(token, "does not let this user in", &e)),
         }
+    }
+
+    /// Logs in for the signature that the session has begun, and for that one alone.
+    pub(super) fn log_in_again(&self, session: &Session, token: &Token, pins: &Pins) -> Outcome {
+        // What it says of its PIN may have changed since it was found.
+        let info = self.pkcs11.get_token_info(token.slot).map_err(|e| explain(token, "does not answer", &e))?;
+        let token = Token::new(token.slot, &info);
+        token.pin.usable(&token)?;
+        let entered = token.enter(session, UserType::ContextSpecific, pins, ", once more for this signature")?;
+        entered.map_err(|e| explain(&token, "does not let this user sign", &e))
     }
 }
 

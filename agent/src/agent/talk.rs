@@ -204,6 +204,7 @@ impl Agent {
             fetched_bytes: self.progress().present_bytes,
             total_bytes: self.progress().total_bytes,
             progress: self.progress(),
+            delta_refused: self.counters.refused(),
             chunks_from_server: count(&self.counters.fetched_chunks),
             bytes_from_server: count(&self.counters.fetched_bytes).saturating_add(count(&self.counters.delta_bytes)),
             chunks_from_slots: count(&self.counters.seeded_chunks),

@@ -43,6 +43,8 @@ pub struct Counters {
     /// Since the agent started: chunks that a slot held already.
     pub seeded_chunks: AtomicU64,
     pace: Mutex<Pace>,
+    /// Why deltas are of no use for this bundle, where one was refused.
+    refused: Mutex<Option<String>>,
 }
 
 /// How fast a fetch goes on.
@@ -103,6 +105,17 @@ impl Counters {
         for counter in anew {
             counter.store(0, Ordering::Relaxed);
         }
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// A delta was refused, now or before the agent was started.
+    pub(super) fn delta_refused(&self, why: String) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// Why a delta of this bundle was refused, if one was.
+    pub fn refused(&self) -> Option<String> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Bytes of a delta have come.

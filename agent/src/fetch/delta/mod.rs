@@ -77,7 +77,11 @@ pub(super) async fn complete(
     part: &Arc<Part>,
     retry: &(Backoff, Random),
 ) -> Result<(), FetchError> {
-    if part.missing().is_empty() || durable::read(&task.refused, MAX_TEXT_BYTES as u64).ok().flatten().is_some() {
+    if part.missing().is_empty() {
+        return Ok(());
+    }
+    if let Some(why) = durable::read(&task.refused, MAX_TEXT_BYTES as u64).ok().flatten() {
+        part.counters().delta_refused(String::from_utf8_lossy(&why).into_owned());
         return Ok(());
     }
     let slots = task.clone();
@@ -87,7 +91,7 @@ pub(super) async fn complete(
             Ok(Some(offered)) => offered,
             Ok(None) => break,
             Err(FetchError::Client(e)) if e.is_abuse() => {
-                refuse(&task, &e.to_string())?;
+                refuse(&task, part, &e.to_string())?;
                 break;
             }
             // The server has no such call, or does not let this device make it.
@@ -98,7 +102,7 @@ pub(super) async fn complete(
             Ending::Done => break,
             Ending::Gone => {}
             Ending::Wrong(why) => {
-                refuse(&task, &why)?;
+                refuse(&task, part, &why)?;
                 break;
             }
             Ending::Stuck(e) => {
@@ -111,10 +115,12 @@ pub(super) async fn complete(
 }
 
 /// A failing delta falls back to chunks, for good as long as this bundle is fetched, across restarts.
-fn refuse(task: &Task, why: &str) -> Result<(), FetchError> {
+fn refuse(task: &Task, part: &Part, why: &str) -> Result<(), FetchError> {
     tracing::warn!(payload = %task.payload.name, why, "a delta was refused; the rest is fetched as chunks");
     let text: String = why.chars().take(MAX_TEXT_BYTES / 4).collect();
-    Ok(durable::write(&task.refused, text.as_bytes(), durable::OPEN)?)
+    durable::write(&task.refused, text.as_bytes(), durable::OPEN)?;
+    part.counters().delta_refused(text);
+    Ok(())
 }
 
 /// Asks for a delta, and waits for one that is being made as long as there is patience.

@@ -287,9 +287,12 @@ fn is_refused(lie: impl FnOnce(&mut Server)) {
     assert!(!part.missing().is_empty());
     assert!(bench.is_refused());
     drop(part);
-    // What is there is right, and what is missing comes as chunks: the server is not asked for deltas again.
+    // What is there is right, and what is missing comes as chunks: the server is not asked for deltas again, and the reason
+    // is known still.
+    let why = bench.counters.refused().unwrap();
+    bench.counters.begin(bench.dir.path(), bench.payload.length);
     let part = runtime().block_on(bench.run(&mut server)).unwrap();
-    assert_eq!(server.offers, 1);
+    assert_eq!((server.offers, bench.counters.refused()), (1, Some(why)));
     let (missing, made) = (part.missing_bytes(), std::fs::read(bench.path()).unwrap());
     let wrong = made.iter().zip(&bench.new).filter(|(a, b)| a != b).count() as u64;
     assert!(wrong <= missing, "{wrong} wrong bytes, {missing} missing");

@@ -157,8 +157,8 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
     for (name, seed) in delta() {
         let choice = match name {
             "head" => 0,
-            "frame" => 1,
-            _ => 2,
+            "pair" => 2,
+            _ => 1,
         };
         put("delta", name, Some(choice), &seed);
     }
@@ -192,26 +192,36 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
 
 /// What the target `delta` reads: a head, a map with its frame, two payloads.
 fn delta() -> Vec<(&'static str, Vec<u8>)> {
-    let old = properties::delta::old_payload();
-    let mut new = old.clone();
-    new.splice(9_000..9_000, *b"fresh bytes, and fresh bytes again");
+    let old = properties::delta::old_payload(0);
+    let mut pair = 300_u16.to_le_bytes().to_vec();
+    pair.extend_from_slice(old.get(..300).unwrap());
+    pair.extend_from_slice(old.get(100..300).unwrap());
+    pair.extend_from_slice(b"and more");
+    let (head, frame) = delta_from(&old, 0);
+    let (_, arm) = delta_from(&properties::delta::old_payload(1), 1);
+    let (_, relocatable) = delta_from(&properties::delta::old_payload(2), 2);
+    let (_, packed) = delta_from(&[], 0);
+    let seeds = [("head", head), ("frame", frame), ("arm", arm), ("relocatable", relocatable), ("packed", packed)];
+    seeds.into_iter().chain([("pair", pair)]).collect()
+}
+
+/// The head of a delta, and its one region as the target reads it: with the kind of old payload that it leads from.
+fn delta_from(old: &[u8], kind: u32) -> (Vec<u8>, Vec<u8>) {
+    let mut new = if old.is_empty() { properties::delta::old_payload(0) } else { old.to_vec() };
+    new.splice(9_000..9_000, *b"fresh bytes, and fresh bytes again..");
     new.iter_mut().step_by(501).skip(1).for_each(|byte| *byte ^= 3);
     let payload = |bytes: &[u8]| Payload { sha256: Digest::of(bytes), length: bytes.len() as u64 };
-    let (old, length) = (old.as_slice(), new.len() as u32);
+    let length = new.len() as u32;
     let mut parts = Vec::new();
     let new_source = new.as_slice();
     let head = make((&old, payload(old)), (&new_source, payload(&new)), &[u64::from(length)], |part| parts.push(part))
         .unwrap();
     let part = parts.first().unwrap();
-    let mut frame = length.to_le_bytes().to_vec();
-    frame.extend_from_slice(&(part.map.len() as u16).to_le_bytes());
-    frame.extend_from_slice(&part.map);
-    frame.extend_from_slice(part.frames.first().unwrap());
-    let mut pair = 300_u16.to_le_bytes().to_vec();
-    pair.extend_from_slice(old.get(..300).unwrap());
-    pair.extend_from_slice(old.get(100..300).unwrap());
-    pair.extend_from_slice(b"and more");
-    vec![("head", head.to_bytes().unwrap()), ("frame", frame), ("pair", pair)]
+    let mut region = (kind << 30 | length).to_le_bytes().to_vec();
+    region.extend_from_slice(&(part.map.len() as u16).to_le_bytes());
+    region.extend_from_slice(&part.map);
+    region.extend_from_slice(part.frames.first().unwrap());
+    (head.to_bytes().unwrap(), region)
 }
 
 fn write_seeds() {

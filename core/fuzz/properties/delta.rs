@@ -47,13 +47,14 @@ fn head(bytes: &[u8]) {
     }
 }
 
-/// A region's length (u32), its map's (u16), the map, and a frame for all of the region.
+/// A region's length (u32; its highest two bits say what is copied from), its map's (u16), the map, and a frame for all of the region.
 fn frame(bytes: &[u8]) {
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return };
     let Some((map_bytes, rest)) = rest.split_first_chunk::<2>() else { return };
+    let kind = u32::from_le_bytes(*length) >> 30;
     let length = u32::from_le_bytes(*length) % (256 << 10);
     let (map, frame) = rest.split_at(usize::from(u16::from_le_bytes(*map_bytes)).min(rest.len()));
-    let old = Old { bytes: old_payload(), read: Cell::new(0) };
+    let old = Old { bytes: old_payload(kind), read: Cell::new(0) };
     let Ok(map) = Map::decode(map, length, old.length()) else { return };
     let mut end = 0;
     assert!(map.copies().len() <= MAX_DELTA_COPIES);
@@ -71,8 +72,56 @@ fn frame(bytes: &[u8]) {
     assert_eq!(map.apply(frame, 0..length, &old).expect("as before"), made);
 }
 
-/// Something that frames can copy from: a program with a segment of code and one of data.
-pub(crate) fn old_payload() -> Vec<u8> {
+/// Something that frames can copy from: an x86-64 program, one for AArch64, or a relocatable file.
+pub(crate) fn old_payload(kind: u32) -> Vec<u8> {
+    let mut bytes = program();
+    match kind {
+        1 => bytes.splice(18..20, 183_u16.to_le_bytes()),
+        2 => return relocatable(bytes),
+        _ => return bytes,
+    };
+    // Calls, and addresses in two instructions.
+    for (i, four) in bytes.get_mut(0x100..0x8100).into_iter().flat_map(|code| code.chunks_exact_mut(4)).enumerate() {
+        let near = (i as u32 * 7) & 0xff;
+        let instruction = match i % 4 {
+            0 => 0x9400_0000 | near,
+            1 => 0x9000_0000 | (near & 3) << 29 | 9,
+            2 => 0x9100_0000 | near << 10 | 9 << 5 | 1,
+            _ => 0x5400_0000 | near << 5,
+        };
+        four.copy_from_slice(&instruction.to_le_bytes());
+    }
+    bytes
+}
+
+/// A file of a section of code, its relocations and its symbols.
+fn relocatable(mut bytes: Vec<u8>) -> Vec<u8> {
+    let relocations = (0..512_u64).flat_map(|i| [i * 16, (i % 256) << 32 | 4, (i * 8).wrapping_sub(4)]);
+    let symbols =
+        (0..256_u64).flat_map(|i| [(i * 3) | (if i % 3 == 0 { 3 } else { 0x12 }) << 32 | 1 << 48, i * 64, 64]);
+    bytes.splice(0x4200..0x4200 + 512 * 24, relocations.flat_map(u64::to_le_bytes));
+    bytes.splice(0x9000..0x9000 + 256 * 24, symbols.flat_map(u64::to_le_bytes));
+    bytes.splice(16..18, [1, 0]);
+    let end = bytes.len() as u64;
+    bytes.splice(40..48, end.to_le_bytes());
+    bytes.splice(58..62, [64, 0, 4, 0]);
+    let mut section = |kind: u32, place: u64, length: u64, link: u32, about: u32, entry: u64| {
+        let words = |words: [u32; 2]| words.into_iter().flat_map(u32::to_le_bytes).collect::<Vec<u8>>();
+        bytes.extend(words([0, kind]));
+        bytes.extend([0; 16]);
+        bytes.extend([place, length].into_iter().flat_map(u64::to_le_bytes));
+        bytes.extend(words([link, about]));
+        bytes.extend([8, entry].into_iter().flat_map(u64::to_le_bytes));
+    };
+    section(0, 0, 0, 0, 0, 0);
+    section(1, 0x200, 0x4000, 0, 0, 0);
+    section(4, 0x4200, 512 * 24, 3, 1, 24);
+    section(2, 0x9000, 256 * 24, 1, 0, 24);
+    bytes
+}
+
+/// An x86-64 program with a segment of code and one of data.
+fn program() -> Vec<u8> {
     let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
     bytes.resize(16, 0);
     bytes.extend_from_slice(&[3, 0, 62, 0]);

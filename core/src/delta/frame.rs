@@ -10,7 +10,7 @@ use super::elf::Form;
 use super::fresh::{Fresh, Token};
 use super::make::repeats::Finder;
 use super::map::{Copy, Map};
-use super::packed;
+use super::packed::{self, Way};
 use super::reference::{Program, Site};
 use super::{DeltaError, Source, rule};
 use crate::limits::MAX_DELTA_OUTPUT_BYTES;
@@ -18,6 +18,9 @@ use crate::limits::MAX_DELTA_OUTPUT_BYTES;
 /// How a run without copies is told.
 const CODED: u8 = 0;
 const PACKED: u8 = 1;
+const PACKED_PLACES: u8 = 2;
+/// Longer runs are not tried by the coder: packing them takes less time and fewer bytes.
+const MAX_CODED_BYTES: usize = 256 << 10;
 
 /// What a frame makes, in the order of the new payload.
 enum Piece {
@@ -65,7 +68,8 @@ impl Map {
         } else {
             match frame.split_first() {
                 Some((&CODED, coded)) => coded,
-                Some((&PACKED, packed)) => return packed::unpack(packed, run.len()),
+                Some((&PACKED, packed)) => return packed::unpack(Way::Plain, packed, run.len()),
+                Some((&PACKED_PLACES, packed)) => return packed::unpack(Way::Places, packed, run.len()),
                 _ => return Err(rule("frame", "it is told in a way that this version does not know")),
             }
         };
@@ -83,21 +87,32 @@ impl Map {
 
 /// Writes the frame that makes `truth`, which is this run of its region.
 pub(crate) fn encode<S: Source>(truth: &[u8], map: &Map, run: Range<u32>, old: &S) -> Result<Vec<u8>, DeltaError> {
+    if map.copies_in(&run) {
+        return code(truth, map, run, old);
+    }
+    let packed = packed::pack(truth).map(|(way, packed)| match way {
+        Way::Plain => (PACKED, packed),
+        Way::Places => (PACKED_PLACES, packed),
+    });
+    let (how, told) = match packed {
+        Some(packed) if truth.len() > MAX_CODED_BYTES => packed,
+        packed => {
+            let coded = code(truth, map, run, old)?;
+            packed.filter(|(_, packed)| packed.len() < coded.len()).unwrap_or((CODED, coded))
+        }
+    };
+    Ok([&[how], told.as_slice()].concat())
+}
+
+fn code<S: Source>(truth: &[u8], map: &Map, run: Range<u32>, old: &S) -> Result<Vec<u8>, DeltaError> {
     let mut coder = Encoder::new();
     let mut out = truth.to_vec();
     let mut finder = None;
-    let copies = map.copies_in(&run);
     walk(&mut coder, map, run, old, &mut out, truth, &mut |from, to| {
         finder.get_or_insert_with(|| Finder::new(truth)).tokens(from, to)
     })?;
     debug_assert!(out == truth, "what is encoded comes out");
-    let coded = coder.finish();
-    if copies {
-        return Ok(coded);
-    }
-    let packed = packed::pack(truth).filter(|packed| packed.len() < coded.len());
-    let (how, told) = packed.map_or((CODED, coded), |packed| (PACKED, packed));
-    Ok([&[how], told.as_slice()].concat())
+    Ok(coder.finish())
 }
 
 fn walk<C: Coder, S: Source>(

@@ -33,7 +33,20 @@ const OPCODES: [u8; 256] = {
     table
 };
 
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
+/// Where the distance of what looks like an x86-64 call, jump or operand at a place stands: conditional jumps are none, which mostly
+/// lead to places nearby. Nothing that decides is in the distance of what begins behind it.
+#[inline]
+pub(crate) fn distance_at(bytes: &[u8], at: usize) -> Option<usize> {
+    let is_operand = |place: usize| bytes.get(place).is_some_and(|form| form & 0xc7 == 0x05);
+    match OPCODES.get(usize::from(*bytes.get(at)?)).copied()? {
+        CALL => Some(at + 1),
+        OPERAND if is_operand(at + 1) => Some(at + 2),
+        ESCAPE if !matches!(bytes.get(at + 1), Some(0xe8 | 0xe9)) && is_operand(at + 2) => Some(at + 3),
+        _ => None,
+    }
+}
+
+pub(crate) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|b| u32::from_le_bytes(*b))
 }
 
@@ -46,7 +59,7 @@ pub(crate) struct Loaded<'a> {
 
 impl Loaded<'_> {
     /// How far an address has moved; `None` if nothing of the program is there.
-    fn shift(&self, address: u64) -> Option<i64> {
+    pub(crate) fn shift(&self, address: u64) -> Option<i64> {
         let (i, segment) = self.segment(address)?;
         let within = address - segment.address;
         if within < segment.file_bytes {
@@ -62,7 +75,7 @@ impl Loaded<'_> {
         self.layout.segments.iter().enumerate().find(|(_, segment)| within(segment))
     }
 
-    fn is_code(&self, address: u64) -> bool {
+    pub(crate) fn is_code(&self, address: u64) -> bool {
         self.segment(address).is_some_and(|(_, segment)| segment.code)
     }
 
@@ -79,27 +92,27 @@ impl Loaded<'_> {
             let address = segment.address.wrapping_add(u64::from(from)).wrapping_sub(segment.offset);
             let moved = to.wrapping_sub(i64::from(from)).wrapping_add(self.binary.moved.get(i).copied().unwrap_or(0));
             let block = Block { program: self, bytes: piece, address, moved };
-            if segment.code && self.layout.machine == Machine::X86 {
-                block.code(skip, sites);
-            } else if !segment.code {
-                block.data(skip, sites);
+            match (segment.code, self.layout.machine) {
+                (true, Machine::X86) => block.code(skip, sites),
+                (true, Machine::Arm) => block.arm(skip, sites),
+                (false, _) => block.data(skip, sites),
             }
         }
     }
 }
 
 /// Bytes of one segment.
-struct Block<'a> {
-    program: &'a Loaded<'a>,
-    bytes: &'a [u8],
+pub(crate) struct Block<'a> {
+    pub(crate) program: &'a Loaded<'a>,
+    pub(crate) bytes: &'a [u8],
     /// Where the first byte is in the old program's memory.
     address: u64,
     /// How far these bytes have moved there.
-    moved: i64,
+    pub(crate) moved: i64,
 }
 
 impl Block<'_> {
-    fn at(&self, place: usize) -> u64 {
+    pub(crate) fn at(&self, place: usize) -> u64 {
         self.address.wrapping_add(place as u64)
     }
 
@@ -152,28 +165,24 @@ impl Block<'_> {
                 sites.push(site);
                 continue;
             }
-            let Some(value) = word(self.bytes, at) else { break };
-            if value != 0 {
-                let target = self.at(at).wrapping_add(value as i32 as i64 as u64);
-                if self.program.is_code(target)
-                    && let Some(shift) = self.program.shift(target)
-                {
-                    let guess = value.wrapping_add(shift.wrapping_sub(self.moved) as u32);
-                    sites.push(Site {
-                        at: at as u32,
-                        wide: false,
-                        kind: Kind::Relative,
-                        target,
-                        guess: u64::from(guess),
-                    });
-                }
-            }
+            sites.extend(self.distance(at));
             at += 4;
         }
     }
 
+    /// A place in code, in four bytes: its distance from where they stand.
+    pub(crate) fn distance(&self, at: usize) -> Option<Site> {
+        let value = word(self.bytes, at).filter(|value| *value != 0)?;
+        let target = self.at(at).wrapping_add(value as i32 as i64 as u64);
+        if !self.program.is_code(target) {
+            return None;
+        }
+        let guess = value.wrapping_add(self.program.shift(target)?.wrapping_sub(self.moved) as u32);
+        Some(Site { at: at as u32, wide: false, kind: Kind::Relative, target, guess: u64::from(guess) })
+    }
+
     /// An address, in eight bytes.
-    fn pointer(&self, at: usize) -> Option<Site> {
+    pub(crate) fn pointer(&self, at: usize) -> Option<Site> {
         if self.at(at) & 7 != 0 {
             return None;
         }
@@ -192,7 +201,7 @@ impl Block<'_> {
     }
 
     /// An entry of the table for unwinding: a distance from the table's beginning (LSB 5.0, chapter 10.6.2).
-    fn unwind(&self, at: usize) -> Option<Site> {
+    pub(crate) fn unwind(&self, at: usize) -> Option<Site> {
         let (table, length) = self.program.layout.unwind?;
         let within = self.at(at).wrapping_sub(table);
         if within >= length || within < 12 {

@@ -12,7 +12,7 @@
 //!
 //! In a program that has changed a little, nearly everything has moved a little, and whatever says where something is says something
 //! else: calls, addresses, relocations. The copies say where everything went, so both sides guess what these places say now
-//! (`binary`, `elf`, `reference`, `loaded`, `object`), and only what was guessed wrong is told.
+//! (`binary`, `elf`, `reference`, `loaded`, `arm`, `object`), and only what was guessed wrong is told.
 //!
 //! # Attacks
 //!
@@ -30,6 +30,7 @@
 //! Behind that a frame's bytes mean *some* new bytes, right or wrong. If the chunks that a frame yields are not those of the index,
 //! the frame and its map are thrown away.
 
+mod arm;
 mod binary;
 mod coder;
 mod difference;

@@ -23,10 +23,11 @@ pub(crate) enum Kind {
     Name = 10,
     Value = 11,
     Size = 12,
+    Low = 13,
 }
 
 /// Kinds of references.
-pub(crate) const KINDS: usize = 13;
+pub(crate) const KINDS: usize = 14;
 
 /// A reference, in a block of old bytes.
 #[derive(Debug, Clone, Copy)]

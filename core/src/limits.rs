@@ -147,6 +147,13 @@ pub const FRAME_BYTES: usize = 256 << 10;
 pub const MAX_FRAME_BYTES: usize = 1 << 20;
 /// Any gRPC message, either way. A frame holds one chunk at least and stays below [`FRAME_BYTES`] + one chunk.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
+/// Parts of any gRPC message: messages, texts and numbers in lists, at whatever depth. A list of [`MAX_CHUNKS_PER_CALL`] needs a quarter
+/// of it; 20 MiB of memory at most.
+pub const MAX_MESSAGE_PARTS: usize = 256 << 10;
+/// What a device sends in one call: 256 reports, the longest of which has 6 KiB.
+pub const MAX_DEVICE_REQUEST_BYTES: usize = 2 << 20;
+/// What a caller without a certificate sends in one call: a token, a request for a certificate, a name.
+pub const MAX_ANONYMOUS_REQUEST_BYTES: usize = 64 << 10;
 
 /// Devices that one approval names.
 pub const MAX_APPROVAL_DEVICES: usize = 10_000;

@@ -3,6 +3,7 @@
 
 #![warn(missing_docs)]
 
+pub mod codec;
 pub mod connect;
 mod convert;
 mod refresh;

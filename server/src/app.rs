@@ -34,8 +34,8 @@ use crate::transfer::Transfer;
 
 /// What a peer may send in one HTTP/2 frame. Larger frames make bulk transfer faster (16 KiB: half the speed).
 const MAX_FRAME_BYTES: u32 = 256 << 10;
-/// Calls at a time on one connection.
-const MAX_STREAMS: u32 = 64;
+/// Calls at a time on one connection: each may hold a message in memory.
+const MAX_STREAMS: u32 = 16;
 /// Headers of one request.
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// A connection on which nothing is heard is asked whether it lives, …

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use suture_core::clock::Clock;
-use suture_core::limits::RENEWAL_GRACE_SECS;
+use suture_core::limits::{MAX_ANONYMOUS_REQUEST_BYTES, MAX_DEVICE_REQUEST_BYTES, RENEWAL_GRACE_SECS};
 use suture_core::principal::Principal;
 use tonic::Status;
 use tonic::body::Body;
@@ -184,6 +185,24 @@ impl Rights {
     }
 }
 
+/// What a caller says, cut off where it is more than the role has to say in one call. The limit on messages alone would let
+/// anybody hold 16 MiB of memory with each call.
+fn within(role: Role, body: Body) -> Body {
+    let most = match role {
+        Anonymous => MAX_ANONYMOUS_REQUEST_BYTES,
+        ExpiredDevice | ExpiredOperator | PendingDevice | Device => MAX_DEVICE_REQUEST_BYTES,
+        // Uploads are streams without end; each message of theirs has its own limit.
+        HdoOperator | MdmOperator => return body,
+    };
+    Body::new(Limited::new(body, most).map_err(move |error| match error.downcast::<Status>() {
+        Ok(status) => *status,
+        Err(error) if error.is::<LengthLimitError>() => {
+            Status::out_of_range(format!("the request is longer than the {most} bytes that such a caller may send"))
+        }
+        Err(error) => Status::from_error(error),
+    }))
+}
+
 fn no_certificate() -> Status {
     Status::unauthenticated(
         "this call needs a client certificate: enrol with a token first (`suturectl join` or `suture-agent enroll`)",
@@ -243,10 +262,11 @@ where
             let peer = request.extensions_mut().remove::<PeerInfo>().unwrap_or_default();
             match rights.check(request.uri().path(), peer.0.as_ref()).await {
                 Ok(caller) => {
+                    let role = caller.as_ref().map_or(Anonymous, |caller| caller.role);
                     if let Some(caller) = caller {
                         request.extensions_mut().insert(caller);
                     }
-                    inner.call(request).await
+                    inner.call(request.map(|body| within(role, body))).await
                 }
                 Err(status) => Ok(status.into_http()),
             }

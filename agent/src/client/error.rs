@@ -1,6 +1,5 @@
 //! Why the server gave no answer that can be used.
 
-use suture_core::limits::MAX_MESSAGE_BYTES;
 use suture_core::phase::Code;
 use suture_proto::connect::{self, ConnectError};
 use tonic::Status;
@@ -59,6 +58,14 @@ pub enum ClientError {
         /// The bound.
         limit: u64,
     },
+    /// More than any message holds.
+    #[error("the answer to {call} is beyond what any server of Suture sends: {text}")]
+    Boundless {
+        /// The call.
+        call: &'static str,
+        /// Which bound.
+        text: String,
+    },
     /// More chunks than were asked for.
     #[error("the answer to {call} holds more chunks than were asked for")]
     TooMany {
@@ -86,7 +93,7 @@ impl ClientError {
     pub const fn code(&self) -> Code {
         match self {
             Self::Connect(_) | Self::Timeout { .. } => Code::ServerUnreachable,
-            Self::TooLong { .. } | Self::TooMany { .. } => Code::EndlessData,
+            Self::TooLong { .. } | Self::Boundless { .. } | Self::TooMany { .. } => Code::EndlessData,
             Self::Senseless { .. } => Code::WrongBytes,
             Self::Refused { .. }
             | Self::Stranger { .. }
@@ -99,7 +106,7 @@ impl ClientError {
     /// Whether the server was reached and answered with what no server answers: more than was asked for, or what makes no
     /// sense. Everything else is as if it were not there.
     pub const fn is_abuse(&self) -> bool {
-        matches!(self, Self::TooLong { .. } | Self::TooMany { .. } | Self::Senseless { .. })
+        matches!(self, Self::TooLong { .. } | Self::Boundless { .. } | Self::TooMany { .. } | Self::Senseless { .. })
     }
 
     /// Whether another way to the server may lead further.
@@ -115,8 +122,8 @@ impl ClientError {
         match status.code() {
             tonic::Code::NotFound => Self::NotFound { call, text },
             tonic::Code::Unauthenticated => Self::Stranger { call, text },
-            // A message beyond the bound on all messages is read no further.
-            tonic::Code::OutOfRange => Self::TooLong { call, limit: MAX_MESSAGE_BYTES as u64 },
+            // A message beyond the bounds on all messages is not read.
+            tonic::Code::OutOfRange => Self::Boundless { call, text },
             tonic::Code::Unavailable
             | tonic::Code::Internal
             | tonic::Code::Unknown

@@ -17,13 +17,13 @@ use hyper::body;
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use suture_core::limits::MAX_MESSAGE_BYTES;
+use suture_proto::codec::CountedCodec;
 use suture_proto::v1;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codec::{Codec as _, Streaming};
 use tonic::codegen::{BoxFuture, Service};
 use tonic::server::NamedService;
-use tonic_prost::ProstCodec;
 
 use super::Refusal;
 use crate::blobs::BlobError;
@@ -80,7 +80,7 @@ where
 
 /// The chunks that a request asks for.
 async fn fetch(transfer: &Transfer, request: Request<Body>) -> Result<Response<Body>, Status> {
-    let decoder = ProstCodec::<(), v1::FetchChunksRequest>::default().decoder();
+    let decoder = CountedCodec::<(), v1::FetchChunksRequest>::default().decoder();
     let mut messages = Streaming::new_request(decoder, request.into_body(), None, Some(MAX_MESSAGE_BYTES));
     let message = messages.message().await?.ok_or_else(|| Status::invalid_argument("the call says nothing"))?;
     let v1::FetchChunksRequest { index_sha256, ranges } = message;

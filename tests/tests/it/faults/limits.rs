@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use suture_core::chunk::{Entry, Index};
 use suture_core::digest::Digest;
-use suture_core::limits::{MAX_CHUNKS_PER_CALL, MAX_IMPORT_DEVICES, MAX_MESSAGE_BYTES, MAX_PLAN_BYTES, MAX_TEXT_BYTES};
+use suture_core::limits::{
+    MAX_ANONYMOUS_REQUEST_BYTES, MAX_CHUNKS_PER_CALL, MAX_IMPORT_DEVICES, MAX_MESSAGE_BYTES, MAX_MESSAGE_PARTS,
+    MAX_PLAN_BYTES, MAX_TEXT_BYTES,
+};
 use suture_proto::v1;
 use suture_proto::v1::put_document_request::Kind as DocumentKind;
 use suture_tests::world::{Kind, Spec, World};
@@ -27,6 +30,23 @@ async fn a_message_over_its_limit_is_refused_and_its_connection_goes_on() {
     let frame = v1::UploadChunksRequest { chunks: Vec::new(), data: vec![0; MAX_MESSAGE_BYTES + 1].into() };
     let upload = calls.upload_chunks(futures::stream::iter([frame])).await;
     refused(upload, Code::OutOfRange, &[&MAX_MESSAGE_BYTES.to_string()]);
+    calls.who_am_i(v1::WhoAmIRequest {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_has_little_to_say_is_cut_off_early_and_a_list_of_nothings_is_not_read() {
+    let world = World::start(Kind::Sqlite).await.unwrap();
+    let ada = world.manufacturer().await;
+    let mut strangers = world.device_calls(None).await;
+    let most = MAX_ANONYMOUS_REQUEST_BYTES.to_string();
+    let enroll = |length| v1::EnrollRequest { csr: Bytes::from(vec![0; length]), ..Default::default() };
+    refused(strangers.enroll(enroll(MAX_ANONYMOUS_REQUEST_BYTES)).await, Code::OutOfRange, &[&most]);
+    // A shorter one is heard, and refused for what it says.
+    refused(strangers.enroll(enroll(MAX_ANONYMOUS_REQUEST_BYTES - 1_024)).await, Code::InvalidArgument, &["PKCS#10"]);
+
+    let mut calls = world.operator_calls(Some(ada.identity())).await;
+    let nothings = v1::MissingChunksRequest { sha256: vec![Bytes::new(); MAX_MESSAGE_PARTS + 1] };
+    refused(calls.missing_chunks(nothings).await, Code::OutOfRange, &[&MAX_MESSAGE_PARTS.to_string(), "parts"]);
     calls.who_am_i(v1::WhoAmIRequest {}).await.unwrap();
 }
 

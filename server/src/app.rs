@@ -111,7 +111,7 @@ impl App {
         let mut hosts = vec![settings.address.host.clone()];
         hosts.extend(settings.host_names.iter().cloned());
         let tls = Tls::new(authority.clone(), hosts, clock.clone())?;
-        let blobs = Blobs::open(&dir.join("objects")).await?;
+        let blobs = Blobs::open(&dir.join("objects"), clock.now()).await?;
         let store = Store::open(settings.database.url()).await?;
         let rights = Rights::new(store.clone(), clock.clone());
         let transfer = Transfer::new(store.clone(), blobs.clone(), clock.clone());

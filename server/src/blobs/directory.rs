@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
@@ -13,6 +14,8 @@ use super::{BlobError, Name};
 
 /// Where puts write before they rename.
 const UNFINISHED: &str = ".unfinished";
+/// What has been there for longer was left by a put that was interrupted. A younger one may be another server's, at work.
+const LEFT: SignedDuration = SignedDuration::from_hours(1);
 
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -20,12 +23,12 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    pub(super) fn open(root: PathBuf) -> Result<Self, BlobError> {
+    pub(super) fn open(root: PathBuf, now: Timestamp) -> Result<Self, BlobError> {
         let failed = |source| BlobError::Io { doing: "open the store of", name: root.display().to_string(), source };
         let unfinished = root.join(UNFINISHED);
         fs::create_dir_all(&unfinished).map_err(failed)?;
         for entry in fs::read_dir(&unfinished).map_err(failed)? {
-            fs::remove_file(entry.map_err(failed)?.path()).map_err(failed)?;
+            clear_left(&entry.map_err(failed)?, now).map_err(failed)?;
         }
         Ok(Self { root })
     }
@@ -44,7 +47,7 @@ impl Directory {
             sync_folder(&folder)
         });
         written.map_err(|source| {
-            // What cannot be removed now is removed at the next start.
+            // What cannot be removed now is removed at a later start.
             let _ = fs::remove_file(&unfinished);
             failed("put", name, source)
         })
@@ -106,7 +109,9 @@ impl Directory {
             }
             let ids = names(&self.root.join(kind).join(&fan)).map_err(failed)?;
             let behind = ids.into_iter().filter(|id| after.is_none_or(|after| *id > after.id));
-            found.extend(behind.map(|id| format!("{kind}/{id}")));
+            // What is no name of an object was put here by hand, and is none of ours.
+            let names = behind.map(|id| format!("{kind}/{id}")).filter(|name| Name::parse(name).is_ok());
+            found.extend(names);
         }
         found.truncate(limit);
         Ok(found)
@@ -128,6 +133,20 @@ impl Directory {
         }
         Ok(folder.to_owned())
     }
+}
+
+/// Removes what an interrupted put left, if it is old enough for that.
+fn clear_left(entry: &fs::DirEntry, now: Timestamp) -> io::Result<()> {
+    // Another server may end its put, or clear away the same, at any moment.
+    let gone = |e: io::Error| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) };
+    let changed = match entry.metadata().and_then(|metadata| metadata.modified()) {
+        Ok(changed) => Timestamp::try_from(changed).map_err(io::Error::other)?,
+        Err(e) => return gone(e),
+    };
+    if now.duration_since(changed) <= LEFT {
+        return Ok(());
+    }
+    fs::remove_file(entry.path()).or_else(gone)
 }
 
 /// The names in a folder, in order; none where there is no folder.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use directory::Directory;
 
@@ -80,10 +81,11 @@ impl BlobError {
 }
 
 impl Blobs {
-    /// Opens the store in a directory, which is made where it is missing, and clears away what an interrupted put left.
-    pub async fn open(root: &Path) -> Result<Self, BlobError> {
+    /// Opens the store in a directory, which is made where it is missing, and clears away what an interrupted put left an hour
+    /// ago or earlier.
+    pub async fn open(root: &Path, now: Timestamp) -> Result<Self, BlobError> {
         let root = root.to_owned();
-        let directory = blocking("open", root.display().to_string(), move || Directory::open(root)).await?;
+        let directory = blocking("open", root.display().to_string(), move || Directory::open(root, now)).await?;
         Ok(Self { directory: Arc::new(directory) })
     }
 

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{BlobError, Blobs};
 
 async fn in_directory() -> (tempfile::TempDir, Blobs) {
     let root = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(root.path()).await.unwrap();
+    let blobs = Blobs::open(root.path(), Timestamp::UNIX_EPOCH).await.unwrap();
     (root, blobs)
 }
 
@@ -69,12 +70,13 @@ async fn many_at_once_leave_one_whole_object() {
 
 #[tokio::test]
 async fn names_are_listed_in_order_page_by_page() {
-    let (_root, blobs) = in_directory().await;
+    let (root, blobs) = in_directory().await;
     let mut want: Vec<String> = ["ab1", "ab2", "aa9", "zz0", "b00"].map(|id| format!("packs/{id}")).into();
     for name in &want {
         blobs.put(name, Bytes::new()).await.unwrap();
     }
     blobs.put("documents/abc", Bytes::new()).await.unwrap();
+    std::fs::write(root.path().join("packs/ab/ab1.copy"), b"by hand").unwrap();
     want.sort();
     assert_eq!(blobs.list("packs", None, 100).await.unwrap(), want);
     let mut pages = Vec::new();
@@ -87,13 +89,17 @@ async fn names_are_listed_in_order_page_by_page() {
 }
 
 #[tokio::test]
-async fn opening_clears_what_an_interrupted_put_left() {
+async fn opening_clears_what_an_interrupted_put_left_and_nothing_that_may_be_anothers() {
     let (root, blobs) = in_directory().await;
     blobs.put("packs/abc", Bytes::from_static(b"x")).await.unwrap();
-    std::fs::write(root.path().join(".unfinished/half"), b"x").unwrap();
-    let again = Blobs::open(root.path()).await.unwrap();
-    assert!(!root.path().join(".unfinished/half").exists());
-    assert_eq!(again.length("packs/abc").await.unwrap(), Some(1));
+    let half = root.path().join(".unfinished/half");
+    std::fs::write(&half, b"x").unwrap();
+    let written = Timestamp::try_from(std::fs::metadata(&half).unwrap().modified().unwrap()).unwrap();
+    for (secs, left) in [(0, true), (3_600, true), (3_601, false), (3_601, false)] {
+        let again = Blobs::open(root.path(), written + SignedDuration::from_secs(secs)).await.unwrap();
+        assert_eq!(half.exists(), left, "after {secs} seconds");
+        assert_eq!(again.length("packs/abc").await.unwrap(), Some(1));
+    }
 }
 
 /// `/dev/full` answers every write as a full disk does.

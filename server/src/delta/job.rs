@@ -1,10 +1,9 @@
 //! The background job: makes what is wanted, deletes what is dropped, one server of all at a time, one delta at a time.
 //!
 //! What it does is in the database before and after each delta, so a server that is stopped or killed leaves a delta that is
-//! wanted still and a claim that runs out; whoever claims next begins that delta anew. Should two servers believe that the
-//! claim is theirs, because their clocks differ by more than it lasts, both make the same objects under the same names.
+//! wanted still and a claim that runs out; whoever claims next begins that delta anew. Each change repeats the claim, so a
+//! server that has lost it, because it stood still for longer than the claim lasts, changes nothing any more.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,18 +12,13 @@ use jiff::SignedDuration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::claim::Claim;
 use super::nothing;
 use super::production::{JobError, KIND, Made, Production};
 use crate::app::App;
 use crate::store::StoreError;
 use crate::store::deltas::{Delta, DeltaState, Pair};
 
-/// The job's name among the claims.
-const JOB: &str = "delta";
-/// A claim that is not repeated runs out after that long.
-const CLAIM: SignedDuration = SignedDuration::from_secs(120);
-/// How often it is repeated.
-const REPEAT: Duration = Duration::from_secs(30);
 /// How often the job looks without being woken: another server may have died over its work.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// What failed is tried again after that long, …
@@ -37,11 +31,11 @@ const PAGE: usize = 1_000;
 /// What one server does of it.
 pub(super) struct Job {
     app: Arc<App>,
-    holder: String,
+    claim: Claim,
     scratch: PathBuf,
     /// Whether objects that no row names have been looked for.
     swept: bool,
-    /// What is being made.
+    /// What is being made, once its try is counted.
     trying: Option<Pair>,
 }
 
@@ -81,31 +75,38 @@ pub(crate) async fn keep(app: Arc<App>, shutdown: CancellationToken) {
 impl Job {
     /// A job that has not claimed anything yet.
     pub(super) fn new(app: Arc<App>) -> Result<Self, getrandom::Error> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random)?;
         let scratch = app.settings().data_dir.join("scratch");
-        Ok(Self { app, holder: hex::encode(random), scratch, swept: false, trying: None })
+        Ok(Self { claim: Claim::new(app.clone())?, app, scratch, swept: false, trying: None })
     }
 
     /// Leaves a round that was cut off to another server, or to the next start of this one.
     pub(super) async fn stop(mut self) {
         self.break_off().await;
-        self.give_back().await;
+        self.claim.give_back().await;
     }
 
     /// Does all that there is to do, if the job is this server's.
     pub(super) async fn round(&mut self) -> Result<(), JobError> {
-        if !self.is_needed().await? || !self.claim().await? {
+        if !self.is_needed().await? || !self.claim.take().await? {
             return Ok(());
         }
-        let result = self.work().await;
-        self.give_back().await;
+        let claim = self.claim.clone();
+        let result = tokio::select! {
+            result = self.work() => result,
+            () = claim.until_lost() => Err(JobError::Lost),
+        };
+        if matches!(result, Err(JobError::Lost)) {
+            tracing::warn!("another server has taken over the making of deltas");
+            self.break_off().await;
+            return Ok(());
+        }
+        claim.give_back().await;
         result
     }
 
     async fn is_needed(&self) -> Result<bool, StoreError> {
         let store = self.app.store();
-        Ok(!self.swept || store.deltas_wanted().await? > 0 || !store.dropped_deltas().await?.is_empty())
+        Ok(!self.swept || store.deltas_wanted().await? > 0 || !store.deltas_to_delete().await?.is_empty())
     }
 
     async fn work(&mut self) -> Result<(), JobError> {
@@ -118,54 +119,19 @@ impl Job {
             self.delete_dropped().await?;
             let retry = self.app.now().checked_sub(RETRY).unwrap_or(jiff::Timestamp::MIN);
             let Some(delta) = self.app.store().next_delta(retry).await? else { return Ok(()) };
+            if delta.tries >= MAX_TRIES {
+                self.give_up(&delta).await?;
+                continue;
+            }
+            let mut tx = self.claim.begin().await?;
+            tx.try_delta(&delta.pair, 1, self.app.now()).await?;
+            tx.commit().await?;
             self.trying = Some(delta.pair);
-            let settled = tokio::select! {
-                result = self.settle(&delta) => Some(result),
-                () = self.until_lost() => None,
-            };
-            if let Some(result) = settled {
+            let settled = self.settle(&delta).await;
+            if !matches!(settled, Err(JobError::Lost)) {
                 self.trying = None;
-                result?;
             }
-            if self.trying.is_some() || !self.claim().await? {
-                tracing::warn!("another server has taken over the making of deltas");
-                self.break_off().await;
-                return Ok(());
-            }
-        }
-    }
-
-    async fn claim(&self) -> Result<bool, StoreError> {
-        let now = self.app.now();
-        let until = now.checked_add(CLAIM).unwrap_or(now);
-        let mut tx = self.app.store().begin().await?;
-        let ours = tx.claim(JOB, &self.holder, now, until).await?;
-        tx.commit().await?;
-        Ok(ours)
-    }
-
-    /// Repeats the claim, and returns once it is another's.
-    async fn until_lost(&self) {
-        loop {
-            tokio::time::sleep(REPEAT).await;
-            match self.claim().await {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the claim on deltas was not repeated");
-                }
-            }
-        }
-    }
-
-    async fn give_back(&self) {
-        let done = async {
-            let mut tx = self.app.store().begin().await?;
-            tx.release(JOB, &self.holder).await?;
-            tx.commit().await
-        };
-        if let Err(error) = done.await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the claim on deltas is left to run out");
+            settled?;
         }
     }
 
@@ -182,55 +148,56 @@ impl Job {
         }
     }
 
+    /// Ends one whose tries were all begun and none settled: what takes the server's memory, or the server with it, would
+    /// do so for ever.
+    async fn give_up(&self, delta: &Delta) -> Result<(), JobError> {
+        let Delta { pair, tries, .. } = delta;
+        let why = format!("the server ended, or could not say what came of it, {tries} times while making it");
+        tracing::error!(from = from(pair), to = pair.new.short(), error = why, "a delta is not tried again");
+        let mut tx = self.claim.begin().await?;
+        tx.end_delta(pair, DeltaState::Failed, &why, self.app.now()).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Makes one delta and records what that came to.
     async fn settle(&self, delta: &Delta) -> Result<(), JobError> {
         let pair = &delta.pair;
-        let mut tx = self.app.store().begin().await?;
-        tx.try_delta(pair, 1, self.app.now()).await?;
-        tx.commit().await?;
         let begun = Instant::now();
-        let made = Production { app: &self.app, scratch: &self.scratch, pair: *pair }.run().await;
+        let production = Production { app: &self.app, claim: &self.claim, scratch: &self.scratch, pair: *pair };
+        let made = production.run().await;
         let now = self.app.now();
-        let (old, new) = (pair.old.short(), pair.new.short());
-        let from = if pair.old == nothing() { "nothing" } else { old.as_str() };
-        let mut tx = self.app.store().begin().await?;
-        let keeps = match made {
+        let (from, to) = (from(pair), pair.new.short());
+        let mut tx = self.claim.begin().await?;
+        match made {
             Ok(Made::Delta(made)) => {
                 let (bytes, secs) = (made.length, begun.elapsed().as_secs());
-                tracing::info!(from, to = new, bytes, secs, "made a delta");
+                tracing::info!(from, to, bytes, secs, "made a delta");
                 tx.put_delta(pair, &made, now).await?;
-                true
             }
             Ok(Made::Useless(why)) => {
-                tracing::info!(from, to = new, why, "a delta is not kept");
+                tracing::info!(from, to, why, "a delta is not kept");
                 tx.end_delta(pair, DeltaState::Useless, &why, now).await?;
-                false
             }
             Ok(Made::Gone) => {
                 tx.end_delta(pair, DeltaState::Dropped, "a payload is not listed any more", now).await?;
-                true
             }
+            Err(JobError::Lost) => return Err(JobError::Lost),
             Err(error) => {
                 let why = chain(&error);
                 let given_up = delta.tries.saturating_add(1) >= MAX_TRIES;
-                tracing::error!(from, to = new, error = why, given_up, "a delta could not be made");
+                tracing::error!(from, to, error = why, given_up, "a delta could not be made");
                 if given_up {
                     tx.end_delta(pair, DeltaState::Failed, &why, now).await?;
                 }
-                !given_up
             }
-        };
-        tx.commit().await?;
-        if !keeps {
-            self.delete(pair).await?;
         }
-        Ok(())
+        Ok(tx.commit().await?)
     }
 
     /// Keeps to what deltas may take of the store.
     async fn drop_oldest(&self) -> Result<(), JobError> {
         while self.app.store().deltas_length().await? > self.app.settings().delta_store_bytes {
-            let mut tx = self.app.store().begin().await?;
+            let mut tx = self.claim.begin().await?;
             tx.drop_oldest_delta(self.app.now()).await?;
             tx.commit().await?;
         }
@@ -239,34 +206,36 @@ impl Job {
 
     async fn delete_dropped(&self) -> Result<(), JobError> {
         loop {
-            let dropped = self.app.store().dropped_deltas().await?;
+            let dropped = self.app.store().deltas_to_delete().await?;
             if dropped.is_empty() {
                 return Ok(());
             }
             for delta in dropped {
                 self.delete(&delta.pair).await?;
-                tracing::info!(from = delta.pair.old.short(), to = delta.pair.new.short(), "deleted a delta");
+                tracing::info!(from = from(&delta.pair), to = delta.pair.new.short(), "deleted a delta's objects");
             }
         }
     }
 
     /// Deletes a delta's objects, then forgets their names.
     async fn delete(&self, pair: &Pair) -> Result<(), JobError> {
+        // Another server that has taken over may be making this very delta.
+        self.claim.begin().await?.commit().await?;
         for region in self.app.store().delta_regions(pair).await? {
             self.app.blobs().delete(&region.object).await?;
         }
-        let mut tx = self.app.store().begin().await?;
+        let mut tx = self.claim.begin().await?;
         tx.forget_delta(pair).await?;
-        tx.commit().await?;
-        Ok(())
+        Ok(tx.commit().await?)
     }
 
-    /// Deletes objects that no row names: what a try that was broken off left, where the next one made other bytes.
+    /// Deletes objects that no row names: what a try that was broken off left, where the next one made other bytes. A row comes
+    /// before its object, so rows that are looked at after the objects name all that are somebody's, another server's too.
     async fn sweep(&self) -> Result<(), JobError> {
-        let named: HashSet<String> = self.app.store().delta_objects().await?.into_iter().collect();
         let mut after: Option<String> = None;
         loop {
             let page = self.app.blobs().list(KIND, after.as_deref(), PAGE).await?;
+            let named = self.app.store().delta_objects(&page).await?;
             for object in page.iter().filter(|object| !named.contains(*object)) {
                 self.app.blobs().delete(object).await?;
             }
@@ -276,6 +245,11 @@ impl Job {
             }
         }
     }
+}
+
+/// What a delta is made from, for the log.
+fn from(pair: &Pair) -> String {
+    if pair.old == nothing() { "nothing".to_owned() } else { pair.old.short() }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -36,7 +36,7 @@ pub(super) fn spawn(
         match make(&old, &new, &ends, &parts) {
             Ok(Some(head)) => drop(parts.blocking_send(Part::Head(head))),
             Ok(None) => {}
-            Err(error) => drop(parts.blocking_send(Part::Failed(sentence(&error)))),
+            Err(why) => drop(parts.blocking_send(Part::Failed(why))),
         }
     })?;
     Ok(receiver)
@@ -48,14 +48,14 @@ fn make(
     (new, new_payload): &(Scratch, Payload),
     ends: &[u64],
     parts: &mpsc::Sender<Part>,
-) -> Result<Option<Head>, DeltaError> {
-    let plan = Plan::new(old, new)?;
+) -> Result<Option<Head>, String> {
+    let plan = Plan::new(old, new).map_err(sentence)?;
     let (mut runs, binaries) = (plan.kept, plan.binaries);
     for unit in &plan.units {
         if parts.is_closed() {
             return Ok(None);
         }
-        runs.extend(unit.compare(old, new)?);
+        runs.extend(unit.compare(old, new).map_err(sentence)?);
     }
     let mut regions = Vec::new();
     let mut start = 0;
@@ -63,7 +63,7 @@ fn make(
         if parts.is_closed() {
             return Ok(None);
         }
-        let encoded = draft.encode(old, new)?;
+        let encoded = draft.encode(old, new).map_err(sentence)?;
         start = prove(&encoded, start, old, new)?;
         let bytes = [encoded.map, encoded.frames.concat()].concat();
         regions.push(encoded.region);
@@ -75,26 +75,34 @@ fn make(
 }
 
 /// Makes the region, which begins at `start`, as a device will; says where it ends.
-fn prove(encoded: &Encoded, mut start: u64, old: &Scratch, new: &Scratch) -> Result<u64, DeltaError> {
-    let wrong = DeltaError::Rule { part: "frame", rule: "it makes what it was made of" };
-    let Ok(length) = u32::try_from(encoded.region.length()) else { return Err(wrong) };
-    let map = Map::decode(&encoded.map, length, old.length())?;
-    let mut at = 0_u32;
+fn prove(encoded: &Encoded, start: u64, old: &Scratch, new: &Scratch) -> Result<u64, String> {
+    let wrong = |why: String| {
+        let place = format!("bytes {start} and on of the new payload");
+        format!("the delta, applied as a check, did not give {place}: {why}; this is a fault of the server's program")
+    };
+    let length = encoded.region.length();
+    let short = u32::try_from(length).map_err(|_| wrong(format!("a region of {length} bytes is too long")))?;
+    let map = Map::decode(&encoded.map, short, old.length()).map_err(|error| wrong(sentence(error)))?;
+    let (mut at, mut end) = (0_u32, start);
     for (frame, bytes) in encoded.region.frames.iter().zip(&encoded.frames) {
-        let end = at.saturating_add(frame.length);
-        let made = map.apply(bytes, at..end, old)?;
+        let range = at..at.saturating_add(frame.length);
+        at = range.end;
+        let made = map.apply(bytes, range, old).map_err(|error| wrong(sentence(error)))?;
         let mut truth = vec![0; made.len()];
-        new.read_at(start, &mut truth).map_err(|source| DeltaError::Read { which: "new", source })?;
-        if made != truth || bytes.len() != frame.bytes as usize {
-            return Err(wrong);
+        new.read_at(end, &mut truth).map_err(|source| sentence(DeltaError::Read { which: "new", source }))?;
+        if made != truth {
+            return Err(wrong(format!("it differs within the {} bytes from {end}", frame.length)));
         }
-        (at, start) = (end, start.saturating_add(u64::from(frame.length)));
+        if bytes.len() != frame.bytes as usize {
+            return Err(wrong(format!("a frame has {} bytes where its head says {}", bytes.len(), frame.bytes)));
+        }
+        end = end.saturating_add(u64::from(frame.length));
     }
-    Ok(start)
+    Ok(end)
 }
 
-fn sentence(error: &DeltaError) -> String {
-    match std::error::Error::source(error) {
+fn sentence(error: DeltaError) -> String {
+    match std::error::Error::source(&error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     }

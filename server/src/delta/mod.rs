@@ -7,6 +7,7 @@
 //! of a product to another of the same name; few are promised at a time, few of a product are kept, and none once the store's
 //! share for deltas is full; one is made at a time, at low priority.
 
+mod claim;
 mod job;
 mod make;
 mod production;

@@ -8,6 +8,7 @@ use suture_core::delta::{Head, Payload};
 use suture_core::digest::{Digest, Hasher};
 use suture_core::limits::MAX_DELTA_PAYLOAD_BYTES;
 
+use super::claim::Claim;
 use super::make::{self, Part};
 use super::nothing;
 use super::scratch::{Scratch, check_room};
@@ -23,6 +24,8 @@ pub(super) const KIND: &str = "deltas";
 /// Why a try failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JobError {
+    #[error("another server has taken over the making of deltas")]
+    Lost,
     #[error("the deltas' record failed")]
     Store(#[from] StoreError),
     #[error("the deltas' objects failed")]
@@ -46,6 +49,8 @@ pub(super) enum Made {
 /// A delta in the making.
 pub(super) struct Production<'a> {
     pub(super) app: &'a App,
+    /// Whose work it is.
+    pub(super) claim: &'a Claim,
     /// Where both payloads are laid out.
     pub(super) scratch: &'a Path,
     pub(super) pair: Pair,
@@ -105,7 +110,10 @@ impl Production<'_> {
     ) -> Result<Made, JobError> {
         let pair = &self.pair;
         let (mut length, mut regions) = (0_u64, 0_u64);
-        let useless = |length: u64| (length >= worth).then(|| format!("{worth} bytes of chunks do as well"));
+        let useless = |length: u64| {
+            let why = || format!("it spares a device {worth} bytes of chunks and takes {length} bytes itself, or more");
+            (length >= worth).then(why)
+        };
         while let Some(part) = parts.recv().await {
             match part {
                 Part::Region(bytes) => {
@@ -116,7 +124,7 @@ impl Production<'_> {
                     }
                     // The row first, unlike a pack's: a crash in between leaves a name without an object, which the next
                     // try or a deletion makes good, and never an object that nothing names.
-                    let mut tx = self.app.store().begin().await?;
+                    let mut tx = self.claim.begin().await?;
                     tx.put_delta_region(pair, regions, &region).await?;
                     tx.commit().await?;
                     self.app.blobs().put(&region.object, bytes.into()).await?;

@@ -78,8 +78,21 @@ macro_rules! with_list {
         }
     };
 }
-pub(crate) use value::hex_list;
+
+/// The same with texts, which [`value::text_list`] writes.
+macro_rules! with_texts {
+    ($on:expr, $before:literal, $after:literal) => {
+        match $on.driver() {
+            $crate::store::Driver::Sqlite(_) => concat!($before, "SELECT value FROM json_each($1)", $after),
+            $crate::store::Driver::Postgres(_) => {
+                concat!($before, "SELECT value FROM jsonb_array_elements_text($1::jsonb)", $after)
+            }
+        }
+    };
+}
+pub(crate) use value::{hex_list, text_list};
 pub(crate) use with_list;
+pub(crate) use with_texts;
 
 /// One of the two drivers' somethings.
 pub(crate) enum Driver<S, P> {

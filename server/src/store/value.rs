@@ -56,3 +56,8 @@ pub(crate) fn hex_list<'a>(digests: impl IntoIterator<Item = &'a Digest>) -> Str
     text.push(']');
     text
 }
+
+/// A JSON array of texts.
+pub(crate) fn text_list(texts: &[String]) -> String {
+    serde_json::Value::from(texts).to_string()
+}

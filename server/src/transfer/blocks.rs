@@ -119,7 +119,7 @@ pub(super) mod tests {
     /// A store with one pack of that length.
     async fn store(length: usize) -> (tempfile::TempDir, Blobs, Blocks) {
         let dir = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(dir.path()).await.unwrap();
+        let blobs = Blobs::open(dir.path(), Timestamp::UNIX_EPOCH).await.unwrap();
         let bytes: Vec<u8> = (0..length).map(|i| (i / 1_000) as u8).collect();
         blobs.put(&pack_name(PACK), bytes.into()).await.unwrap();
         (dir, blobs.clone(), Blocks::new(blobs, Arc::new(Hand::default())))

@@ -116,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn a_stream_holds_few_blocks_however_its_chunks_lie() {
         let dir = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(dir.path()).await.unwrap();
+        let blobs = Blobs::open(dir.path(), jiff::Timestamp::UNIX_EPOCH).await.unwrap();
         let bytes: Bytes = (0..20 * BLOCK_BYTES).map(|at| (at / 10_000) as u8).collect::<Vec<_>>().into();
         blobs.put("packs/abc", bytes.clone()).await.unwrap();
         for (apart, length) in [(BLOCK_BYTES as u64, 10), (BLOCK_BYTES as u64 - 5, 10), (60_000, 60_000), (7_000, 100)]

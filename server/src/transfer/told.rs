@@ -92,7 +92,11 @@ mod tests {
     async fn an_index_is_told_by_the_first_that_is_here() {
         each(async |store| {
             let root = tempfile::tempdir().unwrap();
-            let transfer = Transfer::new(store, Blobs::open(root.path()).await.unwrap(), Arc::new(Hand::default()));
+            let transfer = Transfer::new(
+                store,
+                Blobs::open(root.path(), jiff::Timestamp::UNIX_EPOCH).await.unwrap(),
+                Arc::new(Hand::default()),
+            );
             let contents: Vec<u8> = (0..40).collect();
             let old = index(&transfer, &contents).await;
             let new = index(&transfer, &[&contents[..20], &[200], &contents[20..]].concat()).await;

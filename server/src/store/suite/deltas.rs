@@ -174,9 +174,29 @@ async fn what_devices_wait_for_comes_first_and_what_failed_last() {
         tx.commit().await.unwrap();
         assert_eq!(next(19).await, Some((second, 0)), "broken off, it was no try");
         let mut tx = store.begin().await.unwrap();
+        tx.try_delta(&second, -1, after(21)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(next(19).await, Some((second, 0)), "and no fewer than none");
+        let mut tx = store.begin().await.unwrap();
         tx.end_delta(&second, DeltaState::Useless, "large", after(21)).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!((next(19).await, next(20).await), (None, Some((asked, 1))));
+
+        // What some regions were stored of before is deleted, and stays what it is.
+        assert_eq!(store.deltas_to_delete().await.unwrap(), []);
+        let mut tx = store.begin().await.unwrap();
+        let region = RegionObject { object: "deltas/second".to_owned(), length: 1 };
+        for pair in [&second, &asked] {
+            tx.put_delta_region(pair, 0, &region).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let left: Vec<_> = store.deltas_to_delete().await.unwrap().into_iter().map(|delta| delta.pair).collect();
+        assert_eq!(left, [second]);
+        let mut tx = store.begin().await.unwrap();
+        tx.forget_delta(&second).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(store.deltas_to_delete().await.unwrap(), []);
+        assert_eq!(state(&store, &second).await, Some(DeltaState::Useless));
 
         // What failed is wanted again after a day, what was useless never.
         let day = 86_400;
@@ -281,15 +301,18 @@ async fn deltas_go_with_their_release() {
         use DeltaState::{Dropped, Made};
         // Away from a release that was withdrawn leads the delta that is needed most.
         assert_eq!(states, [Dropped, Dropped, Made, Dropped]);
-        assert_eq!(store.dropped_deltas().await.unwrap().len(), 3);
-        assert_eq!(store.delta_objects().await.unwrap().len(), 4);
+        assert_eq!(store.deltas_to_delete().await.unwrap().len(), 3);
+        let objects: Vec<String> = all.iter().map(|pair| format!("deltas/{}", pair.old.short())).collect();
+        let asked = [&objects[..], &["deltas/another".to_owned(), "no \"name\"".to_owned()]].concat();
+        assert_eq!(store.delta_objects(&asked).await.unwrap(), objects.into_iter().collect());
+        assert!(store.delta_objects(&[]).await.unwrap().is_empty());
 
         let mut tx = store.begin().await.unwrap();
         for pair in &all {
             tx.forget_delta(pair).await.unwrap();
         }
         tx.commit().await.unwrap();
-        assert_eq!(store.dropped_deltas().await.unwrap(), []);
+        assert_eq!(store.deltas_to_delete().await.unwrap(), []);
         assert_eq!((state(&store, &all[0]).await, state(&store, &all[2]).await), (None, Some(Made)));
         assert!(want(&store, &all[0], false, now()).await, "listed again, it is made again");
     })

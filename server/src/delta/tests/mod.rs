@@ -1,5 +1,7 @@
 //! Deltas from chunks that were uploaded to parts that are served.
 
+mod job;
+
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -235,77 +237,6 @@ async fn the_oldest_goes_where_deltas_take_more_than_their_share_of_the_store() 
     let full = Deltas { store_bytes: 1, ..scene.app.deltas().clone() };
     let other = full.offer(&pairs[1].new, &[pairs[0].new], scene.app.now()).await.unwrap();
     assert_eq!(other, Offer::default());
-}
-
-#[tokio::test]
-async fn a_server_that_was_killed_over_its_work_is_relieved_when_its_claim_has_run_out() {
-    let scene = Scene::open().await;
-    let old = noise(2, 300_000);
-    let (first, second) = (scene.list(1, &old).await, scene.list(2, &changed(&old, 3)).await);
-    let pair = Pair { old: first.payloads[0].sha256, new: second.payloads[0].sha256 };
-    scene.want(&pair).await;
-    // What it leaves: its claim, a try, a region without its object.
-    let now = scene.app.now();
-    let mut tx = scene.app.store().begin().await.unwrap();
-    assert!(tx.claim("delta", "another", now, now + SignedDuration::from_secs(120)).await.unwrap());
-    tx.try_delta(&pair, 1, now - SignedDuration::from_mins(10)).await.unwrap();
-    let region = RegionObject { object: "deltas/abc".to_owned(), length: 7 };
-    tx.put_delta_region(&pair, 0, &region).await.unwrap();
-    tx.commit().await.unwrap();
-    scene.later(119);
-    scene.round().await;
-    assert_eq!(scene.state(&pair).await, (DeltaState::Wanted, 1), "the claim is another's");
-    scene.later(1);
-    scene.round().await;
-    assert_eq!(scene.state(&pair).await, (DeltaState::Made, 2));
-    assert_eq!(Digest::of(&scene.apply(&pair, &old).await), pair.new);
-    let mut tx = scene.app.store().begin().await.unwrap();
-    let now = scene.app.now();
-    assert!(tx.claim("delta", "a third", now, now).await.unwrap(), "it was given back");
-}
-
-#[tokio::test]
-async fn a_shutdown_in_the_middle_is_no_try_and_gives_the_claim_back() {
-    let scene = Scene::open().await;
-    let old = noise(3, 6_000_000);
-    let (first, second) = (scene.list(1, &old).await, scene.list(2, &changed(&old, 5)).await);
-    let pair = Pair { old: first.payloads[0].sha256, new: second.payloads[0].sha256 };
-    scene.want(&pair).await;
-    let mut job = Job::new(scene.app.clone()).unwrap();
-    let begun = async {
-        while scene.delta(&pair).await.tries == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::select! {
-        result = job.round() => panic!("it has ended: {result:?}"),
-        () = begun => {}
-    }
-    job.stop().await;
-    assert_eq!(scene.state(&pair).await, (DeltaState::Wanted, 0));
-    let mut tx = scene.app.store().begin().await.unwrap();
-    let now = scene.app.now();
-    assert!(tx.claim("delta", "another", now, now).await.unwrap());
-}
-
-#[tokio::test]
-async fn a_payload_that_cannot_be_read_is_given_up_after_three_tries() {
-    let scene = Scene::open().await;
-    let old = noise(4, 200_000);
-    let (first, second) = (scene.list(1, &old).await, scene.list(2, &changed(&old, 5)).await);
-    let pair = Pair { old: first.payloads[0].sha256, new: second.payloads[0].sha256 };
-    std::fs::remove_dir_all(scene.dir.path().join("data/objects/packs")).unwrap();
-    scene.want(&pair).await;
-    for tries in 1..3 {
-        scene.round().await;
-        assert_eq!(scene.state(&pair).await, (DeltaState::Wanted, tries));
-        scene.later(599);
-        scene.round().await;
-        assert_eq!(scene.state(&pair).await, (DeltaState::Wanted, tries), "not before ten minutes have passed");
-        scene.later(1);
-    }
-    scene.round().await;
-    assert_eq!(scene.state(&pair).await, (DeltaState::Failed, 3));
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@ def names: {
   zstd: "from nothing: zstd -19", patch_from: "zstd -19 --patch-from", bsdiff: "bsdiff", xdelta3: "xdelta3 -9",
   casync: "casync, 64K chunks", rsync: "rsync -z",
   chunks: "suture, chunks alone *", chunks_nothing: "suture, from nothing, chunks *", delta: "suture, delta *",
-  delta_demand: "suture, delta on demand", delta_nothing: "suture, from nothing, frames *" };
-def ours: ["chunks", "delta", "delta_demand", "chunks_nothing", "delta_nothing"];
+  delta_nothing: "suture, from nothing, frames *" };
+def ours: ["chunks", "delta", "chunks_nothing", "delta_nothing"];
 def peers: ["zstd", "patch_from", "bsdiff", "xdelta3", "casync", "rsync"];
 def ratio($a; $b): if $a == null or $b == null then "-" else $a / $b | fixed(2) end;
 
@@ -30,7 +30,7 @@ def of_pair($report; $p): $report.pairs[$p] as $pair | $pair.methods as $m |
   "\("" | left(36))\("bytes" | right(13))\("suture/it" | right(11))\("make: CPU s" | right(13))\("MB" | right(7))\("apply: CPU s" | right(14))\("MB" | right(6))",
   ((peers + ours)[] as $name | $m[$name] as $r | (names[$name] | left(36)) as $title
     | if $r then
-        (if $name == "zstd" then ($m.delta_nothing // $m.chunks_nothing).bytes else $m.delta.bytes end) as $suture
+        (if $name == "zstd" then $m.delta_nothing.bytes else $m.delta.bytes end) as $suture
         | "\($title)\($r.bytes | thousands | right(13))\((if peers | index($name) then ratio($suture; $r.bytes) else "" end) | right(11))\($r.make.cpu_secs | fixed(1) | right(13))\($r.make.peak_bytes | mb | right(7))\($r.apply.cpu_secs | fixed(1) | right(14))\($r.apply.peak_bytes | mb | right(6))\(if $r.kept then "  kept" else "" end)"
       else "\($title)\("not measured" | right(13))" end);
 

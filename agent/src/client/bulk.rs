@@ -3,6 +3,8 @@
 //! tonic's decoder gathers every message in a buffer of its own. For chunks, which are all that is ever received in bulk, the
 //! answer is read here instead: what HTTP/2 delivers is cut where chunks end, and only a chunk that lies across two deliveries
 //! is put together. The server sends so that few do.
+//!
+//! Where a message breaks off, the chunks of it that came whole are kept: on a line of 2 Mbit/s a message takes a second.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -14,11 +16,13 @@ use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use suture_core::limits::{CHUNK_MAX_STORED_BYTES, MAX_CHUNKS_PER_CALL, MAX_FRAME_BYTES};
 use suture_proto::v1;
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::client::GrpcService;
 use tonic::transport::Channel;
 
+use super::stall::Watch;
 use super::{CALL_TIMEOUT, ClientError, Piece, Pieces};
 
 /// The call, in messages.
@@ -47,11 +51,31 @@ pub async fn fetch(
     if let Some(status) = Status::from_header_map(response.headers()) {
         ended(&status)?;
     }
-    let answer = Answer { body: response.into_body(), received: Received::default() };
+    let (received, watch) = (Received::default(), Watch::default());
+    let answer = Answer { body: response.into_body(), received, watch, broken: None };
     Ok(Box::pin(futures::stream::try_unfold(answer, async |mut answer| {
+        if let Some(error) = answer.broken.take() {
+            return Err(error);
+        }
+        let begun = Instant::now();
         let frame = tokio::time::timeout(CALL_TIMEOUT, answer.next()).await;
-        let frame = frame.unwrap_or(Err(ClientError::Timeout { call: CALL }))?;
-        Ok(frame.map(|pieces| (pieces, answer)))
+        if let Ok(Ok(Some(pieces))) = &frame {
+            let bytes = pieces.iter().map(|piece| piece.stored.len()).sum();
+            // The chunks that came last are handed on all the same.
+            answer.broken =
+                answer.watch.is_stalled(bytes, begun.elapsed()).then_some(ClientError::Timeout { call: CALL });
+        }
+        match frame.unwrap_or(Err(ClientError::Timeout { call: CALL })) {
+            Ok(frame) => Ok(frame.map(|pieces| (pieces, answer))),
+            Err(error) => {
+                let pieces = answer.received.broken_off();
+                if pieces.is_empty() {
+                    return Err(error);
+                }
+                answer.broken = Some(error);
+                Ok(Some((pieces, answer)))
+            }
+        }
     })))
 }
 
@@ -79,6 +103,9 @@ async fn ask(
 struct Answer {
     body: Body,
     received: Received,
+    watch: Watch,
+    /// Why no more comes, while what came before is handed on.
+    broken: Option<ClientError>,
 }
 
 impl Answer {
@@ -86,7 +113,7 @@ impl Answer {
     async fn next(&mut self) -> Result<Option<Vec<Piece>>, ClientError> {
         loop {
             if let Some(message) = self.received.message()? {
-                return pieces(message).map(Some);
+                return pieces(message, End::Whole).map(Some);
             }
             let frame = match self.body.frame().await {
                 Some(Ok(frame)) => frame,
@@ -156,10 +183,27 @@ impl Received {
         self.length = None;
         Ok(Some(self.segments.split_to(length)))
     }
+
+    /// The chunks of the message under way that came whole. What is senseless was not cut, and is not looked at any more.
+    fn broken_off(&mut self) -> Vec<Piece> {
+        if self.length.take().is_none() {
+            return Vec::new();
+        }
+        pieces(std::mem::take(&mut self.segments), End::Cut).unwrap_or_default()
+    }
 }
 
-/// Cuts a message into its chunks, which are to fill it exactly.
-fn pieces(mut message: Segments) -> Result<Vec<Piece>, ClientError> {
+/// How a message ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Where it said.
+    Whole,
+    /// Anywhere before.
+    Cut,
+}
+
+/// Cuts a message into its chunks, which are to fill it exactly where it came whole.
+fn pieces(mut message: Segments, end: End) -> Result<Vec<Piece>, ClientError> {
     let wrong = |e: prost::DecodeError| senseless(&e.to_string());
     let mut chunks = Vec::new();
     let mut data = Segments::default();
@@ -169,7 +213,10 @@ fn pieces(mut message: Segments) -> Result<Vec<Piece>, ClientError> {
             skip_field(wire, tag, &mut message, DecodeContext::default()).map_err(wrong)?;
             continue;
         }
-        let length = usize::try_from(decode_varint(&mut message).map_err(wrong)?).unwrap_or(usize::MAX);
+        let mut length = usize::try_from(decode_varint(&mut message).map_err(wrong)?).unwrap_or(usize::MAX);
+        if end == End::Cut && tag == DATA_FIELD {
+            length = length.min(message.remaining());
+        }
         if length > message.remaining() {
             return Err(senseless("a field is longer than its frame"));
         }
@@ -187,6 +234,9 @@ fn pieces(mut message: Segments) -> Result<Vec<Piece>, ClientError> {
     let mut pieces = Vec::with_capacity(chunks.len());
     for v1::FetchedChunk { ordinal, stored_length } in chunks {
         let length = stored_length as usize;
+        if end == End::Cut && length > data.remaining() {
+            return Ok(pieces);
+        }
         if length == 0 || length > CHUNK_MAX_STORED_BYTES || length > data.remaining() {
             return Err(senseless("a chunk is empty, too long, or longer than its frame"));
         }
@@ -280,7 +330,7 @@ mod tests {
         for part in parts {
             received.segments.push(part);
             while let Some(message) = received.message()? {
-                read.push(pieces(message)?);
+                read.push(pieces(message, End::Whole)?);
             }
         }
         assert!(received.is_empty(), "a message is left");
@@ -359,6 +409,36 @@ mod tests {
             prop_assert_eq!(read, meant);
         }
 
+        /// A message that breaks off yields the chunks before that, each of them whole, and no other.
+        #[test]
+        fn what_came_whole_before_a_cut_is_kept(
+            lengths in prop::collection::vec(1_u32..400, 1..6),
+            at in any::<prop::sample::Index>(),
+            places in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let chunks: Vec<_> = (7..).zip(&lengths).map(|(ordinal, &length)| chunk(ordinal, length)).collect();
+            let data: Bytes = (0..lengths.iter().sum::<u32>()).map(|at| at as u8).collect::<Vec<_>>().into();
+            let bytes = sent(&v1::FetchChunksResponse { chunks, data: data.clone() });
+            let came = &bytes[..at.index(bytes.len())];
+            let mut received = Received::default();
+            for part in cut(came, &places) {
+                received.segments.push(part);
+                prop_assert!(received.message().unwrap().is_none());
+            }
+            // The data are the last field.
+            let mut left = data.slice(..(came.len() + data.len()).saturating_sub(bytes.len()));
+            let mut meant = Vec::new();
+            for (ordinal, &length) in (7_u32..).zip(&lengths) {
+                if left.len() < length as usize {
+                    break;
+                }
+                meant.push((ordinal, left.split_to(length as usize)));
+            }
+            let kept: Vec<_> = received.broken_off().into_iter().map(|p| (p.ordinal, p.stored)).collect();
+            prop_assert_eq!(kept, meant);
+            prop_assert!(received.is_empty() || came.len() < PREFIX_BYTES);
+        }
+
         /// What is no message is refused as prost refuses it, and what prost takes is taken or lacks what a frame needs.
         #[test]
         fn no_bytes_are_read_otherwise_than_prost_reads_them(
@@ -367,7 +447,7 @@ mod tests {
         ) {
             let mut message = Segments::default();
             cut(&bytes, &places).into_iter().for_each(|part| message.push(part));
-            if let Ok(pieces) = pieces(message) {
+            if let Ok(pieces) = pieces(message, End::Whole) {
                 let v1::FetchChunksResponse { chunks, data } = v1::FetchChunksResponse::decode(&bytes[..]).unwrap();
                 prop_assert_eq!(pieces.iter().map(|p| p.ordinal).collect::<Vec<_>>(), chunks.iter().map(|c| c.ordinal).collect::<Vec<_>>());
                 prop_assert_eq!(pieces.iter().flat_map(|p| p.stored.to_vec()).collect::<Vec<u8>>(), data.to_vec());

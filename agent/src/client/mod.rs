@@ -10,6 +10,7 @@ mod documents;
 mod enrolment;
 mod error;
 mod indexes;
+mod stall;
 
 use std::ops::Range;
 use std::pin::Pin;
@@ -39,7 +40,7 @@ use crate::traffic::Traffic;
 /// How long one small call, or one message of a stream, may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes a second that a document comes in at least: a modem's rate.
+/// Bytes a second in which documents, chunks and deltas come at least: a modem's rate.
 const LEAST_RATE: u64 = 4 << 10;
 
 /// The server.

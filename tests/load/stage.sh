@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # The caller sources deploy/ports.sh, sets $repo, $profile (release or debug) and $mib, calls stage_dir and stage_suture, and
-# finds $dir, $bin, $payload, $index and $suture_pid; the ids of what it starts besides it adds to $pids.
+# finds $dir, $bin, $payload, $index, $port and $suture_pid; the ids of what it starts besides it adds to $pids.
 #
 # What is not assigned here is the caller's, and what is not used here too.
 # shellcheck disable=SC2154,SC2034
@@ -47,10 +47,12 @@ if nice -n -5 true 2>/dev/null; then ahead=(nice -n -5); fi
 
 ctl() { "$bin/suturectl" --home "$dir/home" "$@"; }
 
+# stage_suture [PROGRAM...]: builds these programs of the tests too.
 stage_suture() {
-    local flags port
+    local flags program
     echo "== building"
     flags=(--locked -p suture-server -p suture-ctl -p suture-tests --bin suture-server --bin suturectl --bin bulk-client)
+    for program in "$@"; do flags+=(--bin "$program"); done
     [ "$profile" = debug ] || flags+=(--release)
     (cd "$repo" && cargo build "${flags[@]}")
     bin=${CARGO_TARGET_DIR:-$repo/target}/$profile

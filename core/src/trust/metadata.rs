@@ -19,7 +19,7 @@ pub const SPEC_VERSION: &str = "1.0.34";
 
 /// The fields that every role's signed part has.
 #[derive(Deserialize)]
-pub(super) struct Header {
+struct Header {
     #[serde(rename = "_type")]
     kind: String,
     spec_version: String,
@@ -31,24 +31,24 @@ pub(super) struct Header {
 /// Version and expiry, after the header's rules were checked.
 pub(super) type Life = (u64, Instant);
 
-impl Header {
-    pub(super) fn check(self, role: Role) -> Result<Life, TrustError> {
-        let rule = |rule| Err(TrustError::Rule { role, rule });
-        if self.kind != role.as_str() {
-            return rule("_type names another role");
-        }
-        match self.spec_version.split('.').collect::<Vec<_>>().as_slice() {
-            parts if !(2..=3).contains(&parts.len()) || !parts.iter().all(|part| number(part)) => {
-                return rule("spec_version is not two or three numbers with dots between them");
-            }
-            ["1", ..] => {}
-            _ => return rule("spec_version is not 1: this program is too old for it"),
-        }
-        if self.version == 0 {
-            return rule("version is 0; the first is 1");
-        }
-        Ok((self.version, self.expires))
+/// Reads and checks those fields.
+pub(super) fn life(role: Role, signed: &Value) -> Result<Life, TrustError> {
+    let header: Header = view(role, signed)?;
+    let rule = |rule| Err(TrustError::Rule { role, rule });
+    if header.kind != role.as_str() {
+        return rule("_type names another role");
     }
+    match header.spec_version.split('.').collect::<Vec<_>>().as_slice() {
+        parts if !(2..=3).contains(&parts.len()) || !parts.iter().all(|part| number(part)) => {
+            return rule("spec_version is not two or three numbers with dots between them");
+        }
+        ["1", ..] => {}
+        _ => return rule("spec_version is not 1: this program is too old for it"),
+    }
+    if header.version == 0 {
+        return rule("version is 0; the first is 1");
+    }
+    Ok((header.version, header.expires))
 }
 
 fn number(text: &str) -> bool {
@@ -90,8 +90,6 @@ impl Root {
 
 #[derive(Deserialize)]
 struct RawRoot {
-    #[serde(flatten)]
-    header: Header,
     consistent_snapshot: bool,
     keys: BTreeMap<Digest, Value>,
     roles: RawRoles,
@@ -109,8 +107,8 @@ impl Metadata for Root {
     const ROLE: Role = Role::Root;
 
     fn read(signed: &Value) -> Result<Self, TrustError> {
+        let life = life(Self::ROLE, signed)?;
         let raw: RawRoot = view(Self::ROLE, signed)?;
-        let life = raw.header.check(Self::ROLE)?;
         // TUF 5.3.12: whether versions stand in file names. Here they always do: a file, once served, never changes.
         if !raw.consistent_snapshot {
             return Err(TrustError::Rule { role: Self::ROLE, rule: "consistent_snapshot is not true" });
@@ -208,8 +206,6 @@ impl Snapshot {
 
 #[derive(Deserialize)]
 struct RawPins {
-    #[serde(flatten)]
-    header: Header,
     meta: BTreeMap<String, RawPin>,
 }
 
@@ -217,8 +213,8 @@ impl Metadata for Snapshot {
     const ROLE: Role = Role::Snapshot;
 
     fn read(signed: &Value) -> Result<Self, TrustError> {
+        let life = life(Self::ROLE, signed)?;
         let raw: RawPins = view(Self::ROLE, signed)?;
-        let life = raw.header.check(Self::ROLE)?;
         let mut files = BTreeMap::new();
         for (name, pin) in raw.meta {
             files.insert(name, pin.check(Self::ROLE)?);
@@ -251,8 +247,8 @@ impl Metadata for Timestamp {
     const ROLE: Role = Role::Timestamp;
 
     fn read(signed: &Value) -> Result<Self, TrustError> {
+        let life = life(Self::ROLE, signed)?;
         let mut raw: RawPins = view(Self::ROLE, signed)?;
-        let life = raw.header.check(Self::ROLE)?;
         match raw.meta.remove(Role::Snapshot.file_name()) {
             Some(pin) if raw.meta.is_empty() => Ok(Self { life, snapshot: pin.check(Self::ROLE)? }),
             _ => Err(TrustError::Rule { role: Self::ROLE, rule: "it does not list snapshot.json and that alone" }),

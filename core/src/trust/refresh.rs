@@ -143,7 +143,7 @@ impl Refresh {
     /// The verified view to sign the next version on, once nothing more is asked for.
     pub fn finish_base(self) -> Result<Base, TrustError> {
         match self.stage {
-            Stage::Done(timestamp, snapshot, targets) => Ok(Base::new(self.root, timestamp, snapshot, targets)),
+            Stage::Done(timestamp, snapshot, targets) => Ok(Base { root: self.root, timestamp, snapshot, targets }),
             _ => Err(TrustError::OutOfTurn),
         }
     }

@@ -106,22 +106,13 @@ impl Deref for Repository {
 /// have expired. It is no authority to install by; [`Base::current`] makes one of it that is.
 #[derive(Debug, Clone)]
 pub struct Base {
-    root: Verified<Root>,
-    timestamp: Verified<Timestamp>,
-    snapshot: Verified<Snapshot>,
-    targets: Verified<Targets>,
+    pub(super) root: Verified<Root>,
+    pub(super) timestamp: Verified<Timestamp>,
+    pub(super) snapshot: Verified<Snapshot>,
+    pub(super) targets: Verified<Targets>,
 }
 
 impl Base {
-    pub(super) fn new(
-        root: Verified<Root>,
-        timestamp: Verified<Timestamp>,
-        snapshot: Verified<Snapshot>,
-        targets: Verified<Targets>,
-    ) -> Self {
-        Self { root, timestamp, snapshot, targets }
-    }
-
     /// When the targets metadata expired, if they have.
     pub fn lapsed(&self, now: Instant) -> Option<Instant> {
         Some(self.targets.expires()).filter(|end| *end <= now)
@@ -143,32 +134,30 @@ impl Base {
         &self.targets
     }
 
-    /// What the snapshot says of a file.
-    pub(super) fn pin(&self, file: &str) -> Option<&Pin> {
-        self.snapshot.files().get(file)
+    /// What the snapshot says of a delegated role's file.
+    pub(super) fn pin(&self, role: &str) -> Result<&Pin, TrustError> {
+        let file = listed_name(role);
+        self.snapshot.files().get(&file).ok_or(TrustError::Missing(file))
     }
 
     /// What to fetch for each delegated role whose metadata the snapshot pins, by the role's name.
     pub fn delegated(&self) -> impl Iterator<Item = (&str, Request)> {
         self.snapshot.delegated().filter_map(|(role, version)| {
-            let max_bytes = self.pin(&listed_name(role))?.max_bytes(Role::Targets);
+            let max_bytes = self.pin(role).ok()?.max_bytes(Role::Targets);
             Some((role, Request { name: delegated_name(role, version), max_bytes }))
         })
     }
 
     /// Refuses bytes that are not the metadata of a delegated role that are in force. Who signed them is another question.
     pub fn verify_delegated(&self, role: &str, bytes: &[u8]) -> Result<(), TrustError> {
-        let missing = || TrustError::Missing(listed_name(role));
-        self.pin(&listed_name(role)).ok_or_else(missing)?.check(Role::Targets, bytes)
+        self.pin(role)?.check(Role::Targets, bytes)
     }
 
     /// The metadata of a role that the targets metadata delegate to, from the file in force. They may have expired.
     pub fn role(&self, role: &str, bytes: &[u8]) -> Result<Verified<Targets>, TrustError> {
-        let missing = || TrustError::Missing(listed_name(role));
-        let pin = self.pin(&listed_name(role)).ok_or_else(missing)?;
-        let delegation = self.targets.delegation(role).ok_or_else(missing)?;
+        let delegation = self.targets.delegation(role).ok_or_else(|| TrustError::Missing(listed_name(role)))?;
         let refused = |source| TrustError::Delegated { role: role.to_owned(), source: Box::new(source) };
-        Verified::under(pin, delegation.authority(), bytes).map_err(refused)
+        Verified::under(self.pin(role)?, delegation.authority(), bytes).map_err(refused)
     }
 
     /// All that it lists itself and that delegated roles list, as [`Repository::survey`] finds it, and the roles that were

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp as Instant;
 
-use super::delegation::{Delegation, delegated_name, listed_name};
+use super::delegation::{Delegation, delegated_name};
 use super::repository::Found;
 use super::targets::Listed;
 use super::{Answer, Metadata, Pin, Repository, Request, Role, Target, Targets, TrustError, Verified};
@@ -131,8 +131,7 @@ impl<'a> Search<'a> {
             if self.visited.len() > MAX_DELEGATED_ROLES {
                 return Err(TrustError::TooManyRoles(MAX_DELEGATED_ROLES));
             }
-            let listed = listed_name(&delegation.name);
-            let pin = self.repository.pin(&listed).cloned().ok_or(TrustError::Missing(listed))?;
+            let pin = self.repository.pin(&delegation.name)?.clone();
             self.asked = Some((delegation, pin));
             return Ok(());
         }

@@ -28,7 +28,7 @@ pub(super) fn survey(
         }
         let read = match files.get(&delegation.name) {
             _ if looked_at.len() >= MAX_DELEGATIONS => Err(TrustError::TooManyRoles(MAX_DELEGATIONS)),
-            Some(bytes) => read(repository, &delegation, bytes, now),
+            Some(bytes) => repository.pin(&delegation.name).and_then(|pin| role_file(pin, &delegation, bytes, now)),
             None => Err(TrustError::Missing(listed_name(&delegation.name))),
         };
         match read {
@@ -58,15 +58,4 @@ pub(super) fn survey(
         }
     }
     refused
-}
-
-fn read(
-    repository: &Repository,
-    delegation: &Delegation,
-    bytes: &[u8],
-    now: Instant,
-) -> Result<Verified<Targets>, TrustError> {
-    let listed = listed_name(&delegation.name);
-    let pin = repository.pin(&listed).ok_or(TrustError::Missing(listed))?;
-    role_file(pin, delegation, bytes, now)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::delegation::{Delegation, read_delegations};
 use super::hashes::{Hashes, RawHashes};
-use super::metadata::{Header, Life, given, view};
+use super::metadata::{Life, given, life, view};
 use super::verify::Metadata;
 use super::{Delegations, Role, TrustError};
 use crate::clock::parse_utc;
@@ -145,8 +145,6 @@ pub(super) fn plain_path(path: &str) -> bool {
 
 #[derive(Deserialize)]
 struct RawTargets {
-    #[serde(flatten)]
-    header: Header,
     #[serde(default, deserialize_with = "given")]
     signed_at: Option<String>,
     #[serde(default, deserialize_with = "given")]
@@ -166,8 +164,8 @@ impl Metadata for Targets {
 
     fn read(signed: &Value) -> Result<Self, TrustError> {
         let rule = |rule| TrustError::Rule { role: Self::ROLE, rule };
+        let life = life(Self::ROLE, signed)?;
         let raw: RawTargets = view(Self::ROLE, signed)?;
-        let life = raw.header.check(Self::ROLE)?;
         let signed_at = match raw.signed_at {
             Some(text) => {
                 Some(parse_utc(&text).ok_or_else(|| rule("signed_at is no UTC instant like 2026-11-24T15:00:00Z"))?)

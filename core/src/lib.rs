@@ -10,7 +10,8 @@
 //! 3. [`window`] turns a ward's calendar into openings; [`plan`] turns openings, roster and inventory into slots.
 //! 4. [`approval`] is what the hospital signs; [`select`] is how a device decides what, if anything, it may install now.
 //! 5. [`phase`] names how far a device got and why it goes no further; [`report`] is how it says so, signed.
-//! 6. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
+//! 6. [`pace`] is what a hospital's network lets its devices fetch, and when.
+//! 7. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
 
 #![warn(missing_docs)]
 
@@ -25,6 +26,7 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod manifest;
+pub mod pace;
 pub mod phase;
 pub mod plan;
 pub mod principal;

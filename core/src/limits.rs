@@ -155,6 +155,23 @@ pub const MAX_DEVICE_REQUEST_BYTES: usize = 2 << 20;
 /// What a caller without a certificate sends in one call: a token, a request for a certificate, a name.
 pub const MAX_ANONYMOUS_REQUEST_BYTES: usize = 64 << 10;
 
+/// The least rate that a transfer is given, in bits a second: 256 kbit, by which a frame with one chunk more than it aims at
+/// takes 16 seconds, half of what a device waits for it.
+pub const LEAST_RATE_BITS: u64 = 256_000;
+/// The greatest: 100 Gbit.
+pub const MOST_RATE_BITS: u64 = 100_000_000_000;
+/// Times of the day for which a hospital sets limits.
+pub const MAX_PERIODS: usize = 16;
+/// Devices of one hospital that fetch at once from one server, where the hospital has set no limit, and as many that wait.
+pub const MAX_FETCHING_DEVICES: usize = 10_000;
+/// Streams of one device at once: one, and one more while the server has not noticed that the one before was cut.
+pub const MAX_STREAMS_PER_DEVICE: usize = 2;
+/// How long a device that stands in line is told to wait at most: 1 minute.
+pub const MAX_IN_LINE: SignedDuration = SignedDuration::from_secs(60);
+/// How long a device whose hospital lets nothing be fetched waits at most before it asks again: 15 minutes, by when the
+/// hospital may have thought better of it.
+pub const MAX_QUIET: SignedDuration = SignedDuration::from_mins(15);
+
 /// Devices that one approval names.
 pub const MAX_APPROVAL_DEVICES: usize = 10_000;
 /// Slots of all devices of one approval together; bounds what each device fetches of it.

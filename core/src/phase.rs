@@ -250,6 +250,10 @@ codes! {
     Power = "power",
     /// The transfer was interrupted.
     Transfer = "transfer",
+    /// As many of the hospital's devices as may fetch at once do so; this one stands in line.
+    InLine = "in-line",
+    /// The hospital lets nothing be fetched at this time of the day.
+    QuietHours = "quiet-hours",
     /// The installer failed.
     InstallFailed = "install-failed",
     /// The restart failed.

@@ -10,14 +10,14 @@ const DATE_TIME: &str = "%Y-%m-%dT%H:%M:%S";
 macro_rules! form {
     ($(#[$doc:meta])* $module:ident, $type:ty, $form:expr, $example:literal) => {
         $(#[$doc])*
-        pub(super) mod $module {
+        pub(crate) mod $module {
             use super::*;
 
-            pub(in crate::window) fn serialize<S: Serializer>(value: &$type, s: S) -> Result<S::Ok, S::Error> {
+            pub(crate) fn serialize<S: Serializer>(value: &$type, s: S) -> Result<S::Ok, S::Error> {
                 s.collect_str(&value.strftime($form))
             }
 
-            pub(in crate::window) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<$type, D::Error> {
+            pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<$type, D::Error> {
                 let text = String::deserialize(d)?;
                 let value = <$type>::strptime($form, &text).ok();
                 value

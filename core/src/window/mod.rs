@@ -24,8 +24,10 @@ use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::civil::time as civil_time;
 pub use self::opening::{Opening, openings};
 pub use self::text::{TextError, parse_duration};
+pub(crate) use self::text::{parse_days, parse_time};
 use crate::approval::{SignedDocument, first_broken};
 use crate::id::{HdoId, WardId};
 use crate::limits::{

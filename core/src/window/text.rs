@@ -129,12 +129,12 @@ fn parse_date(text: &str) -> Option<Date> {
     Date::strptime("%Y-%m-%d", text).ok().filter(|d| d.strftime("%Y-%m-%d").to_string() == text)
 }
 
-fn parse_time(text: &str) -> Option<Time> {
+pub(crate) fn parse_time(text: &str) -> Option<Time> {
     let whole = if text.len() == 5 { format!("{text}:00") } else { text.to_owned() };
     Time::strptime("%H:%M:%S", &whole).ok().filter(|t| t.strftime("%H:%M:%S").to_string() == whole)
 }
 
-fn parse_days(text: &str) -> Option<BTreeSet<Day>> {
+pub(crate) fn parse_days(text: &str) -> Option<BTreeSet<Day>> {
     if text == "daily" {
         return Some(Day::ALL.into());
     }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use suture_core::id::{HardwareId, ProductId};
+use suture_core::pace::Rate;
 
+/// What is left free unless the configuration says otherwise: 64 MiB, for the journal, the reports and everybody else on the disk.
+const RESERVE_MIB: u64 = 64;
 /// More than any configuration needs.
 const MAX_CONFIG_BYTES: u64 = 64 << 10;
 
@@ -22,6 +25,8 @@ pub struct Written {
     interlock: Option<WrittenInterlock>,
     #[serde(default)]
     poll: WrittenPoll,
+    #[serde(default)]
+    fetch: WrittenFetch,
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,6 +58,13 @@ struct WrittenPoll {
     interval_secs: Option<u64>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenFetch {
+    max_rate: Option<String>,
+    reserve_mib: Option<u64>,
+}
+
 /// What the agent works with.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -72,6 +84,23 @@ pub struct Settings {
     pub interlock: Option<Command>,
     /// How often the server is asked.
     pub poll: Duration,
+    /// What fetching may take.
+    pub fetch: Fetching,
+}
+
+/// What fetching may take of network and disk.
+#[derive(Debug, Clone)]
+pub struct Fetching {
+    /// Of the network, where it is not to be all that the server sends.
+    pub max_rate: Option<Rate>,
+    /// What is left of each disk that is written to.
+    pub reserve_bytes: u64,
+}
+
+impl Default for Fetching {
+    fn default() -> Self {
+        Self { max_rate: None, reserve_bytes: RESERVE_MIB << 20 }
+    }
 }
 
 /// A program to run, with its arguments and how long it may take.
@@ -167,10 +196,23 @@ impl Settings {
         });
         let interlock = written.interlock.map(|i| faults.command("interlock", i.command, i.timeout_secs, 10));
         let poll = faults.secs("poll.interval_secs", written.poll.interval_secs, 300, 86_400);
+        let max_rate = written.fetch.max_rate.and_then(|text| match text.parse::<Rate>() {
+            Ok(rate) if rate.is_nothing() => {
+                faults.add("fetch.max_rate is 0; a device that must fetch nothing is revoked, or has no approval");
+                None
+            }
+            Ok(rate) => Some(rate),
+            Err(e) => {
+                faults.add(format!("fetch.max_rate: {e}"));
+                None
+            }
+        });
+        let reserve_mib = faults.within("fetch.reserve_mib", written.fetch.reserve_mib, RESERVE_MIB, 16, 1 << 20);
+        let fetch = Fetching { max_rate, reserve_bytes: reserve_mib << 20 };
         match (state_dir, slots_dir, product, hardware, restart, health, faults.0.is_empty()) {
             (Some(state_dir), Some(slots_dir), Some(product), Some(hardware), Some(restart), Some(health), true) => {
                 let interlock = interlock.flatten();
-                Ok(Self { state_dir, slots_dir, product, hardware, restart, health, interlock, poll })
+                Ok(Self { state_dir, slots_dir, product, hardware, restart, health, interlock, poll, fetch })
             }
             _ => Err(faults.0),
         }
@@ -258,6 +300,10 @@ mod tests {
         assert_eq!(settings.poll, Duration::from_secs(300));
         assert_eq!((settings.health.successes, settings.health.deadline), (3, Duration::from_secs(60)));
         assert_eq!(settings.interlock.unwrap().timeout, Duration::from_secs(10));
+        assert_eq!((settings.fetch.max_rate, settings.fetch.reserve_bytes), (None, 64 << 20));
+        let capped = format!("{GOOD}\n[fetch]\nmax_rate = \"2Mbit\"\nreserve_mib = 200\n");
+        let fetch = Settings::validate(toml::from_str(&capped).unwrap()).unwrap().fetch;
+        assert_eq!((fetch.max_rate, fetch.reserve_bytes), ("2Mbit".parse().ok(), 200 << 20));
     }
 
     #[test]
@@ -274,9 +320,22 @@ mod tests {
             deadline_secs = 0
             [poll]
             interval_secs = 0
+            [fetch]
+            max_rate = "fast"
+            reserve_mib = 1
         "#;
         let faults = Settings::validate(toml::from_str(bad).unwrap()).unwrap_err().join("\n");
-        for name in ["state_dir", "slots_dir", "product", "restart.command", "successes", "deadline_secs", "poll"] {
+        for name in [
+            "state_dir",
+            "slots_dir",
+            "product",
+            "restart.command",
+            "successes",
+            "deadline_secs",
+            "poll",
+            "max_rate",
+            "reserve_mib",
+        ] {
             assert!(faults.contains(name), "{name} is missing from:\n{faults}");
         }
     }

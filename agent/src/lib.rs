@@ -31,6 +31,7 @@ pub mod report;
 pub mod status;
 pub mod stick;
 pub mod stops;
+mod ticks;
 pub mod tls_clock;
 pub mod traffic;
 pub mod trust_store;

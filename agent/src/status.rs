@@ -35,6 +35,9 @@ pub struct Live {
     pub fetched_bytes: u64,
     /// Of the bundle: all bytes.
     pub total_bytes: u64,
+    /// Where the transfer stands in line: how many are before it.
+    #[serde(default)]
+    pub in_line: Option<Reason>,
     /// Where they come from, and how fast.
     #[serde(default)]
     pub progress: Progress,
@@ -112,7 +115,10 @@ impl Status {
         let live = Live::read(&settings.state_dir).map_err(|e| note(&e)).ok().flatten();
         let rest = State::rest();
         let state = journal.as_ref().map_or(&rest, Journal::state);
-        let trouble = state.trouble();
+        let trouble = match &live {
+            Some(live) => state.trouble_at(live.at),
+            None => state.trouble(),
+        };
         Self {
             device: identity.as_ref().map(|i| format!("{}/{}", i.device().hdo, i.device().device)),
             fingerprint: identity.as_ref().map(|i| grouped(&i.fingerprint())),
@@ -182,6 +188,9 @@ impl Status {
             whys.push(format!("{}: {}{until}", reason.code, reason.text));
         }
         if let Some(live) = &self.live {
+            if let Some(reason) = live.in_line.as_ref().filter(|_| self.approval.is_some()) {
+                whys.push(format!("{}: {}", reason.code, reason.text));
+            }
             let progress = live.progress;
             if self.approval.is_some() && progress.present_bytes < progress.total_bytes {
                 whys.push(format!("fetching: {progress}"));

@@ -30,6 +30,8 @@ pub struct Progress {
     pub left_secs: u64,
     /// Whether a delta that is being made is waited for.
     pub waits_for_delta: bool,
+    /// As many of the hospital's devices as may fetch at once do so, and this one stands in line.
+    pub in_line: bool,
 }
 
 impl Progress {
@@ -69,7 +71,9 @@ impl fmt::Display for Progress {
         }
         if self.present_bytes < self.total_bytes {
             write!(f, "; {} there", self.share(self.present_bytes))?;
-            if self.waits_for_delta {
+            if self.in_line {
+                f.write_str(", stands in line")?;
+            } else if self.waits_for_delta {
                 f.write_str(", waits for a delta that is being made")?;
             } else if self.bytes_per_sec > 0 {
                 write!(f, ", {}/s", size(self.bytes_per_sec))?;
@@ -142,6 +146,8 @@ mod tests {
         assert_eq!(progress.to_string(), format!("{whole}; 98 % there, 250 kB/s, 2 min left"));
         progress.waits_for_delta = true;
         assert_eq!(progress.to_string(), format!("{whole}; 98 % there, waits for a delta that is being made"));
+        progress.in_line = true;
+        assert_eq!(progress.to_string(), format!("{whole}; 98 % there, stands in line"));
         assert_eq!(Progress::default().to_string(), "");
         let begun = Progress { total_bytes: 1_500, ..Progress::default() };
         assert_eq!(begun.to_string(), "0 bytes of 1.5 kB; 0 % there");

@@ -167,6 +167,12 @@ calls! {
     publish_stop(PublishStopRequest) -> PublishStopResponse;
     /// The newest order for each approval.
     get_stops(GetStopsRequest) -> GetStopsResponse;
+    /// What devices may fetch at once, and how many do.
+    get_transfer_limits(GetTransferLimitsRequest) -> GetTransferLimitsResponse;
+    /// Limits them.
+    set_transfer_limits(SetTransferLimitsRequest) -> SetTransferLimitsResponse;
+    /// Takes limits away.
+    clear_transfer_limits(ClearTransferLimitsRequest) -> ClearTransferLimitsResponse;
     /// The record.
     list_audit(ListAuditRequest) -> ListAuditResponse;
 }

@@ -7,6 +7,12 @@ CREATE TABLE hdo (
     created_ms BIGINT NOT NULL
 );
 
+-- How much a hospital's devices may fetch at once, and when, as its operators say: a JSON document.
+CREATE TABLE transfer_limits (
+    hdo TEXT NOT NULL PRIMARY KEY REFERENCES hdo (id),
+    timetable TEXT NOT NULL
+);
+
 -- `hdo` is null for the manufacturer's own.
 CREATE TABLE operator (
     principal TEXT NOT NULL PRIMARY KEY,

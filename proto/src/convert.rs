@@ -54,6 +54,7 @@ impl From<&Progress> for v1::Transfer {
             bytes_per_sec,
             left_secs,
             waits_for_delta,
+            in_line,
         } = *progress;
         Self {
             slot_a_bytes,
@@ -65,6 +66,7 @@ impl From<&Progress> for v1::Transfer {
             bytes_per_sec,
             left_secs,
             waits_for_delta,
+            in_line,
         }
     }
 }
@@ -81,6 +83,7 @@ pub fn progress(present_bytes: u64, total_bytes: u64, transfer: Option<&v1::Tran
         bytes_per_sec,
         left_secs,
         waits_for_delta,
+        in_line,
     } = transfer.copied().unwrap_or_default();
     Progress {
         total_bytes,
@@ -94,6 +97,7 @@ pub fn progress(present_bytes: u64, total_bytes: u64, transfer: Option<&v1::Tran
         bytes_per_sec,
         left_secs,
         waits_for_delta,
+        in_line,
     }
 }
 

@@ -6,6 +6,8 @@
 pub mod codec;
 pub mod connect;
 mod convert;
+pub mod deferral;
+mod limits;
 mod refresh;
 
 pub use convert::{Invalid, Repository, parse, parse_digest, parse_phase, parse_reason, progress};

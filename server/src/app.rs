@@ -31,6 +31,7 @@ use crate::rollout::run;
 use crate::store::{Store, StoreError};
 use crate::tls::{Connection, Tls, TlsError};
 use crate::transfer::Transfer;
+use crate::transfer::pace::Pace;
 
 /// What a peer may send in one HTTP/2 frame. Larger frames make bulk transfer faster (16 KiB: half the speed).
 const MAX_FRAME_BYTES: u32 = 256 << 10;
@@ -98,6 +99,7 @@ pub struct App {
     seal: Zeroizing<String>,
     tls: Tls,
     transfer: Transfer,
+    pace: Pace,
     deltas: Deltas,
     news: News,
 }
@@ -115,9 +117,10 @@ impl App {
         let store = Store::open(settings.database.url()).await?;
         let rights = Rights::new(store.clone(), clock.clone());
         let transfer = Transfer::new(store.clone(), blobs.clone(), clock.clone());
+        let pace = Pace::new(store.clone(), clock.clone());
         let deltas = Deltas::new(store.clone(), blobs.clone(), &settings);
         let news = News::new();
-        Ok(Arc::new(Self { settings, clock, store, blobs, authority, rights, seal, tls, transfer, deltas, news }))
+        Ok(Arc::new(Self { settings, clock, store, blobs, authority, rights, seal, tls, transfer, pace, deltas, news }))
     }
 
     /// What it runs by.
@@ -160,6 +163,11 @@ impl App {
         &self.transfer
     }
 
+    /// Who may fetch, and how fast.
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
     /// Payloads by way of others.
     pub(crate) fn deltas(&self) -> &Deltas {
         &self.deltas
@@ -181,6 +189,7 @@ impl App {
         tasks.spawn(self.clone().keep_certificate(shutdown.clone()));
         tasks.spawn(crate::publish::keep_fresh(self.clone(), shutdown.clone()));
         tasks.spawn(self.clone().keep_rollouts(shutdown.clone()));
+        tasks.spawn(self.pace.clone().keep(shutdown.clone()));
         tasks.spawn(self.news.clone().fall_silent_after(shutdown.clone()));
         let deltas = tokio::spawn(delta::keep(self.clone(), shutdown.clone()));
         let serving = Server::builder()
@@ -233,8 +242,8 @@ impl App {
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         Ok(Routes::new(health_service)
             .add_service(reflection)
-            .add_service(Bulk::new(device, self.transfer.clone()))
-            .add_service(Bulk::new(operator, self.transfer.clone())))
+            .add_service(Bulk::new(device, self.transfer.clone(), self.pace.clone()))
+            .add_service(Bulk::new(operator, self.transfer.clone(), self.pace.clone())))
     }
 
     /// Accepts within the bound on connections and shakes hands beside one another, so that a slow client delays nobody.

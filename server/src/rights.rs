@@ -100,6 +100,9 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/suture.v1.OperatorService/AbortRollout", &[HdoOperator]),
     ("/suture.v1.OperatorService/PublishStop", &[HdoOperator]),
     ("/suture.v1.OperatorService/GetStops", &[HdoOperator]),
+    ("/suture.v1.OperatorService/GetTransferLimits", &[HdoOperator]),
+    ("/suture.v1.OperatorService/SetTransferLimits", &[HdoOperator]),
+    ("/suture.v1.OperatorService/ClearTransferLimits", &[HdoOperator]),
     ("/suture.v1.OperatorService/ListAudit", OPERATORS),
     // A load balancer's probe has no certificate; a watch would hold a connection.
     ("/grpc.health.v1.Health/Check", &Role::ALL),

@@ -8,8 +8,11 @@ use suture_core::digest::Digest;
 use suture_core::phase::{Code, Reason};
 use suture_core::select::Choice;
 
+use tokio::time::Instant;
+
 use super::look::Situation;
 use super::{Agent, AgentError, MAX_STEPS, chain};
+use crate::client::ClientError;
 use crate::fetch::{Fetch, FetchError};
 use crate::gate::{self, Question, Word};
 use crate::health;
@@ -80,6 +83,11 @@ impl Agent {
 
     async fn fetch(&mut self, situation: &mut Situation) -> Result<Done, AgentError> {
         situation.is_fresh = false;
+        // The server has said when to ask again; what was said of one bundle holds for all.
+        if self.ask_again.is_some_and(|at| Instant::now() < at) {
+            return Ok(Done::Later);
+        }
+        self.ask_again = None;
         let manifest = situation.attempt.bundle.manifest;
         Fetch::keep_only(&self.settings.state_dir, &manifest)?;
         let fetch = Fetch::new(&self.settings.state_dir, &manifest, self.slots.clone(), self.counters.clone());
@@ -92,7 +100,7 @@ impl Agent {
         tokio::pin!(running);
         let spell = tokio::time::sleep(FETCH_SPELL);
         tokio::pin!(spell);
-        let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + PROGRESS, PROGRESS);
+        let mut tick = tokio::time::interval_at(Instant::now() + PROGRESS, PROGRESS);
         let result = loop {
             tokio::select! {
                 result = &mut running => break Some(result),
@@ -103,7 +111,10 @@ impl Agent {
                     // Beside the transfer, which does not wait for it; what the server says is heard in the next cycle.
                     tokio::spawn(async move { client.check_in(said).await });
                 }
-                () = &mut spell => break None,
+                () = &mut spell => {
+                    self.ask_again = Some(Instant::now());
+                    break None;
+                }
                 () = stop.cancelled() => break None,
                 // It may be a stop order, by a person's hand.
                 () = self.inbox.news() => break None,
@@ -113,9 +124,20 @@ impl Agent {
         Ok(match result {
             None => Done::Later,
             Some(Ok(())) => Done::On(Event::Fetched),
+            Some(Err(FetchError::Client(ClientError::Deferred { text, deferral }))) => {
+                self.ask_again = Some(Instant::now() + self.jittered(deferral.after));
+                let reason = Reason::new(deferral.code, text);
+                Done::Wait(Event::Hindered(Trouble { reason, until: deferral.until }))
+            }
             Some(Err(e)) if e.is_permanent() => Done::Wait(Event::Unusable(e.reason())),
             Some(Err(e)) => Done::Wait(Event::Hindered(Trouble::new(e.reason()))),
         })
+    }
+
+    /// Up to a quarter longer: a ward's devices do not come all at once.
+    fn jittered(&self, wait: Duration) -> Duration {
+        let share = f64::from((self.around.random)()) / f64::from(u32::MAX) / 4.0;
+        wait.saturating_add(wait.mul_f64(share))
     }
 
     async fn stage(&mut self, situation: &mut Situation) -> Result<Done, AgentError> {

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::{Backoff, Random};
-use crate::client::{Client, ClientError, Heard, Which};
+use crate::client::{Client, ClientError, Heard, Manners, Which};
 use crate::config::Settings;
 use crate::durable::{self, DurableError};
 use crate::fetch::Counters;
@@ -72,6 +72,9 @@ pub struct Agent {
     identity: Identity,
     ways: Ways,
     client: Client,
+    manners: Manners,
+    /// When a fetch that was held off, or left for a new look, goes on.
+    ask_again: Option<Instant>,
     catalog: TrustStore,
     approvals: TrustStore,
     journal: Journal,
@@ -156,7 +159,8 @@ impl Agent {
         let floors = look::floors(&settings);
         let proven = floors.as_ref().map_or(Timestamp::UNIX_EPOCH, Floors::time);
         let tls_clock = TlsClock::new(around.clock.clone(), proven.max(identity.issued()));
-        let client = service::client(&identity, &ways, (tls_clock.clone(), around.proxy.clone()))?;
+        let manners = Manners::new(settings.fetch.max_rate, around.random.clone());
+        let client = service::client(&identity, &ways, (tls_clock.clone(), around.proxy.clone()), &manners)?;
         let outbox = Outbox::open(&settings.state_dir.join("outbox"))?;
         let journal = Journal::open(&journal_path(&settings), outbox.transition())?;
         let store = |which, root| TrustStore::open(&settings.state_dir, which, root);
@@ -192,6 +196,8 @@ impl Agent {
             identity,
             ways,
             client,
+            manners,
+            ask_again: None,
             journal,
             outbox,
         })
@@ -294,6 +300,9 @@ impl Agent {
             }
         } else if self.journal.state().duty().is_some() && !matches!(self.journal.state(), State::Fetching { .. }) {
             next = next.min(SLOT_POLL);
+        }
+        if let (State::Fetching { .. }, Some(at)) = (self.journal.state(), self.ask_again) {
+            next = next.min(at.saturating_duration_since(Instant::now()));
         }
         next.max(Duration::from_millis(100))
     }

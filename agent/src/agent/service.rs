@@ -7,7 +7,7 @@ use suture_core::trust::Repository;
 use suture_proto::connect::ProxyRules;
 
 use super::{Agent, AgentError, chain};
-use crate::client::Client;
+use crate::client::{Client, Manners};
 use crate::identity::Identity;
 use crate::tls_clock::TlsClock;
 use crate::ways::Ways;
@@ -17,10 +17,11 @@ pub(super) fn client(
     identity: &Identity,
     ways: &Ways,
     (clock, proxy): (Arc<TlsClock>, ProxyRules),
+    manners: &Manners,
 ) -> Result<Client, AgentError> {
     let way = ways.way().ok_or(AgentError::NoWay)?;
     let connection = identity.connection(way, clock, proxy)?;
-    Ok(Client::new(&connection)?)
+    Ok(Client::mannered(&connection, manners)?)
 }
 
 impl Agent {
@@ -77,7 +78,7 @@ impl Agent {
     pub(super) fn connect(&mut self) -> Result<(), AgentError> {
         self.tls_clock.raise(self.identity.issued());
         let around = (self.tls_clock.clone(), self.around.proxy.clone());
-        self.client = client(&self.identity, &self.ways, around)?.counting(self.client.traffic());
+        self.client = client(&self.identity, &self.ways, around, &self.manners)?.counting(self.client.traffic());
         Ok(())
     }
 

@@ -171,7 +171,7 @@ impl Agent {
             catalog: self.seen.0.clone(),
             approvals: self.seen.1.clone(),
             phase: state.phase(),
-            reason: state.trouble().map(|(reason, _)| reason.clone()),
+            reason: self.client.in_line().or_else(|| state.trouble_at(self.now()).map(|(reason, _)| reason.clone())),
             approval: state.attempt().map(|a| a.approval.clone()),
             progress: self.progress(),
             seen_signature: self.sign_sighting(),
@@ -191,7 +191,10 @@ impl Agent {
 
     /// Of the bundle that is attempted; all zeros where none is.
     fn progress(&self) -> Progress {
-        if self.journal.state().attempt().is_none() { Progress::default() } else { self.counters.progress() }
+        if self.journal.state().attempt().is_none() {
+            return Progress::default();
+        }
+        Progress { in_line: self.client.in_line().is_some(), ..self.counters.progress() }
     }
 
     /// Leaves for `status` what is in no other file. Not needed to go on, so a failure is only logged.
@@ -203,6 +206,7 @@ impl Agent {
             server_trouble: self.unheard.clone(),
             fetched_bytes: self.progress().present_bytes,
             total_bytes: self.progress().total_bytes,
+            in_line: self.client.in_line(),
             progress: self.progress(),
             delta_refused: self.counters.refused(),
             chunks_from_server: count(&self.counters.fetched_chunks),

@@ -12,6 +12,7 @@ use suture_proto::v1;
 use tokio::time::Instant;
 
 use super::documents::next;
+use super::throttle::slowly;
 use super::{CALL_TIMEOUT, Client, ClientError, LEAST_RATE, timely};
 
 /// What the server has for a payload.
@@ -86,9 +87,14 @@ impl Deltas for Client {
             head_sha256: bytes(head),
             ranges: ranges.iter().map(range).collect(),
         };
-        let stream = timely(CALL, self.inner.fetch_delta(self.traffic.asks(request))).await?;
+        let stream = loop {
+            match timely(CALL, self.inner.fetch_delta(self.traffic.asks(request.clone()))).await {
+                Ok(stream) => break stream,
+                Err(answer) => self.line.wait(answer).await?,
+            }
+        };
         let coming = Coming { stream, came: 0, waited: Duration::ZERO };
-        Ok(Box::pin(futures::stream::try_unfold(coming, async |mut coming| {
+        let pieces = Box::pin(futures::stream::try_unfold(coming, async |mut coming| {
             let begun = Instant::now();
             let Some(v1::FetchDeltaResponse { data }) = next(CALL, &mut coming.stream).await? else { return Ok(None) };
             coming.waited = coming.waited.saturating_add(begun.elapsed());
@@ -103,6 +109,7 @@ impl Deltas for Client {
                 return Err(ClientError::Timeout { call: CALL });
             }
             Ok(Some((data, coming)))
-        })))
+        }));
+        Ok(slowly(pieces, self.throttle.clone(), Bytes::len))
     }
 }

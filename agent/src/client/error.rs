@@ -2,6 +2,7 @@
 
 use suture_core::phase::Code;
 use suture_proto::connect::{self, ConnectError};
+use suture_proto::deferral::Deferral;
 use tonic::Status;
 
 use super::CALL_TIMEOUT;
@@ -27,6 +28,14 @@ pub enum ClientError {
         call: &'static str,
         /// Why.
         text: String,
+    },
+    /// The server says when to ask again. The text is its own: it says why.
+    #[error("{text}")]
+    Deferred {
+        /// Why.
+        text: String,
+        /// When.
+        deferral: Deferral,
     },
     /// The server has no such thing.
     #[error("the server has no such thing ({call}: {text})")]
@@ -95,6 +104,7 @@ impl ClientError {
             Self::Connect(_) | Self::Timeout { .. } => Code::ServerUnreachable,
             Self::TooLong { .. } | Self::Boundless { .. } | Self::TooMany { .. } => Code::EndlessData,
             Self::Senseless { .. } => Code::WrongBytes,
+            Self::Deferred { deferral, .. } => deferral.code,
             Self::Refused { .. }
             | Self::Stranger { .. }
             | Self::NotFound { .. }
@@ -119,6 +129,9 @@ impl ClientError {
             return Self::Connect(known.clone());
         }
         let text = status.message().chars().take(500).collect();
+        if let Some(deferral) = Deferral::of(status) {
+            return Self::Deferred { text, deferral };
+        }
         match status.code() {
             tonic::Code::NotFound => Self::NotFound { call, text },
             tonic::Code::Unauthenticated => Self::Stranger { call, text },

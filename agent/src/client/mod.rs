@@ -11,6 +11,8 @@ mod enrolment;
 mod error;
 mod indexes;
 mod stall;
+mod throttle;
+mod turn;
 
 use std::ops::Range;
 use std::pin::Pin;
@@ -21,6 +23,8 @@ use bytes::Bytes;
 use futures::Stream;
 use suture_core::digest::Digest;
 use suture_core::limits::MAX_STOPS_PER_ANSWER;
+use suture_core::pace::Rate;
+use suture_core::phase::Reason;
 use suture_core::report::Signed;
 use suture_proto::connect::{self, Settings};
 use suture_proto::v1;
@@ -34,7 +38,12 @@ pub use enrolment::Enrolment;
 pub use error::ClientError;
 pub use indexes::Indexes;
 
+use throttle::{Throttle, slowly};
+use turn::Line;
+
+use crate::backoff::Random;
 use crate::news::{Holdings, Tidings};
+use crate::ticks::{System, Ticks};
 use crate::traffic::Traffic;
 
 /// How long one small call, or one message of a stream, may take.
@@ -50,6 +59,31 @@ pub struct Client {
     /// The connection of `inner`.
     channel: Channel,
     traffic: Arc<Traffic>,
+    line: Arc<Line>,
+    throttle: Option<Arc<Throttle>>,
+}
+
+/// How the client behaves on a network that others use as well. It lasts over connections.
+#[derive(Debug, Clone)]
+pub struct Manners {
+    line: Arc<Line>,
+    throttle: Option<Arc<Throttle>>,
+}
+
+impl Manners {
+    /// Reads no faster than `rate`, where there is one; `random` is for the jitter of those who stand in line.
+    pub fn new(rate: Option<Rate>, random: Random) -> Self {
+        let ticks: Arc<dyn Ticks> = Arc::new(System::start());
+        let throttle = rate.map(|rate| Arc::new(Throttle::new(rate, ticks.clone())));
+        Self { line: Arc::new(Line::new(random, ticks)), throttle }
+    }
+}
+
+/// For a few small calls.
+impl Default for Manners {
+    fn default() -> Self {
+        Self::new(None, Arc::new(|| 0))
+    }
 }
 
 /// Which of the two repositories.
@@ -105,8 +139,24 @@ pub trait Chunks: Send {
 impl Client {
     /// A client that connects with its first call, and again whenever the connection is lost.
     pub fn new(settings: &Settings) -> Result<Self, ClientError> {
-        let channel = connect::connect_lazily(settings)?;
-        Ok(Self { inner: connect::device_client(channel.clone()), channel, traffic: Arc::default() })
+        Self::mannered(settings, &Manners::default())
+    }
+
+    /// As [`Client::new`], for a client that fetches as a device does.
+    pub fn mannered(settings: &Settings, manners: &Manners) -> Result<Self, ClientError> {
+        let channel = match manners.throttle.as_ref().map(|throttle| throttle.rate().bytes() / 2) {
+            // What half a second brings: enough for the longest way, and what is sent before anything is read is little.
+            Some(window) => connect::connect_slowly(settings, u32::try_from(window).unwrap_or(u32::MAX))?,
+            None => connect::connect_lazily(settings)?,
+        };
+        let Manners { line, throttle } = manners.clone();
+        let inner = connect::device_client(channel.clone());
+        Ok(Self { inner, channel, traffic: Arc::default(), line, throttle })
+    }
+
+    /// Why the transfer under way stands in line, if it does.
+    pub fn in_line(&self) -> Option<Reason> {
+        self.line.reason()
     }
 
     /// As a new connection of the same agent: what was counted goes on being counted.
@@ -165,12 +215,18 @@ impl From<v1::RefreshResponse> for Tidings {
 
 impl Chunks for Client {
     async fn chunks(&mut self, index: &Digest, ranges: &[Range<u32>]) -> Result<Pieces, ClientError> {
+        let length = |pieces: &Vec<Piece>| pieces.iter().map(|piece| piece.stored.len()).sum();
         const PATH: &str = "/suture.v1.DeviceService/FetchChunks";
         let range = |r: &Range<u32>| v1::ChunkRange { first: r.start, count: r.end.saturating_sub(r.start) };
         let request = v1::FetchChunksRequest {
             index_sha256: index.as_bytes().to_vec().into(),
             ranges: ranges.iter().map(range).collect(),
         };
-        bulk::fetch(self.channel.clone(), PATH, &self.traffic.asks(request)).await
+        loop {
+            match bulk::fetch(self.channel.clone(), PATH, &self.traffic.asks(request.clone())).await {
+                Ok(pieces) => return Ok(slowly(pieces, self.throttle.clone(), length)),
+                Err(answer) => self.line.wait(answer).await?,
+            }
+        }
     }
 }

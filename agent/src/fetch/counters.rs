@@ -173,6 +173,8 @@ impl Counters {
             bytes_per_sec: pace.bytes_per_sec,
             left_secs: missing.checked_div(pace.present_per_sec).unwrap_or(0),
             waits_for_delta: self.waiting.load(Ordering::Relaxed),
+            // The client knows that.
+            in_line: false,
         }
     }
 

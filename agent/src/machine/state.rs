@@ -260,6 +260,12 @@ impl State {
         }
     }
 
+    /// As [`State::trouble`], without what has ended by now: once the quiet hours are over, a fetch goes on in the same state.
+    pub fn trouble_at(&self, now: Timestamp) -> Option<(&Reason, Option<Timestamp>)> {
+        let is_over = |until: Option<Timestamp>| until.is_some_and(|until| until <= now);
+        self.trouble().filter(|(reason, until)| reason.code != Code::QuietHours || !is_over(*until))
+    }
+
     /// Why it is not further, and until when, where that is known.
     pub fn trouble(&self) -> Option<(&Reason, Option<Timestamp>)> {
         match self {

@@ -17,6 +17,7 @@ pub mod rollout;
 pub mod roster;
 pub mod service;
 pub mod stick;
+pub mod transfer;
 pub mod whoami;
 
 use clap::Subcommand;
@@ -63,6 +64,9 @@ pub enum Command {
     /// Where the server is and by which authorities it is known
     #[command(subcommand)]
     Service(service::Command),
+    /// How much the hospital's devices may fetch at once, and when
+    #[command(subcommand)]
+    Transfer(transfer::Command),
     /// Plan, approve, watch, pause, abort, roll back
     #[command(subcommand)]
     Rollout(rollout::Command),
@@ -90,6 +94,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Roster(command) => roster::run(context, command).await,
         Command::Calendar(command) => calendar::run(context, command).await,
         Command::Service(command) => service::run(context, command).await,
+        Command::Transfer(command) => transfer::run(context, command).await,
         Command::Rollout(command) => rollout::run(context, command).await,
         Command::Stick(command) => stick::run(context, command).await,
         Command::Audit(command) => audit::run(context, command).await,

@@ -41,6 +41,8 @@ const READ_BUFFER_BYTES: usize = 64 << 10;
 const MAX_FRAME_BYTES: u32 = 256 << 10;
 /// HTTP/2 windows. The RFC's 64 KiB would cost a quarter of the rate.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+/// The RFC's default, below which no peer needs to go.
+const LEAST_WINDOW_BYTES: u32 = 64 << 10;
 /// See [`STREAM_WINDOW_BYTES`].
 const CONNECTION_WINDOW_BYTES: u32 = 5 << 20;
 /// While a call is open, a peer that does not answer a ping for [`PING_TIMEOUT`] is gone.
@@ -117,7 +119,13 @@ pub async fn connect(settings: &Settings) -> Result<Channel, ConnectError> {
 /// As [`connect`], but connects only with the first call, which then carries the [`ConnectError`] in its status (see
 /// [`find`]).
 pub fn connect_lazily(settings: &Settings) -> Result<Channel, ConnectError> {
+    connect_slowly(settings, STREAM_WINDOW_BYTES)
+}
+
+/// As [`connect_lazily`], for a client that reads slowly: the server sends at most `window_bytes` of a call that were not read.
+pub fn connect_slowly(settings: &Settings, window_bytes: u32) -> Result<Channel, ConnectError> {
     let (endpoint, connector) = endpoint(settings)?;
+    let endpoint = endpoint.initial_stream_window_size(window_bytes.clamp(LEAST_WINDOW_BYTES, STREAM_WINDOW_BYTES));
     let service = tower::service_fn(move |_: Uri| {
         let connector = connector.clone();
         async move { connector.open().await.map(TokioIo::new) }

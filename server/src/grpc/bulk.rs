@@ -27,24 +27,29 @@ use tonic::server::NamedService;
 
 use super::Refusal;
 use crate::blobs::BlobError;
+use crate::rights::Caller;
+use crate::transfer::pace::{Pace, Paced};
 use crate::transfer::{Frame, Range, Transfer};
 
 /// The call, in both services.
 const CALL: &str = "/FetchChunks";
+/// The other one that sends in bulk, which is answered as tonic does.
+const DELTA_CALL: &str = "/FetchDelta";
 /// The number of `data` in [`v1::FetchChunksResponse`].
 const DATA_FIELD: u32 = 2;
 
-/// A service whose `FetchChunks` is answered here.
+/// A service whose `FetchChunks` is answered here, and whose bulk answers are paced.
 #[derive(Clone)]
 pub(crate) struct Bulk<S> {
     inner: S,
     transfer: Transfer,
+    pace: Pace,
 }
 
 impl<S> Bulk<S> {
     /// `inner` answers every other call.
-    pub(crate) fn new(inner: S, transfer: Transfer) -> Self {
-        Self { inner, transfer }
+    pub(crate) fn new(inner: S, transfer: Transfer, pace: Pace) -> Self {
+        Self { inner, transfer, pace }
     }
 }
 
@@ -70,11 +75,30 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if !request.uri().path().ends_with(CALL) {
+        let path = request.uri().path();
+        let chunks = path.ends_with(CALL);
+        if !chunks && !path.ends_with(DELTA_CALL) {
             return self.inner.call(request);
         }
-        let transfer = self.transfer.clone();
-        Box::pin(async move { Ok(fetch(&transfer, request).await.unwrap_or_else(Status::into_http)) })
+        let caller = request.extensions().get::<Caller>().map(|caller| caller.principal().clone());
+        let answer: Self::Future = if chunks {
+            let transfer = self.transfer.clone();
+            Box::pin(async move { Ok(fetch(&transfer, request).await.unwrap_or_else(Status::into_http)) })
+        } else {
+            self.inner.call(request)
+        };
+        let pace = self.pace.clone();
+        Box::pin(async move {
+            let admitted = match &caller {
+                Some(caller) => pace.admit(caller).await,
+                None => Err(Status::unauthenticated("a bulk call needs a client certificate")),
+            };
+            match admitted {
+                Ok(None) => answer.await,
+                Ok(Some(stream)) => Ok(answer.await?.map(|body| Body::new(Paced::new(body, stream)))),
+                Err(status) => Ok(status.into_http()),
+            }
+        })
     }
 }
 

@@ -30,6 +30,7 @@ pub mod devices;
 mod error;
 pub(crate) mod forks;
 pub mod hdos;
+pub(crate) mod limits;
 pub mod online_keys;
 pub mod operators;
 pub(crate) mod payloads;

@@ -7,6 +7,7 @@
 mod blocks;
 mod fetch;
 mod lay;
+pub(crate) mod pace;
 mod reads;
 mod told;
 mod upload;

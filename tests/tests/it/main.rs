@@ -37,6 +37,7 @@ mod hostile;
 mod journey;
 mod killed;
 mod lapse;
+mod manners;
 mod recovery;
 mod refresh;
 mod refusals;

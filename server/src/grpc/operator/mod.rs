@@ -2,6 +2,7 @@
 
 mod bundles;
 mod devices;
+mod limits;
 mod organisation;
 mod repository;
 mod rollouts;
@@ -206,6 +207,33 @@ impl OperatorService for Api {
         let (_, hdo) = hospital(&request)?;
         let v1::GetStopsRequest {} = request.into_inner();
         Ok(Response::new(self.stops(&hdo).await?))
+    }
+
+    async fn get_transfer_limits(
+        &self,
+        request: Request<v1::GetTransferLimitsRequest>,
+    ) -> Answer<v1::GetTransferLimitsResponse> {
+        let (_, hdo) = hospital(&request)?;
+        let v1::GetTransferLimitsRequest {} = request.into_inner();
+        Ok(Response::new(self.limits(&hdo).await?))
+    }
+
+    async fn set_transfer_limits(
+        &self,
+        request: Request<v1::SetTransferLimitsRequest>,
+    ) -> Answer<v1::SetTransferLimitsResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        self.set_limits(&principal, &hdo, request.into_inner()).await?;
+        Ok(Response::new(v1::SetTransferLimitsResponse {}))
+    }
+
+    async fn clear_transfer_limits(
+        &self,
+        request: Request<v1::ClearTransferLimitsRequest>,
+    ) -> Answer<v1::ClearTransferLimitsResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        self.clear_limits(&principal, &hdo, request.into_inner()).await?;
+        Ok(Response::new(v1::ClearTransferLimitsResponse {}))
     }
 
     async fn list_audit(&self, request: Request<v1::ListAuditRequest>) -> Answer<v1::ListAuditResponse> {

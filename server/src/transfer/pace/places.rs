@@ -1,0 +1,195 @@
+//! Who may fetch, and who stands in line.
+//!
+//! A place is a device's, not a stream's: it may end one call and begin the next. It is kept for [`KEPT`] after the last
+//! stream, so that a device in the middle of a bundle does not go back to the end of the line. Whoever waits has its turn by
+//! the order in which it first asked.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use suture_core::id::DeviceId;
+use suture_core::limits::{MAX_FETCHING_DEVICES, MAX_IN_LINE, MAX_STREAMS_PER_DEVICE};
+
+/// How long a place is kept for a device that has no stream: 5 seconds, in which it asks for the next part.
+const KEPT: Duration = Duration::from_secs(5);
+/// When whoever is near enough to the front to have a place with the next change asks again.
+const SOON: Duration = Duration::from_secs(5);
+
+/// The hospital's devices that fetch from this server, and those that wait to.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    holders: HashMap<DeviceId, Holder>,
+    line: VecDeque<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Holder {
+    /// The older first; each is told by its flag that it is over.
+    streams: VecDeque<Arc<AtomicBool>>,
+    /// When the last one ended, since whatever the caller counts from.
+    left: Duration,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    device: DeviceId,
+    /// Until when it is heard of again, or loses its turn.
+    until: Duration,
+}
+
+/// The answer to a device that has no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Turned {
+    /// Devices that have one.
+    pub(super) fetching: usize,
+    /// Which it is in line, from 1; none where the line is full.
+    pub(super) number: Option<usize>,
+    /// When it asks again.
+    pub(super) after: Duration,
+}
+
+impl Places {
+    /// A stream of the device begins, if it has a place among so many, or gets one. Where it has too many streams, the oldest
+    /// is over: a device whose line was cut begins anew before the server has noticed.
+    pub(super) fn enter(&mut self, device: &DeviceId, places: usize, now: Duration) -> Result<Arc<AtomicBool>, Turned> {
+        self.forget(now);
+        if !self.holders.contains_key(device) {
+            self.wait_turn(device, places, now)?;
+        }
+        let holder = self.holders.entry(device.clone()).or_default();
+        let is_over = Arc::new(AtomicBool::new(false));
+        holder.streams.push_back(is_over.clone());
+        while holder.streams.len() > MAX_STREAMS_PER_DEVICE {
+            if let Some(oldest) = holder.streams.pop_front() {
+                oldest.store(true, Ordering::Release);
+            }
+        }
+        Ok(is_over)
+    }
+
+    /// A stream of the device has ended.
+    pub(super) fn leave(&mut self, device: &DeviceId, stream: &Arc<AtomicBool>, now: Duration) {
+        if let Some(holder) = self.holders.get_mut(device) {
+            holder.streams.retain(|other| !Arc::ptr_eq(other, stream));
+            holder.left = now;
+        }
+    }
+
+    /// Devices with a place, and in line.
+    pub(super) fn count(&mut self, now: Duration) -> (usize, usize) {
+        self.forget(now);
+        (self.holders.len(), self.line.len())
+    }
+
+    /// Those who have gone.
+    fn forget(&mut self, now: Duration) {
+        self.holders.retain(|_, holder| !holder.streams.is_empty() || now < holder.left.saturating_add(KEPT));
+        self.line.retain(|waiting| now < waiting.until);
+    }
+
+    /// Takes the device out of the line where a place is free and it is its turn; else keeps its number.
+    fn wait_turn(&mut self, device: &DeviceId, places: usize, now: Duration) -> Result<(), Turned> {
+        let fetching = self.holders.len();
+        let free = places.saturating_sub(fetching);
+        let before = self.line.iter().position(|waiting| waiting.device == *device);
+        if before.unwrap_or(self.line.len()) < free {
+            self.line.retain(|waiting| waiting.device != *device);
+            return Ok(());
+        }
+        // Attack: a hospital with more devices than there are, each of which asks once.
+        if before.is_none() && self.line.len() >= MAX_FETCHING_DEVICES {
+            return Err(Turned { fetching, number: None, after: MAX_IN_LINE.unsigned_abs() });
+        }
+        let position = before.unwrap_or(self.line.len());
+        let rounds = u32::try_from(position / places.max(1)).unwrap_or(u32::MAX).saturating_add(1);
+        let after = SOON.saturating_mul(rounds).min(MAX_IN_LINE.unsigned_abs());
+        let until = now.saturating_add(after.saturating_mul(2)).saturating_add(SOON);
+        match self.line.get_mut(position) {
+            Some(waiting) => waiting.until = until,
+            None => self.line.push_back(Waiting { device: device.clone(), until }),
+        }
+        Err(Turned { fetching, number: Some(position.saturating_add(1)), after })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: usize) -> DeviceId {
+        format!("pump-{n}").parse().unwrap()
+    }
+
+    const fn at(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn they_come_in_by_the_order_in_which_they_asked() {
+        let mut places = Places::default();
+        let one = places.enter(&id(1), 1, at(0)).unwrap();
+        let turned = |number, secs| Turned { fetching: 1, number: Some(number), after: at(secs) };
+        assert_eq!(places.enter(&id(2), 1, at(1)).unwrap_err(), turned(1, 5));
+        assert_eq!(places.enter(&id(3), 1, at(1)).unwrap_err(), turned(2, 10));
+        assert_eq!(places.count(at(1)), (1, 2));
+        // The one that fetches goes on with the next part; nobody has come in meanwhile.
+        places.leave(&id(1), &one, at(2));
+        assert_eq!(places.enter(&id(2), 1, at(6)).unwrap_err(), turned(1, 5));
+        let one = places.enter(&id(1), 1, at(6)).unwrap();
+        places.leave(&id(1), &one, at(7));
+        // It is over; the third asks first, and is not before the second.
+        assert_eq!(places.enter(&id(3), 1, at(13)).unwrap_err(), Turned { fetching: 0, ..turned(2, 10) });
+        assert!(places.enter(&id(2), 1, at(14)).is_ok());
+        assert_eq!(places.count(at(14)), (1, 1));
+    }
+
+    #[test]
+    fn who_is_not_heard_of_loses_its_turn() {
+        let mut places = Places::default();
+        let one = places.enter(&id(1), 1, at(0)).unwrap();
+        places.enter(&id(2), 1, at(0)).unwrap_err();
+        places.enter(&id(3), 1, at(10)).unwrap_err();
+        places.leave(&id(1), &one, at(10));
+        assert!(places.enter(&id(3), 1, at(16)).is_ok(), "the second has gone");
+    }
+
+    #[test]
+    fn more_places_let_in_as_many_and_fewer_send_nobody_away() {
+        let mut places = Places::default();
+        for n in 0..10 {
+            assert_eq!(places.enter(&id(n), 4, at(0)).is_ok(), n < 4, "{n}");
+        }
+        for n in 4..10 {
+            assert_eq!(places.enter(&id(n), 7, at(1)).is_ok(), n < 7, "{n}");
+        }
+        assert!(places.enter(&id(0), 2, at(2)).is_ok(), "it has its place");
+        assert_eq!(places.enter(&id(9), 2, at(2)).unwrap_err().number, Some(3));
+    }
+
+    #[test]
+    fn a_device_that_begins_again_and_again_ends_what_it_began_first() {
+        let mut places = Places::default();
+        let streams: Vec<_> = (0..5).map(|_| places.enter(&id(1), 1, at(0)).unwrap()).collect();
+        let over: Vec<bool> = streams.iter().map(|s| s.load(Ordering::Acquire)).collect();
+        assert_eq!(over, [true, true, true, false, false]);
+        for stream in &streams {
+            places.leave(&id(1), stream, at(1));
+        }
+        assert_eq!(places.count(at(7)), (0, 0));
+    }
+
+    #[test]
+    fn a_line_has_an_end() {
+        let mut places = Places::default();
+        places.enter(&id(0), 1, at(0)).unwrap();
+        for n in 1..=MAX_FETCHING_DEVICES {
+            places.line.push_back(Waiting { device: id(n), until: at(9) });
+        }
+        let turned = places.enter(&id(MAX_FETCHING_DEVICES + 1), 1, at(0)).unwrap_err();
+        assert_eq!((turned.number, places.line.len()), (None, MAX_FETCHING_DEVICES));
+        let last = places.enter(&id(MAX_FETCHING_DEVICES), 1, at(0)).unwrap_err();
+        assert_eq!((last.number, last.after), (Some(MAX_FETCHING_DEVICES), at(60)));
+    }
+}

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::look::Situation;
 use super::{Agent, AgentError, MAX_STEPS, chain};
 use crate::client::ClientError;
-use crate::fetch::{Fetch, FetchError};
+use crate::fetch::{Fetch, FetchError, Room};
 use crate::gate::{self, Question, Word};
 use crate::health;
 use crate::install::{InstallError, Slots};
@@ -90,7 +90,8 @@ impl Agent {
         self.ask_again = None;
         let manifest = situation.attempt.bundle.manifest;
         Fetch::keep_only(&self.settings.state_dir, &manifest)?;
-        let fetch = Fetch::new(&self.settings.state_dir, &manifest, self.slots.clone(), self.counters.clone());
+        let fetch = Fetch::new(&self.settings.state_dir, &manifest, self.slots.clone(), self.counters.clone())
+            .within(Room::reserving(self.settings.fetch.reserve_bytes));
         let mut client = self.client.clone();
         let retry = (self.retry, self.around.random.clone());
         let stop = self.stop.clone();

@@ -14,115 +14,34 @@
 
 mod counters;
 mod delta;
+mod error;
+mod index;
 mod part;
+mod room;
 mod transfer;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use suture_core::chunk::{ChunkError, Index};
+use suture_core::chunk::Index;
 use suture_core::digest::Digest;
 use suture_core::limits::MAX_MANIFEST_BYTES;
-use suture_core::manifest::{Manifest, ManifestError, Payload};
-use suture_core::phase::{Code, Reason};
+use suture_core::manifest::{Manifest, Payload};
 use suture_core::select::Choice;
 use suture_core::trust::Repository;
 
 use crate::backoff::{Backoff, Random};
-use crate::client::{Chunks, ClientError, Deltas, Files, Indexes, Which};
+use crate::client::{Chunks, Deltas, Files, Indexes, Which};
 use crate::durable::{self, DurableError};
-use crate::install::{InstallError, Payloads, Slots};
+use crate::install::{Payloads, Slots};
+use error::{sentence, wrong};
 
 pub use counters::Counters;
+pub use error::FetchError;
 pub use part::{Part, Verified};
+pub use room::Room;
 pub use transfer::complete;
-
-/// Beside what the bundle needs, for the journal, the reports and everybody else on the disk.
-const SPARE_BYTES: u64 = 16 << 20;
-
-/// Why a bundle is not there yet, or never will be.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// The server.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The disk.
-    #[error(transparent)]
-    Durable(#[from] DurableError),
-    /// The disk.
-    #[error("cannot {operation} {}", path.display())]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// What came is not what was signed. It is not kept; another try may bring the right bytes.
-    #[error("{what} is not what was signed: {why}")]
-    WrongBytes {
-        /// What came.
-        what: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// What was signed can never be installed here.
-    #[error("the bundle cannot be used: {0}")]
-    Unusable(String),
-    /// The bundle does not fit.
-    #[error("{needed} bytes are needed on the disk of {}, {free} are free", path.display())]
-    NoRoom {
-        /// Where.
-        path: PathBuf,
-        /// What is needed.
-        needed: u64,
-        /// What there is.
-        free: u64,
-    },
-    /// A worker of the fetch ended without a word.
-    #[error("a part of the fetch ended by itself")]
-    Lost,
-}
-
-impl FetchError {
-    /// Whether trying again can never help.
-    pub const fn is_permanent(&self) -> bool {
-        matches!(self, Self::Unusable(_))
-    }
-
-    /// The reason for people and reports.
-    pub fn reason(&self) -> Reason {
-        let full = |e: &io::Error| matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        let code = match self {
-            Self::Client(e) => e.code(),
-            Self::Durable(e) if e.is_full() => Code::DiskFull,
-            Self::Io { source, .. } if full(source) => Code::DiskFull,
-            Self::NoRoom { .. } => Code::DiskFull,
-            Self::Durable(_) | Self::Io { .. } | Self::Lost => Code::Transfer,
-            Self::WrongBytes { .. } => Code::WrongBytes,
-            Self::Unusable(_) => Code::BadMetadata,
-        };
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            text.push_str(&format!(": {cause}"));
-            source = cause.source();
-        }
-        Reason::new(code, text)
-    }
-
-    fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { operation, path, source }
-    }
-
-    fn chunk(error: &ChunkError) -> Self {
-        Self::WrongBytes { what: "a chunk".to_owned(), why: error.to_string() }
-    }
-}
 
 /// One bundle on its way.
 #[derive(Debug, Clone)]
@@ -130,6 +49,7 @@ pub struct Fetch {
     dir: PathBuf,
     slots: Slots,
     counters: Arc<Counters>,
+    room: Room,
 }
 
 /// A bundle that is there: its manifest's bytes and its payloads.
@@ -144,7 +64,13 @@ pub struct Fetched {
 impl Fetch {
     /// The fetch of the bundle with that manifest.
     pub fn new(state_dir: &Path, manifest: &Digest, slots: Slots, counters: Arc<Counters>) -> Self {
-        Self { dir: state_dir.join("fetch").join(manifest.to_string()), slots, counters }
+        let dir = state_dir.join("fetch").join(manifest.to_string());
+        Self { dir, slots, counters, room: Room::default() }
+    }
+
+    /// The same, within that room.
+    pub fn within(self, room: Room) -> Self {
+        Self { room, ..self }
     }
 
     /// Brings all of the bundle to disk, or says why not. What is there stays there. For deltas that are being made it waits
@@ -164,17 +90,18 @@ impl Fetch {
         for payload in &manifest.payloads {
             let index = self.index(client, payload).await?;
             let (path, slots, counters) = (self.part(payload), self.slots.clone(), self.counters.clone());
-            let name = payload.clone();
+            let (name, room) = (payload.clone(), self.room.clone());
             // Reading a disk full of chunks takes its time: not on the thread that serves the network.
             let part = tokio::task::spawn_blocking(move || {
-                let part = Part::open(path, index, counters)?;
+                let part = Part::open(path, index, counters)?.within(room);
                 part.seed(&slots, &name);
                 Ok::<_, FetchError>(Arc::new(part))
             });
             parts.push((payload, part.await.map_err(|_| FetchError::Lost)??));
         }
-        self.check_room(&manifest, &parts)?;
-        let patience = patience(parts.iter().fold(0, |sum, (_, part)| part.missing_bytes().saturating_add(sum)));
+        let missing = parts.iter().fold(0_u64, |sum, (_, p)| sum.saturating_add(p.missing_bytes()));
+        self.room.check((&self.dir, missing), (self.slots.dir(), manifest.total_length()))?;
+        let patience = patience(missing);
         for (payload, part) in parts {
             let refused = self.dir.join(format!("{}.chunks", payload.name));
             let task = delta::Task { slots: self.slots.clone(), payload: payload.clone(), refused, patience };
@@ -267,177 +194,11 @@ impl Fetch {
         }
     }
 
-    async fn index<C: Files + Indexes>(&self, client: &mut C, payload: &Payload) -> Result<Index, FetchError> {
-        let path = self.index_path(payload);
-        let what = format!("the chunk index of payload {}", payload.name);
-        let kept = durable::read(&path, payload.index_length).ok().flatten();
-        let bytes = match kept.filter(|bytes| Digest::of(bytes) == payload.index_sha256) {
-            Some(bytes) => bytes,
-            None => {
-                let name = format!("documents/{}", payload.index_sha256);
-                let bytes = match self.told_index(client, payload).await {
-                    Some(bytes) => bytes,
-                    None => client.target(Which::Catalog, &name, payload.index_length).await?,
-                };
-                if bytes.len() as u64 != payload.index_length || Digest::of(&bytes) != payload.index_sha256 {
-                    return Err(wrong(&what, &"it has another length or digest"));
-                }
-                durable::write(&path, &bytes, durable::OPEN)?;
-                bytes
-            }
-        };
-        let index = Index::parse(&bytes).map_err(|e| FetchError::Unusable(e.to_string()))?;
-        if index.total_length() == payload.length {
-            Ok(index)
-        } else {
-            Err(FetchError::Unusable(format!("{what} does not add up to the payload's length")))
-        }
-    }
-
-    /// The index, put together from one that a slot has and what the server tells of it by that. None where that does not
-    /// yield what the manifest pins, for whatever reason: then the whole is fetched.
-    async fn told_index(&self, client: &mut impl Indexes, payload: &Payload) -> Option<Vec<u8>> {
-        let (slots, name) = (self.slots.clone(), payload.name.clone());
-        let held = tokio::task::spawn_blocking(move || slots.indexes(&name)).await.ok()?;
-        let digests: Vec<Digest> = held.iter().map(|(sha256, _)| *sha256).collect();
-        if digests.is_empty() {
-            return None;
-        }
-        let told = client.index(&payload.index_sha256, &digests, payload.index_length).await;
-        let runs = told.inspect_err(|e| tracing::debug!(error = %e, "the chunk index is fetched as a whole")).ok()?;
-        let base = Index::base_of_runs(&runs)?;
-        let (_, base) = held.into_iter().find(|(sha256, _)| *sha256 == base)?;
-        let bytes = Index::from_runs(&runs, &base, payload.index_length).ok()?.to_bytes();
-        (Digest::of(&bytes) == payload.index_sha256).then_some(bytes)
-    }
-
-    /// TRUST, order on the device, 6: free space before the first chunk is fetched. Room is needed for what is missing here
-    /// and for all of it, unpacked, in the slot.
-    fn check_room(&self, manifest: &Manifest, parts: &[(&Payload, Arc<Part>)]) -> Result<(), FetchError> {
-        let missing = parts.iter().fold(0_u64, |sum, (_, p)| sum.saturating_add(p.missing_bytes()));
-        let unpacked = manifest.total_length();
-        let device = |path: &Path| {
-            std::fs::metadata(path)
-                .map(|m| std::os::unix::fs::MetadataExt::dev(&m))
-                .map_err(FetchError::io("look at", path))
-        };
-        let check = |path: &Path, needed: u64| {
-            let (needed, free) = (needed.saturating_add(SPARE_BYTES), durable::free_bytes(path)?);
-            if needed > free { Err(FetchError::NoRoom { path: path.to_owned(), needed, free }) } else { Ok(()) }
-        };
-        if device(&self.dir)? == device(self.slots.dir())? {
-            check(&self.dir, missing.saturating_add(unpacked))
-        } else {
-            check(&self.dir, missing)?;
-            check(self.slots.dir(), unpacked)
-        }
-    }
-
     fn part(&self, payload: &Payload) -> PathBuf {
         self.dir.join(format!("{}.part", payload.name))
     }
 
     fn index_path(&self, payload: &Payload) -> PathBuf {
         self.dir.join(format!("{}.index", payload.name))
-    }
-}
-
-impl From<&InstallError> for Reason {
-    fn from(error: &InstallError) -> Self {
-        let code = match error {
-            e if e.is_full() => Code::DiskFull,
-            InstallError::WrongBytes { .. } => Code::WrongBytes,
-            InstallError::Link(_) | InstallError::Manifest { .. } => Code::StateDamaged,
-            _ => Code::InstallFailed,
-        };
-        let mut text = error.to_string();
-        if let Some(source) = std::error::Error::source(error) {
-            text.push_str(&format!(": {source}"));
-        }
-        Self::new(code, text)
-    }
-}
-
-fn wrong(what: &str, why: &dyn std::fmt::Display) -> FetchError {
-    FetchError::WrongBytes { what: what.to_owned(), why: why.to_string() }
-}
-
-fn sentence(error: &ManifestError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::install::{Side, bundle};
-
-    /// Tells an index by another one, or lies, and counts what it was asked for.
-    struct Server {
-        runs: Result<Vec<u8>, ClientError>,
-        whole: Vec<u8>,
-        asked: Vec<&'static str>,
-    }
-
-    impl Files for Server {
-        async fn metadata(&mut self, _: Which, _: &str, _: u64) -> Result<Option<Vec<u8>>, ClientError> {
-            Ok(None)
-        }
-
-        async fn target(&mut self, _: Which, name: &str, _: u64) -> Result<Vec<u8>, ClientError> {
-            assert_eq!(name, format!("documents/{}", Digest::of(&self.whole)));
-            self.asked.push("whole");
-            Ok(self.whole.clone())
-        }
-    }
-
-    impl Indexes for Server {
-        async fn index(&mut self, index: &Digest, held: &[Digest], _: u64) -> Result<Vec<u8>, ClientError> {
-            assert_eq!((*index, held.len()), (Digest::of(&self.whole), 1));
-            self.asked.push("runs");
-            match &self.runs {
-                Ok(runs) => Ok(runs.clone()),
-                Err(_) => Err(ClientError::NotFound { call: "the index", text: String::new() }),
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn an_index_is_told_by_the_slots_and_a_lie_costs_the_whole() {
-        let dir = tempfile::tempdir().unwrap();
-        let slots = Slots::new(&dir.path().join("slots"));
-        std::fs::create_dir(slots.dir()).unwrap();
-        let (_, one, payloads) = bundle(dir.path(), 1, &[1; 900_000]);
-        slots.write(&one, &payloads).unwrap();
-        slots.switch(Side::A).unwrap();
-        let (base, base_sha256) = (Index::parse(&payloads[0].2).unwrap(), Digest::of(&payloads[0].2));
-        let (manifest, _, payloads) = bundle(dir.path(), 2, &[2; 500_000]);
-        let (payload, whole) = (&manifest.payloads[0], payloads[0].2.clone());
-        let index = Index::parse(&whole).unwrap();
-        let good = index.to_runs(&base, &base_sha256);
-        let mut flipped = good.clone();
-        *flipped.last_mut().unwrap() ^= 1;
-        let refused = Err(ClientError::NotFound { call: "the index", text: String::new() });
-        let told = [
-            (Ok(good), vec!["runs"]),
-            (refused, vec!["runs", "whole"]),
-            (Ok(flipped), vec!["runs", "whole"]),
-            (Ok(Vec::new()), vec!["runs", "whole"]),
-            (Ok(base.to_runs(&base, &base_sha256)), vec!["runs", "whole"]),
-            (Ok(index.to_runs(&base, &Digest::of(b"stranger"))), vec!["runs", "whole"]),
-        ];
-        for (place, (runs, asked)) in told.into_iter().enumerate() {
-            let state = dir.path().join(place.to_string());
-            let fetch = Fetch::new(&state, &Digest::of(b"manifest"), slots.clone(), Arc::default());
-            durable::make_dir(&fetch.dir).unwrap();
-            let mut server = Server { runs, whole: whole.clone(), asked: Vec::new() };
-            assert_eq!(fetch.index(&mut server, payload).await.unwrap(), index);
-            assert_eq!(server.asked, asked, "{place}");
-            // Kept, it is asked for no more.
-            assert_eq!(fetch.index(&mut server, payload).await.unwrap(), index);
-            assert_eq!(server.asked.len(), asked.len());
-        }
     }
 }

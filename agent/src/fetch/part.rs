@@ -16,6 +16,7 @@ use suture_core::manifest::Payload;
 
 use super::FetchError;
 use super::counters::{Counters, Origin};
+use super::room::{Room, Stretch};
 use crate::install::{Side, Slots};
 
 /// The payload's file and what of it is verified.
@@ -29,6 +30,8 @@ pub struct Part {
     /// All places of each distinct chunk.
     places: BTreeMap<Digest, Vec<u32>>,
     counters: Arc<Counters>,
+    room: Room,
+    stretch: Stretch,
 }
 
 impl Part {
@@ -42,9 +45,15 @@ impl Part {
             places.entry(entry.sha256).or_default().push(place);
         }
         let there = index.entries().iter().map(|_| AtomicBool::new(false)).collect();
-        let part = Self { path, file, index, there, places, counters };
+        let (room, stretch) = (Room::default(), Stretch::default());
+        let part = Self { path, file, index, there, places, counters, room, stretch };
         part.scan()?;
         Ok(part)
+    }
+
+    /// The same, within that room.
+    pub fn within(self, room: Room) -> Self {
+        Self { room, ..self }
     }
 
     /// The places that are to be fetched: of each distinct chunk that is missing, its first.
@@ -175,6 +184,7 @@ impl Part {
                 continue;
             };
             if !there.load(Ordering::Acquire) {
+                self.room.take(&self.stretch, &self.path, raw.len() as u64)?;
                 self.file.write_all_at(raw, offset).map_err(FetchError::io("write", &self.path))?;
                 there.store(true, Ordering::Release);
                 self.counters.present_bytes.fetch_add(raw.len() as u64, Ordering::Relaxed);

@@ -106,6 +106,61 @@ fn a_flipped_byte_is_refused_and_only_that_chunk_comes_again() {
     assert_eq!(std::fs::read(&path).unwrap(), raw.concat());
 }
 
+/// A disk of which others take the last, and give it back.
+#[test]
+fn a_disk_that_is_full_costs_nothing_that_was_verified() {
+    use std::sync::atomic::AtomicU64;
+
+    use suture_core::phase::Code;
+
+    // Distinct chunks of a tenth of a mebibyte and more, far more than is written between two looks.
+    let raw: Vec<Vec<u8>> = (0..200_u32).map(|n| n.to_le_bytes().repeat(30_000)).collect();
+    let entry = |c: &Vec<u8>| Entry { sha256: Digest::of(c), length: u32::try_from(c.len()).unwrap() };
+    let index = Index::new(raw.iter().map(entry).collect()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.part");
+    let free = Arc::new(AtomicU64::new(0));
+    let reserve = 1_000_000;
+    let room = {
+        let (free, dir) = (free.clone(), dir.path().to_owned());
+        let said = move |path: &std::path::Path| {
+            assert!(path.starts_with(&dir));
+            // Whoever is told of little finds the rest gone when it asks again: others write as well.
+            let there = free.load(Ordering::SeqCst);
+            free.store(if there == u64::MAX { there } else { 0 }, Ordering::SeqCst);
+            Ok(there)
+        };
+        super::super::Room::new(reserve, Arc::new(said))
+    };
+    let mut server = Server { raw: raw.clone(), cuts: vec![], flip: None, sent: BTreeMap::new() };
+    let mut kept = 0;
+    for (there, fails) in [(0, true), (reserve + 100_000, true), (reserve + 5_000_000, true), (u64::MAX, false)] {
+        free.store(there, Ordering::SeqCst);
+        let part = Part::open(path.clone(), index.clone(), Arc::default()).unwrap().within(room.clone());
+        let before = part.missing().len();
+        assert_eq!(before, raw.len() - kept, "nothing that was verified is asked for again");
+        let part = Arc::new(part);
+        let result = runtime().block_on(complete(&mut server, &Digest::of(b"i"), &part, &retry()));
+        assert_eq!(result.is_err(), fails, "{result:?}");
+        if let Err(e) = result {
+            assert_eq!((e.reason().code, e.is_permanent()), (Code::DiskFull, false), "{e}");
+        }
+        kept = raw.len() - part.missing().len();
+        // Of the five million all is used, in whole chunks.
+        assert_eq!(
+            kept,
+            if there < reserve + 5_000_000 {
+                0
+            } else if fails {
+                41
+            } else {
+                raw.len()
+            }
+        );
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), raw.concat());
+}
+
 #[test]
 fn what_was_damaged_on_disk_meanwhile_comes_again() {
     let (index, raw) = payload(&(0..10).collect::<Vec<_>>());

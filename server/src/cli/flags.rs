@@ -33,6 +33,12 @@ pub(crate) struct Flags {
     /// Connections at a time.
     #[arg(long)]
     max_connections: Option<String>,
+    /// From how many earlier releases deltas are prepared; 0: no deltas.
+    #[arg(long)]
+    delta_sources: Option<String>,
+    /// What deltas may take of the object store, in GiB.
+    #[arg(long)]
+    delta_store_gib: Option<String>,
     /// How long calls may go on after a signal to stop.
     #[arg(long)]
     drain_secs: Option<String>,
@@ -56,6 +62,8 @@ impl Flags {
             database,
             check_in_secs,
             max_connections,
+            delta_sources,
+            delta_store_gib,
             drain_secs,
             log,
             log_format,
@@ -78,6 +86,8 @@ impl Flags {
             ("database", database),
             ("check_in_secs", check_in_secs),
             ("max_connections", max_connections),
+            ("delta_sources", delta_sources),
+            ("delta_store_gib", delta_store_gib),
             ("drain_secs", drain_secs),
             ("log", log),
             ("log_format", log_format),

@@ -26,6 +26,10 @@ struct Shared {
     /// The line is cut once `down` reaches this.
     cut_at: watch::Sender<u64>,
     cut: watch::Sender<bool>,
+    /// If not zero, a cut is mended at once, and the next comes after so many bytes.
+    every: AtomicU64,
+    /// How often a line was cut that was mended at once.
+    cuts: AtomicU64,
 }
 
 impl Line {
@@ -38,6 +42,8 @@ impl Line {
             down: AtomicU64::new(0),
             cut_at: watch::Sender::new(u64::MAX),
             cut: watch::Sender::new(false),
+            every: AtomicU64::new(0),
+            cuts: AtomicU64::new(0),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, shared.clone()));
@@ -64,6 +70,17 @@ impl Line {
         self.shared.cut_at.send_replace(self.down() + bytes);
     }
 
+    /// Cuts the connection each time that many more bytes have come from the server; new ones are taken at once.
+    pub fn cut_every(&self, bytes: u64) {
+        self.shared.every.store(bytes, Ordering::SeqCst);
+        self.cut_after(bytes);
+    }
+
+    /// How often [`Line::cut_every`] has cut.
+    pub fn cuts(&self) -> u64 {
+        self.shared.cuts.load(Ordering::SeqCst)
+    }
+
     /// Waits until it is cut.
     pub async fn until_cut(&self) {
         let mut cut = self.shared.cut.subscribe();
@@ -72,6 +89,7 @@ impl Line {
 
     /// Mends the line.
     pub fn mend(&self) {
+        self.shared.every.store(0, Ordering::SeqCst);
         self.shared.cut_at.send_replace(u64::MAX);
         self.shared.cut.send_replace(false);
     }
@@ -114,7 +132,13 @@ async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared) 
         let limit = *cut_at.borrow_and_update();
         let left = limit.saturating_sub(shared.down.load(Ordering::SeqCst));
         if left == 0 {
-            shared.cut.send_replace(true);
+            match shared.every.load(Ordering::SeqCst) {
+                0 => drop(shared.cut.send_replace(true)),
+                every => {
+                    shared.cuts.fetch_add(1, Ordering::SeqCst);
+                    shared.cut_at.send_replace(limit + every);
+                }
+            }
             return;
         }
         let room = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));

@@ -26,6 +26,7 @@ macro_rules! on_both {
 
 mod ceremony;
 mod custody;
+mod cuts;
 mod delegated;
 mod deltas;
 mod examples;

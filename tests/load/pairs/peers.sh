@@ -157,7 +157,7 @@ measure() {
 }
 # summed STEP: CPU seconds of all that the step ran, and the highest peak in bytes.
 summed() {
-    awk '{ cpu += $1 + $2; if ($3 > peak) peak = $3 } END { printf "%.2f %d", cpu, peak * 1024 }' "$work/$1.time"
+    awk '{ cpu += $1 + $2; if ($3 > peak) peak = $3 } END { printf "%.2f %.0f", cpu, peak * 1024 }' "$work/$1.time"
 }
 
 # program_key METHOD: the pair and the program that is measured; fails where Suture has none yet.

@@ -99,6 +99,12 @@ pub const PACK_BYTES: usize = 64 << 20;
 pub const BLOCK_BYTES: usize = 1 << 20;
 /// What the server keeps of packs in memory for whoever fetches next: 64 MiB.
 pub const BLOCK_CACHE_BYTES: usize = 64 << 20;
+/// What the server keeps of where the chunks of indexes lie: 256 MiB, five of the largest indexes or some hundred of usual ones.
+pub const LOCATED_BYTES: usize = 256 << 20;
+/// What the server keeps of indexes told by others: 64 MiB.
+pub const TOLD_BYTES: usize = 64 << 20;
+/// Indexes that are being read at a time, together: 64 MiB. While it is read, one takes several times its bytes.
+pub const LOADING_INDEX_BYTES: usize = MAX_INDEX_BYTES as usize;
 /// How long such a block is sent as it was read: one minute, within which a crowd that fetches one bundle shares it.
 pub const BLOCK_KEPT: SignedDuration = SignedDuration::from_mins(1);
 /// A path in an archived tree, and a link's target.
@@ -118,6 +124,10 @@ pub const MAX_DELTA_RANGES: usize = 4_096;
 pub const MAX_DELTAS_WANTED: u64 = 64;
 /// Deltas of one product that devices asked for, as far as they are kept.
 pub const MAX_DELTAS_ASKED: u64 = 64;
+/// Deltas that wait because one device asked for them: the payloads of a bundle, and few bundles have more.
+pub const MAX_DELTAS_PER_DEVICE: u64 = 4;
+/// How long a delta that a device asked for in vain counts among those: 30 days.
+pub const DELTA_ASKED_COUNTS: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Each payload of a delta: 8 GiB. The server lays both on its disk while it makes it; a larger one is fetched as chunks.
 pub const MAX_DELTA_PAYLOAD_BYTES: u64 = 8 << 30;
 /// Indexes that a device says it holds, where it asks for another.

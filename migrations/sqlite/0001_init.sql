@@ -185,14 +185,16 @@ CREATE TABLE document (
 );
 
 -- How one payload is made from another, by their SHA-256; `old_sha256` may be that of no bytes. `state` is `wanted`, `made`,
--- `useless` (no smaller than the chunks), `failed` or `dropped` (its objects are yet to be deleted). `asked` is whether a
--- device asked for it, rather than a publication. `tries` are those that were begun; `head` and `chunk_bytes` (u32, little
--- endian, one a frame) are null until it is made; `length` is that of everything behind the head.
+-- `useless` (no smaller than the chunks), `failed`, `crowded` (it was made, and there was no room for it) or `dropped` (its
+-- objects are yet to be deleted). `asked_by` is the device that asked for it; null where a publication wants it. `tries` are
+-- those that were begun; `head` and `chunk_bytes` (u32, little endian, one a frame) are null unless it is made; `format` is
+-- what its bytes mean, a number of the program's; `length` is that of everything behind the head.
 CREATE TABLE delta (
     old_sha256 BLOB NOT NULL,
     new_sha256 BLOB NOT NULL,
     state TEXT NOT NULL,
-    asked BOOLEAN NOT NULL,
+    asked_by TEXT,
+    format BIGINT NOT NULL,
     tries BIGINT NOT NULL,
     problem TEXT,
     head BLOB,

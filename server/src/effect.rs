@@ -151,7 +151,7 @@ impl Listing<'_> {
         tx.drop_deltas(self.now).await?;
         if self.delta_sources > 0 {
             for pair in delta::pairs(&offered, self.delta_sources) {
-                tx.want_delta(&pair, false, self.now).await?;
+                tx.want_delta(&pair, None, self.now).await?;
             }
         }
         Ok(())

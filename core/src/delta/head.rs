@@ -20,6 +20,10 @@ use crate::limits::{
 
 const MAGIC: &[u8; 8] = b"SUTURED1";
 
+/// What the bytes behind a head mean: it changes with whatever makes another payload of the same delta, the coder's models
+/// and what is guessed of programs included. A server drops what it made under another number.
+pub const FORMAT: u32 = 1;
+
 /// The head of a delta.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {

@@ -48,7 +48,7 @@ mod reference;
 
 use std::io;
 
-pub use head::{Frame, Head, Payload, Region};
+pub use head::{FORMAT, Frame, Head, Payload, Region};
 pub use make::make;
 pub use map::Map;
 

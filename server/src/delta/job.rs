@@ -111,11 +111,15 @@ impl Job {
 
     async fn work(&mut self) -> Result<(), JobError> {
         if !self.swept {
+            // What another release of this program made, devices of this one's cannot read, or less well.
+            let mut tx = self.claim.begin().await?;
+            tx.forget_other_formats(self.app.now()).await?;
+            tx.commit().await?;
             self.sweep().await?;
             self.swept = true;
         }
         loop {
-            self.drop_oldest().await?;
+            self.crowd_out().await?;
             self.delete_dropped().await?;
             let retry = self.app.now().checked_sub(RETRY).unwrap_or(jiff::Timestamp::MIN);
             let Some(delta) = self.app.store().next_delta(retry).await? else { return Ok(()) };
@@ -195,10 +199,10 @@ impl Job {
     }
 
     /// Keeps to what deltas may take of the store.
-    async fn drop_oldest(&self) -> Result<(), JobError> {
+    async fn crowd_out(&self) -> Result<(), JobError> {
         while self.app.store().deltas_length().await? > self.app.settings().delta_store_bytes {
             let mut tx = self.claim.begin().await?;
-            tx.drop_oldest_delta(self.app.now()).await?;
+            tx.crowd_out_delta(self.app.now()).await?;
             tx.commit().await?;
         }
         Ok(())

@@ -4,8 +4,9 @@
 //! signed, and a delta that is lost, or was never made, costs bytes and nothing else.
 //!
 //! Attack: devices that keep the server busy with deltas that nobody needs. What a device may ask for leads from one payload
-//! of a product to another of the same name; few are promised at a time, few of a product are kept, and none once the store's
-//! share for deltas is full; one is made at a time, at low priority.
+//! of its own product to one of the same name in a later release; few are promised at a time, to a device and to all, few of a
+//! product are kept or were tried in vain, and none once the store's share for deltas is full; one is made at a time, at low
+//! priority, and what a publication wants for many comes first.
 
 mod claim;
 mod job;
@@ -20,14 +21,17 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use suture_core::digest::Digest;
+use suture_core::id::ProductId;
 use suture_core::limits::{
-    MAX_DELTA_HELD, MAX_DELTA_PAYLOAD_BYTES, MAX_DELTA_RANGES, MAX_DELTAS_ASKED, MAX_DELTAS_WANTED,
+    DELTA_ASKED_COUNTS, MAX_DELTA_HELD, MAX_DELTA_PAYLOAD_BYTES, MAX_DELTA_RANGES, MAX_DELTAS_ASKED,
+    MAX_DELTAS_PER_DEVICE, MAX_DELTAS_WANTED,
 };
 use tokio::sync::Notify;
 
 use crate::blobs::{BlobError, Blobs};
 use crate::config::Settings;
 use crate::store::deltas::{Delta, DeltaState, Pair, RegionObject};
+use crate::store::payloads::Held;
 use crate::store::{Store, StoreError};
 
 pub(crate) use job::keep;
@@ -59,6 +63,18 @@ pub(crate) enum DeltaError {
     /// The database failed.
     #[error("the deltas' record failed")]
     Store(#[from] StoreError),
+    /// The objects' store failed.
+    #[error("the deltas' objects failed")]
+    Blob(#[from] BlobError),
+}
+
+/// The device that asks, by what the server knows of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    /// Its name among all devices.
+    pub(crate) name: &'a str,
+    /// What it is.
+    pub(crate) product: &'a ProductId,
 }
 
 /// What there is for a device.
@@ -97,7 +113,13 @@ impl Deltas {
 
     /// The smallest delta to `new` that fits a device that holds these payloads. Where none leads from what it holds, one is
     /// wanted, if there is room.
-    pub(crate) async fn offer(&self, new: &Digest, held: &[Digest], now: Timestamp) -> Result<Offer, DeltaError> {
+    pub(crate) async fn offer(
+        &self,
+        new: &Digest,
+        held: &[Digest],
+        asker: Asker<'_>,
+        now: Timestamp,
+    ) -> Result<Offer, DeltaError> {
         if held.len() > MAX_DELTA_HELD {
             return Err(DeltaError::Invalid(format!("more than {MAX_DELTA_HELD} payloads are held")));
         }
@@ -109,7 +131,7 @@ impl Deltas {
         let made = known.iter().filter(fits).min_by_key(|delta| delta.length);
         let ask_again_secs = match made {
             Some(delta) if delta.pair.old != nothing() => None,
-            _ => self.promise(new, held, &known, now).await?,
+            _ => self.promise(new, held, &known, asker, now).await?,
         };
         let delta = match made {
             Some(delta) => self.store.delta_head(&delta.pair).await?,
@@ -124,6 +146,7 @@ impl Deltas {
         new: &Digest,
         held: &[Digest],
         known: &[Delta],
+        asker: Asker<'_>,
         now: Timestamp,
     ) -> Result<Option<u64>, DeltaError> {
         let waiting = self.store.deltas_wanted().await?;
@@ -134,8 +157,8 @@ impl Deltas {
             match known.iter().find(|delta| delta.pair == pair).map(|delta| delta.state) {
                 Some(DeltaState::Wanted) => return Ok(wait(before)),
                 Some(DeltaState::Useless | DeltaState::Made) => {}
-                None | Some(DeltaState::Failed | DeltaState::Dropped) => {
-                    if waiting < MAX_DELTAS_WANTED && self.want(&pair, now).await? {
+                None | Some(DeltaState::Failed | DeltaState::Crowded | DeltaState::Dropped) => {
+                    if waiting < MAX_DELTAS_WANTED && self.want(&pair, asker, now).await? {
                         return Ok(wait(waiting));
                     }
                 }
@@ -145,22 +168,25 @@ impl Deltas {
     }
 
     /// Wants a delta that a device asks for, if both payloads are here and belong together.
-    async fn want(&self, pair: &Pair, now: Timestamp) -> Result<bool, StoreError> {
+    async fn want(&self, pair: &Pair, asker: Asker<'_>, now: Timestamp) -> Result<bool, StoreError> {
         let (old, new) = (self.store.payloads(&pair.old).await?, self.store.payloads(&pair.new).await?);
-        let fits = |length| length <= MAX_DELTA_PAYLOAD_BYTES;
-        let together = new
-            .iter()
-            .filter(|new| !new.withdrawn && fits(new.length))
-            .find(|new| old.iter().any(|old| old.product == new.product && old.name == new.name && fits(old.length)));
-        let Some(new) = together else { return Ok(false) };
+        let fits = |held: &&Held| held.product == *asker.product && held.length <= MAX_DELTA_PAYLOAD_BYTES;
+        let leads = |new: &Held| {
+            old.iter().filter(fits).any(|old| old.name == new.name && old.release < new.release) && !new.withdrawn
+        };
         // One for a device must not push out one that was prepared for many.
-        if self.store.deltas_asked(&new.product).await? >= MAX_DELTAS_ASKED
+        let since = now.checked_sub(DELTA_ASKED_COUNTS).unwrap_or(Timestamp::MIN);
+        if !new.iter().filter(fits).any(leads)
+            || self.store.deltas_asked(asker.product, since).await? >= MAX_DELTAS_ASKED
             || self.store.deltas_length().await? >= self.store_bytes
         {
             return Ok(false);
         }
         let mut tx = self.store.begin().await?;
-        let news = tx.want_delta(pair, true, now).await?;
+        if tx.deltas_waiting_for(asker.name).await? >= MAX_DELTAS_PER_DEVICE {
+            return Ok(false);
+        }
+        let news = tx.want_delta(pair, Some(asker.name), now).await?;
         tx.commit().await?;
         self.wake();
         Ok(news)
@@ -172,18 +198,47 @@ impl Deltas {
         pair: &Pair,
         head_sha256: &Digest,
         ranges: &[(u64, u64)],
-    ) -> Result<impl Stream<Item = Result<Bytes, BlobError>> + Send + 'static, DeltaError> {
+        now: Timestamp,
+    ) -> Result<impl Stream<Item = Result<Bytes, DeltaError>> + Send + 'static, DeltaError> {
         if !self.store.is_made(pair, head_sha256).await? {
             return Err(DeltaError::Gone);
         }
         let regions = self.store.delta_regions(pair).await?;
         let pieces = pieces(regions, ranges)?;
-        let blobs = self.blobs.clone();
+        let (deltas, pair, head_sha256) = (self.clone(), *pair, *head_sha256);
         let read = move |piece: Piece| {
-            let blobs = blobs.clone();
-            async move { blobs.get_range(&piece.object, piece.offset, piece.length).await }
+            let deltas = deltas.clone();
+            async move {
+                match deltas.blobs.get_range(&piece.object, piece.offset, piece.length).await {
+                    Ok(bytes) => Ok(bytes),
+                    Err(error @ (BlobError::NotFound(_) | BlobError::Range { .. })) => {
+                        deltas.lose(&pair, &head_sha256, &error, now).await?;
+                        Err(DeltaError::Gone)
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            }
         };
         Ok(futures::stream::iter(pieces).map(read).buffered(AHEAD))
+    }
+
+    /// Offers a delta no more whose objects are not what its record says. Whoever asks next has it made anew.
+    async fn lose(
+        &self,
+        pair: &Pair,
+        head_sha256: &Digest,
+        error: &BlobError,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        let was_there = tx.lose_delta(pair, head_sha256, now).await?;
+        tx.commit().await?;
+        // Otherwise it was dropped while it was sent.
+        if was_there {
+            tracing::error!(old = pair.old.short(), new = pair.new.short(), %error, "a delta is damaged and is dropped");
+            self.wake();
+        }
+        Ok(())
     }
 }
 

@@ -110,7 +110,11 @@ impl Production<'_> {
     ) -> Result<Made, JobError> {
         let pair = &self.pair;
         let (mut length, mut regions) = (0_u64, 0_u64);
+        let share = self.app.settings().delta_store_bytes;
         let useless = |length: u64| {
+            if length > share {
+                return Some(format!("it takes {length} bytes, or more, and all deltas together may take {share}"));
+            }
             let why = || format!("it spares a device {worth} bytes of chunks and takes {length} bytes itself, or more");
             (length >= worth).then(why)
         };
@@ -127,6 +131,8 @@ impl Production<'_> {
                     let mut tx = self.claim.begin().await?;
                     tx.put_delta_region(pair, regions, &region).await?;
                     tx.commit().await?;
+                    // Putting what is there changes nothing, and what an earlier try left may be damaged.
+                    self.app.blobs().delete(&region.object).await?;
                     self.app.blobs().put(&region.object, bytes.into()).await?;
                     regions = regions.saturating_add(1);
                 }

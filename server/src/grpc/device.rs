@@ -14,10 +14,12 @@ use tonic::{Code, Request, Response, Status};
 use super::stream::{self, Answers};
 use super::{Api, Newcomer, Refusal, caller, device};
 use crate::audit;
+use crate::delta::Asker;
 use crate::identity::Csr;
 use crate::offer::{self, CheckIn, Fetched, Word};
 use crate::report;
 use crate::rights::{Caller, Role};
+use crate::store::StoreError;
 use crate::store::devices::Enrolment;
 use crate::store::tokens::TokenState;
 
@@ -123,11 +125,22 @@ impl DeviceService for Api {
     }
 
     async fn get_delta(&self, request: Request<v1::GetDeltaRequest>) -> Result<Response<v1::GetDeltaResponse>, Status> {
+        let ((hdo, id), principal) = (device(&request)?, caller(&request)?.to_string());
         let v1::GetDeltaRequest { new_sha256, old_sha256 } = request.into_inner();
         let new = parse_digest("new_sha256", &new_sha256).map_err(Refusal::from)?;
         let held = old_sha256.iter().map(|old| parse_digest("old_sha256", old)).collect::<Result<Vec<_>, Invalid>>();
         let held = held.map_err(Refusal::from)?;
-        let offer = self.app.deltas().offer(&new, &held, self.app.now()).await.map_err(Refusal::from)?;
+        let known = async {
+            let mut tx = self.app.store().read().await?;
+            let known = tx.device(&hdo, &id).await?;
+            tx.commit().await?;
+            Ok::<_, StoreError>(known)
+        };
+        let Some(known) = known.await.map_err(Refusal::from)? else {
+            return Err(Refusal::new(Code::FailedPrecondition, format!("{id} is not in {hdo}'s inventory")).into());
+        };
+        let asker = Asker { name: &principal, product: &known.record.product };
+        let offer = self.app.deltas().offer(&new, &held, asker, self.app.now()).await.map_err(Refusal::from)?;
         let millis = |secs: u64| u32::try_from(secs.saturating_mul(1_000)).unwrap_or(u32::MAX);
         Ok(Response::new(v1::GetDeltaResponse {
             delta: offer.delta.map(|(head, chunk_bytes)| v1::Delta { head: head.into(), chunk_bytes }),
@@ -141,7 +154,7 @@ impl DeviceService for Api {
         &self,
         request: Request<v1::FetchDeltaRequest>,
     ) -> Result<Response<Self::FetchDeltaStream>, Status> {
-        Ok(Response::new(stream::delta(self.app.deltas(), request.into_inner()).await?))
+        Ok(Response::new(stream::delta(self.app.deltas(), request.into_inner(), self.app.now()).await?))
     }
 
     async fn submit_reports(

@@ -137,7 +137,7 @@ impl From<TransferError> for Refusal {
             }
             TransferError::NotFound { .. } => Self::caused(Code::NotFound, &error),
             TransferError::Busy => Self::caused(Code::ResourceExhausted, &error),
-            TransferError::Lay(_) => Self::ours(&error),
+            TransferError::Damaged { .. } | TransferError::Stopped(_) | TransferError::Lay(_) => Self::ours(&error),
         }
     }
 }
@@ -146,6 +146,7 @@ impl From<DeltaError> for Refusal {
     fn from(error: DeltaError) -> Self {
         match error {
             DeltaError::Store(error) => error.into(),
+            DeltaError::Blob(error) => error.into(),
             DeltaError::Invalid(_) => Self::caused(Code::InvalidArgument, &error),
             DeltaError::Gone => Self::caused(Code::FailedPrecondition, &error),
         }

@@ -42,6 +42,7 @@ pub(super) fn chunks() -> Result<Response<Answers<v1::FetchChunksResponse>>, Sta
 pub(super) async fn delta(
     deltas: &Deltas,
     request: v1::FetchDeltaRequest,
+    now: jiff::Timestamp,
 ) -> Result<Answers<v1::FetchDeltaResponse>, Refusal> {
     let v1::FetchDeltaRequest { old_sha256, new_sha256, head_sha256, ranges } = request;
     let pair = Pair {
@@ -50,7 +51,7 @@ pub(super) async fn delta(
     };
     let head = suture_proto::parse_digest("head_sha256", &head_sha256)?;
     let ranges: Vec<_> = ranges.into_iter().map(|v1::ByteRange { first, count }| (first, count)).collect();
-    let pieces = deltas.read(&pair, &head, &ranges).await?;
+    let pieces = deltas.read(&pair, &head, &ranges, now).await?;
     Ok(Box::pin(pieces.map(|piece| Ok(v1::FetchDeltaResponse { data: piece.map_err(Refusal::from)? }))))
 }
 

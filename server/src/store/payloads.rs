@@ -3,6 +3,7 @@
 use suture_core::digest::Digest;
 use suture_core::id::{PayloadName, ProductId};
 use suture_core::manifest::Manifest;
+use suture_core::version::Release;
 
 use super::{Store, StoreError, Tx, digest, on, parsed, to_i64, to_u64};
 
@@ -10,6 +11,7 @@ use super::{Store, StoreError, Tx, digest, on, parsed, to_i64, to_u64};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) product: ProductId,
+    pub(crate) release: Release,
     pub(crate) name: PayloadName,
     pub(crate) sha256: Digest,
     pub(crate) length: u64,
@@ -21,6 +23,7 @@ pub(crate) struct Held {
 #[derive(sqlx::FromRow)]
 struct Row {
     product: String,
+    release: i64,
     name: String,
     sha256: Vec<u8>,
     length: i64,
@@ -32,6 +35,7 @@ impl Row {
     fn read(self) -> Result<Held, StoreError> {
         Ok(Held {
             product: parsed("payload", "product", &self.product)?,
+            release: Release(to_u64("payload", "release", self.release)?),
             name: parsed("payload", "name", &self.name)?,
             sha256: digest("payload", "sha256", &self.sha256)?,
             length: to_u64("payload", "length", self.length)?,
@@ -46,7 +50,8 @@ impl Store {
     pub(crate) async fn payloads(&self, sha256: &Digest) -> Result<Vec<Held>, StoreError> {
         let rows = on!(self, |c| {
             sqlx::query_as::<_, Row>(
-                "SELECT p.product, p.name, p.sha256, p.length, p.index_sha256, b.status NOT IN ('current', 'superseded') AS withdrawn \
+                "SELECT p.product, p.release, p.name, p.sha256, p.length, p.index_sha256, \
+                 b.status NOT IN ('current', 'superseded') AS withdrawn \
                  FROM payload p JOIN bundle b ON b.product = p.product AND b.release = p.release \
                  WHERE p.sha256 = $1 ORDER BY withdrawn, p.product, p.release, p.name",
             )

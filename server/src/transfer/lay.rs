@@ -10,7 +10,7 @@ use suture_core::digest::{Digest, Hasher};
 use suture_core::limits::BLOCK_BYTES;
 
 use super::reads::{Extent, Frames};
-use super::{Transfer, TransferError, pack_name};
+use super::{Transfer, TransferError, damaged, pack_name};
 
 /// A payload that lies in a file.
 #[derive(Debug)]
@@ -27,9 +27,7 @@ impl Transfer {
     /// Writes the payload with that index into a file from its beginning on.
     pub(crate) async fn lay(&self, index_sha256: &Digest, file: Arc<File>) -> Result<Laid, TransferError> {
         let places = self.places_of(index_sha256).await?;
-        let index =
-            Index::parse(&self.document(index_sha256).await?).map_err(|e| TransferError::Invalid(e.to_string()))?;
-        let index = Arc::new(index);
+        let index = Arc::new(self.index(index_sha256).await?);
         let mut hasher = Hasher::default();
         let ordinals = 0..u32::try_from(places.len()).unwrap_or(u32::MAX);
         for frame in Frames::new(places.clone(), ordinals) {
@@ -41,8 +39,7 @@ impl Transfer {
             }
             let (index, file) = (index.clone(), file.clone());
             let write = move || write(&index, &frame.chunks, data.concat().into(), &file, hasher);
-            let written = tokio::task::spawn_blocking(write).await;
-            hasher = written.map_err(|stopped| TransferError::Lay(std::io::Error::other(stopped)))??;
+            hasher = tokio::task::spawn_blocking(write).await??;
         }
         let stored = places.iter().map(|place| place.stored_length).collect();
         Ok(Laid { sha256: hasher.finish(), index: Arc::unwrap_or_clone(index), stored })
@@ -60,10 +57,10 @@ fn write(
         let place = *ordinal as usize;
         let known = index.entries().get(place).zip(index.offset(place)).filter(|_| *stored as usize <= data.len());
         let Some((entry, offset)) = known else {
-            return Err(TransferError::Invalid(format!("the index has no place {ordinal}")));
+            return Err(TransferError::Lay(std::io::Error::other(format!("the index has no place {ordinal}"))));
         };
         let raw = data.split_to(*stored as usize);
-        let raw = decode(&raw, entry).map_err(|e| TransferError::Invalid(e.to_string()))?;
+        let raw = decode(&raw, entry).map_err(|error| damaged("chunk", &entry.sha256, error))?;
         file.write_all_at(&raw, offset).map_err(TransferError::Lay)?;
         hasher.update(&raw);
     }

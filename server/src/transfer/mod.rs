@@ -7,32 +7,35 @@
 mod blocks;
 mod fetch;
 mod lay;
+mod loads;
 pub(crate) mod pace;
 mod reads;
 mod told;
 mod upload;
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use suture_core::chunk::Index;
 use suture_core::clock::Clock;
 use suture_core::digest::Digest;
-use suture_core::limits::{FRAME_BYTES, MAX_DOCUMENT_BYTES, MAX_INDEX_BYTES};
+use suture_core::limits::{
+    FRAME_BYTES, LOADING_INDEX_BYTES, LOCATED_BYTES, MAX_DOCUMENT_BYTES, MAX_INDEX_BYTES, TOLD_BYTES,
+};
 
 use crate::blobs::{BlobError, Blobs};
 use crate::store::chunks::{DocumentKind, Place};
 use crate::store::{Store, StoreError};
 
 use blocks::Blocks;
+use loads::Loads;
 
 pub(crate) use fetch::{Frame, Range};
 pub(crate) use lay::Laid;
 pub(crate) use upload::Upload;
 
-/// Located indexes that are kept: those of the bundles that are being rolled out just now.
-const LOCATED: usize = 16;
+/// What a place among the indexes that are being read stands for.
+const LOADING_STEP: usize = 1 << 10;
 /// Uploads at a time; each holds a pack in memory.
 const UPLOADS: usize = 4;
 
@@ -57,15 +60,16 @@ pub(crate) enum TransferError {
     /// The objects' store failed.
     #[error("the chunk store failed")]
     Blob(#[from] BlobError),
+    /// What is stored here is not what it was.
+    #[error("the stored {what} {sha256} is damaged; put the objects' folder back from a backup")]
+    Damaged { what: &'static str, sha256: Digest, source: Box<dyn std::error::Error + Send + Sync> },
+    /// The server's own work was broken off.
+    #[error("the work on chunks was broken off")]
+    Stopped(#[from] tokio::task::JoinError),
     /// A payload could not be written.
     #[error("a payload cannot be put together on disk")]
     Lay(#[source] std::io::Error),
 }
-
-/// Indexes by digest with the places of their chunks, the latest used first.
-type Located = VecDeque<(Digest, Arc<Vec<Place>>)>;
-/// Indexes told by others, the latest used first: those of the index and of the one that it is told by.
-type Told = VecDeque<((Digest, Digest), Bytes)>;
 
 /// The chunk store.
 #[derive(Clone)]
@@ -73,9 +77,12 @@ pub(crate) struct Transfer {
     store: Store,
     blobs: Blobs,
     blocks: Blocks,
-    located: Arc<Mutex<Located>>,
-    told: Arc<Mutex<Told>>,
-    loading: Arc<tokio::sync::Mutex<()>>,
+    /// Indexes by digest with the places of their chunks.
+    located: Arc<Loads<Digest, Arc<Vec<Place>>>>,
+    /// Indexes told by others: by the digests of the index and of the one that it is told by.
+    told: Arc<Loads<(Digest, Digest), Bytes>>,
+    /// Room for indexes while they are read, in steps of [`LOADING_STEP`].
+    loading: Arc<tokio::sync::Semaphore>,
     uploads: Arc<tokio::sync::Semaphore>,
 }
 
@@ -105,7 +112,9 @@ impl Transfer {
     pub(crate) fn new(store: Store, blobs: Blobs, clock: Arc<dyn Clock>) -> Self {
         let uploads = Arc::new(tokio::sync::Semaphore::new(UPLOADS));
         let blocks = Blocks::new(blobs.clone(), clock);
-        Self { store, blobs, blocks, located: Arc::default(), told: Arc::default(), loading: Arc::default(), uploads }
+        let (located, told) = (Arc::new(Loads::new(LOCATED_BYTES)), Arc::new(Loads::new(TOLD_BYTES)));
+        let loading = Arc::new(tokio::sync::Semaphore::new(LOADING_INDEX_BYTES / LOADING_STEP));
+        Self { store, blobs, blocks, located, told, loading, uploads }
     }
 
     /// Places in `wanted` of the chunks that are not stored.
@@ -158,33 +167,44 @@ impl Transfer {
 
     /// Where an index's chunks lie, in its order.
     async fn places_of(&self, index_sha256: &Digest) -> Result<Arc<Vec<Place>>, TransferError> {
-        if let Some(found) = self.recall(index_sha256) {
-            return Ok(found);
-        }
-        // One at a time: an index takes many times its bytes while it is read, and all devices of a rollout ask for the same.
-        let _loading = self.loading.lock().await;
-        if let Some(found) = self.recall(index_sha256) {
-            return Ok(found);
-        }
-        match self.store.document(index_sha256).await? {
-            Some((DocumentKind::Index, _)) => {}
-            _ => return Err(TransferError::NotFound { what: "index", sha256: *index_sha256 }),
-        }
-        let bytes = self.document(index_sha256).await?;
-        let index = Index::parse(&bytes).map_err(|e| TransferError::Invalid(e.to_string()))?;
-        let places = Arc::new(self.locate(&index).await?);
-        let mut located = self.located.lock().unwrap_or_else(PoisonError::into_inner);
-        located.push_front((*index_sha256, places.clone()));
-        located.truncate(LOCATED);
-        Ok(places)
+        let load = async {
+            let _room = self.room(&[*index_sha256]).await?;
+            let located = self.locate(&self.index(index_sha256).await?).await;
+            let places = located.map_err(|error| match error {
+                // They were there when it was stored.
+                TransferError::ChunksMissing { .. } => damaged("index", index_sha256, error),
+                error => error,
+            })?;
+            let bytes = places.len().saturating_mul(size_of::<Place>());
+            Ok((Arc::new(places), bytes))
+        };
+        self.located.get(*index_sha256, load).await
     }
 
-    fn recall(&self, index_sha256: &Digest) -> Option<Arc<Vec<Place>>> {
-        let mut located = self.located.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = located.iter().position(|(sha256, _)| sha256 == index_sha256)?;
-        let found = located.remove(at)?;
-        located.push_front(found.clone());
-        Some(found.1)
+    /// Waits until these indexes may be read: one takes many times its bytes while it is.
+    async fn room(&self, indexes: &[Digest]) -> Result<tokio::sync::SemaphorePermit<'_>, TransferError> {
+        let mut bytes = 0_u64;
+        for sha256 in indexes {
+            match self.store.document(sha256).await? {
+                Some((DocumentKind::Index, length)) => bytes = bytes.saturating_add(length),
+                _ => return Err(TransferError::NotFound { what: "index", sha256: *sha256 }),
+            }
+        }
+        let steps = bytes.div_ceil(LOADING_STEP as u64).min((LOADING_INDEX_BYTES / LOADING_STEP) as u64);
+        let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+        self.loading.acquire_many(steps).await.map_err(|_| TransferError::Busy)
+    }
+
+    /// A stored index.
+    async fn index(&self, sha256: &Digest) -> Result<Index, TransferError> {
+        let (bytes, sha256) = (self.document(sha256).await?, *sha256);
+        let read = move || {
+            if Digest::of(&bytes) != sha256 {
+                return Err(damaged("index", &sha256, "its bytes have another digest"));
+            }
+            Index::parse(&bytes).map_err(|error| damaged("index", &sha256, error))
+        };
+        tokio::task::spawn_blocking(read).await?
     }
 
     async fn locate(&self, index: &Index) -> Result<Vec<Place>, TransferError> {
@@ -196,6 +216,15 @@ impl Transfer {
             missing => Err(TransferError::ChunksMissing { missing }),
         }
     }
+}
+
+/// What is stored is not what it was.
+fn damaged(
+    what: &'static str,
+    sha256: &Digest,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> TransferError {
+    TransferError::Damaged { what, sha256: *sha256, source: source.into() }
 }
 
 fn document_name(sha256: &Digest) -> String {

@@ -1,13 +1,10 @@
 //! Indexes told by others that devices hold.
 
-use std::sync::PoisonError;
-
 use bytes::Bytes;
-use suture_core::chunk::Index;
 use suture_core::digest::Digest;
 use suture_core::limits::MAX_HELD_INDEXES;
 
-use super::{LOCATED, Transfer, TransferError};
+use super::{Transfer, TransferError};
 use crate::store::chunks::DocumentKind;
 
 impl Transfer {
@@ -17,7 +14,7 @@ impl Transfer {
             return Err(TransferError::Invalid(format!("more than {MAX_HELD_INDEXES} indexes are held")));
         }
         for base in held {
-            if let Some(runs) = self.recall_runs(index, base) {
+            if let Some(runs) = self.told.recall(&(*index, *base)) {
                 return Ok(runs);
             }
             if matches!(self.store.document(base).await?, Some((DocumentKind::Index, _))) {
@@ -28,40 +25,20 @@ impl Transfer {
     }
 
     async fn tell(&self, index: &Digest, base: &Digest) -> Result<Bytes, TransferError> {
-        // One at a time: all devices of a rollout ask for the same.
-        let _loading = self.loading.lock().await;
-        if let Some(runs) = self.recall_runs(index, base) {
-            return Ok(runs);
-        }
-        match self.store.document(index).await? {
-            Some((DocumentKind::Index, _)) => {}
-            _ => return Err(TransferError::NotFound { what: "index", sha256: *index }),
-        }
-        let (new, old) = (self.document(index).await?, self.document(base).await?);
-        let base_sha256 = *base;
-        let told = tokio::task::spawn_blocking(move || {
-            let parse = |bytes: &[u8]| Index::parse(bytes).map_err(|e| TransferError::Invalid(e.to_string()));
-            Ok::<_, TransferError>(Bytes::from(parse(&new)?.to_runs(&parse(&old)?, &base_sha256)))
-        });
-        let runs = told.await.map_err(|stopped| TransferError::Invalid(stopped.to_string()))??;
-        let mut all = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push_front(((*index, *base), runs.clone()));
-        all.truncate(LOCATED);
-        Ok(runs)
-    }
-
-    fn recall_runs(&self, index: &Digest, base: &Digest) -> Option<Bytes> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = told.iter().position(|(pair, _)| *pair == (*index, *base))?;
-        let found = told.remove(at)?;
-        told.push_front(found.clone());
-        Some(found.1)
+        let load = async {
+            let _room = self.room(&[*index, *base]).await?;
+            let (new, old, base) = (self.index(index).await?, self.index(base).await?, *base);
+            let runs = tokio::task::spawn_blocking(move || Bytes::from(new.to_runs(&old, &base))).await?;
+            let bytes = runs.len();
+            Ok((runs, bytes))
+        };
+        self.told.get((*index, *base), load).await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use suture_core::chunk::{Entry, encode};
+    use suture_core::chunk::{Entry, Index, encode};
 
     use std::sync::Arc;
 
@@ -115,6 +92,44 @@ mod tests {
             }
             let many = vec![stranger; MAX_HELD_INDEXES + 1];
             assert!(matches!(transfer.told_index(&new, &many).await, Err(TransferError::Invalid(_))));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn damage_on_the_servers_disk_is_the_servers_own_fault() {
+        each(async |store| {
+            let root = tempfile::tempdir().unwrap();
+            let blobs = Blobs::open(root.path(), jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+            let transfer = Transfer::new(store, blobs.clone(), Arc::new(Hand::default()));
+            let contents: Vec<u8> = (0..40).collect();
+            let (old, new) = (index(&transfer, &contents[1..]).await, index(&transfer, &contents).await);
+            let file = || Arc::new(tempfile::tempfile().unwrap());
+            transfer.lay(&new, file()).await.unwrap();
+
+            // A chunk, in every pack: a bit of its last byte.
+            for pack in blobs.list("packs", None, 10).await.unwrap() {
+                let length = blobs.length(&pack).await.unwrap().unwrap();
+                let mut bytes = blobs.get_range(&pack, 0, length).await.unwrap().to_vec();
+                *bytes.last_mut().unwrap() ^= 1;
+                blobs.delete(&pack).await.unwrap();
+                blobs.put(&pack, bytes.into()).await.unwrap();
+            }
+            let laid = transfer.lay(&new, file()).await;
+            assert!(matches!(laid, Err(TransferError::Damaged { what: "chunk", .. })), "{laid:?}");
+
+            // An index: a bit of a digest in it, so that it still reads as one.
+            let name = format!("documents/{new}");
+            let mut bytes = transfer.document(&new).await.unwrap().to_vec();
+            bytes[30] ^= 1;
+            blobs.delete(&name).await.unwrap();
+            blobs.put(&name, bytes.into()).await.unwrap();
+            let told = transfer.told_index(&new, &[old]).await;
+            assert!(matches!(&told, Err(TransferError::Damaged { what: "index", sha256, .. }) if *sha256 == new));
+            let status: tonic::Status = crate::grpc::Refusal::from(told.unwrap_err()).into();
+            assert_eq!(status.code(), tonic::Code::Internal);
+            let laid = transfer.lay(&new, file()).await;
+            assert!(matches!(laid, Err(TransferError::Damaged { what: "index", .. })), "{laid:?}");
         })
         .await;
     }

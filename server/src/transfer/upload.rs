@@ -62,7 +62,7 @@ impl Upload {
             let data = data.clone();
             tokio::task::spawn_blocking(move || verify(&chunks, &data).map(|()| chunks)).await
         };
-        let chunks = checked.map_err(|e| TransferError::Invalid(e.to_string()))??;
+        let chunks = checked??;
         let mut at = 0usize;
         for (entry, stored) in chunks {
             let end = at + stored as usize;

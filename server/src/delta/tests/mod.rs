@@ -1,6 +1,7 @@
 //! Deltas from chunks that were uploaded to parts that are served.
 
 mod job;
+mod service;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -31,6 +32,7 @@ struct Scene {
     dir: tempfile::TempDir,
     app: Arc<App>,
     clock: Arc<Hand>,
+    product: ProductId,
 }
 
 /// Bytes that do not compress.
@@ -66,7 +68,7 @@ impl Scene {
         let clock = Arc::new(Hand(Mutex::new("2026-11-24T15:00:00Z".parse().unwrap())));
         crate::init::init(&settings, &"ada".parse().unwrap(), clock.now()).await.unwrap();
         let app = App::open(settings, clock.clone()).await.unwrap();
-        Self { dir, app, clock }
+        Self { dir, app, clock, product: "pump".parse().unwrap() }
     }
 
     fn later(&self, secs: i64) {
@@ -115,8 +117,17 @@ impl Scene {
 
     async fn want(&self, pair: &Pair) {
         let mut tx = self.app.store().begin().await.unwrap();
-        assert!(tx.want_delta(pair, false, self.app.now()).await.unwrap());
+        assert!(tx.want_delta(pair, None, self.app.now()).await.unwrap());
         tx.commit().await.unwrap();
+    }
+
+    /// Asks as a pump.
+    async fn offer(&self, new: &Digest, held: &[Digest]) -> Offer {
+        self.app.deltas().offer(new, held, self.pump(), self.app.now()).await.unwrap()
+    }
+
+    fn pump(&self) -> Asker<'_> {
+        Asker { name: "hdo/mercy/device/pump-1", product: &self.product }
     }
 
     fn objects(&self) -> usize {
@@ -140,7 +151,8 @@ impl Scene {
         let frames = head.regions.iter().map(|region| region.frames.len()).sum::<usize>();
         assert_eq!((chunk_bytes.len(), length), (frames, bytes));
         let total = head.regions.iter().map(|region| region.bytes()).sum::<u64>();
-        let pieces: Vec<Bytes> = deltas.read(pair, &sha256, &[(0, total)]).await.unwrap().try_collect().await.unwrap();
+        let pieces: Vec<Bytes> =
+            deltas.read(pair, &sha256, &[(0, total)], self.app.now()).await.unwrap().try_collect().await.unwrap();
         assert!(pieces.iter().all(|piece| piece.len() as u64 <= PIECE_BYTES));
         let mut rest = &pieces.concat()[..];
         let mut take = |count: u32| {
@@ -176,7 +188,7 @@ async fn what_is_wanted_is_made_served_and_deleted_with_its_release() {
     assert_eq!(scene.apply(&pair, &old).await, new);
     assert_eq!(scene.objects(), 1, "what nothing names is gone");
     assert_eq!(std::fs::read_dir(scene.dir.path().join("data/scratch")).unwrap().count(), 0);
-    let offer = scene.app.deltas().offer(&pair.new, &[pair.old], scene.app.now()).await.unwrap();
+    let offer = scene.offer(&pair.new, &[pair.old]).await;
     assert!(offer.delta.is_some() && offer.ask_again_secs.is_none());
     let (head, _) = offer.delta.unwrap();
     assert_eq!(Head::parse(&head).unwrap().0.old.sha256, pair.old);
@@ -192,7 +204,7 @@ async fn what_is_wanted_is_made_served_and_deleted_with_its_release() {
     list(&mut tx, &second, "withdrawn").await;
     tx.drop_deltas(scene.app.now()).await.unwrap();
     tx.commit().await.unwrap();
-    let offer = scene.app.deltas().offer(&pair.new, &[pair.old], scene.app.now()).await.unwrap();
+    let offer = scene.offer(&pair.new, &[pair.old]).await;
     assert_eq!(offer, Offer::default());
     scene.round().await;
     assert_eq!((scene.objects(), scene.app.store().deltas_to(&pair.new).await.unwrap()), (0, Vec::new()));
@@ -227,15 +239,17 @@ async fn the_oldest_goes_where_deltas_take_more_than_their_share_of_the_store() 
         assert_eq!(scene.state(&pair).await, (DeltaState::Made, 1));
         pairs.push(pair);
     }
-    let there = async |pair: &Pair| !scene.app.store().deltas_to(&pair.new).await.unwrap().is_empty();
+    let there = async |pair: &Pair| scene.state(pair).await.0 == DeltaState::Made;
     assert!(!there(&pairs[0]).await && there(&pairs[1]).await && there(&pairs[2]).await);
     assert_eq!(scene.objects(), 2);
     assert!(scene.app.store().deltas_length().await.unwrap() <= 14_000);
     // One that a device asks for is made only while there is room.
-    let offer = async || scene.app.deltas().offer(&pairs[0].new, &[old], scene.app.now()).await.unwrap();
+    let offer = async || scene.offer(&pairs[0].new, &[old]).await;
+    assert_eq!(offer().await, Offer::default(), "it was made and had no room: not again today");
+    scene.later(86_400);
     assert!(offer().await.ask_again_secs.is_some());
     let full = Deltas { store_bytes: 1, ..scene.app.deltas().clone() };
-    let other = full.offer(&pairs[1].new, &[pairs[0].new], scene.app.now()).await.unwrap();
+    let other = full.offer(&pairs[1].new, &[pairs[0].new], scene.pump(), scene.app.now()).await.unwrap();
     assert_eq!(other, Offer::default());
 }
 
@@ -245,7 +259,7 @@ async fn a_device_is_promised_only_what_can_be_made_and_has_room() {
     let deltas = scene.app.deltas();
     let (first, second) = (scene.list(1, &noise(5, 1_000)).await, scene.list(2, &noise(6, 1_000)).await);
     let (old, new) = (first.payloads[0].sha256, second.payloads[0].sha256);
-    let offer = async |held: &[Digest]| deltas.offer(&new, held, scene.app.now()).await.unwrap();
+    let offer = async |held: &[Digest]| scene.offer(&new, held).await;
     assert_eq!(offer(&[]).await, Offer::default());
     assert_eq!(offer(&[Digest::of(b"stranger"), new]).await, Offer::default());
     assert_eq!(scene.app.store().deltas_wanted().await.unwrap(), 0);
@@ -254,18 +268,23 @@ async fn a_device_is_promised_only_what_can_be_made_and_has_room() {
     assert_eq!(offer(&[Digest::of(b"stranger"), old]).await, promised);
     assert_eq!(offer(&[old]).await, promised, "asked again, the same");
     assert_eq!(scene.app.store().deltas_wanted().await.unwrap(), 1);
+    // Nothing leads back to an earlier release, or is made for a device of another product.
+    assert_eq!(scene.offer(&old, &[new]).await, Offer::default());
+    let stranger = Asker { product: &"monitor".parse().unwrap(), ..scene.pump() };
+    let third = scene.list(3, &noise(7, 1_000)).await;
+    let foreign = deltas.offer(&third.payloads[0].sha256, &[old], stranger, scene.app.now()).await.unwrap();
+    assert_eq!((foreign, scene.app.store().deltas_wanted().await.unwrap()), (Offer::default(), 1));
     let too_many = vec![old; MAX_DELTA_HELD + 1];
-    assert!(matches!(deltas.offer(&new, &too_many, scene.app.now()).await, Err(DeltaError::Invalid(_))));
+    assert!(matches!(deltas.offer(&new, &too_many, scene.pump(), scene.app.now()).await, Err(DeltaError::Invalid(_))));
 
     // The queue is full of others: a third release is promised nothing.
-    let third = scene.list(3, &noise(7, 1_000)).await;
     let mut tx = scene.app.store().begin().await.unwrap();
     for i in 1..MAX_DELTAS_WANTED {
         let pair = Pair { old: Digest::of(&i.to_le_bytes()), new };
-        tx.want_delta(&pair, false, scene.app.now()).await.unwrap();
+        tx.want_delta(&pair, None, scene.app.now()).await.unwrap();
     }
     tx.commit().await.unwrap();
-    let to_third = async || deltas.offer(&third.payloads[0].sha256, &[old], scene.app.now()).await.unwrap();
+    let to_third = async || scene.offer(&third.payloads[0].sha256, &[old]).await;
     assert_eq!(to_third().await, Offer::default());
     let mut tx = scene.app.store().begin().await.unwrap();
     let pair = Pair { old: Digest::of(&1_u64.to_le_bytes()), new };

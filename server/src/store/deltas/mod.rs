@@ -5,6 +5,7 @@ mod change;
 use std::collections::HashSet;
 
 use jiff::Timestamp;
+use suture_core::delta::FORMAT;
 use suture_core::digest::Digest;
 use suture_core::id::ProductId;
 
@@ -28,12 +29,14 @@ pub(crate) enum DeltaState {
     Useless,
     /// It could not be made.
     Failed,
+    /// It was made, and there was no room for it.
+    Crowded,
     /// Its release is gone; its objects are yet to be deleted.
     Dropped,
 }
 
 impl DeltaState {
-    const ALL: [Self; 5] = [Self::Wanted, Self::Made, Self::Useless, Self::Failed, Self::Dropped];
+    const ALL: [Self; 6] = [Self::Wanted, Self::Made, Self::Useless, Self::Failed, Self::Crowded, Self::Dropped];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -41,6 +44,7 @@ impl DeltaState {
             Self::Made => "made",
             Self::Useless => "useless",
             Self::Failed => "failed",
+            Self::Crowded => "crowded",
             Self::Dropped => "dropped",
         }
     }
@@ -108,11 +112,12 @@ macro_rules! select {
 }
 
 impl Store {
-    /// All deltas that lead to a payload.
+    /// All deltas of this program's format that lead to a payload.
     pub(crate) async fn deltas_to(&self, new: &Digest) -> Result<Vec<Delta>, StoreError> {
         let rows = on!(self, |c| {
-            sqlx::query_as::<_, Row>(select!("WHERE new_sha256 = $1 ORDER BY old_sha256"))
+            sqlx::query_as::<_, Row>(select!("WHERE new_sha256 = $1 AND format = $2 ORDER BY old_sha256"))
                 .bind(new.as_bytes().as_slice())
+                .bind(i64::from(FORMAT))
                 .fetch_all(c)
                 .await
         })?;
@@ -139,26 +144,29 @@ impl Store {
         to_u64("delta", "length", sum)
     }
 
-    /// How many of a product's are kept, or wait, because devices asked for them.
-    pub(crate) async fn deltas_asked(&self, product: &ProductId) -> Result<u64, StoreError> {
+    /// How many of a product's are kept, or wait, because devices asked for them, or came to nothing after `since`.
+    pub(crate) async fn deltas_asked(&self, product: &ProductId, since: Timestamp) -> Result<u64, StoreError> {
         let count = on!(self, |c| {
             sqlx::query_scalar::<_, i64>(
-                "SELECT COUNT(*) FROM delta WHERE asked AND state IN ('wanted', 'made') \
+                "SELECT COUNT(*) FROM delta WHERE asked_by IS NOT NULL AND (state IN ('wanted', 'made') \
+                 OR (state IN ('useless', 'failed', 'crowded') AND changed_ms > $2)) \
                  AND new_sha256 IN (SELECT sha256 FROM payload WHERE product = $1)",
             )
             .bind(product.as_str())
+            .bind(to_ms(since))
             .fetch_one(c)
             .await
         })?;
         to_u64("delta", "count", count)
     }
 
-    /// The next one to be made: what failed once comes behind the others, and not before `retry`.
+    /// The next one to be made: what failed once comes behind the others, and not before `retry`; what a device asked for
+    /// comes behind what a publication wants for many.
     pub(crate) async fn next_delta(&self, retry: Timestamp) -> Result<Option<Delta>, StoreError> {
         let row = on!(self, |c| {
             sqlx::query_as::<_, Row>(select!(
                 "WHERE state = 'wanted' AND (tries = 0 OR changed_ms <= $1) \
-                 ORDER BY tries, asked DESC, wanted_ms, new_sha256, old_sha256 LIMIT 1"
+                 ORDER BY tries, asked_by IS NOT NULL, wanted_ms, new_sha256, old_sha256 LIMIT 1"
             ))
             .bind(to_ms(retry))
             .fetch_optional(c)
@@ -172,8 +180,8 @@ impl Store {
     pub(crate) async fn deltas_to_delete(&self) -> Result<Vec<Delta>, StoreError> {
         let rows = on!(self, |c| {
             sqlx::query_as::<_, Row>(select!(
-                "WHERE state = 'dropped' OR (state IN ('useless', 'failed') AND EXISTS (SELECT 1 FROM delta_region r \
-                 WHERE r.old_sha256 = delta.old_sha256 AND r.new_sha256 = delta.new_sha256)) \
+                "WHERE state = 'dropped' OR (state IN ('useless', 'failed', 'crowded') AND EXISTS \
+                 (SELECT 1 FROM delta_region r WHERE r.old_sha256 = delta.old_sha256 AND r.new_sha256 = delta.new_sha256)) \
                  ORDER BY new_sha256, old_sha256 LIMIT 100"
             ))
             .fetch_all(c)

@@ -9,7 +9,7 @@ use suture_core::version::Release;
 
 use super::super::bundles::Bundle;
 use super::super::deltas::{DeltaState, MadeHead, Pair, RegionObject};
-use super::super::{Store, Tx};
+use super::super::{Store, Tx, on};
 use super::each;
 
 fn after(secs: i64) -> Timestamp {
@@ -70,9 +70,12 @@ pub(crate) async fn list(tx: &mut Tx, manifest: &Manifest, status: &str) {
     tx.put_payloads(manifest).await.unwrap();
 }
 
+/// Who asks.
+const DEVICE: &str = "hdo/mercy/device/pump-1";
+
 async fn want(store: &Store, pair: &Pair, asked: bool, at: Timestamp) -> bool {
     let mut tx = store.begin().await.unwrap();
-    let news = tx.want_delta(pair, asked, at).await.unwrap();
+    let news = tx.want_delta(pair, asked.then_some(DEVICE), at).await.unwrap();
     tx.commit().await.unwrap();
     news
 }
@@ -154,23 +157,28 @@ async fn a_delta_is_wanted_made_once_and_found() {
 }
 
 #[tokio::test]
-async fn what_devices_wait_for_comes_first_and_what_failed_last() {
+async fn what_was_prepared_comes_first_and_what_failed_last() {
     each(async |store| {
         let (first, second, asked) = (pair("1", "9"), pair("2", "9"), pair("3", "9"));
+        want(&store, &asked, true, after(0)).await;
         for (at, pair) in [&first, &second].into_iter().enumerate() {
-            want(&store, pair, false, after(at as i64)).await;
+            want(&store, pair, false, after(1 + at as i64)).await;
         }
-        want(&store, &asked, true, after(9)).await;
         let next = async |retry: i64| store.next_delta(after(retry)).await.unwrap().map(|d| (d.pair, d.tries));
-        assert_eq!(next(0).await, Some((asked, 0)));
+        assert_eq!(next(0).await, Some((first, 0)));
+        let waiting = async |device: &str| {
+            let mut tx = store.begin().await.unwrap();
+            tx.deltas_waiting_for(device).await.unwrap()
+        };
+        assert_eq!((waiting(DEVICE).await, waiting("another").await), (1, 0));
         let mut tx = store.begin().await.unwrap();
-        tx.try_delta(&asked, 1, after(20)).await.unwrap();
+        tx.try_delta(&first, 1, after(20)).await.unwrap();
         tx.try_delta(&second, 1, after(20)).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(next(100).await, Some((first, 0)));
+        assert_eq!(next(100).await, Some((asked, 0)));
         let mut tx = store.begin().await.unwrap();
         tx.try_delta(&second, -1, after(21)).await.unwrap();
-        tx.end_delta(&first, DeltaState::Failed, "no", after(21)).await.unwrap();
+        tx.end_delta(&asked, DeltaState::Failed, "no", after(21)).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(next(19).await, Some((second, 0)), "broken off, it was no try");
         let mut tx = store.begin().await.unwrap();
@@ -180,13 +188,13 @@ async fn what_devices_wait_for_comes_first_and_what_failed_last() {
         let mut tx = store.begin().await.unwrap();
         tx.end_delta(&second, DeltaState::Useless, "large", after(21)).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!((next(19).await, next(20).await), (None, Some((asked, 1))));
+        assert_eq!((next(19).await, next(20).await), (None, Some((first, 1))));
 
         // What some regions were stored of before is deleted, and stays what it is.
         assert_eq!(store.deltas_to_delete().await.unwrap(), []);
         let mut tx = store.begin().await.unwrap();
         let region = RegionObject { object: "deltas/second".to_owned(), length: 1 };
-        for pair in [&second, &asked] {
+        for pair in [&second, &first] {
             tx.put_delta_region(pair, 0, &region).await.unwrap();
         }
         tx.commit().await.unwrap();
@@ -200,15 +208,19 @@ async fn what_devices_wait_for_comes_first_and_what_failed_last() {
 
         // What failed is wanted again after a day, what was useless never.
         let day = 86_400;
-        assert!(!want(&store, &first, true, after(20 + day)).await);
-        assert!(want(&store, &first, true, after(21 + day)).await);
+        assert!(!want(&store, &asked, true, after(20 + day)).await);
+        assert!(want(&store, &asked, true, after(21 + day)).await);
         assert!(!want(&store, &second, true, after(21 + day)).await);
+        // And what all want is no device's any more.
+        assert_eq!(waiting(DEVICE).await, 1);
+        assert!(!want(&store, &asked, false, after(21 + day)).await);
+        assert_eq!(waiting(DEVICE).await, 0);
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_one_that_was_made_first_is_dropped_first() {
+async fn the_one_that_was_made_first_is_crowded_out_first() {
     each(async |store| {
         let made = [pair("1", "9"), pair("2", "9")];
         for (at, pair) in made.iter().enumerate() {
@@ -218,11 +230,25 @@ async fn the_one_that_was_made_first_is_dropped_first() {
         }
         assert_eq!(store.deltas_length().await.unwrap(), 40);
         let mut tx = store.begin().await.unwrap();
-        tx.drop_oldest_delta(after(10)).await.unwrap();
+        tx.crowd_out_delta(after(10)).await.unwrap();
         tx.commit().await.unwrap();
         let states = (state(&store, &made[0]).await, state(&store, &made[1]).await);
-        assert_eq!(states, (Some(DeltaState::Made), Some(DeltaState::Dropped)));
+        assert_eq!(states, (Some(DeltaState::Made), Some(DeltaState::Crowded)));
         assert_eq!(store.deltas_length().await.unwrap(), 20);
+        assert_eq!(store.delta_head(&made[1]).await.unwrap(), None);
+        let day = 86_400;
+        assert!(!want(&store, &made[1], false, after(9 + day)).await, "made and dropped without end");
+        assert!(want(&store, &made[1], false, after(10 + day)).await);
+
+        // What a device asked for goes before what was there earlier.
+        let asked = pair("3", "9");
+        want(&store, &asked, true, now()).await;
+        make(&store, &asked, &["asked"], after(99)).await;
+        let mut tx = store.begin().await.unwrap();
+        tx.crowd_out_delta(after(100)).await.unwrap();
+        tx.commit().await.unwrap();
+        let states = (state(&store, &made[0]).await, state(&store, &asked).await);
+        assert_eq!(states, (Some(DeltaState::Made), Some(DeltaState::Crowded)));
     })
     .await;
 }
@@ -270,6 +296,62 @@ async fn a_release_that_nobody_lists_any_more_is_told_so_and_nothing_leads_to_it
 }
 
 #[tokio::test]
+async fn what_another_release_of_the_program_made_is_forgotten_and_what_was_prepared_wanted_anew() {
+    each(async |store| {
+        let (prepared, asked, ours) = (pair("1", "9"), pair("2", "9"), pair("3", "9"));
+        for (pair, by_device) in [(&prepared, false), (&asked, true), (&ours, true)] {
+            want(&store, pair, by_device, now()).await;
+            make(&store, pair, &[&pair.old.short()], now()).await;
+        }
+        let mut tx = store.begin().await.unwrap();
+        for pair in [&prepared, &asked] {
+            on!(tx, |c| {
+                sqlx::query("UPDATE delta SET format = 0 WHERE old_sha256 = $1")
+                    .bind(pair.old.as_bytes().as_slice())
+                    .execute(c)
+                    .await
+                    .map(drop)
+            })
+            .unwrap();
+        }
+        tx.commit().await.unwrap();
+        let offered: Vec<_> = store.deltas_to(&ours.new).await.unwrap().into_iter().map(|d| d.pair).collect();
+        assert_eq!(offered, [ours]);
+
+        let mut tx = store.begin().await.unwrap();
+        tx.forget_other_formats(after(1)).await.unwrap();
+        tx.commit().await.unwrap();
+        let states = [state(&store, &prepared).await, state(&store, &asked).await, state(&store, &ours).await];
+        assert_eq!(states, [Some(DeltaState::Wanted), None, Some(DeltaState::Made)]);
+        let left = [store.delta_regions(&prepared).await.unwrap(), store.delta_regions(&asked).await.unwrap()];
+        assert_eq!((left, store.delta_regions(&ours).await.unwrap().len()), ([Vec::new(), Vec::new()], 1));
+        make(&store, &prepared, &["again"], after(2)).await;
+        assert!(store.delta_head(&prepared).await.unwrap().is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_delta_that_is_lost_is_dropped_once() {
+    each(async |store| {
+        let pair = pair("1", "9");
+        want(&store, &pair, false, now()).await;
+        let head = Digest::of(&make(&store, &pair, &["a"], now()).await.head);
+        let lose = async |head: &Digest| {
+            let mut tx = store.begin().await.unwrap();
+            let lost = tx.lose_delta(&pair, head, after(1)).await.unwrap();
+            tx.commit().await.unwrap();
+            lost
+        };
+        assert!(!lose(&sha("another")).await);
+        assert_eq!((lose(&head).await, lose(&head).await), (true, false));
+        assert_eq!(state(&store, &pair).await, Some(DeltaState::Dropped));
+        assert!(want(&store, &pair, true, after(1)).await);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn deltas_go_with_their_release() {
     each(async |store| {
         let mut tx = store.begin().await.unwrap();
@@ -284,7 +366,15 @@ async fn deltas_go_with_their_release() {
         }
         let held = store.payloads(&sha("app 2")).await.unwrap();
         assert_eq!((held.len(), held[0].index_sha256, held[0].withdrawn), (1, sha("index of app 2"), false));
-        assert_eq!(store.deltas_asked(&"pump".parse().unwrap()).await.unwrap(), 4);
+        let asked = async |since| store.deltas_asked(&"pump".parse().unwrap(), after(since)).await.unwrap();
+        assert_eq!(asked(1).await, 4);
+        // One that came to nothing counts too, for a while.
+        let useless = pair("app 3", "app 2");
+        want(&store, &useless, true, now()).await;
+        let mut tx = store.begin().await.unwrap();
+        tx.end_delta(&useless, DeltaState::Useless, "", after(1)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!((asked(0).await, asked(1).await), (5, 4));
 
         // The second is withdrawn, the first is listed with other bytes.
         let mut tx = store.begin().await.unwrap();
@@ -301,14 +391,14 @@ async fn deltas_go_with_their_release() {
         use DeltaState::{Dropped, Made};
         // Away from a release that was withdrawn leads the delta that is needed most.
         assert_eq!(states, [Dropped, Dropped, Made, Dropped]);
-        assert_eq!(store.deltas_to_delete().await.unwrap().len(), 3);
+        assert_eq!(store.deltas_to_delete().await.unwrap().len(), 4);
         let objects: Vec<String> = all.iter().map(|pair| format!("deltas/{}", pair.old.short())).collect();
         let asked = [&objects[..], &["deltas/another".to_owned(), "no \"name\"".to_owned()]].concat();
         assert_eq!(store.delta_objects(&asked).await.unwrap(), objects.into_iter().collect());
         assert!(store.delta_objects(&[]).await.unwrap().is_empty());
 
         let mut tx = store.begin().await.unwrap();
-        for pair in &all {
+        for pair in all.iter().chain([&useless]) {
             tx.forget_delta(pair).await.unwrap();
         }
         tx.commit().await.unwrap();

@@ -38,7 +38,7 @@ pub enum InvitationError {
     #[error("there is an operator {0} already; invite another name, which can then revoke that one")]
     Taken(Principal),
     /// A token that nobody has spent yet may be in the file.
-    #[error("{0} is there already: hand that token out, or remove the file")]
+    #[error("{0} is there already: hand that token out; remove the file if it has been spent or has ended")]
     Exists(PathBuf),
     /// The token's file cannot be written.
     #[error("cannot write {path}")]

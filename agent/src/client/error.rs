@@ -75,8 +75,8 @@ pub enum ClientError {
         /// Which bound.
         text: String,
     },
-    /// More chunks than were asked for.
-    #[error("the answer to {call} holds more chunks than were asked for")]
+    /// More than was asked for.
+    #[error("the answer to {call} holds more than was asked for")]
     TooMany {
         /// The call.
         call: &'static str,

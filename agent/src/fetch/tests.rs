@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use suture_core::chunk::{Entry, Index, encode};
+use suture_core::phase::Code;
 
 use super::super::Counters;
 use super::*;
@@ -47,6 +48,33 @@ impl Chunks for Server {
             frames.push(Ok(vec![Piece { ordinal, stored: Bytes::from(stored) }]));
         }
         Ok(Box::pin(futures::stream::iter(frames)))
+    }
+}
+
+/// A server that answers every question with the first chunk that it asks for, again and again.
+struct Stuck {
+    first: Vec<u8>,
+    again: usize,
+    instead: u32,
+}
+
+impl Chunks for Stuck {
+    async fn chunks(&mut self, _: &Digest, _: &[Range<u32>]) -> Result<Pieces, ClientError> {
+        let piece = |ordinal| Piece { ordinal, stored: encode(&self.first, 3).unwrap().into() };
+        let frames: Vec<_> = (0..self.again).map(|_| Ok(vec![piece(0), piece(self.instead)])).collect();
+        Ok(Box::pin(futures::stream::iter(frames)))
+    }
+}
+
+#[test]
+fn a_chunk_that_is_not_due_ends_the_transfer() {
+    let (index, raw) = payload(&[1, 2, 3]);
+    for (instead, code) in [(0, Code::EndlessData), (2, Code::WrongBytes)] {
+        let dir = tempfile::tempdir().unwrap();
+        let part = Arc::new(Part::open(dir.path().join("app.part"), index.clone(), Arc::default()).unwrap());
+        let mut server = Stuck { first: raw[0].clone(), again: 2, instead };
+        let ended = runtime().block_on(complete(&mut server, &Digest::of(b"i"), &part, &retry())).unwrap_err();
+        assert_eq!(ended.reason().code, code, "{ended}");
     }
 }
 
@@ -98,7 +126,7 @@ fn a_flipped_byte_is_refused_and_only_that_chunk_comes_again() {
     runtime().block_on(async {
         let part = Arc::new(Part::open(path.clone(), index.clone(), Arc::default()).unwrap());
         let error = complete(&mut server, &Digest::of(b"i"), &part, &retry()).await.unwrap_err();
-        assert_eq!(error.reason().code, suture_core::phase::Code::WrongBytes, "{error}");
+        assert_eq!(error.reason().code, Code::WrongBytes, "{error}");
         let part = Arc::new(Part::open(path.clone(), index.clone(), Arc::default()).unwrap());
         assert_eq!(part.missing().first(), Some(&17));
         complete(&mut server, &Digest::of(b"i"), &part, &retry()).await.unwrap();

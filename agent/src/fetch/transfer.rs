@@ -12,6 +12,8 @@ use super::{FetchError, Part, Verified};
 use crate::backoff::{Backoff, Random};
 use crate::client::{Chunks, ClientError, Piece};
 
+/// The call, in messages.
+const CALL: &str = "the transfer";
 /// Frames between the network and the thread that hashes: enough to keep both busy. 2 MiB of memory.
 const FRAMES: usize = 8;
 /// Chunks between the thread that hashes and the one that writes. Each keeps its frame in memory: 2 MiB at most. Hashing costs
@@ -44,7 +46,7 @@ pub async fn complete(
             Ok(()) if failures < MAX_FAILURES => {}
             Ok(()) => {
                 let text = "it ended without the chunks that were asked for".to_owned();
-                return Err(ClientError::Interrupted { call: "the transfer", text }.into());
+                return Err(ClientError::Interrupted { call: CALL, text }.into());
             }
             Err(FetchError::Client(e)) if failures < MAX_FAILURES && is_passing(&e) => {
                 tracing::info!(error = %e, missing = part.missing().len(), "the transfer was cut and goes on");
@@ -108,11 +110,20 @@ async fn receive(
     sender: mpsc::Sender<Vec<Piece>>,
 ) -> Result<(), FetchError> {
     let mut pieces = client.chunks(index_sha256, wanted).await?;
-    let mut left = wanted.iter().map(ExactSizeIterator::len).sum::<usize>();
+    let mut due = wanted.iter().cloned().flatten();
     while let Some(frame) = pieces.next().await {
         let frame = frame?;
-        // Attack: endless data. The same chunk again and again, each as it was signed.
-        left = left.checked_sub(frame.len()).ok_or(ClientError::TooMany { call: "the transfer" })?;
+        for piece in &frame {
+            // Attack: endless data. The same chunk again and again, each as it was signed.
+            let due = due.next().ok_or(ClientError::TooMany { call: CALL })?;
+            if piece.ordinal < due {
+                return Err(ClientError::TooMany { call: CALL }.into());
+            }
+            if piece.ordinal > due {
+                let text = format!("chunk {} came where {due} was due", piece.ordinal);
+                return Err(ClientError::Senseless { call: CALL, text }.into());
+            }
+        }
         if sender.send(frame).await.is_err() {
             break;
         }

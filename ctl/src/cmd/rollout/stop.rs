@@ -17,7 +17,7 @@ pub(super) async fn pause(context: &mut Context<'_>, id: &ApprovalId, reason: St
     context.connect().await?.pause_rollout(request).await?;
     context.print.result(&json!({ "rollout": id, "paused": true }), |_| {
         format!(
-            "{id} is paused; devices that do not wait for the server's word go on: only `rollout abort` stops those"
+            "{id} is paused; devices that do not wait for the server's word go on: only a signed stop reaches those: `rollout stop`"
         )
     })
 }

@@ -1,5 +1,6 @@
 //! What the machine asks for, done. Each arm is one verb; each can be repeated with the effect of once.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,7 +24,8 @@ use crate::process;
 
 /// How often a running fetch is told to the server and to `status`.
 const PROGRESS: Duration = Duration::from_secs(5);
-/// After that a fetch is left for a new look at what is signed: a stop order must not wait for a long transfer.
+/// After that, from the first byte that comes, a fetch is left for a new look at what is signed: a stop order must not wait for a
+/// long transfer.
 const FETCH_SPELL: Duration = Duration::from_secs(600);
 
 /// How long deltas that are being made are waited for at most, for one bundle.
@@ -101,12 +103,17 @@ impl Agent {
         tokio::pin!(running);
         let spell = tokio::time::sleep(FETCH_SPELL);
         tokio::pin!(spell);
+        let before = self.counters.came_bytes();
         let mut tick = tokio::time::interval_at(Instant::now() + PROGRESS, PROGRESS);
         let result = loop {
             tokio::select! {
                 result = &mut running => break Some(result),
                 _ = tick.tick() => {
                     self.counters.measure(PROGRESS);
+                    // What is on disk is read again by each spell, which may take longer than one: it begins with the network.
+                    if self.counters.came_bytes() == before && !self.counters.waiting.load(Ordering::Relaxed) {
+                        spell.as_mut().reset(Instant::now() + FETCH_SPELL);
+                    }
                     self.write_live();
                     let (mut client, said) = (self.client.clone(), self.said());
                     // Beside the transfer, which does not wait for it; what the server says is heard in the next cycle.

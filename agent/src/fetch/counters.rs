@@ -131,6 +131,12 @@ impl Counters {
         self.chunk_came_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// What has come over the network for this bundle, in bytes.
+    pub fn came_bytes(&self) -> u64 {
+        let came = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        came(&self.chunk_came_bytes).saturating_add(came(&self.delta_came_bytes))
+    }
+
     /// So much time has passed since the pace was measured last: measures it anew.
     pub fn measure(&self, passed: Duration) {
         let now = self.progress();

@@ -155,6 +155,12 @@ pub const MAX_CHUNKS_PER_CALL: usize = 65_536;
 pub const FRAME_BYTES: usize = 256 << 10;
 /// What a frame of chunks may take with its list of chunks: 1 MiB. A device holds a handful of them in memory.
 pub const MAX_FRAME_BYTES: usize = 1 << 20;
+/// A bulk transfer that brings less than this in each [`STALL_WINDOW`] of waiting has stalled, and is asked for again: 1 KiB/s, for
+/// 2 Mbit/s shared by two hundred devices leave each a little more. Counted in bytes as they come: at that rate a message takes
+/// minutes.
+pub const STALL_BYTES: u64 = 60 << 10;
+/// One minute: longer than a line takes to find another way, and not so long that a dead one holds the device up.
+pub const STALL_WINDOW: SignedDuration = SignedDuration::from_mins(1);
 /// Any gRPC message, either way. A frame holds one chunk at least and stays below [`FRAME_BYTES`] + one chunk.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 /// Parts of any gRPC message: messages, texts and numbers in lists, at whatever depth. A list of [`MAX_CHUNKS_PER_CALL`] needs a quarter

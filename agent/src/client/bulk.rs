@@ -16,13 +16,12 @@ use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use suture_core::limits::{CHUNK_MAX_STORED_BYTES, MAX_CHUNKS_PER_CALL, MAX_FRAME_BYTES};
 use suture_proto::v1;
-use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::client::GrpcService;
 use tonic::transport::Channel;
 
-use super::stall::Watch;
+use super::stall::{Stalled, Watch};
 use super::{CALL_TIMEOUT, ClientError, Piece, Pieces};
 
 /// The call, in messages.
@@ -57,15 +56,7 @@ pub async fn fetch(
         if let Some(error) = answer.broken.take() {
             return Err(error);
         }
-        let begun = Instant::now();
-        let frame = tokio::time::timeout(CALL_TIMEOUT, answer.next()).await;
-        if let Ok(Ok(Some(pieces))) = &frame {
-            let bytes = pieces.iter().map(|piece| piece.stored.len()).sum();
-            // The chunks that came last are handed on all the same.
-            answer.broken =
-                answer.watch.is_stalled(bytes, begun.elapsed()).then_some(ClientError::Timeout { call: CALL });
-        }
-        match frame.unwrap_or(Err(ClientError::Timeout { call: CALL })) {
+        match answer.next().await {
             Ok(frame) => Ok(frame.map(|pieces| (pieces, answer))),
             Err(error) => {
                 let pieces = answer.received.broken_off();
@@ -115,13 +106,17 @@ impl Answer {
             if let Some(message) = self.received.message()? {
                 return pieces(message, End::Whole).map(Some);
             }
-            let frame = match self.body.frame().await {
-                Some(Ok(frame)) => frame,
-                Some(Err(status)) => return Err(ClientError::of(CALL, &status)),
-                None => return Err(interrupted("it ended without a status")),
+            let frame = match self.watch.over(self.body.frame()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(status))) => return Err(ClientError::of(CALL, &status)),
+                Ok(None) => return Err(interrupted("it ended without a status")),
+                Err(Stalled) => return Err(ClientError::Stalled { call: CALL }),
             };
             match frame.into_data() {
-                Ok(data) => self.received.segments.push(data),
+                Ok(data) => {
+                    self.watch.came(data.len());
+                    self.received.segments.push(data);
+                }
                 Err(frame) => {
                     let status = frame.trailers_ref().and_then(Status::from_header_map);
                     ended(&status.ok_or_else(|| interrupted("it ended without a status"))?)?;

@@ -1,5 +1,6 @@
 //! Why the server gave no answer that can be used.
 
+use suture_core::limits::{STALL_BYTES, STALL_WINDOW};
 use suture_core::phase::Code;
 use suture_proto::connect::{self, ConnectError};
 use suture_proto::deferral::Deferral;
@@ -59,6 +60,12 @@ pub enum ClientError {
         /// The call.
         call: &'static str,
     },
+    /// It came too slowly.
+    #[error("{call} stalled: in {} s of waiting less than {STALL_BYTES} bytes came", STALL_WINDOW.as_secs())]
+    Stalled {
+        /// The call.
+        call: &'static str,
+    },
     /// More than was asked for.
     #[error("the answer to {call} is longer than {limit} bytes")]
     TooLong {
@@ -101,7 +108,7 @@ impl ClientError {
     /// The kind of reason.
     pub const fn code(&self) -> Code {
         match self {
-            Self::Connect(_) | Self::Timeout { .. } => Code::ServerUnreachable,
+            Self::Connect(_) | Self::Timeout { .. } | Self::Stalled { .. } => Code::ServerUnreachable,
             Self::TooLong { .. } | Self::Boundless { .. } | Self::TooMany { .. } => Code::EndlessData,
             Self::Senseless { .. } => Code::WrongBytes,
             Self::Deferred { deferral, .. } => deferral.code,
@@ -121,7 +128,7 @@ impl ClientError {
 
     /// Whether another way to the server may lead further.
     pub const fn is_of_the_way(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Timeout { .. })
+        matches!(self, Self::Connect(_) | Self::Timeout { .. } | Self::Stalled { .. })
     }
 
     pub(super) fn of(call: &'static str, status: &Status) -> Self {

@@ -46,10 +46,10 @@ use crate::news::{Holdings, Tidings};
 use crate::ticks::{System, Ticks};
 use crate::traffic::Traffic;
 
-/// How long one small call, or one message of a stream, may take.
+/// How long one small call, or one message of a stream, may take. Chunks have a rule of their own: see [`stall`].
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes a second in which documents, chunks and deltas come at least: a modem's rate.
+/// Bytes a second in which documents and deltas come at least: a modem's rate.
 const LEAST_RATE: u64 = 4 << 10;
 
 /// The server.

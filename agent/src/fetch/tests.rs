@@ -23,8 +23,17 @@ fn payload(chunks: &[u8]) -> (Index, Vec<Vec<u8>>) {
 struct Server {
     raw: Vec<Vec<u8>>,
     cuts: Vec<usize>,
+    /// How it cuts.
+    cut: fn() -> ClientError,
     flip: Option<u32>,
     sent: BTreeMap<Digest, u32>,
+}
+
+impl Server {
+    fn of(raw: Vec<Vec<u8>>) -> Self {
+        let cut = || ClientError::Interrupted { call: "the transfer", text: "cut".into() };
+        Self { raw, cuts: vec![], cut, flip: None, sent: BTreeMap::new() }
+    }
 }
 
 impl Chunks for Server {
@@ -34,7 +43,7 @@ impl Chunks for Server {
         let mut frames = Vec::new();
         for ordinal in ranges.iter().flat_map(Clone::clone) {
             if frames.len() >= cut {
-                frames.push(Err(ClientError::Interrupted { call: "the transfer", text: "cut".into() }));
+                frames.push(Err((self.cut)()));
                 break;
             }
             let raw = &self.raw[ordinal as usize];
@@ -100,7 +109,7 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.part");
         let counters = Arc::new(Counters::default());
-        let mut server = Server { raw, cuts, flip: None, sent: BTreeMap::new() };
+        let mut server = Server { cuts, ..Server::of(raw) };
         runtime().block_on(async {
             for _ in 0..20 {
                 // Opened anew, as after a restart: everything on disk is hashed again.
@@ -122,7 +131,7 @@ fn a_flipped_byte_is_refused_and_only_that_chunk_comes_again() {
     let (index, raw) = payload(&(0..30).collect::<Vec<_>>());
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("app.part");
-    let mut server = Server { raw: raw.clone(), cuts: vec![], flip: Some(17), sent: BTreeMap::new() };
+    let mut server = Server { flip: Some(17), ..Server::of(raw.clone()) };
     runtime().block_on(async {
         let part = Arc::new(Part::open(path.clone(), index.clone(), Arc::default()).unwrap());
         let error = complete(&mut server, &Digest::of(b"i"), &part, &retry()).await.unwrap_err();
@@ -160,7 +169,7 @@ fn a_disk_that_is_full_costs_nothing_that_was_verified() {
         };
         super::super::Room::new(reserve, Arc::new(said))
     };
-    let mut server = Server { raw: raw.clone(), cuts: vec![], flip: None, sent: BTreeMap::new() };
+    let mut server = Server::of(raw.clone());
     let mut kept = 0;
     for (there, fails) in [(0, true), (reserve + 100_000, true), (reserve + 5_000_000, true), (u64::MAX, false)] {
         free.store(there, Ordering::SeqCst);
@@ -251,4 +260,56 @@ fn what_a_slot_holds_is_not_fetched() {
     let part = Part::open(dir.path().join("one.part"), index, Arc::default()).unwrap();
     part.seed(&slots, &one.payloads[0]);
     assert_eq!(part.missing().len(), 1);
+}
+
+#[test]
+fn a_server_that_stalls_each_time_is_left_for_the_next_check_in_with_what_came() {
+    let (index, raw) = payload(&(0..30).collect::<Vec<_>>());
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server { cut: || ClientError::Stalled { call: "the transfer" }, ..Server::of(raw) };
+    server.cuts = vec![2; 100];
+    let part = Arc::new(Part::open(dir.path().join("app.part"), index, Arc::default()).unwrap());
+    let error = runtime().block_on(complete(&mut server, &Digest::of(b"i"), &part, &retry())).unwrap_err();
+    assert_eq!(error.reason().code, Code::ServerUnreachable, "{error}");
+    assert_eq!(part.missing().len(), 30 - 2 * MAX_FAILURES as usize);
+    server.cuts.clear();
+    runtime().block_on(complete(&mut server, &Digest::of(b"i"), &part, &retry())).unwrap();
+    assert!(server.sent.values().all(|n| *n == 1), "{:?}", server.sent);
+}
+
+/// Lengths, places and counts beyond what 32 bits hold. No bytes are written but one chunk's.
+#[test]
+fn a_payload_may_be_longer_than_four_gibibytes() {
+    let length = suture_core::limits::CHUNK_MAX_BYTES as u32;
+    let named = |n: u32| Entry { sha256: Digest::of(&n.to_le_bytes()), length };
+    let raw = vec![7; length as usize];
+    let mut entries: Vec<Entry> = (0..(5_u64 << 30).div_ceil(length.into()) as u32).map(named).collect();
+    let last = entries.len() - 1;
+    entries[last].sha256 = Digest::of(&raw);
+    let index = Index::parse(&Index::new(entries).unwrap().to_bytes()).unwrap();
+    assert_eq!((index.total_length(), index.offset(last)), (5 << 30, Some((5 << 30) - u64::from(length))));
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.part");
+    let counters = Arc::new(Counters::default());
+    counters.begin(dir.path(), index.total_length());
+    let part = Part::open(path.clone(), index, counters.clone()).unwrap();
+    assert_eq!((part.missing().len(), part.missing_bytes()), (last + 1, 5 << 30));
+    part.keep(&part.verify(last as u32, encode(&raw, 3).unwrap().into()).unwrap()).unwrap();
+    assert_eq!((part.missing().len(), part.missing_bytes()), (last, (5 << 30) - u64::from(length)));
+
+    let file = std::fs::File::open(&path).unwrap();
+    let mut read = vec![0; raw.len()];
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut read, (5 << 30) - u64::from(length)).unwrap();
+    assert!(read == raw, "the last chunk lies at its place");
+    let meta = file.metadata().unwrap();
+    assert_eq!(meta.len(), 5 << 30);
+    let on_disk = 512 * std::os::unix::fs::MetadataExt::blocks(&meta);
+    assert!(on_disk < 64 << 20, "{on_disk} bytes are taken on disk");
+    counters.measure(Duration::from_secs(1));
+    counters.present_bytes.fetch_add(u64::from(length), Ordering::Relaxed);
+    counters.measure(Duration::from_secs(1));
+    let progress = counters.progress();
+    assert_eq!((progress.total_bytes, progress.present_bytes), (5 << 30, 2 * u64::from(length)));
+    assert_eq!(progress.left_secs, (5 << 30) / u64::from(length) - 2);
 }

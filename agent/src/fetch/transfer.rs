@@ -39,7 +39,10 @@ pub async fn complete(
         let before = missing.len();
         let wanted = runs(missing.iter().copied().take(MAX_CHUNKS_PER_CALL));
         let result = one_call(client, index_sha256, part, &wanted).await;
-        failures = if part.missing().len() < before { 0 } else { failures.saturating_add(1) };
+        // What comes too slowly is no better than what does not come.
+        let came =
+            part.missing().len() < before && !matches!(result, Err(FetchError::Client(ClientError::Stalled { .. })));
+        failures = if came { 0 } else { failures.saturating_add(1) };
         match result {
             Ok(()) if failures == 0 => {}
             // A stream that ends early without a chunk is a failure like any other.
@@ -61,7 +64,13 @@ pub async fn complete(
 
 /// Whether the same call may go through a moment later.
 pub(super) const fn is_passing(error: &ClientError) -> bool {
-    matches!(error, ClientError::Connect(_) | ClientError::Interrupted { .. } | ClientError::Timeout { .. })
+    matches!(
+        error,
+        ClientError::Connect(_)
+            | ClientError::Interrupted { .. }
+            | ClientError::Timeout { .. }
+            | ClientError::Stalled { .. }
+    )
 }
 
 /// One request's chunks: received here, decoded and hashed on a thread beside, written on another.

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use suture_core::id::{HardwareId, ProductId};
 use suture_core::pace::Rate;
 
-/// What is left free unless the configuration says otherwise: 64 MiB, for the journal, the reports and everybody else on the disk.
+/// What is left free unless the configuration says otherwise: 64 MiB, for the journal, the reports and everybody else on the
+/// disk.
 const RESERVE_MIB: u64 = 64;
 /// More than any configuration needs.
 const MAX_CONFIG_BYTES: u64 = 64 << 10;

@@ -16,8 +16,8 @@ use crate::trust_store::TrustStore;
 /// What is listed.
 #[derive(Debug, Default)]
 pub struct Documents {
-    /// The approvals, each as this device reads it: the head, of the slots the one shard that can name it, and where its wave
-    /// waits for a signature whether it has it.
+    /// The approvals, each as this device reads it: the head, of the slots the one shard that can name it, and where its
+    /// wave waits for a signature whether it has it.
     pub approvals: Vec<Share>,
     /// The stop orders and lifts that are listed; others may have come beside the repository.
     pub stops: Vec<VerifiedStop>,
@@ -72,8 +72,8 @@ pub async fn documents(
     Ok(documents)
 }
 
-/// What the listed gates document opens. One that cannot be had or used opens nothing, keeps no other approval back, and lets
-/// the device fetch what it will install once the document is there.
+/// What the listed gates document opens. One that cannot be had or used opens nothing, keeps no other approval back, and
+/// lets the device fetch what it will install once the document is there.
 async fn opened(
     store: &TrustStore,
     files: &mut impl Files,

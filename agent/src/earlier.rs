@@ -1,9 +1,9 @@
 //! The device's earlier certificates, for the case that the server does not know the latest.
 //!
-//! Accident: the server's database is restored from a copy, and knows nothing of what it has issued since. Attack: whoever held
-//! the server has issued certificates that its owners' database never saw. Either would send a person to every device that
-//! renewed meanwhile. An earlier certificate is over the same key, and an expired one may be renewed for two years; so the
-//! device keeps one for every half month, and has the latest that the server knows renewed.
+//! Accident: the server's database is restored from a copy, and knows nothing of what it has issued since. Attack: whoever
+//! held the server has issued certificates that its owners' database never saw. Either would send a person to every device
+//! that renewed meanwhile. An earlier certificate is over the same key, and an expired one may be renewed for two years; so
+//! the device keeps one for every half month, and has the latest that the server knows renewed.
 
 use std::path::{Path, PathBuf};
 

@@ -46,8 +46,8 @@ pub fn ask(question: &Question<'_>, now: Timestamp) -> Result<Window, Trouble> {
     let Some(slot) = slot_at(question.slots, now) else {
         return Err(Trouble::new(Reason::new(Code::SlotsOver, "the last slot has ended; plan a new one")));
     };
-    // DESIGN, rule 2: a human gate is opened by the hospital's signature, and by nothing that the server says or keeps silent
-    // about. Asked before the slot, so that people hear of it while there is time to sign.
+    // DESIGN, rule 2: a human gate is opened by the hospital's signature, and by nothing that the server says or keeps
+    // silent about. Asked before the slot, so that people hear of it while there is time to sign.
     if let Some(reason) = question.unsigned {
         return Err(Trouble::new(reason.clone()));
     }

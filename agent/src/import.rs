@@ -141,7 +141,8 @@ pub async fn import(
     let approvals = stores.approvals.refresh(stick, News::default(), now).await.map_err(refused)?;
     let gathered = documents(stores.approvals, stick, &approvals, device).await;
     let gathered = gathered.map_err(ImportError::Refused)?;
-    // A stick that lacks what it lists is damaged: whoever stands at the device learns it now, and not when the slot is over.
+    // A stick that lacks what it lists is damaged: whoever stands at the device learns it now, and not when the slot is
+    // over.
     if let Some(reason) = gathered.approvals.iter().find_map(|share| share.opened.unknown()) {
         return Err(ImportError::Refused(reason.clone()));
     }

@@ -1,9 +1,9 @@
 //! What a person at the device hands to the running agent: `inbox/` in the state directory.
 //!
 //! The agent alone changes its stores, so that two processes never write one file. `suture-agent stop` and `suture-agent
-//! import` verify first, then leave here what they verified, whole or not at all: written beside, fsynced, renamed. The agent
-//! verifies it again, by what it holds when it gets there, and takes it out. It is woken by the kernel, so that a stop order
-//! does not wait for the next check-in.
+//! import` verify first, then leave here what they verified, whole or not at all: written beside, fsynced, renamed. The
+//! agent verifies it again, by what it holds when it gets there, and takes it out. It is woken by the kernel, so that a stop
+//! order does not wait for the next check-in.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -95,7 +95,8 @@ enum Command {
         /// The file that `suturectl rollout stop --envelope` wrote
         file: PathBuf,
     },
-    /// Hand a stick to the agent: what both sides have signed, for a device without a network. Exit code 5 where it is refused
+    /// Hand a stick to the agent: what both sides have signed, for a device without a network. Exit code 5 where it is
+    /// refused
     Import {
         /// The directory that `suturectl stick write` wrote
         dir: PathBuf,

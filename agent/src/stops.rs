@@ -138,8 +138,8 @@ impl Stops {
         done.map(|()| true)
     }
 
-    /// Notes when an approval ends, as the hospital has signed it, and drops the orders for those that have ended by `proven`,
-    /// a time that signatures prove: nothing can be begun by them any more.
+    /// Notes when an approval ends, as the hospital has signed it, and drops the orders for those that have ended by
+    /// `proven`, a time that signatures prove: nothing can be begun by them any more.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! The ways to the server: what enrolment said, until the hospital signs something else.
 //!
 //! Attack: a server, or whoever took its place, that leads devices away. Only `service.json` of the verified approvals
-//! changes where this device connects. Mistake: an address that nobody answers at, or an authority that certified nothing; so
-//! the ways that worked last are kept beside the new ones until one of the new ones has worked. TLS is no authority over
+//! changes where this device connects. Mistake: an address that nobody answers at, or an authority that certified nothing;
+//! so the ways that worked last are kept beside the new ones until one of the new ones has worked. TLS is no authority over
 //! what is installed, so keeping an old way for a while gives its holder nothing but what a cut line gives.
 
 use std::path::{Path, PathBuf};

@@ -5,8 +5,9 @@
 //! cargo run --release -p suture-core --example delta -- apply OLD FILE OUT
 //! ```
 //!
-//! OLD and NEW are payload files, archived trees or images; /dev/null is the payload of a device that has nothing. Time is what the
-//! step spent on a processor, reading and writing included; memory is the most that the process held above what it held idle.
+//! OLD and NEW are payload files, archived trees or images; /dev/null is the payload of a device that has nothing. Time is
+//! what the step spent on a processor, reading and writing included; memory is the most that the process held above what it
+//! held idle.
 
 #![expect(clippy::print_stdout, reason = "what it measures is for whoever ran it")]
 

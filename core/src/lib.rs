@@ -39,6 +39,6 @@ pub mod trust;
 pub mod version;
 pub mod window;
 
-/// Whether this build verifies what only tests may: see the feature `interop`. A program asserts at compile time that it does
-/// not, because Cargo unites the features of all that it builds together.
+/// Whether this build verifies what only tests may: see the feature `interop`. A program asserts at compile time that it
+/// does not, because Cargo unites the features of all that it builds together.
 pub const INTEROP: bool = cfg!(feature = "interop");

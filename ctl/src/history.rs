@@ -1,7 +1,7 @@
 //! Which editions of a repository's targets metadata this home has verified or signed: one line each, `VERSION:SHA256`.
 //!
-//! It is what a fork is told by. Every edition in it led to the next by digest, so there is no gap between the oldest and the
-//! newest; what came before the oldest can be proven from it at any time.
+//! It is what a fork is told by. Every edition in it led to the next by digest, so there is no gap between the oldest and
+//! the newest; what came before the oldest can be proven from it at any time.
 
 use std::collections::BTreeMap;
 

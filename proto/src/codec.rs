@@ -1,9 +1,9 @@
 //! Messages are counted before they are read.
 //!
-//! Attack: two bytes on the wire are an empty message in a list, and eighty bytes or more of memory once they are read. 16 MiB of
-//! them would be more than half a gigabyte, in the server by a call that any device may make, and in a device by an answer of a
-//! captured server. So what is in a message is counted first, by its description, and nothing is read of one that has more than
-//! [`MAX_MESSAGE_PARTS`].
+//! Attack: two bytes on the wire are an empty message in a list, and eighty bytes or more of memory once they are read. 16
+//! MiB of them would be more than half a gigabyte, in the server by a call that any device may make, and in a device by an
+//! answer of a captured server. So what is in a message is counted first, by its description, and nothing is read of one
+//! that has more than [`MAX_MESSAGE_PARTS`].
 
 use std::collections::HashMap;
 use std::marker::PhantomData;

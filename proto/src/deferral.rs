@@ -1,7 +1,7 @@
 //! "Not now": how a server that has no place for a transfer says when to ask again.
 //!
-//! It is the status RESOURCE_EXHAUSTED with a sentence, and beside it `grpc-retry-pushback-ms`, as gRPC's retry design has it,
-//! the code of the reason and, where it is known, the instant from which the answer will be another.
+//! It is the status RESOURCE_EXHAUSTED with a sentence, and beside it `grpc-retry-pushback-ms`, as gRPC's retry design has
+//! it, the code of the reason and, where it is known, the instant from which the answer will be another.
 
 use std::time::Duration;
 

@@ -24,8 +24,8 @@ use crate::store::forks::ForkRow;
 /// cannot fill it: 1 day.
 const RECORD_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Compares what a device has seen with what was published here, and raises or ends the alarm. Call it last in a transaction:
-/// it may write to the record.
+/// Compares what a device has seen with what was published here, and raises or ends the alarm. Call it last in a
+/// transaction: it may write to the record.
 pub(crate) async fn watch(tx: &mut Tx, sighting: &Sighting, proven: bool, now: Timestamp) -> Result<(), AuditError> {
     let Sighting { kind: _, hdo, device, catalog, approvals } = sighting;
     let approvals_of = Repository::Approvals(hdo.clone());

@@ -1,9 +1,9 @@
 //! `suture-server operator invite`: a way in for an organisation of which nobody can call the server any more.
 //!
-//! Attack: whoever wants in without being invited. This needs the server's own machine: its authority's key and its database,
-//! with which as much could be had before, and no call over the network leads here. The audit trail says that it was the
-//! server. The token lets its holder connect; it holds no signing key and vouches for no root, so what devices obey stays
-//! where it was, and the newcomer compares the roots' fingerprints with what was written down.
+//! Attack: whoever wants in without being invited. This needs the server's own machine: its authority's key and its
+//! database, with which as much could be had before, and no call over the network leads here. The audit trail says that it
+//! was the server. The token lets its holder connect; it holds no signing key and vouches for no root, so what devices obey
+//! stays where it was, and the newcomer compares the roots' fingerprints with what was written down.
 
 use std::fs;
 use std::io;
@@ -106,8 +106,8 @@ pub async fn invite(
     Ok(Invited { principal: whom.to_string(), token: path, expires: token.expires })
 }
 
-/// A token by which somebody may join this server, good for [`MAX_TOKEN_SECS`] once its secret is recorded. It vouches for no
-/// root: whoever joins compares those.
+/// A token by which somebody may join this server, good for [`MAX_TOKEN_SECS`] once its secret is recorded. It vouches for
+/// no root: whoever joins compares those.
 pub(crate) fn token(
     settings: &Settings,
     ca_sha256: Digest,

@@ -45,8 +45,8 @@ pub(crate) enum NewsError {
     Trust(#[from] TrustError),
 }
 
-/// What a caller that holds `held` lacks, of at most `room` bytes, which are taken off it. `tx` reads one unchanging view, so
-/// that the files belong together.
+/// What a caller that holds `held` lacks, of at most `room` bytes, which are taken off it. `tx` reads one unchanging view,
+/// so that the files belong together.
 pub(crate) async fn news(tx: &mut Tx, repository: &str, held: &Held, room: &mut usize) -> Result<News, NewsError> {
     let mut news = News::default();
     roots(tx, repository, held.root, &mut news, room).await?;

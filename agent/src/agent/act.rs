@@ -24,8 +24,8 @@ use crate::process;
 
 /// How often a running fetch is told to the server and to `status`.
 const PROGRESS: Duration = Duration::from_secs(5);
-/// After that, from the first byte that comes, a fetch is left for a new look at what is signed: a stop order must not wait for a
-/// long transfer.
+/// After that, from the first byte that comes, a fetch is left for a new look at what is signed: a stop order must not wait
+/// for a long transfer.
 const FETCH_SPELL: Duration = Duration::from_secs(600);
 
 /// How long deltas that are being made are waited for at most, for one bundle.
@@ -110,7 +110,8 @@ impl Agent {
                 result = &mut running => break Some(result),
                 _ = tick.tick() => {
                     self.counters.measure(PROGRESS);
-                    // What is on disk is read again by each spell, which may take longer than one: it begins with the network.
+                    // What is on disk is read again by each spell, which may take longer than one: it begins with the
+                    // network.
                     if self.counters.came_bytes() == before && !self.counters.waiting.load(Ordering::Relaxed) {
                         spell.as_mut().reset(Instant::now() + FETCH_SPELL);
                     }

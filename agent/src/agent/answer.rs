@@ -36,8 +36,8 @@ impl Agent {
     }
 }
 
-/// What there is to say of each approval by which this device could begin: that it is stopped, or that it is offered. What it
-/// cannot begin any more, stopped or not, needs no answer.
+/// What there is to say of each approval by which this device could begin: that it is stopped, or that it is offered. What
+/// it cannot begin any more, stopped or not, needs no answer.
 pub(super) fn answers(
     facts: &Facts,
     catalog: &impl Catalog,

@@ -25,8 +25,8 @@ pub(super) fn client(
 }
 
 impl Agent {
-    /// Takes what the verified approvals say about the server. A failure changes nothing and is tried again: the device knows
-    /// a way that worked.
+    /// Takes what the verified approvals say about the server. A failure changes nothing and is tried again: the device
+    /// knows a way that worked.
     pub(super) async fn heed_service(&mut self, approvals: &Repository) {
         if approvals.target(path::SERVICE).is_none() {
             return;

@@ -1,8 +1,8 @@
 //! Chunks as they come off the wire, without a copy.
 //!
-//! tonic's decoder gathers every message in a buffer of its own. For chunks, which are all that is ever received in bulk, the
-//! answer is read here instead: what HTTP/2 delivers is cut where chunks end, and only a chunk that lies across two deliveries
-//! is put together. The server sends so that few do.
+//! tonic's decoder gathers every message in a buffer of its own. For chunks, which are all that is ever received in bulk,
+//! the answer is read here instead: what HTTP/2 delivers is cut where chunks end, and only a chunk that lies across two
+//! deliveries is put together. The server sends so that few do.
 //!
 //! Where a message breaks off, the chunks of it that came whole are kept: on a line of 2 Mbit/s a message takes a second.
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use suture_core::limits::{STALL_BYTES, STALL_WINDOW};
 use tokio::time::Instant;
 
-/// Attack: slow retrieval. What came, and for how long it was waited for, in the window that is open. Only waiting counts: how
-/// long the disk keeps the receiver busy is no fault of the line's.
+/// Attack: slow retrieval. What came, and for how long it was waited for, in the window that is open. Only waiting counts:
+/// how long the disk keeps the receiver busy is no fault of the line's.
 #[derive(Debug)]
 pub(super) struct Watch {
     /// How long a window is.

@@ -32,8 +32,8 @@ impl Line {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits as long as the server has said, and up to a quarter longer, where the answer is that this device stands in line.
-    /// Any other answer is given back.
+    /// Waits as long as the server has said, and up to a quarter longer, where the answer is that this device stands in
+    /// line. Any other answer is given back.
     pub(super) async fn wait(&self, answer: ClientError) -> Result<(), ClientError> {
         let after = match &answer {
             ClientError::Deferred { deferral, .. } if deferral.code == Code::InLine => deferral.after,

@@ -9,8 +9,8 @@
 //!
 //! What lies on disk is hashed again on every start, so a cut resumes from exactly the chunks that are missing. Chunks that
 //! a slot holds already are taken from there; those that are like something in a slot are made from it by a delta, where the
-//! server has one. The rest is asked for in runs; a chunk that a payload holds twice comes once.
-//! A chunk counts when its raw bytes have the digest that the signed manifest leads to; where they come from is of no account.
+//! server has one. The rest is asked for in runs; a chunk that a payload holds twice comes once. A chunk counts when its raw
+//! bytes have the digest that the signed manifest leads to; where they come from is of no account.
 
 mod counters;
 mod delta;

@@ -1,5 +1,5 @@
-//! Room on the disk: asked for before the first chunk is fetched, and again and again while chunks are written, because others
-//! write as well. What is kept free for them is never touched.
+//! Room on the disk: asked for before the first chunk is fetched, and again and again while chunks are written, because
+//! others write as well. What is kept free for them is never touched.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;

@@ -16,8 +16,8 @@ use crate::client::{Chunks, ClientError, Piece};
 const CALL: &str = "the transfer";
 /// Frames between the network and the thread that hashes: enough to keep both busy. 2 MiB of memory.
 const FRAMES: usize = 8;
-/// Chunks between the thread that hashes and the one that writes. Each keeps its frame in memory: 2 MiB at most. Hashing costs
-/// twice what receiving does, and writing as much; two threads that write one file would only wait for each other.
+/// Chunks between the thread that hashes and the one that writes. Each keeps its frame in memory: 2 MiB at most. Hashing
+/// costs twice what receiving does, and writing as much; two threads that write one file would only wait for each other.
 const CHUNKS: usize = 8;
 /// Failures in a row, without a single chunk between them, after which the next check-in is waited for.
 pub(super) const MAX_FAILURES: u32 = 5;

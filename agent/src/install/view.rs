@@ -71,7 +71,8 @@ impl View {
     /// disk says.
     pub fn read_at(&self, mut offset: u64, mut out: &mut [u8]) -> io::Result<()> {
         while !out.is_empty() {
-            // The last that begins here or before: an empty file has no bytes, and the segment behind it begins where it does.
+            // The last that begins here or before: an empty file has no bytes, and the segment behind it begins where it
+            // does.
             let after = self.segments.partition_point(|s| s.at <= offset);
             let end = self.segments.get(after).map_or(self.length, |next| next.at);
             let place = after.checked_sub(1).filter(|_| offset < end).ok_or(io::ErrorKind::UnexpectedEof)?;

@@ -260,7 +260,8 @@ impl State {
         }
     }
 
-    /// As [`State::trouble`], without what has ended by now: once the quiet hours are over, a fetch goes on in the same state.
+    /// As [`State::trouble`], without what has ended by now: once the quiet hours are over, a fetch goes on in the same
+    /// state.
     pub fn trouble_at(&self, now: Timestamp) -> Option<(&Reason, Option<Timestamp>)> {
         let is_over = |until: Option<Timestamp>| until.is_some_and(|until| until <= now);
         self.trouble().filter(|(reason, until)| reason.code != Code::QuietHours || !is_over(*until))

@@ -1,5 +1,5 @@
-//! Deltas: whatever a head, a map or a frame says, what comes out is as long as it should be, and what is read is bounded; and
-//! what is made between two payloads leads from one to the other.
+//! Deltas: whatever a head, a map or a frame says, what comes out is as long as it should be, and what is read is bounded;
+//! and what is made between two payloads leads from one to the other.
 
 use std::cell::Cell;
 use std::io;
@@ -47,7 +47,8 @@ fn head(bytes: &[u8]) {
     }
 }
 
-/// A region's length (u32; its highest two bits say what is copied from), its map's (u16), the map, and a frame for all of the region.
+/// A region's length (u32; its highest two bits say what is copied from), its map's (u16), the map, and a frame for all of
+/// the region.
 fn frame(bytes: &[u8]) {
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return };
     let Some((map_bytes, rest)) = rest.split_first_chunk::<2>() else { return };
@@ -65,8 +66,8 @@ fn frame(bytes: &[u8]) {
     }
     let Ok(made) = map.apply(frame, 0..length, &old) else { return };
     assert_eq!(made.len(), length as usize);
-    // Each copied byte once, and of each program at most twice its length, which is at most four times the new one's; of two only
-    // a part is in the region.
+    // Each copied byte once, and of each program at most twice its length, which is at most four times the new one's; of two
+    // only a part is in the region.
     let most = 9 * u64::from(length) + 4 * old.length();
     assert!(old.read.get() <= most, "{} bytes were read", old.read.get());
     assert_eq!(map.apply(frame, 0..length, &old).expect("as before"), made);

@@ -51,7 +51,8 @@ fn stored(bytes: &[u8]) {
     let Some((length, stored)) = bytes.split_first_chunk::<3>() else { return };
     let [a, b, c] = *length;
     let length = u32::from_le_bytes([a, b, c, 0]);
-    // The digest of what comes out is not known beforehand; one that is refused only for its digest is tried with the true one.
+    // The digest of what comes out is not known beforehand; one that is refused only for its digest is tried with the true
+    // one.
     let entry = Entry { sha256: Digest::of(stored), length };
     let Ok(raw) = chunk::decode(stored, &entry) else { return };
     assert_eq!((raw.len(), Digest::of(&raw)), (length as usize, entry.sha256));

@@ -26,7 +26,8 @@ static ALL: LazyLock<[LocalKey; 256]> =
     LazyLock::new(|| std::array::from_fn(|n| LocalKey::from_seed(&Zeroizing::new([n as u8; 32]))));
 
 thread_local! {
-    /// What was signed before, in this execution or in another: scripts begin alike, and one key signs the same the same way.
+    /// What was signed before, in this execution or in another: scripts begin alike, and one key signs the same the same
+    /// way.
     static SIGNED: RefCell<HashMap<(u8, Vec<u8>), String>> = RefCell::default();
 }
 /// Signatures that are remembered; then all are forgotten. About 16 MB.

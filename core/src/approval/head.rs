@@ -129,7 +129,8 @@ impl Head {
     }
 }
 
-/// An approval as one device reads it: the terms, what it says of this device alone, and which waves are opened by signature.
+/// An approval as one device reads it: the terms, what it says of this device alone, and which waves are opened by
+/// signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
     /// What holds for all devices.

@@ -1,10 +1,9 @@
 //! What the hospital signs: approvals, rosters, calendars' home and stop orders, as files of its approvals repository.
 //!
-//! The targets metadata list what devices read: the heads of approvals, the waves opened by signature, stop orders, where the
-//! server is. That stays small
-//! however many devices a hospital has, and holds opaque ids and instants only. What people and the server read besides
-//! (rosters, calendars, names, reasons, tickets) is in a register, of which devices see the digest alone. The slots of an
-//! approval are in shards that its head pins; a device reads the head and its own shard.
+//! The targets metadata list what devices read: the heads of approvals, the waves opened by signature, stop orders, where
+//! the server is. That stays small however many devices a hospital has, and holds opaque ids and instants only. What people
+//! and the server read besides (rosters, calendars, names, reasons, tickets) is in a register, of which devices see the
+//! digest alone. The slots of an approval are in shards that its head pins; a device reads the head and its own shard.
 mod document;
 mod gates;
 mod head;

@@ -29,7 +29,8 @@ pub struct Service {
     pub since: u64,
     /// `https://host` or `https://host:port`, tried in this order.
     pub addresses: Vec<String>,
-    /// Certificates of the authorities that may certify the server: DER in base64. The first is the one that new tokens name.
+    /// Certificates of the authorities that may certify the server: DER in base64. The first is the one that new tokens
+    /// name.
     pub authorities: Vec<String>,
 }
 

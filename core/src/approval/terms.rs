@@ -67,8 +67,8 @@ pub struct Wave {
     /// lies opens it early, and never outside a device's slots.
     pub needs_server: bool,
     /// Whether its devices wait until the hospital has opened this very wave by a signature of its approvers, see
-    /// [`super::Gates`]. It stands before this wave, as `needs_server` does; the first wave may have one too. It is met beside
-    /// the other gate and not in its place, and holds against a server that lies.
+    /// [`super::Gates`]. It stands before this wave, as `needs_server` does; the first wave may have one too. It is met
+    /// beside the other gate and not in its place, and holds against a server that lies.
     pub needs_signature: bool,
     /// Least share of the wave's devices that must be confirmed before the next wave opens, in percent.
     pub min_confirmed_percent: u32,

@@ -1,8 +1,8 @@
-//! References in AArch64 code: instructions of four bytes each, of which some bits say how far away something is (Arm Architecture
-//! Reference Manual, "A64 instruction set encoding").
+//! References in AArch64 code: instructions of four bytes each, of which some bits say how far away something is (Arm
+//! Architecture Reference Manual, "A64 instruction set encoding").
 //!
-//! Linkers put tables into the same segment. A word that is an address, or one that is told by its distance and that no instruction
-//! looks like, is taken for a table's.
+//! Linkers put tables into the same segment. A word that is an address, or one that is told by its distance and that no
+//! instruction looks like, is taken for a table's.
 
 use super::loaded::{Block, word};
 use super::reference::{Kind, Site};
@@ -52,8 +52,8 @@ fn put_split(instruction: u32, number: i64) -> u32 {
     IMM19.put(instruction, (number >> 2) as u64) & !(3 << 29) | low
 }
 
-/// Instructions that have the low twelve bits of an address whose page a register holds: ADD, and loads and stores. Says which
-/// register, and how often the number is halved.
+/// Instructions that have the low twelve bits of an address whose page a register holds: ADD, and loads and stores. Says
+/// which register, and how often the number is halved.
 fn rest(instruction: u32) -> Option<(usize, u32)> {
     let register = (instruction >> 5 & 31) as usize;
     if instruction & 0xffc0_0000 == 0x9100_0000 {

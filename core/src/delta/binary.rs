@@ -1,7 +1,7 @@
 //! A file whose copies are not only moved: it is a program, and what it says of its own places has moved with them.
 //!
-//! The region's map says where such a file stands in both payloads, and how far its segments have moved in memory beyond what
-//! they moved in the file. All else comes from the copies themselves: they say where each place of the old file went.
+//! The region's map says where such a file stands in both payloads, and how far its segments have moved in memory beyond
+//! what they moved in the file. All else comes from the copies themselves: they say where each place of the old file went.
 
 use super::DeltaError;
 use super::coder::Coder;

@@ -1,8 +1,9 @@
-//! An adaptive binary range coder: every question is a bit, and every kind of question has a model that learns how it is answered.
+//! An adaptive binary range coder: every question is a bit, and every kind of question has a model that learns how it is
+//! answered.
 //!
-//! [`Coder`] is both directions. What is coded is written once, as a walk over models that hands [`Coder::bit`] the answer and
-//! takes the answer back: an [`Encoder`] writes what it is handed, a [`Decoder`] ignores that and says what was written. So the
-//! two cannot come apart.
+//! [`Coder`] is both directions. What is coded is written once, as a walk over models that hands [`Coder::bit`] the answer
+//! and takes the answer back: an [`Encoder`] writes what it is handed, a [`Decoder`] ignores that and says what was written.
+//! So the two cannot come apart.
 //!
 //! A hostile run of bytes decodes to some answers, never to an error in here: behind its end a decoder reads zeros, for the
 //! encoder leaves them out. Whoever decodes bounds the number of questions, and asks [`Decoder::finish`] in the end.

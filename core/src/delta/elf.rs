@@ -1,7 +1,7 @@
 //! Which parts of an executable file hold code, and where in memory its parts go: of the *old* file, as the device has it.
 //!
-//! What the headers say is checked; of a file whose headers make no sense nothing is known, and nothing in it is guessed. Publisher and
-//! device read the same bytes and so come to the same.
+//! What the headers say is checked; of a file whose headers make no sense nothing is known, and nothing in it is guessed.
+//! Publisher and device read the same bytes and so come to the same.
 
 use std::io;
 
@@ -71,7 +71,8 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 impl Form {
-    /// Reads what there is to know of the file that stands in `source` from `start` to `start + length`; `None` if that is nothing.
+    /// Reads what there is to know of the file that stands in `source` from `start` to `start + length`; `None` if that is
+    /// nothing.
     pub(crate) fn read<S: Source>(source: &S, start: u64, length: u64) -> io::Result<Option<Self>> {
         let mut head = [0; 64];
         if length < head.len() as u64 {

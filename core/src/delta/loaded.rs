@@ -1,7 +1,7 @@
 //! References in an executable file, a shared library or a kernel.
 //!
-//! Nothing is disassembled. A place is taken for a reference if the bytes before it look like an instruction that has one, and if what
-//! it would refer to is in the program.
+//! Nothing is disassembled. A place is taken for a reference if the bytes before it look like an instruction that has one,
+//! and if what it would refer to is in the program.
 
 use super::binary::{Binary, Shifts};
 use super::elf::{Layout, Machine, Segment};
@@ -13,7 +13,8 @@ const CALL: u8 = 1;
 const ESCAPE: u8 = 2;
 const OPERAND: u8 = 3;
 
-/// The x86-64 opcodes of one byte that take an operand in memory (Intel SDM vol. 2, appendix A), and those that take a place.
+/// The x86-64 opcodes of one byte that take an operand in memory (Intel SDM vol. 2, appendix A), and those that take a
+/// place.
 const OPCODES: [u8; 256] = {
     let mut table = [PLAIN; 256];
     let mut i = 0;
@@ -33,8 +34,8 @@ const OPCODES: [u8; 256] = {
     table
 };
 
-/// Where the distance of what looks like an x86-64 call, jump or operand at a place stands: conditional jumps are none, which mostly
-/// lead to places nearby. Nothing that decides is in the distance of what begins behind it.
+/// Where the distance of what looks like an x86-64 call, jump or operand at a place stands: conditional jumps are none,
+/// which mostly lead to places nearby. Nothing that decides is in the distance of what begins behind it.
 #[inline]
 pub(crate) fn distance_at(bytes: &[u8], at: usize) -> Option<usize> {
     let is_operand = |place: usize| bytes.get(place).is_some_and(|form| form & 0xc7 == 0x05);
@@ -79,7 +80,8 @@ impl Loaded<'_> {
         self.segment(address).is_some_and(|(_, segment)| segment.code)
     }
 
-    /// Finds the references in a block of old bytes that stood at `from` in the old file and now stand at `to` in the new one.
+    /// Finds the references in a block of old bytes that stood at `from` in the old file and now stand at `to` in the new
+    /// one.
     pub(crate) fn sites(&self, bytes: &[u8], from: u32, to: i64, sites: &mut Vec<Site>) {
         for (i, segment) in self.layout.segments.iter().enumerate() {
             let start = segment.offset.max(u64::from(from));

@@ -1,5 +1,5 @@
-//! Where the bytes of a region come from: its copies out of the old payload, and which of them are of programs. What no copy covers is
-//! fresh.
+//! Where the bytes of a region come from: its copies out of the old payload, and which of them are of programs. What no copy
+//! covers is fresh.
 
 use super::binary::{self, Binary, Shifts};
 use super::coder::{Coder, Decoder, Encoder};
@@ -73,7 +73,8 @@ impl Map {
         Self { length, copies, binaries }
     }
 
-    /// The program that a place of the region is in, and how far from the place it goes on; without one, how far to the next.
+    /// The program that a place of the region is in, and how far from the place it goes on; without one, how far to the
+    /// next.
     pub(crate) fn program(&self, place: u32) -> (Option<(usize, &Binary, &Shifts)>, u64) {
         let place = i64::from(place);
         let i = self.binaries.partition_point(|(binary, _)| binary.new + i64::from(binary.new_length) <= place);

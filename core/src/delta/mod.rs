@@ -1,18 +1,18 @@
 //! A new payload out of an old one that the device has, and of few bytes more.
 //!
-//! A delta is a [`Head`] and, for each run of the new payload of up to 64 MiB (a *region*), a [`Map`] and *frames*. The map says which
-//! runs of the region are like runs of the old payload, wherever these stand there: the copies. A frame makes a run of the
-//! region, at most 4 MiB: it reads the copied bytes out of the old payload, corrects them, and brings what no copy covers. A frame
-//! needs its map and no other frame. It begins and ends where chunks of the new payload do, so what it makes is verified by the
-//! signed chunk index at once, and a cut costs the frame that was on its way.
+//! A delta is a [`Head`] and, for each run of the new payload of up to 64 MiB (a *region*), a [`Map`] and *frames*. The map
+//! says which runs of the region are like runs of the old payload, wherever these stand there: the copies. A frame makes a
+//! run of the region, at most 4 MiB: it reads the copied bytes out of the old payload, corrects them, and brings what no
+//! copy covers. A frame needs its map and no other frame. It begins and ends where chunks of the new payload do, so what it
+//! makes is verified by the signed chunk index at once, and a cut costs the frame that was on its way.
 //!
-//! What is told is told to an adaptive range coder (`coder`), with models for each kind of thing: where copies are
-//! (`map`), how copied bytes differ (`difference`), fresh bytes (`fresh`). A frame that copies nothing may be packed in one piece
+//! What is told is told to an adaptive range coder (`coder`), with models for each kind of thing: where copies are (`map`),
+//! how copied bytes differ (`difference`), fresh bytes (`fresh`). A frame that copies nothing may be packed in one piece
 //! instead (`packed`): all frames of a delta from nothing are such, and a device with nothing fetches them.
 //!
-//! In a program that has changed a little, nearly everything has moved a little, and whatever says where something is says something
-//! else: calls, addresses, relocations. The copies say where everything went, so both sides guess what these places say now
-//! (`binary`, `elf`, `reference`, `loaded`, `arm`, `object`), and only what was guessed wrong is told.
+//! In a program that has changed a little, nearly everything has moved a little, and whatever says where something is says
+//! something else: calls, addresses, relocations. The copies say where everything went, so both sides guess what these
+//! places say now (`binary`, `elf`, `reference`, `loaded`, `arm`, `object`), and only what was guessed wrong is told.
 //!
 //! # Attacks
 //!
@@ -21,14 +21,16 @@
 //!
 //! - every length stands in the head, and is bounded there before a part is fetched (`limits`, `MAX_DELTA_..`);
 //! - a map has at most 262,144 copies, and no copy reaches outside the old payload or its region, or over another one in it;
-//! - a frame makes as many bytes as the head says, reads each copied byte once, of each program at most its headers and symbols, and
+//! - a frame makes as many bytes as the head says, reads each copied byte once, of each program at most its headers and
+//!   symbols, and
 //!   asks its coder a bounded number of questions for each byte that it makes, whatever it says: there is nothing in it that grows;
-//! - memory while applying: the bytes made (4 MiB), the frame (2 MiB), the map (8 MiB at most), the models and a program's symbols
+//! - memory while applying: the bytes made (4 MiB), the frame (2 MiB), the map (8 MiB at most), the models and a program's
+//!   symbols
 //!   (1 MiB each);
 //! - a part that is cut, or goes on, is refused.
 //!
-//! Behind that a frame's bytes mean *some* new bytes, right or wrong. If the chunks that a frame yields are not those of the index,
-//! the frame and its map are thrown away.
+//! Behind that a frame's bytes mean *some* new bytes, right or wrong. If the chunks that a frame yields are not those of the
+//! index, the frame and its map are thrown away.
 
 mod arm;
 mod binary;

@@ -36,7 +36,8 @@ impl<const BITS: u32> Symbols<BITS> {
     }
 }
 
-/// Numbers of up to 63 bits, small ones cheap: how many bits (a symbol), the two bits below the highest (modelled by that), the rest.
+/// Numbers of up to 63 bits, small ones cheap: how many bits (a symbol), the two bits below the highest (modelled by that),
+/// the rest.
 #[derive(Debug)]
 pub(crate) struct Number {
     lengths: Symbols<6>,

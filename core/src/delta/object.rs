@@ -1,8 +1,9 @@
-//! A relocatable file, which a kernel's module is: tables of what in it refers to what, to be written into it when it is loaded.
+//! A relocatable file, which a kernel's module is: tables of what in it refers to what, to be written into it when it is
+//! loaded.
 //!
-//! Most of such a file are relocations, each of which changes with the place it is for, with the table of symbols and with what it
-//! refers to. The section headers say where the tables are; they are checked like everything else of the *old* file, and what makes
-//! no sense is left out.
+//! Most of such a file are relocations, each of which changes with the place it is for, with the table of symbols and with
+//! what it refers to. The section headers say where the tables are; they are checked like everything else of the *old* file,
+//! and what makes no sense is left out.
 
 use std::io;
 

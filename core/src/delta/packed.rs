@@ -1,8 +1,8 @@
 //! A frame of which nothing is copied, packed in one piece: what a device that has nothing fetches, and large new files.
 //!
-//! zstd at its highest ordinary level finds more in four megabytes than in their chunks one by one, and unpacks at several hundred
-//! megabytes a second. x86-64 code is packed better where each call of a function says the same: so distances that look like those
-//! of a call, a jump or an operand are turned into places, and back.
+//! zstd at its highest ordinary level finds more in four megabytes than in their chunks one by one, and unpacks at several
+//! hundred megabytes a second. x86-64 code is packed better where each call of a function says the same: so distances that
+//! look like those of a call, a jump or an operand are turned into places, and back.
 
 use super::loaded;
 use super::{DeltaError, rule};
@@ -12,7 +12,8 @@ const LEVEL: i32 = crate::chunk::LEVEL;
 /// What decides whether distances are turned into places.
 const TRIAL_LEVEL: i32 = 1;
 
-/// A distance that is turned is of so many bits, the sign included, so that its highest byte says whether it is one, before and after.
+/// A distance that is turned is of so many bits, the sign included, so that its highest byte says whether it is one, before
+/// and after.
 const DISTANCE_BITS: u32 = 25;
 
 /// What is packed.
@@ -55,8 +56,8 @@ pub(crate) fn unpack(way: Way, packed: &[u8], length: usize) -> Result<Vec<u8>, 
     Ok(bytes)
 }
 
-/// Adds its place to each distance, or takes it off again. What looks like one and is too far is left, and stepped over all the
-/// same: so nothing that decides is changed.
+/// Adds its place to each distance, or takes it off again. What looks like one and is too far is left, and stepped over all
+/// the same: so nothing that decides is changed.
 fn turn(bytes: &mut [u8], change: fn(u32, u32) -> u32) {
     let unused = 32 - DISTANCE_BITS;
     let mut at = 0;

@@ -1,7 +1,7 @@
 //! Places in a program that say where something else in it is, and what they ought to say in the new one.
 //!
-//! The old bytes of a block are all that is looked at, so that publisher and device find the same places; a wrong guess costs the
-//! bytes that correct it.
+//! The old bytes of a block are all that is looked at, so that publisher and device find the same places; a wrong guess
+//! costs the bytes that correct it.
 
 use super::binary::{Binary, Shifts};
 use super::elf::Form;
@@ -69,7 +69,8 @@ pub(crate) struct Program<'a> {
 }
 
 impl Program<'_> {
-    /// Finds the references in a block of old bytes that stood at `from` in the old file and now stand at `to` in the new one.
+    /// Finds the references in a block of old bytes that stood at `from` in the old file and now stand at `to` in the new
+    /// one.
     pub(crate) fn sites(&self, bytes: &[u8], from: u32, to: i64, sites: &mut Vec<Site>) {
         sites.clear();
         match &self.form {

@@ -1,7 +1,7 @@
 //! How much a hospital's devices may fetch, and when: the hospital's word on its own network.
 //!
-//! It is an operator's setting that the server keeps and obeys. It is not signed: who can change it can make devices wait for
-//! what was approved, which whoever has the server can do anyway.
+//! It is an operator's setting that the server keeps and obeys. It is not signed: who can change it can make devices wait
+//! for what was approved, which whoever has the server can do anyway.
 
 mod bucket;
 mod hours;

@@ -55,8 +55,8 @@ fn number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// For `#[serde(default, deserialize_with = "given")]` on a field that may be missing. Where it stands it must say something:
-/// some readers take `null` for a value and others for nothing, and then they differ on what was signed.
+/// For `#[serde(default, deserialize_with = "given")]` on a field that may be missing. Where it stands it must say
+/// something: some readers take `null` for a value and others for nothing, and then they differ on what was signed.
 pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<T>, D::Error> {
     T::deserialize(d).map(Some)
 }

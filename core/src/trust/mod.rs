@@ -133,7 +133,8 @@
 //!   kinds. But "any `m` of `n` persons, each by both kinds" cannot be said for `m < n`: those `m` bring `2m` signatures, so
 //!   the threshold can be no greater, and an attacker who forges the `n` Ed25519 signatures needs `2m - n` post-quantum keys
 //!   besides: fewer than `m`, and none at all where `2m <= n`.
-//! - What says it is a key whose kind is the pair: a composite of Ed25519 and ML-DSA, which verifies only if both do. That is
+//! - What says it is a key whose kind is the pair: a composite of Ed25519 and ML-DSA, which verifies only if both do. That
+//!   is
 //!   one more `keytype`, with one id and one signature to a person, and the thresholds are as today: no new layout.
 
 pub(crate) mod beside;

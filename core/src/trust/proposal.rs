@@ -204,8 +204,8 @@ impl Proposal {
         }
     }
 
-    /// Who has signed and who may yet, for each file and each set of keys that must: a new root is signed by the threshold of
-    /// the one before it and by its own (TUF 5.3.4), targets metadata by the keys that the newest root names, delegated
+    /// Who has signed and who may yet, for each file and each set of keys that must: a new root is signed by the threshold
+    /// of the one before it and by its own (TUF 5.3.4), targets metadata by the keys that the newest root names, delegated
     /// roles' by those that the newest targets metadata name.
     pub fn wants(&self, in_force: Option<(&Verified<Root>, Option<&Verified<Targets>>)>) -> Vec<Want> {
         let (in_force, targets) = in_force.map_or((None, None), |(root, targets)| (Some(root), targets));

@@ -68,9 +68,9 @@ impl Refresh {
         })
     }
 
-    /// Begins a refresh for those who sign the next version, to be ended with [`Refresh::finish_base`]. Targets metadata that
-    /// have expired are taken, because signing anew is what mends that. Nothing else is forgiven: the root, and the server's
-    /// snapshot and timestamp, which say that no newer targets are being held back, must be unexpired as ever.
+    /// Begins a refresh for those who sign the next version, to be ended with [`Refresh::finish_base`]. Targets metadata
+    /// that have expired are taken, because signing anew is what mends that. Nothing else is forgiven: the root, and the
+    /// server's snapshot and timestamp, which say that no newer targets are being held back, must be unexpired as ever.
     pub fn start_base(stored: Stored, now: Instant) -> Result<Self, TrustError> {
         Ok(Self { forgives: true, ..Self::start(stored, now)? })
     }

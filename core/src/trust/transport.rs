@@ -6,9 +6,9 @@ use jiff::Timestamp as Instant;
 
 use super::{Answer, Change, Refresh, Repository, Request, Search, TrustError};
 
-/// Where a repository's files come from: a server, a directory, a stick, a test. It is trusted with nothing. It reads no more
-/// than [`Request::max_bytes`] and a byte, and answers [`Answer::NotFound`] only if it knows that there is no such file;
-/// everything else that goes wrong is an error.
+/// Where a repository's files come from: a server, a directory, a stick, a test. It is trusted with nothing. It reads no
+/// more than [`Request::max_bytes`] and a byte, and answers [`Answer::NotFound`] only if it knows that there is no such
+/// file; everything else that goes wrong is an error.
 pub trait Transport {
     /// What can go wrong.
     type Error: From<TrustError>;

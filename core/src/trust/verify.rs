@@ -136,7 +136,8 @@ impl<T> Deref for Verified<T> {
     }
 }
 
-/// Refuses more bytes than are allowed, before anything else is made of them: a caller that read on has been fed without end.
+/// Refuses more bytes than are allowed, before anything else is made of them: a caller that read on has been fed without
+/// end.
 pub(super) fn bounded(role: Role, limit: u64, bytes: &[u8]) -> Result<(), TrustError> {
     let length = bytes.len() as u64;
     if length > limit { Err(TrustError::TooLong { role, length, limit }) } else { Ok(()) }

@@ -1,5 +1,5 @@
-//! Our client beside two others that share no line with it: Python's `tuf`, which also writes and signs the repositories, and
-//! sigstore's. Nothing that one of them refuses is accepted by ours, and what ours accepts means the same to them.
+//! Our client beside two others that share no line with it: Python's `tuf`, which also writes and signs the repositories,
+//! and sigstore's. Nothing that one of them refuses is accepted by ours, and what ours accepts means the same to them.
 //!
 //! The mutants are made by a seeded chance: a case is known by its number. Two thousand are tried in every run of the tests;
 //! `SUTURE_DIFFERENTIAL` asks for more, `SUTURE_DIFFERENTIAL_FROM` for others:
@@ -125,7 +125,8 @@ const HARMLESS: [(&str, &str); 5] = [
     ("python", "Role names must be the top-level metadata roles"),
     ("python", "'threshold'"),
     ("sigstore", "missing field `threshold`"),
-    // A key that cannot be used counts for nothing here; there it stops the whole file, so no new kind can ever be introduced.
+    // A key that cannot be used counts for nothing here; there it stops the whole file, so no new kind can ever be
+    // introduced.
     ("python", "Unsupported public key"),
     // A hash by an algorithm that is not known, beside one that is known and was checked.
     ("python", "Unsupported algorithm"),
@@ -164,8 +165,9 @@ fn harmless(name: &str, reason: &str) -> bool {
 
 /// What we found must be found by the others, and be the same; what we did not find they may have.
 fn differs(name: &str, ours: &View, theirs: &View) -> Option<String> {
-    // A client that holds a file of the version that is pinned may keep it whatever has become of it since, as the specification
-    // allows, and then speaks of another file than one that fetched it. Only what both have fetched, or neither, is the same.
+    // A client that holds a file of the version that is pinned may keep it whatever has become of it since, as the
+    // specification allows, and then speaks of another file than one that fetched it. Only what both have fetched, or
+    // neither, is the same.
     let metadata = |name: &&String| **name != "timestamp.json" && !name.ends_with("root.json");
     if ours.fetched.symmetric_difference(&theirs.fetched).any(|name| metadata(&name)) {
         return None;

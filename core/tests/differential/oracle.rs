@@ -17,7 +17,8 @@ pub(super) struct Python {
     bases: usize,
 }
 
-/// The interpreter with `tests/oracle/requirements.txt` installed: `SUTURE_ORACLE_PYTHON`, or what `tests/oracle/setup.sh` makes.
+/// The interpreter with `tests/oracle/requirements.txt` installed: `SUTURE_ORACLE_PYTHON`, or what `tests/oracle/setup.sh`
+/// makes.
 fn interpreter() -> PathBuf {
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/oracle/bin/python");
     let path = std::env::var_os("SUTURE_ORACLE_PYTHON").map_or(made, PathBuf::from);

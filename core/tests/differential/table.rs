@@ -30,7 +30,8 @@ impl Table {
 
     /// We refuse, both others accept.
     pub(super) fn count_stricter(&mut self, case: u64, reason: &str) {
-        // Numbers, digests and names differ from case to case; what stands in the same place of the same sentence is one reason.
+        // Numbers, digests and names differ from case to case; what stands in the same place of the same sentence is one
+        // reason.
         let reason: String = reason
             .split(' ')
             .map(|word| if word.contains(|c: char| c.is_ascii_digit()) { "#" } else { word })

@@ -1,7 +1,7 @@
 //! `suturectl stick write`: what both sides have signed, as a directory for devices that no network reaches.
 //!
-//! It holds nothing that the server does not serve, is no secret, and is trusted with nothing: `suture-agent import` verifies
-//! it as it would a server. A stick goes stale with the server's signature over freshness, within days.
+//! It holds nothing that the server does not serve, is no secret, and is trusted with nothing: `suture-agent import`
+//! verifies it as it would a server. A stick goes stale with the server's signature over freshness, within days.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -13,8 +13,8 @@ use crate::print::Table;
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Limit what devices fetch: at certain hours, or, without --between, at all other times. Each server holds the limits by
-    /// itself
+    /// Limit what devices fetch: at certain hours, or, without --between, at all other times. Each server holds the limits
+    /// by itself
     Set {
         /// Of all devices together, a second: 20Mbit, 500kbit; 0 lets nothing be fetched
         #[arg(long)]
@@ -22,10 +22,12 @@ pub enum Command {
         /// Of each device, a second: 2Mbit
         #[arg(long, value_name = "RATE")]
         device_rate: Option<Rate>,
-        /// How many devices may fetch at once; the others stand in line. Unless given, as many as have 256kbit of --rate each
+        /// How many devices may fetch at once; the others stand in line. Unless given, as many as have 256kbit of --rate
+        /// each
         #[arg(long, value_name = "DEVICES")]
         streams: Option<u32>,
-        /// When: 07:00-18:00, "mon-fri 07:00-18:00", 22:00-06:00; where several hold at once, the strictest of each limit does
+        /// When: 07:00-18:00, "mon-fri 07:00-18:00", 22:00-06:00; where several hold at once, the strictest of each limit
+        /// does
         #[arg(long, value_name = "HOURS")]
         between: Option<Hours>,
         /// By whose clock: Europe/Berlin. Needed once, with the first hours

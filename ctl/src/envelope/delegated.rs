@@ -28,8 +28,8 @@ pub fn delegated(
     }
     for (name, next) in &proposal.delegated {
         let delegation = proposal.targets.as_deref().or(top).and_then(|top| top.delegation(name));
-        // Bytes that the snapshot pins. Where the role's keys change, they are another's word, shown to be compared with; what
-        // a role once listed that has not spoken lately is nobody's, and its list begins anew.
+        // Bytes that the snapshot pins. Where the role's keys change, they are another's word, shown to be compared with;
+        // what a role once listed that has not spoken lately is nobody's, and its list begins anew.
         let speaks = top.is_some_and(|top| top.delegation(name).is_some());
         let old = before.get(name).filter(|_| speaks).map(|bytes| Proposed::<Targets>::read(bytes)).transpose()?;
         let old = old.as_deref();

@@ -9,9 +9,9 @@
 //! catalog delegates to, each with the signatures that it has so far; one of them is there. `files` are the files that are
 //! new in it.
 //!
-//! Attack: whoever has touched the file since the last signer. An envelope is believed in nothing. It is bounded, strict, and
-//! refused as a whole where anything in it does not fit; what it proposes is compared with what the signer's own home has
-//! verified; and what a signer is shown comes from the very bytes that are signed.
+//! Attack: whoever has touched the file since the last signer. An envelope is believed in nothing. It is bounded, strict,
+//! and refused as a whole where anything in it does not fit; what it proposes is compared with what the signer's own home
+//! has verified; and what a signer is shown comes from the very bytes that are signed.
 
 mod change;
 mod delegated;

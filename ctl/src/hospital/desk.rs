@@ -62,8 +62,8 @@ impl Desk {
         TrustStore::of(&context.home, Which::Catalog).refresh_catalog(&mut self.client, context.now()).await
     }
 
-    /// Signs the version after the one that was verified, with what `change` makes of it. Where that is enough, publishes it,
-    /// and the desk shows it from then on; where others must sign too, writes it down for them.
+    /// Signs the version after the one that was verified, with what `change` makes of it. Where that is enough, publishes
+    /// it, and the desk shows it from then on; where others must sign too, writes it down for them.
     pub async fn publish(
         &mut self,
         context: &Context<'_>,

@@ -132,8 +132,8 @@ impl Documents {
         Self::read_by(hdo, targets, files, |bytes| VerifiedStop::listed(targets, hdo, bytes))
     }
 
-    /// As [`Documents::read`], for targets metadata that are still being signed: `stop` judges each stop order that they list,
-    /// which nobody's signature on them vouches for yet.
+    /// As [`Documents::read`], for targets metadata that are still being signed: `stop` judges each stop order that they
+    /// list, which nobody's signature on them vouches for yet.
     ///
     /// # Errors
     ///

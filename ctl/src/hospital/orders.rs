@@ -1,7 +1,7 @@
 //! Stop orders and lifts as a home knows them: those that it signed or has seen, and those that the server hands out.
 //!
-//! Each is verified by the hospital's root before it counts. `stops/<approval>.json` in the home keeps the newest of each, so
-//! that an order that the server did not take is not lost with the command that made it.
+//! Each is verified by the hospital's root before it counts. `stops/<approval>.json` in the home keeps the newest of each,
+//! so that an order that the server did not take is not lost with the command that made it.
 
 use suture_core::approval::VerifiedStop;
 use suture_core::id::{ApprovalId, HdoId};

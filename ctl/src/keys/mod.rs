@@ -117,8 +117,8 @@ impl<'a> Keys<'a> {
         Ok(key.public())
     }
 
-    /// Makes a key on a token, from the token's own randomness; refuses a name that is taken. `id` is fresh random bytes: what
-    /// tells the key from the token's others.
+    /// Makes a key on a token, from the token's own randomness; refuses a name that is taken. `id` is fresh random bytes:
+    /// what tells the key from the token's others.
     pub fn create_on_token(
         &self,
         name: &KeyName,

@@ -96,8 +96,8 @@ impl From<Option<PathBuf>> for Pins {
 }
 
 impl Pins {
-    /// The PIN of a token, described by `token`. On the last try before the token locks itself, a person must type it: a file
-    /// that held a wrong PIN twice holds it a third time.
+    /// The PIN of a token, described by `token`. On the last try before the token locks itself, a person must type it: a
+    /// file that held a wrong PIN twice holds it a third time.
     pub fn of(&self, token: &str, last_try: bool) -> Outcome<Zeroizing<String>> {
         let source = if last_try { &Source::Prompt } else { &self.0 };
         let warning = if last_try { " (the LAST try: a wrong one locks the token)" } else { "" };

@@ -1,8 +1,8 @@
 //! Signing and publishing a repository's next version: the catalog here, the approvals likewise.
 //!
 //! What is signed follows from what this home verified or made itself; the server contributes bytes, never a base. Where one
-//! signature suffices, a command publishes at once; where more must sign, it writes an [`Envelope`] that goes from one to the
-//! next, and the last one publishes.
+//! signature suffices, a command publishes at once; where more must sign, it writes an [`Envelope`] that goes from one to
+//! the next, and the last one publishes.
 
 mod begin;
 mod beginning;
@@ -105,8 +105,8 @@ pub fn check(context: &Context<'_>, base: &Base, targets: &[u8]) -> Outcome {
     Ok(())
 }
 
-/// Publishes what enough have signed, or writes it down for those who must sign it yet. `before` are the metadata of delegated
-/// roles in force.
+/// Publishes what enough have signed, or writes it down for those who must sign it yet. `before` are the metadata of
+/// delegated roles in force.
 ///
 /// # Errors
 ///
@@ -126,8 +126,8 @@ pub async fn conclude(
     Ok(Done::Waiting(Waiting::write(&envelope, &wants, file)?))
 }
 
-/// Publishes what enough have signed, then verifies that the server serves just that. A new root alone leaves targets that have
-/// expired as they were.
+/// Publishes what enough have signed, then verifies that the server serves just that. A new root alone leaves targets that
+/// have expired as they were.
 pub async fn publish(context: &Context<'_>, client: &mut Client, envelope: Envelope) -> Outcome<Base> {
     let Envelope { which, hdo: _, root, targets, delegated, files } = envelope;
     let signed = match &targets {

@@ -34,8 +34,8 @@ use crate::v1::operator_service_client::OperatorServiceClient;
 
 /// How long name, route, proxy and TLS may take, each.
 pub const STEP_TIMEOUT: Duration = Duration::from_secs(15);
-/// What is read from the socket at once; rustls alone would ask for 4 KiB. 256 KiB are slower by a tenth, for they do not stay
-/// in the nearest cache until they are decrypted.
+/// What is read from the socket at once; rustls alone would ask for 4 KiB. 256 KiB are slower by a tenth, for they do not
+/// stay in the nearest cache until they are decrypted.
 const READ_BUFFER_BYTES: usize = 64 << 10;
 /// HTTP/2 frames: 256 KiB carry bulk data at twice the rate of the default 16 KiB.
 const MAX_FRAME_BYTES: u32 = 256 << 10;
@@ -122,7 +122,8 @@ pub fn connect_lazily(settings: &Settings) -> Result<Channel, ConnectError> {
     connect_slowly(settings, STREAM_WINDOW_BYTES)
 }
 
-/// As [`connect_lazily`], for a client that reads slowly: the server sends at most `window_bytes` of a call that were not read.
+/// As [`connect_lazily`], for a client that reads slowly: the server sends at most `window_bytes` of a call that were not
+/// read.
 pub fn connect_slowly(settings: &Settings, window_bytes: u32) -> Result<Channel, ConnectError> {
     let (endpoint, connector) = endpoint(settings)?;
     let endpoint = endpoint.initial_stream_window_size(window_bytes.clamp(LEAST_WINDOW_BYTES, STREAM_WINDOW_BYTES));

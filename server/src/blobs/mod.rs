@@ -81,8 +81,8 @@ impl BlobError {
 }
 
 impl Blobs {
-    /// Opens the store in a directory, which is made where it is missing, and clears away what an interrupted put left an hour
-    /// ago or earlier.
+    /// Opens the store in a directory, which is made where it is missing, and clears away what an interrupted put left an
+    /// hour ago or earlier.
     pub async fn open(root: &Path, now: Timestamp) -> Result<Self, BlobError> {
         let root = root.to_owned();
         let directory = blocking("open", root.display().to_string(), move || Directory::open(root, now)).await?;

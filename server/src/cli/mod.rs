@@ -84,8 +84,8 @@ impl Output {
 }
 
 /// One worker less than there are cores, which the threads that read the disk and the database need. On two cores a second
-/// worker only takes connections from the first: one client gets a tenth less for a sixth more CPU time, and a hundred at once
-/// are served less alike. `TOKIO_WORKER_THREADS` says otherwise.
+/// worker only takes connections from the first: one client gets a tenth less for a sixth more CPU time, and a hundred at
+/// once are served less alike. `TOKIO_WORKER_THREADS` says otherwise.
 fn runtime() -> std::io::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {

@@ -11,7 +11,8 @@ use crate::SystemClock;
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Make a token, good once and for a week, for an operator whose organisation has nobody left who could: its last
-    /// operator's certificate or home is lost. It gives no signing key and names no root. It goes on record. The server may run.
+    /// operator's certificate or home is lost. It gives no signing key and names no root. It goes on record. The server may
+    /// run.
     Invite {
         /// The operator's name; not one that has joined and was not revoked.
         name: OperatorName,

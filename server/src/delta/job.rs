@@ -233,8 +233,9 @@ impl Job {
         Ok(tx.commit().await?)
     }
 
-    /// Deletes objects that no row names: what a try that was broken off left, where the next one made other bytes. A row comes
-    /// before its object, so rows that are looked at after the objects name all that are somebody's, another server's too.
+    /// Deletes objects that no row names: what a try that was broken off left, where the next one made other bytes. A row
+    /// comes before its object, so rows that are looked at after the objects name all that are somebody's, another server's
+    /// too.
     async fn sweep(&self) -> Result<(), JobError> {
         let mut after: Option<String> = None;
         loop {

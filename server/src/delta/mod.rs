@@ -4,9 +4,9 @@
 //! signed, and a delta that is lost, or was never made, costs bytes and nothing else.
 //!
 //! Attack: devices that keep the server busy with deltas that nobody needs. What a device may ask for leads from one payload
-//! of its own product to one of the same name in a later release; few are promised at a time, to a device and to all, few of a
-//! product are kept or were tried in vain, and none once the store's share for deltas is full; one is made at a time, at low
-//! priority, and what a publication wants for many comes first.
+//! of its own product to one of the same name in a later release; few are promised at a time, to a device and to all, few of
+//! a product are kept or were tried in vain, and none once the store's share for deltas is full; one is made at a time, at
+//! low priority, and what a publication wants for many comes first.
 
 mod claim;
 mod job;
@@ -250,8 +250,8 @@ struct Piece {
     length: u64,
 }
 
-/// Ranges of the regions' bytes, one region behind another, as reads of [`PIECE_BYTES`] at most. They are thought of one by one:
-/// a delta may have a million of them.
+/// Ranges of the regions' bytes, one region behind another, as reads of [`PIECE_BYTES`] at most. They are thought of one by
+/// one: a delta may have a million of them.
 fn pieces(
     regions: Vec<RegionObject>,
     ranges: &[(u64, u64)],

@@ -153,8 +153,8 @@ impl body::Body for Messages {
     }
 }
 
-/// A message: that it is not compressed, its length, and its protobuf form, whose last field is the chunks' bytes as they lie
-/// in memory.
+/// A message: that it is not compressed, its length, and its protobuf form, whose last field is the chunks' bytes as they
+/// lie in memory.
 fn message(frame: Frame) -> Result<VecDeque<Bytes>, Status> {
     let Frame { chunks, data } = frame;
     let chunks =

@@ -152,7 +152,8 @@ pub async fn publish(
     for (role, file) in &delegated {
         tx.put_delegated_file(&name, role, file.version(), file.bytes(), now).await?;
     }
-    // A new root alone leaves targets that nobody signed in time as they are: the root comes first, then their owner can sign.
+    // A new root alone leaves targets that nobody signed in time as they are: the root comes first, then their owner can
+    // sign.
     let stored = assemble(tx, &name, &publication.root, &publication.targets, &delegated, &signers, now).await?;
     let base = Refresh::start_base(stored, now)?.delegations(delegations(repository)).offline()?.finish_base()?;
     let mut roles = force.delegated;

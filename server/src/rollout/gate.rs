@@ -26,7 +26,8 @@ pub(crate) enum Gate {
     Failed(Reason),
 }
 
-/// Judges wave `number`, of which `devices` are all devices. `forgiven` failures were accepted by a person who resumed the rollout.
+/// Judges wave `number`, of which `devices` are all devices. `forgiven` failures were accepted by a person who resumed the
+/// rollout.
 pub(crate) fn judge(number: u32, wave: &Wave, devices: &[Progress], forgiven: u32, now: Timestamp) -> Gate {
     let total = devices.len();
     let failed = devices.iter().filter(|d| d.phase.is_failure()).count();

@@ -242,8 +242,8 @@ pub(crate) async fn begin(
     Ok(())
 }
 
-/// Notes that the hospital has opened a wave by its signature, and opens it where its turn has come. Nothing happens where it
-/// is noted.
+/// Notes that the hospital has opened a wave by its signature, and opens it where its turn has come. Nothing happens where
+/// it is noted.
 pub(crate) async fn open(
     tx: &mut Tx,
     hdo: &HdoId,

@@ -3,8 +3,8 @@
 //! Attack: streams that stall, each on a block of its own. What is kept here is bounded by [`BLOCK_CACHE_BYTES`]; what a
 //! stream holds besides is bounded by how far it reads ahead (see [`super::fetch`]).
 //!
-//! Nothing is verified here: whoever fetches does that. A block is read again once it is [`BLOCK_KEPT`] old, so that a pack which
-//! went bad on disk, and was mended there, is soon sent as it is now.
+//! Nothing is verified here: whoever fetches does that. A block is read again once it is [`BLOCK_KEPT`] old, so that a pack
+//! which went bad on disk, and was mended there, is soon sent as it is now.
 
 use std::collections::VecDeque;
 use std::ops::Range;

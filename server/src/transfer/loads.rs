@@ -40,8 +40,8 @@ impl<K: Copy + Eq + Hash, V: Clone> Loads<K, V> {
         Some(value)
     }
 
-    /// The value, which `load` yields with its bytes where it is not there. One loads it for all who want it; where that fails,
-    /// or is given up, the next one does.
+    /// The value, which `load` yields with its bytes where it is not there. One loads it for all who want it; where that
+    /// fails, or is given up, the next one does.
     pub(super) async fn get<E>(&self, key: K, load: impl Future<Output = Result<(V, usize), E>>) -> Result<V, E> {
         if let Some(value) = self.recall(&key) {
             return Ok(value);

@@ -1,5 +1,5 @@
-//! The receiving side of `tests/load/bulk.sh` and `crowd.sh`: one payload over mutual TLS, by the code that the agent fetches
-//! with; either verified chunk by chunk into a file, or counted and dropped.
+//! The receiving side of `tests/load/bulk.sh` and `crowd.sh`: one payload over mutual TLS, by the code that the agent
+//! fetches with; either verified chunk by chunk into a file, or counted and dropped.
 //!
 //! Who it is comes from a home of suturectl's, what there is from the payload's chunk index.
 

@@ -1,6 +1,6 @@
-//! A thin line for `tests/load/link.sh`: so many bits a second from server to client, a round trip that takes its time, and a
-//! cut of every connection each so often. It reads ahead by what is on its way and no more, so what was not sent before a cut
-//! was never sent.
+//! A thin line for `tests/load/link.sh`: so many bits a second from server to client, a round trip that takes its time, and
+//! a cut of every connection each so often. It reads ahead by what is on its way and no more, so what was not sent before a
+//! cut was never sent.
 //!
 //! `GET /counts` answers how many bytes have arrived at clients, and how often it was cut while they were connected.
 

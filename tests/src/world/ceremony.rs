@@ -1,5 +1,5 @@
-//! Ceremonies: colleagues who sign what one of them has begun, those who tamper with it on the way, and whoever has taken the
-//! server's online keys.
+//! Ceremonies: colleagues who sign what one of them has begun, those who tamper with it on the way, and whoever has taken
+//! the server's online keys.
 
 use std::fs;
 use std::path::{Path, PathBuf};

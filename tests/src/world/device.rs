@@ -188,8 +188,8 @@ pub struct Spec<'a> {
     pub hardware: &'a str,
     /// Whether its health check fails.
     pub faulty: bool,
-    /// Whether what is its own is like the other releases', with other bytes strewn in, so that no chunk of it is the same. It
-    /// stands at both ends of the payload, and what is between them compresses well.
+    /// Whether what is its own is like the other releases', with other bytes strewn in, so that no chunk of it is the same.
+    /// It stands at both ends of the payload, and what is between them compresses well.
     pub similar: bool,
 }
 

@@ -30,8 +30,8 @@ impl Operator {
         Self { home, clock, hsm: None }
     }
 
-    /// The same person at the same home, who runs `suturectl` as a process that sees these tokens. Such a process has the real
-    /// clock, so everybody else gets it too.
+    /// The same person at the same home, who runs `suturectl` as a process that sees these tokens. Such a process has the
+    /// real clock, so everybody else gets it too.
     pub fn with(&self, hsm: &Hsm) -> Self {
         self.clock.run();
         Self { home: self.home.clone(), clock: self.clock.clone(), hsm: Some(hsm.clone()) }

@@ -1,4 +1,5 @@
-//! What `suturectl` refuses to sign and the server to publish: the hands of a mistaken hospital and of whoever holds the server.
+//! What `suturectl` refuses to sign and the server to publish: the hands of a mistaken hospital and of whoever holds the
+//! server.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -79,8 +80,8 @@ impl Operator {
 }
 
 impl Operator {
-    /// Signs a root by which that many of these keys of the home speak for the approvals, and what is approved anew by all of
-    /// them: four eyes, from now on.
+    /// Signs a root by which that many of these keys of the home speak for the approvals, and what is approved anew by all
+    /// of them: four eyes, from now on.
     pub async fn share(&self, keys: &[&str], threshold: u32) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let context = self.context(&mut out, &mut err);
@@ -107,8 +108,8 @@ impl Operator {
         desk.client.publish_metadata(request).await.unwrap();
     }
 
-    /// Signs the next version of the approvals with the hospital's real key, edited, and publishes it as it is: what the server
-    /// said to it, where it refused.
+    /// Signs the next version of the approvals with the hospital's real key, edited, and publishes it as it is: what the
+    /// server said to it, where it refused.
     pub async fn republish(
         &self,
         edit: impl FnOnce(&mut BTreeMap<String, Target>, &mut Vec<v1::TargetFile>),

@@ -206,7 +206,8 @@ async fn followed(kind: Kind) {
     assert_eq!(told_to_people[1], (&Value::from("unlisted"), &Value::from(false)));
 }
 
-/// The line's next list as its key would sign it, with a bundle of any path, as an envelope that goes to the server as it is.
+/// The line's next list as its key would sign it, with a bundle of any path, as an envelope that goes to the server as it
+/// is.
 async fn overreach(world: &World, lin: &Operator, bundle: &Bundle) {
     let key = fs::read_to_string(lin.home().join("keys/line.pem")).unwrap();
     let key = LocalKey::from_pem(&key, None).unwrap();

@@ -61,8 +61,8 @@ fn the_units_grant_what_the_examples_name() {
     assert!(unit.contains("RestartPreventExitStatus=64\n"));
 }
 
-/// Every `suturectl` line of the README is a command line that `suturectl` understands: in an empty home it fails for want of
-/// a server, a file or a token, and never for its words (exit code 2).
+/// Every `suturectl` line of the README is a command line that `suturectl` understands: in an empty home it fails for want
+/// of a server, a file or a token, and never for its words (exit code 2).
 #[tokio::test]
 async fn the_readmes_commands_are_understood() {
     let readme = std::fs::read_to_string(deploy("../README.md")).unwrap();

@@ -1,4 +1,5 @@
-//! The whole way of a patch, on both databases: publish, approve, cut, resume, install, confirm, fall back, pause, roll back.
+//! The whole way of a patch, on both databases: publish, approve, cut, resume, install, confirm, fall back, pause, roll
+//! back.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;

@@ -1,7 +1,7 @@
 //! A device refuses what it must not install, each time with a reason of its own, whatever the server does.
 //!
-//! Nothing here is refused by `suturectl` or the server, which refuse most of it too: mistakes are signed with the hospital's
-//! real key past them, and a hostile server has its database, its storage and its online keys.
+//! Nothing here is refused by `suturectl` or the server, which refuse most of it too: mistakes are signed with the
+//! hospital's real key past them, and a hostile server has its database, its storage and its online keys.
 
 use std::fs;
 use std::path::{Path, PathBuf};

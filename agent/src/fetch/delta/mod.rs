@@ -70,7 +70,8 @@ enum Ending {
     Stuck(ClientError),
 }
 
-/// Fetches by deltas what costs less so; the rest is left to chunks. What came before a cut is kept, and not asked for again.
+/// Fetches by deltas what costs less so; the rest is left to chunks. What came before a cut is kept, and not asked for
+/// again.
 pub(super) async fn complete(
     client: &mut impl Deltas,
     task: Task,

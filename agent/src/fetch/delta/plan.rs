@@ -43,9 +43,9 @@ pub(super) struct Plan {
     pub(super) spared: u64,
 }
 
-/// Chooses. `wanted` says of each chunk whether it is to be fetched; `chunk_bytes` is what the server says that the chunks of
-/// each frame have in stored form. However the server lies, a frame is never chosen that has more bytes than the wanted chunks
-/// that it makes.
+/// Chooses. `wanted` says of each chunk whether it is to be fetched; `chunk_bytes` is what the server says that the chunks
+/// of each frame have in stored form. However the server lies, a frame is never chosen that has more bytes than the wanted
+/// chunks that it makes.
 ///
 /// # Errors
 ///
@@ -139,7 +139,8 @@ impl Arrivals {
         self.next.is_none()
     }
 
-    /// Takes in bytes in the order of [`Arrivals::ranges`] until a parcel is whole; gives it, with what is left of the bytes.
+    /// Takes in bytes in the order of [`Arrivals::ranges`] until a parcel is whole; gives it, with what is left of the
+    /// bytes.
     pub(super) fn take<'a>(&mut self, bytes: &'a [u8]) -> (Option<(Part, Vec<u8>)>, &'a [u8]) {
         let Some(next) = &self.next else { return (None, bytes) };
         let length = usize::try_from(next.at.end.saturating_sub(next.at.start)).unwrap_or(usize::MAX);

@@ -104,7 +104,8 @@ impl Bench {
         Path::exists(&self.task().refused)
     }
 
-    /// A delta of one frame for every two chunks, each a region of its own. Made once in each process: all benches are alike.
+    /// A delta of one frame for every two chunks, each a region of its own. Made once in each process: all benches are
+    /// alike.
     fn server(&self) -> Server {
         static MADE: OnceLock<Server> = OnceLock::new();
         MADE.get_or_init(|| self.make()).clone()

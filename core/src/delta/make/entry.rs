@@ -163,7 +163,8 @@ impl<'a> Pairs<'a> {
         there.or_else(|| self.by_content.get(&sha256).and_then(|i| self.old.get(*i)))
     }
 
-    /// The old item that the new one has most likely come from: by its path, then by its path without numbers, then by its name.
+    /// The old item that the new one has most likely come from: by its path, then by its path without numbers, then by its
+    /// name.
     pub(crate) fn pair(&self, new: &Item) -> Option<&'a Item> {
         if let Some(i) = self.by_path.get(new.path()) {
             return self.old.get(*i);

@@ -1,8 +1,8 @@
 //! What the programs of an old text would say if only their places had changed.
 //!
 //! Compared as they are, two versions of a program are alike in short runs only: between them stand references, and tables
-//! consist of nothing else. So a first comparison finds where most of the program went; with that its references are written as they
-//! ought to be in the new one; and the second comparison, of that text, finds what is really new.
+//! consist of nothing else. So a first comparison finds where most of the program went; with that its references are written
+//! as they ought to be in the new one; and the second comparison, of that text, finds what is really new.
 
 use super::unit::Run;
 use crate::delta::binary::{Binary, Shifts};
@@ -11,8 +11,8 @@ use crate::delta::map::Copy;
 use crate::delta::reference::Program;
 use crate::delta::{DeltaError, Source};
 
-/// Rewrites `text`, which is the old file of `binary`, by what the runs say of it. Their places, and the binary's, are those of whole
-/// payloads. Says whether there was anything to rewrite.
+/// Rewrites `text`, which is the old file of `binary`, by what the runs say of it. Their places, and the binary's, are those
+/// of whole payloads. Says whether there was anything to rewrite.
 pub(crate) fn rewrite<O: Source>(text: &mut [u8], binary: &Binary, runs: &[Run], old: &O) -> Result<bool, DeltaError> {
     let form = Form::read(old, binary.old, u64::from(binary.old_length));
     let Some(form) = form.map_err(|source| DeltaError::Read { which: "old", source })? else { return Ok(false) };

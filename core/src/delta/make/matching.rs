@@ -1,4 +1,5 @@
-//! Which runs of a new text are like runs of an old one: bsdiff's way (Percival, "Naive differences of executable code", 2003).
+//! Which runs of a new text are like runs of an old one: bsdiff's way (Percival, "Naive differences of executable code",
+//! 2003).
 
 use super::suffix::{Found, Suffixes};
 

@@ -1,8 +1,9 @@
 //! Making a delta, at the publisher: plan, compare, draft, encode.
 //!
-//! A [`Plan`] says which files are the same and which have to be compared with which; a [`Unit`] of it is compared by itself; what
-//! all of them found becomes one [`Draft`] a region, and each draft is encoded by itself. So the caller decides how many are done
-//! at once; [`make`] does one after another. A unit takes about ten times its old bytes of memory, at most 800 MiB.
+//! A [`Plan`] says which files are the same and which have to be compared with which; a [`Unit`] of it is compared by
+//! itself; what all of them found becomes one [`Draft`] a region, and each draft is encoded by itself. So the caller decides
+//! how many are done at once; [`make`] does one after another. A unit takes about ten times its old bytes of memory, at most
+//! 800 MiB.
 //!
 //! The same payloads give the same delta, whatever the order of the work.
 

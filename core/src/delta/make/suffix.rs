@@ -1,8 +1,8 @@
 //! The suffixes of a text in their order, and the longest of a needle's beginnings that stands in it.
 //!
-//! Built by induced sorting (Nong, Zhang and Chan, "Linear suffix array construction by almost pure induced-sorting", 2009): sort
-//! the suffixes that begin a valley, by recursion over names for their pieces; then each of the others finds its place next
-//! to one that is already placed. Linear in time; about 8 bytes of memory for each of text while building and 5 after.
+//! Built by induced sorting (Nong, Zhang and Chan, "Linear suffix array construction by almost pure induced-sorting", 2009):
+//! sort the suffixes that begin a valley, by recursion over names for their pieces; then each of the others finds its place
+//! next to one that is already placed. Linear in time; about 8 bytes of memory for each of text while building and 5 after.
 
 #![expect(clippy::indexing_slicing, reason = "places and ranks of one text index arrays of its own length")]
 

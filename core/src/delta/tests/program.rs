@@ -56,8 +56,8 @@ fn what_has_only_moved_in_a_program_costs_nothing() {
     assert!(bytes < 300 + 450, "{bytes} bytes");
 }
 
-/// An AArch64 program of so many functions in one segment, each of which calls another one and takes the address of a third; before
-/// some of them stands what is new.
+/// An AArch64 program of so many functions in one segment, each of which calls another one and takes the address of a third;
+/// before some of them stands what is new.
 fn arm_program(functions: usize, inserted: &[usize]) -> Vec<u8> {
     const START: usize = 0x1000;
     // Additions of registers.
@@ -112,8 +112,8 @@ fn what_has_only_moved_in_an_aarch64_program_costs_nothing() {
     assert!(bytes < 300 + 500, "{bytes} bytes");
 }
 
-/// A relocatable file: so many functions, each with a symbol, a call of another one by that one's symbol, and a reference to a
-/// place in the section itself; before some of them stands what is new.
+/// A relocatable file: so many functions, each with a symbol, a call of another one by that one's symbol, and a reference to
+/// a place in the section itself; before some of them stands what is new.
 fn object(functions: usize, inserted: &[usize]) -> Vec<u8> {
     let (mut text, mut names, mut starts) = (Vec::new(), vec![0], Vec::new());
     let mut symbols = vec![0; 24];

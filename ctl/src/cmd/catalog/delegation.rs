@@ -1,7 +1,7 @@
 //! `catalog delegate|undelegate`, and what `catalog status` tells of the roles.
 //!
-//! A role speaks for the paths that the catalog's own keys gave it, and its metadata must be there from the first instant, so
-//! what begins it goes round by envelope: the catalog's signers sign that it may speak, its own sign its first list.
+//! A role speaks for the paths that the catalog's own keys gave it, and its metadata must be there from the first instant,
+//! so what begins it goes round by envelope: the catalog's signers sign that it may speak, its own sign its first list.
 
 use std::collections::BTreeMap;
 
@@ -123,7 +123,8 @@ fn first_list(
         let current = base.role(delegation.name(), bytes)?;
         return Ok(Some(TargetsDraft::following(&current, context.now(), CATALOG_LIFETIME)));
     }
-    // A role of that name has spoken before, by keys that nobody vouches for any more: its numbers are used, its list is not.
+    // A role of that name has spoken before, by keys that nobody vouches for any more: its numbers are used, its list is
+    // not.
     let mut draft = TargetsDraft::first(context.now(), CATALOG_LIFETIME);
     (draft.version, draft.previous) = (there.version().saturating_add(1), Some(Digest::of(bytes)));
     Ok(Some(draft))

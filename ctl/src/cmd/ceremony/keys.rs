@@ -1,7 +1,7 @@
 //! Ceremonies that make a new root.
 //!
-//! A root is signed by the threshold of the one before it and by its own. Where its targets keys would no longer verify what is
-//! in force, the targets are signed again in the same publication, so that there is no instant at which nothing verifies.
+//! A root is signed by the threshold of the one before it and by its own. Where its targets keys would no longer verify what
+//! is in force, the targets are signed again in the same publication, so that there is no instant at which nothing verifies.
 
 use jiff::Timestamp;
 use suture_core::digest::Digest;
@@ -27,8 +27,8 @@ pub(super) enum Ground {
 }
 
 impl Ground {
-    /// Refreshes the repository. Where what lies below the root does not verify (the root has expired, the server's online keys
-    /// were stolen and their versions driven up), the roots alone are taken, which is what the way out begins with.
+    /// Refreshes the repository. Where what lies below the root does not verify (the root has expired, the server's online
+    /// keys were stolen and their versions driven up), the roots alone are taken, which is what the way out begins with.
     pub(super) async fn find(context: &mut Context<'_>, client: &mut Client, which: Which) -> Outcome<Self> {
         let store = TrustStore::of(&context.home, which);
         let refreshed = store.refresh_base(client, context.now()).await;

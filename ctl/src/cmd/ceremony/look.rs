@@ -1,8 +1,8 @@
 //! An envelope, judged by what this home has verified itself.
 //!
 //! Nothing is signed on anybody's word. The envelope must follow from what this home has just verified with its own pinned
-//! root; what it adds is read from the very bytes that are signed; and an approval is signed only if its plan, computed again
-//! here from what both sides have signed, comes to just that approval.
+//! root; what it adds is read from the very bytes that are signed; and an approval is signed only if its plan, computed
+//! again here from what both sides have signed, comes to just that approval.
 
 use std::collections::BTreeSet;
 

@@ -123,8 +123,8 @@ pub struct Signers {
     /// The key that signs the targets again, where the ceremony makes that necessary
     #[arg(long, value_name = "KEY", default_value = "targets")]
     targets_key: KeyName,
-    /// Where to write what others must sign too, if these signatures do not suffice [default: named after what it changes, in
-    /// the current directory]
+    /// Where to write what others must sign too, if these signatures do not suffice [default: named after what it changes,
+    /// in the current directory]
     #[arg(long, value_name = "FILE")]
     envelope: Option<PathBuf>,
 }

@@ -90,8 +90,8 @@ pub(super) async fn stop(context: &mut Context<'_>, args: StopArgs) -> Outcome {
     tell(context, &order, (1, 1), (published, listed), envelope.as_deref())
 }
 
-/// Sees to it that a stop order for an approval is signed, kept, published, and listed where one signature suffices for that.
-/// Says whether it is published and listed.
+/// Sees to it that a stop order for an approval is signed, kept, published, and listed where one signature suffices for
+/// that. Says whether it is published and listed.
 pub(super) async fn obey(
     context: &mut Context<'_>,
     desk: &mut Desk,

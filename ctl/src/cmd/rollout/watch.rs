@@ -165,9 +165,9 @@ pub(super) async fn watch(context: &mut Context<'_>, id: &ApprovalId) -> Outcome
         .next("watch it again"))
 }
 
-/// Compares what the devices have signed that they verified with what this home knows: at the beginning, whenever a wave opens
-/// or the rollout's state changes, and at the end. The server tells of rollouts without the signatures; they are asked for with
-/// all devices, so not for every device's every step.
+/// Compares what the devices have signed that they verified with what this home knows: at the beginning, whenever a wave
+/// opens or the rollout's state changes, and at the end. The server tells of rollouts without the signatures; they are asked
+/// for with all devices, so not for every device's every step.
 async fn compare(context: &Context<'_>) -> Outcome {
     let mut desk = Desk::open(context).await?;
     let devices = inventory::devices(&mut desk.client, "", "", "").await?;

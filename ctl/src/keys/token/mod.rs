@@ -202,8 +202,8 @@ pub(super) fn add(
 impl Choice {
     fn module_path(&self) -> Outcome<PathBuf> {
         match &self.module {
-            // A bare name is looked for where libraries are, which is p11-kit's to say; anything else must not depend on where
-            // a command happens to be run.
+            // A bare name is looked for where libraries are, which is p11-kit's to say; anything else must not depend on
+            // where a command happens to be run.
             None => Ok(PathBuf::from(DEFAULT_MODULE)),
             Some(path) => {
                 std::path::absolute(path).or_fail(|| format!("cannot tell where the module {} is", path.display()))

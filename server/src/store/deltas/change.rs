@@ -79,8 +79,8 @@ impl Tx {
         })
     }
 
-    /// Takes one of those that are there out of force, since they take more than they may: those that devices asked for first,
-    /// and of them the one that was made first.
+    /// Takes one of those that are there out of force, since they take more than they may: those that devices asked for
+    /// first, and of them the one that was made first.
     pub(crate) async fn crowd_out_delta(&mut self, now: Timestamp) -> Result<(), StoreError> {
         on!(self, |c| {
             sqlx::query(

@@ -11,7 +11,8 @@ use tonic::body::Body;
 
 use super::Stream;
 
-/// What is sent at once where a rate holds: small beside what the least rate gives in a second, so that the line is used evenly.
+/// What is sent at once where a rate holds: small beside what the least rate gives in a second, so that the line is used
+/// evenly.
 const PIECE_BYTES: usize = 16 << 10;
 
 /// The body of a bulk answer.

@@ -51,8 +51,8 @@ pub(super) struct Turned {
 }
 
 impl Places {
-    /// A stream of the device begins, if it has a place among so many, or gets one. Where it has too many streams, the oldest
-    /// is over: a device whose line was cut begins anew before the server has noticed.
+    /// A stream of the device begins, if it has a place among so many, or gets one. Where it has too many streams, the
+    /// oldest is over: a device whose line was cut begins anew before the server has noticed.
     pub(super) fn enter(&mut self, device: &DeviceId, places: usize, now: Duration) -> Result<Arc<AtomicBool>, Turned> {
         self.forget(now);
         if !self.holders.contains_key(device) {

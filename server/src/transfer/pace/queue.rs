@@ -1,8 +1,8 @@
 //! Whose bytes go next: fair among the devices of one hospital, within its rate and each device's.
 //!
-//! Start-time fair queueing. Each piece is given a place by how much its device has been given already, so that a device with
-//! two streams, or with larger pieces, gets no more than another; whoever comes late begins where the others are. The piece in
-//! front waits for the hospital's bucket, the others for it.
+//! Start-time fair queueing. Each piece is given a place by how much its device has been given already, so that a device
+//! with two streams, or with larger pieces, gets no more than another; whoever comes late begins where the others are. The
+//! piece in front waits for the hospital's bucket, the others for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::task::Waker;

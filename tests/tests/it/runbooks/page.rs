@@ -108,7 +108,8 @@ fn fill(mut words: Vec<String>, values: &[(&str, &str)]) -> Vec<String> {
 }
 
 impl Section {
-    /// Takes the next command, which must be that program's and, if there is one, subcommand's: what a test plays stands on the page.
+    /// Takes the next command, which must be that program's and, if there is one, subcommand's: what a test plays stands on
+    /// the page.
     fn next(&mut self, begins: &str, values: &[(&str, &str)]) -> Vec<String> {
         let command = self.commands.pop_front().unwrap_or_else(|| panic!("{} says nothing of {begins}", self.name));
         assert!(command.starts_with(begins), "{}: after what was played comes {command}, not {begins}", self.name);

@@ -49,6 +49,9 @@ pub enum RefreshError {
     /// The server serves no root with the fingerprint that enrolment pinned.
     #[error("{0}: the server has no root with the fingerprint that this device was enrolled with")]
     NoRoot(&'static str),
+    /// Nothing is stored: no server and no stick has been heard since enrolment.
+    #[error("{0} has not been refreshed yet: connect the device to the server, or bring it a stick")]
+    Unrefreshed(&'static str),
 }
 
 /// What became of a search for targets that delegated roles list.
@@ -69,6 +72,7 @@ impl RefreshError {
             Self::Disk(_, e) if e.is_full() => Code::DiskFull,
             Self::Disk(..) => Code::StateDamaged,
             Self::NoRoot(_) => Code::BadSignature,
+            Self::Unrefreshed(_) => Code::ServerUnreachable,
         };
         let mut text = self.to_string();
         if let Some(source) = std::error::Error::source(self) {
@@ -146,7 +150,7 @@ impl TrustStore {
 
     /// What is stored, verified and unexpired by itself.
     pub fn offline(&self, now: Timestamp) -> Result<Repository, RefreshError> {
-        let stored = self.stored()?.ok_or(RefreshError::NoRoot(self.name()))?;
+        let stored = self.stored()?.ok_or(RefreshError::Unrefreshed(self.name()))?;
         let refresh = Refresh::start(stored, now).and_then(|r| r.delegations(self.delegations()).offline());
         refresh.and_then(Refresh::finish).map_err(|e| RefreshError::Refused(self.name(), e))
     }

@@ -179,7 +179,10 @@ async fn a_server_that_cannot_be_reached_leaves_what_is_stored_in_force_until_it
     let dir = tempfile::tempdir().unwrap();
     let down = Server { down: true, ..days[2].clone() };
     assert!(matches!(refresh(dir.path(), &down).await, Err(RefreshError::Unreachable(..))));
-    assert!(matches!(open(dir.path(), &down).offline(now()), Err(RefreshError::NoRoot(_))));
+    // Nobody was heard, so nobody is accused.
+    let reason = open(dir.path(), &down).offline(now()).unwrap_err().reason();
+    assert_eq!(reason.code, Code::ServerUnreachable);
+    assert!(reason.text.contains("has not been refreshed yet"), "{reason:?}");
     refresh(dir.path(), &days[0]).await.unwrap();
     let before = versions(dir.path());
     assert!(matches!(refresh(dir.path(), &down).await, Err(RefreshError::Unreachable(..))));

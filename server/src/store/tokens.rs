@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 use suture_core::digest::Digest;
+use suture_core::id::{HdoId, OperatorName};
 use suture_core::principal::Principal;
 use suture_core::token::Grant;
 
+use super::operators::principal;
 use super::{StoreError, Tx, on, parsed, to_ms};
 
 /// What the secret that was shown stands for.
@@ -119,5 +121,28 @@ impl Tx {
         .await
         .map(|done| done.rows_affected()))?;
         Ok(spent == 1)
+    }
+
+    /// Ends the unspent tokens that an operator made, and those that let somebody join under the operator's name; how many
+    /// there were. Attack: whoever held a revoked certificate comes back with a token that was made before.
+    pub async fn end_tokens_of(
+        &mut self,
+        hdo: Option<&HdoId>,
+        name: &OperatorName,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let kind = if hdo.is_some() { "operator" } else { "mdm" };
+        Ok(on!(self, |c| sqlx::query(
+            "UPDATE token SET expires_ms = $2 WHERE spent_ms IS NULL AND expires_ms > $2
+            AND (created_by = $1 OR (kind = $3 AND COALESCE(hdo, '') = $4 AND name = $5))"
+        )
+        .bind(principal(hdo, name).to_string())
+        .bind(to_ms(now))
+        .bind(kind)
+        .bind(hdo.map_or("", HdoId::as_str))
+        .bind(name.as_str())
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected()))?)
     }
 }

@@ -176,8 +176,10 @@ impl Api {
             return Err(Refusal::not_found(format!("no operator {name} is in good standing here")));
         }
         tx.revoke_certificates(&whom, now).await?;
+        let tokens_ended = tx.end_tokens_of(principal.hdo(), &name, now).await?;
         let subject = whom.to_string();
-        audit::append(&mut tx, now, principal, Concern::of(principal), "operator.revoked", &subject, json!({})).await?;
+        let details = json!({ "tokens_ended": tokens_ended });
+        audit::append(&mut tx, now, principal, Concern::of(principal), "operator.revoked", &subject, details).await?;
         tx.commit().await?;
         // Whoever was revoked while watching is sent away now.
         self.app.news().tell();

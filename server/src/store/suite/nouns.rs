@@ -91,6 +91,38 @@ async fn a_token_is_good_until_it_is_spent_or_over() {
 }
 
 #[tokio::test]
+async fn a_revoked_operators_tokens_end_and_nobody_elses() {
+    each(async |store| {
+        let mut tx = hospital(&store).await;
+        let (kim, lee) = ("kim".parse().unwrap(), "lee".parse().unwrap());
+        let (by_kim, by_lee) = (Principal::Operator(hdo(), kim), Principal::Operator(hdo(), lee));
+        let named = |name: &str| Grant::Operator(hdo(), name.parse().unwrap());
+        let made = [
+            (named("eve"), &by_kim, false),
+            (Grant::Device(hdo(), Some(id(1))), &by_kim, false),
+            (named("kim"), &by_lee, false),
+            (named("ann"), &by_lee, true),
+            (Grant::Device(hdo(), None), &by_lee, true),
+            (Grant::Mdm("kim".parse().unwrap()), &Principal::Server, true),
+        ];
+        for (i, (grant, by, _)) in made.iter().enumerate() {
+            assert!(tx.insert_token(&Digest::of(&[i as u8]), grant, by, now(), after(60)).await.unwrap());
+        }
+        let spent = Digest::of(b"spent");
+        assert!(tx.insert_token(&spent, &named("old"), &by_kim, now(), after(60)).await.unwrap());
+        assert!(tx.spend_token(&spent, &by_kim, after(1)).await.unwrap());
+        assert_eq!(tx.end_tokens_of(Some(&hdo()), &"kim".parse().unwrap(), after(2)).await.unwrap(), 3);
+        for (i, (grant, _, good)) in made.into_iter().enumerate() {
+            let state = if good { TokenState::Good(grant) } else { TokenState::Expired };
+            assert_eq!(tx.token(&Digest::of(&[i as u8]), after(2)).await.unwrap(), state, "{i}");
+        }
+        assert_eq!(tx.token(&spent, after(2)).await.unwrap(), TokenState::Spent);
+        assert_eq!(tx.end_tokens_of(None, &"kim".parse().unwrap(), after(3)).await.unwrap(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_operator_joins_once_and_again_only_after_being_revoked() {
     each(async |store| {
         let mut tx = hospital(&store).await;

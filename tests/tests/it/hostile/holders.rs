@@ -134,6 +134,13 @@ async fn a_hospital_operators_certificate() {
         calls.revoke_operator(v1::RevokeOperatorRequest { name: "nobody".to_owned() }).await.map(drop),
     );
     calls.store_plan(v1::StorePlanRequest { plan: b"{}".to_vec().into() }).await.unwrap();
+    // A transfer can be made to wait, until somebody looks: `suturectl transfer show`, and each change is in the audit.
+    let nothing = v1::TransferLimits { rate_bits: Some(0), ..Default::default() };
+    let limits = v1::SetTransferLimitsRequest { limits: Some(nothing), ..Default::default() };
+    calls.set_transfer_limits(limits).await.unwrap();
+    let found = calls.get_transfer_limits(v1::GetTransferLimitsRequest {}).await.unwrap().into_inner();
+    assert_eq!(found.otherwise.and_then(|limits| limits.rate_bits), Some(0));
+    calls.clear_transfer_limits(v1::ClearTransferLimitsRequest::default()).await.unwrap();
     let (id, reason) = (rollout.clone(), "x".to_owned());
     calls.pause_rollout(v1::PauseRolloutRequest { id: id.clone(), reason: reason.clone() }).await.unwrap();
 
@@ -156,6 +163,9 @@ async fn a_hospital_operators_certificate() {
         "PauseRollout",
         "ResumeRollout",
         "AbortRollout",
+        "GetTransferLimits",
+        "SetTransferLimits",
+        "ClearTransferLimits",
     ]);
     let may = TABLE.iter().filter(|(_, roles)| roles.contains(&Role::HdoOperator));
     let untried: Vec<_> = may.filter(|(path, _)| !tried.contains(path.rsplit('/').next().unwrap())).collect();

@@ -34,6 +34,8 @@ async fn an_operators_laptop() {
     page.run(kim, "operator revoke", &[("NAME", "sam")]).await;
     page.run(kim, "audit list", &[]).await;
     page.run(kim, "rollout list", &[]).await;
+    page.run(kim, "device list", &[]).await;
+    page.run(kim, "transfer show", &[]).await;
     let invited = page.run(kim, "operator invite", &[("NAME", "sam")]).await;
     let back = world.operator("sam-2");
     page.run(&back, "join", &[("TOKEN", invited["token"].as_str().unwrap())]).await;

@@ -39,6 +39,14 @@ pub struct Ways {
     at: usize,
 }
 
+/// The ways that a document names, in the order in which they are tried.
+pub fn of(service: &Service) -> impl Iterator<Item = Way> {
+    let authorities: Vec<_> =
+        service.certificates().unwrap_or_default().into_iter().map(CertificateDer::from).collect();
+    let way = move |address: &String| Way { address: address.clone(), authorities: authorities.clone() };
+    service.addresses.iter().map(way)
+}
+
 impl Ways {
     /// Reads what was kept; `enrolled` is what counts where nothing was, or where it cannot be read.
     pub fn open(identity_dir: &Path, enrolled: Service) -> Result<Self, DurableError> {
@@ -64,12 +72,7 @@ impl Ways {
     /// All of them, in the order in which they are tried.
     pub fn all(&self) -> impl Iterator<Item = Way> {
         let Record { current, proven } = &self.record;
-        [Some(current), proven.as_ref()].into_iter().flatten().flat_map(|service| {
-            let authorities: Vec<_> =
-                service.certificates().unwrap_or_default().into_iter().map(CertificateDer::from).collect();
-            let way = move |address: &String| Way { address: address.clone(), authorities: authorities.clone() };
-            service.addresses.iter().map(way)
-        })
+        [Some(current), proven.as_ref()].into_iter().flatten().flat_map(of)
     }
 
     /// Goes over to the next way. Says whether there is one that was not tried since the last [`Ways::restart`].

@@ -10,7 +10,7 @@ use super::{Agent, AgentError, chain};
 use crate::client::{Client, Manners};
 use crate::identity::Identity;
 use crate::tls_clock::TlsClock;
-use crate::ways::Ways;
+use crate::ways::{self, Way, Ways};
 
 /// A client for the present way; it connects with its first call.
 pub(super) fn client(
@@ -19,7 +19,16 @@ pub(super) fn client(
     (clock, proxy): (Arc<TlsClock>, ProxyRules),
     manners: &Manners,
 ) -> Result<Client, AgentError> {
-    let way = ways.way().ok_or(AgentError::NoWay)?;
+    by(ways.way().ok_or(AgentError::NoWay)?, identity, (clock, proxy), manners)
+}
+
+/// A client for this way.
+fn by(
+    way: Way,
+    identity: &Identity,
+    (clock, proxy): (Arc<TlsClock>, ProxyRules),
+    manners: &Manners,
+) -> Result<Client, AgentError> {
     let connection = identity.connection(way, clock, proxy)?;
     Ok(Client::mannered(&connection, manners)?)
 }
@@ -40,6 +49,13 @@ impl Agent {
             Ok(_) => return tracing::error!("the approvals list another hospital's service.json; it is passed over"),
             Err(e) => return tracing::error!(error = %chain(&e), "service.json is passed over"),
         };
+        // Mistake: a certificate that is none, or a host that is no name. Once kept, it would end the agent at its next start.
+        for way in ways::of(&signed) {
+            let (address, around) = (way.address.clone(), (self.tls_clock.clone(), self.around.proxy.clone()));
+            if let Err(e) = by(way, &self.identity, around, &self.manners) {
+                return tracing::error!(address, error = %chain(&e), "service.json is passed over: this way cannot be taken");
+            }
+        }
         match self.ways.heed(signed) {
             Ok(true) => {
                 tracing::info!("the hospital has signed where the server is and by whom it is certified");

@@ -101,9 +101,20 @@ async fn a_mistake_in_what_is_signed_strands_no_device() {
     assert!(pump.agent().cycle().await.unwrap().confirmed, "by the way that worked before");
     pump.crash();
     assert!(pump.agent().cycle().await.unwrap().confirmed, "after a restart too");
-    // Mended: the device goes the signed way, and forgets the one of its enrolment.
     let right = format!("https://localhost:{}", world.line.port());
-    kim.run(&["service", "set", "--address", &right, "--address", "https://localhost:1", "--unprobed"]).await.unwrap();
+    // What is no certificate is not kept: the agent could not start with it.
+    let junk = world.path("junk.pem");
+    std::fs::write(&junk, "-----BEGIN CERTIFICATE-----\nanVuaw==\n-----END CERTIFICATE-----\n").unwrap();
+    let spoilt = ["service", "set", "--address", &right, "--authority", junk.to_str().unwrap(), "--unprobed"];
+    kim.run(&spoilt).await.unwrap();
+    assert!(pump.agent().cycle().await.unwrap().confirmed);
+    pump.crash();
+    assert!(pump.agent().cycle().await.unwrap().confirmed, "by the ways that it had");
+    // Mended: the device goes the signed way, and forgets the one of its enrolment.
+    let ca = file(&world, "ca.pem");
+    let mended =
+        ["service", "set", "--address", &right, "--address", "https://localhost:1", "--unprobed", "--authority"];
+    kim.run(&[&mended[..], &[&ca]].concat()).await.unwrap();
     assert!(pump.agent().cycle().await.unwrap().confirmed);
     assert!(pump.agent().cycle().await.unwrap().confirmed);
     let kept: serde_json::Value =

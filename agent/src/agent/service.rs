@@ -49,7 +49,8 @@ impl Agent {
             Ok(_) => return tracing::error!("the approvals list another hospital's service.json; it is passed over"),
             Err(e) => return tracing::error!(error = %chain(&e), "service.json is passed over"),
         };
-        // Mistake: a certificate that is none, or a host that is no name. Once kept, it would end the agent at its next start.
+        // Mistake: a certificate that is none, or a host that is no name. Once kept, it would end the agent at its next
+        // start.
         for way in ways::of(&signed) {
             let (address, around) = (way.address.clone(), (self.tls_clock.clone(), self.around.proxy.clone()));
             if let Err(e) = by(way, &self.identity, around, &self.manners) {

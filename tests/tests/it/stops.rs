@@ -132,6 +132,10 @@ async fn one_of_three_approvers_stops_a_device_that_waits_for_its_slot_and_two_l
     // The threshold lifts; that the rollout goes on is a word of its own.
     let lifted = w.hospital.kim.json(&["rollout", "lift", "--sign", text(&file), "--key", "lee"]).await.unwrap();
     assert_eq!((&lifted["signatures"], &lifted["published"]), (&json!([2, 2]), &json!(true)));
+    // Whether or not it has heard of that: it has obeyed an order that holds no more, and could begin.
+    let status = w.status().await;
+    assert_eq!((&status["acknowledged"], &status["unanswered"]), (&json!(0), &json!(1)), "{status}");
+    assert_eq!(status["safe_from"], json!(suture_core::clock::format_utc(w.end)));
     assert_eq!(w.hospital.pumps[0].cycle().await, "waiting(paused)");
     w.hospital.untouched();
     w.hospital.kim.run(&["rollout", "resume", &rollout, "--reason", "checked"]).await.unwrap();

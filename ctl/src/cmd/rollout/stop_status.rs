@@ -1,7 +1,9 @@
 //! `rollout stop-status`: which devices have said that they obey a stop order, and until when the others could still begin.
 //!
 //! What counts is signed: the approval's slots by the hospital, each device's last word by its report key as the roster has
-//! it. The server can withhold a report, which makes a device look as if it had not answered, and nothing else.
+//! it. The server can withhold a report, which makes a device look as if it had not answered. An answer says that a device
+//! obeys and not which order: once an order is lifted it counts no more, and after another one it counts for that, until the
+//! device's next word.
 
 use std::collections::BTreeMap;
 
@@ -75,6 +77,7 @@ pub(super) async fn run(context: &mut Context<'_>, rollout: &ApprovalId) -> Outc
     let said = inventory::devices(&mut desk.client, "", product, "").await?;
     let said: BTreeMap<String, v1::Device> =
         said.into_iter().filter_map(|d| Some((d.record.as_ref()?.id.clone(), d))).collect();
+    let stopped = desk.documents.stop(rollout).is_some_and(|order| order.stopped);
     let mut rows = Vec::new();
     for slots in &approval.devices {
         let roster = desk.documents.device(&slots.id).cloned();
@@ -86,14 +89,14 @@ pub(super) async fn run(context: &mut Context<'_>, rollout: &ApprovalId) -> Outc
             reports = earlier(&mut desk, &slots.id, roster.as_ref()).await?;
         }
         let heard = device.and_then(|d| Timestamp::from_millisecond(d.last_seen_ms).ok()).filter(|t| !t.is_zero());
-        let standing = standing(&approval, slots, &reports, heard, context.now());
+        let standing = standing((&approval, stopped), slots, &reports, heard, context.now());
         rows.push(Row { device: slots.id.clone(), wave: slots.wave + 1, standing });
     }
     let order = desk.documents.stop(rollout);
     let count = |is: fn(&Standing) -> bool| rows.iter().filter(|r| is(&r.standing)).count();
     let shown = Shown {
         rollout: rollout.clone(),
-        stopped: order.is_some_and(|o| o.stopped),
+        stopped,
         counter: order.map(|o| o.counter),
         signed_at: order.map(|o| format_utc(o.signed_at)),
         acknowledged: count(|s| matches!(s, Standing::Acknowledged { .. })),
@@ -115,9 +118,10 @@ fn settles(approval: &Approval, report: &Report) -> bool {
     report.approval.as_ref() == Some(&approval.terms.id)
 }
 
-/// How a device stands, by its verified reports, the newest of which counts whatever order they come in.
+/// How a device stands, while the approval is `stopped` or not, by its verified reports, the newest of which counts whatever
+/// order they come in.
 fn standing(
-    approval: &Approval,
+    (approval, stopped): (&Approval, bool),
     slots: &DeviceSlots,
     reports: &[Report],
     heard: Option<Timestamp>,
@@ -139,7 +143,7 @@ fn standing(
     }
     let until = format_utc(end);
     match ours().max_by_key(|r| r.number) {
-        Some(r) if r.phase == Phase::Stopped => Standing::Acknowledged { at: format_utc(r.at) },
+        Some(r) if stopped && r.phase == Phase::Stopped => Standing::Acknowledged { at: format_utc(r.at) },
         Some(r) if matches!(r.phase, Phase::Installing | Phase::Restarting | Phase::Confirming) => {
             Standing::UnderWay { phase: r.phase, at: format_utc(r.at), until }
         }

@@ -67,7 +67,8 @@ stage_suture() {
     port=$(free_port)
     "$bin/suture-server" init --data-dir "$dir/server" --address "https://localhost:$port" --listen "127.0.0.1:$port" \
         --trust-domain bulk.example --operator ada >"$dir/init.log"
-    "${ahead[@]}" "$bin/suture-server" run --config "$dir/server/server.toml" >"$dir/server.log" 2>&1 &
+    # No deltas: they would be made in the background while chunks are measured.
+    "${ahead[@]}" "$bin/suture-server" run --config "$dir/server/server.toml" --delta-sources 0 >"$dir/server.log" 2>&1 &
     suture_pid=$!
     pids+=("$suture_pid")
     until_true "suture-server" listens "$port"

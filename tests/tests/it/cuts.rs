@@ -1,7 +1,9 @@
 //! A line that breaks again and again, each time before a frame more has come than before.
 
 use suture_core::limits::{CHUNK_MAX_STORED_BYTES, FRAME_BYTES};
-use suture_tests::world::{Kind, Spec, World, text};
+use suture_tests::world::{Kind, Spec, World};
+
+use crate::ward::Ward;
 
 /// Less than two frames, and enough for the longest chunk with what TLS and HTTP/2 say before it.
 const EVERY: u64 = CHUNK_MAX_STORED_BYTES as u64 + (48 << 10);
@@ -10,19 +12,10 @@ const GREETING: u64 = 24 << 10;
 
 async fn every_cut_costs_a_frame_at_most(kind: Kind) {
     let Some(world) = World::start(kind).await else { return };
-    let ada = world.manufacturer().await;
-    let first = world.publish(&ada, Spec::default()).await;
-    world.publish(&ada, Spec { release: 2, ..Spec::default() }).await;
-    let kim = world.hospital(&ada).await;
-    let always = "mon,tue,wed,thu,fri,sat,sun 00:00 24h";
-    kim.run(&["calendar", "set", "icu", "--zone", "Etc/UTC", "--weekly", always]).await.unwrap();
-    let mut pump = world.devices(&kim, &["pump-1"], &first).await.remove(0);
-    assert_eq!(pump.cycle().await, "idle(nothing-approved)");
-    let file = world.path("plan.json");
-    let args = ["rollout", "plan", "--bundle", "pump@2", "--ward", "icu", "--wave", "rest", "--slots", "1"];
-    let plan = kim.json(&[&args[..], &["--slack", "60s", "-o", text(&file)]].concat()).await.unwrap();
-    kim.run(&["rollout", "approve", plan["sha256"].as_str().unwrap(), "--reason", "tested"]).await.unwrap();
-    world.clock.set(plan["plan"]["devices"][0]["slots"][0]["start"].as_str().unwrap().parse().unwrap());
+    let mut ward = Ward::open(world, Spec::default(), &["pump-1"]).await;
+    assert_eq!(ward.pumps[0].cycle().await, "idle(nothing-approved)");
+    ward.approve().await;
+    let (world, pump) = (&ward.world, &mut ward.pumps[0]);
 
     let before = world.line.down();
     world.line.cut_every(EVERY);

@@ -2,42 +2,27 @@
 
 use std::time::{Duration, Instant};
 
-use suture_tests::world::{Device, Kind, Operator, Spec, World, text};
+use suture_tests::world::{Kind, Spec, World};
+
+use crate::ward::Ward;
 
 /// Far more than making a delta takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A hospital whose two pumps run 1.0.0; 1.1.0, which is like it, is approved for both, now.
-struct Ward {
-    world: World,
-    ada: Operator,
-    pumps: Vec<Device>,
-}
-
+/// Both releases are alike.
 fn spec(release: u64) -> Spec<'static> {
     Spec { release, similar: true, ..Spec::default() }
 }
 
-impl Ward {
-    async fn open(kind: Kind) -> Option<Self> {
-        let world = World::start_with(kind, &[]).await?;
-        let ada = world.manufacturer().await;
-        let first = world.publish(&ada, spec(1)).await;
-        world.publish(&ada, spec(2)).await;
-        let kim = world.hospital(&ada).await;
-        let always = "mon,tue,wed,thu,fri,sat,sun 00:00 24h";
-        kim.run(&["calendar", "set", "icu", "--zone", "Etc/UTC", "--weekly", always]).await.unwrap();
-        let pumps = world.devices(&kim, &["pump-1", "pump-2"], &first).await;
-        let file = world.path("plan.json");
-        let args = ["rollout", "plan", "--bundle", "pump@2", "--ward", "icu", "--wave", "rest", "--cap", "2"];
-        let more = ["--slots", "1", "--slack", "60s", "-o", text(&file)];
-        let plan = kim.json(&[&args[..], &more].concat()).await.unwrap();
-        kim.run(&["rollout", "approve", plan["sha256"].as_str().unwrap(), "--reason", "tested"]).await.unwrap();
-        let start = plan["plan"]["devices"][0]["slots"][0]["start"].as_str().unwrap();
-        world.clock.set(start.parse().unwrap());
-        Some(Self { world, ada, pumps })
-    }
+/// A ward of two pumps, for which 1.1.0 is approved, now.
+async fn open(kind: Kind) -> Option<Ward> {
+    let world = World::start_with(kind, &[]).await?;
+    let ward = Ward::open(world, spec(1), &["pump-1", "pump-2"]).await;
+    ward.approve().await;
+    Some(ward)
+}
 
+impl Ward {
     /// Waits until the server has made the delta between the two releases, and nothing more is to be made.
     async fn made(&self) {
         let began = Instant::now();
@@ -71,7 +56,7 @@ impl Ward {
 }
 
 async fn comes_by_delta(kind: Kind) {
-    let Some(mut ward) = Ward::open(kind).await else { return };
+    let Some(mut ward) = open(kind).await else { return };
     ward.made().await;
 
     // Uncut: both ends of the payload have changed everywhere in them, and hardly a chunk is fetched.
@@ -122,7 +107,7 @@ async fn an_update_comes_by_delta_on_postgres() {
 /// A device whose agent dies goes on from the frames that it has applied, and a server that dies from what it has made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restarts_of_both_sides_cost_nothing_that_was_verified() {
-    let mut ward = Ward::open(Kind::Sqlite).await.unwrap();
+    let mut ward = open(Kind::Sqlite).await.unwrap();
     // Stopped while it may be making them, and started again.
     ward.world.stop_server().await;
     ward.world.start_server().await;

@@ -47,3 +47,4 @@ mod runbooks;
 mod service;
 mod sizes;
 mod stops;
+mod ward;

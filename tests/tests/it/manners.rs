@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use suture_agent::config::Settings;
 use suture_agent::status::Status;
 use suture_core::clock::Clock as _;
-use suture_tests::world::{Kind, Spec, World, text};
+use suture_tests::world::{Kind, Spec, World};
+
+use crate::ward::Ward;
 
 /// From the hour before to the hour after, in UTC.
 fn around(at: Timestamp) -> String {
@@ -57,19 +59,9 @@ async fn are_set_shown_and_cleared(kind: Kind) {
 
 async fn a_device_waits_for_the_end_of_the_quiet_hours(kind: Kind) {
     let Some(world) = World::start(kind).await else { return };
-    let ada = world.manufacturer().await;
-    let first = world.publish(&ada, Spec::default()).await;
-    world.publish(&ada, Spec { release: 2, ..Spec::default() }).await;
-    let kim = world.hospital(&ada).await;
-    let always = "mon,tue,wed,thu,fri,sat,sun 00:00 24h";
-    kim.run(&["calendar", "set", "icu", "--zone", "Etc/UTC", "--weekly", always]).await.unwrap();
-    let mut pump = world.devices(&kim, &["pump-1"], &first).await.remove(0);
-    let file = world.path("plan.json");
-    let args = ["rollout", "plan", "--bundle", "pump@2", "--ward", "icu", "--wave", "rest", "--slots", "1"];
-    let plan = kim.json(&[&args[..], &["--slack", "60s", "-o", text(&file)]].concat()).await.unwrap();
-    kim.run(&["rollout", "approve", plan["sha256"].as_str().unwrap(), "--reason", "tested"]).await.unwrap();
-    let start: Timestamp = plan["plan"]["devices"][0]["slots"][0]["start"].as_str().unwrap().parse().unwrap();
-    world.clock.set(start);
+    let mut ward = Ward::open(world, Spec::default(), &["pump-1"]).await;
+    let start = ward.approve().await;
+    let (kim, pump) = (&ward.kim, &mut ward.pumps[0]);
 
     kim.run(&["transfer", "set", "--between", &around(start), "--zone", "Etc/UTC", "--rate", "0"]).await.unwrap();
     assert_eq!(pump.cycle().await, "fetching(quiet-hours)");

@@ -42,10 +42,13 @@ async fn a_shutdown_in_the_middle_is_no_try_and_gives_the_claim_back() {
     let pair = Pair { old: first.payloads[0].sha256, new: second.payloads[0].sha256 };
     scene.want(&pair).await;
     let mut job = Job::new(scene.app.clone()).unwrap();
+    // Scratch files come after the try is counted and remembered.
+    let scratch = scene.app.settings().data_dir.join("scratch");
     let begun = async {
-        while scene.delta(&pair).await.tries == 0 {
+        while !scratch.exists() {
             tokio::task::yield_now().await;
         }
+        assert_eq!(scene.delta(&pair).await.tries, 1);
     };
     tokio::select! {
         result = job.round() => panic!("it has ended: {result:?}"),

@@ -15,7 +15,7 @@ use suture_core::limits::MAX_KEPT_STOPS;
 use suture_core::phase::{Code, Phase, Reason};
 
 use crate::durable::{self, DurableError};
-use crate::machine::{Event, MachineError, State, Step, Told, step};
+use crate::machine::{Event, MachineError, State, Step, Subject, Told, step};
 
 /// Approvals whose used tries are remembered; the oldest goes first.
 const MAX_SPENT: usize = 1_024;
@@ -33,9 +33,9 @@ struct Record {
     told: Vec<Told>,
     /// Tries used up, oldest approval first.
     spent: Vec<Spent>,
-    /// Approvals of which the last word was that they are stopped, oldest word first.
+    /// Approvals of which the last word was that they are stopped, and by which order; oldest word first.
     #[serde(default)]
-    obeyed: Vec<ApprovalId>,
+    obeyed: Vec<Obeyed>,
     last: Option<Outcome>,
 }
 
@@ -44,6 +44,14 @@ struct Record {
 struct Spent {
     approval: ApprovalId,
     tries: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Obeyed {
+    approval: ApprovalId,
+    /// The order's counter; none where the order could not be read, which stops too.
+    stop: Option<u64>,
 }
 
 /// How the last attempt ended.
@@ -103,7 +111,7 @@ impl Journal {
                 );
                 let reason = Reason::new(Code::StateDamaged, text);
                 let mut record = fresh(State::Held { attempt: None, reason: reason.clone() });
-                record.told.push(Told { subject: None, phase: record.state.phase(), reason: Some(reason) });
+                record.told.push(Told { subject: None, phase: record.state.phase(), reason: Some(reason), stop: None });
                 let journal = Self { path, record };
                 journal.write()?;
                 Ok(journal)
@@ -137,10 +145,16 @@ impl Journal {
     }
 
     /// Writes down what is told of approvals that the machine is not at: that they are stopped, where that was not the last
-    /// word on them, and that they are offered again, where it was.
+    /// word on them or was said of an earlier order, and that they are offered again, where it was.
     pub fn answer(&mut self, answers: impl IntoIterator<Item = Told>) -> Result<(), JournalError> {
-        let obeyed = |told: &Told| told.subject.as_ref().is_some_and(|s| self.record.obeyed.contains(&s.approval));
-        let news: Vec<_> = answers.into_iter().filter(|t| (t.phase == Phase::Stopped) != obeyed(t)).collect();
+        let is_news = |told: &Told| {
+            let of = |o: &&Obeyed| told.subject.as_ref().is_some_and(|s| s.approval == o.approval);
+            match (told.phase == Phase::Stopped, self.record.obeyed.iter().find(of)) {
+                (true, Some(obeyed)) => told.stop > obeyed.stop,
+                (stopped, obeyed) => stopped != obeyed.is_some(),
+            }
+        };
+        let news: Vec<_> = answers.into_iter().filter(is_news).collect();
         if news.is_empty() {
             return Ok(());
         }
@@ -189,11 +203,11 @@ impl Journal {
 impl Record {
     fn tell(&mut self, told: Vec<Told>) {
         self.seq = self.seq.saturating_add(1);
-        for Told { subject, phase, .. } in &told {
-            let Some(subject) = subject else { continue };
-            self.obeyed.retain(|id| *id != subject.approval);
+        for Told { subject, phase, stop, .. } in &told {
+            let Some(Subject { approval, .. }) = subject else { continue };
+            self.obeyed.retain(|o| o.approval != *approval);
             if *phase == Phase::Stopped {
-                self.obeyed.push(subject.approval.clone());
+                self.obeyed.push(Obeyed { approval: approval.clone(), stop: *stop });
             }
         }
         // No more orders than that are kept, and what is not stopped needs no memory.
@@ -303,10 +317,11 @@ mod tests {
     #[test]
     fn a_stop_is_answered_once_until_something_else_is_told_of_its_approval() {
         let (_dir, path) = written();
-        let told = |id: &str, phase| {
-            let subject = crate::machine::Subject { approval: id.parse().unwrap(), manifest: None };
-            Told { subject: Some(subject), phase, reason: None }
+        let by = |id: &str, phase, stop| {
+            let subject = Subject { approval: id.parse().unwrap(), manifest: None };
+            Told { subject: Some(subject), phase, reason: None, stop }
         };
+        let told = |id: &str, phase| by(id, phase, (phase == Phase::Stopped).then_some(7));
         let both = || [told("a1", Phase::Stopped), told("b2", Phase::Stopped)];
         let mut journal = Journal::open(&path, 0).unwrap();
         let state = journal.state().clone();
@@ -317,6 +332,13 @@ mod tests {
         journal.answer(both()).unwrap();
         journal.answer([told("c3", Phase::Offered)]).unwrap();
         assert_eq!(journal.told().0, first, "nothing of that is news");
+        // An order that was signed later is answered anew, and so is one that could not be read before.
+        journal.answer([by("a1", Phase::Stopped, Some(9)), by("b2", Phase::Stopped, Some(6))]).unwrap();
+        assert_eq!(journal.told(), (first + 1, &[by("a1", Phase::Stopped, Some(9))][..]));
+        journal.answer([by("c3", Phase::Stopped, None)]).unwrap();
+        journal.answer([by("c3", Phase::Stopped, Some(1)), by("a1", Phase::Stopped, None)]).unwrap();
+        assert_eq!(journal.told(), (first + 3, &[by("c3", Phase::Stopped, Some(1))][..]));
+        let first = journal.told().0;
         // A lift, and what the machine itself tells, take it back.
         journal.answer([told("b2", Phase::Offered), told("a1", Phase::Stopped)]).unwrap();
         assert_eq!(journal.told(), (first + 1, &[told("b2", Phase::Offered)][..]));
@@ -331,6 +353,6 @@ mod tests {
 
     fn withdrawn() -> crate::machine::Nothing {
         let reason = Reason::new(Code::Withdrawn, "x");
-        crate::machine::Nothing { about: Some(attempt().subject()), phase: Phase::Withdrawn, reason }
+        crate::machine::Nothing { about: Some(attempt().subject()), phase: Phase::Withdrawn, reason, stop: None }
     }
 }

@@ -25,7 +25,7 @@ impl Scribe<'_> {
     /// The report of that number.
     pub fn sign<E: From<ReportError>>(&self, number: u64, told: Told, running: Running) -> Result<Signed, E> {
         let device = self.identity.device();
-        let Told { subject, phase, reason } = told;
+        let Told { subject, phase, reason, stop } = told;
         let (catalog, approvals) = self.seen.clone();
         let report = Report {
             kind: Report::TYPE.to_owned(),
@@ -39,6 +39,7 @@ impl Scribe<'_> {
             approval: subject.map(|s| s.approval),
             phase,
             reason,
+            stop,
             catalog,
             approvals,
         };

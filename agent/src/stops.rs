@@ -176,6 +176,11 @@ impl Stops {
         self.damaged.contains(id) || self.kept.get(id).is_some_and(|k| k.stop.stopped)
     }
 
+    /// The counter of the newest order for an approval, where one can be read.
+    pub fn counter(&self, id: &ApprovalId) -> Option<u64> {
+        self.kept.get(id).filter(|_| !self.damaged.contains(id)).map(|k| k.stop.counter)
+    }
+
     /// Why nothing may be begun by an approval although no order that can be read stops it.
     pub fn trouble(&self, id: &ApprovalId) -> Option<Reason> {
         let text = if self.damaged.contains(id) {
@@ -316,6 +321,7 @@ mod tests {
         let mut stops = Stops::open(dir.path()).unwrap();
         assert!(!stops.is_stopped(&id));
         assert!(stops.take(&order("a1", 5, true), never).unwrap());
+        assert_eq!((stops.counter(&id), stops.counter(&"a2".parse().unwrap())), (Some(5), None));
         assert!(!stops.take(&order("a1", 5, true), never).unwrap(), "no news");
         for old in [order("a1", 4, false), order("a1", 5, false)] {
             assert!(!stops.take(&old, never).unwrap());
@@ -337,7 +343,7 @@ mod tests {
         for bytes in [&whole[..whole.len() / 2], b"", b"{}", b"\0"] {
             fs::write(&path, bytes).unwrap();
             let stops = Stops::open(dir.path()).unwrap();
-            assert!(stops.is_stopped(&id) && stops.trouble(&id).is_some());
+            assert!(stops.is_stopped(&id) && stops.trouble(&id).is_some() && stops.counter(&id).is_none());
             let shown = Stops::shown(dir.path()).unwrap();
             assert_eq!((shown.len(), shown[0].standing, &shown[0].approval), (1, "damaged", &id));
             assert!(shown[0].text().contains("stays stopped"), "{}", shown[0].text());

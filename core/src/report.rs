@@ -41,6 +41,9 @@ pub struct Report {
     pub phase: Phase,
     /// Why no further.
     pub reason: Option<Reason>,
+    /// The counter of the stop order that it obeys, where it is stopped by one: an answer to that order and those before,
+    /// and to none that is signed later.
+    pub stop: Option<u64>,
     /// Versions and digests of the metadata that the device verified last.
     pub catalog: Option<Seen>,
     /// The same of the approvals.
@@ -152,6 +155,11 @@ impl Report {
     /// The value of `_type`.
     pub const TYPE: &'static str = "suture-report";
 
+    /// Whether it answers to a stop order of that counter: that order, or a later one, is obeyed.
+    pub fn obeys(&self, counter: u64) -> bool {
+        self.phase == Phase::Stopped && self.stop.is_some_and(|stop| stop >= counter)
+    }
+
     /// Signs.
     pub fn sign(&self, key: &dyn Signer) -> Result<Signed, ReportError> {
         let payload = json::to_canonical(self)?;
@@ -199,6 +207,7 @@ mod tests {
             manifest: None,
             phase: Phase::Held,
             reason: Some(Reason { code: Code::StateDamaged, text }),
+            stop: None,
             catalog: None,
             approvals: None,
         }
@@ -224,6 +233,17 @@ mod tests {
         }
         let stranger = LocalKey::from_seed(&zeroize::Zeroizing::new([8; 32])).public();
         assert!(sighting("pump-1", seen(3), seen(4)).verify(&stranger, &signature).is_err());
+    }
+
+    #[test]
+    fn an_answer_is_to_the_order_that_it_names_and_to_none_that_is_signed_later() {
+        let mut report = report(String::new());
+        (report.phase, report.stop) = (Phase::Stopped, Some(5));
+        assert_eq!([4, 5, 6].map(|counter| report.obeys(counter)), [true, true, false]);
+        report.stop = None;
+        assert!(!report.obeys(0), "it names none");
+        (report.phase, report.stop) = (Phase::Waiting, Some(5));
+        assert!(!report.obeys(5), "it is not stopped");
     }
 
     #[test]

@@ -247,6 +247,7 @@ mod tests {
             manifest: None,
             phase: Phase::Idle,
             reason: None,
+            stop: None,
             catalog: None,
             approvals: Some(reported.1.clone()),
         };

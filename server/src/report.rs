@@ -82,7 +82,7 @@ pub(crate) async fn submit(
         }
         match &report.approval {
             Some(approval) if counts => {
-                run::progressed(&mut tx, hdo, approval, device, report.phase, report.reason.as_ref(), now).await?;
+                run::progressed(&mut tx, hdo, approval, &report, now).await?;
             }
             _ => {}
         }

@@ -1,7 +1,8 @@
 //! The device's word that it obeys, for every stop order that holds something back here.
 //!
 //! The machine tells of the one approval that it is at, which need not be the one that was stopped. A hospital counts on an
-//! answer all the same: until it has one, the device is among those that could still begin.
+//! answer all the same: until it has one, the device is among those that could still begin. An answer names the order by its
+//! counter, so that the answer to one is none to another that was signed later.
 
 use jiff::Timestamp;
 use suture_core::approval::{Share, VerifiedStop};
@@ -28,7 +29,8 @@ impl Agent {
         if self.stops.is_stopped(&attempt.approval) {
             let about = attempt.subject();
             let reason = stopped(&about);
-            let event = Event::Nothing(Nothing { about: Some(about), phase: Phase::Stopped, reason });
+            let stop = self.stops.counter(&attempt.approval);
+            let event = Event::Nothing(Nothing { about: Some(about), phase: Phase::Stopped, reason, stop });
             self.journal.apply(event, self.around.clock.now())?;
             self.tell()?;
         }
@@ -55,11 +57,13 @@ pub(super) fn answers(
     let answer = |Share { terms, .. }: &Share| {
         let manifest = terms.steps.first().map(|s| s.sha256);
         let about = Subject { approval: terms.id.clone(), manifest };
-        let (phase, reason) = match VerifiedStop::stops(stops, &terms.id) {
-            true => (Phase::Stopped, Some(stopped(&about))),
-            false => (Phase::Offered, None),
-        };
-        Told { subject: Some(about), phase, reason }
+        match VerifiedStop::in_force(stops, &terms.id) {
+            Some(stop) => {
+                let reason = Some(stopped(&about));
+                Told { subject: Some(about), phase: Phase::Stopped, reason, stop: Some(stop.counter) }
+            }
+            None => Told { subject: Some(about), phase: Phase::Offered, reason: None, stop: None },
+        }
     };
     approvals.iter().filter(could_begin).map(answer).collect()
 }

@@ -153,7 +153,9 @@ impl Agent {
                 // What an attempt came to was told when it ended; what befell its approval since is no news of this device.
                 let tried = approval.as_ref().is_some_and(|id| self.journal.spent(id) > 0);
                 let phase = if tried { Phase::Idle } else { phase_of(reason.code) };
-                Look::Nothing(Nothing { about: approval.map(|approval| Subject { approval, manifest }), phase, reason })
+                let stop = approval.as_ref().filter(|_| phase == Phase::Stopped).and_then(|id| self.stops.counter(id));
+                let about = approval.map(|approval| Subject { approval, manifest });
+                Look::Nothing(Nothing { about, phase, reason, stop })
             }
             Selection::Chosen(choice) if self.stops.trouble(&choice.approval).is_some() => {
                 let reason = self.stops.trouble(&choice.approval);

@@ -15,6 +15,8 @@ pub struct Nothing {
     pub phase: Phase,
     /// Why.
     pub reason: Reason,
+    /// The counter of the stop order that ends it, where one does.
+    pub stop: Option<u64>,
 }
 
 /// What happened.
@@ -94,6 +96,9 @@ pub struct Told {
     pub phase: Phase,
     /// Why no further.
     pub reason: Option<Reason>,
+    /// The counter of the stop order that is obeyed, where one is.
+    #[serde(default)]
+    pub stop: Option<u64>,
 }
 
 /// A transition's result.
@@ -152,7 +157,7 @@ impl Step {
     }
 
     pub(super) fn tell(mut self, attempt: &Attempt, phase: Phase, reason: Option<Reason>) -> Self {
-        self.told.push(Told { subject: Some(attempt.subject()), phase, reason });
+        self.told.push(Told { subject: Some(attempt.subject()), phase, reason, stop: None });
         self
     }
 

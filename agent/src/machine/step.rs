@@ -27,7 +27,7 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
             }
         }
         (State::Idle { about, phase, reason }, Event::Hindered(t)) => {
-            let next = Nothing { about: None, phase: Phase::Waiting, reason: t.reason };
+            let next = Nothing { about: None, phase: Phase::Waiting, reason: t.reason, stop: None };
             idle(Some((&about, phase, &reason)), next)
         }
         (state @ (State::Fetching { .. } | State::Staging { .. } | State::Waiting { .. }), Event::Chosen(next)) => {
@@ -39,6 +39,7 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
                         subject: Some(old.subject()),
                         phase: Phase::Superseded,
                         reason: Some(Reason::new(Code::Superseded, text)),
+                        stop: None,
                     };
                     begin(next, vec![told])
                 }
@@ -65,7 +66,7 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
             State::Fetching { attempt, .. } | State::Staging { attempt, .. } | State::Waiting { attempt, .. },
             Event::Unusable(reason),
         ) => {
-            let next = Nothing { about: Some(attempt.subject()), phase: Phase::Failed, reason };
+            let next = Nothing { about: Some(attempt.subject()), phase: Phase::Failed, reason, stop: None };
             give_up(attempt.clone(), next).spend(&attempt)
         }
         (State::Fetching { attempt, .. }, Event::Fetched) => Step::to(State::Staging { attempt, trouble: None }),
@@ -188,7 +189,7 @@ fn idle(before: Option<(&Option<Subject>, Phase, &Reason)>, next: Nothing) -> St
     });
     let mut step = Step::to(State::Idle { about: next.about.clone(), phase: next.phase, reason: next.reason.clone() });
     if news && next.phase != Phase::Idle {
-        step.told.push(Told { subject: next.about, phase: next.phase, reason: Some(next.reason) });
+        step.told.push(Told { subject: next.about, phase: next.phase, reason: Some(next.reason), stop: next.stop });
     }
     step
 }
@@ -200,7 +201,7 @@ fn same_approval(a: &Option<Subject>, b: &Option<Subject>) -> bool {
 fn give_up(attempt: Attempt, next: Nothing) -> Step {
     // An approval that is no longer there, or no longer needed, was superseded by whatever the hospital signed since.
     let phase = if next.phase.is_outcome() { next.phase } else { Phase::Superseded };
-    idle(None, Nothing { about: Some(attempt.subject()), phase, reason: next.reason })
+    idle(None, Nothing { about: Some(attempt.subject()), phase, ..next })
 }
 
 fn hinder_fetch(attempt: Attempt, before: Option<Trouble>, t: Trouble) -> Step {

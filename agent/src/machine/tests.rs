@@ -61,7 +61,7 @@ fn states() -> Vec<State> {
 }
 
 fn nothing(phase: Phase, code: Code) -> Event {
-    Event::Nothing(Nothing { about: Some(attempt("a1").subject()), phase, reason: reason(code) })
+    Event::Nothing(Nothing { about: Some(attempt("a1").subject()), phase, reason: reason(code), stop: None })
 }
 
 fn events() -> Vec<Event> {

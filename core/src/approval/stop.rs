@@ -269,8 +269,13 @@ impl VerifiedStop {
 
     /// Whether some of these orders, taken together, stop the approval.
     pub fn stops<'a>(orders: impl IntoIterator<Item = &'a Self>, approval: &ApprovalId) -> bool {
+        Self::in_force(orders, approval).is_some()
+    }
+
+    /// The one of these orders that stops the approval, where the newest of them is a stop.
+    pub fn in_force<'a>(orders: impl IntoIterator<Item = &'a Self>, approval: &ApprovalId) -> Option<&'a Self> {
         let newest = orders.into_iter().filter(|s| s.approval == *approval).max_by_key(|s| (s.counter, s.stopped));
-        newest.is_some_and(|s| s.stopped)
+        newest.filter(|s| s.stopped)
     }
 }
 

@@ -8,6 +8,7 @@ use suture_core::approval::{
 use suture_core::id::{ApprovalId, HdoId};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::principal::Principal;
+use suture_core::report::Report;
 use suture_core::trust::served_target_name;
 use suture_core::version::Version;
 
@@ -270,8 +271,8 @@ pub(crate) async fn open(
 }
 
 /// Keeps a signed order and obeys it, where it is news: a stop pauses the rollout. A lift leaves it paused, for `resume` is
-/// a person's word of its own, and counts the devices that had stopped as not begun. Nothing is kept for an approval that
-/// the server does not know.
+/// a person's word of its own. The devices that had stopped by an order before count as not begun: they have answered to
+/// that one. Nothing is kept for an approval that the server does not know.
 pub(crate) async fn stop(
     tx: &mut Tx,
     hdo: &HdoId,
@@ -284,9 +285,7 @@ pub(crate) async fn stop(
     if !tx.put_stop(hdo, stop, now).await? {
         return Ok(());
     }
-    if !stop.stopped {
-        tx.reopen_stopped(hdo, &stop.approval, now).await?;
-    }
+    tx.reopen_stopped(hdo, &stop.approval, now).await?;
     let held = rollout.reason.as_ref().is_some_and(|r| r.code == Code::StopOrder);
     if !rollout.state.is_over() && (stop.stopped || held) {
         let reason = if stop.stopped {
@@ -303,17 +302,23 @@ pub(crate) async fn stop(
     Ok(())
 }
 
-/// Records how far a device got; the rollout then advances.
+/// Records how far a device got, by its signed report; the rollout then advances.
+///
+/// That it obeys an order which another has replaced since says nothing of the one in force: it has heard of the approval.
 pub(crate) async fn progressed(
     tx: &mut Tx,
     hdo: &HdoId,
     id: &ApprovalId,
-    device: &suture_core::id::DeviceId,
-    phase: Phase,
-    reason: Option<&Reason>,
+    report: &Report,
     now: Timestamp,
 ) -> Result<(), RolloutError> {
-    if tx.rollout(hdo, id).await?.is_some() && tx.update_member(hdo, id, device, phase, reason, now).await? {
+    if tx.rollout(hdo, id).await?.is_none() {
+        return Ok(());
+    }
+    let outdated = report.phase == Phase::Stopped
+        && tx.stop_counter(hdo, id).await?.is_some_and(|in_force| !report.obeys(in_force));
+    let (phase, reason) = if outdated { (Phase::Offered, None) } else { (report.phase, report.reason.as_ref()) };
+    if tx.update_member(hdo, id, &report.device, phase, reason, now).await? {
         advance(tx, hdo, id, now).await?;
     }
     Ok(())

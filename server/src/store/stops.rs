@@ -5,7 +5,7 @@ use suture_core::approval::VerifiedStop;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::limits::{MAX_KEPT_STOPS, MAX_STOPS_PER_ANSWER};
 
-use super::{StoreError, Tx, on, to_i64, to_ms};
+use super::{StoreError, Tx, on, to_i64, to_ms, to_u64};
 
 impl Tx {
     /// Keeps an order in the place of an older one for the same approval. False where it is no news: the higher counter
@@ -61,6 +61,18 @@ impl Tx {
         Ok(stopped.unwrap_or(false))
     }
 
+    /// The counter of the newest order for an approval, a stop or a lift.
+    pub(crate) async fn stop_counter(&mut self, hdo: &HdoId, approval: &ApprovalId) -> Result<Option<u64>, StoreError> {
+        let counter = on!(self, |c| {
+            sqlx::query_scalar::<_, i64>("SELECT counter FROM stop_order WHERE hdo = $1 AND approval = $2")
+                .bind(hdo.as_str())
+                .bind(approval.as_str())
+                .fetch_optional(c)
+                .await
+        })?;
+        counter.map(|n| to_u64("stop_order", "counter", n)).transpose()
+    }
+
     /// A hospital's orders, the latest first, as many as a device keeps.
     pub(crate) async fn stops(&mut self, hdo: &HdoId) -> Result<Vec<Vec<u8>>, StoreError> {
         let limit = to_i64("a limit", MAX_KEPT_STOPS as u64)?;
@@ -114,7 +126,7 @@ impl Tx {
         })
     }
 
-    /// Puts the devices that a stop order had stopped back to where they have only heard of the approval.
+    /// Puts the devices that an earlier order had stopped back to where they have only heard of the approval.
     pub(crate) async fn reopen_stopped(
         &mut self,
         hdo: &HdoId,

@@ -80,6 +80,14 @@ impl Waiting {
         (standing, self.hospital.reported(rollout).await.0)
     }
 
+    /// What the pump has reported, the newest first.
+    async fn said(&self) -> Vec<Value> {
+        let mut calls = self.hospital.world.operator_calls(Some(self.hospital.kim.identity())).await;
+        let request = v1::GetDeviceRequest { id: "pump-1".to_owned() };
+        let reports = calls.get_device(request).await.unwrap().into_inner().reports;
+        reports.iter().map(|r| serde_json::from_slice(&r.payload).unwrap()).collect()
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.hospital.world.path(name)
     }
@@ -295,11 +303,7 @@ async fn a_device_with_two_open_approvals_answers_to_the_stop_of_either() {
     }
     assert_eq!((w.answers(&first).await, w.answers(&second).await), (obeys(), obeys()));
     w.hospital.untouched();
-    let mut calls = w.hospital.world.operator_calls(Some(w.hospital.kim.identity())).await;
-    let request = v1::GetDeviceRequest { id: "pump-1".to_owned() };
-    let reports = calls.get_device(request).await.unwrap().into_inner().reports;
-    let phase = |r: &v1::SignedReport| serde_json::from_slice::<Value>(&r.payload).unwrap()["phase"].clone();
-    let phases: Vec<_> = reports.iter().map(phase).collect();
+    let phases: Vec<_> = w.said().await.iter().map(|r| r["phase"].clone()).collect();
     assert_eq!(phases.iter().filter(|p| **p == "stopped").count(), 3, "{phases:?}");
 
     // At the device both orders are in sight.
@@ -310,4 +314,38 @@ async fn a_device_with_two_open_approvals_answers_to_the_stop_of_either() {
     orders.sort();
     assert_eq!(kept, orders);
     assert_eq!(status.text().lines().filter(|l| l.starts_with("stop order")).count(), 2, "{}", status.text());
+}
+
+/// Attack: a server that hides the second stop from a device, and shows its answer to the first as that to the second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_to_one_stop_is_none_to_the_next_however_little_the_device_has_heard_between() {
+    let mut w = Waiting::open().await.with_four_eyes().await;
+    let (kim, rollout) = (&w.hospital.kim, w.rollout.clone());
+    let first = kim.json(&["rollout", "stop", &rollout]).await.unwrap()["counter"].as_u64().unwrap();
+    w.obeys().await;
+    let obeys = || ("acknowledged".to_owned(), "stopped".to_owned());
+    assert_eq!(w.answers(&rollout).await, obeys());
+
+    // Lifted and stopped again while the device hears nothing: its last word is still that it obeys.
+    let lift = w.path("lift.json");
+    let kim = &w.hospital.kim;
+    kim.run(&["rollout", "lift", &rollout, "--envelope", text(&lift)]).await.unwrap();
+    kim.run(&["rollout", "lift", "--sign", text(&lift), "--key", "lee"]).await.unwrap();
+    let second = kim.json(&["rollout", "stop", &rollout]).await.unwrap()["counter"].as_u64().unwrap();
+    assert!(first < second);
+    let status = w.status().await;
+    assert_eq!((&status["acknowledged"], &status["unanswered"]), (&json!(0), &json!(1)), "{status}");
+    assert_eq!(status["devices"][0]["obeyed"], json!(first), "{status}");
+    assert_eq!(status["safe_from"], json!(suture_core::clock::format_utc(w.end)), "it could begin until then");
+    assert_eq!(w.hospital.reported(&rollout).await.0, "offered", "nor does the server count it");
+
+    // It hears of the second, of which nothing but the counter is other, and answers anew, once.
+    for _ in 0..2 {
+        assert_eq!(w.hospital.pumps[0].cycle().await, "idle(stop-order)");
+        w.hospital.pumps[0].crash();
+        assert_eq!(w.answers(&rollout).await, obeys());
+    }
+    let orders: Vec<_> = w.said().await.iter().filter(|r| r["phase"] == "stopped").map(|r| r["stop"].clone()).collect();
+    assert_eq!(orders, [json!(second), json!(first)], "the newest first");
+    w.hospital.untouched();
 }

@@ -257,6 +257,7 @@ mod tests {
             manifest: None,
             phase: Phase::Confirmed,
             reason: None,
+            stop: None,
             catalog: None,
             approvals: None,
         };

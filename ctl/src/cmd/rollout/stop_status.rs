@@ -1,9 +1,10 @@
 //! `rollout stop-status`: which devices have said that they obey a stop order, and until when the others could still begin.
 //!
 //! What counts is signed: the approval's slots by the hospital, each device's last word by its report key as the roster has
-//! it. The server can withhold a report, which makes a device look as if it had not answered. An answer says that a device
-//! obeys and not which order: once an order is lifted it counts no more, and after another one it counts for that, until the
-//! device's next word.
+//! it. The server can withhold a report, which makes a device look as if it had not answered. An answer names the order that
+//! is obeyed by its counter.
+//!
+//! Attack: a server that hides a second stop from a device, and shows its answer to the first one as that to the second.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,7 @@ use crate::print::Table;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "standing")]
 enum Standing {
-    /// It has said that it obeys.
+    /// It has said that it obeys the order in force, or a later one that this home has not heard of.
     Acknowledged { at: String },
     /// It can begin nothing more by this approval.
     Done { why: &'static str },
@@ -35,6 +36,8 @@ enum Standing {
     Unanswered {
         /// The last phase that it has signed of this approval.
         phase: Option<Phase>,
+        /// The earlier order that it has answered to, where that is its last word.
+        obeyed: Option<u64>,
         /// When it last said anything, by the server's clock.
         last_heard: Option<String>,
         /// The end of its last slot.
@@ -77,7 +80,7 @@ pub(super) async fn run(context: &mut Context<'_>, rollout: &ApprovalId) -> Outc
     let said = inventory::devices(&mut desk.client, "", product, "").await?;
     let said: BTreeMap<String, v1::Device> =
         said.into_iter().filter_map(|d| Some((d.record.as_ref()?.id.clone(), d))).collect();
-    let stopped = desk.documents.stop(rollout).is_some_and(|order| order.stopped);
+    let in_force = desk.documents.stop(rollout).filter(|order| order.stopped).map(|order| order.counter);
     let mut rows = Vec::new();
     for slots in &approval.devices {
         let roster = desk.documents.device(&slots.id).cloned();
@@ -89,14 +92,14 @@ pub(super) async fn run(context: &mut Context<'_>, rollout: &ApprovalId) -> Outc
             reports = earlier(&mut desk, &slots.id, roster.as_ref()).await?;
         }
         let heard = device.and_then(|d| Timestamp::from_millisecond(d.last_seen_ms).ok()).filter(|t| !t.is_zero());
-        let standing = standing((&approval, stopped), slots, &reports, heard, context.now());
+        let standing = standing((&approval, in_force), slots, &reports, heard, context.now());
         rows.push(Row { device: slots.id.clone(), wave: slots.wave + 1, standing });
     }
     let order = desk.documents.stop(rollout);
     let count = |is: fn(&Standing) -> bool| rows.iter().filter(|r| is(&r.standing)).count();
     let shown = Shown {
         rollout: rollout.clone(),
-        stopped,
+        stopped: in_force.is_some(),
         counter: order.map(|o| o.counter),
         signed_at: order.map(|o| format_utc(o.signed_at)),
         acknowledged: count(|s| matches!(s, Standing::Acknowledged { .. })),
@@ -118,10 +121,10 @@ fn settles(approval: &Approval, report: &Report) -> bool {
     report.approval.as_ref() == Some(&approval.terms.id)
 }
 
-/// How a device stands, while the approval is `stopped` or not, by its verified reports, the newest of which counts whatever
-/// order they come in.
+/// How a device stands to the stop of that counter, where one is in force, by its verified reports, the newest of which
+/// counts whatever order they come in.
 fn standing(
-    (approval, stopped): (&Approval, bool),
+    (approval, in_force): (&Approval, Option<u64>),
     slots: &DeviceSlots,
     reports: &[Report],
     heard: Option<Timestamp>,
@@ -143,11 +146,16 @@ fn standing(
     }
     let until = format_utc(end);
     match ours().max_by_key(|r| r.number) {
-        Some(r) if stopped && r.phase == Phase::Stopped => Standing::Acknowledged { at: format_utc(r.at) },
+        Some(r) if in_force.is_some_and(|counter| r.obeys(counter)) => Standing::Acknowledged { at: format_utc(r.at) },
         Some(r) if matches!(r.phase, Phase::Installing | Phase::Restarting | Phase::Confirming) => {
             Standing::UnderWay { phase: r.phase, at: format_utc(r.at), until }
         }
-        last => Standing::Unanswered { phase: last.map(|r| r.phase), last_heard: heard.map(format_utc), until },
+        last => Standing::Unanswered {
+            phase: last.map(|r| r.phase),
+            obeyed: last.filter(|r| r.phase == Phase::Stopped).and_then(|r| r.stop),
+            last_heard: heard.map(format_utc),
+            until,
+        },
     }
 }
 
@@ -174,8 +182,11 @@ impl Standing {
             Self::Acknowledged { at } => format!("obeys, by its word of {at}"),
             Self::Done { why } => format!("can begin nothing more: {why}"),
             Self::UnderWay { phase, at, .. } => format!("had begun at {at} ({phase}); it finishes or reverts"),
-            Self::Unanswered { phase, last_heard, .. } => {
-                let phase = phase.map_or("nothing of it".to_owned(), |p| p.to_string());
+            Self::Unanswered { phase, obeyed, last_heard, .. } => {
+                let mut phase = phase.map_or("nothing of it".to_owned(), |p| p.to_string());
+                if let Some(counter) = obeyed {
+                    phase = format!("{phase} by order {counter}");
+                }
                 let heard = last_heard.as_deref().unwrap_or("never");
                 format!("has not answered; said last: {phase}; heard of: {heard}")
             }

@@ -84,6 +84,7 @@ async fn the_higher_counter_is_in_force_and_of_two_equal_ones_the_stop() {
         let mut tx = hospital(&store, 2).await;
         assert!(!tx.is_stopped(&hdo(), &approval(0)).await.unwrap());
         assert_eq!(tx.stop(&hdo(), &approval(0)).await.unwrap(), None);
+        assert_eq!(tx.stop_counter(&hdo(), &approval(0)).await.unwrap(), None);
         // Each with whether it is news, and whether the approval is stopped after it.
         let story = [
             (5, false, true, false),
@@ -105,6 +106,8 @@ async fn the_higher_counter_is_in_force_and_of_two_equal_ones_the_stop() {
             assert_eq!(tx.is_stopped(&hdo(), &approval(0)).await.unwrap(), is_stopped, "{counter} {stopped}");
             let kept = tx.stop(&hdo(), &approval(0)).await.unwrap();
             assert_eq!(kept.as_deref(), newest.as_ref().map(|o| o.bytes()));
+            let in_force = tx.stop_counter(&hdo(), &approval(0)).await.unwrap();
+            assert_eq!(in_force, newest.as_ref().map(|o| o.counter));
         }
         assert!(!tx.is_stopped(&hdo(), &approval(1)).await.unwrap(), "another approval");
         assert!(!tx.is_stopped(&"hilltop".parse().unwrap(), &approval(0)).await.unwrap(), "another hospital");

@@ -218,6 +218,7 @@ fn claim(hospital: &Hospital, device: &str, number: u64, rollout: &str) -> Repor
         manifest: Some(step.sha256),
         phase: Phase::Confirmed,
         reason: None,
+        stop: None,
         catalog: None,
         approvals: None,
     }

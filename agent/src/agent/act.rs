@@ -22,8 +22,11 @@ use crate::interlock::Claim;
 use crate::machine::{Action, After, Event, State, Trouble};
 use crate::process;
 
-/// How often a running fetch is told to the server and to `status`.
+/// How often a running fetch is told to `status`.
 const PROGRESS: Duration = Duration::from_secs(5);
+/// How often it is told to the server, which writes down what it is told: a person who watches a rollout looks no oftener, and
+/// ten thousand devices that fetch cost it 170 rows a second.
+const TELL: Duration = Duration::from_secs(60);
 /// After that, from the first byte that comes, a fetch is left for a new look at what is signed: a stop order must not wait
 /// for a long transfer.
 const FETCH_SPELL: Duration = Duration::from_secs(600);
@@ -105,6 +108,7 @@ impl Agent {
         tokio::pin!(spell);
         let before = self.counters.came_bytes();
         let mut tick = tokio::time::interval_at(Instant::now() + PROGRESS, PROGRESS);
+        let mut told = LastTold::default();
         let result = loop {
             tokio::select! {
                 result = &mut running => break Some(result),
@@ -116,9 +120,11 @@ impl Agent {
                         spell.as_mut().reset(Instant::now() + FETCH_SPELL);
                     }
                     self.write_live();
-                    let (mut client, said) = (self.client.clone(), self.said());
-                    // Beside the transfer, which does not wait for it; what the server says is heard in the next cycle.
-                    tokio::spawn(async move { client.check_in(said).await });
+                    if told.is_due(PROGRESS, self.client.in_line().is_some()) {
+                        let (mut client, said) = (self.client.clone(), self.said());
+                        // Beside the transfer, which does not wait for it; what the server says is heard in the next cycle.
+                        tokio::spawn(async move { client.check_in(said).await });
+                    }
                 }
                 () = &mut spell => {
                     self.ask_again = Some(Instant::now());
@@ -293,6 +299,24 @@ impl Agent {
     }
 }
 
+/// What the server was told of a running fetch.
+#[derive(Default)]
+struct LastTold {
+    /// How long ago, and whether the device stood in line then; nothing yet.
+    last: Option<(Duration, bool)>,
+}
+
+impl LastTold {
+    /// Whether it is to be told now that so much more time has passed: once soon after the fetch has begun, when the device
+    /// comes into line or out of it, and each [`TELL`].
+    fn is_due(&mut self, passed: Duration, in_line: bool) -> bool {
+        let last = self.last.map(|(ago, was)| (ago.saturating_add(passed), was));
+        let due = last.is_none_or(|(ago, was)| ago >= TELL || was != in_line);
+        self.last = if due { Some((Duration::ZERO, in_line)) } else { last };
+        due
+    }
+}
+
 /// How long a delta that is being made may be waited for: 30 minutes in all, and only as long as the next slot begins later
 /// than by an hour and the time that all of `bytes` take as chunks over a thin line.
 fn patience(slots: &[Slot], now: Timestamp, bytes: u64) -> Duration {
@@ -351,6 +375,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_running_fetch_is_told_each_minute_and_when_it_comes_into_line() {
+        let mut told = LastTold::default();
+        let at: Vec<u32> = (1..=30).filter(|n| told.is_due(PROGRESS, (10..12).contains(n))).collect();
+        assert_eq!(at, [1, 10, 12, 24], "after 5, 50, 60 and 120 s");
+    }
 
     #[test]
     fn a_delta_is_waited_for_only_while_the_slot_is_far() {

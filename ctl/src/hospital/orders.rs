@@ -1,7 +1,12 @@
 //! Stop orders and lifts as a home knows them: those that it signed or has seen, and those that the server hands out.
 //!
-//! Each is verified by the hospital's root before it counts. `stops/<approval>.json` in the home keeps the newest of each,
-//! so that an order that the server did not take is not lost with the command that made it.
+//! Each is listed in the signed approvals or verified by the hospital's present root before it counts. `stops/<approval>.json`
+//! in the home keeps the newest of each, so that an order that the server did not take is not lost with the command that
+//! made it.
+//!
+//! Attack: an approver's key that was stolen. Once the root names it no more, what it signed stops and lifts nothing here, as
+//! it does on a device that hears of it only then; a device that heard of it before holds to it, so that what is signed next
+//! outbids it.
 
 use suture_core::approval::VerifiedStop;
 use suture_core::id::{ApprovalId, HdoId};
@@ -21,11 +26,20 @@ pub fn remember(home: &Home, order: &VerifiedStop) -> Outcome {
     home.write(&name(&order.approval), order.bytes(), Access::Public)
 }
 
-/// The newest order for an approval that this home has seen.
+/// The newest order for an approval that this home has seen, whether or not its signer is still an approver.
 pub fn remembered(home: &Home, id: &ApprovalId) -> Outcome<Option<VerifiedStop>> {
     let Some(bytes) = files::read(&home.path(&name(id))?, MAX_STOP_BYTES)? else { return Ok(None) };
     let order = VerifiedStop::kept(&bytes).or_fail(|| format!("{} is damaged; remove it", name(id)))?;
     Ok(Some(order).filter(|o| o.approval == *id))
+}
+
+/// The newest order for an approval that this home knows of, of those that count and those that it remembers.
+pub fn newest(home: &Home, documents: &Documents, id: &ApprovalId) -> Outcome<Option<VerifiedStop>> {
+    let counts = documents.stop(id).cloned();
+    Ok(match (remembered(home, id)?, counts) {
+        (Some(remembered), Some(counts)) if !remembered.is_news_after(&counts) => Some(counts),
+        (remembered, counts) => remembered.or(counts),
+    })
 }
 
 /// Adds to what the repository lists the orders that came beside it. A server that hands out none, or others than approvers
@@ -45,7 +59,8 @@ pub async fn learn(
     }
     let listed: Vec<_> = documents.approvals.iter().map(|a| a.terms.id.clone()).collect();
     for id in listed {
-        if let Some(order) = remembered(&context.home, &id)? {
+        let remembered = remembered(&context.home, &id)?;
+        if let Some(order) = remembered.and_then(|o| VerifiedStop::verify(root, hdo, o.bytes()).ok()) {
             documents.learn(order);
         }
     }

@@ -349,3 +349,54 @@ async fn an_answer_to_one_stop_is_none_to_the_next_however_little_the_device_has
     assert_eq!(orders, [json!(second), json!(first)], "the newest first");
     w.hospital.untouched();
 }
+
+/// Attack: a stolen approver's key that signs stops, and is taken out of the root; what it signed, no device takes any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_approver_stopped_who_has_left_is_stopped_anew_by_one_who_has_not() {
+    let mut w = Waiting::open().await.with_four_eyes().await;
+    let (kim, rollout, order) = (&w.hospital.kim, w.rollout.clone(), w.path("order.json"));
+    let by_mo = ["rollout", "stop", &rollout, "--key", "mo", "--offline", "--envelope", text(&order)];
+    let first = kim.json(&by_mo).await.unwrap()["counter"].as_u64().unwrap();
+    let mo = kim.public("mo").await;
+    kim.run(&["approvals", "remove-key", "--role", "targets", "--public", &mo]).await.unwrap();
+
+    // Nothing is stopped by it where it has not been heard; the home that remembers it hands it to nobody.
+    assert_eq!(w.status().await["stopped"], json!(false));
+    assert_eq!(w.hospital.pumps[0].cycle().await, "waiting(before-slot)");
+    named(&w.hospital.pumps[0].hand_stop(&order).unwrap_err(), "bad-signature");
+    let stick = w.stick("stick").await;
+    assert!(!stick.join("stops").exists());
+    // Nor is it listed by those who sign on.
+    let file = w.path("calendar.json");
+    let kim = &w.hospital.kim;
+    let set = ["calendar", "set", "er", "--zone", "UTC", "--weekly", "daily 02:00 3h", "--envelope", text(&file)];
+    kim.run(&set).await.unwrap();
+    kim.run(&["approvals", "sign", text(&file), "--key", "lee", "--yes"]).await.unwrap();
+    assert_eq!(w.status().await["stopped"], json!(false));
+
+    let stopped = kim.json(&["rollout", "stop", &rollout, "--key", "lee"]).await.unwrap();
+    assert_eq!((&stopped["published"], &stopped["listed"]), (&json!(true), &json!(false)), "{stopped}");
+    let second = stopped["counter"].as_u64().unwrap();
+    assert!(first < second, "a device may have taken the first while mo could sign");
+    w.obeys().await;
+    let again = w.hospital.kim.json(&["rollout", "stop", &rollout]).await.unwrap();
+    assert_eq!(again["counter"], json!(second), "it is stopped already");
+
+    // Now lee leaves too; the order is listed before that, and so it stays in force.
+    let file = w.path("wards.json");
+    let kim = &w.hospital.kim;
+    let set = ["calendar", "set", "ward-7", "--zone", "UTC", "--weekly", "daily 02:00 3h", "--envelope", text(&file)];
+    kim.run(&set).await.unwrap();
+    kim.run(&["approvals", "sign", text(&file), "--key", "lee", "--yes"]).await.unwrap();
+    let lee = kim.public("lee").await;
+    let out = ["approvals", "remove-key", "--role", "targets", "--public", &lee, "--threshold", "1"];
+    kim.run(&out).await.unwrap();
+    let status = w.status().await;
+    assert_eq!((&status["counter"], &status["acknowledged"]), (&json!(second), &json!(1)), "{status}");
+    let again = w.hospital.kim.json(&["rollout", "stop", &rollout]).await.unwrap();
+    assert_eq!((&again["counter"], &again["listed"]), (&json!(second), &json!(true)), "{again}");
+    // Who is left lifts it.
+    let lifted = w.hospital.kim.json(&["rollout", "lift", &rollout]).await.unwrap();
+    assert_eq!((&lifted["signatures"], &lifted["published"]), (&json!([1, 1]), &json!(true)), "{lifted}");
+    assert_eq!(w.hospital.pumps[0].cycle().await, "waiting(paused)");
+}

@@ -92,6 +92,8 @@ pub(super) async fn stop(context: &mut Context<'_>, args: StopArgs) -> Outcome {
 
 /// Sees to it that a stop order for an approval is signed, kept, published, and listed where one signature suffices for
 /// that. Says whether it is published and listed.
+///
+/// It is signed already where the newest order that this home knows of is a stop that counts by the present root.
 pub(super) async fn obey(
     context: &mut Context<'_>,
     desk: &mut Desk,
@@ -102,9 +104,10 @@ pub(super) async fn obey(
         return Err(Failure::new(format!("the approvals list no {rollout}: there is nothing to stop"))
             .next("`suturectl approvals show` lists what is approved"));
     }
-    if !desk.documents.is_stopped(rollout) {
+    let newest = orders::newest(&context.home, &desk.documents, rollout)?;
+    if !desk.documents.is_stopped(rollout) || newest.as_ref() != desk.documents.stop(rollout) {
         let signer = approver(context, desk.approvals.root(), key)?;
-        let last = desk.documents.stop(rollout).map(|s| s.counter);
+        let last = newest.map(|s| s.counter);
         let order = StopOrder::next(desk.hdo.clone(), rollout.clone(), last, true, context.now()).map_err(refused)?;
         let order = signed(desk.approvals.root(), &order, &*signer)?;
         // Before anything else, so that it is not lost with this process.
@@ -124,14 +127,14 @@ pub(super) async fn lift(context: &mut Context<'_>, args: LiftArgs) -> Outcome {
             let bytes = files::read(&file, MAX_STOP_BYTES)?;
             let bytes = bytes.ok_or_else(|| Failure::new(format!("there is no file {}", file.display())))?;
             let order = StopOrder::read_unverified(&bytes).map_err(untrusted)?;
-            may_lift(&desk, &order)?;
+            may_lift(context, &desk, &order)?;
             context.print.note(&format!("you sign: {}", order.to_text()));
             (StopOrder::countersign(&bytes, &*signer).map_err(refused)?, Some((file, true)))
         }
         (Some(rollout), None) => {
-            let last = desk.documents.stop(&rollout).map(|s| s.counter);
+            let last = orders::newest(&context.home, &desk.documents, &rollout)?.map(|s| s.counter);
             let order = StopOrder::next(desk.hdo.clone(), rollout, last, false, context.now()).map_err(refused)?;
-            may_lift(&desk, &order)?;
+            may_lift(context, &desk, &order)?;
             (order.sign(&[&*signer]).map_err(refused)?, envelope.map(|file| (file, false)))
         }
         (None, None) => return Err(Failure::new("name the rollout, or the file to be signed with --sign")),
@@ -171,13 +174,14 @@ pub(super) async fn lift(context: &mut Context<'_>, args: LiftArgs) -> Outcome {
     }
 }
 
-/// A lift is signed on what it lifts: a stop that the signer knows of, with a lower counter.
-fn may_lift(desk: &Desk, order: &StopOrder) -> Outcome {
+/// A lift is signed on what it lifts: a stop that the signer knows of, with a lower counter. That its signer has left
+/// makes no difference: a device that took it holds to it.
+fn may_lift(context: &Context<'_>, desk: &Desk, order: &StopOrder) -> Outcome {
     let id = &order.approval;
     if order.hdo != desk.hdo || order.stopped {
         return Err(Failure::untrusted(format!("this is no lift of hospital {}: {}", desk.hdo, order.to_text())));
     }
-    match desk.documents.stop(id) {
+    match orders::newest(&context.home, &desk.documents, id)? {
         Some(known) if known.stopped && known.counter < order.counter => Ok(()),
         Some(known) if known.stopped => {
             Err(Failure::untrusted(format!("{id} was stopped again since the lift was begun: {}", known.to_text()))

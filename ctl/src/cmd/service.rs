@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
@@ -262,15 +263,74 @@ async fn take(context: &mut Context<'_>, server: Server) -> Outcome {
     context.print.result(&ways, |w| format!("this home connects to {} now\n", w.addresses.join(", ")))
 }
 
-/// A certificate out of a PEM file.
+/// The certificate of a CA out of a PEM file.
 fn certificate(file: &Path) -> Outcome<Vec<u8>> {
     const MAX_PEM_BYTES: u64 = 16 << 10;
     let pem = files::read(file, MAX_PEM_BYTES)?
         .ok_or_else(|| Failure::new(format!("there is no file {}", file.display())))?;
-    let bad = || Failure::new(format!("{} is not one CA certificate in PEM", file.display()));
-    let mut found = CertificateDer::pem_slice_iter(&pem);
-    match (found.next(), found.next()) {
-        (Some(Ok(der)), None) if der.len() <= MAX_CERTIFICATE_BYTES => Ok(der.to_vec()),
-        _ => Err(bad().next("`suture-server ca show` says where the server's are; give one file for each")),
+    authority(&pem).map_err(|why| {
+        Failure::new(format!("{} is not one CA certificate in PEM: {why}", file.display()))
+            .next("`suture-server ca show` says where the server's are; give one file for each")
+    })
+}
+
+/// The one certificate in a PEM text, of an authority that a device can verify a server by; or why it is none.
+///
+/// Mistake: what is signed here, every device of the hospital is told. One that cannot be read they pass over, and one of
+/// no authority, such as the server's own, certifies nothing once the server has another.
+fn authority(pem: &[u8]) -> Result<Vec<u8>, String> {
+    let mut found = CertificateDer::pem_slice_iter(pem);
+    let der = match (found.next(), found.next()) {
+        (Some(Ok(der)), None) => der,
+        (None, _) => return Err("it holds none".to_owned()),
+        (Some(Err(e)), _) => return Err(e.to_string()),
+        (Some(Ok(_)), Some(_)) => return Err("it holds several".to_owned()),
+    };
+    if der.len() > MAX_CERTIFICATE_BYTES {
+        return Err(format!("its {} bytes are more than {MAX_CERTIFICATE_BYTES}", der.len()));
+    }
+    RootCertStore::empty().add(der.clone()).map_err(|e| format!("it cannot be read: {e}"))?;
+    match x509_parser::parse_x509_certificate(&der) {
+        Ok((_, read)) if read.is_ca() => Ok(der.to_vec()),
+        Ok(_) => Err("it certifies a server or a client, and is of no authority".to_owned()),
+        Err(e) => Err(format!("it cannot be read: {e}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
+    use super::*;
+
+    fn pem(is_ca: IsCa) -> String {
+        let mut params = CertificateParams::new(vec!["updates.acme.example".to_owned()]).unwrap();
+        params.is_ca = is_ca;
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+    }
+
+    #[test]
+    fn nothing_is_signed_for_an_authority_but_the_certificate_of_one() {
+        let ca = pem(IsCa::Ca(BasicConstraints::Unconstrained));
+        let der = authority(ca.as_bytes()).unwrap();
+        assert_eq!(Service::authority(&der), ca.lines().filter(|l| !l.starts_with('-')).collect::<String>());
+        let armoured = |base64: &str| format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
+        let half = Service::authority(&der[..der.len() / 2]);
+        let long = Service::authority(&vec![0x30; MAX_CERTIFICATE_BYTES + 1]);
+        let rows = [
+            (String::new(), "it holds none"),
+            (KeyPair::generate().unwrap().serialize_pem(), "it holds none"),
+            (format!("{ca}{ca}"), "it holds several"),
+            (armoured("anVuaw=="), "it cannot be read"),
+            (armoured("!"), ""),
+            (armoured(&half), "it cannot be read"),
+            (armoured(&long), "bytes are more than"),
+            (pem(IsCa::NoCa), "is of no authority"),
+            (pem(IsCa::ExplicitNoCa), "is of no authority"),
+        ];
+        for (text, why) in rows {
+            let said = authority(text.as_bytes()).unwrap_err();
+            assert!(said.contains(why), "{why}: {said}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
 use suture_core::clock::Clock;
 use suture_core::limits::MAX_MESSAGE_BYTES;
 use tokio::io::BufReader;
@@ -75,7 +75,8 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Reads `https://host[:port]`; a path, a query and credentials are refused.
+    /// Reads `https://host[:port]`; a path, a query and credentials are refused, and so is a host that no certificate can
+    /// name.
     pub fn parse(address: &str) -> Result<Self, ConnectError> {
         let bad = |why| ConnectError::Address { address: address.to_owned(), why };
         let uri: Uri = address.trim_end_matches('/').parse().map_err(|_| bad("it is not a URL"))?;
@@ -90,7 +91,17 @@ impl Authority {
         if host.is_empty() {
             return Err(bad("it names no host"));
         }
-        Ok(Self { host: host.to_owned(), port: authority.port_u16().unwrap_or(443) })
+        let port = match authority.as_str().rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+            None => 443,
+            Some((_, port)) => port.parse().ok().filter(|port| *port > 0).ok_or_else(|| bad("its port is none"))?,
+        };
+        let read = Self { host: host.to_owned(), port };
+        read.name().map_err(|_| bad("the host is not a name"))?;
+        Ok(read)
+    }
+
+    fn name(&self) -> Result<ServerName<'static>, InvalidDnsNameError> {
+        ServerName::try_from(self.host.clone())
     }
 
     /// `host:port`, an IPv6 address in brackets.
@@ -174,7 +185,8 @@ pub(crate) struct Connector {
 impl Connector {
     pub(crate) fn new(settings: &Settings) -> Result<Self, ConnectError> {
         let server = Authority::parse(&settings.address)?;
-        let name = ServerName::try_from(server.host.clone())
+        let name = server
+            .name()
             .map_err(|_| ConnectError::Address { address: settings.address.clone(), why: "the host is not a name" })?;
         let config = tls::config(&settings.trust, settings.identity.as_ref(), settings.clock.clone())?;
         let proxy = settings.proxy.for_server(&server)?;

@@ -221,3 +221,36 @@ async fn a_proxy_carries_the_connection_and_is_named_when_it_refuses() {
     let error = connect(&through).await.unwrap_err();
     assert!(matches!(&error, ConnectError::ProxyRefused { answer, .. } if answer.contains("403 Forbidden")), "{error}");
 }
+
+#[test]
+fn an_address_is_a_host_that_a_certificate_can_name_and_a_port() {
+    let read = |address: &str| Authority::parse(address).map(|a| a.host_port()).map_err(|e| e.to_string());
+    let good = [
+        ("https://updates.acme.example", "updates.acme.example:443"),
+        ("https://updates.acme.example:7443/", "updates.acme.example:7443"),
+        ("https://192.0.2.7:7443", "192.0.2.7:7443"),
+        ("https://[2001:db8::1]", "[2001:db8::1]:443"),
+        ("https://[2001:db8::1]:7443", "[2001:db8::1]:7443"),
+    ];
+    for (address, host_port) in good {
+        assert_eq!(read(address).as_deref(), Ok(host_port), "{address}");
+    }
+    let bad = [
+        ("updates.acme.example", "https://"),
+        ("http://a", "https://"),
+        ("https://a/path", "more than host and port"),
+        ("https://a?query", "more than host and port"),
+        ("https://user@a", "more than host and port"),
+        ("https://a:", "port"),
+        ("https://a:0", "port"),
+        ("https://a:65536", "port"),
+        ("https://-a-", "not a name"),
+        ("https://a..example", "not a name"),
+        ("https://*.acme.example", "not a name"),
+        ("https://192.0.2.256", "not a name"),
+    ];
+    for (address, why) in bad {
+        let said = read(address).unwrap_err();
+        assert!(said.contains(why), "{address}: {said}");
+    }
+}

@@ -1,8 +1,11 @@
 //! Where the server is and by whom it is certified: both are replaced, and nobody walks to a device.
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use suture_core::approval::{Service, SignedDocument as _};
 use suture_core::digest::Digest;
 use suture_server::authorities;
-use suture_tests::world::World;
+use suture_tests::world::{Operator, World};
 
 use crate::hospital::Hospital;
 
@@ -86,6 +89,16 @@ async fn one_authority_takes_anothers_place_and_no_device_is_touched() {
     assert!(!stranded.agent().cycle().await.unwrap().confirmed);
 }
 
+/// Signs with the hospital's real key whatever it is told to.
+async fn sign(kim: &Operator, address: &str, authority: &[u8]) {
+    let spoil = |bytes: Vec<u8>| {
+        let mut service = Service::parse(&bytes).unwrap();
+        (service.addresses, service.authorities) = (vec![address.to_owned()], vec![Service::authority(authority)]);
+        service.to_bytes().unwrap()
+    };
+    kim.republish_file("service.json", spoil).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_mistake_in_what_is_signed_strands_no_device() {
     let Hospital { world, kim, mut pumps, .. } = Hospital::open().await;
@@ -102,14 +115,24 @@ async fn a_mistake_in_what_is_signed_strands_no_device() {
     pump.crash();
     assert!(pump.agent().cycle().await.unwrap().confirmed, "after a restart too");
     let right = format!("https://localhost:{}", world.line.port());
-    // What is no certificate is not kept: the agent could not start with it.
+    // Nor is what is no certificate, or no host, signed unprobed.
     let junk = world.path("junk.pem");
     std::fs::write(&junk, "-----BEGIN CERTIFICATE-----\nanVuaw==\n-----END CERTIFICATE-----\n").unwrap();
-    let spoilt = ["service", "set", "--address", &right, "--authority", junk.to_str().unwrap(), "--unprobed"];
-    kim.run(&spoilt).await.unwrap();
-    assert!(pump.agent().cycle().await.unwrap().confirmed);
-    pump.crash();
-    assert!(pump.agent().cycle().await.unwrap().confirmed, "by the ways that it had");
+    let before = kim.json(&["service", "show"]).await.unwrap()["signed"]["since_version"].clone();
+    let spoilt = ["--authority", junk.to_str().unwrap()];
+    for (given, why) in [(spoilt, "junk.pem is not one CA certificate"), (["--address", "https://-"], "not a name")] {
+        let refused = kim.run(&[&["service", "set", "--unprobed"], &given[..]].concat()).await.unwrap_err();
+        assert!(refused.exit == 1 && refused.said.contains(why), "{}", refused.said);
+    }
+    assert_eq!(kim.json(&["service", "show"]).await.unwrap()["signed"]["since_version"], before);
+    let certificate = CertificateDer::from_pem_file(file(&world, "ca.pem")).unwrap();
+    // Signed all the same by another program, neither is kept by the device: the agent could not start with it.
+    for (address, authority) in [(right.as_str(), &b"junk"[..]), ("https://-", &certificate)] {
+        sign(&kim, address, authority).await;
+        assert!(pump.agent().cycle().await.unwrap().confirmed);
+        pump.crash();
+        assert!(pump.agent().cycle().await.unwrap().confirmed, "by the ways that it had");
+    }
     // Mended: the device goes the signed way, and forgets the one of its enrolment.
     let ca = file(&world, "ca.pem");
     let mended =

@@ -134,16 +134,18 @@ pub const MAX_DELTA_PAYLOAD_BYTES: u64 = 8 << 30;
 /// Indexes that a device says it holds, where it asks for another.
 pub const MAX_HELD_INDEXES: usize = 8;
 
-/// The head of a delta: 8 bytes a frame, so payloads up to about 100 GiB.
-pub const MAX_DELTA_HEAD_BYTES: usize = 4 << 20;
+/// The head of a delta: 128 KiB. 8 bytes a frame, and few frames make less than 1 MiB, so twice what 8 GiB take.
+pub const MAX_DELTA_HEAD_BYTES: usize = 128 << 10;
 /// A region of a delta: what of the new payload one map is for.
 pub const MAX_DELTA_REGION_BYTES: u32 = 64 << 20;
-/// A region's map: sixteen bytes a copy, which is more than any takes.
-pub const MAX_DELTA_MAP_BYTES: usize = 4 << 20;
-/// Copies in a region's map: 5 MiB of a device's memory.
-pub const MAX_DELTA_COPIES: usize = 256 << 10;
-/// Programs in a region's map.
-pub const MAX_DELTA_BINARIES: usize = 8_192;
+/// A region's map: 2 MiB, sixteen bytes a copy, which is more than any takes.
+pub const MAX_DELTA_MAP_BYTES: usize = 2 << 20;
+/// Copies in a region's map: 3 MiB of a device's memory, a third of it for where they lead in programs.
+pub const MAX_DELTA_COPIES: usize = 128 << 10;
+/// What the programs in a region's map take of a device's memory: 1 MiB.
+pub const MAX_DELTA_PROGRAM_MEMORY: u64 = 1 << 20;
+/// What a device takes of memory for deltas above what it takes idle, whatever a server sends it: 16 MiB.
+pub const MAX_DELTA_MEMORY: u64 = 16 << 20;
 /// What one frame makes.
 pub const MAX_DELTA_OUTPUT_BYTES: u32 = 4 << 20;
 /// What one frame may take: 2 MiB. One that would take more is cut in two.

@@ -8,7 +8,7 @@ use super::coder::Coder;
 use super::elf::MAX_SEGMENTS;
 use super::map::{Copy, check};
 use super::model::{Number, Signed};
-use crate::limits::{MAX_DELTA_BINARIES, MAX_DELTA_REGION_BYTES};
+use crate::limits::{MAX_DELTA_PROGRAM_MEMORY, MAX_DELTA_REGION_BYTES};
 
 /// How many times longer the old file may be.
 pub(crate) const MAX_RATIO: i64 = 4;
@@ -30,6 +30,29 @@ pub struct Binary {
     pub zeros_moved: Vec<i64>,
 }
 
+/// What a program takes of a device's memory in a map, in bytes: itself, …
+const PROGRAM_MEMORY: u64 = 192;
+/// … each of its segments, twice a number, …
+const SEGMENT_MEMORY: u64 = 16;
+/// … and each page of the old file, one place in the steps.
+const PAGE_MEMORY: u64 = 4;
+
+/// What a program of these lengths takes of [`MAX_DELTA_PROGRAM_MEMORY`]: alike on every machine, for publisher and device
+/// have to agree on it.
+pub(crate) fn memory(old_length: u64, segments: u64) -> u64 {
+    let pages = old_length >> PAGE_BITS;
+    PROGRAM_MEMORY
+        .saturating_add(segments.saturating_mul(SEGMENT_MEMORY))
+        .saturating_add(pages.saturating_mul(PAGE_MEMORY))
+}
+
+impl Binary {
+    /// What it takes of [`MAX_DELTA_PROGRAM_MEMORY`].
+    pub(crate) fn memory(&self) -> u64 {
+        memory(self.old_length.into(), self.moved.len() as u64)
+    }
+}
+
 /// Codes the programs of a region of `length` bytes.
 pub(crate) fn code<C: Coder>(
     coder: &mut C,
@@ -42,9 +65,10 @@ pub(crate) fn code<C: Coder>(
     let mut moves = Signed::new(2);
     let near = i64::from(MAX_DELTA_REGION_BYTES);
     let count = counts.code(coder, 0, given.len() as u64);
-    check::<C>(count <= MAX_DELTA_BINARIES as u64, "too many programs")?;
+    check::<C>(count.saturating_mul(PROGRAM_MEMORY) <= MAX_DELTA_PROGRAM_MEMORY, "too many programs")?;
     let mut given = given.iter();
-    let mut binaries = Vec::new();
+    let mut binaries = Vec::with_capacity(count as usize);
+    let mut taken = 0_u64;
     let (mut old_end, mut new_end) = (0_i64, -near);
     for _ in 0..count {
         let binary = given.next().cloned().unwrap_or_default();
@@ -63,8 +87,10 @@ pub(crate) fn code<C: Coder>(
 
         let segments = counts.code(coder, 1, binary.moved.len() as u64);
         check::<C>(segments <= MAX_SEGMENTS as u64, "a program has too many segments")?;
-        let mut moved = Vec::new();
-        let mut zeros_moved = Vec::new();
+        taken = taken.saturating_add(memory(old_bytes as u64, segments));
+        check::<C>(taken <= MAX_DELTA_PROGRAM_MEMORY, "its programs take too much memory")?;
+        let mut moved = Vec::with_capacity(segments as usize);
+        let mut zeros_moved = Vec::with_capacity(segments as usize);
         let mut last = 0_i64;
         for segment in 0..segments as usize {
             let given = binary.moved.get(segment).copied().unwrap_or(0);
@@ -92,12 +118,43 @@ pub(crate) struct Shifts {
 
 const PAGE_BITS: u32 = 10;
 
+/// A run of the old file that is found in the new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moved {
+    pub(crate) from: u32,
+    pub(crate) length: u32,
+    /// How far from there to the new file.
+    pub(crate) shift: i32,
+}
+
+/// From which place on the old file has moved how far; ascending. Where two runs overlap, the place went with the longer
+/// one.
+pub(crate) fn steps(mut moved: Vec<Moved>) -> Vec<(u32, i32)> {
+    moved.sort_unstable();
+    let mut steps: Vec<(u32, i32)> = Vec::with_capacity(moved.len());
+    let (mut end, mut begin) = (0, 0);
+    for Moved { from, length, shift } in moved {
+        let to = from + length;
+        if to <= end {
+            continue;
+        }
+        let start = if from >= end || length > end - begin { from } else { end };
+        // A shorter run may have begun behind it, where one that is longer than this had ended.
+        while steps.pop_if(|(place, _)| *place >= start).is_some() {}
+        if steps.last().is_none_or(|(_, last)| *last != shift) {
+            steps.push((start, shift));
+        }
+        (begin, end) = (from, to);
+    }
+    steps
+}
+
 impl Shifts {
     /// Out of the copies that lead from the old file to the new one.
     pub(crate) fn new(binary: &Binary, copies: &[Copy]) -> Self {
         let old_end = binary.old + u64::from(binary.old_length);
         let new_end = binary.new + i64::from(binary.new_length);
-        let mut within: Vec<(u32, u32, i32)> = copies
+        let within = copies
             .iter()
             .filter(|copy| i64::from(copy.new) < new_end && i64::from(copy.new) + i64::from(copy.length) > binary.new)
             .filter(|copy| copy.old < old_end && copy.old + u64::from(copy.length) > binary.old)
@@ -107,26 +164,12 @@ impl Shifts {
                 let from = (copy.old + skipped - binary.old) as u32;
                 let length = (u64::from(copy.length) - skipped).min(old_end - copy.old - skipped) as u32;
                 let to = i64::from(copy.new) + skipped as i64 - binary.new;
-                Some((from, length, i32::try_from(to - i64::from(from)).ok()?))
-            })
-            .collect();
-        within.sort_unstable();
-        let mut steps: Vec<(u32, i32)> = Vec::new();
-        let (mut end, mut begin) = (0, 0);
-        for (from, length, shift) in within {
-            let to = from + length;
-            if to <= end {
-                continue;
-            }
-            // Where two copies overlap in the old file, the place went with the longer one.
-            let start = if from >= end || length > end - begin { from } else { end };
-            match steps.last_mut() {
-                Some((_, last)) if *last == shift => {}
-                Some((place, last)) if *place == start => *last = shift,
-                _ => steps.push((start, shift)),
-            }
-            (begin, end) = (from, to);
-        }
+                Some(Moved { from, length, shift: i32::try_from(to - i64::from(from)).ok()? })
+            });
+        // Room for all at once: one that grows takes up to thrice as much.
+        let mut moved = Vec::with_capacity(copies.len());
+        moved.extend(within);
+        let steps = steps(moved);
         let count = (binary.old_length >> PAGE_BITS) as usize + 2;
         let mut pages = Vec::with_capacity(count);
         let mut next = 0;

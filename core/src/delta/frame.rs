@@ -192,6 +192,8 @@ impl<'a, S: Source> Reader<'a, S> {
             return Ok(());
         };
         if self.program.as_ref().is_none_or(|(last, _)| *last != i) {
+            // Before the next one takes its memory.
+            self.program = None;
             let form = Form::read(self.old, binary.old, u64::from(binary.old_length));
             let form = form.map_err(|source| DeltaError::Read { which: "old", source })?;
             self.program = Some((i, form.map(|form| Program { form, binary, shifts })));

@@ -3,7 +3,8 @@
 //! A delta's bytes, all numbers little endian:
 //!
 //! ```text
-//! magic "SUTURED1"   8 bytes
+//! magic "SUTURED"    7 bytes
+//! format             u8
 //! old payload        SHA-256, 32 bytes; length, u64
 //! new payload        SHA-256, 32 bytes; length, u64
 //! count              u32, the regions
@@ -18,11 +19,15 @@ use crate::limits::{
     MAX_DELTA_FRAME_BYTES, MAX_DELTA_HEAD_BYTES, MAX_DELTA_MAP_BYTES, MAX_DELTA_OUTPUT_BYTES, MAX_DELTA_REGION_BYTES,
 };
 
-const MAGIC: &[u8; 8] = b"SUTURED1";
+const MAGIC: &[u8; 7] = b"SUTURED";
 
 /// What the bytes behind a head mean: it changes with whatever makes another payload of the same delta, the coder's models
-/// and what is guessed of programs included. A server drops what it made under another number.
-pub const FORMAT: u32 = 1;
+/// and what is guessed of programs included. A server drops what it made under another number, and a device takes none of another. `tests/recorded.rs` holds
+/// deltas of this number.
+pub const FORMAT: u8 = 2;
+
+/// What a head says of a frame, in bytes.
+const FRAME_FIELDS: usize = 8;
 
 /// The head of a delta.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +96,7 @@ impl Head {
     /// Its bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, DeltaError> {
         let mut bytes = MAGIC.to_vec();
+        bytes.push(FORMAT);
         for payload in [&self.old, &self.new] {
             bytes.extend_from_slice(payload.sha256.as_bytes());
             bytes.extend_from_slice(&payload.length.to_le_bytes());
@@ -112,19 +118,26 @@ impl Head {
     /// Reads the head at the beginning of `bytes`, which may go on behind it; says how many bytes it took.
     pub fn parse(bytes: &[u8]) -> Result<(Self, usize), DeltaError> {
         let mut fields = Fields(bytes.get(..MAX_DELTA_HEAD_BYTES).unwrap_or(bytes));
-        if &fields.array::<8>()? != MAGIC {
-            return Err(rule("head", "this is no delta of format 1"));
+        if &fields.array::<7>()? != MAGIC {
+            return Err(rule("head", "this is no delta"));
+        }
+        if fields.array()? != [FORMAT] {
+            return Err(rule("head", "it is of a format of another release of this program"));
         }
         let (old, new) = (fields.payload()?, fields.payload()?);
         let mut regions = Vec::new();
         for _ in 0..fields.number()? {
             let map_bytes = fields.number()?;
-            let mut frames = Vec::new();
-            // Memory follows the bytes that are there, not the counts that they claim.
-            for _ in 0..fields.number()? {
+            let count = fields.number()?;
+            // Memory follows the bytes that are there, not the counts that they claim: a region without frames, which would
+            // take four times as much, ends the reading.
+            let mut frames = Vec::with_capacity((count as usize).min(fields.0.len() / FRAME_FIELDS));
+            for _ in 0..count {
                 frames.push(Frame { length: fields.number()?, bytes: fields.number()? });
             }
-            regions.push(Region { map_bytes, frames });
+            let region = Region { map_bytes, frames };
+            region.check()?;
+            regions.push(region);
         }
         let length = bytes.len().min(MAX_DELTA_HEAD_BYTES) - fields.0.len();
         let head = Self { old, new, regions };

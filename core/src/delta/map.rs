@@ -131,7 +131,7 @@ fn copies<C: Coder>(coder: &mut C, given: &[Copy], length: u32, old_length: u64)
     };
     let count = models.counts.code(coder, 0, given.len() as u64);
     check::<C>(count <= MAX_DELTA_COPIES as u64, "too many copies")?;
-    let mut copies = Vec::new();
+    let mut copies = Vec::with_capacity(count as usize);
     let mut diagonals = Diagonals([0; DIAGONALS]);
     let mut end = Copy { new: 0, length: 0, old: 0 };
     let mut last_choice = 0;

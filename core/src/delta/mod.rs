@@ -19,14 +19,15 @@
 //! Nothing of a delta is signed, and no part of it has to be: whoever made it, chunks come out that the index names, or are
 //! refused. So whoever sends one can only waste a device's time and memory. Hence:
 //!
-//! - every length stands in the head, and is bounded there before a part is fetched (`limits`, `MAX_DELTA_..`);
-//! - a map has at most 262,144 copies, and no copy reaches outside the old payload or its region, or over another one in it;
+//! - every length stands in the head, which has 128 KiB at most, and is bounded there before a part is fetched (`limits`,
+//!   `MAX_DELTA_..`);
+//! - a map has at most 131,072 copies, and no copy reaches outside the old payload or its region, or over another one in it;
 //! - a frame makes as many bytes as the head says, reads each copied byte once, of each program at most its headers and
-//!   symbols, and
-//!   asks its coder a bounded number of questions for each byte that it makes, whatever it says: there is nothing in it that grows;
-//! - memory while applying: the bytes made (4 MiB), the frame (2 MiB), the map (8 MiB at most), the models and a program's
-//!   symbols
-//!   (1 MiB each);
+//!   symbols, and asks its coder a bounded number of questions for each byte that it makes, whatever it says: there is nothing
+//!   in it that grows;
+//! - memory while applying: 16 MiB (`MAX_DELTA_MEMORY`). They are the bytes made (4 MiB), the frame that is applied and the
+//!   part that comes meanwhile (2 MiB each), the map (3 MiB of copies and where they lead, 1 MiB of programs), the models, a
+//!   program's symbols and the head (1 MiB each). Where the largest map is decoded, nothing is made yet;
 //! - a part that is cut, or goes on, is refused.
 //!
 //! Behind that a frame's bytes mean *some* new bytes, right or wrong. If the chunks that a frame yields are not those of the

@@ -8,7 +8,7 @@ use crate::delta::head::{Frame, Region};
 use crate::delta::map::{self, Copy, Map};
 use crate::delta::{DeltaError, Source, frame};
 use crate::limits::{
-    MAX_DELTA_BINARIES, MAX_DELTA_COPIES, MAX_DELTA_FRAME_BYTES, MAX_DELTA_OUTPUT_BYTES, MAX_DELTA_REGION_BYTES,
+    MAX_DELTA_COPIES, MAX_DELTA_FRAME_BYTES, MAX_DELTA_OUTPUT_BYTES, MAX_DELTA_PROGRAM_MEMORY, MAX_DELTA_REGION_BYTES,
 };
 
 /// A region with its copies; what of it one frame makes is decided while it is encoded.
@@ -40,12 +40,20 @@ pub fn drafts(runs: Vec<Run>, binaries: Vec<Binary>, ends: &[u64]) -> Vec<Draft>
         let last = runs.partition_point(|run| run.new < end);
         runs.get(first..last).unwrap_or_default()
     };
+    let programs = |start: u64, end: u64| {
+        let first = binaries.partition_point(|b| b.new + i64::from(b.new_length) <= start as i64);
+        let last = binaries.partition_point(|b| b.new < end as i64);
+        binaries.get(first..last).unwrap_or_default()
+    };
+    let memory = |start, end| programs(start, end).iter().map(Binary::memory).sum::<u64>();
     let mut drafts = Vec::new();
     let mut rest = ends;
     let mut start = 0;
     while !rest.is_empty() {
         let fits = |end: &&u64| {
-            **end - start <= u64::from(MAX_DELTA_REGION_BYTES) && within(start, **end).len() <= MAX_DELTA_COPIES
+            **end - start <= u64::from(MAX_DELTA_REGION_BYTES)
+                && within(start, **end).len() <= MAX_DELTA_COPIES
+                && memory(start, **end) <= MAX_DELTA_PROGRAM_MEMORY
         };
         let count = rest.iter().take_while(fits).count().max(1);
         let (taken, left) = rest.split_at(count);
@@ -56,9 +64,13 @@ pub fn drafts(runs: Vec<Run>, binaries: Vec<Binary>, ends: &[u64]) -> Vec<Draft>
             let to = (run.new + run.length).min(end);
             Copy { new: (from - start) as u32, length: (to - from) as u32, old: run.old + (from - run.new) }
         });
-        let inside =
-            |binary: &&Binary| binary.new < end as i64 && binary.new + i64::from(binary.new_length) > start as i64;
-        let inside = binaries.iter().filter(inside).take(MAX_DELTA_BINARIES);
+        // Of a program that does not fit any more nothing is guessed.
+        let mut memory = 0;
+        let fits = |binary: &&Binary| {
+            memory += binary.memory();
+            memory <= MAX_DELTA_PROGRAM_MEMORY
+        };
+        let inside = programs(start, end).iter().take_while(fits);
         let inside = inside.map(|binary| Binary { new: binary.new - start as i64, ..binary.clone() }).collect();
         drafts.push(Draft { start, ends: taken.to_vec(), copies: copies.collect(), binaries: inside });
         start = end;

@@ -1,4 +1,7 @@
+mod memory;
+mod moves;
 mod program;
+mod recorded;
 
 use std::cell::Cell;
 use std::io;
@@ -14,7 +17,9 @@ use super::{DeltaError, Frame, Head, Map, Payload, Region, Source};
 use crate::archive::Writer;
 use crate::chunk;
 use crate::digest::Digest;
-use crate::limits::{CHUNK_MAX_BYTES, MAX_DELTA_COPIES, MAX_DELTA_FRAME_BYTES, MAX_DELTA_OUTPUT_BYTES};
+use crate::limits::{
+    CHUNK_MAX_BYTES, MAX_DELTA_COPIES, MAX_DELTA_FRAME_BYTES, MAX_DELTA_OUTPUT_BYTES, MAX_DELTA_PROGRAM_MEMORY,
+};
 
 /// An old payload that counts what is read of it.
 struct Counted<'a> {
@@ -208,7 +213,7 @@ fn a_payload_of_many_frames_and_one_of_many_regions() {
     assert_eq!(drafts.len(), 3);
     // Copies of a byte each: as many as a region may have.
     let runs = (0..700_000).map(|i| make::Run { new: i * 20, length: 1, old: i }).collect();
-    assert_eq!(make::drafts(runs, Vec::new(), &ends[..140]).len(), 3);
+    assert_eq!(make::drafts(runs, Vec::new(), &ends[..140]).len(), 700_000_usize.div_ceil(MAX_DELTA_COPIES));
 }
 
 #[test]
@@ -270,7 +275,25 @@ fn a_program_that_reaches_outside_is_refused() {
         assert!(matches!(decode(std::slice::from_ref(&bad)), Err(DeltaError::Rule { part: "map", .. })), "{bad:?}");
     }
     assert!(decode(&[binary.clone(), Binary { new: 399, ..binary.clone() }]).is_err());
-    assert!(decode(&vec![binary; 8_193]).is_err());
+    // As many, and as large, as fit into what programs may take of memory.
+    let small = |i| Binary {
+        old_length: 2,
+        new: i,
+        new_length: 1,
+        moved: Vec::new(),
+        zeros_moved: Vec::new(),
+        ..binary.clone()
+    };
+    let most = MAX_DELTA_PROGRAM_MEMORY / small(0).memory();
+    assert_eq!(
+        decode(&vec![small(0); most as usize + 1]).unwrap_err().to_string(),
+        "the delta's map breaks a rule: too many programs"
+    );
+    let large = |i: i64| Binary { old: 0, old_length: 100 << 20, new: i << 25, new_length: 1 << 25, ..small(0) };
+    let decode = |binaries: &[Binary]| Map::decode(&map::encode(&[], binaries).unwrap(), 1 << 26, 1 << 28).map(drop);
+    decode(&[large(0), large(1)]).unwrap();
+    let error = decode(&[large(-1), large(0), large(1)]).unwrap_err();
+    assert_eq!(error.to_string(), "the delta's map breaks a rule: its programs take too much memory");
 }
 
 #[test]
@@ -307,9 +330,9 @@ fn a_head_keeps_to_its_bounds() {
         Head { old: payload(b""), new: Payload { sha256: Digest::of(b""), length }, regions }
     };
     let biggest = frame(4 << 20, 2 << 20);
-    assert!(head(4 << 20, vec![biggest; 16]).to_bytes().is_ok());
+    assert!(head(2 << 20, vec![biggest; 16]).to_bytes().is_ok());
     for (bad, rule) in [
-        (head((4 << 20) + 1, vec![biggest]), "a map is too large"),
+        (head((2 << 20) + 1, vec![biggest]), "a map is too large"),
         (head(0, vec![]), "a region without frames"),
         (head(0, vec![biggest; 17]), "a region is too long"),
         (head(0, vec![frame(0, 0)]), "a frame that makes nothing"),

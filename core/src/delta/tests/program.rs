@@ -3,7 +3,7 @@
 use super::{noise, round_trip, tree};
 
 /// A program of so many functions that call each other, with a table of them; before some of them stands what is new.
-fn program(functions: u64, inserted: &[u64]) -> Vec<u8> {
+pub(super) fn program(functions: u64, inserted: &[u64]) -> Vec<u8> {
     const TEXT: u64 = 0x1000;
     let bodies: Vec<Vec<u8>> = (0..functions)
         .map(|i| noise(40 + (i % 7) as usize, i).iter().map(|byte| byte & 0x3f | 0x90).collect())
@@ -58,7 +58,7 @@ fn what_has_only_moved_in_a_program_costs_nothing() {
 
 /// An AArch64 program of so many functions in one segment, each of which calls another one and takes the address of a third;
 /// before some of them stands what is new.
-fn arm_program(functions: usize, inserted: &[usize]) -> Vec<u8> {
+pub(super) fn arm_program(functions: usize, inserted: &[usize]) -> Vec<u8> {
     const START: usize = 0x1000;
     // Additions of registers.
     let body = |i: usize, length: usize| {
@@ -114,7 +114,7 @@ fn what_has_only_moved_in_an_aarch64_program_costs_nothing() {
 
 /// A relocatable file: so many functions, each with a symbol, a call of another one by that one's symbol, and a reference to
 /// a place in the section itself; before some of them stands what is new.
-fn object(functions: usize, inserted: &[usize]) -> Vec<u8> {
+pub(super) fn object(functions: usize, inserted: &[usize]) -> Vec<u8> {
     let (mut text, mut names, mut starts) = (Vec::new(), vec![0], Vec::new());
     let mut symbols = vec![0; 24];
     // The symbol of the section itself.

@@ -103,7 +103,7 @@ const LIES: &[Lie] = &[
     }),
     ("a head that is none", REFUSED, |act| {
         act.delta = Some(Arc::new(|_| {
-            let delta = v1::Delta { head: Bytes::from_static(b"SUTURED1"), chunk_bytes: vec![1] };
+            let delta = v1::Delta { head: Bytes::from_static(b"SUTURED\x02"), chunk_bytes: vec![1] };
             Some(v1::GetDeltaResponse { delta: Some(delta), ask_again_ms: 0 })
         }));
     }),

@@ -84,9 +84,10 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<(),
     write(path, &bytes, mode)
 }
 
-/// Reads a file of at most `limit` bytes; `None` where there is none.
+/// Reads a file of at most `limit` bytes; `None` where there is none. A pipe in its place is empty, and not waited for.
 pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, DurableError> {
-    let file = match File::open(path) {
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(nonblock).open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(DurableError::io("open", path)(source)),

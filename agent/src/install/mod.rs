@@ -10,6 +10,7 @@
 //! Each operation can be repeated with the effect of once. The slot in use is never written; `current` is replaced by a
 //! rename, so it names a whole slot at every instant.
 
+mod regular;
 mod slots;
 mod tree;
 mod view;

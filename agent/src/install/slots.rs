@@ -12,6 +12,7 @@ use suture_core::limits::{MAX_INDEX_BYTES, MAX_MANIFEST_BYTES};
 use suture_core::manifest::{Manifest, ManifestError, Payload, PayloadFormat};
 use suture_core::report::Running;
 
+use super::regular;
 use super::tree::{self, TreeError};
 use crate::durable::{self, DurableError};
 
@@ -260,7 +261,7 @@ impl Slots {
                 tree::pack(&path, &mut out)?;
             }
             PayloadFormat::Image => {
-                let mut file = File::open(&path).map_err(io_error("open", &path))?;
+                let mut file = regular::open(&path).map_err(io_error("open", &path))?;
                 io::copy(&mut file, &mut out).map_err(io_error("read", &path))?;
             }
         }

@@ -4,7 +4,7 @@
 //! parent as a directory before what is in it, here directories are made and never found, and files and links are made
 //! exclusively; so nothing is ever written through a link.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use suture_core::archive::{ArchiveError, Kind, MODE_BITS, Reader, Writer};
 use suture_core::limits::MAX_VIEW_ENTRIES;
 use walkdir::WalkDir;
+
+use super::regular;
 
 /// Why a tree was not packed or unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +90,7 @@ pub fn pack<W: Write>(root: &Path, out: W) -> Result<W, TreeError> {
             Item::Directory(mode) => writer.directory(&name, mode)?,
             Item::Link(target) => writer.link(&name, &target)?,
             Item::File(mode, size) => {
-                let file = File::open(&path).map_err(io_error("open", &path))?;
+                let file = regular::open(&path).map_err(io_error("open", &path))?;
                 writer.file(&name, mode, size, file)?;
             }
         }

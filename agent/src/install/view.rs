@@ -7,15 +7,17 @@
 //! have the digest that was signed.
 
 use std::cell::RefCell;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use suture_core::archive::Writer;
 use suture_core::limits::MAX_VIEW_ENTRIES;
 use suture_core::manifest::PayloadFormat;
 
+use super::regular;
 use super::tree::{self, Item, TreeError};
 
 /// A payload in a slot, to be read from anywhere.
@@ -26,6 +28,8 @@ pub struct View {
     length: u64,
     /// What the archive says of its entries, one piece behind another; empty for an image.
     heads: Vec<u8>,
+    /// Where its files stand.
+    root: OwnedFd,
     /// The file that was read last, by its place in `segments`: copies come in runs.
     open: RefCell<Option<(usize, File)>>,
 }
@@ -41,8 +45,8 @@ struct Segment {
 enum Source {
     /// `heads`, from there on.
     Heads(usize),
-    /// A whole file.
-    File(PathBuf),
+    /// A whole file, by its name below `root`.
+    File(String),
 }
 
 impl View {
@@ -95,11 +99,11 @@ impl View {
                 out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
                 Ok(())
             }
-            Source::File(path) => {
+            Source::File(name) => {
                 let mut open = self.open.borrow_mut();
                 let file = match open.take() {
                     Some((open, file)) if open == place => file,
-                    _ => File::open(path)?,
+                    _ => regular::open_below(&self.root, name)?,
                 };
                 file.read_exact_at(out, within)?;
                 *open = Some((place, file));
@@ -109,21 +113,27 @@ impl View {
     }
 
     fn of_image(path: &Path) -> Result<Self, TreeError> {
-        let meta = fs::metadata(path).map_err(tree::io_error("look at", path))?;
-        let whole = Segment { at: 0, source: Source::File(path.to_owned()) };
-        Ok(Self { segments: vec![whole], length: meta.len(), heads: Vec::new(), open: RefCell::default() })
+        let look = || tree::io_error("look at", path);
+        let foreign = || TreeError::Foreign(path.to_owned());
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(foreign)?;
+        let root = regular::directory(path.parent().ok_or_else(foreign)?).map_err(look())?;
+        let file = regular::open_below(&root, name).map_err(look())?;
+        let length = file.metadata().map_err(look())?.len();
+        let whole = Segment { at: 0, source: Source::File(name.to_owned()) };
+        Ok(Self { segments: vec![whole], length, heads: Vec::new(), root, open: RefCell::new(Some((0, file))) })
     }
 
-    fn of_tree(root: &Path) -> Result<Self, TreeError> {
+    fn of_tree(path: &Path) -> Result<Self, TreeError> {
+        let root = regular::directory(path).map_err(tree::io_error("open", path))?;
         let mut writer = Writer::new(Vec::new())?;
         let mut segments = vec![Segment { at: 0, source: Source::Heads(0) }];
         // Bytes of contents that stand before the entry at hand.
         let mut contents = 0_u64;
-        for (count, item) in tree::walk(root).enumerate() {
+        for (count, item) in tree::walk(path).enumerate() {
             if count == MAX_VIEW_ENTRIES {
-                return Err(TreeError::TooMany(root.to_owned()));
+                return Err(TreeError::TooMany(path.to_owned()));
             }
-            let (path, name, item) = item?;
+            let (_, name, item) = item?;
             match item {
                 Item::Directory(mode) => writer.directory(&name, mode)?,
                 Item::Link(target) => writer.link(&name, &target)?,
@@ -132,20 +142,23 @@ impl View {
                     let heads = writer.written().len();
                     let at = contents.saturating_add(heads as u64);
                     contents = contents.saturating_add(size);
-                    segments.push(Segment { at, source: Source::File(path) });
+                    segments.push(Segment { at, source: Source::File(name) });
                     segments.push(Segment { at: at.saturating_add(size), source: Source::Heads(heads) });
                 }
             }
         }
         let heads = writer.finish()?;
         let length = contents.saturating_add(heads.len() as u64);
-        Ok(Self { segments, length, heads, open: RefCell::default() })
+        Ok(Self { segments, length, heads, root, open: RefCell::default() })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use proptest::prelude::*;
 
@@ -216,5 +229,44 @@ mod tests {
         fs::write(root.join("bin/0"), b"short").unwrap();
         let mut all = vec![0; usize::try_from(view.length()).unwrap()];
         assert_eq!(view.read_at(0, &mut all).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    /// What an attacker lays in the place of what was there is neither followed nor waited for.
+    #[test]
+    fn links_and_pipes_in_a_slot_are_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, image, secret) = (dir.path().join("tree"), dir.path().join("image"), dir.path().join("secret"));
+        fs::create_dir(&secret).unwrap();
+        fs::write(secret.join("0"), vec![1; 1_000]).unwrap();
+        let pipe = |path: &Path| mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let refusal = |lay: &dyn Fn()| {
+            fs::remove_dir_all(&root).unwrap_or_default();
+            plant(&root, &[1_000]);
+            let view = View::open(PayloadFormat::Tree, &root).unwrap();
+            lay();
+            let mut all = vec![0; usize::try_from(view.length()).unwrap()];
+            view.read_at(0, &mut all).unwrap_err().to_string()
+        };
+        let file = root.join("bin/0");
+        let replace = |with: &dyn Fn(&Path)| {
+            fs::remove_file(&file).unwrap();
+            with(&file);
+        };
+        assert_eq!(refusal(&|| replace(&pipe)), "it is no file");
+        let link = |path: &Path| symlink(secret.join("0"), path).unwrap();
+        assert_eq!(refusal(&|| replace(&link)), "it is a link, and links are not followed");
+        let through = refusal(&|| {
+            fs::rename(root.join("bin"), root.join("away")).unwrap();
+            symlink(&secret, root.join("bin")).unwrap();
+        });
+        assert_eq!(through, "it leads through a link or a file");
+
+        pipe(&image);
+        assert!(View::open(PayloadFormat::Image, &image).is_err());
+        let (to_file, to_tree) = (dir.path().join("to_file"), dir.path().join("to_tree"));
+        symlink(secret.join("0"), &to_file).unwrap();
+        symlink(&root, &to_tree).unwrap();
+        assert!(View::open(PayloadFormat::Image, &to_file).is_err());
+        assert!(View::open(PayloadFormat::Tree, &to_tree).is_err());
     }
 }

@@ -9,8 +9,8 @@ use suture_agent::identity::Device;
 use suture_agent::trust_store::TrustStore;
 use suture_core::approval::path::Registered;
 use suture_core::approval::{
-    Approval, DeviceSlots, OperatorDocument, Pinned, Register, Roster, RosterDevice, SignedDocument as _, Slot, Step,
-    StopOrder, Terms, VerifiedStop, Wave, path,
+    Approval, DeviceSlots, Gates, Opened, OperatorDocument, Pinned, Register, Roster, RosterDevice, Share,
+    SignedDocument as _, Slot, Step, StopOrder, Terms, VerifiedStop, Wave, path,
 };
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, IdError};
@@ -24,6 +24,9 @@ use zeroize::Zeroizing;
 
 const DEVICES: usize = 50_000;
 const WARDS: usize = 300;
+/// The one that is looked at, and the wave that it is in.
+const DEVICE: usize = 123;
+const WAVE: u32 = 0;
 /// What a device may fetch after a change.
 const BOUND: usize = 64 << 10;
 /// What no device may read.
@@ -123,6 +126,17 @@ impl Hospital {
             self.documents.rosters.retain(|(_, roster)| roster.part != part);
             self.documents.rosters.push((Pinned::of(path.to_owned(), bytes), Roster::parse(bytes).unwrap()));
         }
+        if path.starts_with("gates/") {
+            let gates = Gates::parse(bytes).unwrap();
+            self.documents.gates.retain(|known| known.approval != gates.approval);
+            self.documents.gates.push(gates);
+        }
+    }
+
+    /// An approver opens the wave of the device.
+    fn open_wave(&mut self, approval: &str) {
+        let (approver, reason) = ("Dr. Kim Novak".to_owned(), "the alarm fails no more".to_owned());
+        self.sign(&[], |edit| edit.open(&id(approval), WAVE, approver, reason).unwrap());
     }
 
     fn stop(&mut self, approval: &str) {
@@ -205,6 +219,13 @@ fn approval(name: &str, devices: std::ops::Range<usize>) -> (Approval, OperatorD
     (Approval { terms, devices: devices.map(device).collect() }, operator)
 }
 
+/// The same, of waves that wait for the hospital's signature.
+fn gated(name: &str, devices: std::ops::Range<usize>) -> (Approval, OperatorDocument) {
+    let (mut approval, operator) = approval(name, devices);
+    approval.terms.waves.iter_mut().for_each(|wave| wave.needs_signature = true);
+    (approval, operator)
+}
+
 /// The server, which counts what it gives.
 struct Counting<'a> {
     hospital: &'a Hospital,
@@ -271,7 +292,11 @@ async fn refresh(hospital: &Hospital, store: &TrustStore, device: &Device) -> Fe
     assert_eq!(listed.approvals.len(), hospital.documents.approvals.len());
     for share in &listed.approvals {
         let whole = hospital.documents.approval(&share.terms.id).unwrap();
-        assert_eq!(share, &whole.share(&device.device), "as the operators read it");
+        let opened = hospital.documents.opened(&share.terms.id);
+        let gated = share.mine.as_ref().is_some_and(|mine| share.terms.waves[mine.wave as usize].needs_signature);
+        assert_eq!(share.opened, if gated { opened } else { Opened::Nothing });
+        let share = Share { opened: Opened::Nothing, ..share.clone() };
+        assert_eq!(share, whole.share(&device.device), "as the operators read it");
     }
     Fetched { calls: server.calls, bytes: server.bytes, read: server.read }
 }
@@ -283,7 +308,7 @@ async fn what_a_device_of_a_hospital_of_50_000_fetches_after_each_change() {
         server: "https://localhost:1".to_owned(),
         trust_domain: "acme.example".parse().unwrap(),
         hdo: id("riverside"),
-        device: name(123),
+        device: name(DEVICE),
         catalog_root_sha256: Digest::of(b"catalog"),
         approvals_root_sha256: hospital.root.digest(),
     };
@@ -296,7 +321,7 @@ async fn what_a_device_of_a_hospital_of_50_000_fetches_after_each_change() {
     );
 
     type Change = fn(&mut Hospital);
-    let changes: [(&str, Change); 9] = [
+    let changes: [(&str, Change); 13] = [
         ("nothing", |_| {}),
         ("a day: the server signs the timestamp anew", Hospital::stamp),
         ("an approval of 2,500 devices that names it", |h| h.sign(&[approval("b-0", 0..2_500)], |_| {})),
@@ -304,18 +329,24 @@ async fn what_a_device_of_a_hospital_of_50_000_fetches_after_each_change() {
         ("an approval of 10,000 devices that names it", |h| h.sign(&[approval("b-2", 0..10_000)], |_| {})),
         ("a ward's calendar", |h| h.sign(&[], |e| e.set_calendar(&calendar(7, "sun 03:00 1h")).unwrap())),
         ("a roster: a device that moves to another ward", |h| {
-            h.sign(&[], |e| e.admit(hospital_device(123, 9)).unwrap());
+            h.sign(&[], |e| e.admit(hospital_device(DEVICE, 9)).unwrap());
         }),
         ("a roster: a new device", |h| h.sign(&[], |e| e.admit(hospital_device(DEVICES, 9)).unwrap())),
+        ("an approval that names it, whose waves wait for a signature", |h| h.sign(&[gated("b-3", 0..2_500)], |_| {})),
+        ("a gate: its wave is signed open", |h| h.open_wave("b-3")),
+        ("an approval that does not, with such waves", |h| h.sign(&[gated("b-4", 5_000..7_500)], |_| {})),
+        ("a gate of an approval that does not name it", |h| h.open_wave("b-4")),
         ("a stop order", |h| h.stop("b-0")),
     ];
-    println!("{:50} {:>6} {:>8}", "after", "calls", "bytes");
+    println!("{:59} {:>6} {:>8}", "after", "calls", "bytes");
     for (what, change) in changes {
         change(&mut hospital);
         let Fetched { calls, bytes, read } = refresh(&hospital, &store, &device).await;
-        println!("{what:50} {calls:>6} {bytes:>8}");
+        println!("{what:59} {calls:>6} {bytes:>8}");
         assert!(bytes <= BOUND, "{what}: {bytes} bytes");
         assert!(what != "nothing" || (calls, bytes) == (1, 0));
+        let gates = read.iter().filter(|file| file.windows(12).any(|w| w == b"suture-gates")).count();
+        assert_eq!(gates, usize::from(what == "a gate: its wave is signed open"), "{what}");
         for secret in SECRETS {
             assert!(!read.iter().any(|file| file.windows(secret.len()).any(|w| w == secret)), "{what}: {secret:?}");
         }

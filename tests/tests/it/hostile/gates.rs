@@ -106,5 +106,21 @@ fn list(act: &mut Act, keys: &[&suture_core::sign::LocalKey], gates: &Value) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_no_approver_has_opened() {
-    Stage::open().await.play("Human gates", GATES).await;
+    let mut stage = Stage::open().await;
+    stage.play("Human gates", GATES).await;
+    // The gate is all that kept a device from it: the one that has suffered these installs once an approver opens it.
+    let device = stage.device();
+    let mut agent = device.spawn();
+    for row in [&GATES[0], &GATES[6]] {
+        assert_eq!(stage.suffers(row, &device, &mut agent).await, None, "{}", row.server);
+    }
+    let mut act = Act::honest(&stage.loot);
+    gated(&mut act, &stage.keys);
+    let gates = gates(&act);
+    list(&mut act, &[&stage.keys.approvals], &gates);
+    // Once more, so that this is newer than what the last row had signed.
+    list(&mut act, &[&stage.keys.approvals], &gates);
+    stage.hostile.play(act);
+    stage.installs(&device, &mut agent).await;
+    agent.kill();
 }

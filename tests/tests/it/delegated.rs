@@ -15,10 +15,12 @@ use suture_proto::v1;
 use suture_server::store::Store;
 use suture_tests::world::{Bundle, Device, Kind, Operator, Spec, World, text};
 
-const PATHS: &str = "bundles/pump/*/manifest.json";
+/// A role that the catalog delegates to, and what it may speak for.
+pub(crate) const LINE: &str = "pumps";
+pub(crate) const PATHS: &str = "bundles/pump/*/manifest.json";
 
 /// The manufacturer's operator of the pump line, with a key of that name, and its public half.
-async fn line_operator(world: &World, ada: &Operator, key: &str) -> (Operator, String) {
+pub(crate) async fn line_operator(world: &World, ada: &Operator, key: &str) -> (Operator, String) {
     let token = ada.json(&["operator", "invite", "lin"]).await.unwrap();
     let lin = world.operator("lin");
     lin.run(&["join", token["token"].as_str().unwrap()]).await.unwrap();
@@ -28,7 +30,7 @@ async fn line_operator(world: &World, ada: &Operator, key: &str) -> (Operator, S
 }
 
 /// Delegates the pump line to the key: ada lets it speak, lin signs its first list, and the last one publishes.
-async fn delegate(world: &World, ada: &Operator, lin: &Operator, public: &str, paths: &str) {
+pub(crate) async fn delegate(world: &World, ada: &Operator, lin: &Operator, public: &str, paths: &str) {
     let file = world.path("delegate.envelope.json");
     let args = ["catalog", "delegate", "pumps", "--path", paths, "--public", public, "--envelope", text(&file)];
     let waiting = ada.json(&args).await.unwrap();

@@ -29,10 +29,19 @@ async fn an_operators_laptop() {
     assert!(refused.said.contains("no key named targets"), "{}", refused.said);
     thief.run(&["key", "new", "targets", "--no-passphrase"]).await.unwrap();
     thief.run(&["approvals", "renew"]).await.expect_err("a key that the root does not name");
+    let invited = thief.json(&["operator", "invite", "eve"]).await.unwrap();
+    let eve = world.operator("eve");
+    eve.run(&["join", invited["token"].as_str().unwrap()]).await.unwrap();
 
     let mut page = Page::open("stolen-credential.md").section("An operator's laptop");
     page.run(kim, "operator revoke", &[("NAME", "sam")]).await;
-    page.run(kim, "audit list", &[]).await;
+    let record = page.run(kim, "audit list", &[]).await;
+    let by_sam =
+        |e: &serde_json::Value| e["actor"] == "hdo/riverside/operator/sam" && e["action"] == "operator.invited";
+    let mut guests = record.as_array().unwrap().iter().filter(|e| by_sam(e)).map(|e| e["subject"].as_str().unwrap());
+    let guest = guests.next().and_then(|subject| subject.rsplit_once('/')).unwrap().1;
+    eve.run(&["device", "list"]).await.unwrap();
+    page.run(kim, "operator revoke", &[("GUEST", guest)]).await;
     page.run(kim, "rollout list", &[]).await;
     page.run(kim, "device list", &[]).await;
     page.run(kim, "transfer show", &[]).await;
@@ -42,7 +51,9 @@ async fn an_operators_laptop() {
     page.run(&back, "whoami", &[]).await;
     page.done();
 
-    assert_eq!(thief.run(&["device", "list"]).await.unwrap_err().exit, 3, "from the next call on");
+    for gone in [&thief, &eve] {
+        assert_eq!(gone.run(&["device", "list"]).await.unwrap_err().exit, 3, "from the next call on");
+    }
     let after = kim.json(&["approvals", "status"]).await.unwrap();
     assert_eq!(after["targets_sha256"], before["targets_sha256"], "nothing that is signed has changed");
     assert_eq!(back.json(&["approvals", "status"]).await.unwrap()["targets_sha256"], before["targets_sha256"]);

@@ -3,6 +3,7 @@
 use suture_tests::world::{Kind, Operator, Spec, World};
 
 use super::page::Page;
+use crate::delegated::{LINE, PATHS, delegate, line_operator};
 use crate::hospital::{Hospital, PLAN};
 
 /// The public half of a key.
@@ -72,6 +73,54 @@ async fn a_targets_key() {
     let third = hospital.world.build(&hospital.ada, Spec { release: 3, ..Spec::default() }).await;
     let sign = ["bundle", "sign", third.dir.to_str().unwrap(), "--key", "targets-2"];
     hospital.ada.run(&sign).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_product_lines_key() {
+    let mut hospital = Hospital::open().await;
+    let (lin, lost) = line_with_a_bundle(&hospital).await;
+    lose(&lin, "line");
+
+    let (world, ada) = (&hospital.world, &hospital.ada);
+    let envelope = world.path("line.json");
+    let envelope = ("line.json", envelope.to_str().unwrap());
+    let mut page = Page::open("lost-key.md").section("A product line's key");
+    page.run(&lin, "key new", &[]).await;
+    let new = page.run(&lin, "key export-public", &[]).await["public_key"].as_str().unwrap().to_owned();
+    let values = [("ROLE", LINE), ("PATTERN", PATHS), ("PUBLIC_KEY", &new), envelope];
+    page.run(ada, "catalog delegate", &values).await;
+    let shown = page.run(&lin, "catalog show", &[envelope]).await;
+    assert!(shown["changes"].to_string().contains(&new), "{shown}");
+    assert_eq!(page.run(&lin, "catalog sign", &[envelope]).await["published"], true);
+    page.run(&lin, "catalog renew", &[("ROLE", LINE)]).await;
+    let status = page.run(ada, "catalog status", &[]).await;
+    page.done();
+    let keys = &status["delegated"][0]["public_keys"];
+    assert_eq!(*keys, serde_json::json!([new]), "{lost} is out: {status}");
+
+    // What it listed before counts on: it is approved and installed.
+    installs_the_lines(&mut hospital).await;
+}
+
+/// The manufacturer's operator of a line that has published the third release by its own key, and that key's public half.
+pub(super) async fn line_with_a_bundle(hospital: &Hospital) -> (Operator, String) {
+    let (world, ada) = (&hospital.world, &hospital.ada);
+    let (lin, public) = line_operator(world, ada, "line").await;
+    delegate(world, ada, &lin, &public, PATHS).await;
+    let third = world.build(&lin, Spec { release: 3, ..Spec::default() }).await;
+    lin.run(&["bundle", "sign", third.dir.to_str().unwrap(), "--role", LINE, "--key", "line"]).await.unwrap();
+    lin.run(&["bundle", "publish", third.dir.to_str().unwrap()]).await.unwrap();
+    (lin, public)
+}
+
+/// The hospital approves that release, and its first pump installs it.
+pub(super) async fn installs_the_lines(hospital: &mut Hospital) {
+    let plan = ["--bundle", "pump@3", "--device", "pump-1", "--slots", "1", "--slack", "60s"];
+    let draft = hospital.world.draft(&hospital.kim, &plan).await;
+    let (_, start, _) = hospital.approve(draft).await;
+    hospital.world.clock.set(start);
+    assert_eq!(hospital.pumps[0].cycle().await, "idle(up-to-date)");
+    assert_eq!(hospital.pumps[0].runs(), "1.2.0");
 }
 
 /// A manufacturer whose catalog needs two of the root keys of three people.

@@ -8,12 +8,15 @@ use suture_tests::world::program::binary;
 use super::page::{Page, directory, is_ours, words};
 
 /// What the words in capitals may stand for.
-const PLACEHOLDERS: [(&str, &str); 19] = [
+const PLACEHOLDERS: [(&str, &str); 22] = [
     ("CATALOG_ROOT", DIGEST),
     ("APPROVALS_ROOT", DIGEST),
     ("LOST_KEY", DIGEST),
     ("STOLEN_KEY", DIGEST),
     ("NAME", "kim"),
+    ("GUEST", "eve"),
+    ("ROLE", "pumps"),
+    ("PATTERN", "bundles/pump/*/manifest.json"),
     ("DEVICE", "pump-1"),
     ("PRODUCT", "pump"),
     ("RELEASE", "2"),

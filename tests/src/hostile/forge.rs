@@ -6,7 +6,7 @@ use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
 use suture_core::json as strict;
 use suture_core::sign::{LocalKey, Signer as _};
-use suture_core::trust::{Role, key_id};
+use suture_core::trust::{Role, delegated_name, key_id};
 
 use super::Repo;
 
@@ -112,6 +112,37 @@ impl Repo {
             edit(signed);
         });
         self.seal(&bytes, now);
+    }
+
+    /// The newest list of a delegated role: its version and its bytes.
+    pub fn delegated(&self, role: &str) -> (u64, &[u8]) {
+        let versions = self.metadata.keys().filter_map(|name| {
+            let number = name.strip_suffix(".json")?.strip_suffix(role)?.strip_suffix('.')?;
+            number.parse::<u64>().ok()
+        });
+        let version = versions.max().unwrap();
+        (version, &self.metadata[&delegated_name(role, version)])
+    }
+
+    /// Publishes a delegated role's next list as its owner would, or as somebody would with other keys.
+    pub fn publish_delegated(&mut self, role: &str, keys: &[&LocalKey], now: Timestamp, edit: impl FnOnce(&mut Value)) {
+        let (version, bytes) = self.delegated(role);
+        let mut signed = parsed(bytes)["signed"].clone();
+        (signed["version"], signed["signed_at"]) = (json!(version + 1), json!(format_utc(now)));
+        edit(&mut signed);
+        let bytes = sign(&signed, keys);
+        self.metadata.insert(delegated_name(role, version + 1), bytes.clone());
+        self.seal_delegated(role, Some(&bytes), now);
+    }
+
+    /// Has a new snapshot pin this list of a delegated role, or none of it, with the online keys.
+    pub fn seal_delegated(&mut self, role: &str, list: Option<&[u8]>, now: Timestamp) {
+        let targets = self.bytes(Role::Targets).to_vec();
+        let meta = |signed: &mut Value| match list {
+            Some(list) => signed["meta"][format!("{role}.json")] = pin(list),
+            None => drop(signed["meta"].as_object_mut().unwrap().remove(&format!("{role}.json"))),
+        };
+        self.seal_edited(&targets, now, meta, |_| {});
     }
 
     /// Serves a target file under its consistent-snapshot name, and gives what targets metadata say of it.

@@ -11,6 +11,7 @@ mod floor;
 mod gates;
 mod holders;
 mod identity;
+mod line;
 mod metadata;
 mod news;
 mod recovery;

@@ -4,11 +4,11 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use suture_core::approval::Slot;
+use suture_core::approval::{Approval, OperatorDocument, Slot};
 use suture_core::clock::Clock as _;
 use suture_core::sign::LocalKey;
 use suture_tests::hostile::{Act, Hostile, Loot, Sends};
-use suture_tests::world::{AgentProgram, Device, TestClock};
+use suture_tests::world::{AgentProgram, Bundle, Device, TestClock};
 use zeroize::Zeroizing;
 
 use crate::hospital::Hospital;
@@ -51,6 +51,8 @@ pub(super) struct Keys {
     pub(super) approvals: LocalKey,
     /// The hospital's, for roots.
     pub(super) approvals_root: LocalKey,
+    /// That of the manufacturer's product line, where the catalog delegates to one.
+    pub(super) line: Option<LocalKey>,
     /// The attacker's own.
     pub(super) attacker: LocalKey,
 }
@@ -75,17 +77,28 @@ pub(super) struct Stage {
 impl Stage {
     /// Sets it up. The first pump knows nothing of the approval yet.
     pub(super) async fn open() -> Self {
-        let mut hospital = Hospital::open().await;
+        let hospital = Hospital::open().await;
+        let draft = hospital.draft().await;
+        Self::captured(hospital, draft, &[]).await
+    }
+
+    /// The server of that hospital is captured, right after it has approved this for now. `more` has been published beside
+    /// the hospital's own two bundles.
+    pub(super) async fn captured(
+        mut hospital: Hospital,
+        mut draft: (Approval, OperatorDocument),
+        more: &[&Bundle],
+    ) -> Self {
         assert_eq!(hospital.pumps[0].cycle().await, "idle(nothing-approved)");
         hospital.pumps[0].crash();
-        let mut draft = hospital.draft().await;
         let start = hospital.world.clock.now();
         let end = start + SignedDuration::from_hours(6);
         draft.0.devices[0].slots = vec![Slot { start, end }];
         draft.0.terms.expires = end;
         let (rollout, ..) = hospital.approve(draft).await;
         hospital.world.stop_server().await;
-        let loot = Loot::take(&hospital.world, &[&hospital.first, &hospital.second]).await;
+        let bundles = [&[&hospital.first, &hospital.second], more].concat();
+        let loot = Loot::take(&hospital.world, &bundles).await;
         let hostile = Hostile::serve(&loot, hospital.world.clock.clone()).await;
         hospital.world.line.lead_to(hostile.address());
         let key = |home: &std::path::Path, name: &str| {
@@ -97,6 +110,7 @@ impl Stage {
             catalog_root: key(hospital.ada.home(), "root"),
             approvals: key(hospital.kim.home(), "targets"),
             approvals_root: key(hospital.kim.home(), "root"),
+            line: None,
             attacker: LocalKey::from_seed(&Zeroizing::new([66; 32])),
         };
         Self { hospital, keys, loot, hostile, rollout, sends: Sends::Singly, rows: 0 }
@@ -172,12 +186,17 @@ impl Stage {
 
     /// Waits until a device has installed what was approved, by the approval and no other way.
     pub(super) async fn installs(&self, device: &Device, agent: &mut AgentProgram) {
+        self.installs_version("1.1.0", device, agent).await;
+    }
+
+    /// The same of a version that the hospital has approved instead.
+    pub(super) async fn installs_version(&self, version: &str, device: &Device, agent: &mut AgentProgram) {
         let began = Instant::now();
         while state(device) != "idle(up-to-date)" {
             assert!(agent.is_alive() && began.elapsed() < PATIENCE, "{}:\n{}", state(device), device.log());
             tokio::time::sleep(LOOK).await;
         }
-        assert_eq!(device.runs(), "1.1.0");
+        assert_eq!(device.runs(), version);
         assert_eq!(device.interlock_log(), ["claim", "release"]);
     }
 }

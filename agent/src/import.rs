@@ -50,7 +50,7 @@ pub struct Stores<'a> {
 /// Why a stick was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// It cannot be read.
+    /// It cannot be read, or is no stick.
     #[error(transparent)]
     Stick(#[from] ClientError),
     /// The directory is no stick.
@@ -64,6 +64,9 @@ pub enum ImportError {
         /// Whose the device is.
         ours: HdoId,
     },
+    /// An order that was handed over by itself is refused.
+    #[error("the order is refused")]
+    Order(#[from] StopError),
     /// A repository on it is refused: stale, forged, or damaged.
     #[error("the stick is refused ({}): {}", .0.code, .0.text)]
     Refused(Reason),
@@ -86,12 +89,13 @@ pub enum ImportError {
 impl ImportError {
     /// Whether it is the stick that is refused, and not the device that failed.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::NoStick(..) | Self::OtherHospital { .. } | Self::Refused(_))
+        matches!(self, Self::NoStick(..) | Self::OtherHospital { .. } | Self::Order(_) | Self::Refused(_))
     }
 
-    /// Whether the device's own disk has failed, so that it may go better the next time.
+    /// Whether it may go better the next time: a disk has failed, and not what was read from it. Everything else is final,
+    /// but for [`ImportError::NoRoot`], which is over with the first refresh.
     pub fn is_of_the_disk(&self) -> bool {
-        matches!(self, Self::Durable(_) | Self::Root(RefreshError::Disk(..)))
+        matches!(self, Self::Stick(ClientError::Unread { .. }) | Self::Durable(DurableError::Io { .. }) | Self::Root(_))
     }
 }
 
@@ -135,6 +139,15 @@ pub async fn import(
     device: &Device,
     now: Timestamp,
 ) -> Result<Imported, ImportError> {
+    let taken = take(stores, stick, device, now).await;
+    // Whatever came of what the disk did not give: it may come to something else when it is read again.
+    match stick.unread() {
+        Some(unread) => Err(unread.into()),
+        None => taken,
+    }
+}
+
+async fn take(stores: Stores<'_>, stick: &mut Stick, device: &Device, now: Timestamp) -> Result<Imported, ImportError> {
     let held = || -> Result<_, RefreshError> { Ok((stores.catalog.held()?, stores.approvals.held()?)) };
     let before = held().map_err(refused)?;
     let mut catalog = stores.catalog.refresh(stick, News::default(), now).await.map_err(refused)?;

@@ -27,6 +27,8 @@ pub struct Stick {
     path: PathBuf,
     /// What was read, by path in the stick, where that is wanted.
     read: Option<BTreeMap<String, Vec<u8>>>,
+    /// What the disk did not give first, and what the system said.
+    unread: Option<(String, String)>,
 }
 
 impl Stick {
@@ -38,8 +40,11 @@ impl Stick {
     pub fn open(path: &Path) -> Result<Self, ClientError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = openat(CWD, path, flags, Mode::empty());
-        let dir = dir.map_err(|e| stick(format!("cannot open {}: {e}", path.display())))?;
-        Ok(Self { dir, path: path.to_owned(), read: None })
+        let dir = dir.map_err(|e| match junk(e) {
+            Some(why) => stick(format!("{}: {why}", path.display())),
+            None => ClientError::Unread { place: path.display().to_string(), text: e.to_string() },
+        })?;
+        Ok(Self { dir, path: path.to_owned(), read: None, unread: None })
     }
 
     /// The same, keeping what is read for [`Stick::into_read`].
@@ -52,6 +57,12 @@ impl Stick {
         self.read.unwrap_or_default()
     }
 
+    /// The first thing that the disk did not give, if it failed: whatever was made of it is not the stick's fault.
+    pub fn unread(&self) -> Option<ClientError> {
+        let (place, text) = self.unread.clone()?;
+        Some(ClientError::Unread { place, text })
+    }
+
     /// A file of at most `limit` bytes; `None` where there is none. `name` is relative and of plain segments; no segment
     /// may be a link, and the last must be a regular file.
     ///
@@ -59,36 +70,18 @@ impl Stick {
     ///
     /// It is longer, no regular file, behind a link, or cannot be read.
     pub fn file(&mut self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, ClientError> {
-        let fail = |why: String| stick(format!("{}/{name}: {why}", self.path.display()));
         if !name.split('/').all(|segment| !matches!(segment, "" | "." | "..")) || name.contains('\0') {
-            return Err(fail("this is no plain name".to_owned()));
+            return Err(stick(format!("{}/{name}: this is no plain name", self.path.display())));
         }
-        let opened = match name.rsplit_once('/') {
-            Some((directories, file)) => {
-                let mut at = None;
-                for segment in directories.split('/') {
-                    match open_directory(at.as_ref().unwrap_or(&self.dir), segment) {
-                        Ok(next) => at = Some(next),
-                        Err(Errno::NOENT) => return Ok(None),
-                        Err(e) => return Err(fail(said(e))),
-                    }
-                }
-                open_file(at.as_ref().unwrap_or(&self.dir), file)
-            }
-            None => open_file(&self.dir, name),
-        };
-        let file = match opened {
-            Ok(file) => file,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(e) => return Err(fail(said(e))),
-        };
-        let stat = fstat(&file).map_err(|e| fail(said(e)))?;
+        let Some(file) = self.open_at(name).map_err(|e| self.failed(name, e))? else { return Ok(None) };
+        let stat = fstat(&file).map_err(|e| self.failed(name, e))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(fail("it is no regular file".to_owned()));
+            return Err(stick(format!("{}/{name}: it is no regular file", self.path.display())));
         }
         let mut bytes = Vec::new();
         let reader = File::from(file).take(limit.saturating_add(1)).read_to_end(&mut bytes);
-        reader.map_err(|e| fail(e.to_string()))?;
+        // Without a number of the system's it is none of the kinds that are junk.
+        reader.map_err(|e| self.failed(name, Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
         if bytes.len() as u64 > limit {
             return Err(ClientError::TooLong { call: "the stick", limit });
         }
@@ -101,21 +94,52 @@ impl Stick {
         Ok(Some(bytes))
     }
 
+    /// Opens what has that name; `None` where there is nothing.
+    fn open_at(&self, name: &str) -> Result<Option<OwnedFd>, Errno> {
+        let opened = match name.rsplit_once('/') {
+            Some((directories, file)) => {
+                let mut at = None;
+                for segment in directories.split('/') {
+                    match open_directory(at.as_ref().unwrap_or(&self.dir), segment) {
+                        Ok(next) => at = Some(next),
+                        Err(Errno::NOENT) => return Ok(None),
+                        Err(e) => return Err(e),
+                    }
+                }
+                open_file(at.as_ref().unwrap_or(&self.dir), file)
+            }
+            None => open_file(&self.dir, name),
+        };
+        match opened {
+            Err(Errno::NOENT) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// What a failure of the system is: the stick's fault, or the disk's, which is noted.
+    fn failed(&mut self, name: &str, e: Errno) -> ClientError {
+        let place = format!("{}/{name}", self.path.display());
+        if let Some(why) = junk(e) {
+            return stick(format!("{place}: {why}"));
+        }
+        let (place, text) = self.unread.get_or_insert((place, e.to_string())).clone();
+        ClientError::Unread { place, text }
+    }
+
     /// The stop orders in it, not yet verified, at most [`MAX_KEPT_STOPS`] in the order of their names.
     ///
     /// # Errors
     ///
     /// They cannot be listed or read.
     pub fn stops(&mut self) -> Result<Vec<(String, Vec<u8>)>, ClientError> {
-        let fail = |e: Errno| stick(format!("cannot list the stop orders: {}", said(e)));
         let directory = match open_directory(&self.dir, "stops") {
             Ok(directory) => directory,
             Err(Errno::NOENT) => return Ok(Vec::new()),
-            Err(e) => return Err(fail(e)),
+            Err(e) => return Err(self.failed("stops", e)),
         };
         let mut names = Vec::new();
-        for entry in Dir::new(directory).map_err(fail)? {
-            let entry = entry.map_err(fail)?;
+        for entry in Dir::new(directory).map_err(|e| self.failed("stops", e))? {
+            let entry = entry.map_err(|e| self.failed("stops", e))?;
             let name = entry.file_name().to_str().ok().filter(|n| n.ends_with(".json") && !n.starts_with('.'));
             names.extend(name.map(|n| format!("stops/{n}")));
             if names.len() > MAX_FILES {
@@ -165,11 +189,14 @@ fn open_file(at: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
     openat(at, name, flags, Mode::empty())
 }
 
-fn said(e: Errno) -> String {
+/// What is wrong with a stick of which the system says that; none where it is the disk that failed.
+fn junk(e: Errno) -> Option<&'static str> {
     match e {
-        Errno::LOOP => "it is a link, and links are not followed".to_owned(),
-        Errno::NOTDIR => "it leads through a link or a file".to_owned(),
-        e => e.to_string(),
+        Errno::LOOP => Some("it is a link, and links are not followed"),
+        Errno::NOTDIR => Some("it leads through a link or a file"),
+        Errno::NAMETOOLONG => Some("its name is too long"),
+        Errno::NXIO => Some("it is no regular file"),
+        _ => None,
     }
 }
 
@@ -209,6 +236,7 @@ mod tests {
             assert!(stick.metadata(Which::Catalog, name, 1 << 10).await.is_err(), "{name}");
         }
         assert!(stick.metadata(Which::Approvals, "secret", 1 << 10).await.is_err());
+        assert!(stick.unread().is_none(), "none of that is the disk's fault");
         let long = stick.metadata(Which::Catalog, "1.root.json", 3).await.unwrap_err();
         assert_eq!(long.code(), suture_core::phase::Code::EndlessData);
         assert!(stick.target(Which::Catalog, "bundles/none.json", 8).await.is_err());
@@ -216,6 +244,29 @@ mod tests {
             stick.into_read().into_keys().collect::<Vec<_>>(),
             ["catalog/1.root.json", "catalog/bundles/m.json"]
         );
+    }
+
+    #[test]
+    fn what_the_disk_does_not_give_is_no_fault_of_the_stick() {
+        let junk = |e: &ClientError| matches!(e, ClientError::Stick { .. });
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(Stick::open(&dir.path().join("none")), Err(ClientError::Unread { .. })), "not mounted yet");
+        fs::write(dir.path().join("file"), b"{}").unwrap();
+        assert!(junk(&Stick::open(&dir.path().join("file")).unwrap_err()), "no directory");
+        let mut stick = Stick::open(dir.path()).unwrap();
+        for name in ["file/in-a-file", "a\0b", "../file", &"n".repeat(300)] {
+            assert!(junk(&stick.file(name, 10).unwrap_err()), "{name}");
+        }
+        let socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        assert!(junk(&stick.file("socket", 10).unwrap_err()), "{socket:?}");
+        assert!(stick.unread().is_none());
+
+        // Linux's own file of which the first page can never be read: EIO, as of a sector that is bad.
+        let mut stick = Stick::open(Path::new("/proc/self")).unwrap();
+        let failed = stick.file("mem", 10).unwrap_err();
+        assert!(matches!(&failed, ClientError::Unread { place, .. } if place == "/proc/self/mem"), "{failed}");
+        assert!(junk(&stick.file("cwd", 10).unwrap_err()), "a link");
+        assert_eq!(stick.unread().unwrap().to_string(), failed.to_string(), "it is not forgotten over what follows");
     }
 
     #[test]

@@ -29,8 +29,10 @@ pub struct Stops {
     kept: BTreeMap<ApprovalId, Kept>,
     /// Their files cannot be read.
     damaged: BTreeSet<ApprovalId>,
-    /// An order came that had no room, or could not be written.
+    /// An order came that had no room, or could not be written; or something that may be one cannot be read.
     lost: bool,
+    /// The approvals of which an order was heard since [`Stops::begin_hearing`].
+    heard: BTreeSet<ApprovalId>,
 }
 
 #[derive(Debug, Clone)]
@@ -88,7 +90,7 @@ impl Stops {
         let dir = state_dir.join("stops");
         durable::make_dir(&dir)?;
         let (kept, damaged) = read_all(&dir)?;
-        Ok(Self { dir, kept, damaged, lost: false })
+        Ok(Self { dir, kept, damaged, lost: false, heard: BTreeSet::new() })
     }
 
     /// The orders below a state directory that another process works on: for saying what is known there.
@@ -128,6 +130,7 @@ impl Stops {
     /// It could not be kept. From then on [`Stops::trouble`] keeps everything from being begun.
     pub fn take(&mut self, stop: &VerifiedStop, displaced: impl Fn(&VerifiedStop) -> bool) -> Result<bool, KeepError> {
         let id = &stop.approval;
+        self.heard.insert(id.clone());
         let known = self.kept.get(id);
         if !self.damaged.contains(id) && known.is_some_and(|k| !stop.is_news_after(&k.stop)) {
             return Ok(false);
@@ -140,6 +143,8 @@ impl Stops {
 
     /// Notes when an approval ends, as the hospital has signed it, and drops the orders for those that have ended by
     /// `proven`, a time that signatures prove: nothing can be begun by them any more.
+    ///
+    /// One that is still told of stays: it would be written anew each time, and flash memory wears out by that.
     ///
     /// # Errors
     ///
@@ -154,11 +159,9 @@ impl Stops {
                 self.put(Kept { expires: Some(expires), ..kept.clone() })?;
             }
         }
-        let ended: Vec<_> = self.kept.iter().filter(|(_, k)| k.expires.is_some_and(|e| e <= proven)).collect();
-        for id in ended.into_iter().map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            self.forget(&id)?;
-        }
-        Ok(())
+        let is_over = |id: &ApprovalId, k: &Kept| k.expires.is_some_and(|e| e <= proven) && !self.heard.contains(id);
+        let over: Vec<_> = self.kept.iter().filter(|(id, k)| is_over(id, k)).map(|(id, _)| id.clone()).collect();
+        over.iter().try_for_each(|id| self.forget(id))
     }
 
     /// All that are in force and those that lifted one.
@@ -186,16 +189,24 @@ impl Stops {
         let text = if self.damaged.contains(id) {
             format!("the order for {id} on disk is damaged; bring it again: `suture-agent stop FILE`, or a stick")
         } else if self.lost {
-            "a stop order came and could not be kept; free some space on the disk, and bring it again".to_owned()
+            "a stop order came and could not be read or kept; free some space on the disk, and bring it again"
+                .to_owned()
         } else {
             return None;
         };
         Some(Reason::new(Code::StateDamaged, text))
     }
 
-    /// Forgets that an order was lost: whatever is heard from now on is kept or lost anew.
+    /// Begins a look at all that is told of: whatever is heard from now on is kept or lost anew.
     pub fn begin_hearing(&mut self) {
         self.lost = false;
+        self.heard.clear();
+    }
+
+    /// Something came that cannot be read and may be an order: [`Stops::trouble`] keeps everything from being begun until
+    /// the next look.
+    pub fn miss(&mut self) {
+        self.lost = true;
     }
 
     fn make_room(&mut self, id: &ApprovalId, displaced: impl Fn(&VerifiedStop) -> bool) -> Result<(), KeepError> {
@@ -295,6 +306,8 @@ enum ReadError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use suture_core::approval::StopOrder;
 
     use super::*;
@@ -365,6 +378,10 @@ mod tests {
         assert!(stops.trouble(&id).is_some() && stops.trouble(&"other".parse().unwrap()).is_some());
         assert!(stops.take(&order("a0", 2, false), never).unwrap(), "what is there is replaced");
         stops.begin_hearing();
+        assert!(stops.trouble(&id).is_none());
+        stops.miss();
+        assert!(stops.trouble(&id).is_some(), "what cannot be read may be one");
+        stops.begin_hearing();
         assert!(stops.take(&order("late", 1, true), |s| s.approval.as_str() == "a7").unwrap());
         assert!(stops.is_stopped(&id) && !stops.is_stopped(&"a7".parse().unwrap()) && stops.trouble(&id).is_none());
         assert_eq!(Stops::open(dir.path()).unwrap().orders().len(), MAX_KEPT_STOPS);
@@ -382,7 +399,17 @@ mod tests {
         assert!(stops.is_stopped(&ended));
         let ends: Vec<_> = Stops::shown(dir.path()).unwrap().into_iter().map(|s| s.ends).collect();
         assert_eq!(ends, [Some(format_utc(at(10))), Some(format_utc(at(30))), None], "by name");
+        // Told of all the same, it is neither removed nor written: an order that is replaced is another file.
         let mut stops = Stops::open(dir.path()).unwrap();
+        let file = || fs::metadata(dir.path().join("stops/ended.json")).unwrap().ino();
+        let before = file();
+        for _ in 0..2 {
+            stops.begin_hearing();
+            assert!(!stops.take(&order("ended", 1, true), never).unwrap());
+            stops.tidy([(&ended, at(10))], at(10)).unwrap();
+            assert_eq!(file(), before);
+        }
+        stops.begin_hearing();
         stops.tidy([], at(10)).unwrap();
         assert!(!stops.is_stopped(&ended) && stops.is_stopped(&open));
         stops.tidy([], Timestamp::MAX).unwrap();

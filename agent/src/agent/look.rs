@@ -83,6 +83,8 @@ impl Agent {
         // 2: refresh both, in full. Any refusal: nothing is begun.
         let refreshed = self.refresh(now).await;
         self.heed_heard(refreshed.1.as_ref().ok());
+        // What waited for a root is judged by the one that came with the refresh.
+        self.heed_inbox();
         let (mut catalog, approvals) = match refreshed {
             (Ok(catalog), Ok(approvals)) => (catalog, approvals),
             (Err(e), _) | (_, Err(e)) => return Ok(Look::Hindered(Trouble::new(e.reason()))),

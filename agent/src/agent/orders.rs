@@ -1,5 +1,7 @@
 //! Stop orders by whatever way they come, and what a person at the device has handed over.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use suture_core::approval::{VerifiedStop, path};
 use suture_core::limits::MAX_STOP_BYTES;
@@ -48,7 +50,7 @@ impl Agent {
         }
     }
 
-    /// Takes in what a person has handed over. What cannot be kept for want of disk stays and is tried again.
+    /// Takes in what a person has handed over. What cannot be read or kept now stays, and is tried again.
     pub(super) async fn take_in(&mut self) {
         let entries = match self.inbox.entries() {
             Ok(entries) => entries,
@@ -69,7 +71,8 @@ impl Agent {
         }
     }
 
-    /// Keeps the orders that a person has handed over and that nobody has taken in yet: the last look before the switch.
+    /// Keeps the orders that a person has handed over and that were not taken in yet: after a refresh, and as the last look
+    /// before the switch.
     pub(super) fn heed_inbox(&mut self) {
         for entry in self.inbox.entries().unwrap_or_default() {
             self.heed_entry(&entry);
@@ -78,45 +81,47 @@ impl Agent {
 
     /// Keeps the orders of one thing in the inbox; false where it must be tried again.
     fn heed_entry(&mut self, entry: &Entry) -> bool {
-        let hdo = self.identity.device().hdo.clone();
         let found = match entry {
-            Entry::Stop(path) => match (durable::read(path, MAX_STOP_BYTES), self.approvals.root()) {
-                (Ok(Some(bytes)), Ok(Some(root))) => VerifiedStop::verify(&root, &hdo, &bytes)
-                    .map(|stop| vec![stop])
-                    .inspect_err(|e| tracing::error!(error = %chain(e), "a stop order that was handed over is refused"))
-                    .unwrap_or_default(),
-                (Err(e), _) => {
-                    tracing::error!(error = %chain(&e), "a stop order that was handed over cannot be read");
-                    return false;
-                }
-                (_, Err(e)) => {
-                    tracing::error!(error = %chain(&e), "stop orders cannot be verified");
-                    return false;
-                }
-                _ => Vec::new(),
-            },
-            Entry::Stick(path) => {
-                let stops = Stick::open(path)
-                    .map_err(ImportError::from)
-                    .and_then(|mut stick| import::stops(&self.approvals, &mut stick, &hdo));
-                match stops {
-                    Ok((stops, _)) => stops,
-                    Err(e) => {
-                        tracing::error!(error = %chain(&e), "the stick's stop orders cannot be taken");
-                        Vec::new()
-                    }
-                }
-            }
+            Entry::Stop(path) => self.order_of(path),
+            Entry::Stick(path) => Stick::open(path).map_err(ImportError::from).and_then(|mut stick| {
+                import::stops(&self.approvals, &mut stick, &self.identity.device().hdo).map(|(stops, _)| stops)
+            }),
         };
-        for stop in &found {
-            self.keep(stop, None);
+        match found {
+            Ok(stops) => {
+                for stop in &stops {
+                    self.keep(stop, None);
+                }
+                // One that could not be kept stays here.
+                stops.iter().all(|stop| self.stops.holds(stop))
+            }
+            // Nothing is begun before there is a root, and then it is judged.
+            Err(e @ ImportError::NoRoot) => {
+                tracing::info!(why = %e, "a stop order that was handed over waits");
+                false
+            }
+            // It may be an order that stops: nothing is begun until that is known.
+            Err(e) if e.is_of_the_disk() => {
+                tracing::error!(error = %chain(&e), "stop orders that were handed over cannot be read; it is tried again");
+                self.stops.miss();
+                false
+            }
+            Err(e) => {
+                tracing::error!(error = %chain(&e), "stop orders that were handed over are refused");
+                true
+            }
         }
-        // One that could not be kept stays here.
-        found.iter().all(|stop| self.stops.holds(stop))
+    }
+
+    /// The order in a file of the inbox; none where the file has gone.
+    fn order_of(&self, path: &Path) -> Result<Vec<VerifiedStop>, ImportError> {
+        let Some(bytes) = durable::read(path, MAX_STOP_BYTES)? else { return Ok(Vec::new()) };
+        let root = self.approvals.root()?.ok_or(ImportError::NoRoot)?;
+        Ok(vec![VerifiedStop::verify(&root, &self.identity.device().hdo, &bytes)?])
     }
 
     /// Refreshes both stores from a stick that was handed over; false where the disk failed and it must be tried again.
-    async fn import(&mut self, path: &std::path::Path) -> bool {
+    async fn import(&mut self, path: &Path) -> bool {
         let now = self.judged_by();
         let stores = Stores { catalog: &self.catalog, approvals: &self.approvals };
         let imported = match Stick::open(path) {

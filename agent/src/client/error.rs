@@ -88,10 +88,18 @@ pub enum ClientError {
         /// The call.
         call: &'static str,
     },
-    /// A stick that cannot be read, or lacks something.
+    /// A stick that lacks something, or holds what is no file of a stick. Read again, it says the same.
     #[error("the stick: {text}")]
     Stick {
         /// What is wrong.
+        text: String,
+    },
+    /// The disk did not give what is there. Read again, it may.
+    #[error("{place} cannot be read: {text}")]
+    Unread {
+        /// What was read.
+        place: String,
+        /// What the system said.
         text: String,
     },
     /// An answer that contradicts itself.
@@ -116,7 +124,8 @@ impl ClientError {
             | Self::Stranger { .. }
             | Self::NotFound { .. }
             | Self::Interrupted { .. }
-            | Self::Stick { .. } => Code::Transfer,
+            | Self::Stick { .. }
+            | Self::Unread { .. } => Code::Transfer,
         }
     }
 

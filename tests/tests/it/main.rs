@@ -35,6 +35,7 @@ mod forks;
 mod gates;
 mod hospital;
 mod hostile;
+mod inbox;
 mod journey;
 mod killed;
 mod lapse;

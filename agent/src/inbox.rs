@@ -122,8 +122,13 @@ impl Inbox {
         }
     }
 
-    /// A cycle begins, which looks at what is there.
+    /// A cycle begins, which looks at what is there: of that there is no more news. Otherwise its fetch would be left for it.
     pub fn rouse(&self) {
+        if let Some(watch) = &self.watch {
+            let mut buffer = [MaybeUninit::uninit(); 4_096];
+            let mut told = inotify::Reader::new(watch.get_ref(), &mut buffer);
+            while told.next().is_ok() {}
+        }
         self.woken.store(false, Ordering::Relaxed);
     }
 
@@ -294,6 +299,23 @@ mod tests {
             inbox.remove(entry).unwrap();
         }
         assert!(inbox.entries().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn of_what_a_cycle_looks_at_there_is_no_more_news() {
+        let dir = tempfile::tempdir().unwrap();
+        let inbox = Inbox::open(dir.path()).unwrap();
+        for order in [b"one", b"two"] {
+            put_stop(dir.path(), order).unwrap();
+        }
+        inbox.rouse();
+        let mut buffer = [MaybeUninit::uninit(); 4_096];
+        let queue = inbox.watch.as_ref().unwrap().get_ref();
+        let told = inotify::Reader::new(queue, &mut buffer).next().map(drop);
+        assert_eq!(told, Err(rustix::io::Errno::AGAIN));
+        put_stop(dir.path(), b"three").unwrap();
+        inbox.news().await;
+        assert!(inbox.is_woken());
     }
 
     #[tokio::test]

@@ -7,13 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use suture_core::digest::Digest;
-use suture_core::limits::FRAME_BYTES;
 use suture_proto::v1;
-use tokio::time::Instant;
 
-use super::documents::next;
 use super::throttle::slowly;
-use super::{CALL_TIMEOUT, Client, ClientError, LEAST_RATE, timely};
+use super::{Client, ClientError, bulk, timely};
 
 /// What the server has for a payload.
 #[derive(Debug, Clone, Default)]
@@ -50,15 +47,6 @@ pub trait Deltas: Send {
     ) -> impl Future<Output = Result<DeltaBytes, ClientError>> + Send;
 }
 
-/// A delta on its way.
-struct Coming {
-    stream: tonic::Streaming<v1::FetchDeltaResponse>,
-    /// Bytes that came.
-    came: u64,
-    /// How long they were waited for.
-    waited: Duration,
-}
-
 fn bytes(digest: &Digest) -> Bytes {
     digest.as_bytes().to_vec().into()
 }
@@ -79,7 +67,6 @@ impl Deltas for Client {
         head: &Digest,
         ranges: &[Range<u64>],
     ) -> Result<DeltaBytes, ClientError> {
-        const CALL: &str = "the delta";
         let range = |r: &Range<u64>| v1::ByteRange { first: r.start, count: r.end.saturating_sub(r.start) };
         let request = v1::FetchDeltaRequest {
             old_sha256: bytes(old),
@@ -87,29 +74,11 @@ impl Deltas for Client {
             head_sha256: bytes(head),
             ranges: ranges.iter().map(range).collect(),
         };
-        let stream = loop {
-            match timely(CALL, self.inner.fetch_delta(self.traffic.asks(request.clone()))).await {
-                Ok(stream) => break stream,
+        loop {
+            match bulk::delta(&self.wire, &self.traffic.asks(request.clone())).await {
+                Ok(bytes) => return Ok(slowly(bytes, self.throttle.clone(), Bytes::len)),
                 Err(answer) => self.line.wait(answer).await?,
             }
-        };
-        let coming = Coming { stream, came: 0, waited: Duration::ZERO };
-        let pieces = Box::pin(futures::stream::try_unfold(coming, async |mut coming| {
-            let begun = Instant::now();
-            let Some(v1::FetchDeltaResponse { data }) = next(CALL, &mut coming.stream).await? else { return Ok(None) };
-            coming.waited = coming.waited.saturating_add(begun.elapsed());
-            coming.came = coming.came.saturating_add(data.len() as u64);
-            // Attack: pieces of nothing without end, or one that is kept whole in memory.
-            if data.is_empty() || data.len() > FRAME_BYTES {
-                let text = format!("a piece of it has {} bytes", data.len());
-                return Err(ClientError::Senseless { call: CALL, text });
-            }
-            // Attack: slow retrieval. What the device takes to apply what came is no fault of the server's.
-            if coming.waited > CALL_TIMEOUT.saturating_add(Duration::from_secs(coming.came / LEAST_RATE)) {
-                return Err(ClientError::Timeout { call: CALL });
-            }
-            Ok(Some((data, coming)))
-        }));
-        Ok(slowly(pieces, self.throttle.clone(), Bytes::len))
+        }
     }
 }

@@ -13,6 +13,7 @@ mod indexes;
 mod stall;
 mod throttle;
 mod turn;
+mod wire;
 
 use std::ops::Range;
 use std::pin::Pin;
@@ -26,17 +27,17 @@ use suture_core::limits::MAX_STOPS_PER_ANSWER;
 use suture_core::pace::Rate;
 use suture_core::phase::Reason;
 use suture_core::report::Signed;
-use suture_proto::connect::{self, Settings};
+use suture_proto::connect::{self, Dialer, Settings};
 use suture_proto::v1;
 use suture_proto::v1::device_service_client::DeviceServiceClient;
 use tonic::Status;
-use tonic::transport::Channel;
 
 pub use check_in::{Heard, Said};
 pub use deltas::{DeltaBytes, DeltaOffer, Deltas, OfferedDelta};
 pub use enrolment::Enrolment;
 pub use error::ClientError;
 pub use indexes::Indexes;
+pub use wire::Wire;
 
 use throttle::{Throttle, slowly};
 use turn::Line;
@@ -46,18 +47,18 @@ use crate::news::{Holdings, Tidings};
 use crate::ticks::{System, Ticks};
 use crate::traffic::Traffic;
 
-/// How long one small call, or one message of a stream, may take. Chunks have a rule of their own: see [`stall`].
+/// How long one small call, or one message of a stream, may take. Chunks and deltas have a rule of their own: see [`stall`].
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes a second in which documents and deltas come at least: a modem's rate.
+/// Bytes a second in which documents come at least: a modem's rate.
 const LEAST_RATE: u64 = 4 << 10;
 
 /// The server.
 #[derive(Debug, Clone)]
 pub struct Client {
-    inner: DeviceServiceClient<Channel>,
+    inner: DeviceServiceClient<Wire>,
     /// The connection of `inner`.
-    channel: Channel,
+    wire: Wire,
     traffic: Arc<Traffic>,
     line: Arc<Line>,
     throttle: Option<Arc<Throttle>>,
@@ -114,13 +115,15 @@ pub trait Files: Send {
     ) -> impl Future<Output = Result<Vec<u8>, ClientError>> + Send;
 }
 
-/// A chunk as it travels.
+/// A chunk as it travels, or a part of one.
 #[derive(Debug, Clone)]
 pub struct Piece {
     /// Its place in the index.
     pub ordinal: u32,
-    /// Its stored form.
+    /// Of its stored form, what follows what came before.
     pub stored: Bytes,
+    /// How many bytes of it are still to come.
+    pub left: u32,
 }
 
 /// Chunks as they come.
@@ -128,11 +131,12 @@ pub type Pieces = Pin<Box<dyn Stream<Item = Result<Vec<Piece>, ClientError>> + S
 
 /// Where chunks come from.
 pub trait Chunks: Send {
-    /// The chunks at these places of an index, ascending.
+    /// The chunks at these places of an index, ascending; the first without the `held` bytes that the caller has of it.
     fn chunks(
         &mut self,
         index: &Digest,
         ranges: &[Range<u32>],
+        held: u32,
     ) -> impl Future<Output = Result<Pieces, ClientError>> + Send;
 }
 
@@ -144,14 +148,15 @@ impl Client {
 
     /// As [`Client::new`], for a client that fetches as a device does.
     pub fn mannered(settings: &Settings, manners: &Manners) -> Result<Self, ClientError> {
-        let channel = match manners.throttle.as_ref().map(|throttle| throttle.rate().bytes() / 2) {
+        let dialer = Dialer::new(settings)?;
+        let wire = Wire::by(match manners.throttle.as_ref().map(|throttle| throttle.rate().bytes() / 2) {
             // What half a second brings: enough for the longest way, and what is sent before anything is read is little.
-            Some(window) => connect::connect_slowly(settings, u32::try_from(window).unwrap_or(u32::MAX))?,
-            None => connect::connect_lazily(settings)?,
-        };
+            Some(window) => dialer.reading_slowly(u32::try_from(window).unwrap_or(u32::MAX)),
+            None => dialer,
+        });
         let Manners { line, throttle } = manners.clone();
-        let inner = connect::device_client(channel.clone());
-        Ok(Self { inner, channel, traffic: Arc::default(), line, throttle })
+        let inner = connect::device_client(wire.clone());
+        Ok(Self { inner, wire, traffic: Arc::default(), line, throttle })
     }
 
     /// Why the transfer under way stands in line, if it does.
@@ -214,16 +219,17 @@ impl From<v1::RefreshResponse> for Tidings {
 }
 
 impl Chunks for Client {
-    async fn chunks(&mut self, index: &Digest, ranges: &[Range<u32>]) -> Result<Pieces, ClientError> {
+    async fn chunks(&mut self, index: &Digest, ranges: &[Range<u32>], held: u32) -> Result<Pieces, ClientError> {
         let length = |pieces: &Vec<Piece>| pieces.iter().map(|piece| piece.stored.len()).sum();
         const PATH: &str = "/suture.v1.DeviceService/FetchChunks";
         let range = |r: &Range<u32>| v1::ChunkRange { first: r.start, count: r.end.saturating_sub(r.start) };
         let request = v1::FetchChunksRequest {
             index_sha256: index.as_bytes().to_vec().into(),
             ranges: ranges.iter().map(range).collect(),
+            held_bytes: held,
         };
         loop {
-            match bulk::fetch(self.channel.clone(), PATH, &self.traffic.asks(request.clone())).await {
+            match bulk::chunks(&self.wire, PATH, &self.traffic.asks(request.clone())).await {
                 Ok(pieces) => return Ok(slowly(pieces, self.throttle.clone(), length)),
                 Err(answer) => self.line.wait(answer).await?,
             }

@@ -4,6 +4,7 @@
 //! <state_dir>/fetch/<manifest digest>/manifest.json
 //!                                    /<payload>.index     verified by digest
 //!                                    /<payload>.part      as long as the payload; its chunks at their places
+//!                                    /<payload>.rest      what came of a chunk that was cut
 //!                                    /<payload>.chunks    there once a delta has failed: why only chunks are fetched
 //! ```
 //!
@@ -17,6 +18,7 @@ mod delta;
 mod error;
 mod index;
 mod part;
+mod rest;
 mod room;
 mod transfer;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -73,6 +73,19 @@ impl Part {
     /// The chunks.
     pub fn index(&self) -> &Index {
         &self.index
+    }
+
+    /// Where the file is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The digest that the index has for the chunk at this place.
+    pub(super) fn digest(&self, place: u32) -> Result<Digest, FetchError> {
+        let entry = self.index.entries().get(place as usize);
+        let unknown =
+            || FetchError::WrongBytes { what: "a chunk".to_owned(), why: format!("the index has no place {place}") };
+        entry.map(|entry| entry.sha256).ok_or_else(unknown)
     }
 
     /// What counts how it gets on.

@@ -19,44 +19,80 @@ fn payload(chunks: &[u8]) -> (Index, Vec<Vec<u8>>) {
     (Index::new(raw.iter().map(entry).collect()).unwrap(), raw)
 }
 
-/// A server that cuts the line after so many chunks, and remembers what it was asked for.
+/// A payload of chunks that nothing compresses, of some thousand bytes each, some of them more than once.
+fn long_payload(chunks: &[u8]) -> (Index, Vec<Vec<u8>>) {
+    let long = |b: &u8| -> Vec<u8> {
+        (0..300 + u32::from(*b) * 16)
+            .flat_map(|n| *Digest::of(&[&n.to_le_bytes()[..], &[*b]].concat()).as_bytes())
+            .collect()
+    };
+    let raw: Vec<Vec<u8>> = chunks.iter().map(long).collect();
+    let entry = |c: &Vec<u8>| Entry { sha256: Digest::of(c), length: u32::try_from(c.len()).unwrap() };
+    (Index::new(raw.iter().map(entry).collect()).unwrap(), raw)
+}
+
+/// A server that cuts the line after so many bytes of chunks, and remembers what it was asked for.
 struct Server {
     raw: Vec<Vec<u8>>,
     cuts: Vec<usize>,
     /// How it cuts.
     cut: fn() -> ClientError,
     flip: Option<u32>,
-    sent: BTreeMap<Digest, u32>,
+    /// Of each chunk in stored form, how often each byte was sent.
+    sent: BTreeMap<Digest, Vec<u32>>,
+    /// By which another server stores chunks, in whose place this one comes.
+    level: i32,
 }
 
 impl Server {
     fn of(raw: Vec<Vec<u8>>) -> Self {
         let cut = || ClientError::Interrupted { call: "the transfer", text: "cut".into() };
-        Self { raw, cuts: vec![], cut, flip: None, sent: BTreeMap::new() }
+        Self { raw, cuts: vec![], cut, flip: None, sent: BTreeMap::new(), level: 3 }
+    }
+
+    /// Whether no byte was sent twice.
+    fn sent_once(&self) -> bool {
+        self.sent.values().flatten().all(|times| *times == 1)
     }
 }
 
 impl Chunks for Server {
-    async fn chunks(&mut self, _: &Digest, ranges: &[Range<u32>]) -> Result<Pieces, ClientError> {
+    async fn chunks(&mut self, _: &Digest, ranges: &[Range<u32>], held: u32) -> Result<Pieces, ClientError> {
         assert!(ranges.windows(2).all(|w| w[0].end < w[1].start), "ascending, without overlap, joined");
-        let cut = self.cuts.pop().unwrap_or(usize::MAX);
-        let mut frames = Vec::new();
+        let mut left = self.cuts.pop().unwrap_or(usize::MAX);
+        let mut deliveries = Vec::new();
+        let mut held = held as usize;
         for ordinal in ranges.iter().flat_map(Clone::clone) {
-            if frames.len() >= cut {
-                frames.push(Err((self.cut)()));
-                break;
-            }
             let raw = &self.raw[ordinal as usize];
-            let mut stored = encode(raw, 3).unwrap();
+            let mut stored = encode(raw, self.level).unwrap();
+            if held >= stored.len() {
+                return Err(ClientError::Refused { call: "the transfer", text: "that is all of it".into() });
+            }
             if self.flip == Some(ordinal) {
                 let last = stored.len() - 1;
                 stored[last] ^= 1;
                 self.flip = None;
             }
-            *self.sent.entry(Digest::of(raw)).or_default() += 1;
-            frames.push(Ok(vec![Piece { ordinal, stored: Bytes::from(stored) }]));
+            let sent = self.sent.entry(Digest::of(raw)).or_insert_with(|| vec![0; stored.len()]);
+            sent.resize(stored.len(), 0);
+            for piece in stored[std::mem::take(&mut held)..].chunks(1_000) {
+                let begin = piece.as_ptr() as usize - stored.as_ptr() as usize;
+                let length = piece.len().min(left);
+                left -= length;
+                let end = begin + length;
+                sent[begin..end].iter_mut().for_each(|times| *times += 1);
+                if length > 0 {
+                    let stored = Bytes::copy_from_slice(&stored[begin..end]);
+                    let left = (sent.len() - end) as u32;
+                    deliveries.push(Ok(vec![Piece { ordinal, stored, left }]));
+                }
+                if left == 0 {
+                    deliveries.push(Err((self.cut)()));
+                    return Ok(Box::pin(futures::stream::iter(deliveries)));
+                }
+            }
         }
-        Ok(Box::pin(futures::stream::iter(frames)))
+        Ok(Box::pin(futures::stream::iter(deliveries)))
     }
 }
 
@@ -68,8 +104,8 @@ struct Stuck {
 }
 
 impl Chunks for Stuck {
-    async fn chunks(&mut self, _: &Digest, _: &[Range<u32>]) -> Result<Pieces, ClientError> {
-        let piece = |ordinal| Piece { ordinal, stored: encode(&self.first, 3).unwrap().into() };
+    async fn chunks(&mut self, _: &Digest, _: &[Range<u32>], _: u32) -> Result<Pieces, ClientError> {
+        let piece = |ordinal| Piece { ordinal, stored: encode(&self.first, 3).unwrap().into(), left: 0 };
         let frames: Vec<_> = (0..self.again).map(|_| Ok(vec![piece(0), piece(self.instead)])).collect();
         Ok(Box::pin(futures::stream::iter(frames)))
     }
@@ -98,13 +134,13 @@ fn runtime() -> tokio::runtime::Runtime {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// However often and wherever the line is cut, and the agent started again, the payload comes whole and no chunk twice.
+    /// However often and wherever the line is cut, and the agent started again, the payload comes whole and no byte twice.
     #[test]
-    fn cuts_cost_no_chunk_twice(
+    fn cuts_cost_no_byte_twice(
         chunks in proptest::collection::vec(0_u8..20, 1..40),
-        cuts in proptest::collection::vec(0_usize..10, 0..12),
+        cuts in proptest::collection::vec(0_usize..20_000, 0..12),
     ) {
-        let (index, raw) = payload(&chunks);
+        let (index, raw) = long_payload(&chunks);
         let whole: Vec<u8> = raw.concat();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.part");
@@ -120,9 +156,74 @@ proptest! {
             }
         });
         prop_assert_eq!(std::fs::read(&path).unwrap(), whole);
-        prop_assert!(server.sent.values().all(|n| *n == 1), "{:?}", server.sent);
+        prop_assert!(server.sent_once());
         let distinct: BTreeSet<u8> = chunks.into_iter().collect();
         prop_assert_eq!(counters.fetched_chunks.load(Ordering::Relaxed), distinct.len() as u64);
+    }
+}
+
+/// A line that brings a little more than a crumb each time, and chunks of which none comes whole in one call.
+#[test]
+fn a_line_that_breaks_within_each_chunk_gets_on_as_long_as_it_brings_more_than_a_crumb() {
+    for (each, gets_on) in [(CRUMB_BYTES, true), (CRUMB_BYTES - 1, false)] {
+        let (index, raw) = long_payload(&[200, 201, 202]);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.part");
+        let part = Arc::new(Part::open(path.clone(), index, Arc::default()).unwrap());
+        let mut server = Server { cuts: vec![each; 100], ..Server::of(raw.clone()) };
+        let ended = runtime().block_on(complete(&mut server, &Digest::of(b"i"), &part, &retry()));
+        assert_eq!((ended.is_ok(), server.sent_once()), (gets_on, gets_on), "{ended:?}");
+    }
+}
+
+/// The server was moved, and the new one stores the chunk otherwise: longer, shorter, or as long as what is there.
+#[test]
+fn what_is_there_of_a_chunk_is_given_up_where_the_rest_does_not_go_with_it() {
+    let raw: Vec<u8> = (0..60_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
+    let index = Index::new(vec![Entry { sha256: Digest::of(&raw), length: raw.len() as u32 }]).unwrap();
+    let lengths: Vec<usize> = [3, 19].iter().map(|level| encode(&raw, *level).unwrap().len()).collect();
+    assert!(lengths[0] > lengths[1] && lengths[1] > CRUMB_BYTES, "{lengths:?}");
+    for cut in [CRUMB_BYTES, lengths[1], lengths[0] - 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.part");
+        let part = || Arc::new(Part::open(path.clone(), index.clone(), Arc::default()).unwrap());
+        let mut server = Server { cuts: vec![0, 0, 0, 0, 0, 0, cut], ..Server::of(vec![raw.clone()]) };
+        runtime().block_on(complete(&mut server, &Digest::of(b"i"), &part(), &retry())).unwrap_err();
+        let mut server = Server { level: 19, ..Server::of(vec![raw.clone()]) };
+        runtime().block_on(complete(&mut server, &Digest::of(b"i"), &part(), &retry())).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), raw);
+    }
+}
+
+/// Attack: a good beginning and a bad end, without end.
+#[test]
+fn a_server_whose_chunks_never_go_together_is_found_wrong() {
+    let (index, raw) = long_payload(&[9]);
+    let dir = tempfile::tempdir().unwrap();
+    let part = Arc::new(Part::open(dir.path().join("app.part"), index, Arc::default()).unwrap());
+    let mut server = Liar { stored: encode(&raw[0], 3).unwrap(), calls: 0 };
+    let ended = runtime().block_on(complete(&mut server, &Digest::of(b"i"), &part, &retry())).unwrap_err();
+    assert_eq!(ended.reason().code, Code::WrongBytes, "{ended}");
+    assert_eq!(server.calls, 2 * (MAX_FAILURES + 1));
+}
+
+/// Sends the beginning of a chunk, cuts the line, and then sends a wrong end.
+struct Liar {
+    stored: Vec<u8>,
+    calls: u32,
+}
+
+impl Chunks for Liar {
+    async fn chunks(&mut self, _: &Digest, _: &[Range<u32>], held: u32) -> Result<Pieces, ClientError> {
+        self.calls += 1;
+        let half = self.stored.len() / 2;
+        let piece = |stored: &[u8], left| Piece { ordinal: 0, stored: Bytes::copy_from_slice(stored), left };
+        let cut = ClientError::Interrupted { call: "the transfer", text: "cut".into() };
+        let deliveries = match held {
+            0 => vec![Ok(vec![piece(&self.stored[..half], half as u32)]), Err(cut)],
+            _ => vec![Ok(vec![piece(&vec![0; self.stored.len() - half], 0)])],
+        };
+        Ok(Box::pin(futures::stream::iter(deliveries)))
     }
 }
 
@@ -267,14 +368,17 @@ fn a_server_that_stalls_each_time_is_left_for_the_next_check_in_with_what_came()
     let (index, raw) = payload(&(0..30).collect::<Vec<_>>());
     let dir = tempfile::tempdir().unwrap();
     let mut server = Server { cut: || ClientError::Stalled { call: "the transfer" }, ..Server::of(raw) };
-    server.cuts = vec![2; 100];
+    server.cuts = vec![50; 100];
     let part = Arc::new(Part::open(dir.path().join("app.part"), index, Arc::default()).unwrap());
     let error = runtime().block_on(complete(&mut server, &Digest::of(b"i"), &part, &retry())).unwrap_err();
     assert_eq!(error.reason().code, Code::ServerUnreachable, "{error}");
-    assert_eq!(part.missing().len(), 30 - 2 * MAX_FAILURES as usize);
+    let sent: u32 = server.sent.values().flatten().sum();
+    assert_eq!(sent, 50 * MAX_FAILURES);
+    let missing = part.missing().len();
+    assert!(missing < 30, "what came is kept");
     server.cuts.clear();
     runtime().block_on(complete(&mut server, &Digest::of(b"i"), &part, &retry())).unwrap();
-    assert!(server.sent.values().all(|n| *n == 1), "{:?}", server.sent);
+    assert!(server.sent_once());
 }
 
 /// Lengths, places and counts beyond what 32 bits hold. No bytes are written but one chunk's.

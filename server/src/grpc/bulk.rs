@@ -107,10 +107,10 @@ async fn fetch(transfer: &Transfer, request: Request<Body>) -> Result<Response<B
     let decoder = CountedCodec::<(), v1::FetchChunksRequest>::default().decoder();
     let mut messages = Streaming::new_request(decoder, request.into_body(), None, Some(MAX_MESSAGE_BYTES));
     let message = messages.message().await?.ok_or_else(|| Status::invalid_argument("the call says nothing"))?;
-    let v1::FetchChunksRequest { index_sha256, ranges } = message;
+    let v1::FetchChunksRequest { index_sha256, ranges, held_bytes } = message;
     let index = suture_proto::parse_digest("index_sha256", &index_sha256).map_err(Refusal::from)?;
     let ranges = ranges.into_iter().map(|v1::ChunkRange { first, count }| Range { first, count }).collect();
-    let frames = transfer.fetch(&index, ranges).await.map_err(Refusal::from)?;
+    let frames = transfer.fetch(&index, ranges, held_bytes).await.map_err(Refusal::from)?;
     let mut response =
         Response::new(Body::new(Messages { frames: Box::pin(frames), next: VecDeque::new(), over: false }));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

@@ -45,16 +45,23 @@ struct Reading<I: Iterator<Item = u32>> {
 }
 
 impl Transfer {
-    /// Streams the wanted chunks in order. Nothing is read for a stream that is not asked for more.
+    /// Streams the wanted chunks in order, the first without the `held` bytes that the caller has of it. Nothing is read for a
+    /// stream that is not asked for more.
     pub(crate) async fn fetch(
         &self,
         index_sha256: &Digest,
         ranges: Vec<Range>,
+        held: u32,
     ) -> Result<impl Stream<Item = Result<Frame, Arc<BlobError>>> + Send + 'static + use<>, TransferError> {
         let places = self.places_of(index_sha256).await?;
         check(&ranges, places.len())?;
+        let first = ranges.first().and_then(|range| places.get(range.first as usize));
+        if let Some(length) = first.map(|place| place.stored_length).filter(|length| held >= *length && held > 0) {
+            let text = format!("of the first chunk {held} bytes are held, and it has {length}: ask for all of it");
+            return Err(TransferError::Invalid(text));
+        }
         let wanted = ranges.into_iter().flat_map(|r| r.first..r.first.saturating_add(r.count));
-        let frames = Frames::new(places, wanted);
+        let frames = Frames::new(places, wanted).without(held);
         let reading = Reading { frames, blocks: self.blocks.clone(), ahead: VecDeque::new() };
         Ok(stream::try_unfold(reading, async |mut reading| Ok(reading.next().await?.map(|frame| (frame, reading)))))
     }

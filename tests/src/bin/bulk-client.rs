@@ -16,16 +16,15 @@ use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use suture_agent::backoff::{Backoff, Random};
-use suture_agent::client::{Chunks, ClientError, Pieces, bulk};
+use suture_agent::client::{Chunks, ClientError, Pieces, Wire, bulk};
 use suture_agent::fetch::{Part, complete};
 use suture_core::chunk::Index;
 use suture_core::clock::Clock;
 use suture_core::digest::Digest;
 use suture_core::limits::MAX_CHUNKS_PER_CALL;
 use suture_ctl::home::Server;
-use suture_proto::connect::{self, Identity, ProxyRules, Settings, Trust};
+use suture_proto::connect::{Identity, ProxyRules, Settings, Trust};
 use suture_proto::v1;
-use tonic::transport::Channel;
 
 /// As in the programs.
 #[global_allocator]
@@ -61,16 +60,17 @@ impl Clock for SystemClock {
 }
 
 /// A source of chunks that needs no device to be enrolled.
-struct Operator(Channel);
+struct Operator(Wire);
 
 impl Chunks for Operator {
-    async fn chunks(&mut self, index: &Digest, ranges: &[Range<u32>]) -> Result<Pieces, ClientError> {
+    async fn chunks(&mut self, index: &Digest, ranges: &[Range<u32>], held: u32) -> Result<Pieces, ClientError> {
         let range = |r: &Range<u32>| v1::ChunkRange { first: r.start, count: r.end.saturating_sub(r.start) };
         let request = v1::FetchChunksRequest {
             index_sha256: index.as_bytes().to_vec().into(),
             ranges: ranges.iter().map(range).collect(),
+            held_bytes: held,
         };
-        bulk::fetch(self.0.clone(), "/suture.v1.OperatorService/FetchChunks", &request).await
+        bulk::chunks(&self.0, "/suture.v1.OperatorService/FetchChunks", &request).await
     }
 }
 
@@ -87,7 +87,7 @@ async fn main() -> anyhow::Result<()> {
             let part = Arc::new(Part::open(path, index, Arc::default())?);
             let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(2)).context("the delays")?;
             let retry: (Backoff, Random) = (backoff, Arc::new(|| 0));
-            complete(&mut client(&settings).await?, &digest, &part, &retry).await?;
+            complete(&mut client(&settings)?, &digest, &part, &retry).await?;
             if args.sync {
                 tokio::task::spawn_blocking(move || part.sync()).await??;
             }
@@ -104,19 +104,19 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn client(settings: &Settings) -> anyhow::Result<Operator> {
-    Ok(Operator(connect::connect(settings).await?))
+fn client(settings: &Settings) -> anyhow::Result<Operator> {
+    Ok(Operator(Wire::new(settings)?))
 }
 
 /// Counts and drops the whole payload. How long that took, connection and all.
 async fn discard(settings: &Settings, digest: &Digest, index: &Index) -> anyhow::Result<Duration> {
     let start = Instant::now();
-    let mut client = client(settings).await?;
+    let mut client = client(settings)?;
     let chunks = u32::try_from(index.entries().len())?;
     let mut bytes = 0;
     for first in (0..chunks).step_by(MAX_CHUNKS_PER_CALL) {
         let end = chunks.min(first.saturating_add(u32::try_from(MAX_CHUNKS_PER_CALL)?));
-        let mut pieces = client.chunks(digest, std::slice::from_ref(&(first..end))).await?;
+        let mut pieces = client.chunks(digest, std::slice::from_ref(&(first..end)), 0).await?;
         while let Some(frame) = pieces.next().await {
             bytes += frame?.iter().map(|piece| piece.stored.len() as u64).sum::<u64>();
         }

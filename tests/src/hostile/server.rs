@@ -194,7 +194,8 @@ impl DeviceService for Stage {
         &self,
         request: Request<v1::FetchChunksRequest>,
     ) -> Result<Response<Self::FetchChunksStream>, Status> {
-        let v1::FetchChunksRequest { index_sha256, ranges } = request.into_inner();
+        // As from a server that knows of no chunk that was cut: what is held is sent again.
+        let v1::FetchChunksRequest { index_sha256, ranges, held_bytes: _ } = request.into_inner();
         let act = self.act();
         let index: Digest = suture_proto::parse_digest("index_sha256", &index_sha256).unwrap();
         let all = act.loot.payloads.get(&index).ok_or_else(|| Status::not_found("no such index"))?;

@@ -252,7 +252,7 @@ async fn receive_all(
         let result = receive(client, of, arrivals, &sender, counters).await;
         let bytes = counters.delta_bytes.load(Ordering::Relaxed).saturating_sub(before);
         // What comes too slowly is no better than what does not come.
-        let came = bytes > 0 && !matches!(result, Err(ClientError::Timeout { .. }));
+        let came = bytes > 0 && !matches!(result, Err(ClientError::Stalled { .. }));
         failures = if came { 0 } else { failures.saturating_add(1) };
         // Attack: a byte a call.
         crumbs = crumbs.saturating_add(u32::from(bytes < CRUMB_BYTES));

@@ -364,7 +364,7 @@ fn a_server_that_sends_a_byte_a_call_or_one_too_slowly_is_left_for_chunks() {
 
     let mut server = bench.server();
     server.cuts = vec![100; 1_000];
-    server.cut = || ClientError::Timeout { call: "the delta" };
+    server.cut = || ClientError::Stalled { call: "the delta" };
     runtime().block_on(bench.run(&mut server)).unwrap();
     assert_eq!(server.sent.iter().sum::<u32>(), 100 * MAX_FAILURES);
     assert!(!bench.is_refused());

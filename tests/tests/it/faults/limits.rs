@@ -77,6 +77,7 @@ async fn an_index_is_taken_only_if_it_is_whole_and_its_chunks_are_there() {
         let fetch = v1::FetchChunksRequest {
             index_sha256: sha256.as_bytes().to_vec().into(),
             ranges: vec![v1::ChunkRange { first: 0, count: 1 }],
+            held_bytes: 0,
         };
         refused(calls.fetch_chunks(fetch).await, Code::NotFound, &["no index"]);
     }
@@ -115,17 +116,32 @@ async fn questions_that_ask_too_much_are_refused_with_the_bound() {
         vec![range(1, 1), range(0, 1)],
         vec![range(0, 2), range(1, 1)],
     ] {
-        let request = v1::FetchChunksRequest { index_sha256: index.clone(), ranges: bad.clone() };
+        let request = v1::FetchChunksRequest { index_sha256: index.clone(), ranges: bad.clone(), held_bytes: 0 };
         let said = if bad.is_empty() { "no range".to_owned() } else { format!("index's {chunks} chunks") };
         refused(calls.fetch_chunks(request).await, invalid, &[&said]);
     }
-    let whole = v1::FetchChunksRequest { index_sha256: index, ranges: vec![range(0, chunks)] };
-    let mut frames = calls.fetch_chunks(whole).await.unwrap().into_inner();
-    let mut came = 0;
+    let whole = v1::FetchChunksRequest { index_sha256: index, ranges: vec![range(0, chunks)], held_bytes: 0 };
+    let mut frames = calls.fetch_chunks(whole.clone()).await.unwrap().into_inner();
+    let (mut came, mut bytes) = (Vec::new(), Vec::new());
     while let Some(frame) = frames.message().await.unwrap() {
-        came += frame.chunks.len();
+        came.extend(frame.chunks);
+        bytes.extend(frame.data);
     }
-    assert_eq!(came, chunks as usize);
+    assert_eq!(came.len(), chunks as usize);
+
+    // From within the first chunk on; of one that the caller has all of, nothing can be sent.
+    let first = came[0].stored_length;
+    let within = v1::FetchChunksRequest { held_bytes: first - 1, ..whole.clone() };
+    let mut rest = Vec::new();
+    let mut frames = calls.fetch_chunks(within).await.unwrap().into_inner();
+    while let Some(frame) = frames.message().await.unwrap() {
+        rest.extend(frame.data);
+    }
+    assert_eq!(rest, bytes[first as usize - 1..]);
+    for held_bytes in [first, u32::MAX] {
+        let request = v1::FetchChunksRequest { held_bytes, ..whole.clone() };
+        refused(calls.fetch_chunks(request).await, invalid, &[&format!("it has {first}")]);
+    }
 }
 
 #[tokio::test]

@@ -119,6 +119,7 @@ async fn fetch(world: &World, who: &Identity, index: &[u8]) -> Result<usize, Sta
     let request = v1::FetchChunksRequest {
         index_sha256: index.to_vec().into(),
         ranges: vec![v1::ChunkRange { first: 0, count: 1 }],
+        held_bytes: 0,
     };
     let mut frames = world.device_calls(Some(who.clone())).await.fetch_chunks(request).await?.into_inner();
     let mut length = 0;

@@ -3,6 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::process::Command;
+use std::time::Instant;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use suture_proto::v1;
 use suture_tests::world::{Device, HDO, Operator, World, text};
 use tonic::Code;
 
+use super::stage::{LOOK, PATIENCE};
 use crate::hospital::{Hospital, untouched};
 
 /// A colleague of kim's who may sign as kim may.
@@ -90,21 +92,30 @@ async fn it_revokes_a_colleague_and_the_colleagues_signature_counts_on() {
 
 /// A device whose restart takes until the test lets it go on: past its switch, and not yet proven healthy.
 struct Restarting {
-    fifo: std::path::PathBuf,
+    begun: std::path::PathBuf,
+    /// The restart ends once nobody holds this open.
+    hold: std::fs::File,
 }
 
 impl Restarting {
     fn of(pump: &Device) -> Self {
-        let fifo = pump.dir.join("restart.fifo");
+        let (begun, fifo) = (pump.dir.join("restart.begun"), pump.dir.join("restart.fifo"));
         assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-        pump.configure("rev-a", &["cat", text(&fifo)]);
-        Self { fifo }
+        let script = format!("touch '{}'; exec cat '{}'", text(&begun), text(&fifo));
+        pump.configure("rev-a", &["sh", "-c", &script]);
+        // To read as well, so that it opens without anybody at the other end.
+        let hold = OpenOptions::new().read(true).write(true).open(fifo).unwrap();
+        Self { begun, hold }
     }
 
     /// Waits until the device restarts; it goes on once what this gives is dropped.
-    async fn begun(&self) -> std::fs::File {
-        let fifo = self.fifo.clone();
-        tokio::task::spawn_blocking(move || OpenOptions::new().write(true).open(fifo).unwrap()).await.unwrap()
+    async fn begun(self) -> std::fs::File {
+        let began = Instant::now();
+        while !self.begun.exists() {
+            assert!(began.elapsed() < PATIENCE, "the device never restarts");
+            tokio::time::sleep(LOOK).await;
+        }
+        self.hold
     }
 }
 

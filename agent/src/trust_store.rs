@@ -17,6 +17,7 @@ use suture_core::trust::{
     Answer, Change, Delegations, Held, News, Refresh, Repository, Root, Search, Stored, TrustError, Verified,
 };
 
+use crate::agent::chain;
 use crate::client::{ClientError, Files, Which};
 use crate::durable::{self, DurableError};
 use crate::news::Fed;
@@ -41,8 +42,8 @@ pub enum RefreshError {
     #[error("{0} could not be refreshed")]
     Unreachable(&'static str, #[source] ClientError),
     /// What it offers, or what is stored, is refused.
-    #[error("{0} is refused: {1}")]
-    Refused(&'static str, TrustError),
+    #[error("{0} is refused")]
+    Refused(&'static str, #[source] TrustError),
     /// The store failed.
     #[error("{0} cannot be kept")]
     Disk(&'static str, #[source] DurableError),
@@ -74,11 +75,7 @@ impl RefreshError {
             Self::NoRoot(_) => Code::BadSignature,
             Self::Unrefreshed(_) => Code::ServerUnreachable,
         };
-        let mut text = self.to_string();
-        if let Some(source) = std::error::Error::source(self) {
-            text.push_str(&format!(": {source}"));
-        }
-        Reason::new(code, text)
+        Reason::new(code, chain(self))
     }
 }
 

@@ -227,6 +227,14 @@ async fn what_came_in_one_answer_is_asked_for_no_more() {
     let endless = News::new([("timestamp.json".to_owned(), vec![b' '; 1 << 20])], Some(2), false);
     let error = store.refresh(&mut counted, endless, now()).await.unwrap_err();
     assert_eq!(error.reason().code, Code::EndlessData);
+    // Whoever reads the reason hears what is wrong with the file, not only that something is.
+    let unreadable = News::new([("timestamp.json".to_owned(), b"{\"signed\":1.5}".to_vec())], Some(2), false);
+    let reason = store.refresh(&mut counted, unreadable, now()).await.unwrap_err().reason();
+    assert_eq!(reason.code, Code::BadMetadata);
+    assert!(
+        reason.text.contains("the timestamp metadata cannot be read: not strict JSON: 1.5 is a float"),
+        "{reason:?}"
+    );
 }
 
 #[tokio::test]

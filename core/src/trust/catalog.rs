@@ -58,14 +58,6 @@ impl CatalogEntry {
 
     /// Writes a target's `custom`.
     pub fn to_custom(&self) -> Value {
-        serde_json::json!({
-            "product": self.product,
-            "release": self.release,
-            "version": self.version,
-            "hardware": self.hardware,
-            "min_release": self.min_release,
-            "status": self.status,
-            "floor": self.floor,
-        })
+        serde_json::json!(self)
     }
 }

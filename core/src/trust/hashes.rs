@@ -5,45 +5,34 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha512};
 
-use super::{Role, TrustError};
 use crate::digest::Digest;
 
 /// Hashes of one file. Every one that is given and known is checked; at least one is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>")]
 pub(super) struct Hashes {
     sha256: Option<Digest>,
     sha512: Option<Vec<u8>>,
 }
 
-/// As the file has them: names of algorithms and hexadecimal digits.
-#[derive(Deserialize)]
-#[serde(transparent)]
-pub(super) struct RawHashes(BTreeMap<String, String>);
+impl TryFrom<BTreeMap<String, String>> for Hashes {
+    type Error = &'static str;
 
-impl RawHashes {
-    /// Refuses hashes of which none can be checked.
-    pub(super) fn check(self, role: Role) -> Result<Hashes, TrustError> {
-        let rule = |rule| TrustError::Rule { role, rule };
-        let mut hashes = Hashes { sha256: None, sha512: None };
-        for (algorithm, digits) in self.0 {
-            match algorithm.as_str() {
-                "sha256" => {
-                    let digest =
-                        digits.parse().map_err(|_| rule("a sha256 is not 64 lower-case hexadecimal digits"))?;
-                    hashes.sha256 = Some(digest);
-                }
-                "sha512" => {
-                    let bytes = hex::decode(&digits).ok().filter(|b| b.len() == 64 && hex::encode(b) == digits);
-                    hashes.sha512 = Some(bytes.ok_or(rule("a sha512 is not 128 lower-case hexadecimal digits"))?);
-                }
-                _ => {}
-            }
+    /// From names of algorithms and hexadecimal digits. Refuses hashes of which none can be checked.
+    fn try_from(given: BTreeMap<String, String>) -> Result<Self, &'static str> {
+        let sha256 = given.get("sha256").map(|digits| digits.parse()).transpose();
+        let sha256 = sha256.map_err(|_| "a sha256 is not 64 lower-case hexadecimal digits")?;
+        let sha512 = given.get("sha512").map(|digits| read_sha512(digits)).transpose()?;
+        if sha256.is_none() && sha512.is_none() {
+            return Err("a file is listed with no hash that this program knows (sha256, sha512)");
         }
-        if hashes.sha256.is_none() && hashes.sha512.is_none() {
-            return Err(rule("a file is listed with no hash that this program knows (sha256, sha512)"));
-        }
-        Ok(hashes)
+        Ok(Self { sha256, sha512 })
     }
+}
+
+fn read_sha512(digits: &str) -> Result<Vec<u8>, &'static str> {
+    let bytes = hex::decode(digits).ok().filter(|b| b.len() == 64 && hex::encode(b) == digits);
+    bytes.ok_or("a sha512 is not 128 lower-case hexadecimal digits")
 }
 
 impl Hashes {

@@ -1,12 +1,13 @@
 //! What the root, the snapshot and the timestamp say.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use jiff::Timestamp as Instant;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::hashes::{Hashes, RawHashes};
+use super::hashes::Hashes;
 use super::role::{Keys, RoleEntry};
 use super::verify::{Metadata, bounded};
 use super::{Authority, Role, TrustError};
@@ -23,7 +24,8 @@ struct Header {
     #[serde(rename = "_type")]
     kind: String,
     spec_version: String,
-    version: u64,
+    /// The first is 1.
+    version: NonZeroU64,
     #[serde(with = "utc")]
     expires: Instant,
 }
@@ -45,10 +47,7 @@ pub(super) fn life(role: Role, signed: &Value) -> Result<Life, TrustError> {
         ["1", ..] => {}
         _ => return rule("spec_version is not 1: this program is too old for it"),
     }
-    if header.version == 0 {
-        return rule("version is 0; the first is 1");
-    }
-    Ok((header.version, header.expires))
+    Ok((header.version.get(), header.expires))
 }
 
 fn number(text: &str) -> bool {
@@ -129,36 +128,19 @@ impl Metadata for Root {
 }
 
 /// What one metadata file says of another that must be used with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Pin {
-    version: u64,
+    version: NonZeroU64,
+    #[serde(default, deserialize_with = "given")]
     length: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
     hashes: Option<Hashes>,
-}
-
-#[derive(Deserialize)]
-struct RawPin {
-    version: u64,
-    #[serde(default, deserialize_with = "given")]
-    length: Option<u64>,
-    #[serde(default, deserialize_with = "given")]
-    hashes: Option<RawHashes>,
-}
-
-impl RawPin {
-    fn check(self, role: Role) -> Result<Pin, TrustError> {
-        let hashes = self.hashes.map(|raw| raw.check(role)).transpose()?;
-        if self.version == 0 {
-            return Err(TrustError::Rule { role, rule: "it lists a version 0; the first is 1" });
-        }
-        Ok(Pin { version: self.version, length: self.length, hashes })
-    }
 }
 
 impl Pin {
     /// The version that must be used.
     pub fn version(&self) -> u64 {
-        self.version
+        self.version.get()
     }
 
     /// The most bytes worth reading for it.
@@ -195,7 +177,7 @@ impl Snapshot {
     /// The delegated roles whose metadata it pins, by name, and their versions.
     pub fn delegated(&self) -> impl Iterator<Item = (&str, u64)> {
         let roles = self.files.iter().filter(|(name, _)| *name != Role::Targets.file_name());
-        roles.filter_map(|(name, pin)| Some((name.strip_suffix(".json")?, pin.version)))
+        roles.filter_map(|(name, pin)| Some((name.strip_suffix(".json")?, pin.version())))
     }
 
     /// Every file that it pins, delegated roles' among them.
@@ -206,7 +188,7 @@ impl Snapshot {
 
 #[derive(Deserialize)]
 struct RawPins {
-    meta: BTreeMap<String, RawPin>,
+    meta: BTreeMap<String, Pin>,
 }
 
 impl Metadata for Snapshot {
@@ -214,11 +196,7 @@ impl Metadata for Snapshot {
 
     fn read(signed: &Value) -> Result<Self, TrustError> {
         let life = life(Self::ROLE, signed)?;
-        let raw: RawPins = view(Self::ROLE, signed)?;
-        let mut files = BTreeMap::new();
-        for (name, pin) in raw.meta {
-            files.insert(name, pin.check(Self::ROLE)?);
-        }
+        let RawPins { meta: files } = view(Self::ROLE, signed)?;
         let targets = files.get(Role::Targets.file_name()).cloned();
         let targets = targets.ok_or(TrustError::Rule { role: Self::ROLE, rule: "it does not list targets.json" })?;
         Ok(Self { life, targets, files })
@@ -248,9 +226,9 @@ impl Metadata for Timestamp {
 
     fn read(signed: &Value) -> Result<Self, TrustError> {
         let life = life(Self::ROLE, signed)?;
-        let mut raw: RawPins = view(Self::ROLE, signed)?;
-        match raw.meta.remove(Role::Snapshot.file_name()) {
-            Some(pin) if raw.meta.is_empty() => Ok(Self { life, snapshot: pin.check(Self::ROLE)? }),
+        let RawPins { mut meta } = view(Self::ROLE, signed)?;
+        match meta.remove(Role::Snapshot.file_name()) {
+            Some(snapshot) if meta.is_empty() => Ok(Self { life, snapshot }),
             _ => Err(TrustError::Rule { role: Self::ROLE, rule: "it does not list snapshot.json and that alone" }),
         }
     }

@@ -5,20 +5,17 @@ use std::ops::Deref;
 
 use jiff::Timestamp as Instant;
 
-use super::delegation::{delegated_name, listed_name};
-use super::survey::survey;
+use super::delegation::listed_name;
 use super::targets::Listed;
-use super::{
-    Delegated, Metadata as _, Pin, Request, Role, Root, Snapshot, Target, Targets, Timestamp, TrustError, Verified,
-};
+use super::{Metadata as _, Pin, Root, Snapshot, Target, Targets, Timestamp, TrustError, Verified};
 use crate::report::Seen;
 
 /// A verified, unexpired view of a repository.
 #[derive(Debug, Clone)]
 pub struct Repository {
-    base: Base,
+    pub(super) base: Base,
     /// What searches have found in delegated roles, by path.
-    found: BTreeMap<String, Found>,
+    pub(super) found: BTreeMap<String, Found>,
 }
 
 /// A target that a delegated role lists.
@@ -38,19 +35,6 @@ impl Repository {
     /// All targets that the targets metadata list themselves, ascending by path.
     pub fn targets(&self) -> impl Iterator<Item = (&str, &Target)> {
         self.base.targets.targets()
-    }
-
-    /// All targets that it knows: those that the targets metadata list themselves, then those that were found in delegated
-    /// roles.
-    pub fn known(&self) -> impl Iterator<Item = (&str, &Target)> {
-        let found = self.found.iter().filter(|(path, _)| self.base.targets.listed(path).is_none());
-        self.targets().chain(found.map(|(path, found)| (path.as_str(), &found.listed.target)))
-    }
-
-    /// Finds all that delegated roles list, each path where a [`super::Search`] would find it. `files` holds the roles'
-    /// metadata by their names. Gives the roles that were refused, and why; what they list stays unknown.
-    pub fn survey(&mut self, files: &Delegated<Vec<u8>>, now: Instant) -> BTreeMap<String, TrustError> {
-        survey(self, files, now)
     }
 
     /// The name under which a target's bytes are served: `dir/HASH.file`.
@@ -138,38 +122,6 @@ impl Base {
     pub(super) fn pin(&self, role: &str) -> Result<&Pin, TrustError> {
         let file = listed_name(role);
         self.snapshot.files().get(&file).ok_or(TrustError::Missing(file))
-    }
-
-    /// What to fetch for each delegated role whose metadata the snapshot pins, by the role's name.
-    pub fn delegated(&self) -> impl Iterator<Item = (&str, Request)> {
-        self.snapshot.delegated().filter_map(|(role, version)| {
-            let max_bytes = self.pin(role).ok()?.max_bytes(Role::Targets);
-            Some((role, Request { name: delegated_name(role, version), max_bytes }))
-        })
-    }
-
-    /// Refuses bytes that are not the metadata of a delegated role that are in force. Who signed them is another question.
-    pub fn verify_delegated(&self, role: &str, bytes: &[u8]) -> Result<(), TrustError> {
-        self.pin(role)?.check(Role::Targets, bytes)
-    }
-
-    /// The metadata of a role that the targets metadata delegate to, from the file in force. They may have expired.
-    pub fn role(&self, role: &str, bytes: &[u8]) -> Result<Verified<Targets>, TrustError> {
-        let delegation = self.targets.delegation(role).ok_or_else(|| TrustError::Missing(listed_name(role)))?;
-        let refused = |source| TrustError::Delegated { role: role.to_owned(), source: Box::new(source) };
-        Verified::under(self.pin(role)?, delegation.authority(), bytes).map_err(refused)
-    }
-
-    /// All that it lists itself and that delegated roles list, as [`Repository::survey`] finds it, and the roles that were
-    /// refused.
-    pub fn listing(
-        &self,
-        files: &Delegated<Vec<u8>>,
-        now: Instant,
-    ) -> (BTreeMap<String, Target>, BTreeMap<String, TrustError>) {
-        let mut whole = Repository { base: self.clone(), found: BTreeMap::new() };
-        let refused = whole.survey(files, now);
-        (whole.known().map(|(path, target)| (path.to_owned(), target.clone())).collect(), refused)
     }
 
     /// Version of the snapshot.

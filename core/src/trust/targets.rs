@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::delegation::{Delegation, read_delegations};
-use super::hashes::{Hashes, RawHashes};
+use super::hashes::Hashes;
 use super::metadata::{Life, given, life, view};
 use super::verify::Metadata;
 use super::{Delegations, Role, TrustError};
@@ -155,7 +155,7 @@ struct RawTargets {
 #[derive(Deserialize)]
 struct RawTarget {
     length: u64,
-    hashes: RawHashes,
+    hashes: Hashes,
     custom: Option<Value>,
 }
 
@@ -177,10 +177,9 @@ impl Metadata for Targets {
             if !plain_path(&path) {
                 return Err(rule("a target's path is not relative, plain and at most 512 bytes"));
             }
-            let hashes = raw.hashes.check(Self::ROLE)?;
+            let RawTarget { length, hashes, custom } = raw;
             let sha256 = hashes.sha256().ok_or_else(|| rule("a target has no sha256"))?;
-            let target = Target { length: raw.length, sha256, custom: raw.custom };
-            listed.insert(path, Listed { target, hashes });
+            listed.insert(path, Listed { target: Target { length, sha256, custom }, hashes });
         }
         let delegations = signed.get("delegations").map(read_delegations).transpose()?;
         Ok(Self { life, signed_at, previous: raw.previous, delegations, listed })

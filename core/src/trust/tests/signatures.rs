@@ -113,7 +113,7 @@ fn a_root_that_breaks_a_rule_about_keys_is_refused() {
         Verified::<Root>::pinned(&reseal(&world.files["1.root.json"], &both, |root| change(root)))
     };
     assert!(with(&|_| {}).is_ok());
-    let rules: [&dyn Fn(&mut Value); 9] = [
+    let rules: [&dyn Fn(&mut Value); 8] = [
         &|root| root["roles"]["timestamp"]["threshold"] = json!(0),
         &|root| root["roles"]["timestamp"]["threshold"] = json!(2),
         &|root| root["roles"]["targets"]["keyids"] = json!([id(TARGETS_A), id(TARGETS_B), id(TARGETS_A)]),
@@ -122,20 +122,20 @@ fn a_root_that_breaks_a_rule_about_keys_is_refused() {
         &|root| root["keys"][id(TIMESTAMP)] = key_object(&key(STRANGER).public()),
         &|root| root["keys"][id(TIMESTAMP)]["note"] = json!("an extra field changes the id"),
         &|root| root["consistent_snapshot"] = json!(false),
-        &|root| root["version"] = json!(0),
         &|root| root["spec_version"] = json!("2.0.0"),
     ];
     for (i, rule) in rules.iter().enumerate() {
         let refused = with(*rule);
         assert!(matches!(refused, Err(TrustError::Rule { role: Role::Root, .. })), "rule {i}: {refused:?}");
     }
-    let shapes: [&dyn Fn(&mut Value); 6] = [
+    let shapes: [&dyn Fn(&mut Value); 7] = [
         &|root| root["roles"]["timestamp"]["threshold"] = json!(-1),
         &|root| root["roles"]["timestamp"]["threshold"] = json!("1"),
         &|root| root["keys"]["x"] = key_object(&key(STRANGER).public()),
         &|root| drop(root["roles"].as_object_mut().unwrap().remove("snapshot")),
         &|root| drop(root.as_object_mut().unwrap().remove("expires")),
         &|root| root["version"] = json!("1"),
+        &|root| root["version"] = json!(0),
     ];
     for (i, shape) in shapes.iter().enumerate() {
         let refused = with(*shape);

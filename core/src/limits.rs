@@ -215,6 +215,22 @@ pub const MAX_OPENINGS: usize = 1_000;
 pub const MAX_WINDOWS: usize = 64;
 /// Freezes in a calendar.
 pub const MAX_FREEZES: usize = 128;
+/// An iCalendar file that is read: 1 MiB.
+pub const MAX_ICS_BYTES: usize = 1 << 20;
+/// Events in an iCalendar file.
+pub const MAX_ICS_EVENTS: usize = 1_000;
+/// Calendars that bind one device: its hospital's, its ward's and its own.
+pub const MAX_LAYERS: usize = 3;
+/// Starts that are taken out of one recurrence rule.
+pub const MAX_EXCEPTIONS: usize = 366;
+/// The text of a recurrence rule.
+pub const MAX_RULE_BYTES: usize = 512;
+/// INTERVAL of a recurrence rule.
+pub const MAX_RULE_INTERVAL: u32 = 10_000;
+/// Times a day at which a recurrence rule begins: each five minutes.
+pub const MAX_RULE_TIMES: usize = 288;
+/// Periods looked at and starts found while one recurrence rule is expanded.
+pub const MAX_RULE_STEPS: usize = 1_000_000;
 /// A window's length: 7 days.
 pub const MAX_WINDOW_SECS: u32 = 7 * 86_400;
 /// The name of a time zone.

@@ -277,7 +277,7 @@ fn slots() -> Value {
 }
 
 fn register() -> Value {
-    let files = ["calendars/icu.json", "operator/a-1.json", "rosters/0.json", "rosters/1.json"].map(pinned);
+    let files = ["calendars/wards/icu.json", "operator/a-1.json", "rosters/0.json", "rosters/1.json"].map(pinned);
     json!({ "_type": "suture-register", "format": 1, "hdo": "riverside", "files": files })
 }
 
@@ -319,10 +319,16 @@ fn gate_note() -> Value {
 
 fn calendar() -> Value {
     json!({
-        "_type": "suture-calendar", "format": 1, "hdo": "riverside", "ward": "icu", "zone": "Europe/Vienna",
+        "_type": "suture-calendar", "format": 1, "hdo": "riverside", "scope": { "ward": "icu" }, "zone": "Europe/Vienna",
         "windows": [
             { "begins": { "weekly": { "days": ["sat", "sun"], "start": "02:00:00" } }, "duration_secs": 7200 },
             { "begins": { "once": { "start": "2026-11-27T17:00:00" } }, "duration_secs": 1800 },
+            {
+                "begins": { "rule": {
+                    "start": "2026-11-10T01:00:00", "rule": "FREQ=MONTHLY;COUNT=12;BYDAY=2TU", "except": ["2026-12-08"],
+                } },
+                "duration_secs": 3600,
+            },
         ],
         "freezes": [{ "first": "2026-12-24", "last": "2027-01-02" }],
     })
@@ -354,7 +360,7 @@ fn plan() -> Value {
         },
         "rosters": [pinned("rosters/all.json")],
         "wards": [
-            { "ward": "icu", "zone": "Europe/Vienna", "calendar": pinned("calendars/icu.json"), "devices": ["d-1"] },
+            { "ward": "icu", "zone": "Europe/Vienna", "calendars": [pinned("calendars/wards/icu.json")], "devices": ["d-1"] },
         ],
         "inventory": [{ "id": "d-1", "ward": "icu", "product": "pump", "running": running(), "proven": true }],
         "waves": [{

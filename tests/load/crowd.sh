@@ -10,8 +10,6 @@
 # clients under the limit get more than it, or less than 0.95 of it.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/../.." && pwd)
-# shellcheck source=deploy/packages.sh
-. "$repo/deploy/packages.sh"
 # shellcheck source=deploy/ports.sh
 . "$repo/deploy/ports.sh"
 # shellcheck source=tests/load/stage.sh

@@ -12,8 +12,6 @@
 # Exits 1 if it takes more than 1.1 of the ideal, or if a cut costs more bytes than a frame of 256 KiB and a greeting of 16.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/../.." && pwd)
-# shellcheck source=deploy/packages.sh
-. "$repo/deploy/packages.sh"
 # shellcheck source=deploy/ports.sh
 . "$repo/deploy/ports.sh"
 # shellcheck source=tests/load/stage.sh

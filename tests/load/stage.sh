@@ -1,7 +1,7 @@
 # Sourced by the scripts beside it: a server with one bundle, whose one payload nothing can compress.
 # shellcheck shell=bash
 #
-# The caller sources deploy/packages.sh and deploy/ports.sh, sets $repo, $profile (release or debug) and $mib, calls stage_dir and stage_suture, and
+# The caller sources deploy/ports.sh, sets $repo, $profile (release or debug) and $mib, calls stage_dir and stage_suture, and
 # finds $dir, $bin, $payload, $index, $port and $suture_pid; the ids of what it starts besides it adds to $pids.
 #
 # What is not assigned here is the caller's, and what is not used here too.
@@ -50,7 +50,6 @@ ctl() { "$bin/suturectl" --home "$dir/home" "$@"; }
 # stage_suture [PROGRAM...]: builds these programs of the tests too.
 stage_suture() {
     local flags program
-    need cc=build-essential make=build-essential openssl=openssl
     echo "== building"
     flags=(--locked -p suture-server -p suture-ctl -p suture-tests --bin suture-server --bin suturectl --bin bulk-client)
     for program in "$@"; do flags+=(--bin "$program"); done

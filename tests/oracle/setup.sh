@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Python's reference implementation of TUF, by which the differential tests are judged, in a virtual environment of its own
-# under target/. Does nothing where it is there already.
+# Python's reference implementation of TUF and its dateutil, by which the differential tests are judged, in a virtual
+# environment of its own under target/. Does nothing where it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=deploy/packages.sh
@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 
 made=target/oracle
 wanted=tests/oracle/requirements.txt
-if cmp -s "$wanted" "$made/requirements.txt" && "$made/bin/python" -c 'import tuf' 2>/dev/null; then
+if cmp -s "$wanted" "$made/requirements.txt" && "$made/bin/python" -c 'import dateutil, tuf' 2>/dev/null; then
     exit 0
 fi
 need python3=python3

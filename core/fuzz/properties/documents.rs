@@ -91,7 +91,7 @@ fn calendar(bytes: &[u8]) {
     let Some(calendar) = document::<Calendar>(bytes) else { return };
     let from = world::now();
     let until = from + SignedDuration::from_hours(24 * 60);
-    let Ok(openings) = window::openings(&calendar, from, until, 64) else { return };
+    let Ok(openings) = window::openings(&[&calendar], from, until, 64) else { return };
     assert!(openings.len() <= 64.min(MAX_OPENINGS));
     let mut end = None;
     for opening in &openings {

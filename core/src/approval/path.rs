@@ -5,7 +5,8 @@
 //! besides, and a head pins its shards of slots.
 
 use super::part::Part;
-use crate::id::{ApprovalId, WardId};
+use crate::id::ApprovalId;
+use crate::window::Scope;
 
 /// The register of what devices do not read.
 pub const REGISTER: &str = "register.json";
@@ -42,9 +43,13 @@ pub fn roster(part: Part) -> String {
     format!("rosters/{part}.json")
 }
 
-/// A ward's calendar: `calendars/<ward>.json`.
-pub fn calendar(ward: &WardId) -> String {
-    format!("calendars/{ward}.json")
+/// A calendar: `calendars/hospital.json`, `calendars/wards/<ward>.json` or `calendars/devices/<device>.json`.
+pub fn calendar(scope: &Scope) -> String {
+    match scope {
+        Scope::Hospital => "calendars/hospital.json".to_owned(),
+        Scope::Ward(ward) => format!("calendars/wards/{ward}.json"),
+        Scope::Device(device) => format!("calendars/devices/{device}.json"),
+    }
 }
 
 /// The stop order of an approval: `stops/<id>.json`.
@@ -92,8 +97,8 @@ impl Listed {
 pub enum Registered {
     /// A roster.
     Roster(Part),
-    /// A ward's calendar.
-    Calendar(WardId),
+    /// A calendar.
+    Calendar(Scope),
     /// The operators' document of an approval.
     OperatorDocument(ApprovalId),
     /// The note on a wave that was opened by signature, counted from 0.
@@ -107,7 +112,15 @@ impl Registered {
         let name = file.strip_suffix(".json")?;
         match directory {
             "rosters" => name.parse().ok().map(Self::Roster),
-            "calendars" => name.parse().ok().map(Self::Calendar),
+            "calendars" => {
+                let scope = match name.split_once('/') {
+                    None => (name == "hospital").then_some(Scope::Hospital),
+                    Some(("wards", ward)) => ward.parse().ok().map(Scope::Ward),
+                    Some(("devices", device)) => device.parse().ok().map(Scope::Device),
+                    Some(_) => None,
+                };
+                scope.map(Self::Calendar)
+            }
             "operator" => name.parse().ok().map(Self::OperatorDocument),
             "gate-notes" => {
                 let (id, wave) = name.rsplit_once('.')?;
@@ -126,13 +139,16 @@ mod tests {
 
     #[test]
     fn a_path_stands_for_what_it_was_made_of() {
-        let (id, ward): (ApprovalId, WardId) = ("pump-7".parse().unwrap(), "icu".parse().unwrap());
+        let id: ApprovalId = "pump-7".parse().unwrap();
         assert_eq!(Listed::of(&approval(&id)), Some(Listed::Approval(id.clone())));
         assert_eq!(Listed::of(&gates(&id)), Some(Listed::Gates(id.clone())));
         assert_eq!(Listed::of(&stop(&id)), Some(Listed::Stop(id.clone())));
         assert_eq!((Listed::of(REGISTER), Listed::of(SERVICE)), (Some(Listed::Register), Some(Listed::Service)));
         assert_eq!(Registered::of(&roster(Part::ALL)), Some(Registered::Roster(Part::ALL)));
-        assert_eq!(Registered::of(&calendar(&ward)), Some(Registered::Calendar(ward)));
+        let (ward, device) = (Scope::Ward("icu".parse().unwrap()), Scope::Device("icu".parse().unwrap()));
+        for scope in [Scope::Hospital, ward, device] {
+            assert_eq!(Registered::of(&calendar(&scope)), Some(Registered::Calendar(scope)));
+        }
         assert_eq!(Registered::of(&operator_document(&id)), Some(Registered::OperatorDocument(id.clone())));
         for id in [id.clone(), "a.7".parse().unwrap()] {
             assert_eq!(Registered::of(&gate_note(&id, 31)), Some(Registered::GateNote(id, 31)));
@@ -146,8 +162,15 @@ mod tests {
         ] {
             assert_eq!(Listed::of(&unlisted), None, "{unlisted}");
         }
-        let spelt =
-            ["rosters/7.json", "rosters/all", "gate-notes/pump-7.json", "gate-notes/pump-7.07.json"].map(String::from);
+        let spelt = [
+            "rosters/7.json",
+            "rosters/all",
+            "calendars/icu.json",
+            "calendars/wards/a/b.json",
+            "gate-notes/pump-7.json",
+            "gate-notes/pump-7.07.json",
+        ]
+        .map(String::from);
         for unregistered in spelt.into_iter().chain([approval(&id), gates(&id), REGISTER.to_owned()]) {
             assert_eq!(Registered::of(&unregistered), None, "{unregistered}");
         }

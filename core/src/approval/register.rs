@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn it_is_read_as_it_was_written_and_finds_its_files() {
-        let written = register(&["calendars/icu.json", "operator/pump-7.json", "rosters/00.json", "rosters/01.json"]);
+        let written =
+            register(&["calendars/wards/icu.json", "operator/pump-7.json", "rosters/00.json", "rosters/01.json"]);
         let read = Register::parse(&written.to_bytes().unwrap()).unwrap();
         assert_eq!(read, written);
         assert_eq!(read.file("operator/pump-7.json"), written.files.get(1));
@@ -85,8 +86,8 @@ mod tests {
     #[test]
     fn what_it_may_not_list_is_refused() {
         for (paths, rule) in [
-            (vec!["rosters/all.json", "calendars/icu.json"], "ascending"),
-            (vec!["calendars/icu.json", "calendars/icu.json"], "ascending"),
+            (vec!["rosters/all.json", "calendars/wards/icu.json"], "ascending"),
+            (vec!["calendars/wards/icu.json", "calendars/wards/icu.json"], "ascending"),
             (vec!["approvals/pump-7.json"], "no roster"),
             (vec!["slots/pump-7/all.json"], "no roster"),
             (vec!["rosters/01.json", "rosters/0110.json"], "same device"),

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::calendars::Calendars;
 use super::eligible::{Sorted, View};
 use super::timetable::Timetable;
-use super::{Blocked, Facts, Known, Plan, PlannedWard, PlannedWave, Request, WaveSize, WaveSpec};
+use super::{Blocked, Facts, Known, Plan, PlannedWave, Request, WaveSize, WaveSpec};
 use crate::approval::{Approval, DeviceSlots, Pinned, RosterDevice, SignedDocument, Slot};
 use crate::clock::whole_second;
 use crate::id::{ApprovalId, DeviceId, WardId};
-use crate::limits::{MAX_APPROVAL_DEVICES, MAX_APPROVAL_SLOTS, MAX_OPENINGS};
+use crate::limits::{MAX_APPROVAL_DEVICES, MAX_APPROVAL_SLOTS};
 use crate::phase::{Code, Reason};
-use crate::window::{Calendar, openings};
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -60,11 +60,9 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
     let known: BTreeMap<_, _> = inventory.iter().map(|k| (&k.id, k)).collect();
     let begins = request.not_before.max(now);
     let until = begins.saturating_add(SignedDuration::from_secs(request.horizon_secs.into())).unwrap_or(begins);
-    let opened = Opened::new(facts, begins, until);
-
-    let calendars = opened.0.keys().copied().collect();
-    let Sorted { eligible, mut blocked, supersedes, beside } =
-        View::new(facts, request, &roster, &known, &calendars, now).sort();
+    let view = View::new(facts, request, &roster, &known, now);
+    let calendars = Calendars::new(facts, view.on_roster(), begins, until);
+    let Sorted { eligible, mut blocked, supersedes, beside } = view.sort(&calendars);
     let selected = eligible.len().saturating_add(blocked.len());
     if selected == 0 {
         return Err(PlanError::NoDevice(facts.bundle.step.product.to_string()));
@@ -79,15 +77,15 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
     let about: BTreeSet<_> = eligible.iter().map(|d| &d.id).chain(blocked.iter().map(|b| &b.id)).cloned().collect();
     let taken = Taken::by(&beside, &roster);
     let length = facts.bundle.need().saturating_add(SignedDuration::from_secs(request.slack_secs.into()));
-    let timetables = opened.timetables(taken, request.cap, length);
-    let mut planner = Planner { timetables, begins, waves: Vec::new() };
+    let timetables = taken.timetables(&eligible, request.cap, length);
+    let mut planner = Planner { calendars: &calendars, timetables, begins, waves: Vec::new() };
     planner.first_slots(&eligible, &request.waves, &mut blocked)?;
     (1..request.slots_per_device as usize).for_each(|turn| planner.further_slots(turn));
 
     blocked.sort_by(|a, b| a.id.cmp(&b.id));
     let mut rosters: Vec<Pinned> = facts.rosters.iter().map(|(pinned, _)| pinned.clone()).collect();
     rosters.sort_by(|a, b| a.path.cmp(&b.path));
-    let wards = opened.planned(&planner.waves);
+    let wards = calendars.planned(planner.waves.iter().flat_map(|w| &w.devices).map(|(device, _)| *device));
     let waves: Vec<PlannedWave> = planner.waves.iter().filter_map(Members::summary).collect();
     let devices = planner.devices();
     let ends = || devices.iter().filter_map(|d| d.slots.last()).map(|s| s.end).max();
@@ -121,46 +119,6 @@ fn merged(facts: &Facts) -> Result<BTreeMap<&DeviceId, &RosterDevice>, PlanError
     Ok(all)
 }
 
-/// The wards that have a usable calendar, with what it opens.
-struct Opened<'a>(BTreeMap<&'a WardId, (&'a Pinned, &'a Calendar, Vec<crate::window::Opening>)>);
-
-impl<'a> Opened<'a> {
-    fn new(facts: &'a Facts, begins: Timestamp, until: Timestamp) -> Self {
-        let mut calendars: Vec<_> = facts.calendars.iter().collect();
-        calendars.sort_by(|a, b| a.0.path.cmp(&b.0.path));
-        let usable = calendars.into_iter().filter_map(|(pinned, calendar)| {
-            let opened = openings(calendar, begins, until, MAX_OPENINGS).ok()?;
-            Some((&calendar.ward, (pinned, calendar, opened)))
-        });
-        Self(usable.collect())
-    }
-
-    fn timetables(&self, mut taken: Taken, cap: u32, length: SignedDuration) -> BTreeMap<WardId, Timetable> {
-        let timetable = |(ward, (_, _, opened)): (&&WardId, &(_, _, Vec<_>))| {
-            let taken = taken.0.remove(*ward).unwrap_or_default();
-            ((*ward).clone(), Timetable::new(opened.clone(), taken, cap, length))
-        };
-        self.0.iter().map(timetable).collect()
-    }
-
-    fn planned(&self, waves: &[Members<'_>]) -> Vec<PlannedWard> {
-        let mut devices: BTreeMap<&WardId, BTreeSet<&DeviceId>> = BTreeMap::new();
-        for (device, _) in waves.iter().flat_map(|w| &w.devices) {
-            devices.entry(&device.ward).or_default().insert(&device.id);
-        }
-        let ward = |(ward, ids): (&WardId, BTreeSet<&DeviceId>)| {
-            let (pinned, calendar, _) = self.0.get(ward)?;
-            Some(PlannedWard {
-                ward: ward.clone(),
-                zone: calendar.zone.clone(),
-                calendar: (*pinned).clone(),
-                devices: ids.into_iter().cloned().collect(),
-            })
-        };
-        devices.into_iter().filter_map(ward).collect()
-    }
-}
-
 /// Slots that approvals beside the plan have taken, by ward. They count whatever the server says has become of them.
 struct Taken(BTreeMap<WardId, Vec<Slot>>);
 
@@ -173,6 +131,21 @@ impl Taken {
             }
         }
         Self(taken)
+    }
+
+    /// The timetables of these devices' wards.
+    fn timetables(
+        mut self,
+        devices: &[&RosterDevice],
+        cap: u32,
+        length: SignedDuration,
+    ) -> BTreeMap<WardId, Timetable> {
+        let wards: BTreeSet<&WardId> = devices.iter().map(|d| &d.ward).collect();
+        let timetable = |ward: &WardId| {
+            let taken = self.0.remove(ward).unwrap_or_default();
+            (ward.clone(), Timetable::new(taken, cap, length))
+        };
+        wards.into_iter().map(timetable).collect()
     }
 }
 
@@ -195,6 +168,7 @@ impl Members<'_> {
 }
 
 struct Planner<'a> {
+    calendars: &'a Calendars<'a>,
     timetables: BTreeMap<WardId, Timetable>,
     begins: Timestamp,
     waves: Vec<Members<'a>>,
@@ -221,7 +195,7 @@ impl<'a> Planner<'a> {
             let mut devices = Vec::new();
             while devices.len() < size {
                 let Some(device) = waiting.next() else { break };
-                match self.timetables.get_mut(&device.ward).and_then(|t| t.place(earliest)) {
+                match self.place(device, earliest) {
                     Some(slot) => devices.push((device, vec![slot])),
                     None => blocked.push(Blocked { id: device.id.clone(), reason: no_opening(device, earliest) }),
                 }
@@ -239,18 +213,26 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The device's earliest slot from an instant on.
+    fn place(&mut self, device: &RosterDevice, earliest: Timestamp) -> Option<Slot> {
+        let hours = self.calendars.of(device).ok()?;
+        self.timetables.get_mut(&device.ward)?.place(hours, earliest)
+    }
+
     /// One more chance, the `turn`-th counted from 0, in the same order of waves, in what room there is. A device that
     /// found no room in one turn has none in a later one either: its slots would count as an earlier turn's, and the
     /// waves before it have had that already.
     fn further_slots(&mut self, turn: usize) {
         let mut earliest = self.begins;
-        for wave in &mut self.waves {
+        let mut waves = std::mem::take(&mut self.waves);
+        for wave in &mut waves {
             for (device, slots) in wave.devices.iter_mut().filter(|(_, slots)| slots.len() == turn) {
                 let own = slots.last().map_or(earliest, |s| s.end.max(earliest));
-                slots.extend(self.timetables.get_mut(&device.ward).and_then(|t| t.place(own)));
+                slots.extend(self.place(device, own));
             }
             earliest = next_wave(wave, turn).unwrap_or(earliest);
         }
+        self.waves = waves;
     }
 
     /// All devices, ascending by id.
@@ -273,10 +255,10 @@ fn next_wave(wave: &Members<'_>, turn: usize) -> Option<Timestamp> {
 
 fn no_opening(device: &RosterDevice, earliest: Timestamp) -> Reason {
     let text = format!(
-        "the calendar of ward {} has no room from {} to the plan's horizon; see `calendar preview {}`, or raise the horizon or the cap",
+        "the calendars of ward {} have no room from {} to the plan's horizon; see `calendar preview --device {}`, or raise the horizon or the cap",
         device.ward,
         crate::clock::format_utc(earliest),
-        device.ward
+        device.id
     );
     Reason::new(Code::NoOpening, text)
 }

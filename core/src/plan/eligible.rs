@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::calendars::Calendars;
 use super::{Blocked, Facts, Known, Request};
 use crate::approval::{Approval, RosterDevice, VerifiedStop};
 use crate::id::{ApprovalId, DeviceId, WardId};
@@ -16,7 +17,6 @@ pub(super) struct View<'a> {
     request: &'a Request,
     roster: &'a BTreeMap<&'a DeviceId, &'a RosterDevice>,
     known: &'a BTreeMap<&'a DeviceId, &'a Known>,
-    calendars: &'a BTreeSet<&'a WardId>,
     /// Approvals that are in force, ascending by id, without those that the request replaces.
     live: Vec<&'a Approval>,
     now: Timestamp,
@@ -40,7 +40,6 @@ impl<'a> View<'a> {
         request: &'a Request,
         roster: &'a BTreeMap<&'a DeviceId, &'a RosterDevice>,
         known: &'a BTreeMap<&'a DeviceId, &'a Known>,
-        calendars: &'a BTreeSet<&'a WardId>,
         now: Timestamp,
     ) -> Self {
         let replaced: BTreeSet<_> =
@@ -52,15 +51,20 @@ impl<'a> View<'a> {
             .filter(|a| !replaced.contains(&a.terms.id) && !stopped(&a.terms.id) && now < a.terms.expires)
             .collect();
         live.sort_by(|a, b| a.terms.id.cmp(&b.terms.id));
-        Self { facts, request, roster, known, calendars, live, now }
+        Self { facts, request, roster, known, live, now }
+    }
+
+    /// The selected devices that are on a roster.
+    pub(super) fn on_roster(&self) -> impl Iterator<Item = &'a RosterDevice> {
+        self.selected().into_iter().filter_map(|id| self.roster.get(id).copied())
     }
 
     /// Sorts the selected devices.
-    pub(super) fn sort(&self) -> Sorted<'a> {
+    pub(super) fn sort(&self, calendars: &Calendars<'_>) -> Sorted<'a> {
         let mut blocked = Vec::new();
         let mut fitting = Vec::new();
         for id in self.selected() {
-            match self.fits(id) {
+            match self.fits(id).and_then(|device| calendars.of(device).map(|_| device)) {
                 Ok(device) => fitting.push(device),
                 Err(reason) => blocked.push(Blocked { id: id.clone(), reason }),
             }
@@ -153,10 +157,6 @@ impl<'a> View<'a> {
                 );
                 return no(Code::TooOldToStart, text);
             }
-        }
-        if !self.calendars.contains(&device.ward) {
-            let ward = &device.ward;
-            return no(Code::NoCalendar, format!("its ward has no calendar to go by; see `calendar set {ward}`"));
         }
         Ok(device)
     }

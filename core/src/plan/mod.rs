@@ -10,6 +10,7 @@
 //! has proven itself.
 
 mod bundle;
+mod calendars;
 mod compute;
 mod eligible;
 mod sign;
@@ -177,10 +178,10 @@ pub struct Plan {
 pub struct PlannedWard {
     /// The ward.
     pub ward: WardId,
-    /// Its time zone.
+    /// The time zone that its people read times in.
     pub zone: String,
-    /// Its calendar.
-    pub calendar: Pinned,
+    /// The calendars that bind its planned devices, ascending by path.
+    pub calendars: Vec<Pinned>,
     /// Its planned devices, ascending.
     pub devices: Vec<DeviceId>,
 }

@@ -9,7 +9,7 @@ use crate::phase::Code;
 use crate::sign::{LocalKey, Signer as _};
 use crate::trust::Status;
 use crate::version::Release;
-use crate::window::{Freeze, Opening, Window, openings};
+use crate::window::{Freeze, Opening, Scope, Window, openings};
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
@@ -60,13 +60,13 @@ fn pinned(path: String) -> Pinned {
 }
 
 fn calendar(ward: &str, windows: &[&str], freezes: &[&str]) -> (Pinned, Calendar) {
-    let ward: WardId = id(ward);
+    let scope = Scope::Ward(id(ward));
     let calendar = Calendar {
         windows: windows.iter().map(|w| Window::parse_weekly(w).unwrap()).collect(),
         freezes: freezes.iter().map(|f| f.parse::<Freeze>().unwrap()).collect(),
-        ..Calendar::empty(id("riverside"), ward.clone(), "Europe/Vienna".to_owned())
+        ..Calendar::empty(id("riverside"), scope.clone(), "Europe/Vienna".to_owned())
     };
-    (pinned(path::calendar(&ward)), calendar)
+    (pinned(path::calendar(&scope)), calendar)
 }
 
 fn facts(devices: Vec<RosterDevice>, calendars: Vec<(Pinned, Calendar)>) -> Facts {
@@ -156,6 +156,49 @@ fn one_ward_with_a_cap_of_one_takes_its_devices_one_after_another() {
     assert_eq!(plan.wards[0].zone, "Europe/Vienna");
 }
 
+/// A calendar of the hospital or of one device.
+fn layer(scope: Scope, windows: &[&str], freezes: &[&str]) -> (Pinned, Calendar) {
+    let (_, calendar) = calendar("icu", windows, freezes);
+    (pinned(path::calendar(&scope)), Calendar { scope, ..calendar })
+}
+
+#[test]
+fn the_hospitals_calendar_and_a_devices_own_narrow_its_wards() {
+    let devices = vec![device("p1", "icu"), device("p2", "icu"), device("p3", "attic")];
+    let hospital = layer(Scope::Hospital, &[], &["2026-11-24"]);
+    let own = layer(Scope::Device(id("p1")), &["daily 03:00 2h"], &[]);
+    let pins = vec![own.0.clone(), hospital.0.clone(), pinned(path::calendar(&Scope::Ward(id("icu"))))];
+    let calendars = vec![calendar("icu", &["daily 02:00 2h"], &[]), hospital, own];
+    let facts = facts(devices, calendars);
+    let out = plan(&facts, &request(), &[], now()).unwrap();
+    assert_eq!(reasons(&out), BTreeMap::from([("p3", Code::NoCalendar)]), "a freeze opens nothing");
+    let slots: Vec<_> = out.devices.iter().map(|d| (d.id.as_str(), d.slots[0].start.to_string())).collect();
+    assert_eq!(
+        slots,
+        [("p1", "2026-11-25T02:00:00Z".to_owned()), ("p2", "2026-11-25T02:20:00Z".to_owned())],
+        "Tuesday is frozen; p2 is in the wave after p1's"
+    );
+    assert_eq!(out.wards[0].calendars, pins);
+
+    // What p1 cannot use of its ward's time, another can.
+    let all = vec![WaveSpec { size: WaveSize::Rest, gate: gate(0) }];
+    let out = plan(&facts, &Request { waves: all, ..request() }, &[], now()).unwrap();
+    assert_eq!(out.devices[1].slots[0].start, at("2026-11-25T01:00:00Z"));
+
+    // With windows of its own, the hospital's calendar is enough for a ward that has none.
+    let facts = Facts { calendars: vec![layer(Scope::Hospital, &["daily 02:00 2h"], &[])], ..facts };
+    assert!(plan(&facts, &request(), &[], now()).unwrap().blocked.is_empty());
+}
+
+#[test]
+fn a_calendar_that_cannot_be_used_is_named() {
+    let mut broken = calendar("icu", &["daily 02:00 2h"], &[]);
+    broken.1.zone = "Europe/Wien".to_owned();
+    let out = plan(&facts(vec![device("p1", "icu")], vec![broken]), &request(), &[], now()).unwrap();
+    assert_eq!(reasons(&out), BTreeMap::from([("p1", Code::NoCalendar)]));
+    assert!(out.blocked[0].reason.text.contains("Europe/Wien"), "{:?}", out.blocked);
+}
+
 #[test]
 fn a_device_that_missed_a_turn_does_not_overtake_the_waves_before_it_in_the_next() {
     let devices = vec![device("a", "icu"), device("b", "lab")];
@@ -225,7 +268,8 @@ fn each_device_that_is_left_out_has_its_own_reason() {
 #[test]
 fn a_wave_is_filled_up_with_the_next_device_that_has_an_opening() {
     let devices = vec![device("a", "lab"), device("b", "icu"), device("c", "icu")];
-    let facts = facts(devices, vec![calendar("icu", &["daily 02:00 3h"], &[]), calendar("lab", &[], &[])]);
+    let facts =
+        facts(devices, vec![calendar("icu", &["daily 02:00 3h"], &[]), calendar("lab", &["mon 02:00 19m"], &[])]);
     let out = plan(&facts, &request(), &[], now()).unwrap();
     assert_eq!(reasons(&out), BTreeMap::from([("a", Code::NoOpening)]));
     assert_eq!(out.devices.iter().map(|d| (d.id.as_str(), d.wave)).collect::<Vec<_>>(), [("b", 0), ("c", 1)]);

@@ -1,38 +1,39 @@
-//! One ward's time: its openings, and the slots that are taken in them.
+//! One ward's time: the slots that are taken in it.
 //!
 //! Attack: a server that lets every device of a ward begin at once. The cap is therefore spent here, in slots that are
 //! signed, and not left to anybody who counts later.
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::calendars::Hours;
 use crate::approval::Slot;
-use crate::window::Opening;
 
-/// A ward's openings and taken slots, for slots of one length.
+/// A ward's taken slots, for slots of one length.
 #[derive(Debug)]
 pub(super) struct Timetable {
-    openings: Vec<Opening>,
     taken: Vec<Slot>,
     cap: usize,
     length: SignedDuration,
-    /// From the first instant to the second, no slot can begin any more: taken slots are never given back.
+    /// From the first instant to the second, no slot can begin any more in the ward's openings, and so in no part of them:
+    /// taken slots are never given back.
     full: Option<(Timestamp, Timestamp)>,
 }
 
 impl Timetable {
     /// `taken` by earlier approvals.
-    pub(super) fn new(openings: Vec<Opening>, taken: Vec<Slot>, cap: u32, length: SignedDuration) -> Self {
-        Self { openings, taken, cap: cap as usize, length, full: None }
+    pub(super) fn new(taken: Vec<Slot>, cap: u32, length: SignedDuration) -> Self {
+        Self { taken, cap: cap as usize, length, full: None }
     }
 
-    /// Takes the earliest slot that begins at `earliest` or later, lies in one opening, and never brings the ward over
-    /// its cap.
-    pub(super) fn place(&mut self, earliest: Timestamp) -> Option<Slot> {
+    /// Takes the earliest slot that begins at `earliest` or later, lies in one of a device's openings, and never brings
+    /// the ward over its cap.
+    pub(super) fn place(&mut self, hours: Hours<'_>, earliest: Timestamp) -> Option<Slot> {
         let from = match self.full {
             Some((since, until)) if since <= earliest && earliest < until => until,
             _ => earliest,
         };
-        let slot = self.openings.iter().find_map(|opening| {
+        let ahead = hours.open.partition_point(|opening| opening.end <= from);
+        let slot = hours.open.get(ahead..)?.iter().find_map(|opening| {
             let mut start = opening.start.max(from);
             loop {
                 let end = start.checked_add(self.length).ok().filter(|end| *end <= opening.end)?;
@@ -42,7 +43,9 @@ impl Timetable {
                 }
             }
         })?;
-        self.full = Some((from.min(earliest), slot.start));
+        if !hours.own {
+            self.full = Some((from.min(earliest), slot.start));
+        }
         self.taken.push(slot);
         Some(slot)
     }

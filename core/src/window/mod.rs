@@ -1,21 +1,29 @@
-//! A ward's calendar: when its devices may be touched, in the wall-clock time that the ward lives by.
+//! Calendars: when devices may be touched, in the wall-clock time that the people around them live by.
 //!
-//! The rules, which [`openings`] obeys and the tests hold it to:
+//! A hospital has one, each ward may have one, and a device may have one of its own. These are layers: a device may be
+//! touched when all the calendars that bind it allow that. The rules, which [`openings`] obeys and the tests hold it to:
 //!
-//! 1. A window begins at the first instant at which the ward's clock shows its start or later. So a start in the hour
+//! 1. A window begins at the first instant at which the calendar's clock shows its start or later. So a start in the hour
 //!    that the clock skips moves to the first instant after the gap, and a start in the hour that it repeats is the first
 //!    of the two.
 //! 2. A window's length is time that passes, not time that the clock shows: two hours are two hours in every night.
 //! 3. A window that begins on a frozen date is dropped whole. One that runs into a frozen date is cut where that date
-//!    begins.
+//!    begins. A date that any layer freezes, by its own clock, is frozen for the windows of all.
 //! 4. Openings that overlap or touch are one.
+//! 5. What is open in each layer that has windows is open. A layer without windows only freezes; where no layer has any,
+//!    nothing is open.
 //!
 //! Local time is resolved by the time zone rules built into this program, not by the machine's: everyone who computes a
 //! plan with one version of it gets the same instants. A calendar is a signed document of the approvals repository;
 //! devices never read it, they see instants only.
 
 mod civil;
+mod exception;
+pub mod ics;
+mod layer;
 mod opening;
+mod rule;
+mod scope;
 mod text;
 
 use std::collections::BTreeSet;
@@ -25,16 +33,21 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::civil::time as civil_time;
-pub use self::opening::{Opening, openings};
-pub use self::text::{TextError, parse_duration};
+pub use self::exception::Exception;
+pub use self::layer::{Openings, openings};
+pub use self::opening::Opening;
+pub use self::rule::{Rule, RuleError};
+pub use self::scope::Scope;
+pub use self::text::{TextError, parse_duration, parse_local};
 pub(crate) use self::text::{parse_days, parse_time};
 use crate::approval::{SignedDocument, first_broken};
-use crate::id::{HdoId, WardId};
+use crate::id::HdoId;
 use crate::limits::{
-    MAX_CALENDAR_BYTES, MAX_FREEZES, MAX_HORIZON_SECS, MAX_WINDOW_SECS, MAX_WINDOWS, MAX_ZONE_NAME_BYTES,
+    MAX_CALENDAR_BYTES, MAX_EXCEPTIONS, MAX_FREEZES, MAX_HORIZON_SECS, MAX_WINDOW_SECS, MAX_WINDOWS,
+    MAX_ZONE_NAME_BYTES,
 };
 
-/// A ward's maintenance windows and the dates on which nothing is done.
+/// Maintenance windows, and dates on which nothing is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calendar {
@@ -45,11 +58,11 @@ pub struct Calendar {
     pub format: u32,
     /// The hospital.
     pub hdo: HdoId,
-    /// The ward.
-    pub ward: WardId,
+    /// What it binds.
+    pub scope: Scope,
     /// The IANA name of its time zone, as in `Europe/Vienna`.
     pub zone: String,
-    /// When its devices may be touched.
+    /// When devices may be touched.
     pub windows: Vec<Window>,
     /// When they may not, whatever the windows say.
     pub freezes: Vec<Freeze>,
@@ -83,6 +96,16 @@ pub enum Recurrence {
         #[serde(with = "civil::date_time")]
         start: DateTime,
     },
+    /// By a recurrence rule of RFC 5545.
+    Rule {
+        /// Not before this local date and time, DTSTART, which fills in what the rule leaves open.
+        #[serde(with = "civil::date_time")]
+        start: DateTime,
+        /// The rule, RRULE.
+        rule: Box<Rule>,
+        /// What is taken out of it, EXDATE.
+        except: BTreeSet<Exception>,
+    },
 }
 
 /// A day of the week.
@@ -115,22 +138,32 @@ pub struct Freeze {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
     /// The zone's name is in no version of the IANA database that this program knows.
-    #[error("ward {ward}: {zone:?} is no IANA time zone that this program knows; it is written like Europe/Vienna")]
+    #[error(
+        "the calendar of {scope}: {zone:?} is no IANA time zone that this program knows; it is written like Europe/Vienna"
+    )]
     Zone {
-        /// The ward.
-        ward: WardId,
+        /// What the calendar binds.
+        scope: Scope,
         /// What stands in its calendar.
         zone: String,
     },
     /// More time was asked for than a calendar is expanded over.
     #[error("a calendar is expanded over at most {} days at once", MAX_HORIZON_SECS / 86_400)]
     Horizon,
+    /// A recurrence rule takes too long to expand.
+    #[error("the calendar of {scope}: {source}")]
+    Rule {
+        /// What the calendar binds.
+        scope: Scope,
+        /// Why.
+        source: RuleError,
+    },
 }
 
 impl Calendar {
     /// A calendar without windows.
-    pub fn empty(hdo: HdoId, ward: WardId, zone: String) -> Self {
-        Self { kind: Self::TYPE.to_owned(), format: 1, hdo, ward, zone, windows: Vec::new(), freezes: Vec::new() }
+    pub fn empty(hdo: HdoId, scope: Scope, zone: String) -> Self {
+        Self { kind: Self::TYPE.to_owned(), format: 1, hdo, scope, zone, windows: Vec::new(), freezes: Vec::new() }
     }
 
     /// The rules of its zone.
@@ -141,7 +174,7 @@ impl Calendar {
     pub fn time_zone(&self) -> Result<TimeZone, WindowError> {
         TimeZoneDatabase::bundled()
             .get(&self.zone)
-            .map_err(|_| WindowError::Zone { ward: self.ward.clone(), zone: self.zone.clone() })
+            .map_err(|_| WindowError::Zone { scope: self.scope.clone(), zone: self.zone.clone() })
     }
 
     /// Whether nothing may begin on that local date.
@@ -164,6 +197,7 @@ impl SignedDocument for Calendar {
         let begins = |w: &Window| match &w.begins {
             Recurrence::Weekly { days, .. } => !days.is_empty(),
             Recurrence::Once { start } => plausible(start.date()),
+            Recurrence::Rule { start, except, .. } => plausible(start.date()) && except.len() <= MAX_EXCEPTIONS,
         };
         first_broken(&[
             (
@@ -171,8 +205,15 @@ impl SignedDocument for Calendar {
                 "zone is not an IANA name like Europe/Vienna",
             ),
             (self.windows.len() <= MAX_WINDOWS, "windows lists too many"),
+            (
+                !self.windows.is_empty() || !self.freezes.is_empty(),
+                "it has neither windows nor freezes, and so says nothing",
+            ),
             (self.windows.iter().all(lasts), "a window lasts no time at all, or more than 7 days"),
-            (self.windows.iter().all(begins), "a window has no day, or lies outside the years 2000 to 2199"),
+            (
+                self.windows.iter().all(begins),
+                "a window has no day, lies outside the years 2000 to 2199, or has too many exceptions",
+            ),
             (self.freezes.len() <= MAX_FREEZES, "freezes lists too many"),
             (self.freezes.iter().all(|f| f.first <= f.last), "a freeze ends before it begins"),
         ])

@@ -1,3 +1,6 @@
+mod layers;
+mod zones;
+
 use super::*;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -20,8 +23,12 @@ fn calendar(zone: &str, windows: &[&str], freezes: &[&str]) -> Calendar {
     Calendar {
         windows: windows.iter().map(window).collect(),
         freezes: freezes.iter().map(|t| t.parse().unwrap()).collect(),
-        ..Calendar::empty("riverside".parse().unwrap(), "icu".parse().unwrap(), zone.to_owned())
+        ..Calendar::empty("riverside".parse().unwrap(), icu(), zone.to_owned())
     }
+}
+
+fn icu() -> Scope {
+    Scope::Ward("icu".parse().unwrap())
 }
 
 fn at(text: &str) -> Timestamp {
@@ -29,7 +36,7 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn shown(calendar: &Calendar, from: &str, until: &str) -> Vec<String> {
-    openings(calendar, at(from), at(until), 100).unwrap().iter().map(|o| format!("{} {}", o.start, o.end)).collect()
+    openings(&[calendar], at(from), at(until), 100).unwrap().iter().map(|o| format!("{} {}", o.start, o.end)).collect()
 }
 
 #[test]
@@ -74,17 +81,18 @@ fn overlapping_and_touching_openings_are_one() {
 fn what_is_asked_for_bounds_what_is_answered() {
     let c = calendar("UTC", &["daily 01:00 1h"], &[]);
     let from = at("2026-11-23T01:30:00.5Z");
-    let two = openings(&c, from, at("2027-01-01T00:00:00Z"), 2).unwrap();
+    let two = openings(&[&c], from, at("2027-01-01T00:00:00Z"), 2).unwrap();
     assert_eq!(two[0], Opening { start: at("2026-11-23T01:30:01Z"), end: at("2026-11-23T02:00:00Z") });
     assert_eq!(two[1].start, at("2026-11-24T01:00:00Z"));
     assert_eq!(two.len(), 2);
-    assert_eq!(openings(&c, from, from, 2).unwrap(), []);
-    assert_eq!(openings(&c, from, at("2028-11-23T00:00:00Z"), 2), Err(WindowError::Horizon));
+    assert_eq!(openings(&[&c], from, from, 2).unwrap(), []);
+    assert_eq!(openings(&[&c], from, at("2028-11-23T00:00:00Z"), 2), Err(WindowError::Horizon));
 }
 
 #[test]
 fn a_zone_that_does_not_exist_is_named() {
-    let error = openings(&calendar("Europe/Wien", &[], &[]), at("2026-11-23T00:00:00Z"), at("2026-11-24T00:00:00Z"), 1);
+    let error =
+        openings(&[&calendar("Europe/Wien", &[], &[])], at("2026-11-23T00:00:00Z"), at("2026-11-24T00:00:00Z"), 1);
     assert!(error.unwrap_err().to_string().contains("\"Europe/Wien\""));
 }
 
@@ -95,7 +103,10 @@ fn a_signed_calendar_survives_its_bytes_and_breaks_no_rule() {
     assert_eq!(Calendar::parse(&bytes).unwrap(), c);
     let text = String::from_utf8(bytes).unwrap();
     assert!(text.contains(r#"{"weekly":{"days":["sat","sun"],"start":"02:00:00"}}"#), "{text}");
+    assert!(text.contains(r#""scope":{"ward":"icu"}"#), "{text}");
+    assert!(calendar("UTC", &[], &[]).broken_rule().is_some_and(|rule| rule.contains("says nothing")));
     for (from, to) in [
+        ("{\"ward\":\"icu\"}", "\"ward\""),
         ("\"02:00:00\"", "\"2:00:00\""),
         ("\"2026-12-24\"", "\"2026-12-32\""),
         ("\"2026-12-24\"", "\"2027-12-24\""),
@@ -131,6 +142,12 @@ fn what_people_type_is_read_one_way_or_not_at_all() {
         assert!(parse_duration(bad).is_err(), "{bad}");
     }
     assert_eq!(parse_duration("14d2h"), Ok(14 * 86_400 + 7_200));
+    for (iso, secs) in [("PT2H", 7_200), ("PT1H30M", 5_400), ("P1D", 86_400), ("P1DT5S", 86_405), ("P1W", 604_800)] {
+        assert_eq!(parse_duration(iso), Ok(secs), "{iso}");
+    }
+    for bad in ["P", "PT", "P1M", "P2H", "PT1D", "P1DT", "-PT2H", "pt2h", "PT2HT"] {
+        assert!(parse_duration(bad).is_err(), "{bad}");
+    }
     for bad in ["2026-11-24 17:00 10m", "2026-11-24T17 10m", "2026-02-29T17:00 10m"] {
         assert!(Window::parse_once(bad).is_err(), "{bad}");
     }
@@ -156,6 +173,7 @@ fn open_minutes(calendar: &Calendar, from: Timestamp, days: i64) -> BTreeSet<Tim
             let local = match &window.begins {
                 Recurrence::Weekly { days, start } if days.contains(&Day::of(*date)) => date.to_datetime(*start),
                 Recurrence::Once { start } if start.date() == *date => *start,
+                // Rules have tests of their own.
                 _ => continue,
             };
             if local < clock[0].1 {
@@ -206,7 +224,7 @@ proptest! {
         }).collect();
 
         let until = from + SignedDuration::from_hours(7 * 24);
-        let found = openings(&c, from, until, 1_000).unwrap();
+        let found = openings(&[&c], from, until, 1_000).unwrap();
         prop_assert!(found.iter().all(|o| from <= o.start && o.start < o.end && o.end <= until));
         prop_assert!(found.windows(2).all(|w| w[0].end < w[1].start), "disjoint, apart, ascending: {found:?}");
         let minutes: BTreeSet<Timestamp> = found.iter().flat_map(|o| {
@@ -216,7 +234,7 @@ proptest! {
         prop_assert_eq!(minutes, open_minutes(&c, from, 7));
 
         // Fewer are the first of many.
-        let fewer = openings(&c, from, until, 2).unwrap();
+        let fewer = openings(&[&c], from, until, 2).unwrap();
         prop_assert_eq!(&found[..fewer.len()], &fewer[..]);
         prop_assert_eq!(fewer.len(), found.len().min(2));
     }

@@ -21,22 +21,34 @@ pub struct TextError {
 const WEEKLY: &str = "a weekly window like `sat,sun 02:00 2h` or `mon-fri 22:30 90m`: days, start, length";
 const ONCE: &str = "a single window like `2026-11-24T17:00 30m`: local date and time, length";
 const FREEZE: &str = "a frozen date like 2026-12-24, or dates like 2026-12-24..2027-01-02, the last included";
+const LOCAL: &str = "a local date and time like 2026-11-24T17:00";
 const DURATION: &str = "a length of time like 2h, 90m, 1h30m, 45s or 14d";
 
-fn error(text: &str, expected: &'static str) -> TextError {
+pub(super) fn error(text: &str, expected: &'static str) -> TextError {
     TextError { text: text.chars().take(100).collect(), expected }
 }
 
-/// Seconds of `1d`, `2h`, `90m`, `45s` and of their sums, larger units first.
+/// A local date and time, `2026-11-24T17:00` or with seconds.
+///
+/// # Errors
+///
+/// Anything else.
+pub fn parse_local(text: &str) -> Result<DateTime, TextError> {
+    let parts = text.split_once('T').and_then(|(date, time)| Some((parse_date(date)?, parse_time(time)?)));
+    parts.map(|(date, time)| DateTime::from_parts(date, time)).ok_or_else(|| error(text, LOCAL))
+}
+
+/// Seconds of `1d`, `2h`, `90m`, `45s` and of their sums, larger units first, or as RFC 5545 writes them, `PT1H30M`.
 ///
 /// # Errors
 ///
 /// Anything else, nothing at all, and more than `u32` holds.
 pub fn parse_duration(text: &str) -> Result<u32, TextError> {
     let bad = || error(text, DURATION);
-    let mut rest = text;
+    let plain = text.strip_prefix('P').map(|iso| plain_duration(iso).ok_or_else(bad)).transpose()?;
+    let mut rest = plain.as_deref().unwrap_or(text);
     let mut total: u32 = 0;
-    let mut units: &[(char, u32)] = &[('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
+    let mut units: &[(char, u32)] = &[('w', 604_800), ('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
     while !rest.is_empty() {
         let (digits, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?);
         let unit = tail.chars().next().ok_or_else(bad)?;
@@ -48,6 +60,14 @@ pub fn parse_duration(text: &str) -> Result<u32, TextError> {
         rest = tail.get(unit.len_utf8()..).unwrap_or_default();
     }
     if total == 0 { Err(bad()) } else { Ok(total) }
+}
+
+/// What follows the `P` of RFC 5545's form, section 3.3.6, in ours. An `M` is minutes after a `T` and would be months before.
+fn plain_duration(iso: &str) -> Option<String> {
+    let (days, time) = iso.split_once('T').unwrap_or((iso, "0S"));
+    let only = |text: &str, units: &str| text.chars().all(|c| c.is_ascii_digit() || units.contains(c));
+    let plain = format!("{days}{}", if time == "0S" { "" } else { time }).to_ascii_lowercase();
+    (only(days, "WD") && only(time, "HMS") && !time.is_empty()).then_some(plain)
 }
 
 impl Window {
@@ -73,9 +93,7 @@ impl Window {
     pub fn parse_once(text: &str) -> Result<Self, TextError> {
         let bad = || error(text, ONCE);
         let [start, length] = <[&str; 2]>::try_from(words(text)).map_err(|_| bad())?;
-        let (date, time) = start.split_once('T').ok_or_else(bad)?;
-        let date = parse_date(date).ok_or_else(bad)?;
-        let start = DateTime::from_parts(date, parse_time(time).ok_or_else(bad)?);
+        let start = parse_local(start).map_err(|_| bad())?;
         let duration_secs = parse_duration(length).map_err(|_| bad())?;
         Ok(Self { begins: Recurrence::Once { start }, duration_secs })
     }
@@ -91,7 +109,8 @@ impl FromStr for Freeze {
     }
 }
 
-/// The text that [`Window::parse_weekly`] or [`Window::parse_once`] reads.
+/// The text that [`Window::parse_weekly`] or [`Window::parse_once`] reads; a rule with its first start before it and its
+/// exceptions behind it.
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.begins {
@@ -100,6 +119,12 @@ impl fmt::Display for Window {
                 write!(f, "{} {}", names.join(","), start.strftime("%H:%M:%S"))?;
             }
             Recurrence::Once { start } => write!(f, "{}", start.strftime("%Y-%m-%dT%H:%M:%S"))?,
+            Recurrence::Rule { start, rule, except } => {
+                write!(f, "{} {rule}", start.strftime("%Y-%m-%dT%H:%M:%S"))?;
+                for exception in except {
+                    write!(f, " -{exception}")?;
+                }
+            }
         }
         f.write_str(" ")?;
         let mut rest = self.duration_secs;
@@ -125,7 +150,7 @@ fn words(text: &str) -> Vec<&str> {
     text.split_whitespace().collect()
 }
 
-fn parse_date(text: &str) -> Option<Date> {
+pub(super) fn parse_date(text: &str) -> Option<Date> {
     Date::strptime("%Y-%m-%d", text).ok().filter(|d| d.strftime("%Y-%m-%d").to_string() == text)
 }
 

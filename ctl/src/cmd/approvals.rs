@@ -104,7 +104,7 @@ fn show(context: &mut Context<'_>, desk: &Desk, alarms: Vec<alarm::Alarm>) -> Ou
     let shown = Shown {
         repository,
         devices: documents.rosters.iter().map(|(_, r)| r.devices.len()).sum(),
-        calendars: documents.calendars.iter().map(|(_, c)| c.ward.to_string()).collect(),
+        calendars: documents.calendars.iter().map(|(_, c)| c.scope.to_string()).collect(),
         approvals: listed(documents),
         alarms,
     };

@@ -1,126 +1,154 @@
-//! `suturectl calendar`: when a ward's devices may be touched.
+//! `suturectl calendar`: when devices may be touched.
 
+mod preview;
 mod spec;
 
-use clap::Subcommand;
-use jiff::SignedDuration;
-use serde::Serialize;
-use suture_core::clock::format_utc;
-use suture_core::id::{HdoId, WardId};
-use suture_core::limits::MAX_HORIZON_SECS;
-use suture_core::window::{Calendar, Opening, openings};
+use std::path::PathBuf;
 
+use clap::{Args, Subcommand};
+use serde_json::json;
+use suture_core::id::{DeviceId, WardId};
+use suture_core::window::{Calendar, Scope, ics};
+
+use self::preview::PreviewArgs;
 use self::spec::Spec;
 use crate::context::Context;
-use crate::failure::{Failure, OrFail as _, Outcome};
+use crate::failure::{Failure, Outcome};
+use crate::files::{self, Access};
 use crate::hospital::{Desk, refused};
-use crate::print::Table;
 use crate::repository::{Done, Signing};
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Sign a ward's calendar, in the place of the one before it
+    /// Sign a calendar, in the place of the one before it: of flags, a TOML file, an iCalendar file, or several of them
     Set {
-        /// The ward
-        ward: WardId,
+        #[command(flatten)]
+        whose: Whose,
         #[command(flatten)]
         spec: Spec,
         #[command(flatten)]
         signing: Signing,
     },
-    /// The signed calendars, or one ward's
-    Show {
-        /// The ward
-        ward: Option<WardId>,
-    },
-    /// The next openings in UTC and in the ward's time: of the signed calendar, or without a server of the flags or file
-    Preview {
-        /// The ward
-        ward: WardId,
+    /// Take a calendar off, by signature: the others that bind its devices go on
+    Remove {
         #[command(flatten)]
-        spec: Spec,
-        /// How many
-        #[arg(long, default_value_t = 10)]
-        count: usize,
+        whose: Whose,
+        #[command(flatten)]
+        signing: Signing,
     },
+    /// The signed calendars, or one of them
+    Show {
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// The next openings in UTC and in local time: of the signed calendars, or without a server of what the flags say
+    ///
+    /// Of a ward or a device, all its calendars together. With --rrule the openings begin with the rule's first start,
+    /// otherwise now, unless --from says when.
+    Preview(PreviewArgs),
+    /// Write a signed calendar as an iCalendar file (RFC 5545)
+    Export {
+        #[command(flatten)]
+        whose: Whose,
+        /// The file; without, the calendar goes to standard output
+        #[arg(short = 'o', long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Whose calendar: a ward's, a device's or the hospital's.
+#[derive(Debug, Clone, Args)]
+pub struct Whose {
+    /// The ward
+    #[arg(conflicts_with_all = ["hospital", "device"])]
+    ward: Option<WardId>,
+    /// The hospital's: it binds all devices
+    #[arg(long, conflicts_with = "device")]
+    hospital: bool,
+    /// A device's own
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<DeviceId>,
+}
+
+impl Whose {
+    fn scope(&self) -> Option<Scope> {
+        let ward = || self.ward.clone().map(Scope::Ward);
+        let device = || self.device.clone().map(Scope::Device);
+        if self.hospital { Some(Scope::Hospital) } else { ward().or_else(device) }
+    }
+
+    fn needed(&self) -> Outcome<Scope> {
+        self.scope().ok_or_else(|| Failure::new("whose calendar? name a ward, --device DEVICE, or --hospital"))
+    }
 }
 
 /// Runs one.
 pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
-        Command::Set { ward, spec, signing } => {
-            let calendar = spec.calendar(context.home.server()?.hdo()?, ward)?;
+        Command::Set { whose, spec, signing } => {
+            let (calendar, cancelled) = spec.calendar(context.home.server()?.hdo()?, whose.needed()?)?;
+            for summary in cancelled {
+                context.print.note(&format!("{summary:?} is cancelled and left out"));
+            }
             let mut desk = Desk::open_base(context).await?;
             match desk.publish(context, &signing, |edit| edit.set_calendar(&calendar).map_err(refused)).await? {
                 Done::Published(()) => context.print.result(&calendar, text),
                 Done::Waiting(waiting) => waiting.print(context),
             }
         }
-        Command::Show { ward } => {
+        Command::Remove { whose, signing } => {
+            let scope = whose.needed()?;
+            let mut desk = Desk::open_base(context).await?;
+            let remove = |edit: &mut crate::hospital::Edit<'_>| {
+                if edit.remove_calendar(&scope) { Ok(()) } else { Err(missing(&scope)) }
+            };
+            match desk.publish(context, &signing, remove).await? {
+                Done::Published(()) => {
+                    context.print.result(&json!({ "removed": scope }), |_| format!("{scope} has no calendar any more"))
+                }
+                Done::Waiting(waiting) => waiting.print(context),
+            }
+        }
+        Command::Show { whose } => {
             let desk = Desk::open(context).await?;
+            let scope = whose.scope();
             let all = desk.documents.calendars.into_iter().map(|(_, c)| c);
-            let shown: Vec<_> = all.filter(|c| ward.as_ref().is_none_or(|w| *w == c.ward)).collect();
-            if let (Some(ward), []) = (&ward, shown.as_slice()) {
-                return Err(missing(ward));
+            let shown: Vec<_> = all.filter(|c| scope.as_ref().is_none_or(|s| *s == c.scope)).collect();
+            if let (Some(scope), []) = (&scope, shown.as_slice()) {
+                return Err(missing(scope));
             }
             context.print.result(&shown, |all| all.iter().map(text).collect::<Vec<_>>().join("\n"))
         }
-        Command::Preview { ward, spec, count } => preview(context, ward, &spec, count).await,
+        Command::Preview(args) => preview::run(context, &args).await,
+        Command::Export { whose, out } => {
+            let scope = whose.needed()?;
+            let documents = Desk::open(context).await?.documents;
+            let found = documents.calendars.into_iter().map(|(_, c)| c).find(|c| c.scope == scope);
+            let file = ics::export(&found.ok_or_else(|| missing(&scope))?, context.now()).map_err(refused)?;
+            match out {
+                None => context.print.result(&json!({ "ics": file }), |_| file.trim_end().to_owned()),
+                Some(path) => {
+                    files::write(&path, file.as_bytes(), Access::Public)?;
+                    let written = json!({ "file": path.display().to_string() });
+                    context.print.result(&written, |_| format!("written to {}", path.display()))
+                }
+            }
+        }
     }
 }
 
-#[derive(Serialize)]
-struct Shown {
-    start: String,
-    end: String,
-    local_start: String,
-    local_end: String,
-    zone: String,
-}
-
-async fn preview(context: &mut Context<'_>, ward: WardId, spec: &Spec, count: usize) -> Outcome {
-    let calendar = if spec.is_empty() {
-        let documents = Desk::open(context).await?.documents;
-        let found = documents.calendars.into_iter().map(|(_, c)| c).find(|c| c.ward == ward);
-        found.ok_or_else(|| missing(&ward))?
-    } else {
-        // What hospital it is for does not change when it opens.
-        let hdo = context.home.server().and_then(|s| s.hdo());
-        spec.calendar(hdo.or_else(|_| "preview".parse::<HdoId>().or_fail(|| "no hospital".to_owned()))?, ward)?
+fn missing(scope: &Scope) -> Failure {
+    let flags = match scope {
+        Scope::Hospital => "--hospital".to_owned(),
+        Scope::Ward(ward) => ward.to_string(),
+        Scope::Device(device) => format!("--device {device}"),
     };
-    let now = context.now();
-    let until = now.saturating_add(SignedDuration::from_secs(MAX_HORIZON_SECS)).unwrap_or(now);
-    let next = openings(&calendar, now, until, count).map_err(refused)?;
-    let zone = calendar.time_zone().map_err(refused)?;
-    let local = |at| zone.to_datetime(at).strftime("%a %Y-%m-%d %H:%M:%S").to_string();
-    let row = |o: &Opening| Shown {
-        start: format_utc(o.start),
-        end: format_utc(o.end),
-        local_start: local(o.start),
-        local_end: local(o.end),
-        zone: calendar.zone.clone(),
-    };
-    let shown: Vec<Shown> = next.iter().map(row).collect();
-    context.print.result(&shown, |rows| {
-        if rows.is_empty() {
-            return "no opening within 400 days".to_owned();
-        }
-        let mut table = Table::new(["opens (UTC)", "closes (UTC)", "opens (local)", "closes (local)", ""]);
-        for r in rows {
-            let Shown { start, end, local_start, local_end, zone } = r;
-            table.row([start.clone(), end.clone(), local_start.clone(), local_end.clone(), zone.clone()]);
-        }
-        table.to_text()
-    })
-}
-
-fn missing(ward: &WardId) -> Failure {
-    Failure::new(format!("ward {ward} has no calendar")).next(format!("`suturectl calendar set {ward} --zone ...`"))
+    Failure::new(format!("{scope} has no calendar")).next(format!("`suturectl calendar set {flags} --zone ...`"))
 }
 
 fn text(calendar: &Calendar) -> String {
-    let mut lines = format!("ward {}, {}\n", calendar.ward, calendar.zone);
+    let mut lines = format!("{}, {}\n", calendar.scope, calendar.zone);
     for window in &calendar.windows {
         lines.push_str(&format!("  open    {window}\n"));
     }
@@ -128,7 +156,7 @@ fn text(calendar: &Calendar) -> String {
         lines.push_str(&format!("  frozen  {freeze}\n"));
     }
     if calendar.windows.is_empty() {
-        lines.push_str("  never open\n");
+        lines.push_str("  open    when its other calendars are\n");
     }
     lines
 }

@@ -151,7 +151,7 @@ async fn status(context: &mut Context<'_>, offline: bool, expect: Option<Edition
     };
     repository::tell_lapsed(context, Which::Catalog, &base);
     let store = TrustStore::of(&context.home, Which::Catalog);
-    let files = store.offered(client.as_mut(), &base).await?;
+    let files = store.delegated(client.as_mut(), &base).await?;
     let (known, refused) = base.listing(&files, context.now());
     let mut repository = repository::status(context, Which::Catalog, &base)?;
     let delegated = delegation::status(context, &base, &files, &refused);

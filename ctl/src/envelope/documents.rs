@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use suture_core::approval::{Approval, RosterDevice};
 use suture_core::clock::format_utc;
-use suture_core::id::{ApprovalId, DeviceId, WardId};
-use suture_core::window::Calendar;
+use suture_core::id::{ApprovalId, DeviceId};
+use suture_core::window::{Calendar, Scope};
 
 use super::Change;
 use crate::hospital::Documents;
@@ -53,27 +53,27 @@ fn rosters(before: &Documents, after: &Documents, changes: &mut Vec<Change>) {
 }
 
 fn calendars(before: &Documents, after: &Documents, changes: &mut Vec<Change>) {
-    let of = |documents: &'_ Documents| -> BTreeMap<WardId, Calendar> {
-        documents.calendars.iter().map(|(_, c)| (c.ward.clone(), c.clone())).collect()
+    let of = |documents: &'_ Documents| -> BTreeMap<Scope, Calendar> {
+        documents.calendars.iter().map(|(_, c)| (c.scope.clone(), c.clone())).collect()
     };
     let (old, new) = (of(before), of(after));
-    for (ward, calendar) in &new {
-        if old.get(ward) == Some(calendar) {
+    for (scope, calendar) in &new {
+        if old.get(scope) == Some(calendar) {
             continue;
         }
         let windows: Vec<String> = calendar.windows.iter().map(ToString::to_string).collect();
         let freezes: Vec<String> = calendar.freezes.iter().map(ToString::to_string).collect();
-        let mut text = format!("ward {ward} is open {} ({})", windows.join(", "), calendar.zone);
+        let mut text = format!("{scope} is open {} ({})", windows.join(", "), calendar.zone);
         if windows.is_empty() {
-            text = format!("ward {ward} is never open ({})", calendar.zone);
+            text = format!("{scope} is open when its other calendars are ({})", calendar.zone);
         }
         if !freezes.is_empty() {
             text.push_str(&format!(", frozen {}", freezes.join(", ")));
         }
         changes.push(Change::new("calendar", text));
     }
-    for ward in old.keys().filter(|ward| !new.contains_key(*ward)) {
-        changes.push(Change::new("calendar", format!("ward {ward} has no calendar any more")));
+    for scope in old.keys().filter(|scope| !new.contains_key(*scope)) {
+        changes.push(Change::new("calendar", format!("{scope} has no calendar any more")));
     }
 }
 

@@ -14,7 +14,7 @@ use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::sign::Signer;
 use suture_core::trust::edit::{APPROVALS_LIFETIME, TargetsDraft, sign_targets};
 use suture_core::trust::{Target, Targets, TrustError, Verified};
-use suture_core::window::Calendar;
+use suture_core::window::{Calendar, Scope};
 
 use super::rosters::{RosterFull, Rosters};
 use super::{Documents, Files};
@@ -83,13 +83,18 @@ impl<'a> Edit<'a> {
         Self { hdo, documents, draft, registered, rosters, files: Files::new(), now }
     }
 
-    /// Puts a ward's calendar in the place of the one before it.
+    /// Puts a calendar in the place of the one before it.
     ///
     /// # Errors
     ///
     /// The calendar breaks a rule.
     pub fn set_calendar(&mut self, calendar: &Calendar) -> Result<(), DocumentError> {
-        self.register(path::calendar(&calendar.ward), calendar)
+        self.register(path::calendar(&calendar.scope), calendar)
+    }
+
+    /// Takes a calendar off; false where there is none.
+    pub fn remove_calendar(&mut self, scope: &Scope) -> bool {
+        self.registered.remove(&path::calendar(scope)).is_some()
     }
 
     /// Says where the server is and by whom it is certified, in the place of what was signed or enrolled before.

@@ -198,9 +198,9 @@ impl Documents {
                     documents.rosters.push((pinned.clone(), roster));
                     ours
                 }
-                Some(Registered::Calendar(ward)) => {
+                Some(Registered::Calendar(scope)) => {
                     let calendar: Calendar = read(&pinned, files)?;
-                    let ours = calendar.hdo == *hdo && calendar.ward == ward;
+                    let ours = calendar.hdo == *hdo && calendar.scope == scope;
                     documents.calendars.push((pinned.clone(), calendar));
                     ours
                 }

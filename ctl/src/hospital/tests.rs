@@ -7,7 +7,7 @@ use suture_core::plan::Signing;
 use suture_core::sign::{LocalKey, Signer as _};
 use suture_core::trust::edit::{ROOT_LIFETIME, RoleDraft, RootDraft, sign_root};
 use suture_core::trust::{Root, Verified};
-use suture_core::window::Window;
+use suture_core::window::{Scope, Window};
 
 fn now() -> Timestamp {
     "2026-11-24T12:00:00Z".parse().unwrap()
@@ -100,7 +100,7 @@ fn each_version_follows_the_one_before_and_keeps_what_it_does_not_change() {
     let mut hospital = Hospital::new();
     hospital.sign(now(), |e| e.admit(device("pump-1")).unwrap());
     let before = hospital.targets.clone().unwrap();
-    let mut calendar = Calendar::empty(id("riverside"), id("icu"), "UTC".to_owned());
+    let mut calendar = Calendar::empty(id("riverside"), Scope::Ward(id("icu")), "UTC".to_owned());
     calendar.windows.push(Window::parse_weekly("sat 02:00 2h").unwrap());
     hospital.sign(now(), |e| e.set_calendar(&calendar).unwrap());
     let after = hospital.targets.as_ref().unwrap();

@@ -47,7 +47,7 @@ impl TrustStore<'_> {
     /// As [`TrustStore::refresh`], with what delegated roles list. A role that is refused stops nothing but itself.
     pub async fn refresh_catalog(&self, client: &mut Client, now: Timestamp) -> Outcome<Catalog> {
         let base: Base = self.refresh(client, now).await?.into();
-        let files = self.offered(Some(client), &base).await?;
+        let files = self.delegated(Some(client), &base).await?;
         let mut repository = base.current(now)?;
         let refused = repository.survey(&files, now);
         Ok(Catalog { repository, refused })
@@ -55,25 +55,8 @@ impl TrustStore<'_> {
 
     /// The metadata of all delegated roles in force, by the roles' names: from the home or else from the server, and then
     /// kept. Each is what the snapshot pins, and not yet known to be signed by anybody. What cannot be had is left out.
-    pub async fn delegated(&self, client: Option<&mut Client>, base: &Base) -> Outcome<Delegated<Vec<u8>>> {
-        Ok(self.gather(client, base).await?.0)
-    }
-
-    /// The same for a survey, which verifies each: with what the server offers in the place of those that it should have. A
-    /// wrong file is refused for what is wrong with it, and is not said to be missing.
-    pub async fn offered(&self, client: Option<&mut Client>, base: &Base) -> Outcome<Delegated<Vec<u8>>> {
-        let (mut files, wrong) = self.gather(client, base).await?;
-        files.extend(wrong);
-        Ok(files)
-    }
-
-    /// Those that the snapshot pins, and other bytes that the server offers for the rest of them, which are not kept.
-    async fn gather(
-        &self,
-        mut client: Option<&mut Client>,
-        base: &Base,
-    ) -> Outcome<(Delegated<Vec<u8>>, Delegated<Vec<u8>>)> {
-        let (mut files, mut wrong) = (Delegated::new(), Delegated::new());
+    pub async fn delegated(&self, mut client: Option<&mut Client>, base: &Base) -> Outcome<Delegated<Vec<u8>>> {
+        let mut files = Delegated::new();
         let mut kept: BTreeSet<OsString> = BTreeSet::new();
         for (role, request) in base.delegated().take(MAX_DELEGATIONS) {
             // A role's name may be longer than a file's.
@@ -82,18 +65,11 @@ impl TrustStore<'_> {
             let here = files::read(&self.home.path(&name)?, request.max_bytes).ok().flatten();
             let mut bytes = here.filter(|bytes| base.verify_delegated(role, bytes).is_ok());
             if let (None, Some(client)) = (&bytes, &mut client) {
-                let offered = match client.metadata(self.which, &request.name, request.max_bytes).await {
-                    // More than it may have: no part of that is it, and one bad role stops nothing else.
-                    Err(failure) if failure.exit == Exit::Untrusted => Some(Vec::new()),
-                    other => other?,
-                };
-                match offered {
-                    Some(offered) if base.verify_delegated(role, &offered).is_ok() => {
-                        self.write(&format!("{DIRECTORY}/{kept_as}"), &offered)?;
-                        bytes = Some(offered);
-                    }
-                    Some(offered) => drop(wrong.insert(role.to_owned(), offered)),
-                    None => {}
+                // A wrong file is left out as a missing one is: the survey then tells which role it stops.
+                let offered = client.metadata(self.which, &request.name, request.max_bytes).await?;
+                bytes = offered.filter(|bytes| base.verify_delegated(role, bytes).is_ok());
+                if let Some(bytes) = &bytes {
+                    self.write(&format!("{DIRECTORY}/{kept_as}"), bytes)?;
                 }
             }
             if let Some(bytes) = bytes {
@@ -102,7 +78,7 @@ impl TrustStore<'_> {
             }
         }
         self.keep_only(&kept)?;
-        Ok((files, wrong))
+        Ok(files)
     }
 
     fn keep_only(&self, wanted: &BTreeSet<OsString>) -> Outcome {

@@ -91,17 +91,6 @@ macro_rules! with_texts {
         }
     };
 }
-/// A statement that reads rows which nobody may change until the transaction ends. On SQLite nobody can: a transaction that
-/// may write is the only one.
-macro_rules! held {
-    ($on:expr, $text:literal) => {
-        match $on.driver() {
-            $crate::store::Driver::Sqlite(_) => $text,
-            $crate::store::Driver::Postgres(_) => concat!($text, " FOR SHARE"),
-        }
-    };
-}
-pub(crate) use held;
 pub(crate) use value::{hex_list, text_list};
 pub(crate) use with_list;
 pub(crate) use with_texts;

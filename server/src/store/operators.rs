@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use suture_core::id::{HdoId, OperatorName};
 use suture_core::principal::Principal;
 
-use super::{StoreError, Tx, from_ms, held, on, parsed, to_ms};
+use super::{StoreError, Tx, from_ms, on, parsed, to_ms};
 
 /// An operator of the manufacturer (`hdo` is none) or of a hospital.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,16 +74,6 @@ impl Tx {
         .await
         .map(|done| done.rows_affected()))?;
         Ok(joined == 1)
-    }
-
-    /// Whether an operator is in good standing, which stays so until the transaction ends. For what is made in the
-    /// operator's name and does not end by itself with a revocation. Attack: a thief's call that is open while its maker is
-    /// revoked. Either it comes first, and the revocation waits and finds what it made; or it finds the revocation.
-    pub async fn hold_operator(&mut self, operator: &Principal) -> Result<bool, StoreError> {
-        let text = held!(self, "SELECT revoked_ms IS NULL FROM operator WHERE principal = $1");
-        let good =
-            on!(self, |c| sqlx::query_scalar::<_, bool>(text).bind(operator.to_string()).fetch_optional(c).await)?;
-        Ok(good.unwrap_or(false))
     }
 
     /// Revokes an operator; false where there is no such one or it is revoked already.

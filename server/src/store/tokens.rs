@@ -60,8 +60,7 @@ fn columns(grant: &Grant) -> (&'static str, Option<&str>, Option<&str>) {
 }
 
 impl Tx {
-    /// Remembers a token; false where its secret is known already. One that an operator makes is made while that operator is
-    /// held ([`Tx::hold_operator`]), so that it cannot outlive the operator's revocation.
+    /// Remembers a token; false where its secret is known already.
     pub async fn insert_token(
         &mut self,
         secret_sha256: &Digest,

@@ -4,7 +4,6 @@
 use std::fs;
 
 use serde_json::Value;
-use sqlx::Connection as _;
 use suture_core::clock::Clock as _;
 use suture_core::digest::Digest;
 use suture_core::sign::LocalKey;
@@ -262,45 +261,4 @@ async fn what_a_line_signs_outside_of_its_paths_is_in_nobodys_catalog() {
     kim.sign(&draft).await;
     assert_eq!(pump.cycle().await, "idle(not-in-catalog)");
     assert_eq!((pump.runs().as_str(), pump.fetched_chunks()), ("1.0.0", 0));
-}
-
-/// Attack: a server that hands out another list than the one in force, or none.
-#[tokio::test]
-async fn a_list_that_is_wrong_is_told_of_as_wrong_and_one_that_is_missing_as_missing() {
-    let Some(world) = World::start(Kind::Sqlite).await else { return };
-    let ada = world.manufacturer().await;
-    world.publish(&ada, Spec { release: 2, ..Spec::default() }).await;
-    let (lin, public) = line_operator(&world, &ada, "line").await;
-    delegate(&world, &ada, &lin, &public, PATHS).await;
-    let url = world.database().replacen("sqlite:", "sqlite://", 1);
-    let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    let kept = ada.home().join("trust/catalog/delegated");
-    let list = "FROM repo_file WHERE name LIKE '%.pumps.json'";
-    let select = sqlx::AssertSqlSafe(format!("SELECT content {list}"));
-    let whole: Vec<u8> = sqlx::query_scalar(select).fetch_one(&mut database).await.unwrap();
-    let mut bent = whole.clone();
-    bent[whole.len() / 2] ^= 1;
-    let acts = [
-        (Some([&whole[..], b" "].concat()), "another length than"),
-        (Some(bent), "another sha256 than"),
-        (Some(b"{}".to_vec()), "another length than"),
-        (None, "has no pumps.json"),
-    ];
-    for (served, said) in acts {
-        let content = served.clone().unwrap_or_default();
-        let act = match served {
-            Some(_) => "UPDATE repo_file SET content = $1, sha256 = $2 WHERE name LIKE '%.pumps.json'",
-            None => "DELETE FROM repo_file WHERE name LIKE '%.pumps.json'",
-        };
-        let digest = Digest::of(&content);
-        let act = sqlx::query(act).bind(&content).bind(digest.as_bytes().as_slice());
-        act.execute(&mut database).await.unwrap();
-        let _ = fs::remove_dir_all(&kept);
-        let status = ada.json(&["catalog", "status"]).await.unwrap();
-        let refused = status["delegated"][0]["refused"].as_str().unwrap();
-        assert!(refused.contains(said), "{said}: {refused}");
-        // The rest of the catalog counts, and what is wrong is kept nowhere.
-        assert_eq!(status["bundles"][0]["release"].as_u64(), Some(2));
-        assert!(!kept.exists() || fs::read_dir(&kept).unwrap().next().is_none());
-    }
 }

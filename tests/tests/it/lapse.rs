@@ -24,7 +24,7 @@ async fn an_idle_hospital_signs_its_approvals_again() {
     let version = |shown: &serde_json::Value| shown["roles"][1]["version"].as_u64().unwrap();
     let renewed = kim.json(&["approvals", "renew"]).await.unwrap();
     assert_eq!(version(&renewed), version(&shown) + 1);
-    assert_eq!(renewed["calendars"], serde_json::json!(["icu"]), "nothing is lost");
+    assert_eq!(renewed["calendars"], serde_json::json!(["ward icu"]), "nothing is lost");
     kim.run(&["calendar", "show", "icu"]).await.unwrap();
 
     // Any other signature does it too.

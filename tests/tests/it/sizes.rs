@@ -18,7 +18,7 @@ use suture_core::sign::{LocalKey, Signer as _};
 use suture_core::trust::edit::{self, APPROVALS_LIFETIME, ROOT_LIFETIME, RoleDraft, RootDraft, TargetsDraft};
 use suture_core::trust::{Metadata, News, Role, Root, Snapshot, Targets, Verified};
 use suture_core::version::Release;
-use suture_core::window::{Calendar, Window};
+use suture_core::window::{Calendar, Scope, Window};
 use suture_ctl::hospital::{Documents, Edit};
 use zeroize::Zeroizing;
 
@@ -161,7 +161,7 @@ fn hospital_device(n: usize, ward: usize) -> RosterDevice {
 fn calendar(ward: usize, window: &str) -> Calendar {
     Calendar {
         windows: vec![Window::parse_weekly(window).unwrap()],
-        ..Calendar::empty(id("riverside"), id(format!("ward-{ward}")), "Europe/Vienna".to_owned())
+        ..Calendar::empty(id("riverside"), Scope::Ward(id(format!("ward-{ward}"))), "Europe/Vienna".to_owned())
     }
 }
 

@@ -21,7 +21,8 @@ fn cases() -> impl Strategy<Value = Case> {
         Just(vec![WaveSize::Count(2), WaveSize::Percent(30), WaveSize::Rest]),
     ];
     let knobs = (1u32..4, 0u32..3_600, 1u32..4, 0u32..7_200, any::<bool>(), any::<bool>());
-    (devices, windows, others, sizes, knobs).prop_map(|(devices, windows, others, sizes, knobs)| {
+    let layers = (prop::sample::select(vec!["", "daily 00:00 20h", "mon-thu 01:00 6h"]), prop::option::of(0u32..24));
+    (devices, windows, others, sizes, knobs, layers).prop_map(|(devices, windows, others, sizes, knobs, layers)| {
         let (cap, slack_secs, slots_per_device, soak, permit_downgrade, by_ward) = knobs;
         // Ward w3 has no calendar.
         let name = |i: usize| format!("d{i:02}");
@@ -39,6 +40,12 @@ fn cases() -> impl Strategy<Value = Case> {
             calendar(&format!("w{ward}"), &texts.iter().map(String::as_str).collect::<Vec<_>>(), &["2026-11-26"])
         });
         let mut facts = facts(roster, calendars.collect());
+        // The hospital freezes a day at least, and one device may have a calendar of its own.
+        let (hospital, own) = layers;
+        let windows = [hospital];
+        facts.calendars.push(layer(Scope::Hospital, if hospital.is_empty() { &[] } else { &windows }, &["2026-11-28"]));
+        let own = own.map(|hour| layer(Scope::Device(id("d02")), &[&format!("daily {hour:02}:00 3h")], &[]));
+        facts.calendars.extend(own);
         facts.approvals = others
             .iter()
             .enumerate()
@@ -81,7 +88,7 @@ proptest! {
         prop_assert!(planned.is_disjoint(&blocked));
         prop_assert_eq!(planned.union(&blocked).copied().collect::<BTreeSet<_>>(), chosen);
 
-        // Each slot lies inside one opening of its ward's calendar and holds the install and the way back.
+        // Each slot lies inside one opening of its calendars and holds the install and the way back.
         let ward_of = |id: &DeviceId| &roster[id].ward;
         let mut taken: BTreeMap<&WardId, Vec<Slot>> = BTreeMap::new();
         for other in facts.approvals.iter().filter(|a| !out.supersedes.contains(&a.terms.id)) {
@@ -90,8 +97,8 @@ proptest! {
             }
         }
         for d in &out.devices {
-            let (_, calendar) = facts.calendars.iter().find(|(_, c)| c.ward == *ward_of(&d.id)).unwrap();
-            let open: Vec<Opening> = openings(calendar, now(), until, 1_000).unwrap();
+            let binding = facts.calendars.iter().map(|(_, c)| c).filter(|c| c.scope.binds(&d.id, ward_of(&d.id)));
+            let open: Vec<Opening> = openings(&binding.collect::<Vec<_>>(), now(), until, 1_000).unwrap();
             for slot in &d.slots {
                 prop_assert!(open.iter().any(|o| o.start <= slot.start && slot.end <= o.end), "{slot:?}");
                 prop_assert!(slot.end.duration_since(slot.start) >= need);

@@ -10,7 +10,7 @@ use suture_core::plan::{Bundle, Facts, Plan, Request, Selector, WaveSize, WaveSp
 use suture_core::sign::{LocalKey, Signer as _};
 use suture_core::trust::Status;
 use suture_core::version::Release;
-use suture_core::window::{Calendar, Window};
+use suture_core::window::{Calendar, Scope, Window};
 
 pub(super) fn id<T: std::str::FromStr<Err = suture_core::id::IdError>>(text: &str) -> T {
     text.parse().unwrap()
@@ -43,7 +43,7 @@ pub(super) fn facts() -> Facts {
     let roster = Roster::new(id("riverside"), Part::ALL, devices);
     let calendar = Calendar {
         windows: vec![Window::parse_weekly("tue 02:00 2h").unwrap()],
-        ..Calendar::empty(id("riverside"), id("icu"), "Europe/Vienna".to_owned())
+        ..Calendar::empty(id("riverside"), Scope::Ward(id("icu")), "Europe/Vienna".to_owned())
     };
     Facts {
         hdo: id("riverside"),
@@ -66,7 +66,7 @@ pub(super) fn facts() -> Facts {
             payload_bytes: 1 << 20,
         },
         rosters: vec![(pinned(path::roster(Part::ALL)), roster)],
-        calendars: vec![(pinned(path::calendar(&id("icu"))), calendar)],
+        calendars: vec![(pinned(path::calendar(&Scope::Ward(id("icu")))), calendar)],
         approvals: Vec::new(),
         stops: Vec::new(),
     }

@@ -11,7 +11,7 @@ use tonic::Code;
 
 use super::super::device::server_word;
 use super::super::{Api, Refusal};
-use super::organisation::{make_token, sentence, token_end};
+use super::organisation::{sentence, token_end};
 use crate::store::devices::{Device, DeviceFilter, DeviceState, Record};
 use crate::store::forks::ForkRow;
 use crate::{audit, offer};
@@ -123,7 +123,9 @@ impl Api {
             tx.device(hdo, id).await?.ok_or_else(|| unknown(hdo, id))?;
         }
         let subject = id.as_ref().map_or("any", |id| id.as_str()).to_owned();
-        make_token(&mut tx, principal, &secret, &Grant::Device(hdo.clone(), id), now, expires).await?;
+        if !tx.insert_token(&secret, &Grant::Device(hdo.clone(), id), principal, now, expires).await? {
+            return Err(Refusal::new(Code::AlreadyExists, "secret_sha256: that secret is known here; make a new one"));
+        }
         audit::append(&mut tx, now, principal, hdo.into(), "device.token-made", &subject, json!({})).await?;
         tx.commit().await?;
         Ok(v1::CreateDeviceTokenResponse {})

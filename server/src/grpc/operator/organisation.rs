@@ -16,7 +16,6 @@ use super::super::{Api, Newcomer, Refusal, caller};
 use crate::audit;
 use crate::identity::Csr;
 use crate::rights::Caller;
-use crate::store::Tx;
 use crate::store::audit::AuditRow;
 use crate::store::operators::principal as principal_of;
 
@@ -43,22 +42,8 @@ pub(super) fn sentence<'a>(field: &'static str, text: &'a str) -> Result<&'a str
     }
 }
 
-/// Remembers the token that an operator has made, who may have been revoked since the call was let in.
-pub(super) async fn make_token(
-    tx: &mut Tx,
-    operator: &Principal,
-    secret_sha256: &Digest,
-    grant: &Grant,
-    now: Timestamp,
-    expires: Timestamp,
-) -> Result<(), Refusal> {
-    if !tx.hold_operator(operator).await? {
-        return Err(Refusal::new(Code::Unauthenticated, "the certificate's holder was revoked; ask for a new token"));
-    }
-    if !tx.insert_token(secret_sha256, grant, operator, now, expires).await? {
-        return Err(Refusal::new(Code::AlreadyExists, "secret_sha256: that secret is known here; make a new one"));
-    }
-    Ok(())
+fn known_secret() -> Refusal {
+    Refusal::new(Code::AlreadyExists, "secret_sha256: that secret is known here; make a new one")
 }
 
 impl Api {
@@ -127,7 +112,9 @@ impl Api {
                 tx.insert_hdo(&hdo, name, now).await?;
             }
         }
-        make_token(&mut tx, principal, &secret, &Grant::Hdo(hdo.clone()), now, expires).await?;
+        if !tx.insert_token(&secret, &Grant::Hdo(hdo.clone()), principal, now, expires).await? {
+            return Err(known_secret());
+        }
         audit::append(&mut tx, now, principal, (&hdo).into(), "hdo.invited", hdo.as_str(), json!({ "name": name }))
             .await?;
         tx.commit().await?;
@@ -162,7 +149,9 @@ impl Api {
             None => Grant::Mdm(name.clone()),
         };
         let mut tx = self.app.store().begin().await?;
-        make_token(&mut tx, principal, &secret, &grant, now, expires).await?;
+        if !tx.insert_token(&secret, &grant, principal, now, expires).await? {
+            return Err(known_secret());
+        }
         let subject = principal_of(principal.hdo(), &name).to_string();
         audit::append(&mut tx, now, principal, Concern::of(principal), "operator.invited", &subject, json!({})).await?;
         tx.commit().await?;

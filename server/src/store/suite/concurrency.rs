@@ -2,11 +2,9 @@
 
 use suture_core::audit::Concern;
 use suture_core::digest::Digest;
-use suture_core::id::{HdoId, OperatorName};
 use suture_core::principal::Principal;
 use suture_core::token::Grant;
 
-use super::super::tokens::TokenState;
 use super::super::{Driver, Lock, Store, StoreError};
 use super::each;
 use crate::audit;
@@ -121,84 +119,6 @@ async fn a_row_that_refers_to_nothing_is_a_conflict() {
         let name = "kim".parse().unwrap();
         let joined = tx.join_operator(Some(&"nowhere".parse().unwrap()), &name, now()).await;
         assert!(matches!(joined, Err(StoreError::Conflict(_))), "{joined:?}");
-    })
-    .await;
-}
-
-/// Until a task is over or, on PostgreSQL, waits for what another transaction holds. On SQLite it waits for its beginning.
-async fn over_or_waiting<T>(store: &Store, task: &tokio::task::JoinHandle<T>) {
-    let waiting =
-        "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while let Driver::Postgres(pool) = store.driver()
-        && !task.is_finished()
-        && sqlx::query_scalar::<_, i64>(waiting).fetch_one(pool).await.unwrap() == 0
-    {
-        tokio::task::yield_now().await;
-    }
-    tokio::task::yield_now().await;
-}
-
-/// A hospital's operator, who has joined.
-async fn kim(store: &Store) -> (HdoId, OperatorName, Principal) {
-    let (hdo, name): (HdoId, OperatorName) = ("riverside".parse().unwrap(), "kim".parse().unwrap());
-    let mut tx = store.begin().await.unwrap();
-    tx.insert_hdo(&hdo, "Riverside", now()).await.unwrap();
-    assert!(tx.join_operator(Some(&hdo), &name, now()).await.unwrap());
-    tx.commit().await.unwrap();
-    let kim = Principal::Operator(hdo.clone(), name.clone());
-    (hdo, name, kim)
-}
-
-/// Attack: a call of a thief's that is open while the certificate's holder is revoked.
-#[tokio::test]
-async fn no_token_outlives_the_revocation_of_whoever_makes_it_meanwhile() {
-    each(async |store| {
-        let (hdo, name, kim) = kim(&store).await;
-        let (secret, end) = (Digest::of(b"secret"), now() + jiff::SignedDuration::from_secs(60));
-        let grant = Grant::Operator(hdo.clone(), "thief".parse().unwrap());
-        let mut making = store.begin().await.unwrap();
-        assert!(making.hold_operator(&kim).await.unwrap());
-        assert!(making.insert_token(&secret, &grant, &kim, now(), end).await.unwrap());
-        let revoking = {
-            let (store, hdo, name) = (store.clone(), hdo.clone(), name.clone());
-            tokio::spawn(async move {
-                let mut tx = store.begin().await.unwrap();
-                assert!(tx.revoke_operator(Some(&hdo), &name, now()).await.unwrap());
-                let ended = tx.end_tokens_of(Some(&hdo), &name, now()).await.unwrap();
-                tx.commit().await.unwrap();
-                ended
-            })
-        };
-        over_or_waiting(&store, &revoking).await;
-        making.commit().await.unwrap();
-        assert_eq!(revoking.await.unwrap(), 1);
-        let mut tx = store.read().await.unwrap();
-        assert_eq!(tx.token(&secret, now()).await.unwrap(), TokenState::Expired);
-    })
-    .await;
-}
-
-/// The same, where the revocation is the first of the two.
-#[tokio::test]
-async fn nothing_is_made_in_the_name_of_whoever_is_being_revoked() {
-    each(async |store| {
-        let (hdo, name, kim) = kim(&store).await;
-        let mut revoking = store.begin().await.unwrap();
-        assert!(revoking.revoke_operator(Some(&hdo), &name, now()).await.unwrap());
-        let making = {
-            let (store, kim) = (store.clone(), kim.clone());
-            tokio::spawn(async move { store.begin().await.unwrap().hold_operator(&kim).await.unwrap() })
-        };
-        over_or_waiting(&store, &making).await;
-        revoking.commit().await.unwrap();
-        assert!(!making.await.unwrap());
-
-        let mut tx = store.begin().await.unwrap();
-        let stranger = Principal::Operator(hdo.clone(), "sam".parse().unwrap());
-        assert!(!tx.hold_operator(&stranger).await.unwrap(), "who never joined");
-        // Joined again, under the same name.
-        assert!(tx.join_operator(Some(&hdo), &name, now()).await.unwrap());
-        assert!(tx.hold_operator(&kim).await.unwrap());
     })
     .await;
 }

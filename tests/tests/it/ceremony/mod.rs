@@ -146,7 +146,7 @@ async fn what_somebody_changed_on_the_way_is_not_signed() {
     // Other bytes under a path that is listed, and a file that is not.
     let other = tamper(file, |e| e.files.values_mut().for_each(|bytes| bytes.push(b' ')));
     refused(sign(&lee, &other).await, 5, &[]);
-    let more = tamper(file, |e| drop(e.files.insert("calendars/or.json".to_owned(), b"{}".to_vec())));
+    let more = tamper(file, |e| drop(e.files.insert("calendars/wards/or.json".to_owned(), b"{}".to_vec())));
     refused(sign(&lee, &more).await, 5, &["nothing in it lists"]);
     // Other targets metadata under the signature that was for kim's, naming a file that nobody has.
     let more = tamper(file, |e| {

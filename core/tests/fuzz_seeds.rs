@@ -140,6 +140,7 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
     for (choice, (name, document)) in (0..).zip(&documents) {
         put("documents", name, Some(choice), &text(document));
     }
+    put("documents", "ics", Some(12), ICS.as_bytes());
 
     put("payload", "manifest", Some(0), &text(&manifest()));
     let entry = chunk::Entry { sha256: Digest::of(b"raw"), length: 3 };
@@ -333,6 +334,14 @@ fn calendar() -> Value {
         "freezes": [{ "first": "2026-12-24", "last": "2027-01-02" }],
     })
 }
+
+/// A change board's file.
+const ICS: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:1@board\r\nSUMMARY:Patch\r\n  night\r\n\
+    DTSTART;TZID=Europe/Vienna:20261110T010000\r\nDTEND;TZID=\"Europe/Vienna\":20261110T030000\r\n\
+    RRULE:FREQ=MONTHLY;BYDAY=2TU\r\nEXDATE;VALUE=DATE:20261208\r\nRDATE:20261212T010000\r\nEND:VEVENT\r\n\
+    BEGIN:VEVENT\r\nUID:1@board\r\nRECURRENCE-ID;TZID=Europe/Vienna:20270112T010000\r\nDTSTART:20270114T210000Z\r\n\
+    DURATION:PT90M\r\nEND:VEVENT\r\nBEGIN:VEVENT\r\nUID:2@board\r\nDTSTART;VALUE=DATE:20261224\r\n\
+    DTEND;VALUE=DATE:20270103\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
 
 fn service() -> Value {
     json!({

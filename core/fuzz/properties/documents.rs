@@ -12,14 +12,14 @@ use suture_core::json;
 use suture_core::limits::MAX_OPENINGS;
 use suture_core::plan::Plan;
 use suture_core::trust::Verified;
-use suture_core::window::{self, Calendar};
+use suture_core::window::{self, Calendar, Scope};
 
 use super::world;
 
 /// The first byte says which document.
 pub(crate) fn hold(bytes: &[u8]) {
     let Some((choice, rest)) = bytes.split_first() else { return };
-    match choice % 12 {
+    match choice % 13 {
         0 => head(rest),
         1 => drop(document::<Roster>(rest)),
         2 => drop(document::<StopOrder>(rest)),
@@ -31,6 +31,7 @@ pub(crate) fn hold(bytes: &[u8]) {
         8 => stop(rest),
         10 => gates(rest),
         11 => drop(document::<GateNote>(rest)),
+        12 => ics(rest),
         _ => plan(rest),
     }
 }
@@ -99,6 +100,22 @@ fn calendar(bytes: &[u8]) {
         assert!(end.is_none_or(|end| end < opening.start), "two openings overlap or touch");
         end = Some(opening.end);
     }
+}
+
+/// A change board's file: read or refused, and what is read can be signed, or is refused for what a calendar may not be.
+fn ics(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let reading = window::ics::Reading { zone: Some("Europe/Vienna".to_owned()), ..Default::default() };
+    let Ok(imported) = window::ics::import(text, &reading) else { return };
+    let hdo: HdoId = "riverside".parse().expect("an id");
+    let windows = imported.windows;
+    let read = Calendar { windows, freezes: imported.freezes, ..Calendar::empty(hdo, Scope::Hospital, imported.zone) };
+    let Ok(signed) = read.to_bytes() else { return };
+    calendar(&signed);
+    let file = window::ics::export(&read, world::now()).expect("its zone is known");
+    let again = window::ics::import(&file, &window::ics::Reading::default()).expect("what was written can be read");
+    assert_eq!(again.freezes, read.freezes);
+    assert_eq!(again.windows.len(), read.windows.len());
 }
 
 fn plan(bytes: &[u8]) {

@@ -78,25 +78,25 @@ pub enum Command {
     Audit(audit::Command),
 }
 
-/// Runs one command.
+/// Runs one command. Each has its state on the heap: in one future all of them together would fill a test's stack.
 pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
-        Command::Join(args) => join::run(context, args).await,
-        Command::Whoami => whoami::run(context).await,
-        Command::Doctor => doctor::run(context).await,
+        Command::Join(args) => Box::pin(join::run(context, args)).await,
+        Command::Whoami => Box::pin(whoami::run(context)).await,
+        Command::Doctor => Box::pin(doctor::run(context)).await,
         Command::Key(command) => key::run(context, command),
-        Command::Catalog(command) => catalog::run(context, command).await,
-        Command::Bundle(command) => bundle::run(context, command).await,
-        Command::Hdo(command) => hdo::run(context, command).await,
-        Command::Operator(command) => operator::run(context, command).await,
-        Command::Approvals(command) => approvals::run(context, command).await,
-        Command::Device(command) => device::run(context, command).await,
-        Command::Roster(command) => roster::run(context, command).await,
-        Command::Calendar(command) => calendar::run(context, command).await,
-        Command::Service(command) => service::run(context, command).await,
-        Command::Transfer(command) => transfer::run(context, command).await,
-        Command::Rollout(command) => rollout::run(context, command).await,
-        Command::Stick(command) => stick::run(context, command).await,
-        Command::Audit(command) => audit::run(context, command).await,
+        Command::Catalog(command) => Box::pin(catalog::run(context, command)).await,
+        Command::Bundle(command) => Box::pin(bundle::run(context, command)).await,
+        Command::Hdo(command) => Box::pin(hdo::run(context, command)).await,
+        Command::Operator(command) => Box::pin(operator::run(context, command)).await,
+        Command::Approvals(command) => Box::pin(approvals::run(context, command)).await,
+        Command::Device(command) => Box::pin(device::run(context, command)).await,
+        Command::Roster(command) => Box::pin(roster::run(context, command)).await,
+        Command::Calendar(command) => Box::pin(calendar::run(context, command)).await,
+        Command::Service(command) => Box::pin(service::run(context, command)).await,
+        Command::Transfer(command) => Box::pin(transfer::run(context, command)).await,
+        Command::Rollout(command) => Box::pin(rollout::run(context, command)).await,
+        Command::Stick(command) => Box::pin(stick::run(context, command)).await,
+        Command::Audit(command) => Box::pin(audit::run(context, command)).await,
     }
 }

@@ -1,7 +1,6 @@
 //! `suturectl transfer`: how much the hospital's devices may fetch at once, and when.
 
 use clap::Subcommand;
-use futures::future::LocalBoxFuture;
 use serde::Serialize;
 use suture_core::pace::{Hours, Limits, Rate};
 use suture_proto::v1;
@@ -69,12 +68,8 @@ struct Said {
     streams: Option<u32>,
 }
 
-/// Runs one. On the heap: a build without optimisation has room on its stack for all commands' calls, whichever is made.
-pub fn run<'a>(context: &'a mut Context<'_>, command: Command) -> LocalBoxFuture<'a, Outcome> {
-    Box::pin(change(context, command))
-}
-
-async fn change(context: &mut Context<'_>, command: Command) -> Outcome {
+/// Runs one.
+pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     context.home.server()?.hdo()?;
     let mut client = context.connect().await?;
     let text = |hours: Option<Hours>| hours.map(|h| h.to_string()).unwrap_or_default();

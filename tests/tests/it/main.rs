@@ -24,6 +24,7 @@ macro_rules! on_both {
     };
 }
 
+mod calendars;
 mod ceremony;
 mod custody;
 mod cuts;

@@ -246,8 +246,6 @@ codes! {
     WrongBytes = "wrong-bytes",
     /// Not enough disk.
     DiskFull = "disk-full",
-    /// Not enough power.
-    Power = "power",
     /// The transfer was interrupted.
     Transfer = "transfer",
     /// As many of the hospital's devices as may fetch at once do so; this one stands in line.

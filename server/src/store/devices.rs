@@ -1,12 +1,14 @@
 //! Devices: a hospital's inventory, and what became of each.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HardwareId, HdoId, ProductId, WardId};
 use suture_core::report;
 use suture_core::sign::{PublicKey, Signature};
 
-use super::{StoreError, Tx, digest, from_ms, on, parsed, to_ms, to_u64};
+use super::{ROWS_PER_INSERT, StoreError, Tx, digest, from_ms, on, parsed, text_list, to_ms, to_u64, with_texts};
 
 /// What the hospital's inventory says of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,12 +131,8 @@ macro_rules! select {
 
 #[derive(sqlx::FromRow)]
 struct Row {
-    id: String,
-    product: String,
-    hardware_id: String,
-    ward: String,
-    serial: String,
-    udi: String,
+    #[sqlx(flatten)]
+    record: RecordRow,
     state: String,
     fingerprint: Option<Vec<u8>>,
     report_key: Option<Vec<u8>>,
@@ -144,6 +142,30 @@ struct Row {
     proven_payload: Option<Vec<u8>>,
     proven_signature: Option<Vec<u8>>,
     reports_through: i64,
+}
+
+/// What an inventory says of a device.
+#[derive(sqlx::FromRow)]
+struct RecordRow {
+    id: String,
+    product: String,
+    hardware_id: String,
+    ward: String,
+    serial: String,
+    udi: String,
+}
+
+impl RecordRow {
+    fn read(self) -> Result<Record, StoreError> {
+        Ok(Record {
+            id: parsed("device", "id", &self.id)?,
+            product: parsed("device", "product", &self.product)?,
+            hardware: parsed("device", "hardware_id", &self.hardware_id)?,
+            ward: parsed("device", "ward", &self.ward)?,
+            serial: self.serial,
+            udi: self.udi,
+        })
+    }
 }
 
 impl Row {
@@ -160,14 +182,7 @@ impl Row {
         };
         let report_key = self.report_key.map(|bytes| PublicKey::from_bytes(&bytes)).transpose();
         Ok(Device {
-            record: Record {
-                id: parsed("device", "id", &self.id)?,
-                product: parsed("device", "product", &self.product)?,
-                hardware: parsed("device", "hardware_id", &self.hardware_id)?,
-                ward: parsed("device", "ward", &self.ward)?,
-                serial: self.serial,
-                udi: self.udi,
-            },
+            record: self.record.read()?,
             state: DeviceState::read(&self.state)?,
             fingerprint: self.fingerprint.map(|bytes| digest("device", "fingerprint", &bytes)).transpose()?,
             report_key: report_key.map_err(|e| bad("report_key", e.to_string()))?,
@@ -181,7 +196,8 @@ impl Row {
 }
 
 impl Tx {
-    /// Takes an inventory in: adds what is new, changes what says otherwise, deletes nothing.
+    /// Takes an inventory in: adds what is new, changes what says otherwise, deletes nothing. Of two records of one device the
+    /// later counts.
     pub async fn import_devices(
         &mut self,
         hdo: &HdoId,
@@ -189,41 +205,74 @@ impl Tx {
         now: Timestamp,
     ) -> Result<Imported, StoreError> {
         let mut done = Imported::default();
-        for record in records {
-            let before = self.device(hdo, &record.id).await?;
-            match before {
-                Some(device) if device.record == *record => done.unchanged += 1,
-                Some(_) => {
-                    self.put_record(hdo, record, now).await?;
-                    done.changed += 1;
+        let latest: BTreeMap<&DeviceId, &Record> = records.iter().map(|record| (&record.id, record)).collect();
+        let latest: Vec<&Record> = latest.into_values().collect();
+        for part in latest.chunks(ROWS_PER_INSERT) {
+            let known = self.records(hdo, part).await?;
+            let mut news = Vec::with_capacity(part.len());
+            for record in part {
+                match known.get(&record.id) {
+                    Some(known) if known == *record => done.unchanged += 1,
+                    Some(_) => {
+                        done.changed += 1;
+                        news.push(*record);
+                    }
+                    None => {
+                        done.added += 1;
+                        news.push(*record);
+                    }
                 }
-                None => {
-                    self.put_record(hdo, record, now).await?;
-                    done.added += 1;
-                }
+            }
+            if !news.is_empty() {
+                self.put_records(hdo, &news, now).await?;
             }
         }
         Ok(done)
     }
 
-    async fn put_record(&mut self, hdo: &HdoId, record: &Record, now: Timestamp) -> Result<(), StoreError> {
-        on!(self, |c| sqlx::query(
-            "INSERT INTO device (hdo, id, product, hardware_id, ward, serial, udi, state, imported_ms, reports_through)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, 'imported', $8, 0)
-            ON CONFLICT (hdo, id) DO UPDATE SET product = excluded.product, hardware_id = excluded.hardware_id,
-                ward = excluded.ward, serial = excluded.serial, udi = excluded.udi"
-        )
-        .bind(hdo.as_str())
-        .bind(record.id.as_str())
-        .bind(record.product.as_str())
-        .bind(record.hardware.as_str())
-        .bind(record.ward.as_str())
-        .bind(record.serial.as_str())
-        .bind(record.udi.as_str())
-        .bind(to_ms(now))
-        .execute(c)
-        .await
-        .map(drop))
+    /// What is known of the devices of these records.
+    async fn records(&mut self, hdo: &HdoId, of: &[&Record]) -> Result<BTreeMap<DeviceId, Record>, StoreError> {
+        let ids: Vec<String> = of.iter().map(|record| record.id.to_string()).collect();
+        let text = with_texts!(
+            self,
+            "SELECT id, product, hardware_id, ward, serial, udi FROM device WHERE hdo = $2 AND id IN (",
+            ")"
+        );
+        let rows = on!(self, |c| sqlx::query_as::<_, RecordRow>(text)
+            .bind(text_list(&ids))
+            .bind(hdo.as_str())
+            .fetch_all(c)
+            .await)?;
+        rows.into_iter().map(|row| row.read().map(|record| (record.id.clone(), record))).collect()
+    }
+
+    async fn put_records(&mut self, hdo: &HdoId, records: &[&Record], now: Timestamp) -> Result<(), StoreError> {
+        on!(self, |c| {
+            let mut insert = sqlx::QueryBuilder::new(
+                "INSERT INTO device \
+                 (hdo, id, product, hardware_id, ward, serial, udi, state, imported_ms, reports_through) ",
+            );
+            insert.push_values(records, |mut row, record| {
+                row.push_bind(hdo.as_str()).push_bind(record.id.as_str()).push_bind(record.product.as_str());
+                row.push_bind(record.hardware.as_str()).push_bind(record.ward.as_str());
+                row.push_bind(record.serial.as_str()).push_bind(record.udi.as_str());
+                row.push("'imported'").push_bind(to_ms(now)).push("0");
+            });
+            insert.push(
+                " ON CONFLICT (hdo, id) DO UPDATE SET product = excluded.product, \
+                 hardware_id = excluded.hardware_id, ward = excluded.ward, serial = excluded.serial, udi = excluded.udi",
+            );
+            insert.build().execute(c).await.map(drop)
+        })
+    }
+
+    /// How many devices a hospital has, in every state.
+    pub(crate) async fn device_count(&mut self, hdo: &HdoId) -> Result<u64, StoreError> {
+        let count = on!(self, |c| sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM device WHERE hdo = $1")
+            .bind(hdo.as_str())
+            .fetch_one(c)
+            .await)?;
+        to_u64("device", "COUNT(*)", count)
     }
 
     /// One device.

@@ -3,7 +3,7 @@
 use prost::Message as _;
 use serde_json::json;
 use suture_core::id::{DeviceId, HdoId};
-use suture_core::limits::{MAX_IMPORT_DEVICES, MAX_ROWS_PER_CALL, MAX_TEXT_BYTES};
+use suture_core::limits::{MAX_HOSPITAL_DEVICES, MAX_IMPORT_DEVICES, MAX_ROWS_PER_CALL, MAX_TEXT_BYTES};
 use suture_core::principal::Principal;
 use suture_core::token::Grant;
 use suture_proto::{Invalid, Repository, parse, parse_digest, v1};
@@ -99,6 +99,11 @@ impl Api {
         let now = self.app.now();
         let mut tx = self.app.store().begin().await?;
         let done = tx.import_devices(hdo, &records, now).await?;
+        if tx.device_count(hdo).await? > MAX_HOSPITAL_DEVICES as u64 {
+            let text =
+                format!("devices: with these {hdo} would have more than {MAX_HOSPITAL_DEVICES}; nothing was changed");
+            return Err(Refusal::new(Code::ResourceExhausted, text));
+        }
         if !dry_run && done.added + done.changed > 0 {
             let detail = json!({ "added": done.added, "changed": done.changed });
             audit::append(&mut tx, now, principal, hdo.into(), "device.imported", hdo.as_str(), detail).await?;

@@ -155,6 +155,13 @@ async fn an_import_adds_and_changes_and_leaves_enrolments_alone() {
         let second = [record(1, "icu"), record(2, "theatre"), record(5_000, "icu")];
         let done = tx.import_devices(&hdo(), &second, after(1)).await.unwrap();
         assert_eq!(done, Imported { added: 1, changed: 1, unchanged: 1 });
+        // A device that is there twice is one, as the last line has it.
+        let twice = [record(7_000, "icu"), record(5_000, "er"), record(7_000, "theatre"), record(5_000, "icu")];
+        let done = tx.import_devices(&hdo(), &twice, after(1)).await.unwrap();
+        assert_eq!(done, Imported { added: 1, changed: 0, unchanged: 1 });
+        assert_eq!(tx.device(&hdo(), &id(7_000)).await.unwrap().unwrap().record, record(7_000, "theatre"));
+        assert_eq!(tx.import_devices(&hdo(), &[], after(1)).await.unwrap(), Imported::default());
+        assert_eq!(tx.device_count(&hdo()).await.unwrap(), 1_236);
         let device = tx.device(&hdo(), &id(2)).await.unwrap().unwrap();
         assert_eq!((device.record, device.state), (record(2, "theatre"), DeviceState::Pending));
         assert_eq!(device.enrolled, Some(now()));

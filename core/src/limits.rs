@@ -164,6 +164,9 @@ pub const MAX_FRAME_BYTES: usize = 1 << 20;
 pub const STALL_BYTES: u64 = 60 << 10;
 /// One minute: longer than a line takes to find another way, and not so long that a dead one holds the device up.
 pub const STALL_WINDOW: SignedDuration = SignedDuration::from_mins(1);
+/// How long an upload may take to its next message, or it gives its place to another: 5 minutes, in which a line of 28 kbit/s
+/// carries the longest.
+pub const UPLOAD_IDLE: SignedDuration = SignedDuration::from_mins(5);
 /// Any gRPC message, either way. A frame holds one chunk at least and stays below [`FRAME_BYTES`] + one chunk.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 /// Parts of any gRPC message: messages, texts and numbers in lists, at whatever depth. A list of [`MAX_CHUNKS_PER_CALL`]
@@ -239,7 +242,11 @@ pub const MAX_ZONE_NAME_BYTES: usize = 64;
 pub const MAX_HORIZON_SECS: i64 = 400 * 86_400;
 /// A plan: below [`MAX_MESSAGE_BYTES`], for it travels in one message.
 pub const MAX_PLAN_BYTES: u64 = 15 << 20;
-/// Devices of one hospital, as its operators' programs list them.
+/// Plans that a server keeps for a hospital, the latest; who approves an older one plans it again.
+pub const MAX_KEPT_PLANS: u64 = 256;
+/// The same in bytes: 256 MiB.
+pub const MAX_KEPT_PLANS_BYTES: u64 = 256 << 20;
+/// Devices of one hospital, as its operators' programs list them and its server takes them in.
 pub const MAX_HOSPITAL_DEVICES: usize = 100_000;
 /// Rows of a device import.
 pub const MAX_IMPORT_DEVICES: usize = 10_000;
@@ -250,6 +257,9 @@ pub const MAX_REPORTS_PER_CALL: usize = 256;
 /// A report's number, as a server may claim to know it: 2^53. Far more than a device can write, and far from the end of all
 /// numbers, to which no lie may drive the device.
 pub const MAX_REPORT_NUMBER: u64 = 1 << 53;
+/// Reports that a server keeps of a device and the report key that it enrolled with, the latest: 60 MB at most, and as many
+/// as the device itself keeps.
+pub const MAX_KEPT_REPORTS: u64 = 10_000;
 /// An entry of the audit trail.
 pub const MAX_AUDIT_ENTRY_BYTES: usize = 64 << 10;
 /// Rows in one answer; more are had by asking on from the last.
@@ -261,5 +271,10 @@ pub const MAX_OUTBOX_REPORTS: usize = 10_000;
 pub const MAX_TOKEN_SECS: i64 = 7 * 86_400;
 /// A client certificate's life: 30 days; it renews at 70 %.
 pub const CERTIFICATE_SECS: i64 = 30 * 86_400;
+/// Certificates that one identity is issued within [`RENEWALS_COUNT`]. One is due in three weeks; a line that loses the answer
+/// costs some more.
+pub const MAX_RENEWALS: u64 = 24;
+/// See [`MAX_RENEWALS`]: a day.
+pub const RENEWALS_COUNT: SignedDuration = SignedDuration::from_hours(24);
 /// How long an expired, unrevoked certificate may still be renewed: 2 years, a device's stay on a shelf.
 pub const RENEWAL_GRACE_SECS: i64 = 730 * 86_400;

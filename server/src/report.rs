@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 use suture_core::id::{DeviceId, HdoId};
+use suture_core::limits::MAX_KEPT_REPORTS;
 use suture_core::principal::Principal;
 use suture_core::report::{ReportError, Sighting, Signed};
 
@@ -89,6 +90,7 @@ pub(crate) async fn submit(
     }
     if let Some(signed) = last {
         tx.set_proven(hdo, device, through, signed).await?;
+        tx.drop_old_reports(hdo, device, &key, MAX_KEPT_REPORTS).await?;
     }
     for sighting in &seen {
         fork::watch(&mut tx, sighting, true, now).await?;

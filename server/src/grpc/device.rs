@@ -3,7 +3,7 @@
 use prost::Message as _;
 use suture_core::audit::Concern;
 use suture_core::digest::Digest;
-use suture_core::limits::{MAX_REPORT_BYTES, MAX_REPORTS_PER_CALL};
+use suture_core::limits::{MAX_RENEWALS, MAX_REPORT_BYTES, MAX_REPORTS_PER_CALL, RENEWALS_COUNT};
 use suture_core::principal::Principal;
 use suture_core::report::{Seen, Signed};
 use suture_core::sign::{PublicKey, Signature};
@@ -244,8 +244,15 @@ impl Api {
         let v1::RenewRequest { csr } = request;
         let csr = Csr::read(&csr)?;
         let now = self.app.now();
-        let issued = self.app.authority().issue(&csr, &principal, now)?;
         let mut tx = self.app.store().begin().await?;
+        // Attack: one certificate that fills the database with others.
+        let since = now.saturating_sub(RENEWALS_COUNT).unwrap_or(now);
+        if tx.issued_since(&principal, since).await? >= MAX_RENEWALS {
+            let text =
+                format!("{principal} was issued {MAX_RENEWALS} certificates within a day; the last of them counts");
+            return Err(Refusal::new(Code::ResourceExhausted, text));
+        }
+        let issued = self.app.authority().issue(&csr, &principal, now)?;
         tx.insert_certificate(&issued.certificate).await?;
         let detail = serde_json::json!({ "until": suture_core::clock::format_utc(issued.certificate.not_after) });
         let subject = principal.to_string();

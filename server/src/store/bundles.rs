@@ -149,7 +149,7 @@ impl Tx {
         text.map(|text| parsed("bundle", "version", &text)).transpose()
     }
 
-    /// Keeps a plan; the same plan again changes nothing.
+    /// Keeps a plan, which is the hospital's latest, also where it was kept before.
     pub(crate) async fn put_plan(
         &mut self,
         hdo: &HdoId,
@@ -161,7 +161,7 @@ impl Tx {
         on!(self, |c| {
             sqlx::query(
                 "INSERT INTO plan (hdo, sha256, content, stored_by, stored_ms) VALUES ($1, $2, $3, $4, $5) \
-                 ON CONFLICT (hdo, sha256) DO NOTHING",
+                 ON CONFLICT (hdo, sha256) DO UPDATE SET stored_ms = excluded.stored_ms",
             )
             .bind(hdo.as_str())
             .bind(sha256.as_bytes().as_slice())
@@ -171,7 +171,26 @@ impl Tx {
             .execute(c)
             .await
             .map(drop)
-        })?;
-        Ok(())
+        })
+    }
+
+    /// Drops all of a hospital's plans but the latest, so many and so many bytes of them. Attack: an operator who fills
+    /// everybody's database.
+    pub(crate) async fn drop_old_plans(&mut self, hdo: &HdoId, most: u64, bytes: u64) -> Result<(), StoreError> {
+        let (most, bytes) = (to_i64("a bound", most)?, to_i64("a bound", bytes)?);
+        on!(self, |c| {
+            sqlx::query(
+                "DELETE FROM plan WHERE hdo = $1 AND sha256 IN (SELECT ranked.sha256 FROM (SELECT p.sha256, \
+                 ROW_NUMBER() OVER latest AS place, CAST(SUM(LENGTH(p.content)) OVER latest AS BIGINT) AS bytes \
+                 FROM plan p WHERE p.hdo = $1 WINDOW latest AS (ORDER BY p.stored_ms DESC, p.sha256 \
+                 ROWS UNBOUNDED PRECEDING)) ranked WHERE ranked.place > $2 OR ranked.bytes > $3)",
+            )
+            .bind(hdo.as_str())
+            .bind(most)
+            .bind(bytes)
+            .execute(c)
+            .await
+            .map(drop)
+        })
     }
 }

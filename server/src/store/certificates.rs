@@ -112,6 +112,18 @@ impl Tx {
         bytes.map(|b| super::value::digest("certificate", "spki_sha256", &b)).transpose()
     }
 
+    /// How many certificates an identity was issued after `since`.
+    pub(crate) async fn issued_since(&mut self, of: &Principal, since: Timestamp) -> Result<u64, StoreError> {
+        let count = on!(self, |c| sqlx::query_scalar::<_, i64>(
+            "SELECT COUNT(*) FROM certificate WHERE principal = $1 AND issued_ms > $2"
+        )
+        .bind(of.to_string())
+        .bind(to_ms(since))
+        .fetch_one(c)
+        .await)?;
+        super::to_u64("certificate", "COUNT(*)", count)
+    }
+
     /// Revokes every certificate of an identity and says how many there were.
     pub async fn revoke_certificates(&mut self, of: &Principal, now: Timestamp) -> Result<u64, StoreError> {
         on!(self, |c| sqlx::query("UPDATE certificate SET revoked_ms = $2 WHERE principal = $1 AND revoked_ms IS NULL")

@@ -39,6 +39,31 @@ impl Tx {
         })
     }
 
+    /// Drops all but the latest `most` of a device and a report key. Attack: a device that fills everybody's database.
+    pub(crate) async fn drop_old_reports(
+        &mut self,
+        hdo: &HdoId,
+        device: &DeviceId,
+        key: &PublicKey,
+        most: u64,
+    ) -> Result<(), StoreError> {
+        let most = to_i64("a bound", most)?;
+        on!(self, |c| {
+            sqlx::query(
+                "DELETE FROM report WHERE hdo = $1 AND device = $2 AND report_key = $3 AND number <= \
+                 (SELECT number FROM report WHERE hdo = $1 AND device = $2 AND report_key = $3 \
+                 ORDER BY number DESC LIMIT 1 OFFSET $4)",
+            )
+            .bind(hdo.as_str())
+            .bind(device.as_str())
+            .bind(key.as_bytes().as_slice())
+            .bind(most)
+            .execute(c)
+            .await
+            .map(drop)
+        })
+    }
+
     /// Moves that number on, and keeps the last report as what is proven of the device.
     pub(crate) async fn set_proven(
         &mut self,

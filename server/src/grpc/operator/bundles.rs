@@ -1,15 +1,31 @@
 //! Payloads on their way in, and what the catalog lists.
 
-use futures::StreamExt as _;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _};
 use suture_core::chunk::Entry;
 use suture_core::digest::Digest;
-use suture_core::limits::MAX_CHUNKS_PER_CALL;
+use suture_core::limits::{MAX_CHUNKS_PER_CALL, UPLOAD_IDLE};
 use suture_proto::{Invalid, parse_digest, v1};
-use tonic::Streaming;
+use tonic::{Code, Status, Streaming};
 
 use super::super::{Api, Refusal};
 use crate::store::chunks::DocumentKind;
 use crate::transfer::Upload;
+
+/// The next message of an upload. Attack: uploads that nothing comes of, in the places of all others.
+async fn next_within<T>(
+    frames: &mut (impl Stream<Item = Result<T, Status>> + Unpin),
+    limit: Duration,
+) -> Result<Option<T>, Refusal> {
+    match tokio::time::timeout(limit, frames.next()).await {
+        Ok(frame) => Ok(frame.transpose()?),
+        Err(_) => {
+            let text = format!("nothing came for {} s; what came before is kept: upload again", limit.as_secs());
+            Err(Refusal::new(Code::DeadlineExceeded, text))
+        }
+    }
+}
 
 impl Api {
     pub(super) async fn lacking_chunks(
@@ -42,8 +58,9 @@ impl Api {
         upload: &mut Upload,
         frames: &mut Streaming<v1::UploadChunksRequest>,
     ) -> Result<(), Refusal> {
-        while let Some(frame) = frames.next().await {
-            let v1::UploadChunksRequest { chunks, data } = frame?;
+        while let Some(v1::UploadChunksRequest { chunks, data }) =
+            next_within(frames, UPLOAD_IDLE.unsigned_abs()).await?
+        {
             let chunks = chunks
                 .into_iter()
                 .map(|v1::UploadedChunk { sha256, raw_length, stored_length }| {
@@ -82,5 +99,25 @@ impl Api {
             published_ms: b.published.as_millisecond(),
         });
         Ok(v1::ListBundlesResponse { bundles: bundles.collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_upload_that_says_nothing_gives_its_place_to_another() {
+        let said = |frame: Result<u8, Status>| stream::iter([frame]).chain(stream::pending());
+        let mut frames = Box::pin(said(Ok(7)));
+        assert_eq!(next_within(&mut frames, Duration::from_secs(60)).await.unwrap(), Some(7));
+        let silent = Status::from(next_within(&mut frames, Duration::ZERO).await.unwrap_err());
+        assert_eq!(silent.code(), Code::DeadlineExceeded);
+        let mut cut = Box::pin(said(Err(Status::cancelled("cut"))));
+        let cut = Status::from(next_within(&mut cut, Duration::from_secs(60)).await.unwrap_err());
+        assert_ne!(cut.code(), Code::DeadlineExceeded);
+        assert_eq!(next_within(&mut stream::empty::<Result<u8, Status>>(), Duration::ZERO).await.unwrap(), None);
     }
 }

@@ -3,7 +3,7 @@
 use prost::Message as _;
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, HdoId};
-use suture_core::limits::{MAX_PLAN_BYTES, MAX_ROWS_PER_CALL};
+use suture_core::limits::{MAX_KEPT_PLANS, MAX_KEPT_PLANS_BYTES, MAX_PLAN_BYTES, MAX_ROWS_PER_CALL};
 use suture_core::principal::Principal;
 use suture_proto::{parse, parse_digest, v1};
 
@@ -60,6 +60,7 @@ impl Api {
         let sha256 = Digest::of(&plan);
         let mut tx = self.app.store().begin().await?;
         tx.put_plan(hdo, &sha256, &plan, &principal.to_string(), self.app.now()).await?;
+        tx.drop_old_plans(hdo, MAX_KEPT_PLANS, MAX_KEPT_PLANS_BYTES).await?;
         tx.commit().await?;
         Ok(v1::StorePlanResponse { sha256: sha256.as_bytes().to_vec().into() })
     }

@@ -4,6 +4,7 @@ mod concurrency;
 pub(crate) mod deltas;
 mod forks;
 mod nouns;
+mod quotas;
 mod schema;
 mod stops;
 

@@ -5,10 +5,11 @@ use suture_core::chunk::{Entry, Index};
 use suture_core::digest::Digest;
 use suture_core::limits::{
     MAX_ANONYMOUS_REQUEST_BYTES, MAX_CHUNKS_PER_CALL, MAX_IMPORT_DEVICES, MAX_MESSAGE_BYTES, MAX_MESSAGE_PARTS,
-    MAX_PLAN_BYTES, MAX_TEXT_BYTES,
+    MAX_PLAN_BYTES, MAX_RENEWALS, MAX_TEXT_BYTES, RENEWALS_COUNT,
 };
 use suture_proto::v1;
 use suture_proto::v1::put_document_request::Kind as DocumentKind;
+use suture_tests::world::wire::Newcomer;
 use suture_tests::world::{Kind, Spec, World};
 use tonic::Code;
 
@@ -142,6 +143,24 @@ async fn questions_that_ask_too_much_are_refused_with_the_bound() {
         let request = v1::FetchChunksRequest { held_bytes, ..whole.clone() };
         refused(calls.fetch_chunks(request).await, invalid, &[&format!("it has {first}")]);
     }
+}
+
+/// Attack: one certificate that fills the database with others.
+#[tokio::test]
+async fn an_identity_is_issued_so_many_certificates_within_a_day() {
+    let world = World::start(Kind::Sqlite).await.unwrap();
+    let ada = world.manufacturer().await;
+    let mut calls = world.operator_calls(Some(ada.identity())).await;
+    let newcomer = Newcomer::default();
+    let renew = || v1::RenewRequest { csr: newcomer.csr().into() };
+    // Joining was the first.
+    for _ in 1..MAX_RENEWALS {
+        calls.renew(renew()).await.unwrap();
+    }
+    refused(calls.renew(renew()).await, Code::ResourceExhausted, &[&MAX_RENEWALS.to_string(), "within a day"]);
+    calls.who_am_i(v1::WhoAmIRequest {}).await.unwrap();
+    world.clock.advance(RENEWALS_COUNT);
+    calls.renew(renew()).await.unwrap();
 }
 
 #[tokio::test]

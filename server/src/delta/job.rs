@@ -39,11 +39,9 @@ pub(super) struct Job {
     trying: Option<Pair>,
 }
 
-/// Makes and deletes until `shutdown`.
+/// Makes and deletes until `shutdown`. Where none are to be made, it deletes those that are there, and ends.
 pub(crate) async fn keep(app: Arc<App>, shutdown: CancellationToken) {
-    if app.settings().delta_sources == 0 {
-        return;
-    }
+    let are_off = app.settings().delta_sources == 0;
     let mut job = match Job::new(app) {
         Ok(job) => job,
         Err(error) => {
@@ -54,6 +52,7 @@ pub(crate) async fn keep(app: Arc<App>, shutdown: CancellationToken) {
     loop {
         // At the start first of all: an earlier server may have left work.
         match shutdown.run_until_cancelled(job.round()).await {
+            Some(Ok(())) if are_off && job.swept => return,
             Some(Ok(())) => {}
             Some(Err(error)) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "deltas could not be looked after");
@@ -110,6 +109,9 @@ impl Job {
     }
 
     async fn work(&mut self) -> Result<(), JobError> {
+        if self.app.settings().delta_sources == 0 {
+            return self.delete_all().await;
+        }
         if !self.swept {
             // What another release of this program made, devices of this one's cannot read, or less well.
             let mut tx = self.claim.begin().await?;
@@ -137,6 +139,17 @@ impl Job {
             }
             settled?;
         }
+    }
+
+    /// Deletes what was made when deltas were made still.
+    async fn delete_all(&mut self) -> Result<(), JobError> {
+        let mut tx = self.claim.begin().await?;
+        tx.drop_all_deltas(self.app.now()).await?;
+        tx.commit().await?;
+        self.delete_dropped().await?;
+        self.sweep().await?;
+        self.swept = true;
+        Ok(())
     }
 
     /// What was being made was not, and that is no fault of it.
@@ -181,6 +194,10 @@ impl Job {
             Ok(Made::Useless(why)) => {
                 tracing::info!(from, to, why, "a delta is not kept");
                 tx.end_delta(pair, DeltaState::Useless, &why, now).await?;
+            }
+            Ok(Made::Crowded(why)) => {
+                tracing::warn!(from, to, why, "a delta is not kept; raise delta_store_gib");
+                tx.end_delta(pair, DeltaState::Crowded, &why, now).await?;
             }
             Ok(Made::Gone) => {
                 tx.end_delta(pair, DeltaState::Dropped, "a payload is not listed any more", now).await?;

@@ -41,7 +41,10 @@ pub(super) enum JobError {
 /// What making came to.
 pub(super) enum Made {
     Delta(MadeHead),
+    /// It spares nothing, which for these two payloads stays so.
     Useless(String),
+    /// It is larger than all deltas may be, which another setting changes.
+    Crowded(String),
     /// One of the payloads is not listed any more.
     Gone,
 }
@@ -113,18 +116,19 @@ impl Production<'_> {
         let share = self.app.settings().delta_store_bytes;
         let useless = |length: u64| {
             if length > share {
-                return Some(format!("it takes {length} bytes, or more, and all deltas together may take {share}"));
+                let why = format!("it takes {length} bytes, or more, and all deltas together may take {share}");
+                return Some(Made::Crowded(why));
             }
             let why = || format!("it spares a device {worth} bytes of chunks and takes {length} bytes itself, or more");
-            (length >= worth).then(why)
+            (length >= worth).then(|| Made::Useless(why()))
         };
         while let Some(part) = parts.recv().await {
             match part {
                 Part::Region(bytes) => {
                     let region = RegionObject { object: object(pair, regions, &bytes), length: bytes.len() as u64 };
                     length = length.saturating_add(region.length);
-                    if let Some(why) = useless(length) {
-                        return Ok(Made::Useless(why));
+                    if let Some(useless) = useless(length) {
+                        return Ok(useless);
                     }
                     // The row first, unlike a pack's: a crash in between leaves a name without an object, which the next
                     // try or a deletion makes good, and never an object that nothing names.
@@ -138,8 +142,8 @@ impl Production<'_> {
                 }
                 Part::Head(head) => {
                     let bytes = head.to_bytes().map_err(|e| JobError::Failed(e.to_string()))?;
-                    if let Some(why) = useless(length.saturating_add(bytes.len() as u64)) {
-                        return Ok(Made::Useless(why));
+                    if let Some(useless) = useless(length.saturating_add(bytes.len() as u64)) {
+                        return Ok(useless);
                     }
                     let chunk_bytes = chunk_bytes(&head, new);
                     return Ok(Made::Delta(MadeHead { head: bytes, chunk_bytes, length, regions }));

@@ -3,7 +3,10 @@
 use std::pin::pin;
 use std::task::Poll;
 
+use tokio_util::sync::CancellationToken;
+
 use super::super::claim::Claim;
+use super::super::keep;
 use super::super::production::{JobError, Production};
 use super::*;
 
@@ -187,4 +190,34 @@ async fn a_server_that_has_lost_its_claim_changes_nothing() {
     assert!(matches!(made, Err(JobError::Lost)));
     assert_eq!((scene.objects(), scene.app.store().delta_regions(&pair).await.unwrap()), (0, Vec::new()));
     assert_eq!(scene.state(&pair).await, (DeltaState::Wanted, 0));
+}
+
+/// Where deltas are switched off, those that were made before are deleted, and what was wanted is not.
+#[tokio::test]
+async fn a_server_that_makes_none_deletes_what_is_there() {
+    let scene = Scene::open().await;
+    let old = noise(12, 300_000);
+    let (first, second) = (scene.list(1, &old).await, scene.list(2, &changed(&old, 3)).await);
+    let pair = Pair { old: first.payloads[0].sha256, new: second.payloads[0].sha256 };
+    scene.want(&pair).await;
+    scene.round().await;
+    scene.app.blobs().put("deltas/0000", Bytes::from_static(b"left")).await.unwrap();
+    scene.want(&Pair { old: nothing(), new: pair.new }).await;
+    let store = scene.app.store();
+    assert!(scene.objects() == 2 && store.deltas_length().await.unwrap() > 0);
+
+    let mut settings = scene.app.settings().clone();
+    settings.delta_sources = 0;
+    let off = App::open(settings, scene.clock.clone()).await.unwrap();
+    // It ends by itself.
+    keep(off.clone(), CancellationToken::new()).await;
+    assert_eq!((scene.objects(), store.deltas_to(&pair.new).await.unwrap()), (0, Vec::new()));
+    assert_eq!((store.deltas_length().await.unwrap(), store.deltas_wanted().await.unwrap()), (0, 0));
+    let asker = scene.pump();
+    let offer = off.deltas().offer(&pair.new, &[pair.old], asker, scene.app.now()).await.unwrap();
+    assert_eq!(offer, Offer::default());
+    // Nor is the claim kept from a server that makes some.
+    let mut tx = store.begin().await.unwrap();
+    let now = scene.app.now();
+    assert!(tx.claim("delta", "another", now, now).await.unwrap());
 }

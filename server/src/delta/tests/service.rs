@@ -23,7 +23,7 @@ async fn one_device_has_few_wait_and_another_is_not_kept_from_asking() {
 }
 
 #[tokio::test]
-async fn a_delta_that_is_larger_than_all_may_be_is_not_made_again() {
+async fn a_delta_that_is_larger_than_all_may_be_is_made_again_only_on_another_day() {
     let scene = Scene::with(|settings| settings.delta_store_bytes = 4_000).await;
     let old = noise(8, 150_000);
     let first = scene.list(1, &old).await;
@@ -31,7 +31,12 @@ async fn a_delta_that_is_larger_than_all_may_be_is_not_made_again() {
     let pair = Pair { old: first.payloads[0].sha256, new: second.payloads[0].sha256 };
     scene.want(&pair).await;
     scene.round().await;
-    assert_eq!((scene.state(&pair).await, scene.objects()), ((DeltaState::Useless, 1), 0));
+    assert_eq!((scene.state(&pair).await, scene.objects()), ((DeltaState::Crowded, 1), 0));
+    let offer = scene.offer(&pair.new, &[pair.old]).await;
+    assert_eq!(offer, Offer::default());
+    scene.later(86_400);
+    let offer = scene.offer(&pair.new, &[pair.old]).await;
+    assert!(offer.ask_again_secs.is_some() && scene.state(&pair).await == (DeltaState::Wanted, 0));
 }
 
 #[tokio::test]

@@ -79,6 +79,17 @@ impl Tx {
         })
     }
 
+    /// Drops every delta, wanted ones too: none are made any more.
+    pub(crate) async fn drop_all_deltas(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        on!(self, |c| {
+            sqlx::query("UPDATE delta SET state = 'dropped', changed_ms = $1 WHERE state <> 'dropped'")
+                .bind(to_ms(now))
+                .execute(c)
+                .await
+                .map(drop)
+        })
+    }
+
     /// Takes one of those that are there out of force, since they take more than they may: those that devices asked for
     /// first, and of them the one that was made first.
     pub(crate) async fn crowd_out_delta(&mut self, now: Timestamp) -> Result<(), StoreError> {

@@ -29,9 +29,9 @@ pub(crate) enum DeltaState {
     Useless,
     /// It could not be made.
     Failed,
-    /// It was made, and there was no room for it.
+    /// There was no room for it, as it was made or later; there may be on another day.
     Crowded,
-    /// Its release is gone; its objects are yet to be deleted.
+    /// Its release is gone, or none are made any more; its objects are yet to be deleted.
     Dropped,
 }
 

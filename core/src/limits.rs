@@ -222,8 +222,6 @@ pub const MAX_FREEZES: usize = 128;
 pub const MAX_ICS_BYTES: usize = 1 << 20;
 /// Events in an iCalendar file.
 pub const MAX_ICS_EVENTS: usize = 1_000;
-/// Calendars that bind one device: its hospital's, its ward's and its own.
-pub const MAX_LAYERS: usize = 3;
 /// Starts that are taken out of one recurrence rule.
 pub const MAX_EXCEPTIONS: usize = 366;
 /// The text of a recurrence rule.

@@ -67,6 +67,8 @@ async fn a_hospitals_a_wards_and_a_devices_calendar_are_layers() {
     // What is only looked at needs no server.
     world.stop_server().await;
     let rule = ["--rrule", "FREQ=WEEKLY;BYDAY=SU", "--dtstart", "2026-03-22T02:30", "--zone", "Europe/Vienna"];
+    let never = ["--rrule", "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "--dtstart", "2026-01-01T02:00", "--zone", "UTC"];
+    assert!(starts(&kim, &[&never[..], &["--duration", "1h"]].concat()).await.is_empty());
     let more = ["--duration", "2h", "--exclude", "2026-04-05", "--count", "3"];
     let shown: Value = kim.json(&[&["calendar", "preview"][..], &rule, &more].concat()).await.unwrap();
     let opening = |start, end, local, local_end| json!({ "start": start, "end": end, "local": local, "local_end": local_end, "zone": "Europe/Vienna" });

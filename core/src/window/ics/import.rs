@@ -30,7 +30,9 @@ pub fn import(text: &str, reading: &Reading) -> Result<Imported, IcsError> {
             imported.cancelled.push(event.summary());
             continue;
         }
-        let instances = file.events.iter().filter(|e| moved(e).is_some() && e.uid() == event.uid());
+        // An instance without a UID is nobody's: it stands by itself.
+        let belongs = |e: &&Event| moved(e).is_some() && e.uid().is_some() && e.uid() == event.uid();
+        let instances = file.events.iter().filter(belongs);
         Reader { event, clock: &clock }.read(instances, &mut imported)?;
         if imported.windows.len() > MAX_WINDOWS || imported.freezes.len() > MAX_FREEZES {
             return Err(event.error(format!("a calendar has at most {MAX_WINDOWS} windows and {MAX_FREEZES} freezes")));

@@ -66,6 +66,11 @@ fn an_instant_is_turned_into_the_calendars_clock() {
     assert_eq!(windows(&["DTSTART:20261025T003000Z\nDURATION:PT1H"]), ["2026-10-25T02:30:00 1h"]);
     assert!(refusal(&["SUMMARY:late\nDTSTART:20261025T013000Z\nDURATION:PT1H"]).contains("twice"));
     assert!(refusal(&[&format!("{york}\nRRULE:FREQ=DAILY")]).contains("America/New_York"));
+    // Neither event has a UID: the moved one is not an instance of the other.
+    let (ruled, moved) =
+        ("DTSTART:20261201T010000\nDURATION:PT1H\nRRULE:FREQ=DAILY", "DTSTART:20261203T050000\nDURATION:PT1H");
+    let moved = format!("RECURRENCE-ID:20261202T010000\n{moved}");
+    assert_eq!(windows(&[ruled, &moved]), ["2026-12-01T01:00:00 FREQ=DAILY 1h", "2026-12-03T05:00:00 1h"]);
     // An exception that takes the only start leaves nothing.
     assert_eq!(windows(&["DTSTART:20261201T010000\nDURATION:PT1H\nEXDATE:20261201T010000"]), [""; 0]);
 }

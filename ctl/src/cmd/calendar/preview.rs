@@ -2,7 +2,8 @@
 
 use clap::Args;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::civil::date;
+use jiff::tz::{Offset, TimeZone};
 use serde::Serialize;
 use suture_core::clock::{format_utc, parse_utc};
 use suture_core::id::HdoId;
@@ -65,7 +66,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: &PreviewArgs) -> Outcom
     let zone = closest.time_zone().map_err(refused)?;
     let from = from.or(spec.begins(&zone)).unwrap_or_else(|| context.now());
     let layers: Vec<&Calendar> = calendars.iter().collect();
-    let next = Openings::new(&layers, from, Timestamp::MAX).map_err(refused)?.take(usize::from(*count));
+    let next = Openings::new(&layers, from, end()).map_err(refused)?.take(usize::from(*count));
     let next = next.collect::<Result<Vec<Opening>, _>>().map_err(refused)?;
     let local = |at: Timestamp| {
         let shown = zone.to_offset_info(at).offset();
@@ -81,6 +82,11 @@ pub(super) async fn run(context: &mut Context<'_>, args: &PreviewArgs) -> Outcom
     let shown: Vec<Shown> = next.iter().map(row).collect();
     let table = |_: &Vec<Shown>| table(&next, &zone, &closest.zone);
     context.print.result(&shown, table)
+}
+
+/// The end of the years that a calendar can be about, so that a rule which never begins is seen to, and is not given up.
+fn end() -> Timestamp {
+    Offset::UTC.to_timestamp(date(2200, 1, 1).at(0, 0, 0, 0)).unwrap_or(Timestamp::MAX)
 }
 
 /// The calendars that bind whose openings are asked for, the closest to it last.

@@ -1,6 +1,6 @@
 //! A hospital with a server, two pumps and two published releases: where most tests begin.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use suture_core::approval::{Approval, OperatorDocument};
 use suture_tests::world::{Bundle, Device, Kind, Operator, Spec, World};
 
@@ -46,6 +46,16 @@ impl Hospital {
     /// An approval of the second release for the first pump, as a plan has it.
     pub(crate) async fn draft(&self) -> (Approval, OperatorDocument) {
         self.world.draft(&self.kim, &PLAN).await
+    }
+
+    /// The same ten minutes later than planned, so that the pump fetches and then waits.
+    pub(crate) async fn later_draft(&self) -> (Approval, OperatorDocument) {
+        let mut draft = self.draft().await;
+        let later = SignedDuration::from_mins(10);
+        let slot = &mut draft.0.devices[0].slots[0];
+        (slot.start, slot.end) = (slot.start + later, slot.end + later);
+        draft.0.terms.expires += later;
+        draft
     }
 
     /// Signs it, and gives its id and the first pump's slot.

@@ -24,12 +24,7 @@ struct Ordered {
 impl Ordered {
     async fn open() -> Self {
         let mut hospital = Hospital::open().await;
-        let mut draft = hospital.draft().await;
-        // Ten minutes later than planned, so that the pump fetches and then waits.
-        let later = SignedDuration::from_mins(10);
-        let slot = &mut draft.0.devices[0].slots[0];
-        (slot.start, slot.end) = (slot.start + later, slot.end + later);
-        draft.0.terms.expires += later;
+        let draft = hospital.later_draft().await;
         let (rollout, start, end) = hospital.approve(draft).await;
         assert_eq!(hospital.pumps[0].cycle().await, "waiting(before-slot)");
         let order = hospital.world.path("order.json");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use suture_core::approval::{Approval, OperatorDocument, Pinned, SignedDocument as _, path};
 use suture_core::id::ApprovalId;
@@ -24,12 +24,7 @@ struct Waiting {
 impl Waiting {
     async fn open() -> Self {
         let mut hospital = Hospital::open().await;
-        let mut draft = hospital.draft().await;
-        // Ten minutes later than planned, so that the pump fetches and then waits.
-        let later = SignedDuration::from_mins(10);
-        let slot = &mut draft.0.devices[0].slots[0];
-        (slot.start, slot.end) = (slot.start + later, slot.end + later);
-        draft.0.terms.expires += later;
+        let draft = hospital.later_draft().await;
         let (rollout, start, end) = hospital.approve(draft.clone()).await;
         assert_eq!(hospital.pumps[0].cycle().await, "waiting(before-slot)");
         Self { hospital, draft, rollout, start, end }

@@ -206,6 +206,10 @@ pub const MAX_REGISTER_FILES: usize = 8_192;
 pub const MAX_ROSTER_DEVICES: usize = 1_000;
 /// Steps of an approval: bundles that are installed one after another.
 pub const MAX_STEPS: usize = 16;
+/// How long a device waits between two tries of one approval: a day.
+pub const MAX_RETRY_WAIT_SECS: u32 = 86_400;
+/// How long a device that has begun may be silent before its rollout counts it as failed: 7 days.
+pub const MAX_ATTEMPT_TIMEOUT_SECS: u32 = 7 * 86_400;
 /// Approvals that one approval replaces.
 pub const MAX_SUPERSEDED: usize = 64;
 /// Waves of a rollout.

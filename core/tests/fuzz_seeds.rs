@@ -250,7 +250,8 @@ fn step() -> Value {
 
 fn gate() -> Value {
     json!({
-        "needs_server": true, "needs_signature": true, "min_confirmed_percent": 100, "max_failures": 0, "soak_secs": 3600,
+        "needs_server": true, "needs_signature": true, "min_confirmed_percent": 100, "max_failures": 0,
+        "max_failed_percent": 100, "soak_secs": 3600,
     })
 }
 
@@ -266,7 +267,8 @@ fn pinned(path: &str) -> Value {
 fn head() -> Value {
     let terms = json!({
         "id": "a-1", "hdo": "riverside", "created": "2026-11-24T15:00:00Z", "expires": "2026-12-01T15:00:00Z",
-        "steps": [step()], "supersedes": ["a-0"], "waves": [gate()], "max_attempts": 1, "permit_downgrade": false,
+        "steps": [step()], "supersedes": ["a-0"], "waves": [gate()], "max_attempts": 1, "retry_wait_secs": 900,
+        "attempt_timeout_secs": 3600, "needs_lease": true, "ward_cap": 1, "permit_downgrade": false,
         "operator_document": pinned("operator/a-1.json"),
     });
     let shard = json!({ "length": 5, "sha256": sha256() });
@@ -361,7 +363,8 @@ fn plan() -> Value {
             "approval": "a-1", "selector": { "wards": ["icu"], "devices": [] },
             "waves": [{ "size": { "count": 1 }, "gate": gate() }, { "size": "rest", "gate": gate() }],
             "cap": 1, "slack_secs": 600, "slots_per_device": 1, "not_before": "2026-11-24T15:00:00Z",
-            "horizon_secs": 604_800, "max_attempts": 1, "permit_downgrade": false, "supersedes": [], "ticket": "CHG-1",
+            "horizon_secs": 604_800, "max_attempts": 1, "retry_wait_secs": 900, "attempt_timeout_secs": 3600,
+            "leases": true, "permit_downgrade": false, "supersedes": [], "ticket": "CHG-1",
         },
         "bundle": {
             "step": step(), "version": "2.0.0", "class": "routine", "min_release": 1, "status": "current",

@@ -10,7 +10,7 @@ use super::pinned::Pinned;
 use crate::clock::utc;
 use crate::digest::Digest;
 use crate::id::{ApprovalId, HardwareId, HdoId, ProductId};
-use crate::limits::{MAX_STEPS, MAX_SUPERSEDED, MAX_WAVES};
+use crate::limits::{MAX_ATTEMPT_TIMEOUT_SECS, MAX_RETRY_WAIT_SECS, MAX_STEPS, MAX_SUPERSEDED, MAX_WAVES};
 use crate::version::Release;
 
 /// What an approval says to all of its devices alike. Opaque ids and instants only: every device reads it.
@@ -35,6 +35,17 @@ pub struct Terms {
     pub waves: Vec<Wave>,
     /// Tries that a device has, by this approval. Counted on the device.
     pub max_attempts: u32,
+    /// How long a device waits after a try that failed before it begins the next, in seconds; for each further try twice as
+    /// long. Kept by the device.
+    pub retry_wait_secs: u32,
+    /// How long a device that has begun may say nothing before it counts as failed, in seconds. Kept by the server: it
+    /// pauses a rollout for it, and the device goes on.
+    pub attempt_timeout_secs: u32,
+    /// Whether a device needs a lease of the server's besides its slot. It only narrows: without one the device waits.
+    pub needs_lease: bool,
+    /// How many devices of a ward may be down at once. The slots keep it by signature; where leases are asked for, the
+    /// server keeps it also for devices that are down beyond their slots.
+    pub ward_cap: u32,
     /// Whether the steps may lead to a lower release than the one that runs. Spent on the device with the attempt.
     pub permit_downgrade: bool,
     /// The document with names, reason, ticket and the rosters that it was planned from, which no device reads.
@@ -74,6 +85,8 @@ pub struct Wave {
     pub min_confirmed_percent: u32,
     /// Devices of the wave that may fail or fall back before the rollout pauses itself.
     pub max_failures: u32,
+    /// The same as a share of the wave's devices, in percent: whichever is passed first.
+    pub max_failed_percent: u32,
     /// How long after the last confirmation the next wave opens, in seconds.
     pub soak_secs: u32,
 }
@@ -94,7 +107,14 @@ impl Terms {
             (!self.waves.is_empty() && self.waves.len() <= MAX_WAVES, "waves lists none, or too many"),
             (self.waves.iter().all(|w| w.min_confirmed_percent <= 100), "a wave asks for more than 100 percent"),
             (self.created < self.expires, "it expires before it was created"),
+            (self.waves.iter().all(|w| w.max_failed_percent <= 100), "a wave lets more than 100 percent fail"),
             ((1..=10).contains(&self.max_attempts), "max_attempts is not 1 to 10"),
+            (self.retry_wait_secs <= MAX_RETRY_WAIT_SECS, "a retry waits for more than a day"),
+            (
+                (1..=MAX_ATTEMPT_TIMEOUT_SECS).contains(&self.attempt_timeout_secs),
+                "attempt_timeout_secs is not one second to 7 days",
+            ),
+            (self.ward_cap > 0, "the ward's cap is 0"),
             (
                 self.supersedes.len() <= MAX_SUPERSEDED && !self.supersedes.contains(&self.id),
                 "supersedes lists itself, or too many",

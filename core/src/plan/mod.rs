@@ -29,8 +29,8 @@ use crate::clock::utc;
 use crate::digest::Digest;
 use crate::id::{ApprovalId, DeviceId, HdoId, ProductId, WardId};
 use crate::limits::{
-    MAX_APPROVAL_DEVICES, MAX_HORIZON_SECS, MAX_PLAN_BYTES, MAX_SLOTS_PER_DEVICE, MAX_SUPERSEDED, MAX_TEXT_BYTES,
-    MAX_WAVES,
+    MAX_APPROVAL_DEVICES, MAX_ATTEMPT_TIMEOUT_SECS, MAX_HORIZON_SECS, MAX_PLAN_BYTES, MAX_RETRY_WAIT_SECS,
+    MAX_SLOTS_PER_DEVICE, MAX_SUPERSEDED, MAX_TEXT_BYTES, MAX_WAVES,
 };
 use crate::phase::Reason;
 use crate::report::Running;
@@ -92,6 +92,12 @@ pub struct Request {
     pub horizon_secs: u32,
     /// Tries that a device has.
     pub max_attempts: u32,
+    /// How long a device waits after a try that failed, in seconds; for each further one twice as long.
+    pub retry_wait_secs: u32,
+    /// How long a device that has begun may say nothing before it counts as failed, in seconds.
+    pub attempt_timeout_secs: u32,
+    /// Whether devices need a lease of the server's besides their slots.
+    pub leases: bool,
     /// Whether a device may go to a lower release.
     pub permit_downgrade: bool,
     /// Approvals that this one replaces, beside those that it replaces by itself.
@@ -249,7 +255,13 @@ impl Request {
             (self.cap > 0, "the cap is 0: no device could ever be installed"),
             (self.slack_secs <= 86_400, "the slack is more than a day"),
             ((1..=MAX_SLOTS_PER_DEVICE).contains(&(self.slots_per_device as usize)), "a device gets 1 to 16 slots"),
+            (self.waves.iter().all(|w| w.gate.max_failed_percent <= 100), "a gate lets more than 100 percent fail"),
             ((1..=10).contains(&self.max_attempts), "max_attempts is not 1 to 10"),
+            (self.retry_wait_secs <= MAX_RETRY_WAIT_SECS, "a retry waits for more than a day"),
+            (
+                (1..=MAX_ATTEMPT_TIMEOUT_SECS).contains(&self.attempt_timeout_secs),
+                "the attempt's timeout is not one second to 7 days",
+            ),
             (self.horizon_secs > 0 && i64::from(self.horizon_secs) <= MAX_HORIZON_SECS, "the horizon is over 400 days"),
             (
                 self.supersedes.len() <= MAX_SUPERSEDED && !self.supersedes.contains(&self.approval),

@@ -82,7 +82,14 @@ fn facts(devices: Vec<RosterDevice>, calendars: Vec<(Pinned, Calendar)>) -> Fact
 }
 
 fn gate(soak_secs: u32) -> Wave {
-    Wave { needs_server: true, needs_signature: false, min_confirmed_percent: 100, max_failures: 0, soak_secs }
+    Wave {
+        needs_server: true,
+        needs_signature: false,
+        min_confirmed_percent: 100,
+        max_failures: 0,
+        max_failed_percent: 100,
+        soak_secs,
+    }
 }
 
 fn request() -> Request {
@@ -97,6 +104,9 @@ fn request() -> Request {
         not_before: now(),
         horizon_secs: 14 * 86_400,
         max_attempts: 1,
+        retry_wait_secs: 0,
+        attempt_timeout_secs: 3_600,
+        leases: false,
         permit_downgrade: false,
         supersedes: BTreeSet::new(),
         ticket: "CHG-1".to_owned(),
@@ -127,6 +137,10 @@ fn approval(name: &str, manifest: &[u8], devices: &[(&str, &str, &str)]) -> Appr
         supersedes: Vec::new(),
         waves: vec![gate(0)],
         max_attempts: 1,
+        retry_wait_secs: 0,
+        attempt_timeout_secs: 3_600,
+        needs_lease: false,
+        ward_cap: 1,
         permit_downgrade: false,
         operator_document: pinned(path::operator_document(&id(name))),
     };

@@ -46,7 +46,14 @@ fn catalog() -> Entries {
 }
 
 fn wave(needs_signature: bool) -> Wave {
-    Wave { needs_server: true, needs_signature, min_confirmed_percent: 100, max_failures: 0, soak_secs: 0 }
+    Wave {
+        needs_server: true,
+        needs_signature,
+        min_confirmed_percent: 100,
+        max_failures: 0,
+        max_failed_percent: 100,
+        soak_secs: 0,
+    }
 }
 
 fn approval(id: &str, release: u64) -> Share {
@@ -59,6 +66,10 @@ fn approval(id: &str, release: u64) -> Share {
         supersedes: vec![],
         waves: vec![wave(false)],
         max_attempts: 1,
+        retry_wait_secs: 0,
+        attempt_timeout_secs: 3_600,
+        needs_lease: false,
+        ward_cap: 1,
         permit_downgrade: false,
         operator_document: Pinned::of("operator/x.json".to_owned(), b""),
     };

@@ -16,7 +16,14 @@ pub(crate) fn at(text: &str) -> Timestamp {
 
 /// A wave whose devices wait for the server's word, and where `needs_signature` is set for the hospital's too.
 pub(crate) fn wave(needs_signature: bool) -> Wave {
-    Wave { needs_server: true, needs_signature, min_confirmed_percent: 100, max_failures: 0, soak_secs: 0 }
+    Wave {
+        needs_server: true,
+        needs_signature,
+        min_confirmed_percent: 100,
+        max_failures: 0,
+        max_failed_percent: 100,
+        soak_secs: 0,
+    }
 }
 
 /// Release 2 of the pump for pump-1, pump-2 and so on, one device in each wave, in the last hour before `end`; signed 15
@@ -38,6 +45,10 @@ pub(crate) fn approval(name: &str, end: Timestamp, waves: &[Wave]) -> Approval {
         supersedes: Vec::new(),
         waves: waves.to_vec(),
         max_attempts: 1,
+        retry_wait_secs: 0,
+        attempt_timeout_secs: 3_600,
+        needs_lease: false,
+        ward_cap: 1,
         permit_downgrade: false,
         operator_document: Pinned::of(path::operator_document(&id(name)), b"for people"),
     };

@@ -69,7 +69,14 @@ mod tests {
     }
 
     fn wave(min_confirmed_percent: u32, max_failures: u32, soak_secs: u32) -> Wave {
-        Wave { needs_server: true, needs_signature: false, min_confirmed_percent, max_failures, soak_secs }
+        Wave {
+            needs_server: true,
+            needs_signature: false,
+            min_confirmed_percent,
+            max_failures,
+            max_failed_percent: 100,
+            soak_secs,
+        }
     }
 
     fn devices(phases: &[Phase]) -> Vec<Progress> {

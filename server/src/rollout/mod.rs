@@ -183,6 +183,7 @@ mod tests {
             needs_signature: false,
             min_confirmed_percent: 100,
             max_failures: 0,
+            max_failed_percent: 100,
             soak_secs: 0,
         };
         View {

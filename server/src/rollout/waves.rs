@@ -71,6 +71,7 @@ mod tests {
             needs_signature,
             min_confirmed_percent: 100,
             max_failures: 0,
+            max_failed_percent: 100,
             soak_secs: 0,
         };
         assert_eq!(WaveSet::gated(&[wave(false), wave(true), wave(true)]), WaveSet::of([1, 2]));

@@ -199,11 +199,16 @@ fn approval(name: &str, devices: std::ops::Range<usize>) -> (Approval, OperatorD
                 needs_signature: false,
                 min_confirmed_percent: 95,
                 max_failures: 2,
+                max_failed_percent: 100,
                 soak_secs: 3_600
             };
             3
         ],
         max_attempts: 1,
+        retry_wait_secs: 0,
+        attempt_timeout_secs: 3_600,
+        needs_lease: false,
+        ward_cap: 1,
         permit_downgrade: false,
         operator_document: Pinned::of(path::operator_document(&id(name)), &operator.to_bytes().unwrap()),
     };

@@ -18,6 +18,7 @@ fn terms(gated: &[bool]) -> Terms {
         needs_signature,
         min_confirmed_percent: 100,
         max_failures: 0,
+        max_failed_percent: 100,
         soak_secs: 0,
     };
     Terms {
@@ -36,6 +37,10 @@ fn terms(gated: &[bool]) -> Terms {
         supersedes: Vec::new(),
         waves: gated.iter().map(wave).collect(),
         max_attempts: 1,
+        retry_wait_secs: 0,
+        attempt_timeout_secs: 3_600,
+        needs_lease: false,
+        ward_cap: 1,
         permit_downgrade: false,
         operator_document: Pinned::of(path::operator_document(&id("pump-7")), b"for people"),
     }

@@ -35,11 +35,16 @@ fn approval(devices: usize, length: usize, slots: usize) -> Approval {
                 needs_signature: false,
                 min_confirmed_percent: 100,
                 max_failures: 0,
+                max_failed_percent: 100,
                 soak_secs: 0
             };
             2
         ],
         max_attempts: 1,
+        retry_wait_secs: 0,
+        attempt_timeout_secs: 3_600,
+        needs_lease: false,
+        ward_cap: 1,
         permit_downgrade: false,
         operator_document: Pinned::of(path::operator_document(&id("pump-7")), b"for people"),
     };

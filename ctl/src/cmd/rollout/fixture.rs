@@ -79,6 +79,7 @@ pub(super) fn planned(facts: &Facts) -> Plan {
         needs_signature: false,
         min_confirmed_percent: 90,
         max_failures: 0,
+        max_failed_percent: 100,
         soak_secs: 1_800,
     };
     let wave = |size| WaveSpec { size, gate: gate.clone() };
@@ -92,6 +93,9 @@ pub(super) fn planned(facts: &Facts) -> Plan {
         not_before: now(),
         horizon_secs: 14 * 86_400,
         max_attempts: 1,
+        retry_wait_secs: 0,
+        attempt_timeout_secs: 3_600,
+        leases: false,
         permit_downgrade: false,
         supersedes: BTreeSet::new(),
         ticket: "CHG-1".to_owned(),

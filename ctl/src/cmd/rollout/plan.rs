@@ -65,6 +65,15 @@ pub(super) struct Pace {
     /// Tries that a device has
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
     attempts: u32,
+    /// How long a device waits after a try that failed; twice as long after each further one
+    #[arg(long, default_value = "15m", value_parser = duration)]
+    retry_wait: u32,
+    /// How long a device that has begun may say nothing before it counts as failed
+    #[arg(long, default_value = "1h", value_parser = duration)]
+    attempt_timeout: u32,
+    /// Devices need a lease of the server's besides their slots: one that is down beyond its slot keeps its ward's next waiting
+    #[arg(long)]
+    leases: bool,
     /// The hospital's change ticket
     #[arg(long, default_value = "")]
     ticket: String,
@@ -119,6 +128,9 @@ impl Pace {
             not_before: self.not_before.unwrap_or(now).max(now),
             horizon_secs: self.horizon,
             max_attempts: self.attempts,
+            retry_wait_secs: self.retry_wait,
+            attempt_timeout_secs: self.attempt_timeout,
+            leases: self.leases,
             permit_downgrade: false,
             supersedes: BTreeSet::new(),
             ticket: self.ticket.clone(),

@@ -21,6 +21,9 @@ pub(super) struct WaveArgs {
     /// Devices of a wave that may fail or fall back before the rollout pauses itself
     #[arg(long, default_value_t = 0)]
     max_failures: u32,
+    /// The same as a share of the wave, in percent: whichever is passed first pauses it
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100))]
+    max_failed_percent: u32,
     /// How long a wave must have stood before the next begins, as in 1h30m
     #[arg(long, value_parser = soak, default_value = "0s")]
     soak: u32,
@@ -64,6 +67,7 @@ impl WaveArgs {
             needs_signature: signed,
             min_confirmed_percent: self.min_confirmed,
             max_failures: self.max_failures,
+            max_failed_percent: self.max_failed_percent,
             soak_secs: self.soak,
         };
         let plain = |size| Asked { size, signed: false };
@@ -127,6 +131,7 @@ mod tests {
                 needs_signature: false,
                 min_confirmed_percent: 90,
                 max_failures: 2,
+                max_failed_percent: 100,
                 soak_secs: 3_600
             }
         );

@@ -106,6 +106,9 @@ pub const LOCATED_BYTES: usize = 256 << 20;
 pub const TOLD_BYTES: usize = 64 << 20;
 /// Indexes that are being read at a time, together: 64 MiB. While it is read, one takes several times its bytes.
 pub const LOADING_INDEX_BYTES: usize = MAX_INDEX_BYTES as usize;
+/// What all streams together hold of packs in memory before each is given copies of what it sends, and reads nothing ahead:
+/// 512 MiB. A block is held as long as any of its bytes waits to be sent, and slow streams each hold others.
+pub const BLOCK_HELD_BYTES: usize = 512 << 20;
 /// How long such a block is sent as it was read: one minute, within which a crowd that fetches one bundle shares it.
 pub const BLOCK_KEPT: SignedDuration = SignedDuration::from_mins(1);
 /// A path in an archived tree, and a link's target.
@@ -188,6 +191,12 @@ pub const MAX_PERIODS: usize = 16;
 pub const MAX_FETCHING_DEVICES: usize = 10_000;
 /// Streams of one device at once: one, and one more while the server has not noticed that the one before was cut.
 pub const MAX_STREAMS_PER_DEVICE: usize = 2;
+/// Connections of one device: one, and those of which the server has not noticed yet that they were cut.
+pub const MAX_CONNECTIONS_PER_DEVICE: usize = 4;
+/// Connections of one operator: people and scripts of several machines, and the load tests' hundred clients.
+pub const MAX_CONNECTIONS_PER_OPERATOR: usize = 256;
+/// Connections from one address on which no certificate was shown: a ward that is enrolled at once from behind one address.
+pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 64;
 /// How long a device that stands in line is told to wait at most: 1 minute.
 pub const MAX_IN_LINE: SignedDuration = SignedDuration::from_secs(60);
 /// How long a device whose hospital lets nothing be fetched waits at most before it asks again: 15 minutes, by when the

@@ -10,7 +10,7 @@ use suture_core::limits::MAX_MESSAGE_BYTES;
 use suture_proto::v1::device_service_server::DeviceServiceServer;
 use suture_proto::v1::operator_service_server::OperatorServiceServer;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 use crate::authorities::{self, AuthoritiesError};
 use crate::blobs::{BlobError, Blobs};
 use crate::config::Settings;
+use crate::connections::Connections;
 use crate::delta::{self, Deltas};
 use crate::grpc::{Api, Bulk};
 use crate::identity::Authority;
@@ -45,6 +46,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// After a failed accept, as when file descriptors have run out, the next is tried after that long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Where every place is taken, and by connections that are busy, it is looked for one again after that long.
+const ROOM_PAUSE: Duration = Duration::from_millis(500);
 /// How often the server's own certificate is looked at.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(3_600);
 
@@ -254,10 +257,13 @@ impl App {
         shutdown: CancellationToken,
     ) {
         let places = Arc::new(Semaphore::new(self.settings.max_connections));
+        let connections = Connections::new();
+        let mut keeping = JoinSet::new();
+        keeping.spawn(connections.clone().keep(shutdown.clone()));
         let mut handshakes = JoinSet::new();
         loop {
             let next = async {
-                let place = places.clone().acquire_owned().await;
+                let place = place(&places, &connections).await;
                 (place, listener.accept().await)
             };
             let (place, tcp) = tokio::select! {
@@ -274,12 +280,12 @@ impl App {
                 }
             };
             let Ok(place) = place else { return };
-            let (app, accepted) = (self.clone(), accepted.clone());
+            let (app, accepted, connections) = (self.clone(), accepted.clone(), connections.clone());
             handshakes.spawn(async move {
                 if let Err(error) = tcp.set_nodelay(true) {
                     tracing::debug!(%from, %error, "nodelay could not be set");
                 }
-                match app.tls.accept(tcp, place).await {
+                match app.tls.accept((tcp, from.ip()), &connections, place).await {
                     // Nobody receives any more once the server is shutting down.
                     Ok(connection) => drop(accepted.send(Ok(connection)).await),
                     Err(error) => {
@@ -315,6 +321,17 @@ impl App {
             }
         }
     }
+}
+
+/// A place for one more connection. Where there is none, one is made.
+async fn place(places: &Arc<Semaphore>, connections: &Connections) -> Result<OwnedSemaphorePermit, AcquireError> {
+    while places.available_permits() == 0 && !places.is_closed() {
+        connections.make_room();
+        if let Ok(place) = tokio::time::timeout(ROOM_PAUSE, places.clone().acquire_owned()).await {
+            return place;
+        }
+    }
+    places.clone().acquire_owned().await
 }
 
 fn read(path: &Path) -> Result<Zeroizing<String>, AppError> {

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod authorities;
 pub mod blobs;
 pub mod config;
+pub mod connections;
 pub(crate) mod delta;
 pub(crate) mod effect;
 pub(crate) mod fork;

@@ -262,9 +262,12 @@ where
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         let rights = self.rights.clone();
         Box::pin(async move {
-            let peer = request.extensions_mut().remove::<PeerInfo>().unwrap_or_default();
-            match rights.check(request.uri().path(), peer.0.as_ref()).await {
+            let PeerInfo { peer, held } = request.extensions_mut().remove().unwrap_or_default();
+            match rights.check(request.uri().path(), peer.as_ref()).await {
                 Ok(caller) => {
+                    if let Some(held) = held {
+                        request.extensions_mut().insert(held);
+                    }
                     let role = caller.as_ref().map_or(Anonymous, |caller| caller.role);
                     if let Some(caller) = caller {
                         request.extensions_mut().insert(caller);

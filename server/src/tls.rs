@@ -5,6 +5,7 @@
 //! device that comes back from a shelf can renew. Revocation and expiry are looked at again at every call: a resumed
 //! session or an old connection is worth no more than its certificate is at that moment.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
@@ -28,8 +29,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
+use crate::connections::{Connections, Held, Ticket, Who};
 use crate::identity::{Authority, IdentityError, Peer, PeerError, SERVER_CERTIFICATE_SECS};
 
 /// What rustls reads from the socket at once. By itself it reads 4 KiB, which halves an upload's speed.
@@ -94,7 +97,12 @@ impl Tls {
     }
 
     /// Shakes hands. The permit is held for as long as the connection lives.
-    pub async fn accept(&self, tcp: TcpStream, permit: OwnedSemaphorePermit) -> Result<Connection, AcceptError> {
+    pub async fn accept(
+        &self,
+        (tcp, from): (TcpStream, IpAddr),
+        connections: &Connections,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Connection, AcceptError> {
         let buffered = BufReader::with_capacity(READ_BUFFER_BYTES, tcp);
         let mut stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(buffered))
             .await
@@ -106,7 +114,10 @@ impl Tls {
         };
         stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER_BYTES));
         let deadline = peer.is_none().then(|| Box::pin(tokio::time::sleep(ANONYMOUS_LIFE)));
-        Ok(Connection { stream, peer: PeerInfo(peer), deadline, _permit: permit })
+        let who = peer.as_ref().map_or(Who::Nobody(from), |peer| Who::Known(peer.principal.clone()));
+        let ticket = connections.enter(who);
+        let over = Box::pin(ticket.over().cancelled_owned());
+        Ok(Connection { stream, peer, deadline, over, ticket, _permit: permit })
     }
 
     /// Makes a new server certificate where the present one has lived 70 % of its life. Says whether it did.
@@ -247,21 +258,46 @@ impl ClientCertVerifier for ClientVerifier {
 
 /// Who is at the other end of a connection, as the requests on it carry it: nobody, where no certificate was shown.
 #[derive(Debug, Clone, Default)]
-pub struct PeerInfo(pub Option<Arc<Peer>>);
+pub struct PeerInfo {
+    /// Who.
+    pub peer: Option<Arc<Peer>>,
+    /// The connection.
+    pub(crate) held: Option<Arc<Held>>,
+}
 
 /// An accepted connection.
 pub struct Connection {
     stream: TlsStream<BufReader<TcpStream>>,
-    peer: PeerInfo,
+    peer: Option<Arc<Peer>>,
     /// When a connection without a certificate ends.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// When it ends for another's sake.
+    over: Pin<Box<WaitForCancellationFutureOwned>>,
+    ticket: Ticket,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// What waits for the other end waits for the connection's end too.
+    fn unless_over<T>(&mut self, cx: &mut Context<'_>, polled: Poll<std::io::Result<T>>) -> Poll<std::io::Result<T>> {
+        if polled.is_pending() && self.over.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(std::io::ErrorKind::ConnectionAborted.into()));
+        }
+        polled
+    }
+
+    fn took(&mut self, cx: &mut Context<'_>, written: Poll<std::io::Result<usize>>) -> Poll<std::io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.ticket.taken(*bytes);
+        }
+        self.unless_over(cx, written)
+    }
 }
 
 impl Connected for Connection {
     type ConnectInfo = PeerInfo;
     fn connect_info(&self) -> PeerInfo {
-        self.peer.clone()
+        PeerInfo { peer: self.peer.clone(), held: Some(self.ticket.held()) }
     }
 }
 
@@ -270,17 +306,24 @@ impl AsyncRead for Connection {
         if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.ticket.heard();
+        }
+        self.unless_over(cx, read)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.took(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.unless_over(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -292,7 +335,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.took(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -24,8 +24,8 @@ use crate::process;
 
 /// How often a running fetch is told to `status`.
 const PROGRESS: Duration = Duration::from_secs(5);
-/// How often it is told to the server, which writes down what it is told: a person who watches a rollout looks no oftener, and
-/// ten thousand devices that fetch cost it 170 rows a second.
+/// How often it is told to the server, which writes down what it is told: a person who watches a rollout looks no oftener,
+/// and ten thousand devices that fetch cost it 170 rows a second.
 const TELL: Duration = Duration::from_secs(60);
 /// After that, from the first byte that comes, a fetch is left for a new look at what is signed: a stop order must not wait
 /// for a long transfer.

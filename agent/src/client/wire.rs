@@ -1,8 +1,8 @@
 //! The connection to the server, and the next one once it is lost.
 //!
-//! tonic's channel connects again by itself, but may hand what was the matter with the connection before to a call that comes
-//! later, and a call that was begun on a connection about to break fails with it. So a channel that failed is left for a fresh
-//! one, at once, and a call of which nothing has come yet is made once more.
+//! tonic's channel connects again by itself, but may hand what was the matter with the connection before to a call that
+//! comes later, and a call that was begun on a connection about to break fails with it. So a channel that failed is left for
+//! a fresh one, at once, and a call of which nothing has come yet is made once more.
 //!
 //! A line that breaks is asked for in small frames: of a frame that is cut nothing is handed on.
 
@@ -141,8 +141,8 @@ async fn ask(mut channel: Channel, request: Request<Body>) -> Result<Response<Bo
     channel.call(request).await
 }
 
-/// A call that waits for its answer. Where it fails, or is given up, the channel is left: nobody else is to wait for what this
-/// one has waited for.
+/// A call that waits for its answer. Where it fails, or is given up, the channel is left: nobody else is to wait for what
+/// this one has waited for.
 struct Asking<'a> {
     wire: &'a Wire,
     number: u64,

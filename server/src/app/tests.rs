@@ -166,6 +166,20 @@ async fn who_stays_silent_holds_up_nobody_but_itself() {
     world.stop().await;
 }
 
+/// Attack: connections that do nothing, until nobody else gets one.
+#[tokio::test]
+async fn where_every_place_is_taken_the_quietest_gives_its_own() {
+    let world = World::start("3").await;
+    let identity = world.operator().await;
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        let channel = world.connect(Some(identity.clone())).await.unwrap();
+        health(channel.clone()).await.unwrap();
+        open.push(channel);
+    }
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_stopped_server_has_closed_its_database_and_opens_again() {
     let world = World::start("16").await;

@@ -27,6 +27,7 @@ use tonic::server::NamedService;
 
 use super::Refusal;
 use crate::blobs::BlobError;
+use crate::connections::{Awaited, Held};
 use crate::rights::Caller;
 use crate::transfer::pace::{Pace, Paced};
 use crate::transfer::{Frame, Range, Transfer};
@@ -81,6 +82,7 @@ where
             return self.inner.call(request);
         }
         let caller = request.extensions().get::<Caller>().map(|caller| caller.principal().clone());
+        let held = request.extensions().get::<Arc<Held>>().cloned();
         let answer: Self::Future = if chunks {
             let transfer = self.transfer.clone();
             Box::pin(async move { Ok(fetch(&transfer, request).await.unwrap_or_else(Status::into_http)) })
@@ -93,11 +95,18 @@ where
                 Some(caller) => pace.admit(caller).await,
                 None => Err(Status::unauthenticated("a bulk call needs a client certificate")),
             };
-            match admitted {
-                Ok(None) => answer.await,
-                Ok(Some(stream)) => Ok(answer.await?.map(|body| Body::new(Paced::new(body, stream)))),
-                Err(status) => Ok(status.into_http()),
+            let stream = match admitted {
+                Ok(stream) => stream,
+                Err(status) => return Ok(status.into_http()),
+            };
+            let mut answer = answer.await?;
+            if let Some(stream) = stream {
+                answer = answer.map(|body| Body::new(Paced::new(body, stream)));
             }
+            Ok(match held {
+                Some(held) => answer.map(|body| Body::new(Awaited::new(body, held))),
+                None => answer,
+            })
         })
     }
 }

@@ -126,7 +126,7 @@ impl Scene {
         });
         let mut request = http::Request::new(Body::empty());
         *request.uri_mut() = path.parse().unwrap();
-        request.extensions_mut().insert(PeerInfo(peer));
+        request.extensions_mut().insert(PeerInfo { peer, held: None });
         let response = self.rights.layer(yes).oneshot(request).await.unwrap();
         match Status::from_header_map(response.headers()) {
             Some(status) => Err(status),

@@ -1,20 +1,22 @@
 //! What packs hold, in blocks that all streams share: a thousand devices that fetch one bundle cost one read of the store.
 //!
 //! Attack: streams that stall, each on a block of its own. What is kept here is bounded by [`BLOCK_CACHE_BYTES`]; what a
-//! stream holds besides is bounded by how far it reads ahead (see [`super::fetch`]).
+//! stream holds besides is bounded by how far it reads ahead (see [`super::fetch`]); what all hold, by [`BLOCK_HELD_BYTES`],
+//! beyond which a stream holds a copy of the bytes that it sends and no block.
 //!
 //! Nothing is verified here: whoever fetches does that. A block is read again once it is [`BLOCK_KEPT`] old, so that a pack
 //! which went bad on disk, and was mended there, is soon sent as it is now.
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _, Shared, TryFutureExt as _};
 use jiff::Timestamp;
 use suture_core::clock::Clock;
-use suture_core::limits::{BLOCK_BYTES, BLOCK_CACHE_BYTES, BLOCK_KEPT};
+use suture_core::limits::{BLOCK_BYTES, BLOCK_CACHE_BYTES, BLOCK_HELD_BYTES, BLOCK_KEPT};
 
 use super::pack_name;
 use crate::blobs::{BlobError, Blobs};
@@ -57,17 +59,52 @@ pub(super) struct Blocks {
     blobs: Blobs,
     clock: Arc<dyn Clock>,
     kept: Arc<Mutex<VecDeque<Kept>>>,
+    /// Bytes of blocks in memory, whoever holds them.
+    held: Arc<AtomicUsize>,
+    /// More than that is too much.
+    most: usize,
 }
 
 /// A block that a stream needs. It stays in memory until the stream has done with it.
 pub(super) struct Wanted {
     block: Block,
     read: Read,
+    blocks: Blocks,
+}
+
+/// A block's bytes, counted as long as anybody holds any of them.
+struct Counted {
+    bytes: Bytes,
+    held: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    fn count(bytes: Bytes, held: &Arc<AtomicUsize>) -> Bytes {
+        held.fetch_add(bytes.len(), Ordering::Relaxed);
+        Bytes::from_owner(Self { bytes, held: held.clone() })
+    }
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
 }
 
 impl Blocks {
     pub(super) fn new(blobs: Blobs, clock: Arc<dyn Clock>) -> Self {
-        Self { blobs, clock, kept: Arc::default() }
+        Self { blobs, clock, kept: Arc::default(), held: Arc::default(), most: BLOCK_HELD_BYTES }
+    }
+
+    /// Whether so much is in memory that streams hold no more than they must.
+    pub(super) fn are_short(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > self.most
     }
 
     /// The block, which begins to be read now, unless it is there or somebody else wants it already.
@@ -77,18 +114,20 @@ impl Blocks {
         let known = kept.iter().position(|known| known.block == *block).and_then(|at| kept.remove(at));
         let known = known.filter(|known| known.serves(now)).unwrap_or_else(|| {
             let offset = block.number * BLOCK_BYTES as u64;
+            let held = self.held.clone();
             let read = self.blobs.get_up_to(&pack_name(&block.pack), offset, BLOCK_BYTES);
-            Kept { block: block.clone(), since: now, read: read.map_err(Arc::new).boxed().shared() }
+            let read = read.map_ok(move |bytes| Counted::count(bytes, &held)).map_err(Arc::new);
+            Kept { block: block.clone(), since: now, read: read.boxed().shared() }
         });
         let read = known.read.clone();
         kept.push_front(known);
         kept.truncate(BLOCKS);
-        Wanted { block: block.clone(), read }
+        Wanted { block: block.clone(), read, blocks: self.clone() }
     }
 }
 
 impl Wanted {
-    /// These of the block's bytes, once it is read. They keep the block in memory.
+    /// These of the block's bytes, once it is read. They keep the block in memory, unless too many are.
     pub(super) async fn bytes(self, within: &Range<usize>) -> Result<Bytes, Arc<BlobError>> {
         let block = self.read.await?;
         if within.end > block.len() {
@@ -96,7 +135,8 @@ impl Wanted {
             let (length, end) = (start + block.len() as u64, start + within.end as u64);
             return Err(BlobError::Range { name: pack_name(&self.block.pack), length, end }.into());
         }
-        Ok(block.slice(within.clone()))
+        let bytes = block.slice(within.clone());
+        Ok(if self.blocks.are_short() { Bytes::copy_from_slice(&bytes) } else { bytes })
     }
 }
 
@@ -141,6 +181,22 @@ pub(super) mod tests {
         blobs.delete(&pack_name(PACK)).await.unwrap();
         assert_eq!(blocks.want(&block(0)).bytes(&(5..7)).await.unwrap(), all[0].slice(5..7));
         assert!(blocks.want(&block(1)).bytes(&(0..1)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn beyond_the_bound_a_stream_holds_what_it_sends_and_no_block() {
+        let (_dir, _, blocks) = store(4 * BLOCK_BYTES).await;
+        let blocks = Blocks { most: 3 * BLOCK_BYTES, ..blocks };
+        let read = async |number| blocks.want(&block(number)).bytes(&(0..10)).await.unwrap();
+        let few = [read(0).await, read(1).await, read(2).await];
+        assert_eq!(read(0).await.as_ptr(), few[0].as_ptr());
+        let more = [read(3).await, read(0).await];
+        assert!(blocks.are_short() && more[1] == few[0] && more[1].as_ptr() != few[0].as_ptr());
+        // What was copied holds no block; what was not does, though nobody may want it any more.
+        blocks.kept.lock().unwrap().clear();
+        assert_eq!(blocks.held.load(Ordering::Relaxed), 3 * BLOCK_BYTES);
+        drop(few);
+        assert!(blocks.held.load(Ordering::Relaxed) == 0 && more[0].len() == 10);
     }
 
     #[tokio::test]

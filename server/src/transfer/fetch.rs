@@ -87,7 +87,8 @@ impl<I: Iterator<Item = u32>> Reading<I> {
     fn reads_on(&self) -> bool {
         let mut blocks: Vec<_> = self.ahead.iter().flat_map(|(frame, _)| &frame.extents).map(|e| &e.block).collect();
         blocks.dedup();
-        self.ahead.is_empty() || self.ahead.len() <= AHEAD && blocks.len() <= AHEAD_BLOCKS
+        let is_free = !self.blocks.are_short() && self.ahead.len() <= AHEAD && blocks.len() <= AHEAD_BLOCKS;
+        self.ahead.is_empty() || is_free
     }
 }
 

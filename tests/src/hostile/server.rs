@@ -10,6 +10,7 @@ use suture_core::limits::MAX_MESSAGE_BYTES;
 use suture_core::report::Signed;
 use suture_proto::v1;
 use suture_proto::v1::device_service_server::{DeviceService, DeviceServiceServer};
+use suture_server::connections::Connections;
 use suture_server::identity::{Authority, Csr};
 use suture_server::tls::Tls;
 use tokio::net::TcpListener;
@@ -48,12 +49,13 @@ impl Hostile {
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let places = Arc::new(Semaphore::new(1_000));
+            let held = Connections::new();
             let mut handshakes = JoinSet::new();
-            while let Ok((tcp, _)) = listener.accept().await {
+            while let Ok((tcp, from)) = listener.accept().await {
                 let permit = places.clone().acquire_owned().await.unwrap();
-                let (tls, accepted) = (tls.clone(), accepted.clone());
+                let (tls, accepted, held) = (tls.clone(), accepted.clone(), held.clone());
                 handshakes.spawn(async move {
-                    if let Ok(connection) = tls.accept(tcp, permit).await {
+                    if let Ok(connection) = tls.accept((tcp, from.ip()), &held, permit).await {
                         let _ = accepted.send(Ok::<_, std::io::Error>(connection)).await;
                     }
                 });

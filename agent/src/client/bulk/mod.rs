@@ -1,8 +1,8 @@
 //! Chunks and deltas as they come off the wire, without a copy.
 //!
-//! tonic's decoder gathers every message in a buffer of its own, and hands it on once it is whole. For what is received in bulk
-//! the answer is read here instead, and handed on as HTTP/2 delivers it: on a line of 2 Mbit/s a message takes a second, and on
-//! one that breaks in less than that none would ever come whole.
+//! tonic's decoder gathers every message in a buffer of its own, and hands it on once it is whole. For what is received in
+//! bulk the answer is read here instead, and handed on as HTTP/2 delivers it: on a line of 2 Mbit/s a message takes a
+//! second, and on one that breaks in less than that none would ever come whole.
 
 mod reader;
 

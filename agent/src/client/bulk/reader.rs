@@ -1,7 +1,7 @@
 //! What bulk messages hold, read as they come. Pure.
 //!
-//! Of a message no more is kept than what stands before its data, a field at a time, and which chunks the data are of: however
-//! small the parts are in which it comes, they are handed on.
+//! Of a message no more is kept than what stands before its data, a field at a time, and which chunks the data are of:
+//! however small the parts are in which it comes, they are handed on.
 
 use std::collections::VecDeque;
 

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use suture_core::clock::whole_second;
-use suture_core::id::ProductId;
 use suture_core::report::{Report, ReportError, Running, Seen, Signed};
 
+use crate::config::Settings;
+use crate::fetch::sources;
 use crate::identity::Identity;
 use crate::machine::Told;
 
@@ -13,8 +14,8 @@ use crate::machine::Told;
 pub struct Scribe<'a> {
     /// Whose they are.
     pub identity: &'a Identity,
-    /// What the device is.
-    pub product: &'a ProductId,
+    /// What the device is, and where it keeps what its bundle was made of.
+    pub settings: &'a Settings,
     /// The catalog and the approvals that were verified last.
     pub seen: &'a (Option<Seen>, Option<Seen>),
     /// When they are written.
@@ -27,15 +28,17 @@ impl Scribe<'_> {
         let device = self.identity.device();
         let Told { subject, phase, reason, stop } = told;
         let (catalog, approvals) = self.seen.clone();
+        let manifest = subject.as_ref().and_then(|s| s.manifest);
         let report = Report {
             kind: Report::TYPE.to_owned(),
             hdo: device.hdo.clone(),
             device: device.device.clone(),
             number,
             at: whole_second(self.now),
-            product: self.product.clone(),
+            product: self.settings.product.clone(),
             running,
-            manifest: subject.as_ref().and_then(|s| s.manifest),
+            sources: manifest.and_then(|manifest| sources::kept(&self.settings.state_dir, &manifest)),
+            manifest,
             approval: subject.map(|s| s.approval),
             phase,
             reason,

@@ -41,7 +41,7 @@ pub struct Live {
     /// Where they come from, and how fast.
     #[serde(default)]
     pub progress: Progress,
-    /// Why a delta of this bundle was refused, if one was: a server that sends wrong ones costs bytes.
+    /// What was wrong with deltas of this bundle, if anything was: a server that sends wrong ones costs bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delta_refused: Option<String>,
     /// Chunks that came from the server since the agent started.
@@ -196,7 +196,7 @@ impl Status {
                 whys.push(format!("fetching: {progress}"));
             }
             if let Some(why) = live.delta_refused.as_ref().filter(|_| self.approval.is_some()) {
-                whys.push(format!("wrong-bytes: a delta was refused, and the rest comes as chunks: {why}"));
+                whys.push(format!("wrong-bytes: {why}"));
             }
             if live.confirmed == Some(false) {
                 let text = "the hospital has not confirmed this device yet; it compares the fingerprint and runs \

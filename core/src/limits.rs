@@ -147,6 +147,14 @@ pub const MAX_DELTA_MAP_BYTES: usize = 2 << 20;
 pub const MAX_DELTA_COPIES: usize = 128 << 10;
 /// What the programs in a region's map take of a device's memory: 1 MiB.
 pub const MAX_DELTA_PROGRAM_MEMORY: u64 = 1 << 20;
+/// Frames of a payload's deltas that may be wrong, all told, before no more are fetched: 4, each of which costs 4 MiB with its
+/// map at most.
+pub const MAX_WRONG_DELTA_FRAMES: u32 = 4;
+/// How long a device waits for deltas of one bundle that are being made, whatever a server promises: 30 minutes from the first
+/// promise on.
+pub const MAX_DELTA_WAIT: SignedDuration = SignedDuration::from_mins(30);
+/// The answer that offers a delta: 256 KiB, its head and five bytes for each frame in it.
+pub const MAX_DELTA_OFFER_BYTES: usize = 256 << 10;
 /// What a device takes of memory for deltas above what it takes idle, whatever a server sends it: 16 MiB.
 pub const MAX_DELTA_MEMORY: u64 = 16 << 20;
 /// What one frame makes.

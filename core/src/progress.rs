@@ -34,6 +34,62 @@ pub struct Progress {
     pub in_line: bool,
 }
 
+/// Where all bytes of a bundle came from: what a device signs once it has them. The fields are those of [`Progress`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sources {
+    /// Bytes of the bundle's payloads.
+    pub total_bytes: u64,
+    /// Of these, found in slot a.
+    pub slot_a_bytes: u64,
+    /// Of these, found in slot b.
+    pub slot_b_bytes: u64,
+    /// Of these, made by deltas.
+    pub delta_made_bytes: u64,
+    /// Of these, unpacked from chunks that came.
+    pub chunk_made_bytes: u64,
+    /// What came over the network as deltas.
+    pub delta_bytes: u64,
+    /// What came over the network as chunks, in stored form.
+    pub chunk_bytes: u64,
+}
+
+impl Sources {
+    /// Of a bundle that is there as a whole.
+    pub fn of(progress: &Progress) -> Option<Self> {
+        let Progress { total_bytes, present_bytes, slot_a_bytes, slot_b_bytes, .. } = *progress;
+        let Progress { delta_made_bytes, chunk_made_bytes, delta_bytes, chunk_bytes, .. } = *progress;
+        (total_bytes > 0 && present_bytes == total_bytes).then_some(Self {
+            total_bytes,
+            slot_a_bytes,
+            slot_b_bytes,
+            delta_made_bytes,
+            chunk_made_bytes,
+            delta_bytes,
+            chunk_bytes,
+        })
+    }
+}
+
+/// The transfer as it ended.
+impl From<Sources> for Progress {
+    fn from(sources: Sources) -> Self {
+        let Sources { total_bytes, slot_a_bytes, slot_b_bytes, .. } = sources;
+        let Sources { delta_made_bytes, chunk_made_bytes, delta_bytes, chunk_bytes, .. } = sources;
+        Self {
+            total_bytes,
+            present_bytes: total_bytes,
+            slot_a_bytes,
+            slot_b_bytes,
+            delta_made_bytes,
+            chunk_made_bytes,
+            delta_bytes,
+            chunk_bytes,
+            ..Self::default()
+        }
+    }
+}
+
 impl Progress {
     /// What came over the network.
     pub const fn came_bytes(&self) -> u64 {
@@ -140,7 +196,9 @@ mod tests {
         };
         let whole = "12.1 MB of 447 MB: 96 % from slot a, 2.1 MB of deltas, 10 MB of chunks";
         assert_eq!(progress.to_string(), whole);
+        assert_eq!(Sources::of(&progress).map(Progress::from), Some(progress));
         progress.present_bytes = 440_000_000;
+        assert_eq!(Sources::of(&progress), None);
         assert_eq!(progress.to_string(), format!("{whole}; 98 % there"));
         (progress.bytes_per_sec, progress.left_secs) = (250_000, 61);
         assert_eq!(progress.to_string(), format!("{whole}; 98 % there, 250 kB/s, 2 min left"));

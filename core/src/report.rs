@@ -9,6 +9,7 @@ use crate::id::{ApprovalId, DeviceId, HdoId, ProductId};
 use crate::json::{self, JsonError};
 use crate::limits::MAX_REPORT_BYTES;
 use crate::phase::{Phase, Reason};
+use crate::progress::Sources;
 use crate::sign::{PublicKey, SignError, Signature, Signer};
 use crate::trust::Edition;
 use crate::version::{Release, Version};
@@ -44,6 +45,8 @@ pub struct Report {
     /// The counter of the stop order that it obeys, where it is stopped by one: an answer to that order and those before,
     /// and to none that is signed later.
     pub stop: Option<u64>,
+    /// Where the bytes of that bundle came from, once they are all there.
+    pub sources: Option<Sources>,
     /// Versions and digests of the metadata that the device verified last.
     pub catalog: Option<Seen>,
     /// The same of the approvals.
@@ -208,6 +211,7 @@ mod tests {
             phase: Phase::Held,
             reason: Some(Reason { code: Code::StateDamaged, text }),
             stop: None,
+            sources: None,
             catalog: None,
             approvals: None,
         }
@@ -252,6 +256,15 @@ mod tests {
         let long = report("x".repeat(MAX_REPORT_BYTES)).sign(&key).unwrap();
         assert!(matches!(long.verify(&key.public()), Err(ReportError::TooLong(_))));
         let mut honest = report(String::new());
+        honest.sources = Some(Sources {
+            total_bytes: u64::MAX >> 11,
+            slot_a_bytes: u64::MAX >> 11,
+            slot_b_bytes: u64::MAX >> 11,
+            delta_made_bytes: u64::MAX >> 11,
+            chunk_made_bytes: u64::MAX >> 11,
+            delta_bytes: u64::MAX >> 11,
+            chunk_bytes: u64::MAX >> 11,
+        });
         honest.reason = Some(Reason::new(Code::StateDamaged, "\"é".repeat(MAX_REPORT_BYTES)));
         honest.sign(&key).unwrap().verify(&key.public()).unwrap();
     }

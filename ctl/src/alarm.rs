@@ -202,7 +202,7 @@ pub fn raise(alarms: &[Alarm]) -> Outcome {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use suture_core::approval::{Pinned, Roster, RosterDevice};
     use suture_core::phase::Phase;
@@ -231,14 +231,11 @@ mod tests {
         Seen { root: 1, targets: version, targets_sha256: Digest::of(of) }
     }
 
-    /// As the server hands out what pump-1 has said at a check-in and in its last report, signed with these keys.
-    fn device(said: (u8, &Seen), reported: (u8, &Seen)) -> v1::Device {
-        let (hdo, id): (HdoId, suture_core::id::DeviceId) = ("riverside".parse().unwrap(), "pump-1".parse().unwrap());
-        let sighting = Sighting::new(hdo.clone(), id.clone(), None, Some(said.1.clone()));
-        let report = Report {
+    fn report(approvals: Option<Seen>) -> Report {
+        Report {
             kind: Report::TYPE.to_owned(),
-            hdo,
-            device: id,
+            hdo: "riverside".parse().unwrap(),
+            device: "pump-1".parse().unwrap(),
             number: 1,
             at: "2026-11-24T12:00:00Z".parse().unwrap(),
             product: "pump".parse().unwrap(),
@@ -248,9 +245,29 @@ mod tests {
             phase: Phase::Idle,
             reason: None,
             stop: None,
+            sources: None,
             catalog: None,
-            approvals: Some(reported.1.clone()),
+            approvals,
+        }
+    }
+
+    /// What a hospital with pump-1 on its roster has signed, and pump-1 with its last report, signed by its key.
+    pub(crate) fn reported(change: impl FnOnce(&mut Report)) -> (Documents, v1::Device) {
+        let mut report = report(None);
+        change(&mut report);
+        let device = v1::Device {
+            record: Some(v1::DeviceRecord { id: "pump-1".to_owned(), ..Default::default() }),
+            proven: Some((&report.sign(&key(9)).unwrap()).into()),
+            ..Default::default()
         };
+        (documents(), device)
+    }
+
+    /// As the server hands out what pump-1 has said at a check-in and in its last report, signed with these keys.
+    fn device(said: (u8, &Seen), reported: (u8, &Seen)) -> v1::Device {
+        let (hdo, id): (HdoId, suture_core::id::DeviceId) = ("riverside".parse().unwrap(), "pump-1".parse().unwrap());
+        let sighting = Sighting::new(hdo, id, None, Some(said.1.clone()));
+        let report = report(Some(reported.1.clone()));
         v1::Device {
             record: Some(v1::DeviceRecord { id: "pump-1".to_owned(), ..Default::default() }),
             said: Some(v1::CheckInRequest {

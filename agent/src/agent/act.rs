@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::look::Situation;
 use super::{Agent, AgentError, MAX_STEPS, chain};
 use crate::client::ClientError;
-use crate::fetch::{Fetch, FetchError, Room};
+use crate::fetch::{Fetch, FetchError, Room, sources};
 use crate::gate::{self, Question, Word};
 use crate::health;
 use crate::install::{InstallError, Slots};
@@ -31,8 +31,6 @@ const TELL: Duration = Duration::from_secs(60);
 /// for a long transfer.
 const FETCH_SPELL: Duration = Duration::from_secs(600);
 
-/// How long deltas that are being made are waited for at most, for one bundle.
-const DELTA_PATIENCE: Duration = Duration::from_secs(30 * 60);
 /// What is kept of the time before a slot.
 const SLOT_MARGIN: Duration = Duration::from_secs(3_600);
 /// Bytes a second of a thin line: 512 kbit/s.
@@ -138,7 +136,10 @@ impl Agent {
         self.counters.rest();
         Ok(match result {
             None => Done::Later,
-            Some(Ok(())) => Done::On(Event::Fetched),
+            Some(Ok(())) => {
+                sources::keep(&self.settings.state_dir, &manifest, &self.counters.progress())?;
+                Done::On(Event::Fetched)
+            }
             Some(Err(FetchError::Client(ClientError::Deferred { text, deferral }))) => {
                 self.ask_again = Some(Instant::now() + self.jittered(deferral.after));
                 let reason = Reason::new(deferral.code, text);
@@ -317,13 +318,13 @@ impl LastTold {
     }
 }
 
-/// How long a delta that is being made may be waited for: 30 minutes in all, and only as long as the next slot begins later
-/// than by an hour and the time that all of `bytes` take as chunks over a thin line.
+/// How long a delta that is being made may be waited for, as far as the next slot is concerned: it begins an hour later at
+/// least, and by the time that all of `bytes` take as chunks over a thin line.
 fn patience(slots: &[Slot], now: Timestamp, bytes: u64) -> Duration {
     // A slot that has begun leaves no time.
     let Some(slot) = slots.iter().find(|slot| now < slot.end) else { return Duration::ZERO };
     let until = Duration::try_from(slot.start.duration_since(now)).unwrap_or(Duration::ZERO);
-    until.saturating_sub(SLOT_MARGIN).saturating_sub(Duration::from_secs(bytes / THIN_LINE)).min(DELTA_PATIENCE)
+    until.saturating_sub(SLOT_MARGIN).saturating_sub(Duration::from_secs(bytes / THIN_LINE))
 }
 
 enum Staged {
@@ -393,7 +394,7 @@ mod tests {
         assert_eq!(secs(&[slot(3_600, 7_200)], 0), 0);
         assert_eq!(secs(&[slot(3_700, 7_200)], 0), 100);
         assert_eq!(secs(&[slot(3_700, 7_200)], 60 * THIN_LINE), 40);
-        assert_eq!(secs(&[slot(-20, -10), slot(100_000, 100_001)], 0), 30 * 60, "one that is over counts no more");
+        assert_eq!(secs(&[slot(-20, -10), slot(10_000, 10_001)], 0), 6_400, "one that is over counts no more");
         assert_eq!(secs(&[slot(100_000, 100_001)], u64::MAX), 0);
     }
 }

@@ -26,7 +26,7 @@ impl Agent {
                 tracing::warn!("no report: this device was never provisioned with a version");
                 return Ok(());
             };
-            let scribe = Scribe { identity: &self.identity, product: &self.settings.product, seen: &self.seen, now };
+            let scribe = Scribe { identity: &self.identity, settings: &self.settings, seen: &self.seen, now };
             let is_outcome = told.phase.is_outcome();
             let sign = |number| scribe.sign::<AgentError>(number, told.clone(), running);
             self.outbox.put(transition, place, is_outcome, sign)?;
@@ -38,7 +38,7 @@ impl Agent {
     pub(super) async fn submit(&mut self) -> Result<(), AgentError> {
         while !self.outbox.is_empty() && self.heard.as_ref().is_some_and(|h| h.confirmed) {
             let now = self.now();
-            let scribe = Scribe { identity: &self.identity, product: &self.settings.product, seen: &self.seen, now };
+            let scribe = Scribe { identity: &self.identity, settings: &self.settings, seen: &self.seen, now };
             let reports = self.outbox.oldest(|number| -> Result<Signed, AgentError> {
                 let reason = Reason::new(Code::StateDamaged, "the report of this number was damaged on disk");
                 let told = Told { subject: None, phase: Phase::Idle, reason: Some(reason), stop: None };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use suture_core::digest::Digest;
+use suture_core::limits::MAX_DELTA_OFFER_BYTES;
 use suture_proto::v1;
 
 use super::throttle::slowly;
@@ -54,7 +55,9 @@ fn bytes(digest: &Digest) -> Bytes {
 impl Deltas for Client {
     async fn offer(&mut self, new: &Digest, held: &[Digest]) -> Result<DeltaOffer, ClientError> {
         let request = v1::GetDeltaRequest { new_sha256: bytes(new), old_sha256: held.iter().map(bytes).collect() };
-        let answer = timely("the delta's head", self.inner.get_delta(self.traffic.asks(request))).await?;
+        // Attack: a head that fills a message of another kind.
+        let mut inner = self.inner.clone().max_decoding_message_size(MAX_DELTA_OFFER_BYTES);
+        let answer = timely("the delta's head", inner.get_delta(self.traffic.asks(request))).await?;
         let v1::GetDeltaResponse { delta, ask_again_ms } = self.traffic.hears(answer);
         let offered = |v1::Delta { head, chunk_bytes }: v1::Delta| OfferedDelta { head, chunk_bytes };
         let ask_again = (ask_again_ms > 0).then(|| Duration::from_millis(ask_again_ms.into()));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use suture_core::progress::Progress;
 
+use super::delta::Waiting;
 use crate::install::Side;
 
 /// What fetches have counted since the agent started; shared with whoever shows progress.
@@ -30,8 +31,8 @@ pub struct Counters {
     pub chunk_came_bytes: AtomicU64,
     /// Whether a delta that is being made is waited for.
     pub waiting: AtomicBool,
-    /// How long such deltas were waited for, for this bundle.
-    pub waited_secs: AtomicU64,
+    /// How long such deltas have been waited for, for this bundle.
+    pub(super) deltas_awaited: Waiting,
     /// Since the agent started: chunks that came from the server.
     pub fetched_chunks: AtomicU64,
     /// Since the agent started: bytes of chunks that came from the server, in stored form.
@@ -43,7 +44,7 @@ pub struct Counters {
     /// Since the agent started: chunks that a slot held already.
     pub seeded_chunks: AtomicU64,
     pace: Mutex<Pace>,
-    /// Why deltas are of no use for this bundle, where one was refused.
+    /// What was wrong with this bundle's deltas.
     refused: Mutex<Option<String>>,
 }
 
@@ -83,6 +84,12 @@ pub(super) enum Origin {
 }
 
 impl Counters {
+    /// With a clock of a test's.
+    #[cfg(test)]
+    pub(super) fn by(deltas_awaited: Waiting) -> Self {
+        Self { deltas_awaited, ..Self::default() }
+    }
+
     /// A fetch of so many bytes into `dir` begins, or goes on; what lies on disk is counted anew.
     pub(super) fn begin(&self, dir: &Path, total_bytes: u64) {
         self.total_bytes.store(total_bytes, Ordering::Relaxed);
@@ -100,20 +107,20 @@ impl Counters {
             &self.chunk_made_bytes,
             &self.delta_came_bytes,
             &self.chunk_came_bytes,
-            &self.waited_secs,
         ];
         for counter in anew {
             counter.store(0, Ordering::Relaxed);
         }
+        self.deltas_awaited.begin();
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// A delta was refused, now or before the agent was started.
+    /// A delta, or a frame of one, was refused, now or before the agent was started.
     pub(super) fn delta_refused(&self, why: String) {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
 
-    /// Why a delta of this bundle was refused, if one was.
+    /// What was wrong with this bundle's deltas, if anything was: a sentence.
     pub fn refused(&self) -> Option<String> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -5,7 +5,7 @@
 //!                                    /<payload>.index     verified by digest
 //!                                    /<payload>.part      as long as the payload; its chunks at their places
 //!                                    /<payload>.rest      what came of a chunk that was cut
-//!                                    /<payload>.chunks    there once a delta has failed: why only chunks are fetched
+//!                                    /<payload>.wrong     there once a delta was wrong: how often, and with what
 //! ```
 //!
 //! What lies on disk is hashed again on every start, so a cut resumes from exactly the chunks that are missing. Chunks that
@@ -16,10 +16,12 @@
 mod counters;
 mod delta;
 mod error;
+mod holes;
 mod index;
 mod part;
 mod rest;
 mod room;
+pub(crate) mod sources;
 mod transfer;
 
 use std::path::{Path, PathBuf};
@@ -105,8 +107,8 @@ impl Fetch {
         self.room.check((&self.dir, missing), (self.slots.dir(), manifest.total_length()))?;
         let patience = patience(missing);
         for (payload, part) in parts {
-            let refused = self.dir.join(format!("{}.chunks", payload.name));
-            let task = delta::Task { slots: self.slots.clone(), payload: payload.clone(), refused, patience };
+            let wrong = self.dir.join(format!("{}.wrong", payload.name));
+            let task = delta::Task { slots: self.slots.clone(), payload: payload.clone(), wrong, patience };
             delta::complete(client, task, &part, &retry).await?;
             complete(client, &payload.index_sha256, &part, &retry).await?;
             tokio::task::spawn_blocking(move || part.sync()).await.map_err(|_| FetchError::Lost)??;

@@ -137,7 +137,7 @@ proptest! {
     /// However often and wherever the line is cut, and the agent started again, the payload comes whole and no byte twice.
     #[test]
     fn cuts_cost_no_byte_twice(
-        chunks in proptest::collection::vec(0_u8..20, 1..40),
+        chunks in proptest::collection::vec(1_u8..21, 1..40),
         cuts in proptest::collection::vec(0_usize..20_000, 0..12),
     ) {
         let (index, raw) = long_payload(&chunks);

@@ -68,6 +68,9 @@ async fn comes_by_delta(kind: Kind) {
     let (came, frames) = pump.deltas();
     assert!(frames == 2 && (40_000..120_000).contains(&came), "{came} bytes of deltas in {frames} frames");
     assert!(pump.chunk_bytes() < 10_000, "{} bytes of chunks", pump.chunk_bytes());
+    // The device has signed what it came from.
+    let shown = ward.kim.json(&["device", "show", "pump-1"]).await.unwrap();
+    assert_eq!((&shown["fetched_proven"], &shown["fetched"]["delta_bytes"]), (&true.into(), &came.into()), "{shown}");
 
     // Cut in the middle of the delta: the agent goes on from the byte where it was.
     ward.world.line.cut_after(whole - came / 2);

@@ -1,15 +1,18 @@
 //! Deltas: what makes the new payload from an old one in a slot, with fewer bytes than its chunks have.
 //!
 //! Attack: a server whose deltas are wrong, endless, or of another payload. A frame is no authority: what it makes is kept
-//! chunk by chunk, only where the signed index agrees. The first that is wrong ends the use of deltas for this bundle, and
-//! the rest comes as chunks. So a lie costs the head, a map, and the frames on their way: 8 MiB of the network at most, and
-//! never a wrong byte.
+//! chunk by chunk, only where the signed index agrees, and what it was to make comes as chunks. A few frames may be wrong;
+//! more, or anything else that is wrong, end the use of deltas for this payload (`trouble`). So lies cost those few frames with
+//! their maps, and what is on its way: 24 MiB of the network at most, and never a wrong byte. Nor does the device wait for
+//! ever for what is promised (`waiting`).
 //!
-//! In memory are one region's map, a frame that comes in, one that waits, one that is applied, and what it makes: 16 MiB at
-//! most, and for a tree what [`crate::install::View`] keeps of its entries.
+//! In memory are the head, one region's map, a frame that is applied, what it makes, and a part that comes in or waits: 16 MiB
+//! at most ([`suture_core::limits::MAX_DELTA_MEMORY`]), and for a tree what [`crate::install::View`] keeps of its entries.
 
 mod old;
 mod plan;
+mod trouble;
+mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +22,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use suture_core::delta::{DeltaError, Head, Map, Source as _};
 use suture_core::digest::Digest;
-use suture_core::limits::{MAX_DELTA_HEAD_BYTES, MAX_TEXT_BYTES};
+use suture_core::limits::MAX_DELTA_HEAD_BYTES;
 use suture_core::manifest::Payload;
 use tokio::sync::mpsc;
 
@@ -27,10 +30,12 @@ use super::transfer::{MAX_FAILURES, is_passing};
 use super::{FetchError, Part};
 use crate::backoff::{Backoff, Random};
 use crate::client::{ClientError, DeltaOffer, Deltas, OfferedDelta};
-use crate::durable;
 use crate::install::Slots;
 use old::{Held, Old};
 use plan::{Arrivals, Part as Piece, Plan};
+use trouble::Trouble;
+
+pub(crate) use waiting::Waiting;
 
 /// Deltas that are begun for one payload: the first may be deleted at the server while it is fetched.
 const MAX_OFFERS: u32 = 3;
@@ -38,12 +43,6 @@ const MAX_OFFERS: u32 = 3;
 const CRUMB_BYTES: u64 = 4 << 10;
 /// … and how many of them one delta may take.
 const MAX_CRUMBS: u32 = 100;
-/// A payload of which less is missing is not worth waiting for a delta.
-const WORTH_WAITING_BYTES: u64 = 4 << 20;
-/// Between two questions for a delta that is being made, at least.
-const LEAST_WAIT: Duration = Duration::from_secs(5);
-/// And at most.
-const MOST_WAIT: Duration = Duration::from_secs(300);
 
 /// What is fetched by deltas, and from what.
 #[derive(Debug, Clone)]
@@ -52,15 +51,15 @@ pub(super) struct Task {
     pub(super) slots: Slots,
     /// The payload that is wanted.
     pub(super) payload: Payload,
-    /// A file that is there once a delta of this payload has failed, with the reason.
-    pub(super) refused: PathBuf,
+    /// A file that is there once a delta of this payload was wrong, and says how.
+    pub(super) wrong: PathBuf,
     /// How long a delta that is being made may be waited for, in all.
     pub(super) patience: Duration,
 }
 
 /// What one delta came to.
 enum Ending {
-    /// All that was worth it has come.
+    /// All that was worth it has come, or enough of it was wrong.
     Done,
     /// The server no longer has it.
     Gone,
@@ -81,29 +80,32 @@ pub(super) async fn complete(
     if part.missing().is_empty() {
         return Ok(());
     }
-    if let Some(why) = durable::read(&task.refused, MAX_TEXT_BYTES as u64).ok().flatten() {
-        part.counters().delta_refused(String::from_utf8_lossy(&why).into_owned());
-        return Ok(());
-    }
     let slots = task.clone();
     let held = blocking(move || old::held(&slots.slots, &slots.payload)).await?;
+    let digests = held.iter().map(|held| held.sha256).collect();
+    let mut trouble = Trouble::open(task.wrong.clone(), digests, part.counters().clone());
+    if trouble.is_over() {
+        return Ok(());
+    }
     for _ in 0..MAX_OFFERS {
         let offered = match offer(client, &task, &held, part, retry).await {
             Ok(Some(offered)) => offered,
             Ok(None) => break,
             Err(FetchError::Client(e)) if e.is_abuse() => {
-                refuse(&task, part, &e.to_string())?;
+                trouble.end(&e.to_string())?;
                 break;
             }
             // The server has no such call, or does not let this device make it.
             Err(FetchError::Client(ClientError::Refused { .. } | ClientError::NotFound { .. })) => break,
             Err(e) => return Err(e),
         };
-        match one(client, &task, &held, part, offered, retry).await? {
+        let ending;
+        (ending, trouble) = one(client, &task, &held, part, offered, retry, trouble).await?;
+        match ending {
             Ending::Done => break,
             Ending::Gone => {}
             Ending::Wrong(why) => {
-                refuse(&task, part, &why)?;
+                trouble.end(&why)?;
                 break;
             }
             Ending::Stuck(e) => {
@@ -112,15 +114,6 @@ pub(super) async fn complete(
             }
         }
     }
-    Ok(())
-}
-
-/// A failing delta falls back to chunks, for good as long as this bundle is fetched, across restarts.
-fn refuse(task: &Task, part: &Part, why: &str) -> Result<(), FetchError> {
-    tracing::warn!(payload = %task.payload.name, why, "a delta was refused; the rest is fetched as chunks");
-    let text: String = why.chars().take(MAX_TEXT_BYTES / 4).collect();
-    durable::write(&task.refused, text.as_bytes(), durable::OPEN)?;
-    part.counters().delta_refused(text);
     Ok(())
 }
 
@@ -139,14 +132,12 @@ async fn offer(
         match client.offer(&task.payload.sha256, &held).await {
             Ok(DeltaOffer { delta, ask_again }) => {
                 failures = 0;
-                let waited = Duration::from_secs(counters.waited_secs.load(Ordering::Relaxed));
-                let left = task.patience.saturating_sub(waited);
-                let Some(wait) = wait(ask_again, left, part.missing_bytes()) else { return Ok(delta) };
+                let wait = counters.deltas_awaited.next(ask_again, task.patience, part.missing_bytes());
+                let Some(wait) = wait else { return Ok(delta) };
                 tracing::info!(wait_secs = wait.as_secs(), "a delta is being made and is waited for");
                 counters.waiting.store(true, Ordering::Relaxed);
-                tokio::time::sleep(wait).await;
+                counters.deltas_awaited.sleep(wait).await;
                 counters.waiting.store(false, Ordering::Relaxed);
-                counters.waited_secs.fetch_add(wait.as_secs(), Ordering::Relaxed);
             }
             Err(e) if is_passing(&e) && failures < MAX_FAILURES => {
                 failures = failures.saturating_add(1);
@@ -160,13 +151,6 @@ async fn offer(
     }
 }
 
-/// How long to wait before the server is asked again, where it says that a delta is being made; none where that is not worth
-/// it, or `left` does not last.
-fn wait(ask_again: Option<Duration>, left: Duration, missing_bytes: u64) -> Option<Duration> {
-    let wait = ask_again.filter(|_| missing_bytes >= WORTH_WAITING_BYTES)?.clamp(LEAST_WAIT, MOST_WAIT);
-    (wait <= left).then_some(wait)
-}
-
 /// One delta, as far as it is worth it.
 async fn one(
     client: &mut impl Deltas,
@@ -175,51 +159,57 @@ async fn one(
     part: &Arc<Part>,
     offered: OfferedDelta,
     retry: &(Backoff, Random),
-) -> Result<Ending, FetchError> {
+    trouble: Trouble,
+) -> Result<(Ending, Trouble), FetchError> {
     part.counters().delta_came(offered.head.len() as u64);
     let (head, sha256) = match read(task, &offered) {
         Ok(head) => (head, Digest::of(&offered.head)),
-        Err(why) => return Ok(Ending::Wrong(why)),
+        Err(why) => return Ok((Ending::Wrong(why), trouble)),
     };
     let plan = match plan::plan(&head, &offered.chunk_bytes, part.index(), &part.wanted()) {
         Ok(plan) => plan,
-        Err(why) => return Ok(Ending::Wrong(why.to_owned())),
+        Err(why) => return Ok((Ending::Wrong(why.to_owned()), trouble)),
     };
+    drop(offered);
     let Plan { parcels, bytes, spared } = plan;
     if parcels.is_empty() {
-        return Ok(Ending::Done);
+        return Ok((Ending::Done, trouble));
     }
     tracing::info!(payload = %task.payload.name, from = head.old.sha256.short(), bytes, spared, "fetching by a delta");
     let (task, held) = (task.clone(), held.to_vec());
-    let (old_sha256, old_length) = (head.old.sha256, head.old.length);
+    let (old_sha256, old_length, new_sha256) = (head.old.sha256, head.old.length, head.new.sha256);
+    drop(head);
     let opened = blocking(move || old::open(&task.slots, &task.payload, &held, &old_sha256)).await?;
     let old = match opened {
         Ok(old) if old.length() == old_length => old,
         Ok(old) => {
             let why = format!("the old payload has {} bytes here, not {old_length}", old.length());
-            return Ok(Ending::Wrong(why));
+            return Ok((Ending::Wrong(why), trouble));
         }
-        Err(why) => return Ok(Ending::Wrong(why)),
+        Err(why) => return Ok((Ending::Wrong(why), trouble)),
     };
-    // One parcel waits while another is applied: what comes faster than it is applied stays in the network.
+    // One parcel comes or waits while another is applied: what comes faster than it is applied stays in the network.
     let (sender, receiver) = mpsc::channel(1);
     let counters = part.counters().clone();
-    let writer = Writer { part: part.clone(), old, map: Map::default() };
+    let writer = Writer { part: part.clone(), old, map: Map::default(), trouble };
     let writer = tokio::task::spawn_blocking(move || writer.run(receiver));
     let mut arrivals = Arrivals::new(parcels);
-    let pair = (&head.old.sha256, &head.new.sha256);
+    let pair = (&old_sha256, &new_sha256);
     let received = receive_all(client, (pair, &sha256), &mut arrivals, sender, &counters, retry).await;
     let written = writer.await.map_err(|_| FetchError::Lost)?;
     // What the disk or a digest says is the cause; that the network then stopped is its effect.
-    match (written?, received) {
-        (Some(why), _) => Ok(Ending::Wrong(why)),
-        (None, Ok(())) => Ok(Ending::Done),
-        (None, Err(e)) if e.is_abuse() => Ok(Ending::Wrong(e.to_string())),
-        (None, Err(ClientError::Refused { .. } | ClientError::NotFound { .. })) => Ok(Ending::Gone),
-        (None, Err(e @ ClientError::Connect(_))) => Err(e.into()),
-        (None, Err(e)) if is_passing(&e) => Ok(Ending::Stuck(e)),
-        (None, Err(e)) => Err(e.into()),
-    }
+    let (why, trouble) = written?;
+    let ending = match (why, received) {
+        (Some(why), _) => Ending::Wrong(why),
+        _ if trouble.is_over() => Ending::Done,
+        (None, Ok(())) => Ending::Done,
+        (None, Err(e)) if e.is_abuse() => Ending::Wrong(e.to_string()),
+        (None, Err(ClientError::Refused { .. } | ClientError::NotFound { .. })) => Ending::Gone,
+        (None, Err(e @ ClientError::Connect(_))) => return Err(e.into()),
+        (None, Err(e)) if is_passing(&e) => Ending::Stuck(e),
+        (None, Err(e)) => return Err(e.into()),
+    };
+    Ok((ending, trouble))
 }
 
 /// Reads a head, which is to be of the wanted payload.
@@ -299,11 +289,13 @@ async fn receive(
         left = left.checked_sub(bytes.len() as u64).ok_or(ClientError::TooMany { call: "the delta" })?;
         counters.delta_came(bytes.len() as u64);
         let mut rest = bytes.as_ref();
-        while let (Some(parcel), later) = arrivals.take(rest) {
+        loop {
+            // No part of a parcel is taken in before the one before it is being applied.
+            let Ok(room) = sender.reserve().await else { return Ok(false) };
+            let (parcel, later) = arrivals.take(rest);
             rest = later;
-            if sender.send(parcel).await.is_err() {
-                return Ok(false);
-            }
+            let Some(parcel) = parcel else { break };
+            room.send(parcel);
         }
     }
     Ok(true)
@@ -315,36 +307,36 @@ struct Writer {
     old: Old,
     /// Of the region at hand.
     map: Map,
+    trouble: Trouble,
 }
 
 impl Writer {
-    /// Ends with the reason why the delta is wrong, where it is.
-    fn run(mut self, mut parcels: mpsc::Receiver<(Piece, Vec<u8>)>) -> Result<Option<String>, FetchError> {
+    /// Ends once all has come or too much of it was wrong, or with the reason why the delta is wrong as a whole.
+    fn run(mut self, mut parcels: mpsc::Receiver<(Piece, Vec<u8>)>) -> Result<(Option<String>, Trouble), FetchError> {
         while let Some((piece, bytes)) = parcels.blocking_recv() {
-            match self.take(piece, bytes) {
-                Ok(None) => {}
-                end => return end,
-            }
-        }
-        Ok(None)
-    }
-
-    fn take(&mut self, piece: Piece, bytes: Vec<u8>) -> Result<Option<String>, FetchError> {
-        match piece {
-            Piece::Map { length } => {
-                // Before the new one takes its memory.
-                self.map = Map::default();
-                match Map::decode(&bytes, length, self.old.length()) {
-                    Ok(map) => self.map = map,
-                    Err(e) => return Ok(Some(sentence(&e))),
+            let wrong = match piece {
+                Piece::Map { length } => {
+                    // Before the new one takes its memory.
+                    self.map = Map::default();
+                    match Map::decode(&bytes, length, self.old.length()) {
+                        Ok(map) => self.map = map,
+                        Err(e) => return Ok((Some(sentence(&e)), self.trouble)),
+                    }
+                    None
                 }
-                Ok(None)
+                Piece::Frame { run, first } => match self.map.apply(&bytes, run, &self.old) {
+                    Ok(made) => self.part.take_made(first, &made)?,
+                    Err(e) => Some(sentence(&e)),
+                },
+            };
+            if let Some(why) = wrong {
+                self.trouble.frame(&why)?;
+                if self.trouble.is_over() {
+                    break;
+                }
             }
-            Piece::Frame { run, first } => match self.map.apply(&bytes, run, &self.old) {
-                Ok(made) => self.part.take_made(first, &made),
-                Err(e) => Ok(Some(sentence(&e))),
-            },
         }
+        Ok((None, self.trouble))
     }
 }
 

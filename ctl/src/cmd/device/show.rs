@@ -36,8 +36,10 @@ struct Shown {
     proven: bool,
     phase: Option<String>,
     reason: Option<Reason>,
-    /// How far the bundle has come that it fetches or has fetched, as it said at its last check-in.
+    /// How far the bundle has come that it fetches or has fetched, and where from.
     fetched: Option<Progress>,
+    /// Whether that is by the device's own signature; otherwise it is what it said at its last check-in.
+    fetched_proven: bool,
     /// Its last report, where the roster's key has signed it.
     report: Option<Reported>,
     /// The metadata that it has signed it verified: at its last check-in, and in its last report.
@@ -76,6 +78,7 @@ fn shown(hdo: &HdoId, device: &v1::Device, documents: &Documents, alarms: &[Alar
         Some(report) => report.reason.clone(),
         None => said.and_then(|s| suture_proto::parse_reason(s.reason.as_ref())),
     };
+    let sources = report.as_ref().and_then(|r| r.sources);
     let told = |seen: Option<&v1::MetadataSeen>| seen.and_then(|s| Seen::try_from(s).ok());
     Shown {
         report: report.as_ref().map(|r| Reported { number: r.number, at: format_utc(r.at) }),
@@ -96,7 +99,8 @@ fn shown(hdo: &HdoId, device: &v1::Device, documents: &Documents, alarms: &[Alar
         proven: report.is_some(),
         phase: phase.map(|p| p.to_string()),
         reason,
-        fetched: said.and_then(fetched),
+        fetched: sources.map(Progress::from).or_else(|| said.and_then(fetched)),
+        fetched_proven: sources.is_some(),
         state: device.state.clone(),
         id: record.id,
         product: record.product,
@@ -180,7 +184,8 @@ fn sightings(shown: &Shown, of: impl Fn(&Sighted) -> Option<&Seen>) -> String {
 }
 
 fn text(s: &Shown) -> String {
-    let mark = if s.proven { "proven by the device's signature" } else { "as the server says" };
+    let by = |proven: bool| if proven { "proven by the device's signature" } else { "as the server says" };
+    let mark = by(s.proven);
     let roster = match (s.on_roster, s.key_matches_roster) {
         (false, _) => "no: only `device confirm` puts it there",
         (true, Some(false)) => "yes, but the server holds another report key: ALARM",
@@ -202,7 +207,7 @@ fn text(s: &Shown) -> String {
         ),
         ("phase", s.phase.as_ref().map_or_else(unknown, |p| format!("{p} ({mark})"))),
         ("reason", reason.unwrap_or_default()),
-        ("fetched", s.fetched.map(|f| format!("{f} (as the server says)")).unwrap_or_default()),
+        ("fetched", s.fetched.map(|f| format!("{f} ({})", by(s.fetched_proven))).unwrap_or_default()),
         ("last seen", s.last_seen.as_ref().map_or_else(|| "never".to_owned(), |t| format!("{t} (as the server says)"))),
         ("keys", format!("{} (as the server says)", s.fingerprint)),
         (
@@ -224,6 +229,8 @@ fn text(s: &Shown) -> String {
 
 #[cfg(test)]
 mod tests {
+    use suture_core::progress::Sources;
+
     use super::*;
 
     #[test]
@@ -254,5 +261,32 @@ mod tests {
         assert!(text.contains("none that the roster's key has signed"), "{text}");
         assert!(!text.contains("proven"), "{text}");
         assert_eq!(by(&shown), "server");
+    }
+
+    #[test]
+    fn what_was_fetched_is_proven_once_the_device_has_signed_it_and_the_servers_word_before() {
+        let (documents, mut device) = alarm::tests::reported(|report| {
+            report.sources = Some(Sources {
+                total_bytes: 447_000_000,
+                slot_a_bytes: 430_000_000,
+                slot_b_bytes: 0,
+                delta_made_bytes: 5_000_000,
+                chunk_made_bytes: 12_000_000,
+                delta_bytes: 2_100_000,
+                chunk_bytes: 10_000_000,
+            });
+        });
+        let hdo = "riverside".parse().unwrap();
+        let said = v1::CheckInRequest { fetched_bytes: 5, total_bytes: 10, ..Default::default() };
+        device.said = Some(said);
+        let of = |device: &v1::Device| text(&shown(&hdo, device, &documents, &[]));
+        let whole = "12.1 MB of 447 MB: 96 % from slot a, 2.1 MB of deltas, 10 MB of chunks";
+        let signed = of(&device);
+        assert!(signed.contains(&format!("{whole} (proven by the device's signature)")), "{signed}");
+        // A server that bends a byte of it has only its own word left.
+        let report = device.proven.as_mut().unwrap();
+        report.payload = String::from_utf8(report.payload.to_vec()).unwrap().replace("2100000", "2100001").into();
+        let bent = of(&device);
+        assert!(bent.contains("50 % there (as the server says)") && !bent.contains("proven"), "{bent}");
     }
 }

@@ -258,6 +258,7 @@ mod tests {
             phase: Phase::Confirmed,
             reason: None,
             stop: None,
+            sources: None,
             catalog: None,
             approvals: None,
         };

@@ -2,16 +2,17 @@
 
 use jiff::Timestamp;
 use suture_core::clock::format_utc;
-use suture_core::phase::{Code, Phase, Reason};
+use suture_core::phase::{Code, Reason};
 use suture_core::select::{Choice, Facts, Selection, select};
 use suture_core::trust::Repository;
 
 use super::answer::answers;
 use super::{Agent, AgentError, chain};
+use crate::choice;
 use crate::config::Settings;
 use crate::documents::{Documents, documents};
 use crate::floor::Floors;
-use crate::machine::{Attempt, Bundle, Event, Nothing, Subject, Trouble};
+use crate::machine::{Attempt, Event, Nothing, Trouble};
 use crate::news::{Holdings, Tidings};
 use crate::trust_store::{RefreshError, TrustStore};
 
@@ -148,16 +149,9 @@ impl Agent {
                 Look::Hindered(Trouble::new(steps.find_map(|s| unfound.get(&s.path)).cloned().unwrap_or(reason)))
             }
             Selection::Nothing { reason, approval } => {
-                let step = approval
-                    .as_ref()
-                    .and_then(|id| signed.iter().map(|s| &s.terms).find(|t| t.id == *id)?.steps.first());
-                let manifest = step.map(|s| s.sha256);
-                // What an attempt came to was told when it ended; what befell its approval since is no news of this device.
-                let tried = approval.as_ref().is_some_and(|id| self.journal.spent(id) > 0);
-                let phase = if tried { Phase::Idle } else { phase_of(reason.code) };
-                let stop = approval.as_ref().filter(|_| phase == Phase::Stopped).and_then(|id| self.stops.counter(id));
-                let about = approval.map(|approval| Subject { approval, manifest });
-                Look::Nothing(Nothing { about, phase, reason, stop })
+                let spent = approval.as_ref().map_or(0, |id| self.journal.spent(id));
+                let stop = approval.as_ref().and_then(|id| self.stops.counter(id));
+                Look::Nothing(choice::nothing(reason, approval, &signed, spent, stop))
             }
             Selection::Chosen(choice) if self.stops.trouble(&choice.approval).is_some() => {
                 let reason = self.stops.trouble(&choice.approval);
@@ -166,16 +160,7 @@ impl Agent {
                 ))
             }
             Selection::Chosen(choice) => {
-                let attempt = Attempt {
-                    approval: choice.approval.clone(),
-                    bundle: Bundle {
-                        path: choice.step.path.clone(),
-                        manifest: choice.step.sha256,
-                        release: choice.step.release,
-                    },
-                    number: self.journal.spent(&choice.approval).saturating_add(1),
-                    floor: choice.floor,
-                };
+                let attempt = choice::attempt(&choice, self.journal.spent(&choice.approval));
                 Look::Chosen(Box::new(Situation { choice: *choice, attempt, catalog, is_fresh: true }))
             }
         })
@@ -230,19 +215,4 @@ fn behind(floors: &Floors, now: Timestamp) -> Option<Look> {
         format_utc(floors.time())
     );
     (now < floors.time()).then(|| Look::hindered(Code::ClockUnproven, text))
-}
-
-/// What a refusal is for an approval: its end on this device, something that may still change, or no affair of it.
-fn phase_of(code: Code) -> Phase {
-    match code {
-        Code::StopOrder => Phase::Stopped,
-        Code::Withdrawn => Phase::Withdrawn,
-        Code::Superseded => Phase::Superseded,
-        Code::SlotsOver => Phase::Expired,
-        Code::WrongHardware | Code::WrongProduct | Code::Downgrade | Code::BelowFloor | Code::TooOldToStart => {
-            Phase::Failed
-        }
-        Code::NotInCatalog | Code::ConflictingApprovals => Phase::Waiting,
-        _ => Phase::Idle,
-    }
 }

@@ -10,8 +10,9 @@
 //! 3. [`window`] turns a ward's calendar into openings; [`plan`] turns openings, roster and inventory into slots.
 //! 4. [`approval`] is what the hospital signs; [`select`] is how a device decides what, if anything, it may install now.
 //! 5. [`phase`] names how far a device got and why it goes no further; [`report`] is how it says so, signed.
-//! 6. [`pace`] is what a hospital's network lets its devices fetch, and when.
-//! 7. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
+//! 6. [`rollout`] says when the next wave opens, when it pauses, and whom it waits for.
+//! 7. [`pace`] is what a hospital's network lets its devices fetch, and when.
+//! 8. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
 
 #![warn(missing_docs)]
 
@@ -32,6 +33,7 @@ pub mod plan;
 pub mod principal;
 pub mod progress;
 pub mod report;
+pub mod rollout;
 pub mod select;
 pub mod sign;
 pub mod token;

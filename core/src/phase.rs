@@ -115,9 +115,10 @@ impl Phase {
         )
     }
 
-    /// Whether a gate counts it as a failure.
+    /// Whether a gate counts it as a failure. A device that missed its slots says nothing against the patch; one that could
+    /// neither finish nor go back, and holds until a person comes, says most.
     pub const fn is_failure(self) -> bool {
-        matches!(self, Self::FellBack | Self::Failed | Self::Expired)
+        matches!(self, Self::FellBack | Self::Failed | Self::Held)
     }
 }
 
@@ -262,6 +263,8 @@ codes! {
     Pending = "pending",
     /// The device's record on disk cannot be read.
     StateDamaged = "state-damaged",
+    /// The device began and has said nothing for as long as the hospital let it.
+    TimedOut = "timed-out",
     /// Too many devices of the wave failed.
     FailureCeiling = "failure-ceiling",
     /// An operator said so.

@@ -16,12 +16,12 @@ use suture_core::digest::Digest;
 use suture_core::id::HdoId;
 use suture_core::manifest::{Manifest, ManifestError};
 use suture_core::principal::Principal;
+use suture_core::rollout::WaveSet;
 use suture_core::trust::{CatalogEntry, Status, Target, Targets, Verified, served_target_name};
 use suture_core::version::Version;
 use suture_proto::Repository;
 
 use crate::delta;
-use crate::rollout::WaveSet;
 use crate::rollout::run::{self, RolloutError};
 use crate::store::bundles::Bundle;
 use crate::store::repository::Readers;

@@ -5,11 +5,12 @@ use suture_core::approval::waits;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::phase::Reason;
 use suture_core::report::{Seen, Sighting};
+use suture_core::rollout::word;
 use suture_core::sign::Signature;
 
 use crate::audit::AuditError;
+use crate::fork;
 use crate::store::{Store, StoreError};
-use crate::{fork, rollout};
 
 /// What the server says of one approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,15 +80,9 @@ pub(crate) async fn words(
     now: Timestamp,
 ) -> Result<Vec<Word>, StoreError> {
     let rollouts = tx.rollouts_of(hdo, device, now).await?;
-    let word = |(r, wave): (crate::store::rollouts::Rollout, u32)| Word {
-        verdict: rollout::word(
-            r.state,
-            r.wave,
-            wave,
-            r.reason.as_ref(),
-            r.unsigned.holds(wave).then(|| waits(&r.id, wave)),
-        ),
+    let said = |(r, wave): (crate::store::rollouts::Rollout, u32)| Word {
+        verdict: word(r.state, r.wave, wave, r.reason.as_ref(), r.unsigned.holds(wave).then(|| waits(&r.id, wave))),
         approval: r.id,
     };
-    Ok(rollouts.into_iter().map(word).collect())
+    Ok(rollouts.into_iter().map(said).collect())
 }

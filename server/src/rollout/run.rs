@@ -1,18 +1,18 @@
 //! Carrying out what the rules say, each in one transaction, so that doing it twice does it once.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use suture_core::approval::{
-    Approval, DocumentError, GateNote, Head, OperatorDocument, SignedDocument as _, VerifiedStop, Wave, path,
+    Approval, DocumentError, GateNote, Head, OperatorDocument, SignedDocument as _, Terms, VerifiedStop, Wave, path,
 };
 use suture_core::id::{ApprovalId, HdoId};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::principal::Principal;
 use suture_core::report::Report;
+use suture_core::rollout::{Action, Progress, Stage, State, Tally, View, WaveSet, step};
 use suture_core::trust::served_target_name;
 use suture_core::version::Version;
 
-use super::{Action, Progress, State, View, WaveSet, step};
 use crate::audit::{self, AuditError};
 use crate::store::rollouts::{Member, Rollout};
 use crate::store::{Lock, Store, StoreError, Tx};
@@ -44,50 +44,48 @@ pub(crate) enum RolloutError {
 pub(crate) async fn advance(tx: &mut Tx, hdo: &HdoId, id: &ApprovalId, now: Timestamp) -> Result<bool, RolloutError> {
     tx.lock(Lock::Rollouts).await?;
     let mut rollout = tx.rollout(hdo, id).await?.ok_or_else(|| RolloutError::NotFound(id.clone()))?;
-    let waves = waves_of(tx, &rollout).await?;
-    let devices = tx.members(hdo, id).await?.iter().map(progress).collect();
+    let terms = terms_of(tx, &rollout).await?;
+    let timeout = SignedDuration::from_secs(i64::from(terms.attempt_timeout_secs));
+    let mut devices: Vec<_> = tx.members(hdo, id).await?.iter().map(|m| progress(m, rollout.expires)).collect();
+    // A device that tries again, or has succeeded since, leaves nothing over for another device to use up.
+    let failed = devices.iter_mut().filter(|d| d.wave == rollout.wave && d.phase.is_failure());
+    let forgiven = failed.take(rollout.forgiven as usize).map(|d| d.forgiven = true).count();
+    let forgiven = u32::try_from(forgiven).unwrap_or(u32::MAX);
+    let mut changed = forgiven != rollout.forgiven;
+    rollout.forgiven = forgiven;
+    let stage = |(number, gate): (u32, Wave)| {
+        let tally = Tally::of(devices.iter().filter(|d| d.wave == number), timeout, now);
+        Stage { gate, tally }
+    };
     let mut view = View {
         id: id.clone(),
         state: rollout.state,
         reason: rollout.reason.clone(),
         wave: rollout.wave,
-        waves,
+        waves: (0..).zip(terms.waves).map(stage).collect(),
         unsigned: rollout.unsigned,
-        devices,
-        forgiven: rollout.forgiven,
+        withdrawn: false,
         expires: rollout.expires,
     };
-    view.forgiven = view.still_forgiven();
-    let mut changed = view.forgiven != rollout.forgiven;
     while let Some(action) = step(&view, now) {
-        let (what, reason) = match action {
-            Action::Open(wave) => {
-                (view.wave, view.forgiven) = (wave, 0);
-                ("rollout.wave-opened", None)
+        let what = match action {
+            Action::Open(_) => {
+                rollout.forgiven = 0;
+                "rollout.wave-opened"
             }
-            Action::Await(reason) => ("rollout.waits-for-signature", Some(reason)),
-            Action::Pause(reason) => {
-                view.state = State::Paused;
-                ("rollout.paused", Some(reason))
-            }
-            Action::Complete => {
-                view.state = State::Complete;
-                ("rollout.completed", None)
-            }
-            Action::Expire => {
-                view.state = State::Expired;
-                ("rollout.expired", Some(Reason::new(Code::SlotsOver, "the approval has ended")))
-            }
+            Action::Await(_) => "rollout.waits-for-signature",
+            Action::Pause(_) => "rollout.paused",
+            Action::Complete => "rollout.completed",
+            Action::Expire => "rollout.expired",
         };
+        view = view.after(&action);
         rollout.state = view.state;
         rollout.wave = view.wave;
-        view.reason.clone_from(&reason);
-        rollout.reason = reason;
+        rollout.reason.clone_from(&view.reason);
         changed = true;
         record(tx, &rollout, &Principal::Server, what, "", now).await?;
     }
     if changed {
-        rollout.forgiven = view.forgiven;
         tx.update_rollout(&rollout, now).await?;
     }
     Ok(changed)
@@ -112,16 +110,16 @@ pub(crate) async fn advance_all(store: &Store, now: Timestamp) -> Result<bool, R
     Ok(changed)
 }
 
-fn progress(member: &Member) -> Progress {
-    Progress { wave: member.wave, phase: member.phase, since: member.changed }
+fn progress(member: &Member, slots_end: Timestamp) -> Progress {
+    Progress { wave: member.wave, phase: member.phase, since: member.changed, slots_end, forgiven: false }
 }
 
-/// The waves of a rollout, as they were signed.
-async fn waves_of(tx: &mut Tx, rollout: &Rollout) -> Result<Vec<Wave>, RolloutError> {
+/// What the approval of a rollout says to all of its devices, as it was signed.
+async fn terms_of(tx: &mut Tx, rollout: &Rollout) -> Result<Terms, RolloutError> {
     let name = served_target_name(&path::approval(&rollout.id), &rollout.approval_sha256);
     let bytes = tx.target_file(&repository(&rollout.hdo), &name).await?;
     let bytes = bytes.ok_or_else(|| RolloutError::NoApproval(rollout.id.clone()))?;
-    Ok(Head::parse(&bytes)?.terms.waves)
+    Ok(Head::parse(&bytes)?.terms)
 }
 
 fn repository(hdo: &HdoId) -> String {

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId, ProductId};
 use suture_core::phase::{Code, Phase, Reason};
+use suture_core::rollout::{State, WaveSet};
 use suture_core::version::{Release, Version};
 
 use super::{ROWS_PER_INSERT, Store, StoreError, Tx, digest, from_ms, on, parsed, to_i64, to_ms, to_u64};
-use crate::rollout::{State, WaveSet};
 
 /// A rollout's row.
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use suture_core::id::{ApprovalId, HdoId};
 use suture_core::limits::MAX_ROWS_PER_CALL;
+use suture_core::rollout::State;
 use suture_proto::{parse, v1};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -11,7 +12,7 @@ use super::super::stream::Answers;
 use super::super::{Api, Refusal};
 use super::rollouts::message;
 use crate::rights::Caller;
-use crate::rollout::{State, run};
+use crate::rollout::run;
 
 /// The call that watches, as the table of rights names it.
 const WATCH: &str = "/suture.v1.OperatorService/WatchRollout";

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::principal::Principal;
+use suture_core::rollout::{State, WaveSet};
 use suture_core::sign::{LocalKey, PublicKey, Signer as _};
 use suture_core::token::Grant;
 use zeroize::Zeroizing;
@@ -14,7 +15,6 @@ use super::super::rollouts::Rollout;
 use super::super::tokens::TokenState;
 use super::super::{Store, Tx};
 use super::each;
-use crate::rollout::{State, WaveSet};
 
 fn now() -> Timestamp {
     "2026-11-24T15:00:00Z".parse().unwrap()

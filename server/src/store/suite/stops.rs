@@ -6,13 +6,13 @@ use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::limits::{MAX_KEPT_STOPS, MAX_STOPS_PER_ANSWER};
 use suture_core::phase::{Code, Phase, Reason};
+use suture_core::rollout::{State, WaveSet};
 use suture_core::version::Release;
 
 use super::super::devices::Record;
 use super::super::rollouts::Rollout;
 use super::super::{Store, Tx};
 use super::each;
-use crate::rollout::{State, WaveSet};
 
 fn at(hours: i64) -> Timestamp {
     "2026-11-24T15:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hours)

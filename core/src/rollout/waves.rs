@@ -1,56 +1,56 @@
 //! A set of a rollout's waves.
 
-use suture_core::approval::{Gates, Wave};
+use crate::approval::{Gates, Wave};
 
 /// Some waves of a rollout, counted from 0: a bit for each, since there are at most 32.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct WaveSet(u32);
+pub struct WaveSet(u32);
 
-const _: () = assert!(suture_core::limits::MAX_WAVES <= u32::BITS as usize);
+const _: () = assert!(crate::limits::MAX_WAVES <= u32::BITS as usize);
 
 impl WaveSet {
     /// These waves; what is beyond the last that there can be is in no set.
-    pub(crate) fn of(waves: impl IntoIterator<Item = u32>) -> Self {
+    pub fn of(waves: impl IntoIterator<Item = u32>) -> Self {
         Self(waves.into_iter().filter_map(|wave| 1u32.checked_shl(wave)).fold(0, |bits, bit| bits | bit))
     }
 
     /// The waves that wait for the hospital's signature, whether or not they have it.
-    pub(crate) fn gated(waves: &[Wave]) -> Self {
+    pub fn gated(waves: &[Wave]) -> Self {
         Self::of((0..).zip(waves).filter(|(_, wave)| wave.needs_signature).map(|(number, _)| number))
     }
 
     /// The waves that a document opens; without one none.
-    pub(crate) fn opened(gates: Option<&Gates>) -> Self {
+    pub fn opened(gates: Option<&Gates>) -> Self {
         Self::of(gates.into_iter().flat_map(|gates| &gates.open).map(|open| open.wave))
     }
 
     /// As it is stored.
-    pub(crate) const fn bits(self) -> u32 {
+    pub const fn bits(self) -> u32 {
         self.0
     }
 
     /// As it was stored.
-    pub(crate) const fn from_bits(bits: u32) -> Self {
+    pub const fn from_bits(bits: u32) -> Self {
         Self(bits)
     }
 
     /// Whether it holds a wave.
-    pub(crate) fn holds(self, wave: u32) -> bool {
+    pub fn holds(self, wave: u32) -> bool {
         1u32.checked_shl(wave).is_some_and(|bit| self.0 & bit != 0)
     }
 
     /// Whether it holds none.
-    pub(crate) const fn is_empty(self) -> bool {
+    pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
     /// Its waves that are not in another.
-    pub(crate) const fn without(self, other: Self) -> Self {
+    pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
     /// Its waves, ascending.
-    pub(crate) fn iter(self) -> impl Iterator<Item = u32> {
+    pub fn iter(self) -> impl Iterator<Item = u32> {
         (0..u32::BITS).filter(move |wave| self.holds(*wave))
     }
 }

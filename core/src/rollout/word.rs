@@ -1,0 +1,54 @@
+//! What a device is told. Pure.
+
+use super::State;
+use crate::phase::{Code, Reason};
+
+/// What a device in `wave` is told; `why` is the rollout's own reason for its state, `unsigned` that its wave waits for the
+/// hospital's signature, where it does.
+pub fn word(
+    state: State,
+    open_wave: u32,
+    wave: u32,
+    why: Option<&Reason>,
+    unsigned: Option<Reason>,
+) -> Result<(), Reason> {
+    let told = |code, text: &str| {
+        let text = why.map_or_else(|| text.to_owned(), |r| format!("{text}: {}", r.text));
+        Err(Reason::new(code, text))
+    };
+    match state {
+        State::Running if wave <= open_wave => unsigned.map_or(Ok(()), Err),
+        State::Running => Err(Reason::new(
+            Code::WaveClosed,
+            format!("wave {} has not opened; wave {} is on", wave + 1, open_wave + 1),
+        )),
+        State::Paused => told(Code::Paused, "the rollout is paused"),
+        State::Aborted => told(Code::Aborted, "the rollout is aborted"),
+        State::Superseded => told(Code::Superseded, "another approval took its place"),
+        State::Expired => told(Code::SlotsOver, "the approval has ended"),
+        State::Complete => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::approval::waits;
+
+    #[test]
+    fn only_a_running_rollout_with_an_open_wave_lets_a_device_go() {
+        for state in State::ALL {
+            let goes = |unsigned| word(state, 3, 3, None, unsigned).is_ok();
+            assert_eq!(goes(None), matches!(state, State::Running | State::Complete), "{state:?}");
+            assert_eq!(goes(Some(waits(&"pump-2".parse().unwrap(), 3))), state == State::Complete, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_wave_that_is_shut_a_pause_and_a_missing_signature_each_say_so() {
+        assert_eq!(word(State::Paused, 0, 1, None, None).unwrap_err().code, Code::Paused);
+        assert_eq!(word(State::Running, 0, 1, None, None).unwrap_err().code, Code::WaveClosed);
+        let missing = waits(&"pump-2".parse().unwrap(), 0);
+        assert_eq!(word(State::Running, 0, 0, None, Some(missing)).unwrap_err().code, Code::SignatureNeeded);
+    }
+}

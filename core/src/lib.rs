@@ -25,6 +25,7 @@ pub mod delta;
 pub mod digest;
 pub mod id;
 pub mod json;
+pub mod label;
 pub mod limits;
 pub mod manifest;
 pub mod pace;

@@ -219,6 +219,12 @@ pub const MAX_APPROVAL_SLOTS: usize = 40_000;
 pub const MAX_SLOT_SHARDS: usize = 256;
 /// Files in the register: rosters, calendars, operators' documents and notes on gates.
 pub const MAX_REGISTER_FILES: usize = 8_192;
+/// Labels of one device. With all that is signed of a thousand devices they stay below [`MAX_ROSTER_BYTES`].
+pub const MAX_LABELS: usize = 8;
+/// A label's key, and its value.
+pub const MAX_LABEL_BYTES: usize = 32;
+/// Labels and releases that one selection names.
+pub const MAX_SELECTED_LABELS: usize = 64;
 /// Devices on one roster file.
 pub const MAX_ROSTER_DEVICES: usize = 1_000;
 /// Steps of an approval: bundles that are installed one after another.

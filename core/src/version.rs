@@ -74,3 +74,74 @@ impl fmt::Display for Release {
         write!(f, "{}", self.0)
     }
 }
+
+/// Releases from one to another, both among them: `1..3`, or one alone: `2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ReleaseRange {
+    first: Release,
+    last: Release,
+}
+
+/// Why a string is not a range of releases.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no range of releases like 1..3, both among them, or one alone like 2")]
+pub struct RangeError(pub String);
+
+impl ReleaseRange {
+    /// Whether a release is among them.
+    pub fn contains(self, release: Release) -> bool {
+        self.first <= release && release <= self.last
+    }
+}
+
+impl FromStr for ReleaseRange {
+    type Err = RangeError;
+    fn from_str(text: &str) -> Result<Self, RangeError> {
+        // No sign, no white space, no leading zero: a range is written in one way.
+        let release = |t: &str| t.parse::<u64>().ok().filter(|n| n.to_string() == t).map(Release);
+        let (first, last) = text.split_once("..").unwrap_or((text, text));
+        match (release(first), release(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(Self { first, last }),
+            _ => Err(RangeError(text.chars().take(MAX_VERSION_BYTES).collect())),
+        }
+    }
+}
+
+impl TryFrom<String> for ReleaseRange {
+    type Error = RangeError;
+    fn try_from(text: String) -> Result<Self, RangeError> {
+        text.parse()
+    }
+}
+
+impl From<ReleaseRange> for String {
+    fn from(range: ReleaseRange) -> String {
+        range.to_string()
+    }
+}
+
+impl fmt::Display for ReleaseRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{}..{}", self.first, self.last) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_has_both_its_ends_and_is_written_in_one_way() {
+        let range: ReleaseRange = "1..3".parse().unwrap();
+        let among: Vec<u64> = (0..6).filter(|n| range.contains(Release(*n))).collect();
+        assert_eq!(among, [1, 2, 3]);
+        for text in ["1..3", "2", "0..0"] {
+            let range: ReleaseRange = text.parse().unwrap();
+            assert_eq!(range.to_string(), text.replace("0..0", "0"));
+        }
+        for bad in ["", "..", "1..", "..3", "3..1", "1...3", "+1", "01", "1..3..5", " 1", "a", "-1"] {
+            assert!(bad.parse::<ReleaseRange>().is_err(), "{bad}");
+        }
+    }
+}

@@ -205,6 +205,7 @@ pub fn raise(alarms: &[Alarm]) -> Outcome {
 pub(crate) mod tests {
     use super::*;
     use suture_core::approval::{Pinned, Roster, RosterDevice};
+    use suture_core::label::Labels;
     use suture_core::phase::Phase;
     use suture_core::report::{Report, Running};
     use suture_core::sign::{LocalKey, Signer as _};
@@ -221,6 +222,7 @@ pub(crate) mod tests {
             product: "pump".parse().unwrap(),
             hardware: "rev-a".parse().unwrap(),
             ward: "icu".parse().unwrap(),
+            labels: Labels::default(),
         };
         let roster = Roster::new("riverside".parse().unwrap(), suture_core::approval::Part::ALL, vec![device]);
         let pinned = Pinned::of("rosters/all.json".to_owned(), b"r");

@@ -57,6 +57,7 @@ CREATE TABLE device (
     ward TEXT NOT NULL,
     serial TEXT NOT NULL,
     udi TEXT NOT NULL,
+    labels TEXT NOT NULL,
     state TEXT NOT NULL,
     fingerprint BYTEA,
     report_key BYTEA,

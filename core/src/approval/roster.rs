@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::document::{SignedDocument, first_broken, strictly_ascending};
 use super::part::Part;
 use crate::id::{DeviceId, HardwareId, HdoId, ProductId, WardId};
+use crate::label::Labels;
 use crate::limits::{MAX_ROSTER_BYTES, MAX_ROSTER_DEVICES};
 use crate::sign::PublicKey;
 
@@ -39,6 +40,9 @@ pub struct RosterDevice {
     pub hardware: HardwareId,
     /// Where it stands.
     pub ward: WardId,
+    /// What else the hospital says of it. Rosters that were signed before there were labels say nothing.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
 }
 
 impl Roster {

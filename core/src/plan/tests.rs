@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::approval::{Part, RosterDevice, Step, StopOrder, Terms, path};
+use crate::label::Labels;
 use crate::manifest::PatchClass;
 use crate::phase::Code;
 use crate::sign::{LocalKey, Signer as _};
@@ -52,7 +53,14 @@ fn bundle() -> Bundle {
 
 fn device(name: &str, ward: &str) -> RosterDevice {
     let key = LocalKey::from_seed(&zeroize::Zeroizing::new([1; 32]));
-    RosterDevice { id: id(name), report_key: key.public(), product: id("pump"), hardware: id("rev-a"), ward: id(ward) }
+    RosterDevice {
+        id: id(name),
+        report_key: key.public(),
+        product: id("pump"),
+        hardware: id("rev-a"),
+        ward: id(ward),
+        labels: Labels::default(),
+    }
 }
 
 fn pinned(path: String) -> Pinned {

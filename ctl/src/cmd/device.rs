@@ -1,6 +1,6 @@
 //! `suturectl device`: the hospital's devices, from the inventory list to the signed roster.
 
-mod import;
+pub(super) mod import;
 mod show;
 mod why;
 
@@ -12,6 +12,7 @@ use suture_core::approval::RosterDevice;
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, ProductId, WardId};
+use suture_core::label::Label;
 use suture_core::report;
 use suture_core::sign::PublicKey;
 use suture_core::token::Grant;
@@ -33,7 +34,7 @@ const MAX_CSV_BYTES: u64 = 16 << 20;
 pub enum Command {
     /// Add or correct devices from the hospital's own list
     Import {
-        /// CSV whose first line names the columns: id, product, hardware, ward, and if known serial, udi
+        /// CSV whose first line names the columns: id, product, hardware, ward, and if known serial, udi, labels (area=icu kind=bedside)
         #[arg(long, value_name = "FILE")]
         csv: PathBuf,
         /// Only say what would change
@@ -68,6 +69,9 @@ pub enum Command {
         /// In this state: imported, pending, active or revoked
         #[arg(long)]
         state: Option<String>,
+        /// With this label, as in area=icu; several must all hold, and of one key any. By the signed roster, where it has the device
+        #[arg(long, value_name = "KEY=VALUE")]
+        label: Vec<Label>,
     },
     /// One device: what it has proven by its signature, and what the server merely says
     Show {
@@ -97,10 +101,10 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Import { csv, dry_run } => import(context, csv, dry_run).await,
         Command::Token { id, lifetime } => make_token(context, id, lifetime).await,
         Command::Confirm { id, fingerprint, signing } => confirm(context, id, &fingerprint, &signing).await,
-        Command::List { ward, product, state } => {
+        Command::List { ward, product, state, label } => {
             let text = |v: Option<String>| v.unwrap_or_default();
             let (ward, product) = (text(ward.map(String::from)), text(product.map(String::from)));
-            show::list(context, &ward, &product, &text(state)).await
+            show::list(context, &ward, &product, &text(state), &label.into_iter().collect()).await
         }
         Command::Show { id } => show::one(context, &id).await,
         Command::Why { id } => why::run(context, &id).await,
@@ -116,6 +120,11 @@ async fn import(context: &mut Context<'_>, csv: PathBuf, dry_run: bool) -> Outco
     let request = v1::ImportDevicesRequest { devices, dry_run };
     let v1::ImportDevicesResponse { added, changed, unchanged } =
         context.connect().await?.import_devices(request).await?;
+    if changed > 0 && !dry_run {
+        context.print.note(
+            "what the signed rosters say of confirmed devices is still as it was: `roster update --csv` signs it anew",
+        );
+    }
     let result = json!({ "added": added, "changed": changed, "unchanged": unchanged, "dry_run": dry_run });
     context.print.result(&result, |_| {
         let would = if dry_run { "would be: " } else { "" };
@@ -198,6 +207,7 @@ pub(super) fn entry(id: &DeviceId, device: &v1::Device, typed: &Digest) -> Outco
         product: parse("product", &record.product)?,
         hardware: parse("hardware_id", &record.hardware_id)?,
         ward: parse("ward", &record.ward)?,
+        labels: parse("labels", &record.labels.join(" "))?,
     })
 }
 
@@ -246,6 +256,7 @@ mod tests {
                 product: "pump".to_owned(),
                 hardware_id: "rev-a".to_owned(),
                 ward: "icu".to_owned(),
+                labels: vec!["area=icu".to_owned()],
                 ..Default::default()
             }),
             state: state.to_owned(),
@@ -263,6 +274,7 @@ mod tests {
         let (seen, other) = (report::fingerprint(&its.0, &its.1), report::fingerprint(&others.0, &others.1));
         let on = entry(&id, &device("pending", seen, its), &seen).unwrap();
         assert_eq!((on.ward.as_str(), on.hardware.as_str(), on.report_key), ("icu", "rev-a", its.1));
+        assert_eq!(on.labels.to_string(), "area=icu");
         let swapped = entry(&id, &device("pending", other, others), &seen).unwrap_err().to_text();
         assert!(swapped.contains("other keys") && swapped.contains("do not confirm"), "{swapped}");
         // The fingerprint is the right one, the key beside it is the server's.

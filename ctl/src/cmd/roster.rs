@@ -1,5 +1,7 @@
 //! `suturectl roster`: the devices that the hospital has signed for, and many more by one signature.
 
+mod update;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -21,7 +23,7 @@ use crate::print::Table;
 use crate::repository::{Done, Signing};
 
 /// A list of 10,000 devices is far below.
-const MAX_CSV_BYTES: u64 = 4 << 20;
+const MAX_CSV_BYTES: u64 = 16 << 20;
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -40,6 +42,17 @@ pub enum Command {
         #[command(flatten)]
         signing: Signing,
     },
+    /// Sign anew what the hospital's own list says of confirmed devices: ward, labels, product, hardware. Their keys stay
+    Update {
+        /// The CSV that `device import` reads; devices that it does not name stay as they are
+        #[arg(long, value_name = "FILE")]
+        csv: PathBuf,
+        /// Only say what would change
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        signing: Signing,
+    },
 }
 
 #[derive(Serialize)]
@@ -52,6 +65,7 @@ struct Shown {
 pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
         Command::Show { ward } => show(context, ward.as_ref()).await,
+        Command::Update { csv, dry_run, signing } => update::run(context, &csv, dry_run, &signing).await,
         Command::Sign { csv, signing } => sign(context, csv, &signing).await,
     }
 }
@@ -63,11 +77,11 @@ async fn show(context: &mut Context<'_>, ward: Option<&WardId>) -> Outcome {
     devices.sort_by(|a, b| a.id.cmp(&b.id));
     let shown = Shown { approvals_version: desk.approvals.targets_metadata().version(), devices };
     context.print.result(&shown, |s| {
-        let mut table = Table::new(["device", "product", "hardware", "ward", "report key"]);
+        let mut table = Table::new(["device", "product", "hardware", "ward", "labels", "report key"]);
         for d in &s.devices {
             let row = [d.id.to_string(), d.product.to_string(), d.hardware.to_string(), d.ward.to_string()];
             let [id, product, hardware, ward] = row;
-            table.row([id, product, hardware, ward, d.report_key.to_string()]);
+            table.row([id, product, hardware, ward, d.labels.to_string(), d.report_key.to_string()]);
         }
         format!(
             "{}\n{} devices, by version {} of the approvals\n",

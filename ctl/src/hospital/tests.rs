@@ -3,6 +3,7 @@ use fixture::{id, wave};
 use jiff::{SignedDuration, Timestamp};
 use suture_core::approval::{OperatorDocument, StopOrder, path};
 use suture_core::digest::Digest;
+use suture_core::label::Labels;
 use suture_core::plan::Signing;
 use suture_core::sign::{LocalKey, Signer as _};
 use suture_core::trust::edit::{ROOT_LIFETIME, RoleDraft, RootDraft, sign_root};
@@ -72,7 +73,14 @@ impl Hospital {
 
 fn device(name: &str) -> RosterDevice {
     let key = LocalKey::from_seed(&zeroize::Zeroizing::new([9; 32]));
-    RosterDevice { id: id(name), report_key: key.public(), product: id("pump"), hardware: id("rev-a"), ward: id("icu") }
+    RosterDevice {
+        id: id(name),
+        report_key: key.public(),
+        product: id("pump"),
+        hardware: id("rev-a"),
+        ward: id("icu"),
+        labels: Labels::default(),
+    }
 }
 
 fn approval(name: &str, end: Timestamp, supersedes: &[&str]) -> (Approval, OperatorDocument) {

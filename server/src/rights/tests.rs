@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId, OperatorName};
+use suture_core::label::Labels;
 use suture_core::sign::{LocalKey, Signer as _};
 use tonic::Code;
 use tower::ServiceExt as _;
@@ -79,6 +80,7 @@ impl Scene {
                 ward: "icu".parse().unwrap(),
                 serial: String::new(),
                 udi: String::new(),
+                labels: Labels::default(),
             };
             tx.import_devices(&hdo(), &[record], now()).await.unwrap();
             let fingerprint = Digest::of(id.as_bytes());

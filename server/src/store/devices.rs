@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HardwareId, HdoId, ProductId, WardId};
+use suture_core::label::Labels;
 use suture_core::report;
 use suture_core::sign::{PublicKey, Signature};
 
@@ -25,6 +26,8 @@ pub struct Record {
     pub serial: String,
     /// Its unique device identification.
     pub udi: String,
+    /// What else it says.
+    pub labels: Labels,
 }
 
 /// Where a device stands on its way into the fleet and out of it.
@@ -122,7 +125,7 @@ impl DeviceState {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, product, hardware_id, ward, serial, udi, state, fingerprint, report_key, enrolled_ms, \
+            "SELECT id, product, hardware_id, ward, serial, udi, labels, state, fingerprint, report_key, enrolled_ms, \
              last_seen_ms, said, proven_payload, proven_signature, reports_through FROM device ",
             $rest
         )
@@ -153,6 +156,7 @@ struct RecordRow {
     ward: String,
     serial: String,
     udi: String,
+    labels: String,
 }
 
 impl RecordRow {
@@ -164,6 +168,7 @@ impl RecordRow {
             ward: parsed("device", "ward", &self.ward)?,
             serial: self.serial,
             udi: self.udi,
+            labels: parsed("device", "labels", &self.labels)?,
         })
     }
 }
@@ -235,7 +240,7 @@ impl Tx {
         let ids: Vec<String> = of.iter().map(|record| record.id.to_string()).collect();
         let text = with_texts!(
             self,
-            "SELECT id, product, hardware_id, ward, serial, udi FROM device WHERE hdo = $2 AND id IN (",
+            "SELECT id, product, hardware_id, ward, serial, udi, labels FROM device WHERE hdo = $2 AND id IN (",
             ")"
         );
         let rows = on!(self, |c| sqlx::query_as::<_, RecordRow>(text)
@@ -250,17 +255,20 @@ impl Tx {
         on!(self, |c| {
             let mut insert = sqlx::QueryBuilder::new(
                 "INSERT INTO device \
-                 (hdo, id, product, hardware_id, ward, serial, udi, state, imported_ms, reports_through) ",
+                 (hdo, id, product, hardware_id, ward, serial, udi, labels, state, imported_ms, reports_through) ",
             );
             insert.push_values(records, |mut row, record| {
                 row.push_bind(hdo.as_str()).push_bind(record.id.as_str()).push_bind(record.product.as_str());
                 row.push_bind(record.hardware.as_str()).push_bind(record.ward.as_str());
-                row.push_bind(record.serial.as_str()).push_bind(record.udi.as_str());
+                row.push_bind(record.serial.as_str())
+                    .push_bind(record.udi.as_str())
+                    .push_bind(record.labels.to_string());
                 row.push("'imported'").push_bind(to_ms(now)).push("0");
             });
             insert.push(
                 " ON CONFLICT (hdo, id) DO UPDATE SET product = excluded.product, \
-                 hardware_id = excluded.hardware_id, ward = excluded.ward, serial = excluded.serial, udi = excluded.udi",
+                 hardware_id = excluded.hardware_id, ward = excluded.ward, serial = excluded.serial, udi = excluded.udi, \
+                 labels = excluded.labels",
             );
             insert.build().execute(c).await.map(drop)
         })

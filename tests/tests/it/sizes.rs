@@ -14,6 +14,7 @@ use suture_core::approval::{
 };
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, IdError};
+use suture_core::label::Labels;
 use suture_core::sign::{LocalKey, Signer as _};
 use suture_core::trust::edit::{self, APPROVALS_LIFETIME, ROOT_LIFETIME, RoleDraft, RootDraft, TargetsDraft};
 use suture_core::trust::{Metadata, News, Role, Root, Snapshot, Targets, Verified};
@@ -155,6 +156,7 @@ fn hospital_device(n: usize, ward: usize) -> RosterDevice {
         product: id("pump"),
         hardware: id("rev-a"),
         ward: id(format!("ward-{ward}")),
+        labels: Labels::default(),
     }
 }
 

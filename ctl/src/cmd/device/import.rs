@@ -1,20 +1,22 @@
 //! A hospital's list of devices, from its asset management, as CSV.
 //!
-//! The first line names the columns, in any order: `id`, `product`, `hardware`, `ward`, and if known `serial` and `udi`.
+//! The first line names the columns, in any order: `id`, `product`, `hardware`, `ward`, and if known `serial`, `udi` and `labels`,
+//! which are written in one cell with spaces between them: `area=icu kind=bedside`.
 
 use std::collections::BTreeMap;
 
 use suture_core::id::{DeviceId, HardwareId, ProductId, WardId};
+use suture_core::label::{LabelError, Labels};
 use suture_core::limits::{MAX_IMPORT_DEVICES, MAX_TEXT_BYTES};
 use suture_proto::v1;
 
 use crate::failure::{Failure, OrFail as _, Outcome};
 
 const REQUIRED: [&str; 4] = ["id", "product", "hardware", "ward"];
-const OPTIONAL: [&str; 2] = ["serial", "udi"];
+const OPTIONAL: [&str; 3] = ["serial", "udi", "labels"];
 
 /// Reads the file; every line is checked before anything is sent.
-pub(super) fn read(bytes: &[u8]) -> Outcome<Vec<v1::DeviceRecord>> {
+pub(in crate::cmd) fn read(bytes: &[u8]) -> Outcome<Vec<v1::DeviceRecord>> {
     // Spreadsheets write a byte order mark, and some separate by semicolons.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let first = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
@@ -70,7 +72,8 @@ fn record<'a>(cell: impl Fn(&str) -> &'a str) -> Result<v1::DeviceRecord, String
     let product: ProductId = cell("product").parse().map_err(said)?;
     let hardware: HardwareId = cell("hardware").parse().map_err(said)?;
     let ward: WardId = cell("ward").parse().map_err(said)?;
-    for name in OPTIONAL {
+    let labels: Labels = cell("labels").parse().map_err(|e: LabelError| e.to_string())?;
+    for name in ["serial", "udi"] {
         let text = cell(name);
         if text.len() > MAX_TEXT_BYTES || text.chars().any(char::is_control) {
             return Err(format!("{name} is too long, or holds control characters"));
@@ -83,6 +86,7 @@ fn record<'a>(cell: impl Fn(&str) -> &'a str) -> Result<v1::DeviceRecord, String
         ward: ward.to_string(),
         serial: cell("serial").to_owned(),
         udi: cell("udi").to_owned(),
+        labels: labels.texts().collect(),
     })
 }
 
@@ -92,11 +96,12 @@ mod tests {
 
     #[test]
     fn spreadsheets_are_read_as_they_come() {
-        let comma =
-            "id,ward,product,hardware,udi,serial\npump-1, icu ,pump,rev-a,\"(01)0,x\",S1\npump-2,er,pump,rev-b,,\n";
+        let comma = "id,ward,product,hardware,udi,serial,labels\npump-1, icu ,pump,rev-a,\"(01)0,x\",S1,kind=bedside area=icu\npump-2,er,pump,rev-b,,,\n";
         let records = read(comma.as_bytes()).unwrap();
         assert_eq!(records[0].udi, "(01)0,x");
         assert_eq!((records[0].ward.as_str(), records[1].hardware_id.as_str()), ("icu", "rev-b"));
+        assert_eq!(records[0].labels, ["area=icu", "kind=bedside"]);
+        assert!(records[1].labels.is_empty());
         let semicolons = "\u{feff}ID;Product;Hardware;Ward\r\npump-1;pump;rev-a;icu\r\n";
         assert_eq!(read(semicolons.as_bytes()).unwrap()[0].serial, "");
     }
@@ -106,6 +111,7 @@ mod tests {
         for (text, named) in [
             ("id,product,hardware,ward\npump-1,pump,rev-a,icu\nPump 2,pump,rev-a,icu\n", "line 3: \"Pump 2\""),
             ("id,product,hardware,ward\npump-1,pump,rev-a,icu\npump-1,pump,rev-a,er\n", "stands in line 2 already"),
+            ("id,product,hardware,ward,labels\np1,pump,rev-a,icu,area=icu area=er\n", "line 2: the label area"),
             ("id,product,hardware\n", "no column ward"),
             ("id,product,hardware,ward,colour\n", "\"colour\""),
             ("id,product,hardware,ward,id\n", "stands twice"),

@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use suture_core::approval::RosterDevice;
 use suture_core::clock::format_utc;
 use suture_core::id::{DeviceId, HdoId};
+use suture_core::label::{LabelSelector, Labels};
 use suture_core::phase::Reason;
 use suture_core::plan::Known;
 use suture_core::progress::Progress;
@@ -24,6 +26,10 @@ struct Shown {
     ward: String,
     serial: String,
     udi: String,
+    /// By the signed roster, where that has the device; else by the server's word.
+    labels: Labels,
+    /// Whether the inventory says otherwise of product, hardware, ward or labels than the signed roster does.
+    differs_from_roster: bool,
     state: String,
     on_roster: bool,
     /// Whether the server holds the key that the roster has.
@@ -102,6 +108,8 @@ fn shown(hdo: &HdoId, device: &v1::Device, documents: &Documents, alarms: &[Alar
         fetched: sources.map(Progress::from).or_else(|| said.and_then(fetched)),
         fetched_proven: sources.is_some(),
         state: device.state.clone(),
+        differs_from_roster: roster.is_some_and(|r| differs(&record, r)),
+        labels: roster.map_or_else(|| record.labels.join(" ").parse().unwrap_or_default(), |r| r.labels.clone()),
         id: record.id,
         product: record.product,
         hardware: record.hardware_id,
@@ -111,21 +119,47 @@ fn shown(hdo: &HdoId, device: &v1::Device, documents: &Documents, alarms: &[Alar
     }
 }
 
+/// Whether what the inventory says is not what is signed.
+fn differs(record: &v1::DeviceRecord, roster: &RosterDevice) -> bool {
+    record.product != roster.product.as_str()
+        || record.hardware_id != roster.hardware.as_str()
+        || record.ward != roster.ward.as_str()
+        || record.labels.join(" ") != roster.labels.to_string()
+}
+
 /// `device list`.
-pub(super) async fn list(context: &mut Context<'_>, ward: &str, product: &str, state: &str) -> Outcome {
+pub(super) async fn list(
+    context: &mut Context<'_>,
+    ward: &str,
+    product: &str,
+    state: &str,
+    labels: &LabelSelector,
+) -> Outcome {
     let mut desk = Desk::open(context).await?;
     let devices = inventory::devices(&mut desk.client, ward, product, state).await?;
     let alarms = alarm::look(context, &mut desk.client, &desk.hdo, &desk.documents, &devices).await?;
-    let rows: Vec<Shown> = devices.iter().map(|d| shown(&desk.hdo, d, &desk.documents, &alarms)).collect();
+    let rows = devices.iter().map(|d| shown(&desk.hdo, d, &desk.documents, &alarms));
+    let rows: Vec<Shown> = rows.filter(|shown| labels.matches(&shown.labels)).collect();
     context.print.result(&rows, |rows| {
-        let mut table =
-            Table::new(["device", "product", "hardware", "ward", "state", "runs", "by", "phase", "last seen"]);
+        let mut table = Table::new([
+            "device",
+            "product",
+            "hardware",
+            "ward",
+            "labels",
+            "state",
+            "runs",
+            "by",
+            "phase",
+            "last seen",
+        ]);
         for r in rows {
             table.row([
                 r.id.clone(),
                 r.product.clone(),
                 r.hardware.clone(),
                 r.ward.clone(),
+                r.labels.to_string(),
                 standing(r),
                 r.version.clone().unwrap_or_else(|| "-".to_owned()),
                 by(r).to_owned(),
@@ -141,7 +175,8 @@ pub(super) async fn list(context: &mut Context<'_>, ward: &str, product: &str, s
 fn standing(shown: &Shown) -> String {
     let fork = if shown.alarms.iter().any(|a| a.over.is_none()) { ", FORK" } else { "" };
     let roster = if shown.on_roster || shown.state != "active" { "" } else { ", on no roster" };
-    format!("{}{roster}{fork}", shown.state)
+    let differs = if shown.differs_from_roster { ", not as signed" } else { "" };
+    format!("{}{roster}{differs}{fork}", shown.state)
 }
 
 fn by(shown: &Shown) -> &'static str {
@@ -189,6 +224,9 @@ fn text(s: &Shown) -> String {
     let roster = match (s.on_roster, s.key_matches_roster) {
         (false, _) => "no: only `device confirm` puts it there",
         (true, Some(false)) => "yes, but the server holds another report key: ALARM",
+        (true, _) if s.differs_from_roster => {
+            "yes, with other words than the inventory's: `roster update --csv` signs those"
+        }
         (true, _) => "yes",
     };
     let unknown = || "unknown".to_owned();
@@ -197,6 +235,7 @@ fn text(s: &Shown) -> String {
     let rows = [
         ("product", format!("{} {}", s.product, s.hardware)),
         ("ward", s.ward.clone()),
+        ("labels", s.labels.to_string()),
         ("serial", s.serial.clone()),
         ("udi", s.udi.clone()),
         ("state", format!("{} (as the server says)", s.state)),

@@ -136,6 +136,7 @@ mod tests {
     use crate::hospital::fixture::{approval, at, id, wave};
     use suture_core::approval::{Gates, OpenWave, Part, Pinned, Roster, RosterDevice, path};
     use suture_core::digest::Digest;
+    use suture_core::label::Labels;
     use suture_core::manifest::manifest_path;
     use suture_core::sign::{LocalKey, Signer as _};
     use suture_core::trust::{CatalogEntry, Status};
@@ -172,8 +173,14 @@ mod tests {
     /// The hospital's word on pump-1: on the roster, and where that is asked for, approved for a slot at 02:00.
     fn documents(approved: bool) -> Documents {
         let report_key = LocalKey::from_seed(&zeroize::Zeroizing::new([9; 32])).public();
-        let device =
-            RosterDevice { id: id("pump-1"), report_key, product: id("pump"), hardware: id("rev-a"), ward: id("icu") };
+        let device = RosterDevice {
+            id: id("pump-1"),
+            report_key,
+            product: id("pump"),
+            hardware: id("rev-a"),
+            ward: id("icu"),
+            labels: Labels::default(),
+        };
         let roster = Roster::new(id("riverside"), Part::ALL, vec![device]);
         let pinned = |path: &str| Pinned::of(path.to_owned(), path.as_bytes());
         let approval = approval("pump-2", at("2026-11-25T03:00:00Z"), &[wave(false)]);

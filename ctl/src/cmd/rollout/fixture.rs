@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use suture_core::approval::{Part, Pinned, Roster, RosterDevice, Step, Wave, path};
 use suture_core::digest::Digest;
+use suture_core::label::Labels;
 use suture_core::manifest::{PatchClass, manifest_path};
 use suture_core::plan::{Bundle, Facts, Plan, Request, Selector, WaveSize, WaveSpec, plan};
 use suture_core::sign::{LocalKey, Signer as _};
@@ -38,6 +39,7 @@ pub(super) fn facts() -> Facts {
         product: id("pump"),
         hardware: id(hardware),
         ward: id("icu"),
+        labels: Labels::default(),
     };
     let devices = vec![device("p1", "rev-a"), device("p2", "rev-a"), device("p3", "rev-z")];
     let roster = Roster::new(id("riverside"), Part::ALL, devices);

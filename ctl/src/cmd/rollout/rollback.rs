@@ -200,6 +200,7 @@ mod tests {
     use super::*;
 
     use jiff::Timestamp;
+    use suture_core::label::Labels;
     use suture_core::phase::Phase;
     use suture_core::report::Report;
     use suture_core::sign::{LocalKey, Signer as _};
@@ -241,7 +242,14 @@ mod tests {
 
     fn roster(device: &str) -> RosterDevice {
         let report_key = key(9).public();
-        RosterDevice { id: id(device), report_key, product: id("pump"), hardware: id("rev-a"), ward: id("icu") }
+        RosterDevice {
+            id: id(device),
+            report_key,
+            product: id("pump"),
+            hardware: id("rev-a"),
+            ward: id("icu"),
+            labels: Labels::default(),
+        }
     }
 
     fn report(number: u64, release: u64, rollout: &str, signer: u8) -> v1::SignedReport {

@@ -3,6 +3,7 @@
 use prost::Message as _;
 use serde_json::json;
 use suture_core::id::{DeviceId, HdoId};
+use suture_core::label::{Label, Labels};
 use suture_core::limits::{MAX_HOSPITAL_DEVICES, MAX_IMPORT_DEVICES, MAX_ROWS_PER_CALL, MAX_TEXT_BYTES};
 use suture_core::principal::Principal;
 use suture_core::token::Grant;
@@ -20,7 +21,7 @@ use crate::{audit, offer};
 const LATEST_REPORTS: u32 = 20;
 
 fn record(message: v1::DeviceRecord) -> Result<Record, Invalid> {
-    let v1::DeviceRecord { id, product, hardware_id, ward, serial, udi } = message;
+    let v1::DeviceRecord { id, product, hardware_id, ward, serial, udi, labels } = message;
     for (field, text) in [("serial", &serial), ("udi", &udi)] {
         if text.len() > MAX_TEXT_BYTES {
             return Err(Invalid::new(field, format!("more than {MAX_TEXT_BYTES} bytes")));
@@ -33,13 +34,19 @@ fn record(message: v1::DeviceRecord) -> Result<Record, Invalid> {
         ward: parse("ward", &ward)?,
         serial,
         udi,
+        labels: of_labels(&labels)?,
     })
+}
+
+fn of_labels(texts: &[String]) -> Result<Labels, Invalid> {
+    let labels = texts.iter().map(|text| parse("labels", text)).collect::<Result<Vec<Label>, _>>()?;
+    Labels::of(labels).map_err(|e| Invalid::new("labels", e))
 }
 
 fn message(device: Device) -> v1::Device {
     let Device { record, state, fingerprint, report_key, enrolled, last_seen, said, proven, reports_through: _ } =
         device;
-    let Record { id, product, hardware, ward, serial, udi } = record;
+    let Record { id, product, hardware, ward, serial, udi, labels } = record;
     v1::Device {
         record: Some(v1::DeviceRecord {
             id: id.to_string(),
@@ -48,6 +55,7 @@ fn message(device: Device) -> v1::Device {
             ward: ward.to_string(),
             serial,
             udi,
+            labels: labels.texts().collect(),
         }),
         state: state.as_str().to_owned(),
         fingerprint: fingerprint.map(|d| d.as_bytes().to_vec().into()).unwrap_or_default(),

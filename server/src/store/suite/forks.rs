@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId};
+use suture_core::label::Labels;
 use suture_core::limits::MAX_ROWS_PER_CALL;
 use suture_core::report::{Seen, Sighting};
 use suture_core::sign::LocalKey;
@@ -41,6 +42,7 @@ async fn hospital(store: &Store) -> Tx {
         ward: "icu".parse().unwrap(),
         serial: String::new(),
         udi: String::new(),
+        labels: Labels::default(),
     };
     tx.import_devices(&hdo(), &[record], now()).await.unwrap();
     for version in 1..=3 {

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId};
+use suture_core::label::Labels;
 use suture_core::principal::Principal;
 use suture_core::rollout::{State, WaveSet};
 use suture_core::sign::{LocalKey, PublicKey, Signer as _};
@@ -40,6 +41,7 @@ fn record(n: u32, ward: &str) -> Record {
         ward: ward.parse().unwrap(),
         serial: format!("SN{n}"),
         udi: String::new(),
+        labels: Labels::default(),
     }
 }
 

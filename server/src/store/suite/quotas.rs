@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId};
+use suture_core::label::Labels;
 use suture_core::principal::Principal;
 use suture_core::report::Signed;
 use suture_core::sign::{LocalKey, PublicKey, Signature, Signer as _};
@@ -78,6 +79,7 @@ async fn the_latest_reports_are_kept_of_each_device_and_each_of_its_keys() {
             ward: "icu".parse().unwrap(),
             serial: String::new(),
             udi: String::new(),
+            labels: Labels::default(),
         };
         tx.import_devices(&hdo(), &[record(1), record(2)], at(0)).await.unwrap();
         let key = |seed| LocalKey::from_seed(&Zeroizing::new([seed; 32])).public();

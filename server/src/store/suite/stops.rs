@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use suture_core::approval::{StopOrder, VerifiedStop};
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
+use suture_core::label::Labels;
 use suture_core::limits::{MAX_KEPT_STOPS, MAX_STOPS_PER_ANSWER};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::rollout::{State, WaveSet};
@@ -47,6 +48,7 @@ async fn hospital(store: &Store, approvals: usize) -> Tx {
         ward: "icu".parse().unwrap(),
         serial: String::new(),
         udi: String::new(),
+        labels: Labels::default(),
     };
     tx.import_devices(&hdo(), &[record(1), record(2)], at(0)).await.unwrap();
     for n in 0..approvals {

@@ -183,6 +183,7 @@ async fn a_hospital_stores_nothing_over_its_bound() {
         ward: "icu".to_owned(),
         serial,
         udi: String::new(),
+        labels: Vec::new(),
     };
     let import = |devices| v1::ImportDevicesRequest { devices, dry_run: false };
     let many = (0..=MAX_IMPORT_DEVICES).map(|i| record(format!("pump-{i}"), String::new())).collect();

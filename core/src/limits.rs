@@ -223,7 +223,7 @@ pub const MAX_REGISTER_FILES: usize = 8_192;
 pub const MAX_LABELS: usize = 8;
 /// A label's key, and its value.
 pub const MAX_LABEL_BYTES: usize = 32;
-/// Labels and releases that one selection names.
+/// Labels that one selection names.
 pub const MAX_SELECTED_LABELS: usize = 64;
 /// Devices on one roster file.
 pub const MAX_ROSTER_DEVICES: usize = 1_000;

@@ -195,6 +195,10 @@ codes! {
     BelowFloor = "below-floor",
     /// What runs is too old to start from.
     TooOldToStart = "too-old-to-start",
+    /// What it runs is not known, and devices are asked for by what they run.
+    RunningUnknown = "running-unknown",
+    /// It runs another release than those that are asked for.
+    OtherRelease = "other-release",
     /// Two approvals contradict one another.
     ConflictingApprovals = "conflicting-approvals",
     /// The approval's tries are used up.

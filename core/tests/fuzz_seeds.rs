@@ -286,7 +286,10 @@ fn register() -> Value {
 
 fn roster() -> Value {
     let key = LocalKey::from_seed(&Zeroizing::new([7; 32])).public();
-    let device = json!({ "id": "d-1", "report_key": key, "product": "pump", "hardware": "rev-a", "ward": "icu" });
+    let device = json!({
+        "id": "d-1", "report_key": key, "product": "pump", "hardware": "rev-a", "ward": "icu",
+        "labels": { "area": "icu" },
+    });
     json!({ "_type": "suture-roster", "format": 1, "hdo": "riverside", "part": "all", "devices": [device] })
 }
 
@@ -360,7 +363,9 @@ fn plan() -> Value {
     json!({
         "_type": "suture-plan", "format": 1, "hdo": "riverside", "created": "2026-11-24T15:00:00Z",
         "request": {
-            "approval": "a-1", "selector": { "wards": ["icu"], "devices": [] },
+            "approval": "a-1", "selector": {
+                "wards": ["icu"], "labels": { "area": ["icu"] }, "devices": [], "running": "1..3",
+            },
             "waves": [{ "size": { "count": 1 }, "gate": gate() }, { "size": "rest", "gate": gate() }],
             "cap": 1, "slack_secs": 600, "slots_per_device": 1, "not_before": "2026-11-24T15:00:00Z",
             "horizon_secs": 604_800, "max_attempts": 1, "retry_wait_secs": 900, "attempt_timeout_secs": 3600,

@@ -69,3 +69,46 @@ impl SignedDocument for Roster {
         ])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{MAX_ID_BYTES, MAX_LABEL_BYTES, MAX_LABELS};
+    use crate::sign::{LocalKey, Signer as _};
+
+    fn key() -> PublicKey {
+        LocalKey::from_seed(&zeroize::Zeroizing::new([1; 32])).public()
+    }
+
+    #[test]
+    fn a_roster_that_was_signed_before_there_were_labels_is_read_and_keeps_its_bytes() {
+        let device = format!(
+            r#"{{"hardware":"rev-a","id":"d-1","product":"pump","report_key":{},"ward":"icu"}}"#,
+            serde_json::to_string(&key()).unwrap()
+        );
+        let bytes =
+            format!(r#"{{"_type":"suture-roster","devices":[{device}],"format":1,"hdo":"riverside","part":"all"}}"#);
+        let roster = Roster::parse(bytes.as_bytes()).unwrap();
+        assert!(roster.devices[0].labels.is_empty());
+        assert_eq!(roster.to_bytes().unwrap(), bytes.as_bytes());
+    }
+
+    #[test]
+    fn a_full_roster_of_the_longest_entries_is_within_its_bound() {
+        let long = |n: usize| format!("{n:0>MAX_ID_BYTES$}");
+        let label = |n: usize| format!("{n:0>MAX_LABEL_BYTES$}={n:0>MAX_LABEL_BYTES$}");
+        let labels: Labels = (0..MAX_LABELS).map(label).collect::<Vec<_>>().join(" ").parse().unwrap();
+        let device = |n: usize| RosterDevice {
+            id: long(n).parse().unwrap(),
+            report_key: key(),
+            product: long(n).parse().unwrap(),
+            hardware: long(n).parse().unwrap(),
+            ward: long(n).parse().unwrap(),
+            labels: labels.clone(),
+        };
+        let hdo = long(0).parse().unwrap();
+        let roster = Roster::new(hdo, Part::ALL, (0..MAX_ROSTER_DEVICES).map(device).collect());
+        assert!(roster.to_bytes().is_ok());
+        assert!((roster.to_bytes().unwrap().len() as u64) < MAX_ROSTER_BYTES);
+    }
+}

@@ -97,13 +97,27 @@ impl<'a> View<'a> {
     fn selected(&self) -> BTreeSet<&'a DeviceId> {
         let selector = &self.request.selector;
         let product = &self.facts.bundle.step.product;
-        let all = selector.wards.is_empty() && selector.devices.is_empty();
-        let in_ward = |ward: &WardId| all || selector.wards.contains(ward);
-        let on_roster = self.roster.values().filter(|d| d.product == *product && in_ward(&d.ward)).map(|d| &d.id);
+        let only_named = !selector.devices.is_empty() && selector.wards.is_empty() && selector.labels.is_empty();
+        let in_ward = |ward: &WardId| !only_named && (selector.wards.is_empty() || selector.wards.contains(ward));
+        // One of which nothing at all is known is not selected by what it runs; one of which that alone is not known is
+        // blocked, and so stands in the plan and what the plan was computed from.
+        let runs = |id: &DeviceId| match (selector.running, self.known.get(id)) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(range), Some(known)) => known.running.as_ref().is_none_or(|r| range.contains(r.release)),
+        };
+        let on_roster = self
+            .roster
+            .values()
+            .filter(|d| d.product == *product && in_ward(&d.ward) && selector.labels.matches(&d.labels) && runs(&d.id));
+        let on_roster = on_roster.map(|d| &d.id);
+        // What is on no roster has no labels that anybody has signed.
         let known = self.known.values().filter(|k| {
             !self.roster.contains_key(&k.id)
                 && k.product.as_ref() == Some(product)
                 && k.ward.as_ref().is_some_and(in_ward)
+                && selector.labels.is_empty()
+                && runs(&k.id)
         });
         on_roster.chain(known.map(|k| &k.id)).chain(&selector.devices).collect()
     }
@@ -134,6 +148,21 @@ impl<'a> View<'a> {
             return no(Code::WrongHardware, format!("{name} is not for hardware {}", device.hardware));
         }
         let known = self.known.get(id);
+        if let Some(asked) = self.request.selector.running {
+            match known.and_then(|k| k.running.as_ref()).map(|r| r.release) {
+                Some(release) if asked.contains(release) => {}
+                Some(release) => {
+                    let text = format!("it runs release {release}, and those that run {asked} are asked for");
+                    return no(Code::OtherRelease, text);
+                }
+                None => {
+                    let text = format!(
+                        "it is not known what it runs, and those that run {asked} are asked for; plan it by --device"
+                    );
+                    return no(Code::RunningUnknown, text);
+                }
+            }
+        }
         if let Some(running) = known.and_then(|k| k.running.as_ref()) {
             let says = if known.is_some_and(|k| k.proven) { "its signed report says" } else { "the server says" };
             if running.manifest == bundle.step.sha256 {

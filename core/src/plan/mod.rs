@@ -28,12 +28,14 @@ use crate::approval::{Approval, DeviceSlots, Pinned, Roster, SignedDocument, Slo
 use crate::clock::utc;
 use crate::digest::Digest;
 use crate::id::{ApprovalId, DeviceId, HdoId, ProductId, WardId};
+use crate::label::LabelSelector;
 use crate::limits::{
     MAX_APPROVAL_DEVICES, MAX_ATTEMPT_TIMEOUT_SECS, MAX_HORIZON_SECS, MAX_PLAN_BYTES, MAX_RETRY_WAIT_SECS,
-    MAX_SLOTS_PER_DEVICE, MAX_SUPERSEDED, MAX_TEXT_BYTES, MAX_WAVES,
+    MAX_SELECTED_LABELS, MAX_SLOTS_PER_DEVICE, MAX_SUPERSEDED, MAX_TEXT_BYTES, MAX_WAVES,
 };
 use crate::phase::Reason;
 use crate::report::Running;
+use crate::version::ReleaseRange;
 use crate::window::Calendar;
 
 /// What both sides have signed, verified.
@@ -106,14 +108,21 @@ pub struct Request {
     pub ticket: String,
 }
 
-/// Which devices: those of these wards and these devices, or where both are empty all of the bundle's product.
+/// Which devices: all of the bundle's product that stand in one of these wards and have these labels, and those that are
+/// named. Without a ward any ward will do, and without labels any labels; only where devices are named and neither a ward nor
+/// a label is, there are no others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selector {
-    /// All devices of the product in these wards.
+    /// In one of these wards.
     pub wards: BTreeSet<WardId>,
-    /// These devices, whatever their product: one that does not fit is blocked by name.
+    /// With these labels, by the signed roster.
+    pub labels: LabelSelector,
+    /// These devices, whatever their product, ward and labels: one that does not fit is blocked by name.
     pub devices: BTreeSet<DeviceId>,
+    /// Of all these, those that run one of these releases. One that is named is blocked where it runs another, and every one
+    /// is blocked of which it is not known what it runs. The server's word, which can narrow the selection so, never widen it.
+    pub running: Option<ReleaseRange>,
 }
 
 /// A wave, as it is asked for.
@@ -267,6 +276,7 @@ impl Request {
                 self.supersedes.len() <= MAX_SUPERSEDED && !self.supersedes.contains(&self.approval),
                 "supersedes lists too many",
             ),
+            (self.selector.labels.len() <= MAX_SELECTED_LABELS, "the selector names more than 64 labels"),
             (self.ticket.len() <= MAX_TEXT_BYTES, "the ticket is too long"),
         ])
     }

@@ -288,6 +288,48 @@ fn each_device_that_is_left_out_has_its_own_reason() {
 }
 
 #[test]
+fn devices_are_selected_by_signed_labels_and_by_what_they_run() {
+    let labelled =
+        |name: &str, ward: &str, labels: &str| RosterDevice { labels: labels.parse().unwrap(), ..device(name, ward) };
+    let devices = vec![
+        labelled("a", "icu", "area=icu kind=bedside"),
+        labelled("b", "icu", "area=icu kind=mobile"),
+        labelled("c", "lab", "area=lab kind=bedside"),
+        labelled("d", "lab", "kind=bedside"),
+    ];
+    let calendars = vec![calendar("icu", &["daily 02:00 3h"], &[]), calendar("lab", &["daily 02:00 3h"], &[])];
+    let facts = facts(devices, calendars);
+    let stranger =
+        |running| Known { id: id("e"), ward: Some(id("icu")), product: Some(id("pump")), running, proven: false };
+    let silent = |name: &str| Known { running: None, ..runs(name, 1) };
+    let inventory = [runs("a", 3), runs("b", 4), runs("c", 4), silent("d"), stranger(None)];
+    let planned = |selector: Selector| {
+        let out = plan(&facts, &Request { selector, ..request() }, &inventory, now()).unwrap();
+        let left_out: Vec<_> = reasons(&out).into_iter().map(|(name, code)| (name.to_owned(), code)).collect();
+        assert_eq!(out.recompute(&facts).unwrap(), out, "what it was computed from stands in it");
+        (out.devices.iter().map(|d| d.id.to_string()).collect::<Vec<_>>().join(" "), left_out)
+    };
+    let labels = |texts: &[&str]| texts.iter().map(|t| t.parse().unwrap()).collect::<LabelSelector>();
+    let of = |texts: &[&str]| Selector { labels: labels(texts), ..Selector::default() };
+    let pending = ("e".to_owned(), Code::Pending);
+    assert_eq!(planned(Selector::default()), ("a b c d".to_owned(), vec![pending.clone()]));
+    assert_eq!(planned(of(&["kind=bedside"])), ("a c d".to_owned(), vec![]), "nobody has signed labels for e");
+    assert_eq!(planned(of(&["kind=bedside", "area=icu"])).0, "a");
+    assert_eq!(planned(of(&["kind=bedside", "area=icu", "area=lab"])).0, "a c");
+    assert_eq!(planned(Selector { wards: [id("lab")].into(), ..of(&["kind=bedside"]) }).0, "c d");
+    assert_eq!(planned(Selector { devices: [id("b")].into(), ..of(&["area=lab"]) }).0, "b c");
+
+    let running = |range: &str, selector| Selector { running: Some(range.parse().unwrap()), ..selector };
+    let unknown = |name: &str| (name.to_owned(), Code::RunningUnknown);
+    assert_eq!(planned(running("3", Selector::default())), ("a".to_owned(), vec![unknown("d"), pending]));
+    let icu = Selector { wards: [id("icu")].into(), ..of(&["area=icu"]) };
+    assert_eq!(planned(running("4..9", icu)), ("b".to_owned(), vec![]));
+    let named = Selector { devices: [id("a"), id("b"), id("d")].into(), ..Selector::default() };
+    let other = ("a".to_owned(), Code::OtherRelease);
+    assert_eq!(planned(running("4", named)), ("b".to_owned(), vec![other, unknown("d")]));
+}
+
+#[test]
 fn a_wave_is_filled_up_with_the_next_device_that_has_an_opening() {
     let devices = vec![device("a", "lab"), device("b", "icu"), device("c", "icu")];
     let facts =

@@ -20,10 +20,10 @@ fn cases() -> impl Strategy<Value = Case> {
         Just(vec![WaveSize::Rest]),
         Just(vec![WaveSize::Count(2), WaveSize::Percent(30), WaveSize::Rest]),
     ];
-    let knobs = (1u32..4, 0u32..3_600, 1u32..4, 0u32..7_200, any::<bool>(), any::<bool>());
+    let knobs = (1u32..4, 0u32..3_600, 1u32..4, 0u32..7_200, any::<bool>(), 0u8..4);
     let layers = (prop::sample::select(vec!["", "daily 00:00 20h", "mon-thu 01:00 6h"]), prop::option::of(0u32..24));
     (devices, windows, others, sizes, knobs, layers).prop_map(|(devices, windows, others, sizes, knobs, layers)| {
-        let (cap, slack_secs, slots_per_device, soak, permit_downgrade, by_ward) = knobs;
+        let (cap, slack_secs, slots_per_device, soak, permit_downgrade, select) = knobs;
         // Ward w3 has no calendar.
         let name = |i: usize| format!("d{i:02}");
         let inventory = devices.iter().enumerate().filter(|(_, d)| d.2 > 0).map(|(i, d)| runs(&name(i), d.2)).collect();
@@ -32,6 +32,7 @@ fn cases() -> impl Strategy<Value = Case> {
             .enumerate()
             .map(|(i, (ward, hardware, _))| RosterDevice {
                 hardware: id(hardware),
+                labels: format!("kind=k{}", i % 3).parse().unwrap(),
                 ..device(&name(i), &format!("w{ward}"))
             })
             .collect();
@@ -55,9 +56,16 @@ fn cases() -> impl Strategy<Value = Case> {
                 approval(&format!("other-{n}"), b"other", &[(&name(*i), &start.to_string(), &end)])
             })
             .collect();
-        let selector = match by_ward {
-            false => Selector::default(),
-            true => Selector { wards: [id("w1"), id("w2")].into(), devices: [id("d00"), id("ghost")].into() },
+        let wards = Selector {
+            wards: [id("w1"), id("w2")].into(),
+            devices: [id("d00"), id("ghost")].into(),
+            ..Selector::default()
+        };
+        let selector = match select {
+            0 => Selector::default(),
+            1 => wards,
+            2 => Selector { labels: ["kind=k1".parse().unwrap()].into_iter().collect(), ..wards },
+            _ => Selector { running: Some("2..4".parse().unwrap()), ..wards },
         };
         let waves = sizes.into_iter().map(|size| WaveSpec { size, gate: gate(soak) }).collect();
         let request = Request { selector, waves, cap, slack_secs, slots_per_device, permit_downgrade, ..request() };
@@ -80,8 +88,11 @@ proptest! {
         // Every selected device is planned or blocked, not both.
         let chosen: BTreeSet<&DeviceId> = match request.selector.devices.is_empty() {
             true => roster.keys().copied().collect(),
-            false => roster.values().filter(|d| request.selector.wards.contains(&d.ward)).map(|d| &d.id)
-                .chain(&request.selector.devices).collect(),
+            false => roster.values().filter(|d| request.selector.wards.contains(&d.ward))
+                .filter(|d| request.selector.labels.is_empty() || d.labels.to_string() == "kind=k1")
+                .filter(|d| request.selector.running.is_none()
+                    || inventory.iter().any(|k| k.id == d.id && (2..=4).contains(&k.running.as_ref().unwrap().release.0)))
+                .map(|d| &d.id).chain(&request.selector.devices).collect(),
         };
         let planned: BTreeSet<_> = out.devices.iter().map(|d| &d.id).collect();
         let blocked: BTreeSet<_> = out.blocked.iter().map(|b| &b.id).collect();

@@ -11,10 +11,11 @@ use suture_core::approval::SignedDocument as _;
 use suture_core::clock::parse_utc;
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, ProductId, WardId};
+use suture_core::label::Label;
 use suture_core::limits::MAX_MANIFEST_BYTES;
 use suture_core::manifest::manifest_path;
 use suture_core::plan::{self, Bundle, Facts, Known, Plan, Request, Selector};
-use suture_core::version::Release;
+use suture_core::version::{Release, ReleaseRange};
 use suture_core::window::parse_duration;
 use suture_proto::v1;
 
@@ -88,9 +89,16 @@ pub struct PlanArgs {
     /// All devices of the product in this ward; may be given several times
     #[arg(long)]
     ward: Vec<WardId>,
-    /// This device; may be given several times. Without wards and devices: all devices of the product
+    /// All devices of the product with this label on the signed roster, as in area=icu; of several all must hold, and of
+    /// several values of one key any. With --ward: those of the ward
+    #[arg(long, value_name = "KEY=VALUE")]
+    label: Vec<Label>,
+    /// This device too; may be given several times. Without ward, label and device: all devices of the product
     #[arg(long)]
     device: Vec<DeviceId>,
+    /// Of these, the devices that run one of these releases, as in 1..3 or 2
+    #[arg(long, value_name = "RELEASES")]
+    running: Option<ReleaseRange>,
     #[command(flatten)]
     pace: Pace,
     /// Devices may go to this release from a higher one
@@ -147,7 +155,12 @@ pub(super) async fn run(context: &mut Context<'_>, args: PlanArgs) -> Outcome {
         Some(id) => id,
         None => fresh_id(context, &args.bundle)?,
     };
-    let selector = Selector { wards: args.ward.into_iter().collect(), devices: args.device.into_iter().collect() };
+    let selector = Selector {
+        wards: args.ward.into_iter().collect(),
+        labels: args.label.into_iter().collect(),
+        devices: args.device.into_iter().collect(),
+        running: args.running,
+    };
     let mut request = args.pace.request(approval, selector, context.now());
     request.permit_downgrade = args.permit_downgrade;
     request.supersedes = args.supersedes.into_iter().collect();
@@ -202,7 +215,19 @@ pub(super) async fn facts(context: &Context<'_>, desk: &mut Desk, bundle: &Bundl
 /// What is known of all devices.
 pub(super) async fn known(desk: &mut Desk) -> Outcome<Vec<Known>> {
     let devices = inventory::devices(&mut desk.client, "", "", "").await?;
-    Ok(devices.iter().filter(|d| d.state != "revoked").filter_map(|d| inventory::known(d, &desk.documents)).collect())
+    let named: BTreeSet<&str> = devices.iter().filter_map(|d| d.record.as_ref()).map(|r| r.id.as_str()).collect();
+    let mut all: Vec<Known> =
+        devices.iter().filter(|d| d.state != "revoked").filter_map(|d| inventory::known(d, &desk.documents)).collect();
+    // A device that the server keeps quiet about is still the hospital's: it is named as one of which nothing is known.
+    let rosters = desk.documents.rosters.iter().flat_map(|(_, roster)| &roster.devices);
+    all.extend(rosters.filter(|d| !named.contains(d.id.as_str())).map(|d| Known {
+        id: d.id.clone(),
+        ward: Some(d.ward.clone()),
+        product: Some(d.product.clone()),
+        running: None,
+        proven: false,
+    }));
+    Ok(all)
 }
 
 /// An id that nobody else takes: product, release, and 32 random bits.

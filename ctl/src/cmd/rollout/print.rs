@@ -8,7 +8,7 @@ use suture_core::approval::{DeviceSlots, Slot, Wave};
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
 use suture_core::manifest::PatchClass;
-use suture_core::plan::{Plan, PlannedWave};
+use suture_core::plan::{Plan, PlannedWave, Selector};
 use suture_core::trust::Status;
 
 use super::waves::gated;
@@ -101,6 +101,7 @@ fn head(plan: &Plan) -> String {
         format!("{} {}, release {}, {}", step.product, bundle.version, step.release, bytes(bundle.payload_bytes)),
     );
     line("manifest", step.sha256.to_string());
+    line("selected", selected(&request.selector));
     let class = match bundle.class {
         PatchClass::Routine => "routine",
         PatchClass::OutOfCycle => "out of cycle: answers an uncontrolled risk",
@@ -143,6 +144,32 @@ fn head(plan: &Plan) -> String {
         );
     }
     text
+}
+
+/// Which devices were asked for.
+fn selected(selector: &Selector) -> String {
+    let list = |ids: Vec<String>| ids.join(", ");
+    let wards = list(selector.wards.iter().map(ToString::to_string).collect());
+    let named = list(selector.devices.iter().take(8).map(ToString::to_string).collect());
+    let more = selector.devices.len().saturating_sub(8);
+    let mut parts = Vec::new();
+    match (wards.is_empty(), selector.labels.is_empty(), named.is_empty()) {
+        (true, true, true) => parts.push("all devices of the product".to_owned()),
+        (true, true, false) => {}
+        (false, true, _) => parts.push(format!("those of {wards}")),
+        (true, false, _) => parts.push(format!("those with {}", selector.labels)),
+        (false, false, _) => parts.push(format!("those of {wards} with {}", selector.labels)),
+    }
+    match (named.is_empty(), more) {
+        (true, _) => {}
+        (false, 0) => parts.push(named),
+        (false, more) => parts.push(format!("{named} and {more} more")),
+    }
+    let text = parts.join("; and ");
+    match selector.running {
+        Some(range) => format!("{text}; of these, what runs release {range}"),
+        None => text,
+    }
 }
 
 fn trust(plan: &Plan) -> String {
@@ -248,6 +275,7 @@ mod tests {
             "20m each: 15m to install and come back, 5m to come out of use",
             "at most 1 device of a ward at once",
             "CHG-1",
+            "selected    all devices of the product",
             "wave 1 of 2: 1 device",
             "wave 2 of 2: 1 device",
             "next wave 30m after 90 % are confirmed; the first failure pauses the rollout",
@@ -297,6 +325,26 @@ mod tests {
             assert!(text.contains(part), "{part}\n{text}");
         }
         assert_eq!(text.matches("human gate before it").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn an_approver_reads_which_devices_were_asked_for() {
+        use super::super::fixture::id;
+        let labels: suture_core::label::LabelSelector =
+            ["area=icu".parse().unwrap(), "kind=bedside".parse().unwrap()].into_iter().collect();
+        let asked = Selector { devices: [id("p1"), id("p2")].into(), ..Selector::default() };
+        assert_eq!(selected(&asked), "p1, p2");
+        let asked = Selector {
+            wards: [id("icu"), id("er")].into(),
+            labels,
+            devices: (0..10).map(|n| id(&format!("p{n}"))).collect(),
+            running: Some("1..3".parse().unwrap()),
+        };
+        assert_eq!(
+            selected(&asked),
+            "those of er, icu with area=icu, kind=bedside; and p0, p1, p2, p3, p4, p5, p6, p7 and 2 more; \
+             of these, what runs release 1..3"
+        );
     }
 
     #[test]

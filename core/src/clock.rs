@@ -48,6 +48,25 @@ pub mod utc {
     }
 }
 
+/// The same for an instant that may be missing: JSON's null.
+pub mod utc_or_none {
+    use serde::Serialize as _;
+
+    use super::*;
+
+    /// Writes as [`format_utc`] does.
+    pub fn serialize<S: Serializer>(at: &Option<Timestamp>, s: S) -> Result<S::Ok, S::Error> {
+        at.map(format_utc).serialize(s)
+    }
+
+    /// Reads as [`parse_utc`] does.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Timestamp>, D::Error> {
+        Option::<String>::deserialize(d)?
+            .map(|text| parse_utc(&text).ok_or_else(|| D::Error::custom("not a UTC instant")))
+            .transpose()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,8 +11,9 @@
 //! 4. [`approval`] is what the hospital signs; [`select`] is how a device decides what, if anything, it may install now.
 //! 5. [`phase`] names how far a device got and why it goes no further; [`report`] is how it says so, signed.
 //! 6. [`rollout`] says when the next wave opens, when it pauses, and whom it waits for.
-//! 7. [`pace`] is what a hospital's network lets its devices fetch, and when.
-//! 8. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
+//! 7. [`retry`] is how often a device tries, [`lease`] how many of a ward are down at once where one is down beyond its slot.
+//! 8. [`pace`] is what a hospital's network lets its devices fetch, and when.
+//! 9. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
 
 #![warn(missing_docs)]
 
@@ -26,6 +27,7 @@ pub mod digest;
 pub mod id;
 pub mod json;
 pub mod label;
+pub mod lease;
 pub mod limits;
 pub mod manifest;
 pub mod pace;
@@ -34,6 +36,7 @@ pub mod plan;
 pub mod principal;
 pub mod progress;
 pub mod report;
+pub mod retry;
 pub mod rollout;
 pub mod select;
 pub mod sign;

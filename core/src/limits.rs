@@ -233,6 +233,16 @@ pub const MAX_STEPS: usize = 16;
 pub const MAX_RETRY_WAIT_SECS: u32 = 86_400;
 /// How long a device that has begun may be silent before its rollout counts it as failed: 7 days.
 pub const MAX_ATTEMPT_TIMEOUT_SECS: u32 = 7 * 86_400;
+/// How long a lease holds a place of a ward for a device that has not begun: 15 minutes, in which it hashes what it is to
+/// install and claims its interlock.
+pub const LEASE: SignedDuration = SignedDuration::from_mins(15);
+/// How often a device says again that it holds one: 5 minutes.
+pub const LEASE_RENEWED: SignedDuration = SignedDuration::from_mins(5);
+/// When a device that was refused one asks again at the latest: 1 minute.
+pub const LEASE_ASK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
+/// How long a device that has begun counts as down at most, whatever it says: 7 days, by when a person has returned it to
+/// service, or revoked one that lies.
+pub const MAX_DOWN: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Approvals that one approval replaces.
 pub const MAX_SUPERSEDED: usize = 64;
 /// Waves of a rollout.

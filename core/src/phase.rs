@@ -201,8 +201,10 @@ codes! {
     OtherRelease = "other-release",
     /// Two approvals contradict one another.
     ConflictingApprovals = "conflicting-approvals",
-    /// The approval's tries are used up.
+    /// The approval's tries are used up, or one failed for good.
     AttemptsSpent = "attempts-spent",
+    /// The next try has to wait, as long as the hospital has signed.
+    RetryWait = "retry-wait",
     /// The ward has no calendar, or one that cannot be used.
     NoCalendar = "no-calendar",
     /// The ward's calendar has no opening left that is long enough.
@@ -225,8 +227,10 @@ codes! {
     WaveClosed = "wave-closed",
     /// The hospital has not opened the device's wave by its signature.
     SignatureNeeded = "signature-needed",
-    /// The server's word is needed and it cannot be reached.
+    /// The server's word or lease is needed and it cannot be reached.
     ServerUnreachable = "server-unreachable",
+    /// As many devices of the ward are down as may be at once.
+    WardBusy = "ward-busy",
     /// A person at the device must confirm.
     PersonNeeded = "person-needed",
     /// The device is in clinical use.
@@ -245,6 +249,8 @@ codes! {
     BadSignature = "bad-signature",
     /// Attack or fault: metadata that cannot be read.
     BadMetadata = "bad-metadata",
+    /// The bundle, as it is signed, contradicts itself or can never be installed here.
+    UnusableBundle = "unusable-bundle",
     /// Attack or fault: more data than the bound.
     EndlessData = "endless-data",
     /// Bytes that are not the ones that were signed.

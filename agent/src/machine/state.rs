@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use suture_core::clock::utc;
+use suture_core::clock::{utc, utc_or_none};
 use suture_core::digest::Digest;
 use suture_core::id::ApprovalId;
 use suture_core::phase::{Code, Phase, Reason};
@@ -315,22 +315,5 @@ impl Attempt {
     /// What a report on it tells of.
     pub fn subject(&self) -> Subject {
         Subject { approval: self.approval.clone(), manifest: Some(self.bundle.manifest) }
-    }
-}
-
-mod utc_or_none {
-    use serde::{Deserializer, Serializer};
-    use suture_core::clock::{format_utc, parse_utc};
-
-    use super::*;
-
-    pub(super) fn serialize<S: Serializer>(at: &Option<Timestamp>, s: S) -> Result<S::Ok, S::Error> {
-        at.map(format_utc).serialize(s)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Timestamp>, D::Error> {
-        Option::<String>::deserialize(d)?
-            .map(|text| parse_utc(&text).ok_or_else(|| serde::de::Error::custom("not a UTC instant")))
-            .transpose()
     }
 }

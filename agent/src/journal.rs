@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use suture_core::clock::{utc, whole_second};
+use suture_core::digest::Digest;
 use suture_core::id::ApprovalId;
 use suture_core::limits::MAX_KEPT_STOPS;
 use suture_core::phase::{Code, Phase, Reason};
@@ -17,7 +18,7 @@ use suture_core::phase::{Code, Phase, Reason};
 use crate::durable::{self, DurableError};
 use crate::machine::{Event, MachineError, State, Step, Subject, Told, step};
 
-/// Approvals whose used tries are remembered; the oldest goes first.
+/// Steps of approvals whose used tries are remembered; the oldest goes first.
 const MAX_SPENT: usize = 1_024;
 
 /// The file's contents.
@@ -31,7 +32,7 @@ struct Record {
     state: State,
     /// What the transition numbered `seq` tells.
     told: Vec<Told>,
-    /// Tries used up, oldest approval first.
+    /// Tries used up, oldest step first.
     spent: Vec<Spent>,
     /// Approvals of which the last word was that they are stopped, and by which order; oldest word first.
     #[serde(default)]
@@ -43,6 +44,8 @@ struct Record {
 #[serde(deny_unknown_fields)]
 struct Spent {
     approval: ApprovalId,
+    /// The bundle of the step: each step of an approval has tries of its own.
+    manifest: Digest,
     tries: u32,
 }
 
@@ -134,8 +137,8 @@ impl Journal {
         let mut record = self.record.clone();
         record.state = step.state.clone();
         record.tell(step.told.clone());
-        if let Some(approval) = &step.spends {
-            record.spend(approval);
+        if let Some((approval, manifest)) = &step.spends {
+            record.spend(approval, *manifest);
         }
         if let Some(told) = step.told.iter().rev().find(|t| t.phase.is_outcome()) {
             record.last = Some(Outcome { told: told.clone(), at: whole_second(now) });
@@ -180,14 +183,14 @@ impl Journal {
         (self.record.seq, &self.record.told)
     }
 
-    /// How many tries of an approval are used up.
-    pub fn spent(&self, approval: &ApprovalId) -> u32 {
-        self.record.spent.iter().find(|s| s.approval == *approval).map_or(0, |s| s.tries)
+    /// How many tries of a step of an approval are used up.
+    pub fn spent(&self, approval: &ApprovalId, manifest: &Digest) -> u32 {
+        self.record.spent.iter().find(|s| s.is(approval, manifest)).map_or(0, |s| s.tries)
     }
 
-    /// The approvals with tries used up, and how many.
-    pub fn all_spent(&self) -> impl Iterator<Item = (&ApprovalId, u32)> {
-        self.record.spent.iter().map(|s| (&s.approval, s.tries))
+    /// The steps with tries used up, by approval and bundle, and how many.
+    pub fn all_spent(&self) -> impl Iterator<Item = ((ApprovalId, Digest), u32)> {
+        self.record.spent.iter().map(|s| ((s.approval.clone(), s.manifest), s.tries))
     }
 
     /// How the last attempt ended.
@@ -197,6 +200,12 @@ impl Journal {
 
     fn write(&self) -> Result<(), DurableError> {
         durable::write_json(&self.path, &self.record, durable::OPEN)
+    }
+}
+
+impl Spent {
+    fn is(&self, approval: &ApprovalId, manifest: &Digest) -> bool {
+        self.approval == *approval && self.manifest == *manifest
     }
 }
 
@@ -216,12 +225,12 @@ impl Record {
         self.told = told;
     }
 
-    fn spend(&mut self, approval: &ApprovalId) {
-        let tries = match self.spent.iter().position(|s| s.approval == *approval) {
+    fn spend(&mut self, approval: &ApprovalId, manifest: Digest) {
+        let tries = match self.spent.iter().position(|s| s.is(approval, &manifest)) {
             Some(i) => self.spent.remove(i).tries,
             None => 0,
         };
-        self.spent.push(Spent { approval: approval.clone(), tries: tries.saturating_add(1) });
+        self.spent.push(Spent { approval: approval.clone(), manifest, tries: tries.saturating_add(1) });
         let surplus = self.spent.len().saturating_sub(MAX_SPENT);
         self.spent.drain(..surplus);
     }
@@ -231,7 +240,6 @@ impl Record {
 mod tests {
     use super::*;
     use crate::machine::{Attempt, Bundle};
-    use suture_core::digest::Digest;
     use suture_core::version::Release;
 
     fn attempt() -> Attempt {
@@ -306,10 +314,12 @@ mod tests {
         let mut journal = Journal::open(&path, 0).unwrap();
         let reason = Reason::new(Code::WrongBytes, "x");
         journal.apply(Event::Unusable(reason), now()).unwrap();
-        assert_eq!(journal.spent(&attempt().approval), 1);
+        let Attempt { approval, bundle, .. } = attempt();
+        assert_eq!(journal.spent(&approval, &bundle.manifest), 1);
+        assert_eq!(journal.spent(&approval, &Digest::of(b"the next step")), 0, "a step has its own tries");
         assert_eq!(journal.last().unwrap().told.phase, Phase::Failed);
         for i in 0..2 * MAX_SPENT {
-            journal.record.spend(&format!("b{i}").parse().unwrap());
+            journal.record.spend(&format!("b{i}").parse().unwrap(), bundle.manifest);
         }
         assert_eq!(journal.record.spent.len(), MAX_SPENT);
     }

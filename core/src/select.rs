@@ -32,8 +32,8 @@ pub struct Facts {
     pub running: Option<Running>,
     /// Highest security floor that a confirmed release has brought; it never sinks.
     pub floor: Release,
-    /// Tries spent by approval.
-    pub attempts: BTreeMap<ApprovalId, u32>,
+    /// Tries spent, by approval and by the bundle of its step: no step uses up the tries of another.
+    pub attempts: BTreeMap<(ApprovalId, Digest), u32>,
 }
 
 /// The catalog as the choice needs it; a verified [`Repository`] is one.
@@ -178,8 +178,7 @@ fn choose(facts: &Facts, catalog: &impl Catalog, share: &Share, now: Timestamp) 
     let Share { terms: approval, mine, opened } = share;
     let no = |code, text: String| Selection::nothing(Some(&approval.id), code, text);
     let running = facts.running.as_ref();
-    let after = running.and_then(|r| approval.steps.iter().position(|s| s.sha256 == r.manifest)).map_or(0, |i| i + 1);
-    let (Some(step), Some(mine)) = (approval.steps.get(after), mine) else {
+    let (Some(step), Some(mine)) = (next_step(facts, catalog, share), mine) else {
         return no(Code::UpToDate, format!("what approval {} asks for runs already", approval.id));
     };
     let name = format!("{} release {}", step.product, step.release);
@@ -221,9 +220,9 @@ fn choose(facts: &Facts, catalog: &impl Catalog, share: &Share, now: Timestamp) 
         let text = format!("{name} can be reached from release {} only; approve that first", entry.min_release);
         return no(Code::TooOldToStart, text);
     }
-    let spent = facts.attempts.get(&approval.id).copied().unwrap_or(0);
+    let spent = facts.attempts.get(&(approval.id.clone(), step.sha256)).copied().unwrap_or(0);
     if spent >= approval.max_attempts {
-        return no(Code::AttemptsSpent, format!("approval {} allows {spent} tries, all spent", approval.id));
+        return no(Code::AttemptsSpent, format!("approval {} allows {spent} tries at {name}, all spent", approval.id));
     }
     let needs_server = approval.waves.get(mine.wave as usize).is_none_or(|w| w.needs_server);
     Selection::Chosen(Box::new(Choice {
@@ -236,6 +235,21 @@ fn choose(facts: &Facts, catalog: &impl Catalog, share: &Share, now: Timestamp) 
         downgrade,
         floor: entry.floor,
     }))
+}
+
+/// The step that a device is at: of those that it takes, the one after what runs. Where what runs is none of them, the first
+/// that lies above it and takes it as a start, so that a device that has come some of the way otherwise goes on from there;
+/// where none lies above, the last, which is then a downgrade. None where the last one runs, or the approval does not name it.
+pub fn next_step<'a>(facts: &Facts, catalog: &impl Catalog, Share { terms, mine, .. }: &'a Share) -> Option<&'a Step> {
+    let path = mine.as_ref()?.path(terms);
+    let Some(running) = &facts.running else { return path.first().copied() };
+    if let Some(at) = path.iter().position(|step| step.sha256 == running.manifest) {
+        return path.get(at.checked_add(1)?).copied();
+    }
+    let mut above = path.iter().filter(|step| running.release < step.release);
+    let starts =
+        |step: &&&Step| catalog.entry(&step.path).is_some_and(|(_, _, entry)| entry.min_release <= running.release);
+    above.clone().find(starts).or_else(|| above.next()).or(path.last()).copied()
 }
 
 /// The slot that `now` lies in, else the next one.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use suture_core::clock::format_utc;
 use suture_core::phase::{Code, Reason};
-use suture_core::select::{Choice, Facts, Selection, select};
+use suture_core::select::{Choice, Facts, Selection, next_step, select};
 use suture_core::trust::Repository;
 
 use super::answer::answers;
@@ -137,7 +137,7 @@ impl Agent {
             hardware: self.settings.hardware.clone(),
             running: Some(running),
             floor,
-            attempts: self.journal.all_spent().map(|(id, tries)| (id.clone(), tries)).collect(),
+            attempts: self.journal.all_spent().collect(),
         };
         self.answers = answers(&facts, &catalog, &signed, &stops, now);
         Ok(match select(&facts, &catalog, &signed, &stops, now) {
@@ -149,7 +149,10 @@ impl Agent {
                 Look::Hindered(Trouble::new(steps.find_map(|s| unfound.get(&s.path)).cloned().unwrap_or(reason)))
             }
             Selection::Nothing { reason, approval } => {
-                let spent = approval.as_ref().map_or(0, |id| self.journal.spent(id));
+                // Of the step that it would be at: that an earlier one was taken says nothing of this one.
+                let share = signed.iter().find(|share| approval.as_ref() == Some(&share.terms.id));
+                let step = share.and_then(|share| Some((share, next_step(&facts, &catalog, share)?)));
+                let spent = step.map_or(0, |(share, step)| self.journal.spent(&share.terms.id, &step.sha256));
                 let stop = approval.as_ref().and_then(|id| self.stops.counter(id));
                 Look::Nothing(choice::nothing(reason, approval, &signed, spent, stop))
             }
@@ -160,7 +163,7 @@ impl Agent {
                 ))
             }
             Selection::Chosen(choice) => {
-                let attempt = choice::attempt(&choice, self.journal.spent(&choice.approval));
+                let attempt = choice::attempt(&choice, self.journal.spent(&choice.approval, &choice.step.sha256));
                 Look::Chosen(Box::new(Situation { choice: *choice, attempt, catalog, is_fresh: true }))
             }
         })

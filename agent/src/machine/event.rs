@@ -1,6 +1,7 @@
 //! What happens to the machine, and what a transition comes to.
 
 use serde::{Deserialize, Serialize};
+use suture_core::digest::Digest;
 use suture_core::id::ApprovalId;
 use suture_core::phase::{Phase, Reason};
 
@@ -108,8 +109,8 @@ pub struct Step {
     pub state: State,
     /// What is to be reported, in this order.
     pub told: Vec<Told>,
-    /// The approval of which a try is now used up.
-    pub spends: Option<ApprovalId>,
+    /// The approval and the bundle of its step of which a try is now used up.
+    pub spends: Option<(ApprovalId, Digest)>,
     /// What is to be done next.
     pub action: Option<Action>,
 }
@@ -162,7 +163,7 @@ impl Step {
     }
 
     pub(super) fn spend(mut self, attempt: &Attempt) -> Self {
-        self.spends = Some(attempt.approval.clone());
+        self.spends = Some((attempt.approval.clone(), attempt.bundle.manifest));
         self
     }
 }

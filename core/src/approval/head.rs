@@ -90,6 +90,10 @@ impl Head {
                 (shard.approval == self.terms.id && shard.part == part, "it is another shard, or another approval's"),
                 (shard.devices.iter().all(|d| (d.wave as usize) < waves), "a device is in a wave that does not exist"),
                 (shard.devices.iter().all(in_time), "a device's slots end after the approval"),
+                (
+                    shard.devices.iter().all(|d| d.leads_through(&self.terms)),
+                    "a device's steps are not the approval's, or do not end with its last",
+                ),
                 (shard.devices.len() <= self.devices as usize, "it names more devices than the head counts"),
             ],
         )?;

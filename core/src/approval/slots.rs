@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::{SignedDocument, first_broken, strictly_ascending};
 use super::part::Part;
+use super::terms::{Step, Terms};
 use crate::clock::utc;
 use crate::id::{ApprovalId, DeviceId};
 use crate::limits::{MAX_APPROVAL_DEVICES, MAX_SLOTS_BYTES, MAX_SLOTS_PER_DEVICE};
@@ -17,6 +18,9 @@ pub struct DeviceSlots {
     pub id: DeviceId,
     /// Its wave, counted from 0.
     pub wave: u32,
+    /// Which of the approval's steps it takes, counted from 0, ascending, the last among them; none written: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<u32>,
     /// Its slots, ascending, disjoint.
     pub slots: Vec<Slot>,
 }
@@ -34,6 +38,21 @@ pub struct Slot {
 }
 
 impl DeviceSlots {
+    /// The steps that it takes, in their order.
+    pub fn path<'a>(&self, terms: &'a Terms) -> Vec<&'a Step> {
+        match self.steps.as_slice() {
+            [] => terms.steps.iter().collect(),
+            some => some.iter().filter_map(|n| terms.steps.get(*n as usize)).collect(),
+        }
+    }
+
+    /// Whether it takes steps that the approval has, one after another, and at the end the last: a device is done when the
+    /// last step of its approval runs.
+    pub(super) fn leads_through(&self, terms: &Terms) -> bool {
+        let ascends = self.steps.iter().zip(self.steps.iter().skip(1)).all(|(a, b)| a < b);
+        ascends && self.steps.last().is_none_or(|last| *last as usize + 1 == terms.steps.len())
+    }
+
     /// Whether it has slots, not too many, each of some length, one after another.
     pub(super) fn is_orderly(&self) -> bool {
         (1..=MAX_SLOTS_PER_DEVICE).contains(&self.slots.len())

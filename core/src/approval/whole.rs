@@ -66,6 +66,10 @@ impl Approval {
                 ),
                 (self.devices.iter().all(|d| (d.wave as usize) < waves), "a device is in a wave that does not exist"),
                 (
+                    self.devices.iter().all(|d| d.leads_through(&self.terms)),
+                    "a device's steps are not the approval's, or do not end with its last",
+                ),
+                (
                     self.devices.iter().all(orderly),
                     "a device's slots are missing, too many, empty, overlapping or end after it",
                 ),
@@ -108,7 +112,8 @@ impl Approval {
     /// The power of two that makes head and shard together about as short as they can be: near the square root of twice the
     /// number of devices, where each has a few slots.
     fn shard_count(&self) -> u32 {
-        let size = |d: &DeviceSlots| d.id.as_str().len() + DEVICE_BYTES + SLOT_BYTES * d.slots.len();
+        let size =
+            |d: &DeviceSlots| d.id.as_str().len() + DEVICE_BYTES + SLOT_BYTES * d.slots.len() + 3 * d.steps.len();
         let bytes: usize = self.devices.iter().map(size).sum();
         let mut count = 1;
         while count < MAX_SLOT_SHARDS && 2 * count * count * PIN_BYTES < bytes {

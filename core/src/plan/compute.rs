@@ -240,7 +240,7 @@ impl<'a> Planner<'a> {
         let numbered = (0u32..).zip(self.waves);
         let mut devices: Vec<_> = numbered
             .flat_map(|(wave, members)| members.devices.into_iter().map(move |(d, slots)| (d, wave, slots)))
-            .map(|(device, wave, slots)| DeviceSlots { id: device.id.clone(), wave, slots })
+            .map(|(device, wave, slots)| DeviceSlots { id: device.id.clone(), wave, steps: Vec::new(), slots })
             .collect();
         devices.sort_by(|a, b| a.id.cmp(&b.id));
         devices

@@ -132,6 +132,7 @@ fn runs(name: &str, release: u64) -> Known {
 
 fn approval(name: &str, manifest: &[u8], devices: &[(&str, &str, &str)]) -> Approval {
     let slots = |(device, start, end): &(&str, &str, &str)| DeviceSlots {
+        steps: Vec::new(),
         id: id(device),
         wave: 0,
         slots: vec![Slot { start: at(start), end: at(end) }],

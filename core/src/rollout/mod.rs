@@ -9,6 +9,7 @@
 //! fleet. How a device is counted says [`Progress`]: by its signed reports, and where it says nothing by the time.
 
 mod gate;
+mod heard;
 mod standing;
 mod step;
 mod waves;
@@ -17,6 +18,7 @@ mod word;
 use jiff::Timestamp;
 
 pub use gate::{Gate, ceiling, judge};
+pub use heard::heard;
 pub use standing::{Progress, Standing, Tally};
 pub use step::{Action, step};
 pub use waves::WaveSet;

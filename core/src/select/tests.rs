@@ -74,7 +74,11 @@ fn approval(id: &str, release: u64) -> Share {
         operator_document: Pinned::of("operator/x.json".to_owned(), b""),
     };
     let slots = vec![Slot { start: at(100), end: at(200) }];
-    Share { terms, mine: Some(DeviceSlots { id: "pump-1".parse().unwrap(), wave: 0, slots }), opened: Opened::Nothing }
+    Share {
+        terms,
+        mine: Some(DeviceSlots { id: "pump-1".parse().unwrap(), wave: 0, steps: vec![], slots }),
+        opened: Opened::Nothing,
+    }
 }
 
 fn facts(release: u64) -> Facts {
@@ -133,7 +137,7 @@ fn each_refusal_has_its_own_reason() {
         (Code::BelowFloor, |f, _, _, _| f.floor = Release(3)),
         (Code::Downgrade, |f, _, _, _| *f = facts(3)),
         (Code::AttemptsSpent, |f, _, a, _| {
-            f.attempts.insert(a.terms.id.clone(), 1);
+            f.attempts.insert((a.terms.id.clone(), digest(2)), 1);
         }),
     ];
     for (i, (wanted, bend)) in rows.into_iter().enumerate() {
@@ -238,12 +242,58 @@ fn an_open_wave_lifts_nothing_else() {
 }
 
 #[test]
-fn steps_are_taken_in_order() {
+fn steps_are_taken_in_order_and_each_has_its_own_tries() {
     let mut two = approval("a1", 2);
     two.terms.steps.push(step(3));
+    let mut tried = facts(2);
+    tried.attempts.insert((two.terms.id.clone(), digest(2)), 1);
+    assert_eq!(code(select(&tried, &catalog(), std::slice::from_ref(&two), &[], at(50))), None);
+    tried.attempts.insert((two.terms.id.clone(), digest(3)), 1);
+    let spent = select(&tried, &catalog(), std::slice::from_ref(&two), &[], at(50));
+    assert_eq!(code(spent), Some(Code::AttemptsSpent));
     let chosen = |release| match select(&facts(release), &catalog(), std::slice::from_ref(&two), &[], at(50)) {
         Selection::Chosen(choice) => Some(choice.step.release.0),
         Selection::Nothing { .. } => None,
     };
     assert_eq!((chosen(1), chosen(2), chosen(3)), (Some(2), Some(3), None));
+}
+
+/// Releases 2, 4 and 6 in one approval, of which 4 takes no start below 2 and 6 none below 4.
+#[test]
+fn a_device_begins_with_the_first_step_above_what_runs_and_takes_those_alone_that_are_its_own() {
+    let mut entries = Entries::new();
+    for (release, least) in [(2, 0), (4, 2), (6, 4)] {
+        let s = step(release);
+        let (_, _, entry) = catalog().remove("bundles/pump/1/manifest.json").unwrap();
+        let entry = CatalogEntry { release: s.release, min_release: Release(least), ..entry };
+        entries.insert(s.path, (s.length, s.sha256, entry));
+    }
+    let mut three = approval("a1", 2);
+    three.terms.steps = vec![step(2), step(4), step(6)];
+    let begins = |steps: &[u32], runs: u64| {
+        let mut share = three.clone();
+        share.mine.as_mut().unwrap().steps = steps.to_vec();
+        match select(&facts(runs), &entries, &[share], &[], at(50)) {
+            Selection::Chosen(choice) => Ok(choice.step.release.0),
+            Selection::Nothing { reason, .. } => Err(reason.code),
+        }
+    };
+    let all: Vec<_> = (1..=6).map(|runs| begins(&[], runs)).collect();
+    assert_eq!(all, [Ok(2), Ok(4), Ok(4), Ok(6), Ok(6), Err(Code::UpToDate)]);
+    // One that runs what no step brings goes on from there: 3 and 5 came by another way.
+    assert_eq!(begins(&[1, 2], 3), Ok(4));
+    assert_eq!(begins(&[1, 2], 1), Err(Code::TooOldToStart), "the step that it would need is not its own");
+    assert_eq!(begins(&[2], 4), Ok(6));
+    assert_eq!(begins(&[2], 2), Err(Code::TooOldToStart));
+    assert_eq!(begins(&[1, 2], 7), Err(Code::Downgrade), "above all of them, the last is what is asked for");
+
+    // A first step that does not take what runs is passed over for one that does.
+    let (_, _, entry) = entries.get_mut("bundles/pump/4/manifest.json").unwrap();
+    entry.min_release = Release(3);
+    let (_, _, entry) = entries.get_mut("bundles/pump/6/manifest.json").unwrap();
+    entry.min_release = Release(1);
+    let mut share = three.clone();
+    share.mine.as_mut().unwrap().steps = vec![1, 2];
+    let chosen = select(&facts(2), &entries, &[share], &[], at(50));
+    assert!(matches!(chosen, Selection::Chosen(choice) if choice.step.release == Release(6)));
 }

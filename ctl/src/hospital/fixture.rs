@@ -53,7 +53,12 @@ pub(crate) fn approval(name: &str, end: Timestamp, waves: &[Wave]) -> Approval {
         operator_document: Pinned::of(path::operator_document(&id(name)), b"for people"),
     };
     let slots = vec![Slot { start: end - SignedDuration::from_hours(1), end }];
-    let device = |wave: u32| DeviceSlots { id: id(&format!("pump-{}", wave + 1)), wave, slots: slots.clone() };
+    let device = |wave: u32| DeviceSlots {
+        id: id(&format!("pump-{}", wave + 1)),
+        wave,
+        steps: Vec::new(),
+        slots: slots.clone(),
+    };
     let devices = (0..).zip(waves).map(|(wave, _)| device(wave)).collect();
     Approval { terms, devices }
 }

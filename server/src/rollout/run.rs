@@ -9,7 +9,7 @@ use suture_core::id::{ApprovalId, HdoId};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::principal::Principal;
 use suture_core::report::Report;
-use suture_core::rollout::{Action, Progress, Stage, State, Tally, View, WaveSet, step};
+use suture_core::rollout::{Action, Progress, Stage, State, Tally, View, WaveSet, heard, step};
 use suture_core::trust::served_target_name;
 use suture_core::version::Version;
 
@@ -310,13 +310,11 @@ pub(crate) async fn progressed(
     report: &Report,
     now: Timestamp,
 ) -> Result<(), RolloutError> {
-    if tx.rollout(hdo, id).await?.is_none() {
-        return Ok(());
-    }
+    let Some(rollout) = tx.rollout(hdo, id).await? else { return Ok(()) };
     let outdated = report.phase == Phase::Stopped
         && tx.stop_counter(hdo, id).await?.is_some_and(|in_force| !report.obeys(in_force));
-    let (phase, reason) = if outdated { (Phase::Offered, None) } else { (report.phase, report.reason.as_ref()) };
-    if tx.update_member(hdo, id, &report.device, phase, reason, now).await? {
+    let (phase, reason) = if outdated { (Phase::Offered, None) } else { heard(report, &rollout.manifest_sha256) };
+    if tx.update_member(hdo, id, &report.device, phase, reason.as_ref(), now).await? {
         advance(tx, hdo, id, now).await?;
     }
     Ok(())

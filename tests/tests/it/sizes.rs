@@ -219,6 +219,7 @@ fn approval(name: &str, devices: std::ops::Range<usize>) -> (Approval, OperatorD
         Slot { start, end: start + SignedDuration::from_mins(25) }
     };
     let device = |n: usize| DeviceSlots {
+        steps: Vec::new(),
         id: self::name(n),
         wave: u32::try_from(n % 3).unwrap(),
         slots: (1..=3).map(|day| slot(n, day)).collect(),

@@ -50,6 +50,7 @@ fn approval(devices: usize, length: usize, slots: usize) -> Approval {
     };
     let slots: Vec<Slot> = (0..slots as i64).map(|n| Slot { start: at(n * 100), end: at(n * 100 + 90) }).collect();
     let device = |n: usize| DeviceSlots {
+        steps: Vec::new(),
         id: id(&format!("d{n:0>length$}", length = length - 1)),
         wave: 1,
         slots: slots.clone(),
@@ -179,5 +180,35 @@ fn a_head_with_no_sensible_shards_is_refused() {
         edit(&mut head);
         let refused = rule(head.to_bytes());
         assert!(refused.contains(part), "{part}: {refused}");
+    }
+}
+
+#[test]
+fn a_device_takes_steps_that_there_are_in_their_order_and_the_last_of_them() {
+    let with = |steps: &[u32]| {
+        let mut approval = approval(3, 8, 1);
+        let first = approval.terms.steps[0].clone();
+        approval.terms.steps = vec![first; 3];
+        approval.devices[1].steps = steps.to_vec();
+        approval
+    };
+    for good in [&[][..], &[2], &[0, 2], &[0, 1, 2]] {
+        let approval = with(good);
+        let sealed = approval.seal().unwrap();
+        assert_eq!(sealed.head.clone().whole(&bytes(&sealed)).unwrap(), approval);
+        let path = approval.devices[1].path(&approval.terms);
+        assert_eq!(path.len(), if good.is_empty() { 3 } else { good.len() });
+    }
+    for bad in [&[0][..], &[1, 0, 2], &[2, 2], &[3], &[0, 3]] {
+        assert!(rule(with(bad).seal()).contains("steps are not the approval's"), "{bad:?}");
+        // What somebody has cut and pinned all the same is refused by whoever reads it.
+        let mut sealed = with(&[]).seal().unwrap();
+        let id = &with(bad).devices[1].id;
+        let (part, _) = sealed.head.shard_of(id).unwrap();
+        let mut shard = SlotShard::parse(&sealed.shards[part.number()].1).unwrap();
+        shard.devices.iter_mut().find(|d| d.id == *id).unwrap().steps = bad.to_vec();
+        let bytes = shard.to_bytes().unwrap();
+        sealed.head.shards[part.number()] = ShardPin { length: bytes.len() as u64, sha256: Digest::of(&bytes) };
+        assert!(rule(sealed.head.share(id, &bytes)).contains("steps are not the approval's"), "{bad:?}");
     }
 }

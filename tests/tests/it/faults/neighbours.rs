@@ -25,8 +25,12 @@ async fn a_stolen_device_reads_what_is_its_own_and_nothing_else() {
     let (mut approval, document) = hospital.draft().await;
     // 63 more, so that there are several shards; they need not exist.
     let slots = approval.devices[0].slots.clone();
-    let more =
-        (10..73).map(|n| DeviceSlots { id: format!("pump-{n}").parse().unwrap(), wave: 0, slots: slots.clone() });
+    let more = (10..73).map(|n| DeviceSlots {
+        id: format!("pump-{n}").parse().unwrap(),
+        wave: 0,
+        steps: Vec::new(),
+        slots: slots.clone(),
+    });
     approval.devices.extend(more);
     approval.devices.sort_by(|a, b| a.id.cmp(&b.id));
     let sealed = approval.seal().unwrap();

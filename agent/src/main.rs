@@ -4,16 +4,19 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
+use sd_notify::NotifyState;
 use suture_agent::config::{ConfigError, Settings};
 use suture_agent::hand::{self, Found, HandError};
 use suture_agent::identity::{Identity, grouped};
 use suture_agent::journal::Journal;
 use suture_agent::machine::Event;
 use suture_agent::outbox::Outbox;
+use suture_agent::pulse::Pulse;
 use suture_agent::status::Status;
 use suture_agent::{Agent, Surroundings, agent, doctor, interlock, provision};
 use suture_core::clock::{Clock, format_utc};
@@ -241,6 +244,10 @@ fn work(settings: Settings, around: Surroundings, once: bool) -> anyhow::Result<
     let code = runtime.block_on(async {
         let mut agent = Agent::open(settings, around)?;
         let stop = agent.stopper();
+        notify(&[NotifyState::Ready]);
+        if let Some(period) = sd_notify::watchdog_enabled() {
+            tokio::spawn(feed(agent.pulse(), period / 2));
+        }
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         tokio::spawn(async move {
             tokio::select! {
@@ -248,6 +255,7 @@ fn work(settings: Settings, around: Surroundings, once: bool) -> anyhow::Result<
                 _ = int.recv() => {}
             }
             tracing::info!("stopping; what is being done is taken up again at the next start");
+            notify(&[NotifyState::Stopping]);
             stop.cancel();
         });
         if once {
@@ -260,6 +268,26 @@ fn work(settings: Settings, around: Surroundings, once: bool) -> anyhow::Result<
     // A thread that still writes to the disk ends with the process; the next start takes it up again.
     runtime.shutdown_background();
     Ok(code)
+}
+
+/// Tells the service manager, where there is one that wants to be told.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
+/// Feeds the service manager's watchdog as long as the loop goes round.
+async fn feed(pulse: Arc<Pulse>, period: Duration) {
+    let mut ticks = tokio::time::interval(period);
+    loop {
+        ticks.tick().await;
+        if pulse.is_alive() {
+            notify(&[NotifyState::Watchdog]);
+        } else {
+            tracing::error!("the loop does not go round any more; the service manager starts this program anew");
+        }
+    }
 }
 
 fn examine(cli: &Cli, settings: &Settings, around: Surroundings) -> anyhow::Result<ExitCode> {

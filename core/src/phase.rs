@@ -255,6 +255,8 @@ codes! {
     EndlessData = "endless-data",
     /// Bytes that are not the ones that were signed.
     WrongBytes = "wrong-bytes",
+    /// Not enough power for an install and its way back, or what there is is not known.
+    Power = "power",
     /// Not enough disk.
     DiskFull = "disk-full",
     /// The transfer was interrupted.

@@ -1,5 +1,6 @@
 //! What the machine asks for, done. Each arm is one verb; each can be repeated with the effect of once.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,12 +15,14 @@ use tokio::time::Instant;
 use super::look::Situation;
 use super::{Agent, AgentError, MAX_STEPS, chain};
 use crate::client::ClientError;
+use crate::config::Settings;
 use crate::fetch::{Fetch, FetchError, Room, sources};
 use crate::gate::{self, Question, Word};
 use crate::health;
 use crate::install::{InstallError, Slots};
 use crate::interlock::Claim;
 use crate::machine::{Action, After, Event, State, Trouble};
+use crate::power;
 use crate::process;
 
 /// How often a running fetch is told to `status`.
@@ -54,6 +57,8 @@ impl Agent {
             if self.stop.is_cancelled() {
                 break;
             }
+            let Settings { restart, health, .. } = &self.settings;
+            self.pulse.beat(restart.timeout.saturating_add(health.deadline));
             match self.act(action, &mut situation).await? {
                 Done::On(event) => self.apply(event)?,
                 Done::Wait(event) => {
@@ -111,6 +116,7 @@ impl Agent {
             tokio::select! {
                 result = &mut running => break Some(result),
                 _ = tick.tick() => {
+                    self.pulse.beat(Duration::ZERO);
                     self.counters.measure(PROGRESS);
                     // What is on disk is read again by each spell, which may take longer than one: it begins with the
                     // network.
@@ -212,6 +218,9 @@ impl Agent {
             Ok(window) => window,
             Err(trouble) => return Ok(Done::Wait(Event::Hindered(trouble))),
         };
+        if let Err(reason) = power::ask(self.settings.power, Path::new(power::SUPPLIES)) {
+            return Ok(Done::Wait(Event::Hindered(Trouble::new(reason))));
+        }
         let slots = self.slots.clone();
         Ok(match blocking(move || slots.verify(side, &manifest)).await {
             Some(Ok(_)) => Done::On(Event::Open(window)),
@@ -264,8 +273,12 @@ impl Agent {
     }
 
     async fn probe(&self) -> Done {
+        let server = async || {
+            let (mut client, said) = (self.client.clone(), self.said());
+            client.check_in(said).await.map(drop).map_err(|e| format!("the server cannot be reached: {}", chain(&e)))
+        };
         tokio::select! {
-            proof = health::prove(&self.settings.health) => Done::On(match proof {
+            proof = health::prove(&self.settings.health, server) => Done::On(match proof {
                 Ok(()) => Event::Healthy,
                 Err(reason) => Event::Broken(reason),
             }),

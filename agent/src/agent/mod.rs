@@ -37,6 +37,7 @@ use crate::journal::{Journal, JournalError};
 use crate::machine::{Event, State, Told};
 use crate::news::Tidings;
 use crate::outbox::Outbox;
+use crate::pulse::Pulse;
 use crate::stops::{KeepError, Stops};
 use crate::tls_clock::TlsClock;
 use crate::traffic::Traffic;
@@ -87,6 +88,7 @@ pub struct Agent {
     counters: Arc<Counters>,
     retry: Backoff,
     stop: CancellationToken,
+    pulse: Arc<Pulse>,
     resumed: bool,
     /// When the server was last asked by earlier certificates.
     reverted: Option<Instant>,
@@ -180,6 +182,7 @@ impl Agent {
             counters: Arc::default(),
             retry: Backoff::new(RETRY_FIRST, RETRY_MOST).ok_or(AgentError::Backoff)?,
             stop: CancellationToken::new(),
+            pulse: Arc::default(),
             resumed: false,
             reverted: None,
             heard: None,
@@ -206,6 +209,11 @@ impl Agent {
     /// Cancelled, it makes a running fetch, probe or wait end early, as the end of the process would.
     pub fn stopper(&self) -> CancellationToken {
         self.stop.clone()
+    }
+
+    /// Whether it still goes round.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        self.pulse.clone()
     }
 
     /// What the device is at.
@@ -238,6 +246,7 @@ impl Agent {
                     self.settings.poll
                 }
             };
+            self.pulse.beat(next);
             tokio::select! {
                 () = tokio::time::sleep(next) => {}
                 () = self.stop.cancelled() => {}
@@ -248,6 +257,7 @@ impl Agent {
 
     /// One pass: finishes what was begun, checks in, refreshes, chooses, and goes as far as it can without waiting.
     pub async fn cycle(&mut self) -> Result<Pass, AgentError> {
+        self.pulse.beat(Duration::ZERO);
         self.inbox.rouse();
         // What the last transition told, if the disk had no room for it then.
         self.tell()?;
@@ -291,7 +301,7 @@ impl Agent {
         };
         if let State::Waiting { trouble: Some(trouble), .. } = self.journal.state() {
             use suture_core::phase::Code;
-            if matches!(trouble.reason.code, Code::InUse | Code::InterlockUnknown | Code::PersonNeeded) {
+            if matches!(trouble.reason.code, Code::InUse | Code::InterlockUnknown | Code::PersonNeeded | Code::Power) {
                 next = next.min(SLOT_POLL);
             }
             if let Some(until) = trouble.until {

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use suture_agent::config::Settings;
 use suture_agent::status::Status;
@@ -28,9 +28,15 @@ pub struct Gate {
 impl Device {
     /// Starts the agent as a process of its own, under the real clock. What it logs goes to `agent.log`.
     pub fn spawn(&self) -> AgentProgram {
+        self.spawn_with(&[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn spawn_with(&self, variables: &[(&str, &str)]) -> AgentProgram {
         let log = File::options().create(true).append(true).open(self.dir.join("agent.log")).unwrap();
         let mut command = Command::new(binary("suture-agent"));
         command.env_clear().env("PATH", std::env::var("PATH").unwrap()).stdin(Stdio::null());
+        command.envs(variables.iter().copied());
         command.stdout(Stdio::null()).stderr(log).arg("--config").arg(self.config()).arg("run");
         AgentProgram { child: command.spawn().unwrap() }
     }
@@ -97,13 +103,25 @@ impl AgentProgram {
         self.end();
     }
 
+    /// SIGTERM, as a service manager stops it.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]).status().unwrap().success());
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     /// Whether it runs still.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     fn end(&mut self) {
-        self.child.kill().unwrap();
+        // It may have ended by itself.
+        let _ = self.child.kill();
         self.child.wait().unwrap();
     }
 }

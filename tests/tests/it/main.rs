@@ -47,6 +47,7 @@ mod refusals;
 mod roster;
 mod runbooks;
 mod service;
+mod service_manager;
 mod sizes;
 mod stops;
 mod ward;

@@ -1,0 +1,78 @@
+//! `agent.toml`, as a person wrote it; nothing in it is believed yet.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Written {
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) slots_dir: Option<PathBuf>,
+    pub(super) product: Option<String>,
+    pub(super) hardware: Option<String>,
+    pub(super) restart: Option<Restart>,
+    pub(super) health: Option<Health>,
+    pub(super) interlock: Option<Interlock>,
+    pub(super) power: Option<Power>,
+    #[serde(default)]
+    pub(super) poll: Poll,
+    #[serde(default)]
+    pub(super) fetch: Fetch,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Restart {
+    pub(super) command: Vec<String>,
+    pub(super) timeout_secs: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Health {
+    pub(super) command: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) tcp: Vec<String>,
+    #[serde(default)]
+    pub(super) http: Vec<String>,
+    #[serde(default)]
+    pub(super) unit: Vec<String>,
+    #[serde(default)]
+    pub(super) server: bool,
+    pub(super) start_grace_secs: Option<u64>,
+    pub(super) successes: Option<u32>,
+    pub(super) interval_ms: Option<u64>,
+    pub(super) deadline_secs: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Interlock {
+    pub(super) command: Option<Vec<String>>,
+    pub(super) socket: Option<PathBuf>,
+    pub(super) lock_file: Option<PathBuf>,
+    pub(super) timeout_secs: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Power {
+    #[serde(default)]
+    pub(super) mains: bool,
+    pub(super) battery_percent: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Poll {
+    pub(super) interval_secs: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fetch {
+    pub(super) max_rate: Option<String>,
+    pub(super) reserve_mib: Option<u64>,
+}

@@ -1,0 +1,148 @@
+//! A file that whoever holds the device has made: the device's software when it goes into clinical use, or the agent.
+//!
+//! Whoever wants the device makes the file, and only if it is not there (`O_CREAT | O_EXCL`); who has made it writes a line
+//! into it and removes it afterwards. The agent's line is `suture-agent`. The device's software does not go into clinical use
+//! while there is a file that it has not made. What it leaves behind when it crashes, it alone takes away.
+//!
+//! The file must lie where it outlives a power cut, as in `/var/lib`: on a file system in memory a claim would end with the
+//! power, and the device could be taken into use before its new version has proven itself.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use suture_core::phase::Reason;
+
+use super::{Claim, still_held};
+use crate::durable;
+
+const OURS: &str = "suture-agent\n";
+/// Anybody may read whose claim it is.
+const MODE: Mode = Mode::from_bits_truncate(0o644);
+
+/// Whose the device is.
+enum Holder {
+    Nobody,
+    Ours,
+    Theirs,
+}
+
+pub(super) fn claim(path: &Path) -> Claim {
+    match holder(path) {
+        Ok(Holder::Ours) => Claim::Held,
+        Ok(Holder::Theirs) => Claim::in_use(),
+        Ok(Holder::Nobody) => match make(path) {
+            Ok(true) => Claim::Held,
+            // Somebody was quicker.
+            Ok(false) => Claim::in_use(),
+            Err(e) => unknown(path, &e),
+        },
+        Err(e) => unknown(path, &e),
+    }
+}
+
+pub(super) fn release(path: &Path) -> Result<(), Reason> {
+    let failed = |e: &dyn std::fmt::Display| still_held(&format!("the lock file {} failed: {e}", path.display()));
+    match holder(path) {
+        Ok(Holder::Ours) => durable::remove(path).map_err(|e| failed(&e)),
+        Ok(Holder::Nobody | Holder::Theirs) => Ok(()),
+        Err(e) => Err(failed(&e)),
+    }
+}
+
+fn unknown(path: &Path, e: &io::Error) -> Claim {
+    let text = format!("the lock file {} failed: {e}; whether the device is in use is not known", path.display());
+    Claim::unclear(text)
+}
+
+/// Only a file that says so is the agent's own: an empty one may be another's who has not written yet.
+fn holder(path: &Path) -> io::Result<Holder> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file: File = match openat(CWD, path, flags, Mode::empty()) {
+        Ok(file) => file.into(),
+        Err(rustix::io::Errno::NOENT) => return Ok(Holder::Nobody),
+        Err(e) => return Err(e.into()),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+    }
+    let mut line = Vec::with_capacity(OURS.len() + 1);
+    file.take(OURS.len() as u64 + 1).read_to_end(&mut line)?;
+    Ok(if line == OURS.as_bytes() { Holder::Ours } else { Holder::Theirs })
+}
+
+/// Makes the file with its line in it, whole and on disk; false where there is one. It gets its name by a link, so that no
+/// moment and no power cut leaves one without a line, of which nobody would know whose it is.
+fn make(path: &Path) -> io::Result<bool> {
+    let beside = path.with_added_extension("suture-agent");
+    match std::fs::remove_file(&beside) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file: File = openat(CWD, &beside, flags, MODE)?.into();
+    file.write_all(OURS.as_bytes())?;
+    file.sync_all()?;
+    let linked = std::fs::hard_link(&beside, path);
+    std::fs::remove_file(&beside)?;
+    if let Some(dir) = path.parent() {
+        durable::sync_dir(dir).map_err(io::Error::other)?;
+    }
+    match linked {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use suture_core::phase::Code;
+
+    use super::*;
+
+    #[test]
+    fn whoever_makes_the_file_has_the_device() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        for _ in 0..2 {
+            assert_eq!(claim(&path), Claim::Held);
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), OURS);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        for _ in 0..2 {
+            release(&path).unwrap();
+        }
+        assert!(!path.exists());
+        for theirs in ["", "pump 4711\n", "suture-agent", "suture-agent\n\n"] {
+            std::fs::write(&path, theirs).unwrap();
+            let Claim::Refused(t) = claim(&path) else { panic!("{theirs:?}") };
+            assert_eq!(t.reason.code, Code::InUse);
+            release(&path).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), theirs, "another's claim is left alone");
+        }
+    }
+
+    #[test]
+    fn what_a_kill_left_beside_it_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        std::fs::write(path.with_added_extension("suture-agent"), "sut").unwrap();
+        assert_eq!(claim(&path), Claim::Held);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("lock"), dir.path().join("link"));
+        std::fs::create_dir(&path).unwrap();
+        std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+        for wrong in [&path, &link, &dir.path().join("no/lock")] {
+            let claimed = claim(wrong);
+            assert!(matches!(claimed, Claim::Unclear(_)), "{}: {claimed:?}", wrong.display());
+        }
+        assert!(release(&path).is_err() && release(&link).is_err());
+    }
+}

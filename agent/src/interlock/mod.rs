@@ -1,0 +1,116 @@
+//! The device's own word on whether it is in clinical use. It fails closed.
+//!
+//! DESIGN, rule 3: the interlock is a claim. Once it is held, the device's software refuses clinical use until it is
+//! released. Unknown, stale or unreachable means not now. Without such a signal a person at the device confirms for each
+//! slot, and that confirmation is the claim. No remote party has a part in it.
+//!
+//! A claim outlives the agent: it ends by a release and by nothing else. So the agent may be killed, and the power may fail,
+//! in the middle of an install, and the device is not taken into use before it is over.
+
+mod lock_file;
+mod person;
+mod program;
+mod socket;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use suture_core::id::ApprovalId;
+use suture_core::phase::{Code, Reason};
+
+use crate::config::{Command, Signal};
+use crate::machine::{Trouble, Window};
+
+pub use self::person::{Question, confirm, question};
+
+/// What a claim came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// Held: the device refuses clinical use.
+    Held,
+    /// Not held, for certain.
+    Refused(Trouble),
+    /// Perhaps held: it must be released before anything else.
+    Unclear(Trouble),
+}
+
+/// How the device is asked.
+#[derive(Debug)]
+pub enum Interlock {
+    /// By a program of the device's maker.
+    Program(Command),
+    /// Over a socket of the device's own software.
+    Socket(PathBuf, Duration),
+    /// By a file that whoever holds the device has made.
+    LockFile(PathBuf),
+    /// By a person, whose confirmation lies in this directory.
+    Person(PathBuf),
+}
+
+impl Claim {
+    /// The device is in clinical use.
+    fn in_use() -> Self {
+        let text = "the device is in clinical use; it is asked again until the slot ends";
+        Self::Refused(Trouble::new(Reason::new(Code::InUse, text)))
+    }
+
+    fn unclear(text: String) -> Self {
+        Self::Unclear(Trouble::new(Reason::new(Code::InterlockUnknown, text)))
+    }
+}
+
+impl Interlock {
+    /// As configured, else a person's confirmation in the state directory.
+    pub fn new(signal: Option<&Signal>, state_dir: &Path) -> Self {
+        match signal.cloned() {
+            Some(Signal::Program(command)) => Self::Program(command),
+            Some(Signal::Socket { path, timeout }) => Self::Socket(path, timeout),
+            Some(Signal::LockFile(path)) => Self::LockFile(path),
+            None => Self::Person(state_dir.to_owned()),
+        }
+    }
+
+    /// Claims. Can be repeated while the claim is held.
+    pub async fn claim(&self, approval: &ApprovalId, window: &Window, now: Timestamp) -> Claim {
+        match self {
+            Self::Program(command) => program::claim(command).await,
+            Self::Socket(path, timeout) => socket::claim(path, *timeout, approval).await,
+            Self::LockFile(path) => lock_file::claim(path),
+            Self::Person(state_dir) => person::claim(state_dir, approval, window, now),
+        }
+    }
+
+    /// Releases. Can be repeated; that nothing was held is no fault.
+    pub async fn release(&self) -> Result<(), Reason> {
+        match self {
+            Self::Program(command) => program::release(command).await,
+            Self::Socket(path, timeout) => socket::release(path, *timeout).await,
+            Self::LockFile(path) => lock_file::release(path),
+            Self::Person(state_dir) => person::release(state_dir),
+        }
+    }
+}
+
+/// That a release failed, and what follows from it.
+fn still_held(what: &str) -> Reason {
+    let text = format!(
+        "{what} when it was to release; the device may refuse clinical use until it does, and it is tried again"
+    );
+    Reason::new(Code::InterlockUnknown, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    pub(super) fn noon() -> Timestamp {
+        "2026-11-24T12:00:00Z".parse().unwrap()
+    }
+
+    pub(super) fn slot() -> Window {
+        Window { start: noon(), latest: noon() + SignedDuration::from_mins(10) }
+    }
+}

@@ -1,0 +1,51 @@
+//! What the agent tells the service manager, as systemd would hear it; and the units as systemd judges them.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::hospital::Hospital;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_told_when_the_agent_works_that_it_lives_and_that_it_stops() {
+    let hospital = Hospital::open().await;
+    let pump = &hospital.pumps[0];
+    let path = pump.dir.join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut agent = pump.spawn_with(&[("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "100000")]);
+    let told = || {
+        let mut word = [0; 256];
+        let n = manager.recv(&mut word).unwrap();
+        String::from_utf8(word[..n].to_vec()).unwrap().trim_end().to_owned()
+    };
+    assert_eq!(told(), "READY=1");
+    for _ in 0..3 {
+        assert_eq!(told(), "WATCHDOG=1");
+    }
+    agent.terminate();
+    while match told().as_str() {
+        "WATCHDOG=1" => true,
+        "STOPPING=1" => false,
+        other => panic!("{other}"),
+    } {}
+    assert!(agent.ended().success());
+}
+
+/// What the units leave a captured program is small, by systemd's own measure.
+#[test]
+fn the_units_are_hardened() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    for unit in ["suture-agent.service", "suture-server.service"] {
+        // Exposure times ten: below 2.0.
+        let judged = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--threshold=19"])
+            .arg(deploy.join(unit))
+            .output()
+            .expect("systemd-analyze is missing; it is in Debian's package systemd");
+        let said = String::from_utf8_lossy(&judged.stdout).into_owned();
+        assert!(judged.status.success(), "{unit}: {said}{}", String::from_utf8_lossy(&judged.stderr));
+        assert!(said.contains("Overall exposure level"), "{unit}: {said}");
+    }
+}

@@ -160,6 +160,7 @@ impl Code {
             | Self::InUse
             | Self::InterlockUnknown
             | Self::PersonNeeded
+            | Self::Power
             | Self::ServerUnreachable
             | Self::WardBusy
             | Self::RetryWait

@@ -1,0 +1,112 @@
+//! Rollouts in a simulated hospital: random fleets, calendars, faults and clocks, months in seconds, properties at every
+//! event.
+//!
+//! Nothing here sleeps, opens a file or asks for the time: what happens is a queue of events over instants that are values,
+//! and every chance comes from the case's seed. What decides is the real thing: the plan, the documents that it leads to,
+//! the choice of a device among them, its gate, its machine. What is played is what they cannot decide: how long something
+//! takes, what breaks, what people do.
+//!
+//! A failure names its case, made as simple as it fails: `SUTURE_SIMULATION=honest-17-3-pou` runs that one again and tells all
+//! that happens. `SUTURE_SIMULATIONS` asks for more cases than there are in every run of the tests.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests; a failure ought to stop them where it happens"
+)]
+
+mod approvals;
+mod case;
+mod catalog;
+mod chance;
+mod device;
+mod hospital;
+mod people;
+mod request;
+mod sabotage;
+mod server;
+mod simulation;
+mod watch;
+
+use case::{Case, Server};
+use sabotage::Sabotage;
+use simulation::{Figures, Simulation, Violation};
+
+fn run(case: Case, sabotage: Sabotage) -> Result<Figures, Violation> {
+    Simulation::new(case, sabotage, false).run()
+}
+
+/// The simplest case that breaks the same property.
+fn shrunk(mut found: Violation) -> Violation {
+    let same = |case: Case, property| run(case, Sabotage::None).err().filter(|v| v.property == property);
+    while let Some(simpler) = found.case.simpler().find_map(|case| same(case, found.property)) {
+        found = simpler;
+    }
+    found
+}
+
+/// So many cases from a seed on; the figures of all.
+#[expect(clippy::print_stdout, reason = "what the cases came to, where somebody asks for the output")]
+fn cases(server: Server, from: u64, count: u64) -> Figures {
+    let more = std::env::var("SUTURE_SIMULATIONS").map_or(1, |times| times.parse().unwrap());
+    let mut all = Figures::default();
+    for seed in from..from + count * more {
+        match run(Case::of(server, seed), Sabotage::None) {
+            Ok(figures) => all.add(figures),
+            Err(violation) => panic!("{}\nfirst seen as {violation}", shrunk(violation.clone())),
+        }
+    }
+    println!("{all:?}");
+    all
+}
+
+#[test]
+fn with_a_hostile_server_no_slot_no_cap_and_no_signature_is_passed() {
+    let figures = cases(Server::Hostile, 0, 3_000);
+    assert!(figures.begun > figures.cases && figures.confirmed > figures.cases, "too little happens: {figures:?}");
+}
+
+/// How many cases it takes until a bent rule is caught by the property that it breaks.
+fn caught(server: Server, sabotage: Sabotage, property: &str, most: u64) -> u64 {
+    for seed in 0..most {
+        match run(Case::of(server, seed), sabotage) {
+            Err(violation) if violation.property == property => return seed + 1,
+            Err(violation) => panic!("{sabotage:?} breaks something else: {violation}"),
+            Ok(_) => {}
+        }
+    }
+    panic!("{sabotage:?} is not caught by {property:?} within {most} cases")
+}
+
+#[test]
+fn a_bent_rule_of_plan_or_device_is_caught() {
+    use Sabotage::*;
+    let bent = [
+        (CapIsIgnored, "no more devices of a ward have a slot than its cap", 100),
+        (FreezesAreIgnored, "no slot touches a frozen date", 100),
+        (SlotsAreIgnored, "no install begins outside a slot", 100),
+        (WayBackIsForgotten, "what is left of a slot holds install and way back", 200),
+        (ClockIsBelieved, "no install begins by a clock that signatures prove to be behind", 400),
+        (SignaturesAreIgnored, "no signed gate is passed without its signature", 200),
+        (StopsAreIgnored, "nothing is begun by a device that has the order to stop it", 400),
+        (WithdrawalsAreIgnored, "a withdrawn bundle is never begun by a device that has seen that", 400),
+        (DowngradesArePermitted, "a downgrade is never begun without a permit", 400),
+        (FloorIsForgotten, "nothing below the security floor is begun", 2_000),
+        (TriesAreForgotten, "an approval is not tried more often than it allows", 400),
+        (UseIsIgnored, "the interlock is held from the switch to the release", 100),
+    ];
+    for (sabotage, property, most) in bent {
+        println!("{sabotage:?} is caught by case {}", caught(Server::Hostile, sabotage, property, most));
+    }
+}
+
+#[test]
+fn the_case_that_was_asked_for() {
+    if let Ok(text) = std::env::var("SUTURE_SIMULATION") {
+        let case = text.parse().unwrap();
+        if let Err(violation) = Simulation::new(case, Sabotage::None, true).run() {
+            panic!("{violation}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Rules bent on purpose: each must be caught by the property that it breaks, or that property could not fail.
+
+/// What is bent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sabotage {
+    /// Nothing.
+    None,
+    /// The plan counts no slots against the ward's cap.
+    CapIsIgnored,
+    /// The plan is made without the calendars' freezes.
+    FreezesAreIgnored,
+    /// The device begins whenever it likes.
+    SlotsAreIgnored,
+    /// The device leaves no time for install and way back at the end of a slot.
+    WayBackIsForgotten,
+    /// The device believes a clock that signatures prove to be behind.
+    ClockIsBelieved,
+    /// The device asks for no signature on its wave.
+    SignaturesAreIgnored,
+    /// The device obeys no stop order.
+    StopsAreIgnored,
+    /// The device installs what was withdrawn.
+    WithdrawalsAreIgnored,
+    /// The device goes to lower releases without a permit.
+    DowngradesArePermitted,
+    /// The device forgets its security floor.
+    FloorIsForgotten,
+    /// The device tries for ever.
+    TriesAreForgotten,
+    /// The device goes on while it is in use.
+    UseIsIgnored,
+}

@@ -1,0 +1,227 @@
+//! What must hold at every instant, looked at from outside: by the truth, and not by what anybody in the simulation believes.
+//!
+//! What the signatures promise of the ward's cap, exactly: of the devices that are down at once in a ward, no more than the cap
+//! have begun by their own right clock, by an approval that was in force, and have kept to their budgets since. A device
+//! whose power is cut, whose install or way back takes longer than the manufacturer said, whose interlock does not release,
+//! or whose clock is wrong within what no signature disproves, may be down besides; it is named with that excuse, and only
+//! leases hold the others back for it.
+
+mod plan;
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use suture_agent::machine::{After, Attempt, State};
+use suture_core::approval::Slot;
+use suture_core::clock::format_utc;
+use suture_core::id::{ApprovalId, WardId};
+use suture_core::trust::Status;
+use suture_core::version::Release;
+
+use crate::people::Act;
+use crate::simulation::{Happening, Outcome, Simulation};
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    /// Devices that have begun and have not returned to service.
+    down: BTreeMap<usize, Down>,
+    /// Installs that were begun, by device and approval.
+    begun: BTreeMap<(usize, ApprovalId), u32>,
+    /// The highest floor of what a device has confirmed.
+    floors: BTreeMap<usize, Release>,
+}
+
+#[derive(Debug)]
+struct Down {
+    ward: WardId,
+    slot: Slot,
+    cap: u32,
+    /// When its approval was signed.
+    signed: Timestamp,
+    /// Why it may be down beside the cap.
+    excuse: Option<&'static str>,
+}
+
+impl Simulation {
+    /// The link is about to name a new version.
+    pub(crate) fn watch_begin(&mut self, i: usize, attempt: &Attempt) -> Outcome {
+        let broken = |property, text: String| self.violated(property, Some(i), text);
+        let (d, id) = (&self.devices[i], &attempt.approval);
+        let own = d.own(self.now);
+        let Some(listed) = self.approvals.find(id) else {
+            return broken("what is installed is approved", format!("{id} was never signed"));
+        };
+        let (terms, version) = (&listed.approval.terms, self.version_of(attempt));
+        let Some(mine) = listed.approval.device(&d.it.id) else {
+            return broken("what is installed is approved for the device", format!("{id} does not name it"));
+        };
+        let need = i64::from(version.install.budget_secs) + i64::from(version.install.revert_budget_secs);
+        let need = SignedDuration::from_secs(need);
+        let Some(slot) = mine.slots.iter().copied().find(|s| s.start <= own && own < s.end) else {
+            return broken("no install begins outside a slot", format!("its clock shows {}", format_utc(own)));
+        };
+        if slot.end.duration_since(own) < need {
+            let text = format!("the slot ends at {}", format_utc(slot.end));
+            return broken("what is left of a slot holds install and way back", text);
+        }
+        if own < d.proven {
+            return broken("no install begins by a clock that signatures prove to be behind", format_utc(own));
+        }
+        if !d.claimed {
+            return broken("no install begins without the interlock", "it is not claimed".to_owned());
+        }
+        if d.catalog.status(&attempt.bundle.path) == Some(Status::Withdrawn) {
+            return broken(
+                "a withdrawn bundle is never begun by a device that has seen that",
+                attempt.bundle.path.clone(),
+            );
+        }
+        if d.is_stopped(id) {
+            return broken("nothing is begun by a device that has the order to stop it", id.to_string());
+        }
+        if d.approvals.supersedes(id) {
+            return broken("nothing is begun by an approval that the device knows to be superseded", id.to_string());
+        }
+        if terms.waves[mine.wave as usize].needs_signature && !self.is_signed_open(id, mine.wave) {
+            return broken("no signed gate is passed without its signature", format!("wave {} of {id}", mine.wave));
+        }
+        if version.step.product != d.it.product || !version.step.hardware.contains(&d.it.hardware) {
+            return broken("a device installs only what fits it", version.step.path.clone());
+        }
+        let (to, from) = (version.step.release, d.running.release);
+        if to < from && !terms.permit_downgrade {
+            return broken("a downgrade is never begun without a permit", format!("from {from} to {to}"));
+        }
+        if self.watch.floors.get(&i).is_some_and(|floor| to < *floor) {
+            return broken("nothing below the security floor is begun", format!("from {from} to {to}"));
+        }
+        if to >= from && from < version.entry.min_release {
+            return broken("no version that must come between is left out", format!("from {from} to {to}"));
+        }
+        let place = terms.steps.iter().position(|s| s.sha256 == attempt.bundle.manifest);
+        let after = terms.steps.iter().position(|s| d.runs(&s.sha256)).map_or(0, |runs| runs + 1);
+        if place != Some(after) {
+            return broken("the steps of an approval come in order", format!("{place:?} after {after}"));
+        }
+        let tries = self.watch.begun.get(&(i, id.clone())).copied().unwrap_or(0);
+        if tries >= terms.max_attempts {
+            return broken("an approval is not tried more often than it allows", format!("{tries} times by {id}"));
+        }
+        let excuse = if d.skew != SignedDuration::ZERO {
+            Some("its clock is wrong")
+        } else if self.approvals.supersedes(id) || self.approvals.stops(id) {
+            Some("it was not told that its approval ended")
+        } else {
+            None
+        };
+        let (signed, cap, id) = (terms.created, terms.ward_cap, id.clone());
+        let down = Down { ward: d.it.ward.clone(), slot, cap, signed, excuse };
+        *self.watch.begun.entry((i, id)).or_default() += 1;
+        self.watch.down.insert(i, down);
+        self.figures.begun += 1;
+        self.figures.most_down = self.figures.most_down.max(self.watch.down.len() as u64);
+        self.watch_caps(i)
+    }
+
+    /// No more than the cap are down in the ward of a device, but for those with an excuse.
+    fn watch_caps(&self, i: usize) -> Outcome {
+        let ward = &self.devices[i].it.ward;
+        let down = || self.watch.down.values().filter(|d| d.ward == *ward && d.excuse.is_none());
+        // Whatever was signed last counted the slots that were signed before.
+        let Some(newest) = down().max_by_key(|d| d.signed) else { return Ok(()) };
+        let count = down().count();
+        if count > newest.cap as usize {
+            let text = format!("{count} of {ward} where {} may", newest.cap);
+            return self.violated("never more devices of a ward are down than its cap", Some(i), text);
+        }
+        Ok(())
+    }
+
+    /// The interlock of a device is released.
+    pub(crate) fn watch_return(&mut self, i: usize) -> Outcome {
+        self.watch.down.remove(&i);
+        Ok(())
+    }
+
+    /// A device that is down may be so beyond its slot.
+    pub(crate) fn excuse(&mut self, i: usize, why: &'static str) {
+        if let Some(down) = self.watch.down.get_mut(&i) {
+            down.excuse = Some(why);
+        }
+    }
+
+    /// Time has passed.
+    pub(crate) fn watch_time(&self) -> Outcome {
+        let late = |down: &Down| down.excuse.is_none() && down.slot.end < self.now;
+        match self.watch.down.iter().find(|(_, down)| late(down)) {
+            Some((i, down)) => {
+                let text = format!("its slot ended at {}", format_utc(down.slot.end));
+                self.violated("a device that keeps to its budgets is back when its slot ends", Some(*i), text)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A device has made a transition.
+    pub(crate) fn watch_state(&mut self, i: usize) -> Outcome {
+        let d = &self.devices[i];
+        match &d.state {
+            State::Switching { .. } | State::Restarting { .. } | State::Confirming { .. } | State::Reverting { .. }
+                if !d.claimed =>
+            {
+                return self.violated("the interlock is held from the switch to the release", Some(i), d.state.name());
+            }
+            State::Releasing { after: After::Confirmed(attempt), .. } => {
+                let floor = self.version_of(attempt).entry.floor;
+                let highest = self.watch.floors.entry(i).or_insert(floor);
+                *highest = floor.max(*highest);
+            }
+            // A person comes to the device, or does not.
+            State::Held { .. } => {
+                let never = self.may_err(20);
+                let at = self.now + self.chance.secs(600, 3 * 86_400);
+                if !never {
+                    self.later(at, Happening::Act(Act::Recover(i)));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Nothing happens any more.
+    pub(crate) fn watch_end(&self) -> Outcome {
+        for (i, d) in self.devices.iter().enumerate() {
+            let says = d.state.trouble().is_some();
+            if !says || (d.state.is_committed() && !matches!(d.state, State::Held { .. })) {
+                let text = format!("it is {}", d.state.name());
+                return self.violated("every device comes to rest and says why", Some(i), text);
+            }
+            if d.claimed && !matches!(d.state, State::Held { .. }) {
+                return self.violated("every device returns to service", Some(i), "its interlock is held");
+            }
+        }
+        Ok(())
+    }
+
+    fn is_signed_open(&self, id: &ApprovalId, wave: u32) -> bool {
+        use suture_core::approval::{Gates, SignedDocument as _};
+        self.approvals.gates.get(id).is_some_and(|bytes| Gates::parse(bytes).unwrap().opens(wave))
+    }
+
+    fn version_of(&self, attempt: &Attempt) -> &crate::catalog::Version {
+        self.versions.iter().find(|v| v.step.sha256 == attempt.bundle.manifest).unwrap()
+    }
+
+    /// Whether the agent would touch the link, at this instant.
+    pub(crate) fn may_switch(&self, i: usize) -> bool {
+        let d = &self.devices[i];
+        match &d.state {
+            State::Switching { attempt, window } => {
+                window.holds(d.own(self.now)) && !d.is_stopped(&attempt.approval) && !d.runs(&attempt.bundle.manifest)
+            }
+            _ => false,
+        }
+    }
+}

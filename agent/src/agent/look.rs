@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use suture_core::clock::format_utc;
 use suture_core::phase::{Code, Reason};
-use suture_core::select::{Choice, Facts, Selection, next_step, select};
+use suture_core::select::{Choice, Facts, Selection, select};
 use suture_core::trust::Repository;
 
 use super::answer::answers;
@@ -149,9 +149,8 @@ impl Agent {
                 Look::Hindered(Trouble::new(steps.find_map(|s| unfound.get(&s.path)).cloned().unwrap_or(reason)))
             }
             Selection::Nothing { reason, approval } => {
-                // Of the step that it would be at: that an earlier one was taken says nothing of this one.
                 let share = signed.iter().find(|share| approval.as_ref() == Some(&share.terms.id));
-                let step = share.and_then(|share| Some((share, next_step(&facts, &catalog, share)?)));
+                let step = share.and_then(|share| Some((share, choice::step_of(&facts, &catalog, share)?)));
                 let spent = step.map_or(0, |(share, step)| self.journal.spent(&share.terms.id, &step.sha256));
                 let stop = approval.as_ref().and_then(|id| self.stops.counter(id));
                 Look::Nothing(choice::nothing(reason, approval, &signed, spent, stop))

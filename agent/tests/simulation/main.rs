@@ -24,6 +24,7 @@ mod device;
 mod hospital;
 mod people;
 mod request;
+mod rollouts;
 mod sabotage;
 mod server;
 mod simulation;
@@ -77,6 +78,31 @@ fn caught(server: Server, sabotage: Sabotage, property: &str, most: u64) -> u64 
         }
     }
     panic!("{sabotage:?} is not caught by {property:?} within {most} cases")
+}
+
+#[test]
+fn with_an_honest_server_waves_wait_for_their_gates_and_rollouts_end() {
+    let figures = cases(Server::Honest, 0, 7_000);
+    let happens = figures.confirmed > figures.cases && figures.waves_opened > figures.cases / 10;
+    assert!(happens && figures.complete > figures.cases / 5, "too little happens: {figures:?}");
+}
+
+#[test]
+fn a_bent_rule_of_the_server_is_caught() {
+    use Sabotage::*;
+    let gate = "no wave opens before enough of the one before are confirmed, and for long enough";
+    let bent = [
+        (WordsAreIgnored, "no wave begins before its gate", 400),
+        (WavesOpenEarly, gate, 100),
+        (StagedCounts, gate, 400),
+        (SoakIsForgotten, gate, 400),
+        (CeilingIsForgotten, "failures exceed a ceiling by no more than what was in flight", 400),
+        (RolloutsNeverEnd, "every rollout ends", 100),
+        (ReasonsAreLost, "a rollout that rests says what for", 100),
+    ];
+    for (sabotage, property, most) in bent {
+        println!("{sabotage:?} is caught by case {}", caught(Server::Honest, sabotage, property, most));
+    }
 }
 
 #[test]

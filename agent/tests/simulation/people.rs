@@ -10,6 +10,7 @@ use suture_core::window::Calendar;
 
 use crate::case::Fault;
 use crate::request::request;
+use crate::rollouts::Order;
 use crate::sabotage::Sabotage;
 use crate::simulation::{Happening, Outcome, Simulation, days};
 
@@ -28,6 +29,8 @@ pub(crate) enum Act {
     Withdraw(String),
     /// Signs both repositories anew, so that they count for longer.
     Resign,
+    /// Says to the server that a rollout is to pause, to go on or to end.
+    Tell(usize, Order),
     /// Says at a held device that it is in order again.
     Recover(usize),
 }
@@ -62,12 +65,15 @@ impl Simulation {
             Act::Open(id, wave) => {
                 self.tell(|| format!("wave {wave} of {id} is signed open"));
                 self.approvals = Rc::new(self.approvals.opening(&id, wave, self.now));
+                self.signed_open(&id, wave)?;
                 self.spread();
             }
-            Act::Order(id, stopped) => self.order(&id, stopped),
+            Act::Order(id, stopped) => self.order(&id, stopped)?,
+            Act::Tell(r, order) => self.order_rollout(r, order)?,
             Act::Withdraw(path) => {
                 self.tell(|| format!("{path} is withdrawn"));
                 self.catalog = Rc::new(self.catalog.withdrawing(&path, self.now));
+                self.withdrawn(&path)?;
                 self.spread();
             }
             Act::Resign if self.now < self.end => {
@@ -180,13 +186,34 @@ impl Simulation {
                 self.later(lifted, Happening::Act(Act::Order(id, false)));
             }
         }
-        self.approvals = Rc::new(self.approvals.approving(approval, self.now));
+        self.approvals = Rc::new(self.approvals.approving(approval.clone(), self.now));
         self.end = self.end.max(expires + days(2));
         self.spread();
-        Ok(())
+        if self.is_hostile() {
+            return Ok(());
+        }
+        let r = self.desk.rollouts.len();
+        if self.may_err(15) {
+            let order = self.chance.pick(&[Order::Pause, Order::Pause, Order::Abort]);
+            let at = self.now + self.chance.secs(0, span);
+            self.later(at, Happening::Act(Act::Tell(r, order)));
+            self.later(at + days(1), Happening::Act(Act::Tell(r, Order::Resume)));
+        }
+        self.begin_rollout(&approval)
     }
 
-    fn order(&mut self, id: &ApprovalId, stopped: bool) {
+    /// A rollout has paused: somebody looks at it and lets it go on, or ends it, or nobody comes.
+    pub(crate) fn someone_comes(&mut self, r: usize) {
+        let order = match self.chance.below(10) {
+            0..2 => return,
+            2 => Order::Abort,
+            _ => Order::Resume,
+        };
+        let at = self.now + self.chance.secs(60, 86_400);
+        self.later(at, Happening::Act(Act::Tell(r, order)));
+    }
+
+    fn order(&mut self, id: &ApprovalId, stopped: bool) -> Outcome {
         self.tell(|| format!("{id} is {}", if stopped { "stopped" } else { "lifted" }));
         self.approvals = Rc::new(self.approvals.ordering(id, stopped, self.now));
         // Some are handed the order by a person.
@@ -198,5 +225,6 @@ impl Simulation {
             }
         }
         self.spread();
+        self.ordered(id, stopped)
     }
 }

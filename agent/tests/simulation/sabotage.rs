@@ -29,4 +29,18 @@ pub(crate) enum Sabotage {
     TriesAreForgotten,
     /// The device goes on while it is in use.
     UseIsIgnored,
+    /// The device begins whatever the server says.
+    WordsAreIgnored,
+    /// The server opens each wave as soon as the one before is open.
+    WavesOpenEarly,
+    /// The server counts what lies on a device as proven.
+    StagedCounts,
+    /// The server watches no wave before it opens the next.
+    SoakIsForgotten,
+    /// The server lets any number of devices fail.
+    CeilingIsForgotten,
+    /// The server never ends a rollout whose approval has ended.
+    RolloutsNeverEnd,
+    /// The server pauses and does not say why.
+    ReasonsAreLost,
 }

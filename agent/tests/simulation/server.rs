@@ -9,24 +9,28 @@ use crate::approvals::Approvals;
 use crate::case::Fault;
 use crate::catalog::Catalog;
 use crate::chance::Chance;
+use crate::rollouts::Rollout;
 use crate::simulation::{Happening, Outcome, Simulation};
 
 /// What the server keeps.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    chance: Chance,
+    pub(crate) chance: Chance,
     /// Nobody reaches it until then.
     out_until: Timestamp,
     /// Up to which report it has all, by device.
     through: Vec<u64>,
     /// Until when the hostile server keeps from a device what is new.
     keeps_back_until: Vec<Timestamp>,
+    /// The honest server's, in the order in which they began.
+    pub(crate) rollouts: Vec<Rollout>,
 }
 
 impl Desk {
     pub(crate) fn new(chance: Chance, devices: usize) -> Self {
         let none = Timestamp::UNIX_EPOCH;
-        Self { chance, out_until: none, through: vec![0; devices], keeps_back_until: vec![none; devices] }
+        let (through, keeps_back_until) = (vec![0; devices], vec![none; devices]);
+        Self { chance, out_until: none, through, keeps_back_until, rollouts: Vec::new() }
     }
 
     pub(crate) fn is_out(&self, now: Timestamp) -> bool {
@@ -41,13 +45,21 @@ impl Simulation {
             self.desk.out_until = self.now + self.desk.chance.secs(10, 7_200);
             return;
         }
-        let listed = &self.approvals.listed;
-        self.devices[i].words = Some(listed.iter().map(|l| (l.approval.terms.id.clone(), Word::Go)).collect());
+        let words = if self.is_hostile() {
+            self.approvals.listed.iter().map(|l| (l.approval.terms.id.clone(), Word::Go)).collect()
+        } else {
+            let word = |r| {
+                let verdict = self.word_for(i, r)?;
+                Some((self.desk.rollouts[r].id().clone(), verdict.map_or_else(Word::Wait, |()| Word::Go)))
+            };
+            (0..self.desk.rollouts.len()).filter_map(word).collect()
+        };
+        self.devices[i].words = Some(words);
         self.submit(i);
     }
 
     /// Hands over reports, the oldest first; those that are on their way already are handed over again.
-    fn submit(&mut self, i: usize) {
+    pub(crate) fn submit(&mut self, i: usize) {
         if self.devices[i].outbox.is_empty() {
             return;
         }
@@ -63,6 +75,7 @@ impl Simulation {
         for report in reports {
             if report.number == self.desk.through[i] + 1 {
                 self.desk.through[i] = report.number;
+                self.progressed(i, report)?;
             }
         }
         if !self.faults(i, Fault::Late, 10) {

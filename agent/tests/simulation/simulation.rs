@@ -37,6 +37,8 @@ pub(crate) enum Happening {
     Arrive(usize, Vec<Report>),
     /// The server's answer reaches the device: it has all reports up to that one.
     Stored(usize, u64),
+    /// The server looks at a rollout though nobody has said anything.
+    Tick(usize),
     /// A person does something.
     Act(Act),
 }
@@ -79,6 +81,10 @@ pub(crate) struct Figures {
     pub(crate) confirmed: u64,
     pub(crate) fell_back: u64,
     pub(crate) most_down: u64,
+    pub(crate) waves_opened: u64,
+    pub(crate) paused: u64,
+    pub(crate) complete: u64,
+    pub(crate) ended_otherwise: u64,
 }
 
 impl Figures {
@@ -94,6 +100,10 @@ impl Figures {
         self.confirmed += one.confirmed;
         self.fell_back += one.fell_back;
         self.most_down = self.most_down.max(one.most_down);
+        self.waves_opened += one.waves_opened;
+        self.paused += one.paused;
+        self.complete += one.complete;
+        self.ended_otherwise += one.ended_otherwise;
     }
 }
 
@@ -193,6 +203,7 @@ impl Simulation {
                 }
                 Happening::Arrive(i, reports) => self.arrive(i, &reports)?,
                 Happening::Stored(i, through) => self.devices[i].outbox.retain(|r| r.number > through),
+                Happening::Tick(r) => self.advance_rollout(r)?,
                 Happening::Act(act) => self.act(act)?,
             }
         }

@@ -132,13 +132,17 @@ impl Simulation {
         }
         match select(&facts, catalog.as_ref(), shares, stops, own) {
             Selection::Nothing { reason, approval } => {
-                let spent = approval.as_ref().and_then(|id| d.spent.get(id)).copied().unwrap_or(0);
+                let share = d.shares.iter().find(|share| approval.as_ref() == Some(&share.terms.id));
+                let step = share.and_then(|share| Some((share, choice::step_of(&facts, catalog.as_ref(), share)?)));
+                let tried = step.and_then(|(share, step)| d.spent.get(&(share.terms.id.clone(), step.sha256)));
+                let spent = tried.copied().unwrap_or(0);
                 let order = approval.as_ref().and_then(|id| d.stops.iter().find(|s| s.approval == *id));
                 let stop = order.map(|s| s.counter);
                 Event::Nothing(choice::nothing(reason, approval, &d.shares, spent, stop))
             }
             Selection::Chosen(choice) => {
-                let spent = d.spent.get(&choice.approval).copied().unwrap_or(0);
+                let step = (choice.approval.clone(), choice.step.sha256);
+                let spent = d.spent.get(&step).copied().unwrap_or(0);
                 let attempt = choice::attempt(&choice, spent);
                 if d.state.attempt().map(|a| a.bundle.manifest) != Some(attempt.bundle.manifest) {
                     let version = self.versions.iter().find(|v| v.step.sha256 == attempt.bundle.manifest);
@@ -178,8 +182,8 @@ impl Simulation {
         };
         let d = &mut self.devices[i];
         d.state = step.state;
-        if let Some(approval) = step.spends {
-            *d.spent.entry(approval).or_default() += 1;
+        if let Some(step) = step.spends {
+            *d.spent.entry(step).or_default() += 1;
         }
         for told in step.told {
             d.numbered += 1;
@@ -193,12 +197,17 @@ impl Simulation {
 
     /// Rests until there may be something to do again.
     pub(crate) fn rest(&mut self, i: usize) {
+        // What the cycle has come to is told before it ends.
+        if self.devices[i].words.is_some() && self.is_online(i) {
+            self.submit(i);
+        }
         let d = &mut self.devices[i];
         let own = d.own(self.now);
         let idle = d.chance.secs(12 * 3_600, 36 * 3_600);
         let (slot, soon, long) = (d.chance.secs(20, 300), d.chance.secs(30, 1_800), d.chance.secs(7_200, 43_200));
         let wait = match &d.state {
-            State::Idle { .. } => idle,
+            State::Idle { .. } if d.outbox.is_empty() => idle,
+            State::Idle { .. } => soon,
             State::Held { .. } => return,
             State::Waiting { trouble: Some(trouble), .. } => match (trouble.reason.code, trouble.until) {
                 (Code::InUse | Code::InterlockUnknown | Code::PersonNeeded, _) => slot,

@@ -171,6 +171,7 @@ impl Simulation {
                 words.iter().find(|(id, _)| *id == situation.choice.approval).map_or(Word::Silent, |(_, w)| w.clone())
             }
         };
+        let word = if self.sabotage == Sabotage::WordsAreIgnored { Word::Go } else { word };
         let install = self.versions.iter().find(|v| v.step.path == situation.choice.step.path).map(|v| &v.install);
         let Some(install) = install else { return Ok(()) };
         let unsigned = situation.choice.unsigned.as_ref().filter(|_| self.sabotage != Sabotage::SignaturesAreIgnored);

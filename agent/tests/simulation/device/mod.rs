@@ -36,7 +36,7 @@ pub(crate) struct Device {
 
     // On disk: the journal, the floors, both repositories, stop orders, the outbox.
     pub(crate) state: State,
-    pub(crate) spent: BTreeMap<ApprovalId, u32>,
+    pub(crate) spent: BTreeMap<(ApprovalId, Digest), u32>,
     pub(crate) floor: Release,
     pub(crate) proven: Timestamp,
     pub(crate) catalog: Rc<Catalog>,
@@ -81,7 +81,6 @@ pub(crate) struct Situation {
 #[derive(Debug, Clone)]
 pub(crate) struct Report {
     pub(crate) number: u64,
-    #[expect(dead_code, reason = "the honest server reads it")]
     pub(crate) told: Told,
 }
 

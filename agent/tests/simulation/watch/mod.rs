@@ -7,13 +7,15 @@
 //! leases hold the others back for it.
 
 mod plan;
+mod rollout;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use suture_agent::machine::{After, Attempt, State};
 use suture_core::approval::Slot;
 use suture_core::clock::format_utc;
+use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, WardId};
 use suture_core::trust::Status;
 use suture_core::version::Release;
@@ -26,8 +28,12 @@ use crate::simulation::{Happening, Outcome, Simulation};
 pub(crate) struct Watch {
     /// Devices that have begun and have not returned to service.
     down: BTreeMap<usize, Down>,
-    /// Installs that were begun, by device and approval.
-    begun: BTreeMap<(usize, ApprovalId), u32>,
+    /// Installs that were begun, by device, approval and step.
+    begun: BTreeMap<(usize, ApprovalId, Digest), u32>,
+    /// What was confirmed in truth, by device and approval.
+    confirmed: BTreeSet<(usize, ApprovalId)>,
+    /// The honest server's rollouts.
+    ledgers: BTreeMap<ApprovalId, rollout::Ledger>,
     /// The highest floor of what a device has confirmed.
     floors: BTreeMap<usize, Release>,
 }
@@ -99,14 +105,19 @@ impl Simulation {
         if to >= from && from < version.entry.min_release {
             return broken("no version that must come between is left out", format!("from {from} to {to}"));
         }
-        let place = terms.steps.iter().position(|s| s.sha256 == attempt.bundle.manifest);
-        let after = terms.steps.iter().position(|s| d.runs(&s.sha256)).map_or(0, |runs| runs + 1);
-        if place != Some(after) {
-            return broken("the steps of an approval come in order", format!("{place:?} after {after}"));
+        let path = mine.path(terms);
+        let place = path.iter().position(|s| s.sha256 == attempt.bundle.manifest);
+        let before = path.iter().position(|s| d.runs(&s.sha256));
+        if place.is_none() || before.is_some_and(|before| place != Some(before + 1)) {
+            return broken("the steps of an approval come in order", format!("{place:?} after {before:?}"));
         }
-        let tries = self.watch.begun.get(&(i, id.clone())).copied().unwrap_or(0);
+        let step = (i, id.clone(), attempt.bundle.manifest);
+        let tries = self.watch.begun.get(&step).copied().unwrap_or(0);
         if tries >= terms.max_attempts {
             return broken("an approval is not tried more often than it allows", format!("{tries} times by {id}"));
+        }
+        if !self.is_hostile() && terms.waves[mine.wave as usize].needs_server {
+            self.watch_word(i, id, mine.wave)?;
         }
         let excuse = if d.skew != SignedDuration::ZERO {
             Some("its clock is wrong")
@@ -115,9 +126,9 @@ impl Simulation {
         } else {
             None
         };
-        let (signed, cap, id) = (terms.created, terms.ward_cap, id.clone());
+        let (signed, cap) = (terms.created, terms.ward_cap);
         let down = Down { ward: d.it.ward.clone(), slot, cap, signed, excuse };
-        *self.watch.begun.entry((i, id)).or_default() += 1;
+        *self.watch.begun.entry(step).or_default() += 1;
         self.watch.down.insert(i, down);
         self.figures.begun += 1;
         self.figures.most_down = self.figures.most_down.max(self.watch.down.len() as u64);
@@ -174,6 +185,7 @@ impl Simulation {
             }
             State::Releasing { after: After::Confirmed(attempt), .. } => {
                 let floor = self.version_of(attempt).entry.floor;
+                self.watch.confirmed.insert((i, attempt.approval.clone()));
                 let highest = self.watch.floors.entry(i).or_insert(floor);
                 *highest = floor.max(*highest);
             }
@@ -202,7 +214,7 @@ impl Simulation {
                 return self.violated("every device returns to service", Some(i), "its interlock is held");
             }
         }
-        Ok(())
+        self.watch_last()
     }
 
     fn is_signed_open(&self, id: &ApprovalId, wave: u32) -> bool {

@@ -1,17 +1,27 @@
 //! What the choice by approvals and catalog is to the machine, decided purely.
 
 use suture_core::approval::{Share, Step};
-use suture_core::id::ApprovalId;
+use suture_core::id::{ApprovalId, DeviceId};
 use suture_core::phase::{Code, Phase, Reason};
+use suture_core::retry;
 use suture_core::select::{Catalog, Choice, Facts, next_step};
 
 use crate::machine::{Attempt, Bundle, Nothing, Subject};
 
-/// The try at what was chosen, after `spent` tries by the same approval.
-pub fn attempt(choice: &Choice, spent: u32) -> Attempt {
+/// The device's next try at what was chosen. `order` is the counter of the newest order for the approval that it has heard
+/// of; 0: of none.
+pub fn attempt(choice: &Choice, device: &DeviceId, order: u64) -> Attempt {
     let bundle = Bundle { path: choice.step.path.clone(), manifest: choice.step.sha256, release: choice.step.release };
-    let number = spent.saturating_add(1);
-    Attempt { approval: choice.approval.clone(), bundle, number, floor: choice.floor }
+    let number = choice.tries.spent.saturating_add(1);
+    Attempt {
+        approval: choice.approval.clone(),
+        bundle,
+        number,
+        floor: choice.floor,
+        policy: choice.policy,
+        order,
+        jitter: retry::seed(device, &choice.approval, number),
+    }
 }
 
 /// The step whose tries say whether the device has been told of an approval's end already: the one that it is at, for that
@@ -132,7 +142,7 @@ mod tests {
             hardware: "rev-a".parse().unwrap(),
             running: Some(running),
             floor: Release(0),
-            attempts: BTreeMap::new(),
+            tries: BTreeMap::new(),
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Question<'a> {
     pub install: &'a Install,
     /// Why the hospital's signature holds the wave back, by what was refreshed last; none where it does not.
     pub unsigned: Option<&'a Reason>,
+    /// Why the next try has to wait, and until when, where it does.
+    pub retry: Option<(Reason, Timestamp)>,
     /// Whether the wave waits for the server's word.
     pub needs_server: bool,
     /// The server's word.
@@ -50,6 +52,9 @@ pub fn ask(question: &Question<'_>, now: Timestamp) -> Result<Window, Trouble> {
     // silent about. Asked before the slot, so that people hear of it while there is time to sign.
     if let Some(reason) = question.unsigned {
         return Err(Trouble::new(reason.clone()));
+    }
+    if let Some((reason, until)) = &question.retry {
+        return Err(Trouble::until(reason.clone(), *until));
     }
     if now < slot.start {
         let text = format!("the slot begins at {}", format_utc(slot.start));
@@ -94,12 +99,19 @@ mod tests {
     fn code(word: Word, needs_server: bool, now: Timestamp) -> Result<Window, Code> {
         let slots = [Slot { start: at(0), end: at(30) }, Slot { start: at(60), end: at(90) }];
         let install = Install { kind: InstallKind::Slots, budget_secs: 300, revert_budget_secs: 300 };
-        let question = Question { slots: &slots, install: &install, unsigned: None, needs_server, word };
-        let asked = ask(&question, now).map_err(|t| t.reason.code);
+        let question = |unsigned, retry| {
+            let question =
+                Question { slots: &slots, install: &install, unsigned, retry, needs_server, word: word.clone() };
+            ask(&question, now).map_err(|t| t.reason.code)
+        };
+        let asked = question(None, None);
         // Whatever else is so, the hospital's signature is missed where it is missing.
         let unsigned = Reason::new(Code::SignatureNeeded, "not signed");
-        let held = ask(&Question { unsigned: Some(&unsigned), ..question }, now).map_err(|t| t.reason.code);
+        let retry = || Some((Reason::new(Code::RetryWait, "later"), at(1_000)));
+        let held = question(Some(&unsigned), retry());
         let over = asked == Err(Code::SlotsOver);
+        let early = question(None, retry());
+        assert_eq!(early, Err(if over { Code::SlotsOver } else { Code::RetryWait }), "no slot opens for it sooner");
         assert_eq!(held, Err(if over { Code::SlotsOver } else { Code::SignatureNeeded }));
         asked
     }

@@ -14,12 +14,13 @@ use suture_core::digest::Digest;
 use suture_core::id::ApprovalId;
 use suture_core::limits::MAX_KEPT_STOPS;
 use suture_core::phase::{Code, Phase, Reason};
+use suture_core::retry::{Policy, Tries};
 
 use crate::durable::{self, DurableError};
-use crate::machine::{Event, MachineError, State, Step, Subject, Told, step};
+use crate::machine::{Attempt, Event, Failure, MachineError, State, Step, Subject, Told, step};
 
-/// Steps of approvals whose used tries are remembered; the oldest goes first.
-const MAX_SPENT: usize = 1_024;
+/// Steps of approvals whose tries are remembered; the oldest goes first.
+const MAX_TRIED: usize = 1_024;
 
 /// The file's contents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,21 +33,26 @@ struct Record {
     state: State,
     /// What the transition numbered `seq` tells.
     told: Vec<Told>,
-    /// Tries used up, oldest step first.
-    spent: Vec<Spent>,
+    /// What was tried, of which step of which approval; what was changed last comes last.
+    tried: Vec<Tried>,
     /// Approvals of which the last word was that they are stopped, and by which order; oldest word first.
     #[serde(default)]
     obeyed: Vec<Obeyed>,
     last: Option<Outcome>,
 }
 
+/// What was tried of one step of one approval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Spent {
-    approval: ApprovalId,
-    /// The bundle of the step: each step of an approval has tries of its own.
-    manifest: Digest,
-    tries: u32,
+pub struct Tried {
+    /// The approval.
+    pub approval: ApprovalId,
+    /// The step's manifest.
+    pub manifest: Digest,
+    /// What the hospital has signed of its tries.
+    pub policy: Policy,
+    /// How often, with what result, and when again.
+    pub tries: Tries,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +101,7 @@ impl Journal {
             seq: least_seq.saturating_add(1),
             state,
             told: Vec::new(),
-            spent: Vec::new(),
+            tried: Vec::new(),
             obeyed: Vec::new(),
             last: None,
         };
@@ -114,7 +120,13 @@ impl Journal {
                 );
                 let reason = Reason::new(Code::StateDamaged, text);
                 let mut record = fresh(State::Held { attempt: None, reason: reason.clone() });
-                record.told.push(Told { subject: None, phase: record.state.phase(), reason: Some(reason), stop: None });
+                record.told.push(Told {
+                    subject: None,
+                    phase: record.state.phase(),
+                    reason: Some(reason),
+                    stop: None,
+                    permanent: false,
+                });
                 let journal = Self { path, record };
                 journal.write()?;
                 Ok(journal)
@@ -129,17 +141,26 @@ impl Journal {
 
     /// Makes one transition and writes it down. Only then may its action be done.
     pub fn apply(&mut self, event: Event, now: Timestamp) -> Result<Step, JournalError> {
-        let step = step(self.record.state.clone(), event, now)?;
-        let quiet = step.told.is_empty() && step.spends.is_none();
+        let mut step = step(self.record.state.clone(), event, now)?;
+        let quiet = step.told.is_empty() && step.spends.is_none() && step.fails.is_none();
         if quiet && step.state == self.record.state {
             return Ok(step);
         }
         let mut record = self.record.clone();
         record.state = step.state.clone();
-        record.tell(step.told.clone());
-        if let Some((approval, manifest)) = &step.spends {
-            record.spend(approval, *manifest);
+        if let Some(attempt) = &step.spends {
+            record.retry(attempt, Tries::spend);
         }
+        if let Some(Failure { attempt, reason, for_good }) = &step.fails {
+            let fail =
+                |tries: Tries| tries.fail(attempt.policy, (reason, *for_good), now, attempt.order, attempt.jitter);
+            let is_over = record.retry(attempt, fail).is_over(attempt.policy);
+            let subject = Some(attempt.subject());
+            for told in step.told.iter_mut().filter(|t| t.subject == subject && t.reason.as_ref() == Some(reason)) {
+                told.permanent = is_over;
+            }
+        }
+        record.tell(step.told.clone());
         if let Some(told) = step.told.iter().rev().find(|t| t.phase.is_outcome()) {
             record.last = Some(Outcome { told: told.clone(), at: whole_second(now) });
         }
@@ -185,12 +206,27 @@ impl Journal {
 
     /// How many tries of a step of an approval are used up.
     pub fn spent(&self, approval: &ApprovalId, manifest: &Digest) -> u32 {
-        self.record.spent.iter().find(|s| s.is(approval, manifest)).map_or(0, |s| s.tries)
+        self.tried().find(|t| t.is(approval, manifest)).map_or(0, |t| t.tries.spent)
     }
 
-    /// The steps with tries used up, by approval and bundle, and how many.
-    pub fn all_spent(&self) -> impl Iterator<Item = ((ApprovalId, Digest), u32)> {
-        self.record.spent.iter().map(|s| ((s.approval.clone(), s.manifest), s.tries))
+    /// What was tried; what was changed last comes last.
+    pub fn tried(&self) -> impl DoubleEndedIterator<Item = &Tried> {
+        self.record.tried.iter()
+    }
+
+    /// Gives the tries of stopped approvals back whose stop was lifted after they had failed. Each is the counter of the
+    /// newest order for an approval, where that is a lift. Not while an attempt is past the point of no return.
+    pub fn lifted(&mut self, lifts: impl IntoIterator<Item = (ApprovalId, u64)>) -> Result<(), JournalError> {
+        if self.state().is_committed() {
+            return Ok(());
+        }
+        let mut record = self.record.clone();
+        for (approval, counter) in lifts {
+            for tried in record.tried.iter_mut().filter(|t| t.approval == approval) {
+                tried.tries = std::mem::take(&mut tried.tries).lifted(counter);
+            }
+        }
+        if record == self.record { Ok(()) } else { self.replace(record) }
     }
 
     /// How the last attempt ended.
@@ -203,7 +239,7 @@ impl Journal {
     }
 }
 
-impl Spent {
+impl Tried {
     fn is(&self, approval: &ApprovalId, manifest: &Digest) -> bool {
         self.approval == *approval && self.manifest == *manifest
     }
@@ -225,144 +261,20 @@ impl Record {
         self.told = told;
     }
 
-    fn spend(&mut self, approval: &ApprovalId, manifest: Digest) {
-        let tries = match self.spent.iter().position(|s| s.is(approval, &manifest)) {
-            Some(i) => self.spent.remove(i).tries,
-            None => 0,
+    /// Changes what was tried of an attempt's step, and says what it is now.
+    fn retry(&mut self, attempt: &Attempt, change: impl FnOnce(Tries) -> Tries) -> Tries {
+        let (approval, manifest) = (attempt.approval.clone(), attempt.bundle.manifest);
+        let before = match self.tried.iter().position(|t| t.is(&approval, &manifest)) {
+            Some(i) => self.tried.remove(i).tries,
+            None => Tries::default(),
         };
-        self.spent.push(Spent { approval: approval.clone(), manifest, tries: tries.saturating_add(1) });
-        let surplus = self.spent.len().saturating_sub(MAX_SPENT);
-        self.spent.drain(..surplus);
+        let tries = change(before);
+        self.tried.push(Tried { approval, manifest, policy: attempt.policy, tries: tries.clone() });
+        let surplus = self.tried.len().saturating_sub(MAX_TRIED);
+        self.tried.drain(..surplus);
+        tries
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::machine::{Attempt, Bundle};
-    use suture_core::version::Release;
-
-    fn attempt() -> Attempt {
-        let bundle =
-            Bundle { path: "bundles/pump/2/manifest.json".into(), manifest: Digest::of(b"m"), release: Release(2) };
-        Attempt { approval: "a1".parse().unwrap(), bundle, number: 1, floor: Release(0) }
-    }
-
-    fn now() -> Timestamp {
-        "2026-11-24T15:00:00Z".parse().unwrap()
-    }
-
-    fn written() -> (tempfile::TempDir, PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("journal.json");
-        let mut journal = Journal::open(&path, 0).unwrap();
-        journal.apply(Event::Chosen(attempt()), now()).unwrap();
-        (dir, path)
-    }
-
-    #[test]
-    fn what_was_applied_is_there_after_a_restart() {
-        let (_dir, path) = written();
-        let journal = Journal::open(&path, 0).unwrap();
-        assert_eq!(journal.state(), &State::Fetching { attempt: attempt(), trouble: None });
-        assert_eq!(journal.told().1.len(), 2);
-    }
-
-    #[test]
-    fn every_torn_form_holds_the_device_and_keeps_the_evidence() {
-        let (_dir, path) = written();
-        let whole = std::fs::read(&path).unwrap();
-        let torn = (0..whole.len()).step_by(5).map(|cut| whole[..cut].to_vec());
-        let zeroed = (0..whole.len()).step_by(31).map(|from| {
-            let mut bytes = whole.clone();
-            bytes[from..].fill(0);
-            bytes
-        });
-        for bytes in torn.chain(zeroed) {
-            std::fs::write(&path, &bytes).unwrap();
-            let journal = Journal::open(&path, 41).unwrap();
-            let State::Held { attempt: None, reason } = journal.state() else { panic!("{:?}", journal.state()) };
-            assert_eq!(reason.code, Code::StateDamaged);
-            assert!(journal.told().0 > 41, "transitions are counted on from what the outbox knows");
-            assert_eq!(std::fs::read(path.with_extension("damaged.json")).unwrap(), bytes);
-            // It stays held, by a readable journal, until a person has spoken.
-            assert_eq!(Journal::open(&path, 41).unwrap().state(), journal.state());
-        }
-    }
-
-    #[test]
-    fn a_leftover_of_an_interrupted_write_is_of_no_account() {
-        let (dir, path) = written();
-        std::fs::write(dir.path().join("journal.json.tmp"), b"{\"form").unwrap();
-        let mut journal = Journal::open(&path, 0).unwrap();
-        journal.apply(Event::Fetched, now()).unwrap();
-        assert_eq!(Journal::open(&path, 0).unwrap().state().name(), "staging");
-    }
-
-    #[test]
-    fn an_impossible_event_changes_nothing_on_disk() {
-        let (_dir, path) = written();
-        let before = std::fs::read(&path).unwrap();
-        let mut journal = Journal::open(&path, 0).unwrap();
-        assert!(matches!(journal.apply(Event::Switched, now()), Err(JournalError::Machine(_))));
-        assert_eq!(std::fs::read(&path).unwrap(), before);
-    }
-
-    #[test]
-    fn tries_are_counted_and_the_memory_is_bounded() {
-        let (_dir, path) = written();
-        let mut journal = Journal::open(&path, 0).unwrap();
-        let reason = Reason::new(Code::WrongBytes, "x");
-        journal.apply(Event::Unusable(reason), now()).unwrap();
-        let Attempt { approval, bundle, .. } = attempt();
-        assert_eq!(journal.spent(&approval, &bundle.manifest), 1);
-        assert_eq!(journal.spent(&approval, &Digest::of(b"the next step")), 0, "a step has its own tries");
-        assert_eq!(journal.last().unwrap().told.phase, Phase::Failed);
-        for i in 0..2 * MAX_SPENT {
-            journal.record.spend(&format!("b{i}").parse().unwrap(), bundle.manifest);
-        }
-        assert_eq!(journal.record.spent.len(), MAX_SPENT);
-    }
-
-    #[test]
-    fn a_stop_is_answered_once_until_something_else_is_told_of_its_approval() {
-        let (_dir, path) = written();
-        let by = |id: &str, phase, stop| {
-            let subject = Subject { approval: id.parse().unwrap(), manifest: None };
-            Told { subject: Some(subject), phase, reason: None, stop }
-        };
-        let told = |id: &str, phase| by(id, phase, (phase == Phase::Stopped).then_some(7));
-        let both = || [told("a1", Phase::Stopped), told("b2", Phase::Stopped)];
-        let mut journal = Journal::open(&path, 0).unwrap();
-        let state = journal.state().clone();
-        journal.answer(both()).unwrap();
-        assert_eq!(journal.told().1, both());
-        let mut journal = Journal::open(&path, 0).unwrap();
-        let first = journal.told().0;
-        journal.answer(both()).unwrap();
-        journal.answer([told("c3", Phase::Offered)]).unwrap();
-        assert_eq!(journal.told().0, first, "nothing of that is news");
-        // An order that was signed later is answered anew, and so is one that could not be read before.
-        journal.answer([by("a1", Phase::Stopped, Some(9)), by("b2", Phase::Stopped, Some(6))]).unwrap();
-        assert_eq!(journal.told(), (first + 1, &[by("a1", Phase::Stopped, Some(9))][..]));
-        journal.answer([by("c3", Phase::Stopped, None)]).unwrap();
-        journal.answer([by("c3", Phase::Stopped, Some(1)), by("a1", Phase::Stopped, None)]).unwrap();
-        assert_eq!(journal.told(), (first + 3, &[by("c3", Phase::Stopped, Some(1))][..]));
-        let first = journal.told().0;
-        // A lift, and what the machine itself tells, take it back.
-        journal.answer([told("b2", Phase::Offered), told("a1", Phase::Stopped)]).unwrap();
-        assert_eq!(journal.told(), (first + 1, &[told("b2", Phase::Offered)][..]));
-        assert_eq!(journal.state(), &state);
-        journal.apply(Event::Nothing(withdrawn()), now()).unwrap();
-        journal.answer(both()).unwrap();
-        assert_eq!(journal.told().1, both());
-        // As many are remembered as orders are kept.
-        journal.answer((0..2 * MAX_KEPT_STOPS).map(|n| told(&format!("d{n}"), Phase::Stopped))).unwrap();
-        assert_eq!(journal.record.obeyed.len(), MAX_KEPT_STOPS);
-    }
-
-    fn withdrawn() -> crate::machine::Nothing {
-        let reason = Reason::new(Code::Withdrawn, "x");
-        crate::machine::Nothing { about: Some(attempt().subject()), phase: Phase::Withdrawn, reason, stop: None }
-    }
-}
+mod tests;

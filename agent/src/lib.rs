@@ -23,6 +23,7 @@ pub mod inbox;
 pub mod install;
 pub mod interlock;
 pub mod journal;
+pub mod lease;
 pub mod machine;
 pub mod news;
 pub mod outbox;

@@ -26,7 +26,7 @@ impl Scribe<'_> {
     /// The report of that number.
     pub fn sign<E: From<ReportError>>(&self, number: u64, told: Told, running: Running) -> Result<Signed, E> {
         let device = self.identity.device();
-        let Told { subject, phase, reason, stop } = told;
+        let Told { subject, phase, reason, stop, permanent } = told;
         let (catalog, approvals) = self.seen.clone();
         let manifest = subject.as_ref().and_then(|s| s.manifest);
         let report = Report {
@@ -43,6 +43,7 @@ impl Scribe<'_> {
             phase,
             reason,
             stop,
+            permanent,
             catalog,
             approvals,
         };

@@ -16,7 +16,8 @@ use crate::config::Settings;
 use crate::durable::{self, DurableError};
 use crate::identity::{Identity, grouped};
 use crate::install::Slots;
-use crate::journal::{Journal, Outcome};
+use crate::journal::{Journal, Outcome, Tried};
+use crate::lease::{Held, Lease};
 use crate::machine::State;
 use crate::stops::{Shown, Stops};
 
@@ -82,6 +83,10 @@ pub struct Status {
     pub reason: Option<Reason>,
     /// Until when, where that is known: UTC.
     pub until: Option<String>,
+    /// What was tried of what it attempts, or attempted last.
+    pub tried: Option<Tried>,
+    /// The server's lease, where one is needed and held, or not given back yet.
+    pub lease: Option<Held>,
     /// How the last attempt ended.
     pub last: Option<Outcome>,
     /// The stop orders and lifts that are kept here.
@@ -90,6 +95,15 @@ pub struct Status {
     pub live: Option<Live>,
     /// What could not be read.
     pub faults: Vec<String>,
+}
+
+/// What was tried of the attempt's step, or at last where there is none.
+fn tried(journal: &Journal) -> Option<Tried> {
+    let of = |t: &&Tried| {
+        let state = journal.state().attempt();
+        state.is_none_or(|a| a.approval == t.approval && a.bundle.manifest == t.manifest) && t.tries.spent > 0
+    };
+    journal.tried().rev().find(of).cloned()
 }
 
 impl Live {
@@ -112,6 +126,7 @@ impl Status {
         let running = Slots::new(&settings.slots_dir).running().map_err(|e| note(&e)).ok().flatten();
         let journal = Journal::peek(&journal_path(settings)).map_err(|e| note(&e)).ok().flatten();
         let stops = Stops::shown(&settings.state_dir).map_err(|e| note(&e)).unwrap_or_default();
+        let lease = Lease::shown(&settings.state_dir).map_err(|e| note(&e)).ok().flatten();
         let live = Live::read(&settings.state_dir).map_err(|e| note(&e)).ok().flatten();
         let rest = State::rest();
         let state = journal.as_ref().map_or(&rest, Journal::state);
@@ -131,6 +146,8 @@ impl Status {
             target_release: state.attempt().map(|a| a.bundle.release.0),
             reason: trouble.map(|(reason, _)| reason.clone()),
             until: trouble.and_then(|(_, until)| until).map(format_utc),
+            tried: journal.as_ref().and_then(tried),
+            lease,
             last: journal.as_ref().and_then(|j| j.last().cloned()),
             stops,
             live,
@@ -159,6 +176,12 @@ impl Status {
         }
         if let Some(live) = self.live.as_ref().filter(|l| l.total_bytes > 0 && self.approval.is_some()) {
             line("fetched", &live.progress.to_string());
+        }
+        if let Some(tried) = &self.tried {
+            line("tries", &format!("{}, by approval {}", tried.tries.to_text(tried.policy), tried.approval));
+        }
+        if let Some(Held { approval, since }) = &self.lease {
+            line("lease", &format!("held by approval {approval} since {}", format_utc(*since)));
         }
         if let Some(last) = &self.last {
             let reason = last.told.reason.as_ref().map(|r| format!(", {r}")).unwrap_or_default();

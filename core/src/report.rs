@@ -45,6 +45,10 @@ pub struct Report {
     /// The counter of the stop order that it obeys, where it is stopped by one: an answer to that order and those before,
     /// and to none that is signed later.
     pub stop: Option<u64>,
+    /// Whether the approval leads no further on this device: what failed would fail again, or no try is left. Only a lift
+    /// after a stop, or a new approval, lets it begin again.
+    #[serde(default)]
+    pub permanent: bool,
     /// Where the bytes of that bundle came from, once they are all there.
     pub sources: Option<Sources>,
     /// Versions and digests of the metadata that the device verified last.
@@ -211,6 +215,7 @@ mod tests {
             phase: Phase::Held,
             reason: Some(Reason { code: Code::StateDamaged, text }),
             stop: None,
+            permanent: false,
             sources: None,
             catalog: None,
             approvals: None,

@@ -107,13 +107,18 @@ impl Tries {
         }
     }
 
-    /// Why the device does not begin again by the approval, if it does not.
-    pub fn exhausted(&self, policy: Policy, approval: &ApprovalId) -> Option<Reason> {
+    /// Whether there is no other.
+    pub const fn is_over(&self, policy: Policy) -> bool {
+        self.ended.is_some() || self.spent >= policy.max_attempts
+    }
+
+    /// Why the device does not begin again, if it does not. `what` names the approval, and what it is to install.
+    pub fn exhausted(&self, policy: Policy, what: &str) -> Option<Reason> {
         let next = "a new approval, or a stop and its lift, lets it try again";
         let text = match &self.ended {
-            Some(reason) => format!("approval {approval} is over for this device, {reason}; {next}"),
+            Some(reason) => format!("{what} is over for this device, {reason}; {next}"),
             None if self.spent >= policy.max_attempts => {
-                format!("approval {approval} allows {} tries, all spent; {next}", policy.max_attempts)
+                format!("{what} allows {} tries, all spent; {next}", policy.max_attempts)
             }
             None => return None,
         };
@@ -249,18 +254,18 @@ mod tests {
     #[test]
     fn what_fails_for_good_is_not_tried_again_however_many_tries_are_left() {
         let tries = failed(Code::HealthFailed, at(0));
-        let why = tries.exhausted(POLICY, &id()).unwrap();
+        let why = tries.exhausted(POLICY, "approval a").unwrap();
         assert_eq!(why.code, Code::AttemptsSpent);
         assert!(why.text.contains("health-failed: text") && why.text.contains("lift"), "{}", why.text);
         assert_eq!(tries.waits(POLICY, at(0)), None);
         let for_good = Tries::default().spend().fail(POLICY, (&reason(Code::InstallFailed), true), at(0), 0, 0);
-        assert!(for_good.exhausted(POLICY, &id()).is_some(), "a person had to come");
+        assert!(for_good.exhausted(POLICY, "approval a").is_some(), "a person had to come");
     }
 
     #[test]
     fn the_next_try_waits_twice_as_long_and_the_last_for_nothing() {
         let first = failed(Code::InstallFailed, at(0));
-        assert_eq!(first.exhausted(POLICY, &id()), None);
+        assert_eq!(first.exhausted(POLICY, "approval a"), None);
         let (why, until) = first.waits(POLICY, at(599)).unwrap();
         assert_eq!((why.code, until), (Code::RetryWait, at(600)));
         assert!(why.text.starts_with("1 of 3 tries spent; the next at 2027"), "{}", why.text);
@@ -271,7 +276,7 @@ mod tests {
         assert_eq!(second.again, Some(at(1_000 + 1_200 + 300)), "a quarter of jitter at most");
         let third = second.spend().fail(POLICY, (&reason(Code::DiskFull), false), at(5_000), 0, 0);
         assert_eq!((third.again, third.spent), (None, 3));
-        assert!(third.exhausted(POLICY, &id()).unwrap().text.contains("allows 3 tries, all spent"));
+        assert!(third.exhausted(POLICY, "approval a").unwrap().text.contains("allows 3 tries, all spent"));
     }
 
     #[test]
@@ -282,7 +287,7 @@ mod tests {
             assert_eq!(tries.clone().lifted(old), tries, "an old lift, played again");
         }
         let back = tries.lifted(heard + 60);
-        assert_eq!((back.spent, back.exhausted(POLICY, &id())), (0, None));
+        assert_eq!((back.spent, back.exhausted(POLICY, "approval a")), (0, None));
         // The same lift again, after the next failure: spent, and also where the counter was far ahead of the time.
         let ahead = failed(Code::HealthFailed, at(0)).lifted(heard + 1_000_000);
         let again = ahead.spend().fail(POLICY, (&reason(Code::HealthFailed), false), at(100), heard, 0);
@@ -311,7 +316,7 @@ mod tests {
             let mut tries = Tries::default();
             let mut made = 0_u32;
             for (n, code) in codes.into_iter().enumerate() {
-                if tries.exhausted(POLICY, &id()).is_some() {
+                if tries.exhausted(POLICY, "approval a").is_some() {
                     break;
                 }
                 made += 1;

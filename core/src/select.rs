@@ -14,6 +14,7 @@ use crate::digest::Digest;
 use crate::id::{ApprovalId, DeviceId, HardwareId, HdoId, ProductId};
 use crate::phase::{Code, Reason};
 use crate::report::Running;
+use crate::retry::{Policy, Tries};
 use crate::trust::{CatalogEntry, Repository, Status};
 use crate::version::Release;
 
@@ -32,8 +33,8 @@ pub struct Facts {
     pub running: Option<Running>,
     /// Highest security floor that a confirmed release has brought; it never sinks.
     pub floor: Release,
-    /// Tries spent, by approval and by the bundle of its step: no step uses up the tries of another.
-    pub attempts: BTreeMap<(ApprovalId, Digest), u32>,
+    /// What it has tried, by approval and by the bundle of its step: no step uses up the tries of another.
+    pub tries: BTreeMap<(ApprovalId, Digest), Tries>,
 }
 
 /// The catalog as the choice needs it; a verified [`Repository`] is one.
@@ -60,6 +61,12 @@ pub struct Choice {
     pub slots: Vec<Slot>,
     /// Whether its wave waits for the server's word.
     pub needs_server: bool,
+    /// Whether it asks the server for a lease before it begins.
+    pub needs_lease: bool,
+    /// How often it may try.
+    pub policy: Policy,
+    /// What it has tried of this step.
+    pub tries: Tries,
     /// Why it may be fetched and must not be begun: the hospital has not opened the device's wave by its signature, or
     /// whether it has cannot be read. None where the wave is open, or asks for no signature.
     pub unsigned: Option<Reason>,
@@ -220,9 +227,10 @@ fn choose(facts: &Facts, catalog: &impl Catalog, share: &Share, now: Timestamp) 
         let text = format!("{name} can be reached from release {} only; approve that first", entry.min_release);
         return no(Code::TooOldToStart, text);
     }
-    let spent = facts.attempts.get(&(approval.id.clone(), step.sha256)).copied().unwrap_or(0);
-    if spent >= approval.max_attempts {
-        return no(Code::AttemptsSpent, format!("approval {} allows {spent} tries at {name}, all spent", approval.id));
+    let policy = Policy::of(approval);
+    let tries = facts.tries.get(&(approval.id.clone(), step.sha256)).cloned().unwrap_or_default();
+    if let Some(reason) = tries.exhausted(policy, &format!("approval {} of {name}", approval.id)) {
+        return Selection::Nothing { reason, approval: Some(approval.id.clone()) };
     }
     let needs_server = approval.waves.get(mine.wave as usize).is_none_or(|w| w.needs_server);
     Selection::Chosen(Box::new(Choice {
@@ -230,6 +238,9 @@ fn choose(facts: &Facts, catalog: &impl Catalog, share: &Share, now: Timestamp) 
         step: step.clone(),
         slots: mine.slots.iter().copied().filter(|s| s.end > now).collect(),
         needs_server,
+        needs_lease: approval.needs_lease,
+        policy,
+        tries,
         // DESIGN, rule 2: a human gate is the hospital's own. It holds back the install and not the fetching.
         unsigned: opened.missing(approval, mine.wave),
         downgrade,

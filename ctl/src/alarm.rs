@@ -247,6 +247,7 @@ pub(crate) mod tests {
             phase: Phase::Idle,
             reason: None,
             stop: None,
+            permanent: false,
             sources: None,
             catalog: None,
             approvals,

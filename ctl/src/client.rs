@@ -147,6 +147,8 @@ calls! {
     get_device(GetDeviceRequest) -> GetDeviceResponse;
     /// A person has compared the fingerprint.
     confirm_device(ConfirmDeviceRequest) -> ConfirmDeviceResponse;
+    /// A device that is back in service.
+    return_device(ReturnDeviceRequest) -> ReturnDeviceResponse;
     /// A device that must not come back.
     revoke_device(RevokeDeviceRequest) -> RevokeDeviceResponse;
     /// Keeps a plan for the other approvers.

@@ -73,12 +73,13 @@ CREATE TABLE device (
     PRIMARY KEY (hdo, id)
 );
 
--- Devices of the hospital's signed rosters, with the keys whose reports gates count. `roster` is the roster's file, by the
+-- Devices of the hospital's signed rosters, with the keys whose reports gates count and the wards that they stand in. `roster` is the roster's file, by the
 -- name that it has in `target_file`; what is there already is not read again.
 CREATE TABLE roster_device (
     hdo TEXT NOT NULL REFERENCES hdo (id),
     device TEXT NOT NULL,
     report_key BYTEA NOT NULL,
+    ward TEXT NOT NULL,
     roster TEXT NOT NULL,
     PRIMARY KEY (hdo, device)
 );
@@ -291,6 +292,26 @@ CREATE TABLE stop_order (
     PRIMARY KEY (hdo, approval),
     FOREIGN KEY (hdo, approval) REFERENCES rollout (hdo, id)
 );
+
+-- Devices that are down with the server's leave, or about to be: one each. `cap` is how many of the ward that rollout lets be
+-- down at once, `silence_secs` how long the device may be silent once it has begun; `begun_ms` is null before that,
+-- `returned_ms` unless a person said that it is back in service. When a lease counts no more is for the rules to say.
+CREATE TABLE lease (
+    hdo TEXT NOT NULL,
+    device TEXT NOT NULL,
+    ward TEXT NOT NULL,
+    rollout TEXT NOT NULL,
+    cap BIGINT NOT NULL,
+    silence_secs BIGINT NOT NULL,
+    taken_ms BIGINT NOT NULL,
+    begun_ms BIGINT,
+    heard_ms BIGINT NOT NULL,
+    returned_ms BIGINT,
+    PRIMARY KEY (hdo, device),
+    FOREIGN KEY (hdo, rollout) REFERENCES rollout (hdo, id)
+);
+CREATE INDEX lease_by_ward ON lease (hdo, ward);
+CREATE INDEX lease_by_rollout ON lease (hdo, rollout);
 
 -- A device that enrols anew has a new report key and counts from 1 again.
 CREATE TABLE report (

@@ -7,10 +7,12 @@ pub mod codec;
 pub mod connect;
 mod convert;
 pub mod deferral;
+mod lease;
 mod limits;
 mod refresh;
 
 pub use convert::{Invalid, Repository, parse, parse_digest, parse_phase, parse_reason, progress};
+pub use lease::parse_stage;
 
 /// The generated messages, clients and servers.
 #[expect(missing_docs, reason = "generated; the .proto files carry the comments")]

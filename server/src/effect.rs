@@ -236,7 +236,7 @@ impl Listing<'_> {
             if roster.hdo != *hdo || roster.part != part {
                 return Err(EffectError::Misplaced(file.path.clone()));
             }
-            let devices: Vec<_> = roster.devices.into_iter().map(|d| (d.id, d.report_key)).collect();
+            let devices: Vec<_> = roster.devices.into_iter().map(|d| (d.id, d.report_key, d.ward)).collect();
             tx.add_roster(hdo, &name, &devices).await?;
         }
         Ok(())

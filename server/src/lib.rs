@@ -16,6 +16,7 @@ pub(crate) mod grpc;
 pub mod identity;
 pub mod init;
 pub mod invitation;
+mod lease;
 pub(crate) mod offer;
 pub mod publish;
 pub(crate) mod refresh;

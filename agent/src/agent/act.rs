@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use suture_core::approval::Slot;
 use suture_core::digest::Digest;
+use suture_core::lease::Stage;
 use suture_core::phase::{Code, Reason};
 use suture_core::select::Choice;
 
@@ -81,7 +82,7 @@ impl Agent {
             (Action::Gate, Some(situation)) => self.gate(situation).await,
             (Action::Fetch | Action::Stage | Action::Gate, None) => Ok(Done::Later),
             (Action::Claim, _) => Ok(self.claim().await),
-            (Action::Switch, _) => Ok(self.switch()),
+            (Action::Switch, _) => self.switch().await,
             (Action::Restart, _) => Ok(self.restart().await),
             (Action::Probe, _) => Ok(self.probe().await),
             (Action::Revert, _) => Ok(self.revert().await),
@@ -157,7 +158,7 @@ impl Agent {
     }
 
     /// Up to a quarter longer: a ward's devices do not come all at once.
-    fn jittered(&self, wait: Duration) -> Duration {
+    pub(super) fn jittered(&self, wait: Duration) -> Duration {
         let share = f64::from((self.around.random)()) / f64::from(u32::MAX) / 4.0;
         wait.saturating_add(wait.mul_f64(share))
     }
@@ -211,15 +212,27 @@ impl Agent {
                 Some((_, Some(reason))) => Word::Wait(reason.clone()),
             },
         };
-        let Choice { slots, unsigned, needs_server, .. } = &situation.choice;
-        let question =
-            Question { slots, install: &install, unsigned: unsigned.as_ref(), needs_server: *needs_server, word };
+        let Choice { slots, unsigned, needs_server, policy, tries, .. } = &situation.choice;
+        let question = Question {
+            slots,
+            install: &install,
+            unsigned: unsigned.as_ref(),
+            retry: tries.waits(*policy, self.now()),
+            needs_server: *needs_server,
+            word,
+        };
         let window = match gate::ask(&question, self.now()) {
             Ok(window) => window,
             Err(trouble) => return Ok(Done::Wait(Event::Hindered(trouble))),
         };
         if let Err(reason) = power::ask(self.settings.power, Path::new(power::SUPPLIES)) {
             return Ok(Done::Wait(Event::Hindered(Trouble::new(reason))));
+        }
+        // Asked before minutes go by with hashing: a ward that is busy says so at once.
+        if situation.choice.needs_lease
+            && let Some(trouble) = self.take_lease(&situation.choice.approval, Stage::Wanted).await?
+        {
+            return Ok(Done::Wait(Event::Hindered(trouble)));
         }
         let slots = self.slots.clone();
         Ok(match blocking(move || slots.verify(side, &manifest)).await {
@@ -241,7 +254,20 @@ impl Agent {
         }
     }
 
-    fn switch(&mut self) -> Done {
+    async fn switch(&mut self) -> Result<Done, AgentError> {
+        let State::Switching { attempt, .. } = self.journal.state() else { return Ok(Done::Later) };
+        let (approval, manifest) = (attempt.approval.clone(), attempt.bundle.manifest);
+        // From here on the device may be lost while it is out of service, so the server is to know that it begins.
+        if self.lease.by(&approval).is_some()
+            && !self.slots.runs(&manifest).unwrap_or(false)
+            && let Some(trouble) = self.take_lease(&approval, Stage::Beginning).await?
+        {
+            return Ok(Done::On(Event::Hindered(trouble)));
+        }
+        Ok(self.switch_now())
+    }
+
+    fn switch_now(&mut self) -> Done {
         // TRUST, order on the device, 8: no stop. Hashing and claiming may have taken minutes since the last look.
         self.heed_inbox();
         let State::Switching { attempt, window } = self.journal.state() else { return Done::Later };
@@ -361,7 +387,7 @@ fn stage(slots: &Slots, fetch: &Fetch, manifest: &Digest) -> Staged {
         Ok(_) => Staged::Whole,
         Err(e) if rejected(&e) && fetch.is_whole() => {
             let text = format!("the bundle contradicts itself: {}", chain(&e));
-            Staged::Contradiction(Reason::new(Code::BadMetadata, text))
+            Staged::Contradiction(Reason::new(Code::UnusableBundle, text))
         }
         Err(e) if rejected(&e) => Staged::Damaged(Reason::from(&e)),
         Err(e) => Staged::Hindered(Reason::from(&e)),

@@ -60,9 +60,9 @@ pub(super) fn answers(
         match VerifiedStop::in_force(stops, &terms.id) {
             Some(stop) => {
                 let reason = Some(stopped(&about));
-                Told { subject: Some(about), phase: Phase::Stopped, reason, stop: Some(stop.counter) }
+                Told { subject: Some(about), phase: Phase::Stopped, reason, stop: Some(stop.counter), permanent: false }
             }
-            None => Told { subject: Some(about), phase: Phase::Offered, reason: None, stop: None },
+            None => Told { subject: Some(about), phase: Phase::Offered, reason: None, stop: None, permanent: false },
         }
     };
     approvals.iter().filter(could_begin).map(answer).collect()

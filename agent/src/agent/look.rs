@@ -123,6 +123,7 @@ impl Agent {
             tracing::warn!(error = %chain(&e), "old documents or orders cannot be removed");
         }
         let stops = self.stops.orders();
+        self.journal.lifted(stops.iter().filter(|s| !s.stopped).map(|s| (s.approval.clone(), s.counter)))?;
 
         // 4: what the catalog lists through others.
         let paths = signed.iter().flat_map(|a| &a.terms.steps).map(|step| step.path.as_str()).collect();
@@ -137,7 +138,7 @@ impl Agent {
             hardware: self.settings.hardware.clone(),
             running: Some(running),
             floor,
-            attempts: self.journal.all_spent().collect(),
+            tries: self.journal.tried().map(|t| ((t.approval.clone(), t.manifest), t.tries.clone())).collect(),
         };
         self.answers = answers(&facts, &catalog, &signed, &stops, now);
         Ok(match select(&facts, &catalog, &signed, &stops, now) {
@@ -162,7 +163,8 @@ impl Agent {
                 ))
             }
             Selection::Chosen(choice) => {
-                let attempt = choice::attempt(&choice, self.journal.spent(&choice.approval, &choice.step.sha256));
+                let order = self.stops.counter(&choice.approval).unwrap_or(0);
+                let attempt = choice::attempt(&choice, &self.identity.device().device, order);
                 Look::Chosen(Box::new(Situation { choice: *choice, attempt, catalog, is_fresh: true }))
             }
         })

@@ -6,6 +6,7 @@
 
 mod act;
 mod answer;
+mod leave;
 mod look;
 mod orders;
 mod service;
@@ -34,6 +35,7 @@ use crate::inbox::Inbox;
 use crate::install::{InstallError, Slots};
 use crate::interlock::Interlock;
 use crate::journal::{Journal, JournalError};
+use crate::lease::Lease;
 use crate::machine::{Event, State, Told};
 use crate::news::Tidings;
 use crate::outbox::Outbox;
@@ -102,6 +104,7 @@ pub struct Agent {
     /// What the last look says of every open approval, for the hospital that stopped or lifted one.
     answers: Vec<Told>,
     inbox: Inbox,
+    lease: Lease,
     seen: (Option<Seen>, Option<Seen>),
     /// Held as long as the agent lives: there is one agent to a state directory.
     _lock: File,
@@ -192,6 +195,7 @@ impl Agent {
             stops: Stops::open(&settings.state_dir)?,
             answers: Vec::new(),
             inbox: Inbox::open(&settings.state_dir)?,
+            lease: Lease::open(&settings.state_dir)?,
             seen,
             _lock: lock,
             settings,
@@ -266,6 +270,7 @@ impl Agent {
             self.apply(Event::Resumed { switched })?;
             self.resumed = true;
         }
+        self.keep_lease();
         // Past the switch the device finishes or reverts, whether or not anybody can be reached.
         if self.journal.state().is_committed() {
             self.advance(None).await?;
@@ -282,6 +287,7 @@ impl Agent {
             self.advance(situation).await?;
             self.submit().await?;
         }
+        self.give_lease_back().await?;
         self.write_live();
         Ok(Pass { next: self.next(), confirmed: !pending && self.heard.is_some() })
     }
@@ -332,6 +338,7 @@ impl Agent {
             let reason = after.trouble().map(|(reason, _)| reason.to_string()).unwrap_or_default();
             tracing::info!(from = before, on = name, to = after.name(), reason, "the machine went on");
         }
+        self.keep_lease();
         self.tell()
     }
 

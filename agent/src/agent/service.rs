@@ -96,6 +96,7 @@ impl Agent {
         self.tls_clock.raise(self.identity.issued());
         let around = (self.tls_clock.clone(), self.around.proxy.clone());
         self.client = client(&self.identity, &self.ways, around, &self.manners)?.counting(self.client.traffic());
+        self.lease.rest();
         Ok(())
     }
 

@@ -41,7 +41,8 @@ impl Agent {
             let scribe = Scribe { identity: &self.identity, settings: &self.settings, seen: &self.seen, now };
             let reports = self.outbox.oldest(|number| -> Result<Signed, AgentError> {
                 let reason = Reason::new(Code::StateDamaged, "the report of this number was damaged on disk");
-                let told = Told { subject: None, phase: Phase::Idle, reason: Some(reason), stop: None };
+                let told =
+                    Told { subject: None, phase: Phase::Idle, reason: Some(reason), stop: None, permanent: false };
                 let running = self.slots.running()?.ok_or(InstallError::Empty { side: "current" })?;
                 scribe.sign(number, told, running)
             })?;

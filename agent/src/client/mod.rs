@@ -10,6 +10,7 @@ mod documents;
 mod enrolment;
 mod error;
 mod indexes;
+mod leases;
 mod stall;
 mod throttle;
 mod turn;
@@ -37,6 +38,7 @@ pub use deltas::{DeltaBytes, DeltaOffer, Deltas, OfferedDelta};
 pub use enrolment::Enrolment;
 pub use error::ClientError;
 pub use indexes::Indexes;
+pub use leases::LeaseAnswer;
 pub use wire::Wire;
 
 use throttle::{Throttle, slowly};

@@ -72,7 +72,7 @@ impl FetchError {
             Self::NoRoom { .. } => Code::DiskFull,
             Self::Durable(_) | Self::Io { .. } | Self::Lost => Code::Transfer,
             Self::WrongBytes { .. } => Code::WrongBytes,
-            Self::Unusable(_) => Code::BadMetadata,
+            Self::Unusable(_) => Code::UnusableBundle,
         };
         let mut text = self.to_string();
         let mut source = std::error::Error::source(self);

@@ -1,8 +1,6 @@
 //! What happens to the machine, and what a transition comes to.
 
 use serde::{Deserialize, Serialize};
-use suture_core::digest::Digest;
-use suture_core::id::ApprovalId;
 use suture_core::phase::{Phase, Reason};
 
 use super::state::{Attempt, State, Subject, Trouble, Window};
@@ -100,6 +98,20 @@ pub struct Told {
     /// The counter of the stop order that is obeyed, where one is.
     #[serde(default)]
     pub stop: Option<u64>,
+    /// Whether the approval leads no further on this device.
+    #[serde(default)]
+    pub permanent: bool,
+}
+
+/// A try that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Which.
+    pub attempt: Attempt,
+    /// Why.
+    pub reason: Reason,
+    /// Whether it is the last, whatever the reason: the bundle can never be installed, or a person has to come.
+    pub for_good: bool,
 }
 
 /// A transition's result.
@@ -109,8 +121,10 @@ pub struct Step {
     pub state: State,
     /// What is to be reported, in this order.
     pub told: Vec<Told>,
-    /// The approval and the bundle of its step of which a try is now used up.
-    pub spends: Option<(ApprovalId, Digest)>,
+    /// The try that is now used up.
+    pub spends: Option<Attempt>,
+    /// The try that has now failed.
+    pub fails: Option<Failure>,
     /// What is to be done next.
     pub action: Option<Action>,
 }
@@ -154,16 +168,30 @@ impl Event {
 impl Step {
     pub(super) fn to(state: State) -> Self {
         let action = state.duty();
-        Self { state, told: Vec::new(), spends: None, action }
+        Self { state, told: Vec::new(), spends: None, fails: None, action }
     }
 
     pub(super) fn tell(mut self, attempt: &Attempt, phase: Phase, reason: Option<Reason>) -> Self {
-        self.told.push(Told { subject: Some(attempt.subject()), phase, reason, stop: None });
+        self.told.push(Told { subject: Some(attempt.subject()), phase, reason, stop: None, permanent: false });
+        self
+    }
+
+    /// Tells that the try has failed, and has it remembered.
+    pub(super) fn fail(mut self, attempt: &Attempt, phase: Phase, reason: Reason, for_good: bool) -> Self {
+        self.told.push(Told {
+            subject: Some(attempt.subject()),
+            phase,
+            reason: Some(reason.clone()),
+            stop: None,
+            // Whoever keeps the count of tries says so.
+            permanent: false,
+        });
+        self.fails = Some(Failure { attempt: attempt.clone(), reason, for_good });
         self
     }
 
     pub(super) fn spend(mut self, attempt: &Attempt) -> Self {
-        self.spends = Some((attempt.approval.clone(), attempt.bundle.manifest));
+        self.spends = Some(attempt.clone());
         self
     }
 }

@@ -71,6 +71,6 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub use event::{Action, Event, MachineError, Nothing, Step, Told};
+pub use event::{Action, Event, Failure, MachineError, Nothing, Step, Told};
 pub use state::{After, Attempt, Bundle, State, Subject, Trouble, Window};
 pub use step::step;

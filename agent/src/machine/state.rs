@@ -6,6 +6,7 @@ use suture_core::clock::{utc, utc_or_none};
 use suture_core::digest::Digest;
 use suture_core::id::ApprovalId;
 use suture_core::phase::{Code, Phase, Reason};
+use suture_core::retry::Policy;
 use suture_core::version::Release;
 
 use super::event::Action;
@@ -34,6 +35,12 @@ pub struct Attempt {
     pub number: u32,
     /// The security floor that the catalog's word gives the bundle; in force on the device once it is confirmed.
     pub floor: Release,
+    /// How often and after what wait the hospital has signed that it may be tried.
+    pub policy: Policy,
+    /// The counter of the newest order for the approval that was heard of when it was chosen; 0: of none.
+    pub order: u64,
+    /// How much longer than signed the next try waits, should this one fail: of a quarter, out of 0 to `u32::MAX`.
+    pub jitter: u32,
 }
 
 /// What a report tells of.

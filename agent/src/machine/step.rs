@@ -40,6 +40,7 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
                         phase: Phase::Superseded,
                         reason: Some(Reason::new(Code::Superseded, text)),
                         stop: None,
+                        permanent: false,
                     };
                     begin(next, vec![told])
                 }
@@ -66,8 +67,10 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
             State::Fetching { attempt, .. } | State::Staging { attempt, .. } | State::Waiting { attempt, .. },
             Event::Unusable(reason),
         ) => {
-            let next = Nothing { about: Some(attempt.subject()), phase: Phase::Failed, reason, stop: None };
-            give_up(attempt.clone(), next).spend(&attempt)
+            let next =
+                Nothing { about: Some(attempt.subject()), phase: Phase::Failed, reason: reason.clone(), stop: None };
+            let Step { state, .. } = give_up(attempt.clone(), next);
+            Step::to(state).fail(&attempt, Phase::Failed, reason, true).spend(&attempt)
         }
         (State::Fetching { attempt, .. }, Event::Fetched) => Step::to(State::Staging { attempt, trouble: None }),
         (State::Staging { attempt, .. } | State::Waiting { attempt, .. }, Event::Damaged(reason)) => {
@@ -145,15 +148,15 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
             revert(attempt, reason)
         }
         (State::Reverting { attempt, reason, .. }, Event::Reverted) => {
-            let told = Some(reason.clone());
-            release(After::FellBack(attempt.clone(), reason)).tell(&attempt, Phase::FellBack, told)
+            release(After::FellBack(attempt.clone(), reason.clone())).fail(&attempt, Phase::FellBack, reason, false)
         }
         (State::Reverting { attempt, reason, failures }, Event::Broken(_)) if failures < MAX_REVERTS => {
             Step::to(State::Reverting { attempt, reason, failures: failures.saturating_add(1) })
         }
         (State::Reverting { attempt, .. }, Event::Broken(reason)) => {
-            let told = Some(reason.clone());
-            Step::to(State::Held { attempt: Some(attempt.clone()), reason }).tell(&attempt, Phase::Held, told)
+            // A person has to come for it: it is not tried again by the same approval.
+            let state = State::Held { attempt: Some(attempt.clone()), reason: reason.clone() };
+            Step::to(state).fail(&attempt, Phase::Held, reason, true)
         }
         (State::Releasing { after, .. }, Event::Released) => released(after),
         (State::Releasing { after, .. }, Event::Hindered(t)) => Step::to(State::Releasing { after, trouble: Some(t) }),
@@ -189,7 +192,8 @@ fn idle(before: Option<(&Option<Subject>, Phase, &Reason)>, next: Nothing) -> St
     });
     let mut step = Step::to(State::Idle { about: next.about.clone(), phase: next.phase, reason: next.reason.clone() });
     if news && next.phase != Phase::Idle {
-        step.told.push(Told { subject: next.about, phase: next.phase, reason: Some(next.reason), stop: next.stop });
+        let Nothing { about, phase, reason, stop } = next;
+        step.told.push(Told { subject: about, phase, reason: Some(reason), stop, permanent: false });
     }
     step
 }

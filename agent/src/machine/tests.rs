@@ -6,14 +6,18 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use suture_core::digest::Digest;
 use suture_core::phase::{Code, Phase, Reason};
+use suture_core::retry::{Policy, Tries};
 use suture_core::version::Release;
 
 use super::*;
 
+const POLICY: Policy = Policy { max_attempts: 3, wait_secs: 60 };
+
 fn attempt(approval: &str) -> Attempt {
     let bundle =
         Bundle { path: "bundles/pump/2/manifest.json".into(), manifest: Digest::of(b"m"), release: Release(2) };
-    Attempt { approval: approval.parse().unwrap(), bundle, number: 1, floor: Release(0) }
+    let (approval, floor) = (approval.parse().unwrap(), Release(0));
+    Attempt { approval, bundle, number: 1, floor, policy: POLICY, order: 0, jitter: 7 }
 }
 
 fn reason(code: Code) -> Reason {
@@ -75,7 +79,7 @@ fn events() -> Vec<Event> {
         nothing(Phase::Waiting, Code::NotInCatalog),
         nothing(Phase::Stopped, Code::StopOrder),
         Event::Hindered(Trouble::until(reason(Code::BeforeSlot), after(1))),
-        Event::Unusable(reason(Code::BadMetadata)),
+        Event::Unusable(reason(Code::UnusableBundle)),
         Event::Fetched,
         Event::Staged,
         Event::Damaged(reason(Code::WrongBytes)),
@@ -181,7 +185,7 @@ fn perform(action: Action, device: &mut Device, luck: u8) -> Event {
     match action {
         Action::Fetch => match luck % 8 {
             0 => Event::Hindered(Trouble::new(reason(Code::Transfer))),
-            1 => Event::Unusable(reason(Code::BadMetadata)),
+            1 => Event::Unusable(reason(Code::UnusableBundle)),
             2 => nothing(Phase::Stopped, Code::StopOrder),
             3 => Event::Chosen(attempt("a2")),
             _ => Event::Fetched,
@@ -296,5 +300,61 @@ proptest! {
         let attempt_open = matches!(state, State::Waiting { .. });
         prop_assert!(attempt_open || state.duty().is_none(), "ended in {state:?}");
         prop_assert!(outcomes >= begun - usize::from(attempt_open || state.attempt().is_some()));
+    }
+
+    /// Failures of every kind, with a crash before or after any line: the tries are counted no later than the switch, there
+    /// are never more than were signed, none follows one that failed for good, and none begins before its wait is over.
+    #[test]
+    fn no_life_has_more_tries_than_were_signed(
+        lucks in proptest::collection::vec((any::<u8>(), 0u8..6, 0i64..4), 1..200), codes in proptest::collection::vec(0usize..3, 4),
+    ) {
+        let kinds = [Code::InstallFailed, Code::DiskFull, Code::HealthFailed];
+        let mut device = Device { minutes: 0, ..Device::default() };
+        let (mut state, mut tries, mut switches) = (State::rest(), Tries::default(), 0);
+        for (luck, crash, minutes) in lucks {
+            device.minutes = (device.minutes + minutes).min(9);
+            let now = after(device.minutes);
+            let resumed = Event::Resumed { switched: device.switched };
+            let event = match state.duty() {
+                Some(_) if crash == 0 => resumed,
+                Some(Action::Gate) if tries.waits(POLICY, now).is_some() => {
+                    Event::Hindered(Trouble::new(reason(Code::RetryWait)))
+                }
+                Some(action) => {
+                    let before = device.switched;
+                    let done = perform(action, &mut device, luck);
+                    if action == Action::Switch && !before && device.switched {
+                        prop_assert!(tries.ended.is_none(), "one failed for good");
+                        prop_assert_eq!(tries.waits(POLICY, now), None);
+                        switches += 1;
+                    }
+                    match done {
+                        Event::Broken(_) => Event::Broken(reason(kinds[codes[tries.spent.min(3) as usize]])),
+                        // Another approval is another count.
+                        Event::Chosen(_) => continue,
+                        _ if crash == 1 => Event::Resumed { switched: device.switched },
+                        done => done,
+                    }
+                }
+                None if state.name() == "idle" && !tries.is_over(POLICY) => {
+                    device.switched = false;
+                    Event::Chosen(Attempt { number: tries.spent + 1, ..attempt("a1") })
+                }
+                None => resumed,
+            };
+            let next = step(state, event, now).unwrap();
+            if next.spends.is_some() {
+                tries = tries.spend();
+            }
+            if let Some(Failure { attempt, reason, for_good }) = next.fails {
+                tries = tries.fail(attempt.policy, (&reason, for_good), now, attempt.order, attempt.jitter);
+                prop_assert!(tries.spent > 0, "it failed before it was counted");
+            }
+            if matches!(next.state, State::Restarting { .. } | State::Confirming { .. } | State::Reverting { .. }) {
+                prop_assert_eq!(next.state.attempt().map(|a| a.number), Some(tries.spent), "counted from the switch on");
+            }
+            state = next.state;
+            prop_assert!(tries.spent <= POLICY.max_attempts && switches <= POLICY.max_attempts);
+        }
     }
 }

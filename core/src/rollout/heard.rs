@@ -40,6 +40,7 @@ mod tests {
             phase,
             reason: None,
             stop: None,
+            permanent: false,
             catalog: None,
             approvals: None,
             sources: None,

@@ -93,7 +93,7 @@ fn facts(release: u64) -> Facts {
             manifest: digest(release),
         }),
         floor: Release(0),
-        attempts: BTreeMap::new(),
+        tries: BTreeMap::new(),
     }
 }
 
@@ -137,7 +137,7 @@ fn each_refusal_has_its_own_reason() {
         (Code::BelowFloor, |f, _, _, _| f.floor = Release(3)),
         (Code::Downgrade, |f, _, _, _| *f = facts(3)),
         (Code::AttemptsSpent, |f, _, a, _| {
-            f.attempts.insert((a.terms.id.clone(), digest(2)), 1);
+            f.tries.insert((a.terms.id.clone(), digest(2)), Tries::default().spend());
         }),
     ];
     for (i, (wanted, bend)) in rows.into_iter().enumerate() {
@@ -246,9 +246,9 @@ fn steps_are_taken_in_order_and_each_has_its_own_tries() {
     let mut two = approval("a1", 2);
     two.terms.steps.push(step(3));
     let mut tried = facts(2);
-    tried.attempts.insert((two.terms.id.clone(), digest(2)), 1);
+    tried.tries.insert((two.terms.id.clone(), digest(2)), Tries::default().spend());
     assert_eq!(code(select(&tried, &catalog(), std::slice::from_ref(&two), &[], at(50))), None);
-    tried.attempts.insert((two.terms.id.clone(), digest(3)), 1);
+    tried.tries.insert((two.terms.id.clone(), digest(3)), Tries::default().spend());
     let spent = select(&tried, &catalog(), std::slice::from_ref(&two), &[], at(50));
     assert_eq!(code(spent), Some(Code::AttemptsSpent));
     let chosen = |release| match select(&facts(release), &catalog(), std::slice::from_ref(&two), &[], at(50)) {

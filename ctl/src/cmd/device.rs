@@ -21,6 +21,7 @@ use suture_proto::{parse, v1};
 use crate::context::Context;
 use crate::failure::{Failure, OrFail as _, Outcome};
 use crate::files;
+use crate::hospital::leases::Down;
 use crate::hospital::{Desk, refused};
 use crate::print::grouped;
 use crate::repository::{Done, Signing};
@@ -83,6 +84,14 @@ pub enum Command {
         /// The device
         id: DeviceId,
     },
+    /// Say that a device is back in service, so that it counts no more among those of its ward that are down
+    Return {
+        /// The device
+        id: DeviceId,
+        /// How that was found, for the record
+        #[arg(long)]
+        reason: String,
+    },
     /// Refuse a device's certificate from the next call on, and take it off the signed roster
     Revoke {
         /// The device
@@ -108,6 +117,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         }
         Command::Show { id } => show::one(context, &id).await,
         Command::Why { id } => why::run(context, &id).await,
+        Command::Return { id, reason } => give_back(context, &id, reason).await,
         Command::Revoke { id, reason, signing } => revoke(context, id, reason, &signing).await,
     }
 }
@@ -208,6 +218,17 @@ pub(super) fn entry(id: &DeviceId, device: &v1::Device, typed: &Digest) -> Outco
         hardware: parse("hardware_id", &record.hardware_id)?,
         ward: parse("ward", &record.ward)?,
         labels: parse("labels", &record.labels.join(" "))?,
+    })
+}
+
+async fn give_back(context: &mut Context<'_>, id: &DeviceId, reason: String) -> Outcome {
+    context.home.server()?.hdo()?;
+    let request = v1::ReturnDeviceRequest { id: id.to_string(), reason };
+    let v1::ReturnDeviceResponse { lease } = context.connect().await?.return_device(request).await?;
+    let ended = lease.as_ref().and_then(Down::of);
+    context.print.result(&json!({ "device": id, "ended": ended }), |_| match &ended {
+        Some(down) => format!("{id} counts as down no more; {}", down.text),
+        None => format!("{id} counted as down by no lease; nothing was changed"),
     })
 }
 

@@ -8,6 +8,7 @@ mod edit;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod inventory;
+pub mod leases;
 pub mod orders;
 pub mod rollouts;
 mod rosters;

@@ -157,6 +157,24 @@ impl DeviceService for Api {
         Ok(Response::new(stream::delta(self.app.deltas(), request.into_inner(), self.app.now()).await?))
     }
 
+    async fn take_lease(
+        &self,
+        request: Request<v1::TakeLeaseRequest>,
+    ) -> Result<Response<v1::TakeLeaseResponse>, Status> {
+        let (hdo, id) = device(&request)?;
+        Ok(Response::new(self.take_a_lease(&hdo, &id, request.into_inner()).await?))
+    }
+
+    async fn return_lease(
+        &self,
+        request: Request<v1::ReturnLeaseRequest>,
+    ) -> Result<Response<v1::ReturnLeaseResponse>, Status> {
+        let (hdo, id) = device(&request)?;
+        let v1::ReturnLeaseRequest {} = request.into_inner();
+        self.return_a_lease(&hdo, &id).await?;
+        Ok(Response::new(v1::ReturnLeaseResponse {}))
+    }
+
     async fn submit_reports(
         &self,
         request: Request<v1::SubmitReportsRequest>,

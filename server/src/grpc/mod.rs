@@ -5,6 +5,7 @@
 
 mod bulk;
 mod device;
+mod lease;
 mod operator;
 mod refresh;
 mod status;

@@ -115,7 +115,7 @@ fn progress(member: &Member, slots_end: Timestamp) -> Progress {
 }
 
 /// What the approval of a rollout says to all of its devices, as it was signed.
-async fn terms_of(tx: &mut Tx, rollout: &Rollout) -> Result<Terms, RolloutError> {
+pub(crate) async fn terms_of(tx: &mut Tx, rollout: &Rollout) -> Result<Terms, RolloutError> {
     let name = served_target_name(&path::approval(&rollout.id), &rollout.approval_sha256);
     let bytes = tx.target_file(&repository(&rollout.hdo), &name).await?;
     let bytes = bytes.ok_or_else(|| RolloutError::NoApproval(rollout.id.clone()))?;

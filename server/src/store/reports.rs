@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use suture_core::id::{DeviceId, HdoId};
+use suture_core::id::{DeviceId, HdoId, WardId};
 use suture_core::report::Signed;
 use suture_core::sign::{PublicKey, Signature};
 
@@ -139,15 +139,15 @@ impl Tx {
         &mut self,
         hdo: &HdoId,
         roster: &str,
-        devices: &[(DeviceId, PublicKey)],
+        devices: &[(DeviceId, PublicKey, WardId)],
     ) -> Result<(), StoreError> {
         for rows in devices.chunks(ROWS_PER_INSERT) {
             on!(self, |c| {
                 let mut insert =
-                    sqlx::QueryBuilder::new("INSERT INTO roster_device (hdo, device, report_key, roster) ");
-                insert.push_values(rows, |mut row, (device, key)| {
+                    sqlx::QueryBuilder::new("INSERT INTO roster_device (hdo, device, report_key, ward, roster) ");
+                insert.push_values(rows, |mut row, (device, key, ward)| {
                     row.push_bind(hdo.as_str()).push_bind(device.as_str());
-                    row.push_bind(key.as_bytes().as_slice()).push_bind(roster);
+                    row.push_bind(key.as_bytes().as_slice()).push_bind(ward.as_str()).push_bind(roster);
                 });
                 insert.build().execute(c).await.map(drop)
             })?;

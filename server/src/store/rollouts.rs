@@ -191,6 +191,19 @@ impl Tx {
         rows.into_iter().map(MemberRow::read).collect()
     }
 
+    /// Whether a rollout names a device.
+    pub(crate) async fn names(&mut self, hdo: &HdoId, id: &ApprovalId, device: &DeviceId) -> Result<bool, StoreError> {
+        let found: Option<i64> = on!(self, |c| {
+            sqlx::query_scalar("SELECT wave FROM rollout_device WHERE hdo = $1 AND rollout = $2 AND device = $3")
+                .bind(hdo.as_str())
+                .bind(id.as_str())
+                .bind(device.as_str())
+                .fetch_optional(c)
+                .await
+        })?;
+        Ok(found.is_some())
+    }
+
     /// A page of a rollout's devices, by id.
     pub(crate) async fn members_after(
         &mut self,

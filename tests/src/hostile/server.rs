@@ -236,6 +236,17 @@ impl DeviceService for Stage {
         bent.map(Response::new).ok_or_else(|| Status::failed_precondition("no such delta"))
     }
 
+    async fn take_lease(&self, _: Request<v1::TakeLeaseRequest>) -> Result<Response<v1::TakeLeaseResponse>, Status> {
+        (self.act().lease)().map(Response::new)
+    }
+
+    async fn return_lease(
+        &self,
+        _: Request<v1::ReturnLeaseRequest>,
+    ) -> Result<Response<v1::ReturnLeaseResponse>, Status> {
+        Ok(Response::new(v1::ReturnLeaseResponse {}))
+    }
+
     async fn submit_reports(
         &self,
         request: Request<v1::SubmitReportsRequest>,

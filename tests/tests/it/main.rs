@@ -40,6 +40,7 @@ mod inbox;
 mod journey;
 mod killed;
 mod lapse;
+mod leases;
 mod manners;
 mod recovery;
 mod refresh;

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use suture_agent::choice;
-use suture_agent::machine::{self, Event, Nothing, State, Trouble};
+use suture_agent::machine::{self, Attempt, Event, Failure, Nothing, State, Trouble};
 use suture_core::approval::Share;
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::select::{Facts, Selection, select};
@@ -111,13 +111,13 @@ impl Simulation {
             hardware: d.it.hardware.clone(),
             running: Some(d.running.clone()),
             floor: d.floor,
-            attempts: d.spent.clone(),
+            tries: d.tries.clone(),
         };
         let mut catalog = d.catalog.clone();
         let (mut shares, mut stops): (&[Share], _) = (&d.shares, d.stops.as_slice());
         let bent: Vec<Share>;
         match self.sabotage {
-            Sabotage::TriesAreForgotten => facts.attempts.clear(),
+            Sabotage::TriesAreForgotten => facts.tries.clear(),
             Sabotage::FloorIsForgotten => facts.floor = suture_core::version::Release(0),
             Sabotage::StopsAreIgnored => stops = &[],
             Sabotage::WithdrawalsAreIgnored => {
@@ -134,16 +134,15 @@ impl Simulation {
             Selection::Nothing { reason, approval } => {
                 let share = d.shares.iter().find(|share| approval.as_ref() == Some(&share.terms.id));
                 let step = share.and_then(|share| Some((share, choice::step_of(&facts, catalog.as_ref(), share)?)));
-                let tried = step.and_then(|(share, step)| d.spent.get(&(share.terms.id.clone(), step.sha256)));
-                let spent = tried.copied().unwrap_or(0);
+                let tries = step.and_then(|(share, step)| d.tries.get(&(share.terms.id.clone(), step.sha256)));
+                let spent = tries.map_or(0, |tries| tries.spent);
                 let order = approval.as_ref().and_then(|id| d.stops.iter().find(|s| s.approval == *id));
                 let stop = order.map(|s| s.counter);
                 Event::Nothing(choice::nothing(reason, approval, &d.shares, spent, stop))
             }
             Selection::Chosen(choice) => {
-                let step = (choice.approval.clone(), choice.step.sha256);
-                let spent = d.spent.get(&step).copied().unwrap_or(0);
-                let attempt = choice::attempt(&choice, spent);
+                let order = d.stops.iter().find(|s| s.approval == choice.approval).map_or(0, |s| s.counter);
+                let attempt = choice::attempt(&choice, &d.it.id, order);
                 if d.state.attempt().map(|a| a.bundle.manifest) != Some(attempt.bundle.manifest) {
                     let version = self.versions.iter().find(|v| v.step.sha256 == attempt.bundle.manifest);
                     d.missing_secs = version.map_or(1, |v| v.fetch_secs);
@@ -182,8 +181,14 @@ impl Simulation {
         };
         let d = &mut self.devices[i];
         d.state = step.state;
-        if let Some(step) = step.spends {
-            *d.spent.entry(step).or_default() += 1;
+        if let Some(attempt) = step.spends {
+            let tries = d.tries.entry((attempt.approval, attempt.bundle.manifest)).or_default();
+            *tries = std::mem::take(tries).spend();
+        }
+        if let Some(Failure { attempt, reason, for_good }) = step.fails {
+            let Attempt { approval, bundle, policy, order, jitter, .. } = attempt;
+            let tries = d.tries.entry((approval, bundle.manifest)).or_default();
+            *tries = std::mem::take(tries).fail(policy, (&reason, for_good), own, order, jitter);
         }
         for told in step.told {
             d.numbered += 1;

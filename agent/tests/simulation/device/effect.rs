@@ -179,6 +179,7 @@ impl Simulation {
             slots: &situation.choice.slots,
             install,
             unsigned,
+            retry: situation.choice.tries.waits(situation.choice.policy, d.own(now)),
             needs_server: situation.choice.needs_server,
             word,
         };

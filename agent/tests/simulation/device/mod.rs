@@ -17,6 +17,7 @@ use suture_core::approval::{RosterDevice, Share, VerifiedStop};
 use suture_core::digest::Digest;
 use suture_core::id::ApprovalId;
 use suture_core::report::Running;
+use suture_core::retry::Tries;
 use suture_core::select::Choice;
 use suture_core::version::Release;
 
@@ -36,7 +37,7 @@ pub(crate) struct Device {
 
     // On disk: the journal, the floors, both repositories, stop orders, the outbox.
     pub(crate) state: State,
-    pub(crate) spent: BTreeMap<(ApprovalId, Digest), u32>,
+    pub(crate) tries: BTreeMap<(ApprovalId, Digest), Tries>,
     pub(crate) floor: Release,
     pub(crate) proven: Timestamp,
     pub(crate) catalog: Rc<Catalog>,
@@ -97,7 +98,7 @@ impl Device {
             chance,
             skew: SignedDuration::ZERO,
             state: State::rest(),
-            spent: BTreeMap::new(),
+            tries: BTreeMap::new(),
             floor: Release(0),
             proven: Timestamp::UNIX_EPOCH,
             catalog,

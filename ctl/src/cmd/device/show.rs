@@ -15,6 +15,7 @@ use suture_proto::{progress, v1};
 use crate::alarm::{self, Alarm, Sighted};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
+use crate::hospital::leases::Down;
 use crate::hospital::{Desk, Documents, inventory};
 use crate::print::{Table, grouped};
 
@@ -46,6 +47,8 @@ struct Shown {
     fetched: Option<Progress>,
     /// Whether that is by the device's own signature; otherwise it is what it said at its last check-in.
     fetched_proven: bool,
+    /// The lease by which it counts as down in its ward, by the server's word.
+    lease: Option<Down>,
     /// Its last report, where the roster's key has signed it.
     report: Option<Reported>,
     /// The metadata that it has signed it verified: at its last check-in, and in its last report.
@@ -107,6 +110,7 @@ fn shown(hdo: &HdoId, device: &v1::Device, documents: &Documents, alarms: &[Alar
         reason,
         fetched: sources.map(Progress::from).or_else(|| said.and_then(fetched)),
         fetched_proven: sources.is_some(),
+        lease: device.lease.as_ref().and_then(Down::of),
         state: device.state.clone(),
         differs_from_roster: roster.is_some_and(|r| differs(&record, r)),
         labels: roster.map_or_else(|| record.labels.join(" ").parse().unwrap_or_default(), |r| r.labels.clone()),
@@ -247,6 +251,7 @@ fn text(s: &Shown) -> String {
         ("phase", s.phase.as_ref().map_or_else(unknown, |p| format!("{p} ({mark})"))),
         ("reason", reason.unwrap_or_default()),
         ("fetched", s.fetched.map(|f| format!("{f} ({})", by(s.fetched_proven))).unwrap_or_default()),
+        ("lease", s.lease.as_ref().map(|l| format!("{} (as the server says)", l.text)).unwrap_or_default()),
         ("last seen", s.last_seen.as_ref().map_or_else(|| "never".to_owned(), |t| format!("{t} (as the server says)"))),
         ("keys", format!("{} (as the server says)", s.fingerprint)),
         (

@@ -16,6 +16,7 @@ use suture_proto::{parse_reason, v1};
 
 use crate::context::Context;
 use crate::failure::Outcome;
+use crate::hospital::leases::Down;
 use crate::hospital::{Desk, Documents, inventory};
 
 use super::show;
@@ -37,6 +38,8 @@ pub(super) async fn run(context: &mut Context<'_>, id: &DeviceId) -> Outcome {
     let unmet = why(&desk.hdo, id, &answer, &desk.documents, &*catalog, context.now());
     let said = answer.device.as_ref().and_then(|device| device.said.as_ref());
     let fetched = said.and_then(show::fetched).map(|f| format!("fetched, as the server says: {f}"));
+    let lease = answer.device.as_ref().and_then(|device| device.lease.as_ref()).and_then(Down::of);
+    let lease = lease.map(|l| format!("it holds a lease, as the server says: {}", l.text));
     context.print.result(&unmet, |unmet| {
         let line = |(n, u): (usize, &Unmet)| format!("{}. [{}] {}", n + 1, u.by, u.reason);
         let mut lines: Vec<String> = unmet.iter().enumerate().map(line).collect();
@@ -44,6 +47,7 @@ pub(super) async fn run(context: &mut Context<'_>, id: &DeviceId) -> Outcome {
             lines.push(format!("nothing stands in the way of {id}: it acts at its next check-in"));
         }
         lines.extend(fetched.clone());
+        lines.extend(lease.clone());
         lines.join("\n")
     })
 }
@@ -79,7 +83,7 @@ fn why(
         running: known.and_then(|k| k.running),
         // What only the device knows, it says itself, below.
         floor: Release(0),
-        attempts: BTreeMap::new(),
+        tries: BTreeMap::new(),
     };
     let share = |a: &Approval| Share { opened: documents.opened(&a.terms.id), ..a.share(id) };
     let approvals: Vec<_> = documents.approvals.iter().map(share).collect();

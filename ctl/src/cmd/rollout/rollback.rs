@@ -266,6 +266,7 @@ mod tests {
             phase: Phase::Confirmed,
             reason: None,
             stop: None,
+            permanent: false,
             sources: None,
             catalog: None,
             approvals: None,

@@ -13,7 +13,7 @@ use serde::Serialize;
 use suture_core::approval::{Approval, DeviceSlots, RosterDevice};
 use suture_core::clock::format_utc;
 use suture_core::id::{ApprovalId, DeviceId};
-use suture_core::phase::{Code, Phase};
+use suture_core::phase::Phase;
 use suture_core::report::Report;
 use suture_proto::v1;
 
@@ -139,13 +139,12 @@ fn standing(
     if end <= now {
         return Standing::Done { why: "its last slot has ended" };
     }
-    let ours = || reports.iter().filter(|r| settles(approval, r));
-    let spent = ours().filter(|r| spends(r)).count();
-    if spent >= approval.terms.max_attempts as usize {
-        return Standing::Done { why: "its attempts are spent" };
+    let last = reports.iter().filter(|r| settles(approval, r)).max_by_key(|r| r.number);
+    if last.is_some_and(|r| r.permanent) {
+        return Standing::Done { why: "it has failed for good, or its attempts are spent" };
     }
     let until = format_utc(end);
-    match ours().max_by_key(|r| r.number) {
+    match last {
         Some(r) if in_force.is_some_and(|counter| r.obeys(counter)) => Standing::Acknowledged { at: format_utc(r.at) },
         Some(r) if matches!(r.phase, Phase::Installing | Phase::Restarting | Phase::Confirming) => {
             Standing::UnderWay { phase: r.phase, at: format_utc(r.at), until }
@@ -156,16 +155,6 @@ fn standing(
             last_heard: heard.map(format_utc),
             until,
         },
-    }
-}
-
-/// Whether a try was used up by it. What the device is not fit for may change, and counts as no try.
-fn spends(report: &Report) -> bool {
-    let unfit = [Code::WrongHardware, Code::WrongProduct, Code::Downgrade, Code::BelowFloor, Code::TooOldToStart];
-    match report.phase {
-        Phase::FellBack => true,
-        Phase::Failed => report.reason.as_ref().is_some_and(|r| !unfit.contains(&r.code)),
-        _ => false,
     }
 }
 

@@ -12,6 +12,7 @@ use suture_proto::{parse_phase, parse_reason, progress, v1};
 use crate::alarm;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::hospital::leases::Down;
 use crate::hospital::rollouts::{self, Watched};
 use crate::hospital::{Desk, inventory};
 use crate::print::Table;
@@ -31,6 +32,9 @@ struct Shown {
     waits_for_signature: Vec<u32>,
     ticket: String,
     created: Option<String>,
+    /// Its devices that count as down by a lease of the server's; told by `rollout show`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    down: Vec<Down>,
     /// Left out of lists.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     devices: Vec<Device>,
@@ -64,6 +68,7 @@ fn shown(rollout: v1::Rollout) -> Shown {
         waves: rollout.waves,
         waits_for_signature: rollout.unsigned_waves.iter().map(|w| w.saturating_add(1)).collect(),
         created: jiff::Timestamp::from_millisecond(rollout.created_ms).ok().map(format_utc),
+        down: rollout.leases.iter().filter_map(Down::of).collect(),
         devices: rollout.devices.into_iter().map(device).collect(),
         rollout: rollout.id,
         state: rollout.state,
@@ -123,7 +128,8 @@ fn text(r: &Shown) -> String {
         [] => String::new(),
         waves => format!("without the hospital's signature, as the server has it: wave {}\n", waves.join(", ")),
     };
-    format!("{}\n{unsigned}{}", head(r), table.to_text())
+    let down: String = r.down.iter().map(|d| format!("lease: {}\n", d.text)).collect();
+    format!("{}\n{unsigned}{down}{}", head(r), table.to_text())
 }
 
 fn head(r: &Shown) -> String {

@@ -66,6 +66,7 @@ fn message(device: Device) -> v1::Device {
         proven: proven.as_ref().map(v1::SignedReport::from),
         tls_key_sha256: bytes::Bytes::new(),
         forks: Vec::new(),
+        lease: None,
     }
 }
 
@@ -204,12 +205,14 @@ impl Api {
         let words = offer::words(&mut tx, hdo, &id, self.app.now()).await?;
         let key = tx.joined_key(&Principal::Device(hdo.clone(), id.clone())).await?;
         let forks = tx.forks_of(hdo, &id, &id).await?;
+        let lease = tx.lease(hdo, &id).await?.filter(|lease| lease.counts(self.app.now()));
         drop(tx);
         let reports = self.app.store().latest_reports(hdo, &id, LATEST_REPORTS).await?;
         Ok(v1::GetDeviceResponse {
             device: Some(v1::Device {
                 tls_key_sha256: key.map(|k| k.as_bytes().to_vec().into()).unwrap_or_default(),
                 forks: forks.into_iter().map(fork).collect(),
+                lease: lease.as_ref().map(Into::into),
                 ..message(device)
             }),
             words: words.into_iter().map(server_word).collect(),
@@ -265,6 +268,8 @@ impl Api {
         tx.device(hdo, &id).await?.ok_or_else(|| unknown(hdo, &id))?;
         if tx.revoke_device(hdo, &id, now).await? {
             tx.revoke_certificates(&Principal::Device(hdo.clone(), id.clone()), now).await?;
+            // Whoever speaks in its name is heard no more.
+            tx.drop_lease(hdo, &id).await?;
             let detail = json!({ "reason": reason });
             audit::append(&mut tx, now, principal, hdo.into(), "device.revoked", id.as_str(), detail).await?;
             tx.commit().await?;

@@ -16,6 +16,8 @@ use super::stream::{self, Answers};
 use super::{Api, caller, hospital};
 use crate::rights::Caller;
 
+pub(super) use organisation::sentence;
+
 type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
@@ -146,6 +148,11 @@ impl OperatorService for Api {
     async fn revoke_device(&self, request: Request<v1::RevokeDeviceRequest>) -> Answer<v1::RevokeDeviceResponse> {
         let (principal, hdo) = hospital(&request)?;
         Ok(Response::new(self.revoke(&principal, &hdo, request.into_inner()).await?))
+    }
+
+    async fn return_device(&self, request: Request<v1::ReturnDeviceRequest>) -> Answer<v1::ReturnDeviceResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        Ok(Response::new(self.return_device_to_service(&principal, &hdo, request.into_inner()).await?))
     }
 
     async fn store_plan(&self, request: Request<v1::StorePlanRequest>) -> Answer<v1::StorePlanResponse> {

@@ -32,7 +32,7 @@ pub(super) fn token_end(expires_ms: i64, now: Timestamp) -> Result<Timestamp, Re
 }
 
 /// A sentence that somebody wrote.
-pub(super) fn sentence<'a>(field: &'static str, text: &'a str) -> Result<&'a str, Refusal> {
+pub(in crate::grpc) fn sentence<'a>(field: &'static str, text: &'a str) -> Result<&'a str, Refusal> {
     if text.trim().is_empty() {
         Err(Refusal::invalid(format!("{field}: is empty; it goes on record")))
     } else if text.len() > MAX_TEXT_BYTES {

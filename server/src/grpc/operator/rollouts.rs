@@ -27,6 +27,7 @@ pub(super) fn message(rollout: Rollout, members: Vec<Member>) -> v1::Rollout {
         wave: rollout.wave,
         waves: rollout.waves,
         unsigned_waves: rollout.unsigned.iter().collect(),
+        leases: Vec::new(),
         ticket: rollout.ticket,
         created_ms: rollout.created.as_millisecond(),
         devices: members
@@ -99,7 +100,11 @@ impl Api {
         let mut members = tx.members_after(hdo, &id, after.as_ref(), limit + 1).await?;
         let more = members.len() > limit as usize;
         members.truncate(limit as usize);
-        Ok(v1::GetRolloutResponse { rollout: Some(message(rollout, members)), more })
+        let now = self.app.now();
+        let leases = tx.rollout_leases(hdo, &id).await?;
+        let down = leases.iter().filter(|l| l.counts(now)).take(MAX_ROWS_PER_CALL as usize);
+        let leases = down.map(Into::into).collect();
+        Ok(v1::GetRolloutResponse { rollout: Some(v1::Rollout { leases, ..message(rollout, members) }), more })
     }
 
     pub(super) async fn take_stop(&self, principal: &Principal, hdo: &HdoId, envelope: &[u8]) -> Result<bool, Refusal> {

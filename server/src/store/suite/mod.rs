@@ -3,6 +3,7 @@
 mod concurrency;
 pub(crate) mod deltas;
 mod forks;
+mod leases;
 mod nouns;
 mod quotas;
 mod schema;

@@ -15,19 +15,19 @@ use super::super::rollouts::Rollout;
 use super::super::{Store, Tx};
 use super::each;
 
-fn at(hours: i64) -> Timestamp {
+pub(super) fn at(hours: i64) -> Timestamp {
     "2026-11-24T15:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hours)
 }
 
-fn hdo() -> HdoId {
+pub(super) fn hdo() -> HdoId {
     "riverside".parse().unwrap()
 }
 
-fn pump(n: u32) -> DeviceId {
+pub(super) fn pump(n: u32) -> DeviceId {
     format!("pump-{n}").parse().unwrap()
 }
 
-fn approval(n: usize) -> ApprovalId {
+pub(super) fn approval(n: usize) -> ApprovalId {
     format!("a{n:03}").parse().unwrap()
 }
 
@@ -38,7 +38,7 @@ fn order(n: usize, counter: u64, stopped: bool) -> VerifiedStop {
 }
 
 /// Two devices, and as many approvals for the first, each created an hour after the one before and over a day after that.
-async fn hospital(store: &Store, approvals: usize) -> Tx {
+pub(super) async fn hospital(store: &Store, approvals: usize) -> Tx {
     let mut tx = store.begin().await.unwrap();
     assert!(tx.insert_hdo(&hdo(), "Riverside", at(0)).await.unwrap());
     let record = |n| Record {

@@ -216,6 +216,7 @@ fn claim(hospital: &Hospital, device: &str, number: u64, rollout: &str) -> Repor
         phase: Phase::Confirmed,
         reason: None,
         stop: None,
+        permanent: false,
         sources: None,
         catalog: None,
         approvals: None,

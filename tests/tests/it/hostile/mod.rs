@@ -12,6 +12,7 @@ mod floor;
 mod gates;
 mod holders;
 mod identity;
+mod leases;
 mod line;
 mod metadata;
 mod news;

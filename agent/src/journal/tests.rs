@@ -1,0 +1,210 @@
+//! What is on disk after a restart, and after a write that was torn.
+
+use super::*;
+use crate::machine::{Bundle, Trouble, Window};
+use suture_core::version::Release;
+
+fn attempt() -> Attempt {
+    let bundle =
+        Bundle { path: "bundles/pump/2/manifest.json".into(), manifest: Digest::of(b"m"), release: Release(2) };
+    let policy = Policy { max_attempts: 3, wait_secs: 600 };
+    Attempt { approval: "a1".parse().unwrap(), bundle, number: 1, floor: Release(0), policy, order: 0, jitter: 0 }
+}
+
+fn now() -> Timestamp {
+    "2026-11-24T15:00:00Z".parse().unwrap()
+}
+
+fn written() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.json");
+    let mut journal = Journal::open(&path, 0).unwrap();
+    journal.apply(Event::Chosen(attempt()), now()).unwrap();
+    (dir, path)
+}
+
+#[test]
+fn what_was_applied_is_there_after_a_restart() {
+    let (_dir, path) = written();
+    let journal = Journal::open(&path, 0).unwrap();
+    assert_eq!(journal.state(), &State::Fetching { attempt: attempt(), trouble: None });
+    assert_eq!(journal.told().1.len(), 2);
+}
+
+#[test]
+fn every_torn_form_holds_the_device_and_keeps_the_evidence() {
+    let (_dir, path) = written();
+    let whole = std::fs::read(&path).unwrap();
+    let torn = (0..whole.len()).step_by(5).map(|cut| whole[..cut].to_vec());
+    let zeroed = (0..whole.len()).step_by(31).map(|from| {
+        let mut bytes = whole.clone();
+        bytes[from..].fill(0);
+        bytes
+    });
+    for bytes in torn.chain(zeroed) {
+        std::fs::write(&path, &bytes).unwrap();
+        let journal = Journal::open(&path, 41).unwrap();
+        let State::Held { attempt: None, reason } = journal.state() else { panic!("{:?}", journal.state()) };
+        assert_eq!(reason.code, Code::StateDamaged);
+        assert!(journal.told().0 > 41, "transitions are counted on from what the outbox knows");
+        assert_eq!(std::fs::read(path.with_extension("damaged.json")).unwrap(), bytes);
+        // It stays held, by a readable journal, until a person has spoken.
+        assert_eq!(Journal::open(&path, 41).unwrap().state(), journal.state());
+    }
+}
+
+#[test]
+fn a_leftover_of_an_interrupted_write_is_of_no_account() {
+    let (dir, path) = written();
+    std::fs::write(dir.path().join("journal.json.tmp"), b"{\"form").unwrap();
+    let mut journal = Journal::open(&path, 0).unwrap();
+    journal.apply(Event::Fetched, now()).unwrap();
+    assert_eq!(Journal::open(&path, 0).unwrap().state().name(), "staging");
+}
+
+#[test]
+fn an_impossible_event_changes_nothing_on_disk() {
+    let (_dir, path) = written();
+    let before = std::fs::read(&path).unwrap();
+    let mut journal = Journal::open(&path, 0).unwrap();
+    assert!(matches!(journal.apply(Event::Switched, now()), Err(JournalError::Machine(_))));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn tries_are_counted_and_the_memory_is_bounded() {
+    let (_dir, path) = written();
+    let mut journal = Journal::open(&path, 0).unwrap();
+    let reason = Reason::new(Code::WrongBytes, "x");
+    journal.apply(Event::Unusable(reason), now()).unwrap();
+    let Attempt { approval, bundle, .. } = attempt();
+    assert_eq!(journal.spent(&approval, &bundle.manifest), 1);
+    assert_eq!(journal.spent(&approval, &Digest::of(b"the next step")), 0, "a step has its own tries");
+    let last = &journal.last().unwrap().told;
+    assert_eq!((last.phase, last.permanent), (Phase::Failed, true));
+    for i in 0..2 * MAX_TRIED {
+        journal.record.retry(&Attempt { approval: format!("b{i}").parse().unwrap(), ..attempt() }, Tries::spend);
+    }
+    assert_eq!(journal.record.tried.len(), MAX_TRIED);
+}
+
+/// Goes as far as the switch.
+fn switching(journal: &mut Journal, attempt: &Attempt) {
+    let window = Window { start: now(), latest: now() };
+    let way = [Event::Chosen(attempt.clone()), Event::Fetched, Event::Staged, Event::Open(window), Event::Claimed];
+    for event in way {
+        journal.apply(event, now()).unwrap();
+    }
+}
+
+fn tries(path: &Path) -> Tries {
+    Journal::open(path, 0).unwrap().tried().next_back().unwrap().tries.clone()
+}
+
+#[test]
+fn what_a_try_came_to_is_known_after_a_restart_and_told_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.json");
+    let mut journal = Journal::open(&path, 0).unwrap();
+    switching(&mut journal, &attempt());
+    let reason = |code| Reason::new(code, "x");
+    journal.apply(Event::Broken(reason(Code::InstallFailed)), now()).unwrap();
+    assert_eq!(tries(&path).spent, 1);
+    journal.apply(Event::Reverted, now()).unwrap();
+    assert!(!journal.told().1[0].permanent);
+    let (why, until) = tries(&path).waits(attempt().policy, now()).unwrap();
+    assert_eq!((why.code, until), (Code::RetryWait, now() + jiff::SignedDuration::from_secs(600)));
+    // The second runs and does not prove its health.
+    journal.apply(Event::Released, now()).unwrap();
+    switching(&mut journal, &Attempt { number: 2, ..attempt() });
+    for event in [Event::Switched, Event::Restarted, Event::Broken(reason(Code::HealthFailed)), Event::Reverted] {
+        journal.apply(event, now()).unwrap();
+    }
+    assert!(journal.told().1[0].permanent, "{:?}", journal.told());
+    let ended = tries(&path);
+    assert_eq!((ended.spent, ended.is_over(attempt().policy)), (2, true));
+
+    // Only a lift that was signed since gives the tries back, and not while something is being released.
+    let since = u64::try_from(now().as_second()).unwrap() + 1;
+    let lift = |journal: &mut Journal, counter| journal.lifted([(attempt().approval, counter)]).unwrap();
+    lift(&mut journal, since);
+    assert_eq!(tries(&path), ended);
+    journal.apply(Event::Released, now()).unwrap();
+    lift(&mut journal, since - 1);
+    assert_eq!(tries(&path), ended);
+    lift(&mut journal, since);
+    assert_eq!((tries(&path).spent, tries(&path).ended), (0, None));
+}
+
+#[test]
+fn a_device_that_a_person_had_to_come_for_does_not_try_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.json");
+    let mut journal = Journal::open(&path, 0).unwrap();
+    switching(&mut journal, &attempt());
+    let broken = || Event::Broken(Reason::new(Code::InstallFailed, "x"));
+    journal.apply(broken(), now()).unwrap();
+    while journal.state().name() != "held" {
+        journal.apply(broken(), now()).unwrap();
+    }
+    assert!(journal.told().1[0].permanent && tries(&path).is_over(attempt().policy));
+    // Started again, it goes back by itself, and that was its last word on it all the same.
+    journal.apply(Event::Resumed { switched: true }, now()).unwrap();
+    journal.apply(Event::Reverted, now()).unwrap();
+    assert_eq!((journal.told().1[0].phase, journal.told().1[0].permanent), (Phase::FellBack, true));
+    assert_eq!(tries(&path).spent, 1);
+}
+
+#[test]
+fn what_stands_in_the_way_before_the_switch_uses_up_nothing() {
+    let (_dir, path) = written();
+    let mut journal = Journal::open(&path, 0).unwrap();
+    for code in [Code::Transfer, Code::DiskFull, Code::InLine] {
+        journal.apply(Event::Hindered(Trouble::new(Reason::new(code, "x"))), now()).unwrap();
+    }
+    journal.apply(Event::Fetched, now()).unwrap();
+    journal.apply(Event::Damaged(Reason::new(Code::WrongBytes, "x")), now()).unwrap();
+    assert_eq!(journal.spent(&attempt().approval, &attempt().bundle.manifest), 0);
+}
+
+#[test]
+fn a_stop_is_answered_once_until_something_else_is_told_of_its_approval() {
+    let (_dir, path) = written();
+    let by = |id: &str, phase, stop| {
+        let subject = Subject { approval: id.parse().unwrap(), manifest: None };
+        Told { subject: Some(subject), phase, reason: None, stop, permanent: false }
+    };
+    let told = |id: &str, phase| by(id, phase, (phase == Phase::Stopped).then_some(7));
+    let both = || [told("a1", Phase::Stopped), told("b2", Phase::Stopped)];
+    let mut journal = Journal::open(&path, 0).unwrap();
+    let state = journal.state().clone();
+    journal.answer(both()).unwrap();
+    assert_eq!(journal.told().1, both());
+    let mut journal = Journal::open(&path, 0).unwrap();
+    let first = journal.told().0;
+    journal.answer(both()).unwrap();
+    journal.answer([told("c3", Phase::Offered)]).unwrap();
+    assert_eq!(journal.told().0, first, "nothing of that is news");
+    // An order that was signed later is answered anew, and so is one that could not be read before.
+    journal.answer([by("a1", Phase::Stopped, Some(9)), by("b2", Phase::Stopped, Some(6))]).unwrap();
+    assert_eq!(journal.told(), (first + 1, &[by("a1", Phase::Stopped, Some(9))][..]));
+    journal.answer([by("c3", Phase::Stopped, None)]).unwrap();
+    journal.answer([by("c3", Phase::Stopped, Some(1)), by("a1", Phase::Stopped, None)]).unwrap();
+    assert_eq!(journal.told(), (first + 3, &[by("c3", Phase::Stopped, Some(1))][..]));
+    let first = journal.told().0;
+    // A lift, and what the machine itself tells, take it back.
+    journal.answer([told("b2", Phase::Offered), told("a1", Phase::Stopped)]).unwrap();
+    assert_eq!(journal.told(), (first + 1, &[told("b2", Phase::Offered)][..]));
+    assert_eq!(journal.state(), &state);
+    journal.apply(Event::Nothing(withdrawn()), now()).unwrap();
+    journal.answer(both()).unwrap();
+    assert_eq!(journal.told().1, both());
+    // As many are remembered as orders are kept.
+    journal.answer((0..2 * MAX_KEPT_STOPS).map(|n| told(&format!("d{n}"), Phase::Stopped))).unwrap();
+    assert_eq!(journal.record.obeyed.len(), MAX_KEPT_STOPS);
+}
+
+fn withdrawn() -> crate::machine::Nothing {
+    let reason = Reason::new(Code::Withdrawn, "x");
+    crate::machine::Nothing { about: Some(attempt().subject()), phase: Phase::Withdrawn, reason, stop: None }
+}

@@ -1,0 +1,95 @@
+//! Granting leases: each in one transaction under the lock of the hospital's ward, so that no two replicas grant its last
+//! place. The rules are [`suture_core::lease`]'s. A lease is no authority: it can only make a device wait.
+//!
+//! | attack | stopped by |
+//! | --- | --- |
+//! | a device that takes a lease for another, or in another hospital | the caller's certificate says whose it is |
+//! | a device that takes one by an approval that does not name it, or where the rollout holds it back | [`take`] |
+//! | a device that takes leases and never gives them back | it has one, in its own ward, and that counts for a time |
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use suture_core::id::{ApprovalId, DeviceId, HdoId};
+use suture_core::lease::{Answer, Ask, Lease, Stage, ask};
+use suture_core::limits::LEASE_ASK_AGAIN;
+use suture_core::phase::{Code, Reason};
+use suture_core::principal::Principal;
+
+use crate::audit::{self, AuditError};
+use crate::offer;
+use crate::rollout::run::{self, RolloutError};
+use crate::store::{StoreError, Tx};
+
+/// Answers a device that asks for a lease, or renews it.
+///
+/// # Errors
+///
+/// There is no such rollout, it does not name the device, or the database failed.
+pub(crate) async fn take(
+    tx: &mut Tx,
+    hdo: &HdoId,
+    device: &DeviceId,
+    approval: &ApprovalId,
+    stage: Stage,
+    now: Timestamp,
+) -> Result<Answer, RolloutError> {
+    let refused = |reason| {
+        let ask_again = now.saturating_add(LEASE_ASK_AGAIN).unwrap_or(Timestamp::MAX);
+        Ok(Answer::Refused { reason, ask_again })
+    };
+    let missing = || RolloutError::NotFound(approval.clone());
+    let rollout = tx.rollout(hdo, approval).await?.ok_or_else(missing)?;
+    if !tx.names(hdo, approval, device).await? {
+        return Err(missing());
+    }
+    let Some(ward) = tx.roster_ward(hdo, device).await? else {
+        return refused(Reason::new(Code::Pending, "this device is on no signed roster, so its ward is not known"));
+    };
+    // One that is past the switch is down whatever is held back now.
+    if stage != Stage::Begun
+        && let Some(word) = offer::words(tx, hdo, device, now).await?.into_iter().find(|w| w.approval == *approval)
+        && let Err(reason) = word.verdict
+    {
+        return refused(reason);
+    }
+    let terms = run::terms_of(tx, &rollout).await?;
+    let ask = Ask {
+        device: device.clone(),
+        ward,
+        approval: approval.clone(),
+        cap: terms.ward_cap,
+        silence: SignedDuration::from_secs(i64::from(terms.attempt_timeout_secs)),
+        expires: terms.expires,
+        stage,
+    };
+    Ok(grant(tx, hdo, &ask, now).await?)
+}
+
+/// Judges by what the ward has granted, and keeps what is granted.
+pub(crate) async fn grant(tx: &mut Tx, hdo: &HdoId, asked: &Ask, now: Timestamp) -> Result<Answer, StoreError> {
+    tx.lock_ward(hdo, &asked.ward).await?;
+    let mine = tx.lease(hdo, &asked.device).await?;
+    let ward = tx.ward_leases(hdo, &asked.ward).await?;
+    let answer = ask(asked, mine.as_ref(), &ward, now);
+    if let Answer::Granted(lease) = &answer {
+        tx.put_lease(hdo, &asked.ward, lease).await?;
+    }
+    Ok(answer)
+}
+
+/// Notes a person's word that a device is back in service, for the record too. The lease that it ends; none where the device
+/// counts as down by none.
+pub(crate) async fn give_back(
+    tx: &mut Tx,
+    hdo: &HdoId,
+    device: &DeviceId,
+    actor: &Principal,
+    said: &str,
+    now: Timestamp,
+) -> Result<Option<Lease>, AuditError> {
+    let Some(lease) = tx.lease(hdo, device).await?.filter(|lease| lease.counts(now)) else { return Ok(None) };
+    tx.return_lease(hdo, device, now).await?;
+    let detail = json!({ "rollout": lease.approval, "down": lease.to_text(), "said": said });
+    audit::append(tx, now, actor, hdo.into(), "device.returned", device.as_str(), detail).await?;
+    Ok(Some(lease))
+}

@@ -187,6 +187,13 @@ impl Journal {
         self.replace(record)
     }
 
+    /// Writes down what is to be told although the machine did not move.
+    pub fn mention(&mut self, told: Told) -> Result<(), JournalError> {
+        let mut record = self.record.clone();
+        record.tell(vec![told]);
+        self.replace(record)
+    }
+
     fn replace(&mut self, record: Record) -> Result<(), JournalError> {
         let next = Self { path: self.path.clone(), record };
         next.write()?;

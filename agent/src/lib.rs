@@ -21,6 +21,7 @@ pub mod identity;
 pub mod import;
 pub mod inbox;
 pub mod install;
+pub mod integrity;
 pub mod interlock;
 pub mod journal;
 pub mod lease;

@@ -7,6 +7,7 @@ use suture_core::report::{Report, ReportError, Running, Seen, Signed};
 use crate::config::Settings;
 use crate::fetch::sources;
 use crate::identity::Identity;
+use crate::integrity;
 use crate::machine::Told;
 
 /// Writes and signs reports.
@@ -29,6 +30,7 @@ impl Scribe<'_> {
         let Told { subject, phase, reason, stop, permanent } = told;
         let (catalog, approvals) = self.seen.clone();
         let manifest = subject.as_ref().and_then(|s| s.manifest);
+        let integrity = integrity::kept(&self.settings.state_dir, &running.manifest);
         let report = Report {
             kind: Report::TYPE.to_owned(),
             hdo: device.hdo.clone(),
@@ -37,6 +39,7 @@ impl Scribe<'_> {
             at: whole_second(self.now),
             product: self.settings.product.clone(),
             running,
+            integrity,
             sources: manifest.and_then(|manifest| sources::kept(&self.settings.state_dir, &manifest)),
             manifest,
             approval: subject.map(|s| s.approval),

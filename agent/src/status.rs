@@ -10,12 +10,14 @@ use serde::{Deserialize, Serialize};
 use suture_core::clock::{format_utc, utc};
 use suture_core::phase::Reason;
 use suture_core::progress::Progress;
+use suture_core::report::Integrity;
 
 use crate::agent::{chain, journal_path};
 use crate::config::Settings;
 use crate::durable::{self, DurableError};
 use crate::identity::{Identity, grouped};
 use crate::install::Slots;
+use crate::integrity;
 use crate::journal::{Journal, Outcome, Tried};
 use crate::lease::{Held, Lease};
 use crate::machine::State;
@@ -71,6 +73,8 @@ pub struct Status {
     pub release: Option<u64>,
     /// Its manifest's digest.
     pub manifest: Option<String>,
+    /// Whether that lies on the disk as it was signed, where it was looked at.
+    pub integrity: Option<Integrity>,
     /// How far the attempt got, or `idle` or `held`.
     pub phase: &'static str,
     /// The machine's state.
@@ -140,6 +144,7 @@ impl Status {
             version: running.as_ref().map(|r| r.version.to_string()),
             release: running.as_ref().map(|r| r.release.0),
             manifest: running.as_ref().map(|r| r.manifest.to_string()),
+            integrity: running.as_ref().and_then(|r| integrity::kept(&settings.state_dir, &r.manifest)),
             phase: state.phase().as_str(),
             state: state.name(),
             approval: state.attempt().map(|a| a.approval.to_string()),
@@ -166,6 +171,10 @@ impl Status {
         match (&self.version, self.release) {
             (Some(version), Some(release)) => line("runs", &format!("{version} (release {release})")),
             _ => line("runs", "nothing that this agent knows of"),
+        }
+        if let Some(Integrity { at, drift }) = &self.integrity {
+            let found = drift.as_deref().unwrap_or("as it was signed");
+            line("integrity", &format!("{found} (looked at {})", format_utc(*at)));
         }
         line("phase", self.phase);
         if let (Some(approval), Some(release)) = (&self.approval, self.target_release) {

@@ -273,6 +273,8 @@ codes! {
     HealthFailed = "health-failed",
     /// The device is not yet confirmed by its hospital.
     Pending = "pending",
+    /// What runs is not what was signed: it was altered where it lies.
+    Drift = "drift",
     /// The device's record on disk cannot be read.
     StateDamaged = "state-damaged",
     /// The device began and has said nothing for as long as the hospital let it.

@@ -34,6 +34,8 @@ pub struct Report {
     pub product: ProductId,
     /// What runs.
     pub running: Running,
+    /// Whether that lies on the disk as it was signed, where it was looked at.
+    pub integrity: Option<Integrity>,
     /// The attempt that it tells of.
     pub approval: Option<ApprovalId>,
     /// The bundle of that attempt.
@@ -67,6 +69,17 @@ pub struct Running {
     pub release: Release,
     /// The manifest's digest.
     pub manifest: Digest,
+}
+
+/// What the device found when it last compared what runs with its manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Integrity {
+    /// When it began to look, by the device's clock.
+    #[serde(with = "utc")]
+    pub at: Timestamp,
+    /// What is not as it was signed; none where all is.
+    pub drift: Option<String>,
 }
 
 /// Metadata that a device verified.
@@ -210,6 +223,7 @@ mod tests {
             at: "2026-11-24T12:00:00Z".parse().unwrap(),
             product: "pump".parse().unwrap(),
             running: Running { version: "1.0.0".parse().unwrap(), release: Release(1), manifest },
+            integrity: None,
             approval: None,
             manifest: None,
             phase: Phase::Held,

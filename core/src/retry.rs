@@ -205,6 +205,7 @@ impl Code {
             | Self::BadMetadata
             | Self::EndlessData
             | Self::Pending
+            | Self::Drift
             | Self::TimedOut
             | Self::FailureCeiling
             | Self::Operator => false,

@@ -404,7 +404,8 @@ fn report() -> Value {
     let seen = json!({ "root": 1, "targets": 2, "targets_sha256": sha256() });
     json!({
         "_type": "suture-report", "hdo": "riverside", "device": "d-1", "number": 1, "at": "2026-11-24T15:00:00Z",
-        "product": "pump", "running": running(), "approval": "a-1", "manifest": sha256(), "phase": "waiting",
+        "product": "pump", "running": running(), "integrity": { "at": "2026-11-24T14:00:00Z", "drift": "slot a differs" },
+        "approval": "a-1", "manifest": sha256(), "phase": "waiting",
         "reason": { "code": "in-use", "text": "in use" }, "sources": {
             "total_bytes": 447_000_000, "slot_a_bytes": 430_000_000, "slot_b_bytes": 0, "delta_made_bytes": 16_000_000,
             "chunk_made_bytes": 1_000_000, "delta_bytes": 2_100_000, "chunk_bytes": 300_000,

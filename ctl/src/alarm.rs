@@ -248,6 +248,7 @@ pub(crate) mod tests {
             reason: None,
             stop: None,
             permanent: false,
+            integrity: None,
             sources: None,
             catalog: None,
             approvals,

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::limits::MAX_KEPT_REPORTS;
+use suture_core::phase::Code;
 use suture_core::principal::Principal;
 use suture_core::report::{ReportError, Sighting, Signed};
 
@@ -80,6 +81,13 @@ pub(crate) async fn submit(
         }
         if !tx.put_report(hdo, device, &key, report.number, signed, now).await? {
             continue;
+        }
+        // The device tells it once, in a report of its own.
+        if let Some(reason) = report.reason.as_ref().filter(|reason| reason.code == Code::Drift) {
+            tracing::warn!(%hdo, %device, reason = %reason, "a device's software was altered where it lies");
+            let by = Principal::Device(hdo.clone(), device.clone());
+            let detail = serde_json::json!({ "report": report.number, "drift": reason.text });
+            audit::append(&mut tx, now, &by, hdo.into(), "device.drift", device.as_str(), detail).await?;
         }
         match &report.approval {
             Some(approval) if counts => {

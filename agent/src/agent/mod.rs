@@ -33,6 +33,7 @@ use crate::floor::Floors;
 use crate::identity::{Identity, IdentityError};
 use crate::inbox::Inbox;
 use crate::install::{InstallError, Slots};
+use crate::integrity::Watch;
 use crate::interlock::Interlock;
 use crate::journal::{Journal, JournalError};
 use crate::lease::Lease;
@@ -91,6 +92,7 @@ pub struct Agent {
     retry: Backoff,
     stop: CancellationToken,
     pulse: Arc<Pulse>,
+    watch: Watch,
     resumed: bool,
     /// When the server was last asked by earlier certificates.
     reverted: Option<Instant>,
@@ -186,6 +188,7 @@ impl Agent {
             retry: Backoff::new(RETRY_FIRST, RETRY_MOST).ok_or(AgentError::Backoff)?,
             stop: CancellationToken::new(),
             pulse: Arc::default(),
+            watch: Watch::new(settings.audit),
             resumed: false,
             reverted: None,
             heard: None,
@@ -288,6 +291,7 @@ impl Agent {
             self.submit().await?;
         }
         self.give_lease_back().await?;
+        self.attend_to_integrity()?;
         self.write_live();
         Ok(Pass { next: self.next(), confirmed: !pending && self.heard.is_some() })
     }
@@ -333,12 +337,27 @@ impl Agent {
         let before = self.journal.state().name();
         let name = event.name();
         self.journal.apply(event, now)?;
+        if self.journal.state().is_committed() {
+            self.watch.rest();
+        }
         let after = self.journal.state();
         if before != after.name() {
             let reason = after.trouble().map(|(reason, _)| reason.to_string()).unwrap_or_default();
             tracing::info!(from = before, on = name, to = after.name(), reason, "the machine went on");
         }
         self.keep_lease();
+        self.tell()
+    }
+
+    /// Looks at what runs where it is time to, and tells what has changed; not while the device is being changed.
+    fn attend_to_integrity(&mut self) -> Result<(), AgentError> {
+        if self.journal.state().is_committed() {
+            return Ok(());
+        }
+        let now = self.now();
+        let Some(reason) = self.watch.attend(&self.slots, &self.settings.state_dir, now)? else { return Ok(()) };
+        let phase = self.journal.state().phase();
+        self.journal.mention(Told { subject: None, phase, reason, stop: None, permanent: false })?;
         self.tell()
     }
 

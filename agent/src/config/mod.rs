@@ -15,6 +15,10 @@ pub use self::written::Written;
 /// What is left free unless the configuration says otherwise: 64 MiB, for the journal, the reports and everybody else on the
 /// disk.
 const RESERVE_MIB: u64 = 64;
+/// How often what runs is compared with what was signed, unless the configuration says otherwise: once a day.
+const AUDIT_HOURS: u64 = 24;
+/// How fast it is read for that: 16 MiB/s, which leaves a slow disk to others.
+const AUDIT_MIB_PER_SEC: u64 = 16;
 /// Probes of the device's health; more than any device needs.
 const MAX_PROBES: usize = 16;
 /// More than any configuration needs.
@@ -39,10 +43,27 @@ pub struct Settings {
     pub interlock: Option<Signal>,
     /// What power an install needs.
     pub power: Power,
+    /// How often, and how fast, what runs is compared with what was signed.
+    pub audit: Audit,
     /// How often the server is asked.
     pub poll: Duration,
     /// What fetching may take.
     pub fetch: Fetching,
+}
+
+/// How often, and how fast, what runs is compared with what was signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Audit {
+    /// Between two looks.
+    pub interval: Duration,
+    /// What is read of the disk a second, at most.
+    pub bytes_per_sec: u64,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(AUDIT_HOURS * 3_600), bytes_per_sec: AUDIT_MIB_PER_SEC << 20 }
+    }
 }
 
 /// What fetching may take of network and disk.
@@ -201,6 +222,10 @@ impl Settings {
             }
             Power { mains: p.mains, battery_percent: u8::try_from(percent).unwrap_or(100) }
         });
+        let written::Integrity { interval_hours, max_mib_per_sec } = written.integrity;
+        let hours = faults.within("integrity.interval_hours", interval_hours, AUDIT_HOURS, 1, 8_760);
+        let mib = faults.within("integrity.max_mib_per_sec", max_mib_per_sec, AUDIT_MIB_PER_SEC, 1, 1 << 20);
+        let audit = Audit { interval: Duration::from_secs(hours * 3_600), bytes_per_sec: mib << 20 };
         let poll = faults.secs("poll.interval_secs", written.poll.interval_secs, 300, 86_400);
         let max_rate = written.fetch.max_rate.and_then(|text| match text.parse::<Rate>() {
             Ok(rate) if rate.is_nothing() => {
@@ -218,7 +243,19 @@ impl Settings {
         match (state_dir, slots_dir, product, hardware, restart, health, faults.0.is_empty()) {
             (Some(state_dir), Some(slots_dir), Some(product), Some(hardware), Some(restart), Some(health), true) => {
                 let interlock = interlock.flatten();
-                Ok(Self { state_dir, slots_dir, product, hardware, restart, health, interlock, power, poll, fetch })
+                Ok(Self {
+                    state_dir,
+                    slots_dir,
+                    product,
+                    hardware,
+                    restart,
+                    health,
+                    interlock,
+                    power,
+                    audit,
+                    poll,
+                    fetch,
+                })
             }
             _ => Err(faults.0),
         }
@@ -326,6 +363,7 @@ mod tests {
         assert_eq!((settings.health.successes, settings.health.deadline), (3, Duration::from_secs(60)));
         assert!(matches!(settings.interlock, Some(Signal::Program(c)) if c.timeout == Duration::from_secs(10)));
         assert_eq!(settings.power, Power::default());
+        assert_eq!(settings.audit, Audit { interval: Duration::from_secs(86_400), bytes_per_sec: 16 << 20 });
         assert_eq!((settings.fetch.max_rate, settings.fetch.reserve_bytes), (None, 64 << 20));
         let capped = format!("{GOOD}\n[fetch]\nmax_rate = \"2Mbit\"\nreserve_mib = 200\n");
         let fetch = Settings::validate(toml::from_str(&capped).unwrap()).unwrap().fetch;

@@ -17,6 +17,8 @@ pub struct Written {
     pub(super) interlock: Option<Interlock>,
     pub(super) power: Option<Power>,
     #[serde(default)]
+    pub(super) integrity: Integrity,
+    #[serde(default)]
     pub(super) poll: Poll,
     #[serde(default)]
     pub(super) fetch: Fetch,
@@ -62,6 +64,13 @@ pub(super) struct Power {
     #[serde(default)]
     pub(super) mains: bool,
     pub(super) battery_percent: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Integrity {
+    pub(super) interval_hours: Option<u64>,
+    pub(super) max_mib_per_sec: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

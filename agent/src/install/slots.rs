@@ -239,15 +239,25 @@ impl Slots {
 
     /// Hashes again all that a slot holds and compares it with its manifest, which must have that digest.
     pub fn verify(&self, side: Side, manifest: &Digest) -> Result<Manifest, InstallError> {
+        self.verify_while(side, manifest, &mut |_| Ok(()))
+    }
+
+    /// The same, and before each piece is hashed its length is shown to `pass`, which may take its time, or end it.
+    pub fn verify_while(
+        &self,
+        side: Side,
+        manifest: &Digest,
+        pass: &mut dyn FnMut(u64) -> io::Result<()>,
+    ) -> Result<Manifest, InstallError> {
         let empty = || InstallError::Empty { side: side.as_str() };
         let (held, digest) = self.manifest(side)?.ok_or_else(empty)?;
         if digest != *manifest {
             return Err(empty());
         }
         for payload in &held.payloads {
-            let mut sum = Sum::default();
-            self.read_payload(side, payload, &mut sum)?;
-            sum.check(payload)?;
+            let mut passed = Passed { sum: Sum::default(), pass: &mut *pass };
+            self.read_payload(side, payload, &mut passed)?;
+            passed.sum.check(payload)?;
         }
         Ok(held)
     }
@@ -340,9 +350,16 @@ impl Sum {
     }
 }
 
-impl Write for Sum {
+/// The same, where somebody may end it.
+struct Passed<'a> {
+    sum: Sum,
+    pass: &'a mut dyn FnMut(u64) -> io::Result<()>,
+}
+
+impl Write for Passed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.take(bytes);
+        (self.pass)(bytes.len() as u64)?;
+        self.sum.take(bytes);
         Ok(bytes.len())
     }
 

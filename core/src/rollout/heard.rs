@@ -43,6 +43,7 @@ mod tests {
             permanent: false,
             catalog: None,
             approvals: None,
+            integrity: None,
             sources: None,
         };
         let (phase, reason) = heard(&report(Phase::Confirmed, &first), &last);

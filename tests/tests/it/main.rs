@@ -37,6 +37,7 @@ mod gates;
 mod hospital;
 mod hostile;
 mod inbox;
+mod integrity;
 mod journey;
 mod killed;
 mod lapse;

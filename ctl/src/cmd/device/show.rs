@@ -9,7 +9,7 @@ use suture_core::label::{LabelSelector, Labels};
 use suture_core::phase::Reason;
 use suture_core::plan::Known;
 use suture_core::progress::Progress;
-use suture_core::report::Seen;
+use suture_core::report::{Integrity, Seen};
 use suture_proto::{progress, v1};
 
 use crate::alarm::{self, Alarm, Sighted};
@@ -51,6 +51,8 @@ struct Shown {
     lease: Option<Down>,
     /// Its last report, where the roster's key has signed it.
     report: Option<Reported>,
+    /// Whether what it runs lies on its disk as it was signed, by its last report.
+    integrity: Option<Integrity>,
     /// The metadata that it has signed it verified: at its last check-in, and in its last report.
     seen: Vec<Sighted>,
     /// What it said of that at its last check-in, by the server's word.
@@ -91,6 +93,7 @@ fn shown(hdo: &HdoId, device: &v1::Device, documents: &Documents, alarms: &[Alar
     let told = |seen: Option<&v1::MetadataSeen>| seen.and_then(|s| Seen::try_from(s).ok());
     Shown {
         report: report.as_ref().map(|r| Reported { number: r.number, at: format_utc(r.at) }),
+        integrity: report.as_ref().and_then(|r| r.integrity.clone()),
         seen: alarm::sighted(hdo, device, documents),
         said: Sighted {
             catalog: told(said.and_then(|s| s.catalog.as_ref())),
@@ -222,6 +225,14 @@ fn sightings(shown: &Shown, of: impl Fn(&Sighted) -> Option<&Seen>) -> String {
     lines.join("\n             ")
 }
 
+/// What the device found when it last compared what it runs with what was signed.
+fn integrity(found: Option<&Integrity>) -> String {
+    let Some(Integrity { at, drift }) = found else { return "not looked at yet".to_owned() };
+    let at = format_utc(*at);
+    let found = drift.as_ref().map_or_else(|| "as it was signed".to_owned(), |drift| format!("ALTERED: {drift}"));
+    format!("{found}; looked at {at} by the device's clock (proven by the device's signature)")
+}
+
 fn text(s: &Shown) -> String {
     let by = |proven: bool| if proven { "proven by the device's signature" } else { "as the server says" };
     let mark = by(s.proven);
@@ -248,6 +259,7 @@ fn text(s: &Shown) -> String {
             "runs",
             s.version.as_ref().map_or_else(unknown, |v| format!("{v}, release {} ({mark})", s.release.unwrap_or(0))),
         ),
+        ("integrity", integrity(s.integrity.as_ref())),
         ("phase", s.phase.as_ref().map_or_else(unknown, |p| format!("{p} ({mark})"))),
         ("reason", reason.unwrap_or_default()),
         ("fetched", s.fetched.map(|f| format!("{f} ({})", by(s.fetched_proven))).unwrap_or_default()),

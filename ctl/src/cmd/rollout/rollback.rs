@@ -267,6 +267,7 @@ mod tests {
             reason: None,
             stop: None,
             permanent: false,
+            integrity: None,
             sources: None,
             catalog: None,
             approvals: None,

@@ -217,6 +217,7 @@ fn claim(hospital: &Hospital, device: &str, number: u64, rollout: &str) -> Repor
         reason: None,
         stop: None,
         permanent: false,
+        integrity: None,
         sources: None,
         catalog: None,
         approvals: None,

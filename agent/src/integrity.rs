@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(kept(dir.path(), &digest).unwrap(), Integrity { at: noon(), drift: None });
         assert!(watch.running.is_none(), "it rests until its time has come");
 
-        let file = slots.dir().join("current/app");
+        let file = slots.dir().join("current/app/bin/app");
         fs::write(&file, b"version x").unwrap();
         let drift = looked(&mut watch, &slots, dir.path()).await.unwrap().unwrap();
         assert_eq!(drift.code, Code::Drift);
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn what_is_missing_or_laid_in_its_place_is_drift() {
         let (_dir, slots, _) = device();
-        let file = slots.dir().join("current/app");
+        let file = slots.dir().join("current/app/bin/app");
         let whole = || look(&slots, u64::MAX, &CancellationToken::new(), noon()).unwrap().integrity.drift.is_none();
         assert!(whole());
         fs::remove_file(&file).unwrap();

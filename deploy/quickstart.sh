@@ -93,14 +93,19 @@ for pump in "${pumps[@]}"; do
     until_true "$pump to say that it runs 1.0.0" said_version "$pump" 1.0.0
 done
 
-# --- 1.1.0: a cut transfer, an opening, two waves -----------------------------------------------------------------------
+# --- 1.1.0: a suggestion, a cut transfer, an opening, two waves with a soak and a signature between them ----------------
 
+say "manufacturer: suggests 1.1.0 to the hospital, one pump first, watched for 2 seconds; nothing of that is authority"
+run mdm rollout propose pump@2 --hdo riverside --note "a louder alarm" --wave 1 --wave rest:signed --soak 2s
 opening_in 30 300
-say "hospital: an opening for the ward begins $opening UTC; plans 1.1.0, one pump first, then the rest, and approves"
+say "hospital: an opening for the ward begins $opening UTC; takes the suggestion into a plan of its own, and approves"
 # One slot each: a wave begins when the slots of the one before have ended, whatever the server says.
 # The second wave begins only once the hospital has signed it open, whatever the server says, too.
-approve pump@2 "move to 1.1.0" --wave 1 --wave rest:signed --slots 1 --slack 10s
+approve_suggested "move to 1.1.0" --slots 1 --slack 10s
 rollout_110=$approval
+say "signed by: $(signers "$rollout_110")"
+say "why does nothing happen yet? suturectl rollout why:"
+why "$rollout_110"
 
 say "transfer: $first downloads through the hospital's proxy, which cuts the line half-way"
 until_true "the proxy to cut the line" test -s "$dir/proxy/cut"
@@ -115,7 +120,8 @@ proof_of_resumption "$first" "$before"
 
 until_true "$first to run 1.1.0, confirmed" settled "$first" 1.1.0 confirmed
 until_true "the rollout to wait for a signature" rollout_waits "$rollout_110"
-say "human gate: $first runs 1.1.0, and the rollout waits: $(rollout_reason "$rollout_110")"
+say "gates: $first runs 1.1.0 and has been watched; the next wave waits for the hospital's signature. suturectl rollout why:"
+why "$rollout_110"
 run hdo rollout open "$rollout_110" --wave 2 --reason "$first runs 1.1.0 without a fault"
 
 for pump in "${pumps[@]}"; do
@@ -134,11 +140,14 @@ approve pump@3 "move to 1.2.0" --wave 1 --wave rest --slots 3 --slack 5s
 rollout_120=$approval
 until_true "$first to fall back" settled "$first" 1.1.0 fell_back
 until_true "the rollout to pause itself" rollout_is "$rollout_120" paused
-say "fell back: $first found itself unhealthy and runs 1.1.0 again; the rollout has paused: $(rollout_reason "$rollout_120")"
+say "fell back: $first found itself unhealthy and runs 1.1.0 again, and the rollout has paused itself. suturectl rollout why:"
+why "$rollout_120"
 for pump in "${pumps[@]}"; do
     same "what $pump runs" "$(pump_says "$pump")" 1.1.0
 done
 run hdo rollout abort "$rollout_120" --reason "1.2.0 is not healthy"
+run mdm bundle withdraw pump@3 --reason "its self-test fails on rev-a"
+say "manufacturer: withdraws 1.2.0; every hospital reads why: $(withdrawn_because "$rollout_120")"
 
 # --- back to 1.0.0 by hand ----------------------------------------------------------------------------------------------
 
@@ -153,6 +162,7 @@ done
 
 say "audit: the server's hash-chained record verifies"
 run mdm audit verify
+say "manufacturer: how far 1.0.0 is, in counts: $(adopted pump@1)"
 say "what each device runs, as the pump itself answers and as the hospital sees it:"
 final_table 1.0.0
 say "done in $SECONDS seconds after the build"

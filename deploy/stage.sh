@@ -305,7 +305,6 @@ settled() {
 }
 rollout_is() { [ "$(hdo rollout show "$1" --output json | pick /state)" = "$2" ]; }
 rollout_waits() { [ "$(hdo rollout show "$1" --output json | pick /reason/code)" = signature-needed ]; }
-rollout_reason() { answer hdo rollout show "$1" --output json | pick /reason/text; }
 
 # opening_in SECONDS LENGTH: a calendar whose one opening begins then.
 opening_in() {
@@ -320,6 +319,33 @@ approve() {
     run hdo rollout plan --bundle "$bundle" --ward icu --cap 2 --ticket CHG-1047 "$@" -o "$dir/plan.json"
     run hdo rollout approve "$dir/plan.json" --reason "$reason"
     approval=$(pick /request/approval <"$dir/plan.json")
+}
+
+# approve_suggested REASON FLAG...: plans what the manufacturer suggests, and signs just that.
+approve_suggested() {
+    local reason=$1
+    shift
+    run hdo rollout plan --proposal "$(answer hdo rollout proposals --output json | pick /0/id)" --ward icu --cap 2 \
+        --ticket CHG-1047 "$@" -o "$dir/plan.json"
+    run hdo rollout approve "$dir/plan.json" --reason "$reason" --role "clinical engineering"
+    approval=$(pick /request/approval <"$dir/plan.json")
+}
+
+# why ROLLOUT: what it waits for and what would meet it, below the story.
+why() { answer hdo rollout why "$1" | sed 's/^/         /'; }
+signers() {
+    local shown
+    shown=$(answer hdo rollout show "$1" --output json)
+    printf '%s, %s: %s, "%s"' "$(pick /signers/0/name <<<"$shown")" "$(pick /signers/0/role <<<"$shown")" \
+        "$(pick /signers/0/meaning <<<"$shown")" "$(pick /signers/0/reason <<<"$shown")"
+}
+withdrawn_because() { answer hdo rollout show "$1" --output json | pick /withdrawn; }
+# adopted BUNDLE: how many of the hospital's devices are confirmed on it.
+adopted() {
+    local seen
+    seen=$(answer mdm bundle adoption "$1" --output json)
+    printf '%s of %s devices at %s' "$(pick /hospitals/0/confirmed <<<"$seen")" "$(pick /hospitals/0/devices <<<"$seen")" \
+        "$(pick /hospitals/0/name <<<"$seen")"
 }
 
 # roll_back ROLLOUT RELEASE FLAG...
@@ -367,6 +393,8 @@ Everything is left running in $dir. To play on:
   suturectl --home $dir/hdo device list
   suturectl --home $dir/hdo device why $first
   suturectl --home $dir/hdo rollout list --all
+  suturectl --home $dir/hdo rollout why ROLLOUT
+  suturectl --home $dir/mdm bundle adoption pump@1
   suturectl --home $dir/mdm audit list
   suture-agent --config $dir/devices/$first/agent.toml status
   demo-pump ask --port-file $dir/devices/$first/port /version

@@ -13,7 +13,8 @@
 //! 6. [`rollout`] says when the next wave opens, when it pauses, and whom it waits for.
 //! 7. [`retry`] is how often a device tries, [`lease`] how many of a ward are down at once where one is down beyond its slot.
 //! 8. [`pace`] is what a hospital's network lets its devices fetch, and when.
-//! 9. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
+//! 9. [`decision`] is what a hospital says where it does not install.
+//! 10. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
 
 #![warn(missing_docs)]
 
@@ -22,6 +23,7 @@ pub mod archive;
 pub mod audit;
 pub mod chunk;
 pub mod clock;
+pub mod decision;
 pub mod delta;
 pub mod digest;
 pub mod id;

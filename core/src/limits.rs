@@ -46,6 +46,8 @@ pub const MAX_SLOTS_BYTES: u64 = 64 << 10;
 pub const MAX_GATES_BYTES: u64 = 16 << 10;
 /// The note on one such wave, for people.
 pub const MAX_GATE_NOTE_BYTES: u64 = 8 << 10;
+/// What one signer of an approval states.
+pub const MAX_STATEMENT_BYTES: u64 = 8 << 10;
 /// The operators' document of an approval.
 pub const MAX_OPERATOR_DOCUMENT_BYTES: u64 = 2 << 20;
 /// The register of what devices do not read.
@@ -277,6 +279,20 @@ pub const MAX_ZONE_NAME_BYTES: usize = 64;
 pub const MAX_HORIZON_SECS: i64 = 400 * 86_400;
 /// A plan: below [`MAX_MESSAGE_BYTES`], for it travels in one message.
 pub const MAX_PLAN_BYTES: u64 = 15 << 20;
+/// Decisions of one hospital not to install a bundle, or not yet.
+pub const MAX_DECISIONS: u64 = 10_000;
+/// How far ahead the review of such a decision may be: 2 years.
+pub const MAX_REVIEW_DAYS: i64 = 730;
+/// Suggestions for rollouts that one hospital has at a time, of each bundle one.
+pub const MAX_PROPOSALS: u64 = 64;
+/// A suggestion for a rollout.
+pub const MAX_SUGGESTION_BYTES: u64 = 16 << 10;
+/// How long a suggestion lasts at most: 90 days.
+pub const MAX_PROPOSAL_SECS: i64 = 90 * 86_400;
+/// Hospitals that one suggestion goes to at once.
+pub const MAX_PROPOSED_HOSPITALS: usize = 1_000;
+/// Hospitals in one answer on how far a bundle is.
+pub const MAX_ADOPTIONS_PER_CALL: u32 = 100;
 /// Plans that a server keeps for a hospital, the latest; who approves an older one plans it again.
 pub const MAX_KEPT_PLANS: u64 = 256;
 /// The same in bytes: 256 MiB.

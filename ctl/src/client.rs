@@ -165,6 +165,18 @@ calls! {
     resume_rollout(ResumeRolloutRequest) -> ResumeRolloutResponse;
     /// Ends.
     abort_rollout(AbortRolloutRequest) -> AbortRolloutResponse;
+    /// Records that a bundle is declined or deferred.
+    record_decision(RecordDecisionRequest) -> RecordDecisionResponse;
+    /// The hospital's decisions.
+    list_decisions(ListDecisionsRequest) -> ListDecisionsResponse;
+    /// Suggests a rollout to hospitals.
+    propose(ProposeRequest) -> ProposeResponse;
+    /// What was suggested.
+    list_proposals(ListProposalsRequest) -> ListProposalsResponse;
+    /// How far a bundle is at each hospital.
+    get_adoption(GetAdoptionRequest) -> GetAdoptionResponse;
+    /// What the signers of an approval have stated.
+    get_statements(GetStatementsRequest) -> GetStatementsResponse;
     /// Hands over a stop order or a lift.
     publish_stop(PublishStopRequest) -> PublishStopResponse;
     /// The newest order for each approval.

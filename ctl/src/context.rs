@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::failure::{Failure, Outcome};
 use crate::home::Home;
 use crate::keys::{KeyName, Keys, Passphrases, Pins};
-use crate::print::{Format, Printer};
+use crate::print::{Format, Printer, Terminal};
 
 /// Flags that every command has.
 #[derive(Debug, clap::Args)]
@@ -54,6 +54,7 @@ impl<'a> Context<'a> {
         global: Global,
         out: &'a mut (dyn Write + Send),
         err: &'a mut (dyn Write + Send),
+        terminal: Option<Terminal>,
         clock: Arc<dyn Clock>,
     ) -> Outcome<Self> {
         let variable = |name: &str| std::env::var(name).ok();
@@ -63,7 +64,7 @@ impl<'a> Context<'a> {
         };
         Ok(Self {
             home: Home::open(&directory)?,
-            print: Printer::new(out, err, global.output),
+            print: Printer::new(out, err, global.output).on(terminal),
             passphrases: global.passphrase_file.into(),
             pins: global.pin_file.into(),
             clock,

@@ -29,6 +29,7 @@ pub mod print;
 pub mod repository;
 pub mod token;
 pub mod trust_store;
+pub mod why;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -38,7 +39,7 @@ use clap::Parser;
 use suture_core::clock::Clock;
 
 use crate::context::Context;
-use crate::print::Format;
+use crate::print::{Format, Terminal};
 
 /// Publishes, plans, approves, watches and rolls back.
 #[derive(Debug, Parser)]
@@ -60,6 +61,21 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
+    run_on(args, out, err, None, clock).await
+}
+
+/// As [`run`], where `out` is a terminal that can be drawn on.
+pub async fn run_on<I, T>(
+    args: I,
+    out: &mut (dyn Write + Send),
+    err: &mut (dyn Write + Send),
+    terminal: Option<Terminal>,
+    clock: Arc<dyn Clock>,
+) -> u8
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(e) => {
@@ -71,7 +87,7 @@ where
         }
     };
     let format = cli.global.output;
-    let done = match Context::open(cli.global, out, err, clock) {
+    let done = match Context::open(cli.global, out, err, terminal, clock) {
         Ok(mut context) => cmd::run(&mut context, cli.command).await,
         Err(failure) => Err(failure),
     };

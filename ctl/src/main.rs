@@ -1,11 +1,12 @@
 //! `suturectl`: see [`suture_ctl`].
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use suture_core::clock::Clock;
+use suture_ctl::print::Terminal;
 
 struct SystemClock;
 
@@ -16,10 +17,23 @@ impl Clock for SystemClock {
     }
 }
 
+/// The usual size, where a terminal does not say its own.
+const USUAL: (usize, usize) = (80, 24);
+
+fn size() -> (usize, usize) {
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
+        _ => USUAL,
+    }
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut out, mut err) = (io::stdout(), io::stderr());
-    let code = runtime.block_on(suture_ctl::run(std::env::args_os(), &mut out, &mut err, Arc::new(SystemClock)));
+    let is_terminal = io::stdout().is_terminal() && std::env::var("TERM").is_ok_and(|term| term != "dumb");
+    let terminal = is_terminal.then_some(Terminal { size });
+    let running = suture_ctl::run_on(std::env::args_os(), &mut out, &mut err, terminal, Arc::new(SystemClock));
+    let code = runtime.block_on(running);
     // A look-up that still hangs in the system's resolver must not keep a finished command waiting.
     runtime.shutdown_background();
     Ok(ExitCode::from(code))

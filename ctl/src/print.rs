@@ -18,11 +18,19 @@ pub enum Format {
     Json,
 }
 
+/// A terminal that results can be drawn on again and again.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminal {
+    /// Its columns and rows now.
+    pub size: fn() -> (usize, usize),
+}
+
 /// Where results and notes go.
 pub struct Printer<'a> {
     out: &'a mut (dyn Write + Send),
     err: &'a mut (dyn Write + Send),
     format: Format,
+    terminal: Option<Terminal>,
 }
 
 /// Text without characters that steer a terminal; line ends are kept.
@@ -33,7 +41,27 @@ pub fn plain(text: &str) -> String {
 impl<'a> Printer<'a> {
     /// Prints results to `out` and notes to `err`.
     pub fn new(out: &'a mut (dyn Write + Send), err: &'a mut (dyn Write + Send), format: Format) -> Self {
-        Self { out, err, format }
+        Self { out, err, format, terminal: None }
+    }
+
+    /// The same, where what it prints to is a terminal.
+    #[must_use]
+    pub fn on(self, terminal: Option<Terminal>) -> Self {
+        Self { terminal, ..self }
+    }
+
+    /// Columns and rows of the terminal that text can be drawn on; none where results go elsewhere, or are JSON.
+    pub fn terminal(&self) -> Option<(usize, usize)> {
+        let terminal = self.terminal.filter(|_| matches!(self.format, Format::Text))?;
+        Some((terminal.size)())
+    }
+
+    /// Writes what steers the terminal. Texts of others in it must have been made [`plain`].
+    pub fn draw(&mut self, text: &str) -> Outcome {
+        self.out
+            .write_all(text.as_bytes())
+            .and_then(|()| self.out.flush())
+            .or_fail(|| "cannot draw on the terminal".to_owned())
     }
 
     /// Prints a command's result: the value as JSON, or the text that `text` makes of it.

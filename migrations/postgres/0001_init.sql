@@ -48,7 +48,8 @@ CREATE TABLE certificate (
 CREATE INDEX certificate_by_principal ON certificate (principal);
 
 -- `state` is `imported`, `pending`, `active` or `revoked`. `said` is the last check-in as it came (protobuf, believed);
--- `proven_*` the last signed report. `reports_through`: every report up to that number is stored.
+-- `proven_*` the last signed report,
+-- `proven_manifest` what runs by it, where the hospital's roster has its key. `reports_through`: every report up to that number is stored.
 CREATE TABLE device (
     hdo TEXT NOT NULL REFERENCES hdo (id),
     id TEXT NOT NULL,
@@ -69,9 +70,11 @@ CREATE TABLE device (
     said BYTEA,
     proven_payload BYTEA,
     proven_signature BYTEA,
+    proven_manifest BYTEA,
     reports_through BIGINT NOT NULL,
     PRIMARY KEY (hdo, id)
 );
+CREATE INDEX device_by_product ON device (hdo, product);
 
 -- Devices of the hospital's signed rosters, with the keys whose reports gates count and the wards that they stand in. `roster` is the roster's file, by the
 -- name that it has in `target_file`; what is there already is not read again.
@@ -262,6 +265,7 @@ CREATE TABLE rollout (
     PRIMARY KEY (hdo, id)
 );
 CREATE INDEX rollout_by_state ON rollout (state);
+CREATE INDEX rollout_by_bundle ON rollout (hdo, product, release);
 
 -- `transfer` is how the bytes came, as the device said it at its last check-in (protobuf, believed).
 CREATE TABLE rollout_device (
@@ -280,6 +284,52 @@ CREATE TABLE rollout_device (
     FOREIGN KEY (hdo, rollout) REFERENCES rollout (hdo, id)
 );
 CREATE INDEX rollout_device_by_device ON rollout_device (hdo, device);
+
+-- What a hospital has said of a bundle that it does not install, or not yet. `choice` is `declined` or `deferred`, `review` a
+-- date as in `2027-01-15`; `plan_sha256` is null where it is about the bundle as such.
+CREATE TABLE decision (
+    hdo TEXT NOT NULL REFERENCES hdo (id),
+    number BIGINT NOT NULL,
+    product TEXT NOT NULL,
+    release BIGINT NOT NULL,
+    plan_sha256 BYTEA,
+    choice TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    compensating TEXT NOT NULL,
+    review TEXT NOT NULL,
+    decided_by TEXT NOT NULL,
+    decided_ms BIGINT NOT NULL,
+    PRIMARY KEY (hdo, number),
+    FOREIGN KEY (product, release) REFERENCES bundle (product, release)
+);
+CREATE INDEX decision_by_bundle ON decision (hdo, product, release);
+
+-- What the manufacturer suggests to a hospital, of each bundle the latest; `suggestion` is a JSON document. One `id` may have
+-- gone to several.
+CREATE TABLE proposal (
+    hdo TEXT NOT NULL REFERENCES hdo (id),
+    product TEXT NOT NULL,
+    release BIGINT NOT NULL,
+    id TEXT NOT NULL,
+    suggestion BYTEA NOT NULL,
+    note TEXT NOT NULL,
+    proposed_by TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    expires_ms BIGINT NOT NULL,
+    PRIMARY KEY (hdo, product, release),
+    FOREIGN KEY (product, release) REFERENCES bundle (product, release)
+);
+
+-- What each signer of an approval states, as signed by the same key.
+CREATE TABLE statement (
+    hdo TEXT NOT NULL,
+    approval TEXT NOT NULL,
+    key BYTEA NOT NULL,
+    content BYTEA NOT NULL,
+    stored_ms BIGINT NOT NULL,
+    PRIMARY KEY (hdo, approval, key),
+    FOREIGN KEY (hdo, approval) REFERENCES rollout (hdo, id)
+);
 
 -- Of each approval the newest order or lift; `content` is the envelope as its approvers signed it.
 CREATE TABLE stop_order (

@@ -17,12 +17,13 @@ use suture_core::id::HdoId;
 use suture_core::manifest::{Manifest, ManifestError};
 use suture_core::principal::Principal;
 use suture_core::rollout::WaveSet;
-use suture_core::trust::{CatalogEntry, Status, Target, Targets, Verified, served_target_name};
+use suture_core::trust::{CatalogEntry, Root, Status, Target, Targets, TrustError, Verified, served_target_name};
 use suture_core::version::Version;
 use suture_proto::Repository;
 
 use crate::delta;
 use crate::rollout::run::{self, RolloutError};
+use crate::statement::{NewApproval, Signers, StateError};
 use crate::store::bundles::Bundle;
 use crate::store::repository::Readers;
 use crate::store::{StoreError, Tx};
@@ -65,6 +66,12 @@ pub(crate) enum EffectError {
     /// A file that is listed and not stored.
     #[error("{0}: it is listed, was not sent along and is not here")]
     Missing(String),
+    /// Who signed an approval, and why, is not said as it must be.
+    #[error("an approval is not signed as it must be")]
+    Stated(#[from] StateError),
+    /// The targets metadata in force cannot be read.
+    #[error("the signatures on the approvals cannot be read")]
+    Trust(#[from] TrustError),
     /// A rollout could not be begun or ended.
     #[error("a rollout could not be changed")]
     Rollout(#[from] RolloutError),
@@ -77,6 +84,8 @@ pub(crate) enum EffectError {
 pub(crate) struct Listing<'a> {
     /// The repository.
     pub(crate) repository: &'a Repository,
+    /// Its root in force.
+    pub(crate) root: &'a Verified<Root>,
     /// Its targets metadata, new or as before.
     pub(crate) targets: &'a Verified<Targets>,
     /// All that it lists, itself and through roles that it delegates to.
@@ -268,7 +277,10 @@ impl Listing<'_> {
         let approval = head.whole(&shards).map_err(|source| EffectError::Document { path, source })?;
         let version = self.version(tx, &approval).await?;
         run::begin(tx, &approval, sha256, &notes, version, self.actor, self.now).await?;
-        Ok(())
+        let signers = Signers::of(self.root, self.targets)?;
+        let Terms { id, hdo, .. } = &approval.terms;
+        let new = NewApproval { hdo, id, head_sha256: sha256, signers: &signers };
+        Ok(new.take_statements(tx, &mut self.sent, self.actor, self.now).await?)
     }
 
     /// Opens the waves that the hospital has opened by its signature since. None is closed again by such a document.

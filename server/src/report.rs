@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::limits::MAX_KEPT_REPORTS;
-use suture_core::phase::Code;
+use suture_core::phase::{Code, Phase};
 use suture_core::principal::Principal;
 use suture_core::report::{ReportError, Sighting, Signed};
 
@@ -74,7 +74,9 @@ pub(crate) async fn submit(
             continue;
         }
         through = report.number;
-        last = Some(signed);
+        // What runs and has not proven its health yet is not what the device is on.
+        let settled = !matches!(report.phase, Phase::Installing | Phase::Restarting | Phase::Confirming);
+        last = Some((signed, (counts && settled).then_some(report.running.manifest)));
         let sighting = Sighting::new(hdo.clone(), device.clone(), report.catalog.clone(), report.approvals.clone());
         if seen.last() != Some(&sighting) {
             seen.push(sighting);
@@ -96,8 +98,8 @@ pub(crate) async fn submit(
             _ => {}
         }
     }
-    if let Some(signed) = last {
-        tx.set_proven(hdo, device, through, signed).await?;
+    if let Some((signed, manifest)) = last {
+        tx.set_proven(hdo, device, through, signed, manifest.as_ref()).await?;
         tx.drop_old_reports(hdo, device, &key, MAX_KEPT_REPORTS).await?;
     }
     for sighting in &seen {

@@ -6,6 +6,7 @@
 
 use super::part::Part;
 use crate::id::ApprovalId;
+use crate::sign::PublicKey;
 use crate::window::Scope;
 
 /// The register of what devices do not read.
@@ -36,6 +37,24 @@ pub fn gate_note(id: &ApprovalId, wave: u32) -> String {
 /// The operators' document of an approval: `operator/<id>.json`.
 pub fn operator_document(id: &ApprovalId) -> String {
     format!("operator/{id}.json")
+}
+
+/// What the holder of a key states with a signature on an approval: `statements/<id>/<key>.json`. Nothing lists it: it is
+/// signed by itself, by the same key.
+pub fn statement(id: &ApprovalId, key: &PublicKey) -> String {
+    format!("{}{key}.json", statements(id))
+}
+
+/// The directory of all statements on an approval.
+pub fn statements(id: &ApprovalId) -> String {
+    format!("statements/{id}/")
+}
+
+/// The approval and the key that a statement's path names; none where it is no such path.
+pub fn statement_of(path: &str) -> Option<(ApprovalId, PublicKey)> {
+    let (id, file) = path.strip_prefix("statements/")?.split_once('/')?;
+    let key = PublicKey::try_from(file.strip_suffix(".json")?.to_owned()).ok()?;
+    Some((id.parse().ok()?, key))
 }
 
 /// A roster: `rosters/<part>.json`.

@@ -14,6 +14,7 @@ mod calendars;
 mod compute;
 mod eligible;
 mod sign;
+mod suggestion;
 mod timetable;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use self::bundle::{Bundle, BundleError, Floor};
 pub use self::compute::{PlanError, plan};
 pub use self::sign::Signing;
+pub use self::suggestion::{Deadline, Suggestion};
 use crate::approval::{Approval, DeviceSlots, Pinned, Roster, SignedDocument, Slot, VerifiedStop, Wave, first_broken};
 use crate::clock::utc;
 use crate::digest::Digest;

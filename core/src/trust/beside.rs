@@ -1,4 +1,4 @@
-//! What a role's keys sign beside the metadata, as a file of its own: a hospital's stop orders.
+//! What a role's keys sign beside the metadata, as a file of its own: a hospital's stop orders, and its signers' statements.
 //!
 //! The outer form is that of metadata, and so is the counting of signatures: the one loop in [`super::verify`]. What is
 //! signed, and how many signatures it takes, is the document's own business.
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::role::key_id;
 use super::verify::Envelope;
-use super::{Role, Root, TrustError, Verified};
+use super::{Authority, Role, Root, TrustError, Verified};
 use crate::json;
 use crate::sign::{PublicKey, Signer};
 
@@ -35,6 +35,11 @@ impl Beside {
     /// Refuses it unless one key of the role has signed it, whichever it is.
     pub(crate) fn by_any(&self, root: &Verified<Root>, role: Role) -> Result<(), TrustError> {
         self.0.meets(&root.authority(role).any_one())
+    }
+
+    /// Refuses it unless this very key has signed it, whatever the root says of the key.
+    pub(crate) fn by_key(&self, key: &PublicKey) -> Result<(), TrustError> {
+        self.0.meets(&Authority::single(key)?)
     }
 }
 

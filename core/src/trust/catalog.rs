@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::Target;
 use crate::id::{HardwareId, ProductId};
+use crate::limits::MAX_TEXT_BYTES;
 use crate::version::{Release, Version};
 
 /// The `custom` part of a catalog target.
@@ -59,5 +60,49 @@ impl CatalogEntry {
     /// Writes a target's `custom`.
     pub fn to_custom(&self) -> Value {
         serde_json::json!(self)
+    }
+
+    /// The same, with why its status is what it is: signed like everything else, for people. None where that is too long.
+    pub fn to_custom_because(&self, reason: &str) -> Option<Value> {
+        let mut custom = self.to_custom();
+        let fits = !reason.trim().is_empty() && reason.len() <= MAX_TEXT_BYTES;
+        custom.as_object_mut().filter(|_| fits)?.insert(REASON.to_owned(), reason.into());
+        Some(custom)
+    }
+}
+
+/// Where a target's `custom` says why its status is what it is.
+const REASON: &str = "status_reason";
+
+/// Why a bundle's status is what it is, in the manufacturer's signed words; none where it says nothing, or too much.
+pub fn status_reason(target: &Target) -> Option<&str> {
+    target.custom.as_ref()?.get(REASON)?.as_str().filter(|text| text.len() <= MAX_TEXT_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_a_status_is_bounded_and_read_beside_the_entry() {
+        let entry = CatalogEntry {
+            product: "pump".parse().unwrap(),
+            release: Release(2),
+            version: "2.0.0".parse().unwrap(),
+            hardware: vec!["rev-a".parse().unwrap()],
+            min_release: Release(0),
+            status: Status::Withdrawn,
+            floor: Release(0),
+        };
+        let target = |custom| Target::of(b"manifest", custom);
+        let with = target(entry.to_custom_because("the alarm is too quiet"));
+        assert_eq!(status_reason(&with), Some("the alarm is too quiet"));
+        assert_eq!(CatalogEntry::of(&with), Some(entry.clone()), "who knows no reasons reads the same");
+        assert_eq!(status_reason(&target(Some(entry.to_custom()))), None);
+        for bad in ["", " ", &"x".repeat(MAX_TEXT_BYTES + 1)] {
+            assert_eq!(entry.to_custom_because(bad), None);
+        }
+        let long = serde_json::json!({ REASON: "x".repeat(MAX_TEXT_BYTES + 1) });
+        assert_eq!(status_reason(&target(Some(long))), None);
     }
 }

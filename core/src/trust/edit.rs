@@ -16,6 +16,7 @@ use super::verify::{Envelope, Metadata};
 use super::{Base, Delegated, Role, Root, Snapshot, Target, Targets, Timestamp, TrustError, Verified};
 use crate::clock::{format_utc, whole_second};
 use crate::digest::Digest;
+use crate::id::OperatorName;
 use crate::json;
 use crate::sign::{PublicKey, Signer};
 
@@ -106,7 +107,22 @@ impl RootDraft {
 
 /// Signs a root. A root that replaces keys needs signers of the old threshold and of the new one.
 pub fn sign_root(draft: &RootDraft, signers: &[&dyn Signer]) -> Result<Vec<u8>, TrustError> {
-    sign::<Root>(draft.to_value()?, signers)
+    sign_held_root(draft, &BTreeMap::new(), signers)
+}
+
+/// As [`sign_root`], saying who holds which key. Of those only the keys that the root names are said.
+pub fn sign_held_root(
+    draft: &RootDraft,
+    holders: &BTreeMap<PublicKey, OperatorName>,
+    signers: &[&dyn Signer],
+) -> Result<Vec<u8>, TrustError> {
+    let mut value = draft.to_value()?;
+    let named = |key: &PublicKey| draft.root.keys.contains(key) || draft.targets.keys.contains(key);
+    let held: BTreeMap<_, _> = holders.iter().filter(|(key, _)| named(key)).collect();
+    if let (Some(fields), false) = (value.as_object_mut(), held.is_empty()) {
+        fields.insert("x-suture-holders".to_owned(), json!(held));
+    }
+    sign::<Root>(value, signers)
 }
 
 /// Targets metadata to be signed.

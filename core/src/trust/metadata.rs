@@ -1,6 +1,6 @@
 //! What the root, the snapshot and the timestamp say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 
 use jiff::Timestamp as Instant;
@@ -13,7 +13,10 @@ use super::verify::{Metadata, bounded};
 use super::{Authority, Role, TrustError};
 use crate::clock::utc;
 use crate::digest::Digest;
+use crate::id::OperatorName;
 use crate::json::JsonError;
+use crate::limits::MAX_SIGNATURES;
+use crate::sign::PublicKey;
 
 /// The version of the TUF specification that this layer writes.
 pub const SPEC_VERSION: &str = "1.0.34";
@@ -73,9 +76,29 @@ pub struct Root {
     targets: Authority,
     snapshot: Authority,
     timestamp: Authority,
+    holders: BTreeMap<PublicKey, OperatorName>,
 }
 
 impl Root {
+    /// Who holds a key, as whoever signed the root says. It names people and is no authority: keys are counted.
+    pub fn holder(&self, key: &PublicKey) -> Option<&OperatorName> {
+        self.holders.get(key)
+    }
+
+    /// All keys whose holders are named.
+    pub fn holders(&self) -> &BTreeMap<PublicKey, OperatorName> {
+        &self.holders
+    }
+
+    /// Attack: one person who signs for two. Where a role needs several signatures, none of the named holders has two of its
+    /// keys.
+    fn each_holder_once(&self) -> bool {
+        [&self.root, &self.targets].into_iter().filter(|role| role.threshold() > 1).all(|role| {
+            let mut seen = BTreeSet::new();
+            role.keys().filter_map(|key| self.holder(key)).all(|name| seen.insert(name))
+        })
+    }
+
     /// Who speaks for a role.
     pub fn authority(&self, role: Role) -> &Authority {
         match role {
@@ -92,6 +115,9 @@ struct RawRoot {
     consistent_snapshot: bool,
     keys: BTreeMap<Digest, Value>,
     roles: RawRoles,
+    /// Suture's own: who holds which key.
+    #[serde(default, rename = "x-suture-holders", deserialize_with = "given")]
+    holders: Option<BTreeMap<PublicKey, OperatorName>>,
 }
 
 #[derive(Deserialize)]
@@ -113,13 +139,24 @@ impl Metadata for Root {
             return Err(TrustError::Rule { role: Self::ROLE, rule: "consistent_snapshot is not true" });
         }
         let keys = Keys::read(Self::ROLE, raw.keys)?;
-        Ok(Self {
+        let holders = raw.holders.unwrap_or_default();
+        if holders.len() > MAX_SIGNATURES {
+            return Err(TrustError::Rule { role: Self::ROLE, rule: "it names too many holders of keys" });
+        }
+        let root = Self {
             life,
             root: keys.authority(raw.roles.root)?,
             targets: keys.authority(raw.roles.targets)?,
             snapshot: keys.authority(raw.roles.snapshot)?,
             timestamp: keys.authority(raw.roles.timestamp)?,
-        })
+            holders,
+        };
+        if !root.each_holder_once() {
+            let rule =
+                "one holder has two keys of a role that several must sign for: that would be one person, signing twice";
+            return Err(TrustError::Rule { role: Self::ROLE, rule });
+        }
+        Ok(root)
     }
 
     fn life(&self) -> Life {

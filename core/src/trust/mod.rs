@@ -13,6 +13,7 @@
 //! | fast-forward: versions driven up to lock the owner out | [`Refresh`], stored files go when online keys change |
 //! | endless data | [`Request::max_bytes`], [`Role::max_bytes`], a bounded number of roots and of delegated roles |
 //! | one key that counts as two, a threshold of nothing | [`Authority`] and the one loop in [`Verified`] |
+//! | one person who counts as two | [`Root::holder`]: no root names one holder for two keys of a role that several must sign for |
 //! | a delegated role that speaks for more than it was given | [`Search`]; approvals refuse every delegation |
 //! | a file that two readers understand differently | [`crate::json`] |
 //!
@@ -163,7 +164,7 @@ mod tests;
 mod transport;
 mod verify;
 
-pub use catalog::{CatalogEntry, Status};
+pub use catalog::{CatalogEntry, Status, status_reason};
 pub use delegation::{Delegation, Delegations, delegated_name};
 pub use descent::{Descent, Edition, EditionError};
 pub use error::TrustError;

@@ -116,6 +116,11 @@ impl Authority {
         Self { threshold: 1, ..self.clone() }
     }
 
+    /// One key, which speaks for itself.
+    pub(super) fn single(key: &PublicKey) -> Result<Self, TrustError> {
+        Ok(Self { threshold: 1, keys: BTreeMap::from([(key_id(key)?, Some(Key::Ed25519(*key)))]) })
+    }
+
     /// The key of that id, if the role lists it and this program can verify with it.
     pub(super) fn key(&self, id: &Digest) -> Option<&Key> {
         self.keys.get(id)?.as_ref()

@@ -1,5 +1,9 @@
 //! `suturectl bundle`: from a specification to a published bundle.
 
+mod adoption;
+mod list;
+mod withdraw;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +15,6 @@ use suture_core::manifest::Manifest;
 use suture_core::trust::edit::TargetsDraft;
 use suture_core::trust::{CatalogEntry, Metadata as _, Proposed, Status, Target, Targets};
 use suture_core::version::Release;
-use suture_proto::{parse_digest, v1};
 
 use crate::bundle::{self, Bundle, Checked, Options, Uploaded};
 use crate::context::Context;
@@ -52,7 +55,12 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         envelope: Option<PathBuf>,
     },
-    /// The bundles that the server has
+    /// Withdraw a published bundle, by the manufacturer's signature and with a reason that every hospital reads: no device
+    /// begins it any more, and rollouts of it are halted
+    Withdraw(withdraw::WithdrawArgs),
+    /// How far a bundle is at each hospital, in counts
+    Adoption(adoption::AdoptionArgs),
+    /// The bundles that the server has, and what the hospital has decided of them
     List,
 }
 
@@ -94,18 +102,6 @@ struct Published {
     uploaded: Uploaded,
 }
 
-#[derive(Serialize)]
-struct Listed {
-    product: String,
-    release: u64,
-    version: String,
-    status: String,
-    payload_length: u64,
-    manifest_sha256: Digest,
-    /// Whether the catalog that this home verified lists just this manifest.
-    signed: bool,
-}
-
 /// Runs one.
 pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
@@ -127,7 +123,9 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Inspect { dir } => inspect(context, &dir),
         Command::Sign(args) => sign(context, args).await,
         Command::Publish { dir, envelope } => publish(context, &dir, envelope.as_deref()).await,
-        Command::List => list(context).await,
+        Command::Withdraw(args) => withdraw::run(context, args).await,
+        Command::Adoption(args) => adoption::run(context, args).await,
+        Command::List => list::run(context).await,
     }
 }
 
@@ -302,46 +300,6 @@ async fn publish(context: &mut Context<'_>, dir: &Path, file: Option<&Path>) -> 
             p.uploaded.chunks,
             bytes(p.uploaded.sent_bytes)
         )
-    })
-}
-
-async fn list(context: &mut Context<'_>) -> Outcome {
-    let mut client = context.connect().await?;
-    let store = TrustStore::of(&context.home, Which::Catalog);
-    let catalog =
-        if store.is_pinned()? { Some(store.refresh_catalog(&mut client, context.now()).await?) } else { None };
-    let v1::ListBundlesResponse { bundles } = client.list_bundles(v1::ListBundlesRequest {}).await?;
-    let mut rows = Vec::with_capacity(bundles.len());
-    for v1::Bundle { product, version, release, manifest_sha256, status, payload_length, published_ms: _ } in bundles {
-        let manifest_sha256 = parse_digest("manifest_sha256", &manifest_sha256)?;
-        let path = format!("bundles/{product}/{release}/manifest.json");
-        let target = catalog.as_ref().and_then(|c| c.target(&path)).filter(|t| t.sha256 == manifest_sha256);
-        // What the signature says counts, where there is one.
-        let status = target.and_then(CatalogEntry::of).map_or(status, |e| e.status.as_str().to_owned());
-        rows.push(Listed {
-            product,
-            release,
-            version,
-            status,
-            payload_length,
-            manifest_sha256,
-            signed: target.is_some(),
-        });
-    }
-    context.print.result(&rows, |rows| {
-        let mut table = Table::new(["product", "release", "version", "status", "payload", "manifest", "signature"]);
-        for r in rows {
-            table.row([
-                r.product.clone(),
-                r.release.to_string(),
-                r.version.clone(),
-                r.status.clone(),
-                bytes(r.payload_length),
-                r.manifest_sha256.short(),
-                if r.signed { "verified" } else { "NOT VERIFIED" }.to_owned(),
-            ]);
-        }
-        table.to_text()
     })
 }
 

@@ -1,15 +1,14 @@
 //! `suturectl catalog`: the manufacturer's signed list of bundles.
 
 mod delegation;
+pub(crate) mod mark;
 
 use std::collections::BTreeMap;
 
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 use suture_core::id::ProductId;
-use suture_core::limits::MAX_MANIFEST_BYTES;
-use suture_core::manifest::manifest_path;
-use suture_core::trust::edit::{CATALOG_LIFETIME, TargetsDraft};
+use suture_core::trust::edit::CATALOG_LIFETIME;
 use suture_core::trust::{Base, CatalogEntry, Edition, Status, Target};
 use suture_core::version::Release;
 use suture_proto::v1;
@@ -19,7 +18,7 @@ use crate::client::Client;
 use crate::cmd::ceremony;
 use crate::context::Context;
 use crate::envelope::Envelope;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::hospital::{Desk, inventory};
 use crate::print::{Table, grouped};
 use crate::repository::{self, Done, Founders, List, Signing};
@@ -115,7 +114,8 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Init { founders } => init(context, &founders).await,
         Command::Status { offline, expect } => status(context, offline, expect).await,
         Command::SetStatus { product, release, status, role, signing } => {
-            set_status(context, &product, Release(release), status.into(), role.as_deref(), &signing).await
+            let mark = mark::Mark { product, release: Release(release), status: status.into(), reason: None, role };
+            mark::set_status(context, mark, &signing).await
         }
         Command::Renew { role, signing } => renew(context, role.as_deref(), &signing).await,
         Command::Delegate(args) => delegation::delegate(context, args).await,
@@ -208,68 +208,6 @@ fn table(entries: &[CatalogEntry]) -> String {
     table.to_text()
 }
 
-async fn set_status(
-    context: &mut Context<'_>,
-    product: &ProductId,
-    release: Release,
-    status: Status,
-    role: Option<&str>,
-    signing: &Signing,
-) -> Outcome {
-    context.home.server()?.manufacturer()?;
-    let mut client = context.connect().await?;
-    let base = repository::base(context, &mut client, Which::Catalog).await?;
-    let list = List::open(context, Some(&mut client), &base, role).await?;
-    let mut draft = list.draft(context);
-    let mut envelope = Envelope::new(context, Which::Catalog)?;
-    let path = manifest_path(product, release);
-    // The catalog's own keys have the first word on every path, a role's included.
-    if role.is_none()
-        && !draft.targets.contains_key(&path)
-        && let Some(target) = list.known.get(&path)
-    {
-        draft.targets.insert(path.clone(), target.clone());
-        let mut catalog = base.clone().current(context.now())?;
-        catalog.survey(&list.before, context.now());
-        let store = TrustStore::of(&context.home, Which::Catalog);
-        envelope
-            .files
-            .insert(path.clone(), store.fetch_target(&mut client, &catalog, &path, MAX_MANIFEST_BYTES).await?);
-    }
-    let before = change_status(&mut draft, product, release, status)?;
-    if before == status {
-        let text = format!("{product} {release} is {} already; nothing was signed", status.as_str());
-        return context.print.result(&entries(&list.known), |_| text);
-    }
-    let version = draft.version;
-    list.put_in(&mut envelope, list.sign(context, &base, &draft, &*context.key(&signing.key)?)?);
-    let after = match conclude(context, &mut client, &base, &list, envelope, signing).await? {
-        Done::Published(after) => after,
-        Done::Waiting(waiting) => return waiting.print(context),
-    };
-    let after = List::open(context, Some(&mut client), &after, None).await?;
-    context.print.result(&entries(&after.known), |_| {
-        let whose = role.map_or_else(String::new, |role| format!(" of the role {role}"));
-        format!(
-            "{product} {release} was {} and is {} now, by targets {version}{whose}",
-            before.as_str(),
-            status.as_str()
-        )
-    })
-}
-
-fn change_status(draft: &mut TargetsDraft, product: &ProductId, release: Release, status: Status) -> Outcome<Status> {
-    let path = manifest_path(product, release);
-    let unknown = || {
-        Failure::new(format!("the catalog lists no release {release} of {product}")).next("`suturectl catalog status`")
-    };
-    let target = draft.targets.get_mut(&path).ok_or_else(unknown)?;
-    let mut entry = CatalogEntry::of(target).ok_or_else(unknown)?;
-    let before = std::mem::replace(&mut entry.status, status);
-    target.custom = Some(entry.to_custom());
-    Ok(before)
-}
-
 async fn renew(context: &mut Context<'_>, role: Option<&str>, signing: &Signing) -> Outcome {
     context.home.server()?.manufacturer()?;
     let mut client = context.connect().await?;
@@ -296,33 +234,4 @@ async fn conclude(
 ) -> Outcome<Done<Base>> {
     let file = signing.envelope.as_deref();
     repository::conclude(context, client, repository::in_force(base), &list.before, envelope, file).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_is_changed_for_that_release_alone() {
-        let mut draft = TargetsDraft::first("2026-11-24T15:00:00Z".parse().unwrap(), CATALOG_LIFETIME);
-        let product: ProductId = "pump".parse().unwrap();
-        for release in [1, 2] {
-            let entry = CatalogEntry {
-                product: product.clone(),
-                release: Release(release),
-                version: "1.0".parse().unwrap(),
-                hardware: vec!["rev-a".parse().unwrap()],
-                min_release: Release(0),
-                status: Status::Current,
-                floor: Release(0),
-            };
-            let target = Target::of(b"manifest", Some(entry.to_custom()));
-            draft.targets.insert(manifest_path(&product, Release(release)), target);
-        }
-        assert_eq!(change_status(&mut draft, &product, Release(1), Status::Withdrawn).unwrap(), Status::Current);
-        let statuses: Vec<_> = draft.targets.values().map(|t| CatalogEntry::of(t).unwrap().status).collect();
-        assert_eq!(statuses, [Status::Withdrawn, Status::Current]);
-        let failure = change_status(&mut draft, &product, Release(9), Status::Current).unwrap_err().to_text();
-        assert!(failure.contains("no release 9 of pump"), "{failure}");
-    }
 }

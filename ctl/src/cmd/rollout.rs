@@ -1,20 +1,27 @@
 //! `suturectl rollout`: plan, approve, open waves, watch, pause, abort, roll back.
 
 mod approve;
+pub(crate) mod decide;
 #[cfg(test)]
 mod fixture;
+mod live;
 mod open;
 mod order;
 mod plan;
 mod print;
+mod propose;
 mod rollback;
+mod show;
+mod signers;
 mod stop;
 mod stop_status;
 mod watch;
 mod waves;
+mod why;
 
 pub(crate) use approve::computed_again;
 use clap::Subcommand;
+pub(crate) use plan::BundleName;
 use suture_core::id::ApprovalId;
 
 use crate::context::Context;
@@ -27,8 +34,19 @@ use crate::repository::Signing;
 pub enum Command {
     /// Compute a plan and print its digest; nothing is signed
     Plan(plan::PlanArgs),
-    /// Sign a plan, after computing it again from what is signed now
+    /// Sign a plan, after computing it again from what is signed now; or say on record that it, or a bundle, is declined or
+    /// deferred
     Approve(approve::ApproveArgs),
+    /// Bundles and plans that were declined or deferred, and when that is looked at again
+    Decisions {
+        /// Also those that a later decision or a rollout of the bundle has answered
+        #[arg(long)]
+        all: bool,
+    },
+    /// Suggest a rollout to hospitals; nothing of it is authority
+    Propose(propose::ProposeArgs),
+    /// What the manufacturer suggests: to a hospital, or for the manufacturer to all
+    Proposals,
     /// Sign open a wave that waits for the hospital's signature; only a stop order closes it again
     Open(open::OpenArgs),
     /// The rollouts
@@ -37,13 +55,19 @@ pub enum Command {
         #[arg(long)]
         all: bool,
     },
-    /// One rollout, device by device
+    /// One rollout: who signed it and why, and how far each device is
     Show {
         /// The rollout
         rollout: ApprovalId,
     },
-    /// A line for each change until it ends: exit code 0 when complete, 1 when paused by a failure, aborted or superseded
+    /// Until it ends: a live view on a terminal, elsewhere a line for each change. Exit code 0 when complete, 1 when paused by a
+    /// failure, aborted or superseded
     Watch {
+        /// The rollout
+        rollout: ApprovalId,
+    },
+    /// What it waits for, in the order in which it must be met, and what would meet each
+    Why {
         /// The rollout
         rollout: ApprovalId,
     },
@@ -91,10 +115,14 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
         Command::Plan(args) => plan::run(context, args).await,
         Command::Approve(args) => approve::run(context, args).await,
+        Command::Decisions { all } => decide::list(context, all).await,
+        Command::Propose(args) => propose::run(context, args).await,
+        Command::Proposals => propose::list(context).await,
         Command::Open(args) => open::run(context, args).await,
-        Command::List { all } => watch::list(context, all).await,
-        Command::Show { rollout } => watch::show(context, &rollout).await,
+        Command::List { all } => show::list(context, all).await,
+        Command::Show { rollout } => show::show(context, &rollout).await,
         Command::Watch { rollout } => watch::watch(context, &rollout).await,
+        Command::Why { rollout } => why::run(context, &rollout).await,
         Command::Pause { rollout, reason } => stop::pause(context, &rollout, reason).await,
         Command::Resume { rollout, reason } => stop::resume(context, &rollout, reason).await,
         Command::Abort { rollout, reason, signing } => {

@@ -58,7 +58,14 @@ fn keys(role: Role, before: Option<&Root>, after: &Root, changes: &mut Vec<Chang
     let online = matches!(role, Role::Snapshot | Role::Timestamp);
     let whose = if online { format!("the server, for {role}") } else { role.to_string() };
     for key in new.difference(&old) {
-        changes.push(Change::new("keys", format!("{whose}: the key {key} may sign from now on")));
+        let held = after.holder(key).map_or_else(String::new, |name| format!(", {name}'s,"));
+        changes.push(Change::new("keys", format!("{whose}: the key {key}{held} may sign from now on")));
+    }
+    for key in new.intersection(&old).filter(|key| before.and_then(|root| root.holder(key)) != after.holder(key)) {
+        let held =
+            |root: Option<&Root>| root.and_then(|r| r.holder(key)).map_or("nobody", |name| name.as_str()).to_owned();
+        let text = format!("{whose}: the key {key} is {}'s from now on; it was {}'s", held(Some(after)), held(before));
+        changes.push(Change::new("keys", text));
     }
     for key in old.difference(&new) {
         changes.push(Change::new("keys", format!("{whose}: the key {key} may NOT sign any more")));

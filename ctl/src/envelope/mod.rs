@@ -7,7 +7,7 @@
 //!
 //! `root` is the repository's next root, `targets` its next targets metadata, `delegated` the next metadata of roles that the
 //! catalog delegates to, each with the signatures that it has so far; one of them is there. `files` are the files that are
-//! new in it.
+//! new in it, with what each signer of a new approval states beside the signature ([`Stated`]).
 //!
 //! Attack: whoever has touched the file since the last signer. An envelope is believed in nothing. It is bounded, strict,
 //! and refused as a whole where anything in it does not fit; what it proposes is compared with what the signer's own home
@@ -18,6 +18,7 @@ mod delegated;
 mod documents;
 mod gates;
 mod listed;
+mod stated;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,7 @@ pub use delegated::delegated;
 pub use documents::documents;
 pub use gates::opened;
 pub use listed::{catalog, listed};
+pub use stated::Stated;
 
 use crate::context::Context;
 use crate::failure::{Failure, OrFail as _, Outcome};

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use suture_core::approval::path::Registered;
 use suture_core::approval::{
     Approval, DocumentError, GateNote, Gates, OpenWave, OperatorDocument, Pinned, Register, RosterDevice, Service,
-    SignedDocument, VerifiedStop, path,
+    SignedDocument, StatementError, VerifiedStop, path,
 };
 use suture_core::clock::whole_second;
 use suture_core::digest::Digest;
@@ -17,6 +17,7 @@ use suture_core::trust::{Target, Targets, TrustError, Verified};
 use suture_core::window::{Calendar, Scope};
 
 use super::rosters::{RosterFull, Rosters};
+use super::statements::{self, Words};
 use super::{Documents, Files};
 
 /// How long the targets outlive the last slot that they list, so that a device that was busy at its end can still finish.
@@ -31,6 +32,8 @@ pub struct Edit<'a> {
     registered: BTreeMap<String, Pinned>,
     rosters: Rosters,
     files: Files,
+    /// The approvals that are new, with the SHA-256 of their heads, and what their signers say.
+    stated: Vec<(ApprovalId, Digest, Words)>,
     now: Timestamp,
 }
 
@@ -80,7 +83,7 @@ impl<'a> Edit<'a> {
     fn of(hdo: HdoId, documents: &'a Documents, draft: TargetsDraft, now: Timestamp) -> Self {
         let registered = documents.registered.iter().map(|p| (p.path.clone(), p.clone())).collect();
         let rosters = Rosters::new(hdo.clone(), &documents.rosters);
-        Self { hdo, documents, draft, registered, rosters, files: Files::new(), now }
+        Self { hdo, documents, draft, registered, rosters, files: Files::new(), stated: Vec::new(), now }
     }
 
     /// Puts a calendar in the place of the one before it.
@@ -129,13 +132,31 @@ impl<'a> Edit<'a> {
         self.rosters.dismiss(id)
     }
 
-    /// Adds an approval and its document for people.
+    /// Adds an approval and its document for people, in the words of that document.
+    ///
+    /// # Errors
+    ///
+    /// One of the two breaks a rule, or the document names nobody who could sign.
+    pub fn approve(&mut self, approval: &Approval, operator: &OperatorDocument) -> Result<(), DocumentError> {
+        let words = Words::of_document(&operator.approver, &operator.meaning, &operator.reason);
+        let rule = "it names no operator who signs, or no meaning that a signature has";
+        let words = words.ok_or(DocumentError::Rule { kind: OperatorDocument::TYPE, rule })?;
+        self.approve_as(approval, operator, words)
+    }
+
+    /// As [`Edit::approve`], where whoever signs says this of it.
     ///
     /// # Errors
     ///
     /// One of the two breaks a rule.
-    pub fn approve(&mut self, approval: &Approval, operator: &OperatorDocument) -> Result<(), DocumentError> {
+    pub fn approve_as(
+        &mut self,
+        approval: &Approval,
+        operator: &OperatorDocument,
+        words: Words,
+    ) -> Result<(), DocumentError> {
         let sealed = approval.seal()?;
+        self.stated.push((approval.terms.id.clone(), Digest::of(&sealed.head_bytes), words));
         self.list(path::approval(&approval.terms.id), sealed.head_bytes);
         self.files.extend(sealed.shards.into_iter().map(|(pinned, bytes)| (pinned.path, bytes)));
         self.register(path::operator_document(&approval.terms.id), operator)?;
@@ -190,6 +211,12 @@ impl<'a> Edit<'a> {
             let register = Register::new(self.hdo.clone(), self.registered.values().cloned().collect());
             self.list(path::REGISTER.to_owned(), register.to_bytes()?);
         }
+        for (id, head, words) in &self.stated {
+            for signer in signers {
+                let statement = words.state(&self.hdo, (id, *head), *signer, self.now)?;
+                self.files.insert(statements::place(&statement), statement.bytes().to_vec());
+            }
+        }
         Ok(Edited { targets: sign_targets(&self.draft, signers)?, files: self.files })
     }
 
@@ -222,6 +249,9 @@ pub enum EditError {
     /// The targets metadata could not be signed.
     #[error("the next version could not be signed")]
     Sign(#[from] TrustError),
+    /// What the signer says of an approval could not be signed.
+    #[error("what is said with the signature could not be signed")]
+    State(#[from] StatementError),
 }
 
 /// Approvals that no longer need to be listed: those that have expired, and with each all that it has superseded, which

@@ -13,6 +13,7 @@ pub mod orders;
 pub mod rollouts;
 mod rosters;
 mod shelf;
+pub mod statements;
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,13 @@
 //! The first version of a repository, signed by one or by several.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use jiff::SignedDuration;
 use serde::Serialize;
 use suture_core::digest::Digest;
+use suture_core::id::{IdError, OperatorName};
 use suture_core::limits::MAX_ROOT_BYTES;
 use suture_core::sign::{LocalKey, PublicKey, Signer};
 use suture_core::trust::edit::{self, RoleDraft, RootDraft, TargetsDraft};
@@ -18,6 +21,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::envelope::Envelope;
 use crate::failure::{Failure, OrFail as _, Outcome};
+use crate::hospital::statements::own_name;
 use crate::keys::{KeyName, Keys};
 use crate::trust_store::{TrustStore, Which, pinned_root};
 
@@ -40,15 +44,15 @@ pub struct KeyNames {
 pub struct Founders {
     #[command(flatten)]
     pub(crate) keys: KeyNames,
-    /// The public half of another key that signs roots; may be given several times
-    #[arg(long, value_name = "HEX", value_parser = public_key)]
-    root_public: Vec<PublicKey>,
+    /// The public half of another key that signs roots, and whose it is; may be given several times
+    #[arg(long, value_name = "HEX[=NAME]")]
+    root_public: Vec<OthersKey>,
     /// How many of the root keys must sign a root
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     root_threshold: u32,
-    /// The public half of another key that signs targets; may be given several times
-    #[arg(long, value_name = "HEX", value_parser = public_key)]
-    targets_public: Vec<PublicKey>,
+    /// The public half of another key that signs targets, and whose it is; may be given several times
+    #[arg(long, value_name = "HEX[=NAME]")]
+    targets_public: Vec<OthersKey>,
     /// How many of the targets keys must sign targets
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     targets_threshold: u32,
@@ -68,6 +72,22 @@ impl Founders {
             targets_threshold: 1,
             envelope: None,
         }
+    }
+}
+
+/// Somebody else's key on the command line: its public half, and the name by which its holder is an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct OthersKey {
+    key: PublicKey,
+    holder: Option<OperatorName>,
+}
+
+impl FromStr for OthersKey {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, holder) = text.split_once('=').map_or((text, None), |(key, holder)| (key, Some(holder)));
+        let holder = holder.map(|name| name.parse().map_err(|e: IdError| e.to_string())).transpose()?;
+        Ok(Self { key: public_key(key)?, holder })
     }
 }
 
@@ -158,6 +178,15 @@ async fn first(
         let root_key = existing_or_new(context, &founders.keys.root_key, no_passphrase)?;
         let root = role(root_key.public(), &founders.root_public, founders.root_threshold)?;
         let targets = role(targets_key.public(), &founders.targets_public, founders.targets_threshold)?;
+        let own = own_name(context)?;
+        let mut holders = BTreeMap::from([(root_key.public(), own.clone()), (targets_key.public(), own)]);
+        for OthersKey { key, holder } in founders.root_public.iter().chain(&founders.targets_public) {
+            holders.extend(holder.clone().map(|holder| (*key, holder)));
+        }
+        if which == Which::Approvals && targets.threshold > 1 && !targets.keys.iter().all(|k| holders.contains_key(k)) {
+            return Err(Failure::new("whoever approves does so by name, and one of the keys is nobody's yet")
+                .next("--targets-public HEX=NAME, with the name by which its holder will be an operator"));
+        }
         match kept {
             Some(kept) => {
                 let envelope = beginning::same(context, kept, &root, &targets)?;
@@ -178,7 +207,7 @@ async fn first(
                     snapshot: RoleDraft::single(snapshot),
                     timestamp: RoleDraft::single(timestamp),
                 };
-                edit::sign_root(&draft, &[&*root_key])?
+                edit::sign_held_root(&draft, &holders, &[&*root_key])?
             }
         }
     };
@@ -189,9 +218,9 @@ async fn first(
     Ok(envelope)
 }
 
-fn role(own: PublicKey, others: &[PublicKey], threshold: u32) -> Outcome<RoleDraft> {
+fn role(own: PublicKey, others: &[OthersKey], threshold: u32) -> Outcome<RoleDraft> {
     let mut keys = vec![own];
-    keys.extend(others.iter().filter(|key| **key != own));
+    keys.extend(others.iter().map(|other| other.key).filter(|key| *key != own));
     keys.sort_unstable();
     keys.dedup();
     if threshold as usize > keys.len() {

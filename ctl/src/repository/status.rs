@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
+use suture_core::id::OperatorName;
 use suture_core::sign::PublicKey;
 use suture_core::trust::{Base, Edition, Role, key_id};
 
@@ -53,6 +54,8 @@ pub struct KeyStatus {
     /// Its id in the metadata.
     id: Digest,
     public_key: PublicKey,
+    /// Whose it is, as the root says.
+    holder: Option<OperatorName>,
 }
 
 /// Reads a verified repository's state.
@@ -61,7 +64,9 @@ pub fn status(context: &Context<'_>, which: Which, repository: &Base) -> Outcome
     let line = |role: Role, version, expires: Option<Timestamp>| {
         let authority = root.authority(role);
         let days_left = expires.map(|e| e.duration_since(now).as_hours() / 24);
-        let key = |key: &PublicKey| key_id(key).ok().map(|id| KeyStatus { id, public_key: *key });
+        let key = |key: &PublicKey| {
+            key_id(key).ok().map(|id| KeyStatus { id, public_key: *key, holder: root.holder(key).cloned() })
+        };
         RoleStatus {
             role: role.as_str(),
             version,
@@ -138,9 +143,10 @@ impl Status {
                 format!("{} of {}", r.threshold, r.keys),
             ]);
         }
-        let mut keys = Table::new(["signs", "public key", "key id"]);
+        let mut keys = Table::new(["signs", "public key", "key id", "holder"]);
         for (role, key) in self.roles.iter().flat_map(|r| r.public_keys.iter().map(move |key| (r.role, key))) {
-            keys.row([role.to_owned(), key.public_key.to_string(), key.id.short()]);
+            let holder = key.holder.as_ref().map(ToString::to_string).unwrap_or_default();
+            keys.row([role.to_owned(), key.public_key.to_string(), key.id.short(), holder]);
         }
         let warnings: String = self.warnings.iter().map(|w| format!("\nwarning: {w}")).collect();
         format!(

@@ -47,6 +47,8 @@ pub struct Offer {
 /// What is in force after a publication.
 #[derive(Debug, Clone)]
 pub struct Published {
+    /// The root.
+    pub root: Verified<Root>,
     /// The targets metadata.
     pub targets: Verified<Targets>,
     /// All that the repository lists, itself and through delegated roles, as every reader finds it now.
@@ -174,6 +176,7 @@ pub async fn publish(
         targets_version: publication.targets.version(),
         snapshot_version: base.snapshot_version(),
         timestamp_version: base.timestamp_version(),
+        root: publication.root,
         targets: publication.targets,
         listed,
     })

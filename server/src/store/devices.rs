@@ -327,7 +327,7 @@ impl Tx {
         let done = on!(self, |c| sqlx::query(
             "UPDATE device SET state = 'pending', fingerprint = $3, report_key = $4, enrolled_ms = $5,
                 confirmed_ms = NULL, revoked_ms = NULL, last_seen_ms = NULL, said = NULL, proven_payload = NULL,
-                proven_signature = NULL, reports_through = 0
+                proven_signature = NULL, proven_manifest = NULL, reports_through = 0
             WHERE hdo = $1 AND id = $2 AND state <> 'active'"
         )
         .bind(hdo.as_str())

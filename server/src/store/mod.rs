@@ -20,11 +20,13 @@
 //! }
 //! ```
 
+pub(crate) mod adoption;
 pub mod audit;
 pub(crate) mod bundles;
 pub mod certificates;
 pub(crate) mod chunks;
 mod claims;
+pub(crate) mod decisions;
 pub(crate) mod deltas;
 pub mod devices;
 mod error;
@@ -35,9 +37,11 @@ pub(crate) mod limits;
 pub mod online_keys;
 pub mod operators;
 pub(crate) mod payloads;
+pub(crate) mod proposals;
 pub(crate) mod reports;
 pub mod repository;
 pub(crate) mod rollouts;
+pub(crate) mod statements;
 pub(crate) mod stops;
 #[cfg(test)]
 pub(crate) mod suite;

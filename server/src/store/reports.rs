@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId, WardId};
 use suture_core::report::Signed;
 use suture_core::sign::{PublicKey, Signature};
@@ -64,25 +65,28 @@ impl Tx {
         })
     }
 
-    /// Moves that number on, and keeps the last report as what is proven of the device.
+    /// Moves that number on, and keeps the last report as what is proven of the device. `manifest` is what runs by it, where
+    /// the device's reports count.
     pub(crate) async fn set_proven(
         &mut self,
         hdo: &HdoId,
         device: &DeviceId,
         through: u64,
         report: &Signed,
+        manifest: Option<&Digest>,
     ) -> Result<(), StoreError> {
         let through = to_i64("a report's number", through)?;
         on!(self, |c| {
             sqlx::query(
-                "UPDATE device SET reports_through = $3, proven_payload = $4, proven_signature = $5 \
-                 WHERE hdo = $1 AND id = $2",
+                "UPDATE device SET reports_through = $3, proven_payload = $4, proven_signature = $5, \
+                 proven_manifest = $6 WHERE hdo = $1 AND id = $2",
             )
             .bind(hdo.as_str())
             .bind(device.as_str())
             .bind(through)
             .bind(report.payload.as_slice())
             .bind(report.signature.0.as_slice())
+            .bind(manifest.map(|m| m.as_bytes().as_slice()))
             .execute(c)
             .await
             .map(drop)

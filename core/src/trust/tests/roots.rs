@@ -5,6 +5,7 @@ use serde_json::json;
 use super::world::*;
 use crate::limits::MAX_ROOT_STEPS;
 use crate::phase::Code;
+use crate::sign::Signer as _;
 use crate::trust::{Answer, Change, Refresh, Role, Root, TrustError, Verified};
 
 const BOTH: [u8; 2] = [ROOT_A, ROOT_B];
@@ -254,4 +255,23 @@ fn a_pinned_root_that_contradicts_itself_is_refused() {
         Verified::<Root>::pinned(&reseal(&world.files["1.root.json"], &[ROOT_A], |_| {})),
         TrustError::Threshold { role: Role::Root, valid: 1, threshold: 2 }
     );
+}
+
+#[test]
+fn one_named_holder_is_not_two_of_those_who_must_sign() {
+    let held = |threshold: u32, holders: &[(u8, &str)]| {
+        let mut world = World::new();
+        let holders: std::collections::BTreeMap<String, &str> =
+            holders.iter().map(|(seed, name)| (key(*seed).public().to_string(), *name)).collect();
+        world.rotate(&BOTH, |root| root.targets = role(&[TARGETS_A, TARGETS_B], threshold));
+        world.replace("2.root.json", |bytes| reseal(bytes, &BOTH, |root| root["x-suture-holders"] = json!(holders)));
+        Verified::<Root>::pinned(&world.files["2.root.json"])
+    };
+    let root = held(2, &[(TARGETS_A, "kim"), (TARGETS_B, "lee")]).unwrap();
+    assert_eq!(root.holder(&key(TARGETS_B).public()).map(ToString::to_string).as_deref(), Some("lee"));
+    assert_eq!(root.holder(&key(ROOT_A).public()), None);
+    refused!(held(2, &[(TARGETS_A, "kim"), (TARGETS_B, "kim")]), TrustError::Rule { role: Role::Root, .. });
+    held(1, &[(TARGETS_A, "kim"), (TARGETS_B, "kim")]).unwrap();
+    held(2, &[(TARGETS_A, "kim"), (ROOT_A, "kim")]).unwrap();
+    refused!(held(2, &[(TARGETS_A, "Kim!")]), TrustError::Json { role: Role::Root, .. });
 }

@@ -3,8 +3,11 @@
 //! A root is signed by the threshold of the one before it and by its own. Where its targets keys would no longer verify what
 //! is in force, the targets are signed again in the same publication, so that there is no instant at which nothing verifies.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use suture_core::digest::Digest;
+use suture_core::id::OperatorName;
 use suture_core::sign::{PublicKey, Signer};
 use suture_core::trust::edit::{self, APPROVALS_LIFETIME, CATALOG_LIFETIME, RoleDraft, RootDraft, TargetsDraft};
 use suture_core::trust::{Base, Delegated, Proposed, Role, Root, Targets, Verified, key_id};
@@ -14,9 +17,13 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::envelope::Envelope;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::hospital::statements::own_name;
 use crate::keys::Keys;
 use crate::repository::{self, Done, InForce, online_keys};
 use crate::trust_store::{TrustStore, Which};
+
+/// Whose keys they are, as the root says.
+type Holders = BTreeMap<PublicKey, OperatorName>;
 
 /// What a new root follows. The root is enough to sign its successor by; without the rest, nothing else can be signed.
 pub(super) enum Ground {
@@ -94,7 +101,7 @@ impl Ground {
 pub(super) async fn rotate(context: &mut Context<'_>, which: Which, online: bool, signers: &Signers) -> Outcome {
     let mut client = context.connect().await?;
     let next = if online { Some(next_online(&mut client, which).await?) } else { None };
-    hold(context, which, client, signers, |draft| {
+    hold(context, which, client, signers, |draft, _| {
         if let Some((timestamp, snapshot)) = next {
             draft.timestamp = RoleDraft::single(timestamp);
             draft.snapshot = RoleDraft::single(snapshot);
@@ -111,30 +118,81 @@ async fn next_online(client: &mut Client, which: Which) -> Outcome<(PublicKey, P
     })
 }
 
+/// A key that `add-key` lets in.
+pub(super) struct Added {
+    pub(super) new: NewKey,
+    /// Whose it is.
+    pub(super) holder: Option<OperatorName>,
+    /// The key that goes.
+    pub(super) replace: Option<String>,
+}
+
 /// `add-key`.
 pub(super) async fn add(
     context: &mut Context<'_>,
     which: Which,
     role: Role,
-    new: &NewKey,
+    added: Added,
     threshold: Option<u32>,
     signers: &Signers,
 ) -> Outcome {
-    let key = match (&new.public, &new.key) {
-        (Some(public), _) => *public,
-        (None, Some(name)) => Keys::of(&context.home).public(name)?,
+    let Added { new, holder, replace } = added;
+    let (key, holder) = match (&new.public, &new.key) {
+        (Some(public), _) => (*public, holder),
+        (None, Some(name)) => {
+            // Who signs for what is approved does so by name; a spare root key is tied to somebody where that is asked for.
+            let own = if role == Role::Targets { Some(own_name(context)?) } else { None };
+            (Keys::of(&context.home).public(name)?, holder.or(own))
+        }
         (None, None) => return Err(Failure::new("no key was named").next("--public HEX, or --key KEY")),
     };
+    if holder.is_none() && (which, role) == (Which::Approvals, Role::Targets) {
+        return Err(Failure::new("whoever approves does so by name, and the key is nobody's yet")
+            .next("--holder NAME: the name by which its holder is an operator"));
+    }
     let client = context.connect().await?;
-    hold(context, which, client, signers, |draft| {
+    hold(context, which, client, signers, |draft, holders| {
         let keys = of(draft, role);
-        if keys.keys.contains(&key) {
+        let signs = keys.keys.contains(&key);
+        if signs && (holder.is_none() || holder.as_ref() == holders.get(&key)) {
             return Err(Failure::new(format!("the key {key} signs {role} already")));
         }
-        keys.keys.push(key);
-        set(keys, role, threshold)
+        if let Some(named) = &replace {
+            take_out(keys, which, role, named)?;
+        }
+        if !signs {
+            keys.keys.push(key);
+        }
+        set(keys, role, threshold)?;
+        if let Some(holder) = holder {
+            let twice = keys.threshold > 1 && keys.keys.iter().any(|k| *k != key && holders.get(k) == Some(&holder));
+            if twice {
+                return Err(Failure::new(format!(
+                    "{holder} holds another of the keys that {} of must sign {role}",
+                    keys.threshold
+                ))
+                .next(
+                    "one person signs once: add a colleague's key, or put it in the other's place with --replace HEX",
+                ));
+            }
+            holders.insert(key, holder);
+        }
+        Ok(())
     })
     .await
+}
+
+/// Takes a key out that is named by its public half or its id.
+fn take_out(keys: &mut RoleDraft, which: Which, role: Role, named: &str) -> Outcome {
+    let before = keys.keys.len();
+    let is_named =
+        |key: &PublicKey| key.to_string() == named || key_id(key).is_ok_and(|id: Digest| id.to_string() == named);
+    keys.keys.retain(|key| !is_named(key));
+    if keys.keys.len() == before {
+        return Err(Failure::new(format!("no key {named:?} signs {role}"))
+            .next(format!("`suturectl {} status` lists the keys", which.as_str())));
+    }
+    Ok(())
 }
 
 /// `remove-key`.
@@ -147,16 +205,9 @@ pub(super) async fn remove(
     signers: &Signers,
 ) -> Outcome {
     let client = context.connect().await?;
-    hold(context, which, client, signers, |draft| {
+    hold(context, which, client, signers, |draft, _| {
         let keys = of(draft, role);
-        let before = keys.keys.len();
-        let is_named =
-            |key: &PublicKey| key.to_string() == named || key_id(key).is_ok_and(|id: Digest| id.to_string() == named);
-        keys.keys.retain(|key| !is_named(key));
-        if keys.keys.len() == before {
-            return Err(Failure::new(format!("no key {named:?} signs {role}"))
-                .next(format!("`suturectl {} status` lists the keys", which.as_str())));
-        }
+        take_out(keys, which, role, named)?;
         set(keys, role, threshold)
     })
     .await
@@ -171,7 +222,7 @@ pub(super) async fn set_threshold(
     signers: &Signers,
 ) -> Outcome {
     let client = context.connect().await?;
-    hold(context, which, client, signers, |draft| set(of(draft, role), role, Some(threshold))).await
+    hold(context, which, client, signers, |draft, _| set(of(draft, role), role, Some(threshold))).await
 }
 
 fn of(draft: &mut RootDraft, role: Role) -> &mut RoleDraft {
@@ -202,16 +253,17 @@ async fn hold(
     which: Which,
     mut client: Client,
     signers: &Signers,
-    change: impl FnOnce(&mut RootDraft) -> Outcome,
+    change: impl FnOnce(&mut RootDraft, &mut Holders) -> Outcome,
 ) -> Outcome {
     if which == Which::Catalog {
         context.home.server()?.manufacturer()?;
     }
     let ground = Ground::find(context, &mut client, which).await?;
     let mut draft = RootDraft::after(ground.root(), context.now());
-    change(&mut draft)?;
+    let mut holders = ground.root().holders().clone();
+    change(&mut draft, &mut holders)?;
     let mut envelope = Envelope::new(context, which)?;
-    let root = sign_root(context, ground.root(), &draft, signers)?;
+    let root = sign_root(context, ground.root(), (&draft, &holders), signers)?;
     envelope.targets = targets_again(context, which, &ground, &root, signers)?;
     envelope.root = Some(root.bytes().to_vec());
     let file = signers.envelope.as_deref();
@@ -227,7 +279,7 @@ async fn hold(
 fn sign_root(
     context: &Context<'_>,
     before: &Verified<Root>,
-    draft: &RootDraft,
+    (draft, holders): (&RootDraft, &Holders),
     signers: &Signers,
 ) -> Outcome<Proposed<Root>> {
     let mut keys = Vec::with_capacity(signers.root_key.len());
@@ -241,7 +293,7 @@ fn sign_root(
         keys.push(key);
     }
     let keys: Vec<&dyn Signer> = keys.iter().map(|key| &**key).collect();
-    Ok(Proposed::read(&edit::sign_root(draft, &keys)?)?)
+    Ok(Proposed::read(&edit::sign_held_root(draft, holders, &keys)?)?)
 }
 
 /// The targets in force, signed again, where the keys of the new root have not signed them as they are.

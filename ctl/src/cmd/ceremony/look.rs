@@ -7,19 +7,20 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use suture_core::approval::{OperatorDocument, SignedDocument as _, path};
+use suture_core::approval::{Meaning, OperatorDocument, SignedDocument as _, path};
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
 use suture_core::limits::MAX_ROOT_BYTES;
 use suture_core::sign::{PublicKey, Signer};
-use suture_core::trust::{Delegated, Proposal, Role, Targets, Want};
+use suture_core::trust::{Delegated, Proposal, Role, Root, Targets, Want};
 
 use super::keys::Ground;
 use crate::client::Client;
 use crate::cmd::rollout;
 use crate::context::Context;
-use crate::envelope::{self, Change, Envelope};
+use crate::envelope::{self, Change, Envelope, Stated};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::hospital::statements::{self, Words};
 use crate::hospital::{self, Desk, refused};
 use crate::keys::KeyName;
 use crate::print::grouped;
@@ -32,6 +33,8 @@ pub(super) struct Look {
     pub(super) proposal: Proposal,
     ground: Option<Ground>,
     pub(super) changes: Vec<Change>,
+    /// Approvals that it begins, and what their signers say.
+    pub(super) stated: Stated,
     /// What it was not compared with, and why.
     not_compared: Vec<String>,
 }
@@ -155,11 +158,16 @@ impl Look {
             }
             Which::Approvals => {}
         }
-        Ok(Self { envelope, proposal, ground, changes, not_compared: Vec::new() })
+        let stated = match which {
+            Which::Catalog => Stated::default(),
+            Which::Approvals => Stated::read(&envelope, &proposal, in_force)?,
+        };
+        Ok(Self { envelope, proposal, ground, changes, stated, not_compared: Vec::new() })
     }
 
-    /// Tells of every path that is listed otherwise, whatever it stands for.
+    /// Tells what its signers say, and of every path that is listed otherwise, whatever it stands for.
     fn list(&mut self) {
+        self.changes.extend(self.stated.changes());
         if let Some(targets) = &self.proposal.targets {
             let listed = envelope::listed(self.in_force_targets(), targets);
             self.changes.extend(listed);
@@ -188,6 +196,62 @@ impl Look {
             changes: self.changes.clone(),
             not_compared: self.not_compared.clone(),
             signatures: self.wants().iter().map(Signatures::from).collect(),
+        }
+    }
+
+    /// The root by which it will count.
+    fn newest_root(&self) -> Option<&Root> {
+        let in_force = self.ground.as_ref().map(|ground| &**ground.root());
+        self.proposal.root.as_deref().or(in_force)
+    }
+
+    /// Whether a key is one that signs the targets here; refused where they approve something and the root says that the key
+    /// is somebody else's.
+    pub(super) fn signs_targets(&self, context: &Context<'_>, key: &PublicKey) -> Outcome<bool> {
+        let signs = self.newest_root().is_some_and(|root| root.authority(Role::Targets).keys().any(|k| k == key));
+        match self.newest_root() {
+            Some(root) if signs && !self.stated.new.is_empty() => {
+                statements::may_use(context, root, key).map(|()| true)
+            }
+            _ => Ok(signs),
+        }
+    }
+
+    /// Puts beside the signature of a key what its holder says of each approval that is new.
+    pub(super) fn state(&mut self, words: &Words, key: &dyn Signer, now: jiff::Timestamp) -> Outcome {
+        let Some(hdo) = self.envelope.hdo.clone() else { return Ok(()) };
+        for (id, head) in self.stated.new.clone() {
+            if let Some(other) = self
+                .stated
+                .statements
+                .iter()
+                .find(|s| s.approval == id && s.name == words.name && s.key != key.public())
+            {
+                return Err(Failure::new(format!(
+                    "{} has signed {id} already, with the key {}",
+                    words.name, other.key
+                ))
+                .next("others must sign it: whoever signs twice is one person"));
+            }
+            let statement = words.state(&hdo, (&id, head), key, now).map_err(refused)?;
+            self.envelope.files.insert(statements::place(&statement), statement.bytes().to_vec());
+            self.stated.statements.retain(|s| (&s.approval, s.key) != (&id, key.public()));
+            self.stated.statements.push(statement);
+        }
+        Ok(())
+    }
+
+    /// Refuses to publish an approval that all have only reviewed.
+    pub(super) fn is_approved(&self) -> Outcome {
+        let approved = |id| self.stated.statements.iter().any(|s| s.approval == id && s.meaning == Meaning::Approved);
+        match self.stated.new.iter().find(|(id, _)| !approved(id.clone())) {
+            Some((id, _)) => Err(Failure::new(format!(
+                "all who have signed {id} have reviewed it, and none has approved it"
+            ))
+            .next(
+                "it is signed and kept; somebody who approves it must sign too, or sign again with --meaning approved",
+            )),
+            None => Ok(()),
         }
     }
 
@@ -302,6 +366,11 @@ async fn approvals(
     let after = desk.preview(context, targets, &envelope.files).await?;
     let mut pinned = Vec::new();
     for path in envelope.unlisted(proposal) {
+        if path::statement_of(path).is_some() {
+            // Judged when the envelope was opened.
+            pinned.push(path.to_owned());
+            continue;
+        }
         if let (Some(pin), Some(bytes)) = (after.pinned(path), envelope.files.get(path)) {
             pin.verify(bytes).map_err(|e| Failure::of(Exit::Untrusted, &e))?;
             pinned.push(path.to_owned());

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 use suture_core::digest::Digest;
+use suture_core::id::OperatorName;
 use suture_core::sign::PublicKey;
 use suture_core::trust::Role;
 
@@ -29,13 +30,20 @@ pub enum Command {
         #[command(flatten)]
         signers: Signers,
     },
-    /// Let another key sign, by a new root
+    /// Let another key sign, by a new root; or say otherwise whose a key is
     AddKey {
         /// What it signs
         #[arg(long, value_enum)]
         role: OfflineRole,
         #[command(flatten)]
         new: NewKey,
+        /// Whose key it is: the name by which its holder is an operator. It stands in the root, and the key signs for nobody
+        /// else [default for a targets key of this home: its operator]
+        #[arg(long, value_name = "NAME")]
+        holder: Option<OperatorName>,
+        /// The key that it takes the place of, by its public half or its key id
+        #[arg(long, value_name = "HEX")]
+        replace: Option<String>,
         /// How many of the role's keys must sign from then on [default: as many as now]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         threshold: Option<u32>,
@@ -133,8 +141,9 @@ pub struct Signers {
 pub async fn run(context: &mut Context<'_>, which: Which, command: Command) -> Outcome {
     match command {
         Command::Rotate { online, signers } => keys::rotate(context, which, online, &signers).await,
-        Command::AddKey { role, new, threshold, signers } => {
-            keys::add(context, which, role.into(), &new, threshold, &signers).await
+        Command::AddKey { role, new, holder, replace, threshold, signers } => {
+            let added = keys::Added { new, holder, replace };
+            keys::add(context, which, role.into(), added, threshold, &signers).await
         }
         Command::RemoveKey { role, public, threshold, signers } => {
             keys::remove(context, which, role.into(), &public, threshold, &signers).await

@@ -9,6 +9,7 @@ use super::look::{Look, Shown};
 use crate::context::Context;
 use crate::envelope::{Change, Envelope};
 use crate::failure::{Exit, Failure, OrFail as _, Outcome};
+use crate::hospital::statements::{Saying, Words};
 use crate::keys::KeyName;
 use crate::repository::{self, Waiting};
 use crate::trust_store::Which;
@@ -24,6 +25,11 @@ pub struct SignArgs {
     /// Sign without asking; what it changes is shown all the same
     #[arg(long)]
     yes: bool,
+    /// Why, where it holds an approval: kept with the signature, for the record
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    saying: Saying,
     /// Do not publish it, even if this is the last signature
     #[arg(long)]
     no_publish: bool,
@@ -64,10 +70,22 @@ pub(super) async fn sign(context: &mut Context<'_>, which: Which, args: SignArgs
         (true, true) => vec![KeyName::root()],
         (true, false) => vec![KeyName::targets()],
     };
+    let words = match (look.stated.new.first(), &args.reason) {
+        (None, _) => None,
+        (Some(_), Some(reason)) => Some(Words::of(context, &args.saying, reason)?),
+        (Some((id, _)), None) => {
+            return Err(Failure::new(format!("it holds the approval {id}, and you do not say why you sign that"))
+                .next("--reason TEXT, and --role and --meaning where they are not `approver` and `approved`"));
+        }
+    };
     agree(&names, args.yes)?;
     for name in &names {
         let key = context.key(name)?;
+        let signs_targets = look.signs_targets(context, &key.public())?;
         look.add(name, &*key)?;
+        if let (Some(words), true) = (&words, signs_targets) {
+            look.state(words, &*key, context.now())?;
+        }
     }
     let wants = look.wants();
     // Kept before it is published: the signature must not be lost with the connection.
@@ -75,6 +93,7 @@ pub(super) async fn sign(context: &mut Context<'_>, which: Which, args: SignArgs
     if args.no_publish || wants.iter().any(|want| want.missing() > 0) {
         return Waiting::of(&look.envelope, &wants, args.file).print(context);
     }
+    look.is_approved()?;
     let Look { envelope, changes, .. } = look;
     let after = repository::publish(context, &mut client, envelope).await?;
     let published = Published {

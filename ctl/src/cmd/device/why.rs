@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
 use suture_core::approval::{Approval, Share};
 use suture_core::clock::format_utc;
 use suture_core::id::{DeviceId, HdoId};
@@ -18,31 +17,27 @@ use crate::context::Context;
 use crate::failure::Outcome;
 use crate::hospital::leases::Down;
 use crate::hospital::{Desk, Documents, inventory};
+use crate::why::{self, About, Remedy, Unmet, Word};
 
 use super::show;
 
-/// One thing that is unmet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Unmet {
-    /// Whose word it is: `signed`, `device` or `server`.
-    by: &'static str,
-    #[serde(flatten)]
-    reason: Reason,
-}
-
 /// Runs it.
 pub(super) async fn run(context: &mut Context<'_>, id: &DeviceId) -> Outcome {
-    let mut desk = Desk::open(context).await?;
+    let mut desk = Desk::open_base(context).await?;
     let catalog = desk.catalog(context).await?;
     let answer = desk.client.get_device(v1::GetDeviceRequest { id: id.to_string() }).await?;
-    let unmet = why(&desk.hdo, id, &answer, &desk.documents, &*catalog, context.now());
+    let now = context.now();
+    let mut unmet = why(&desk.hdo, id, &answer, &desk.documents, &*catalog, now);
+    if let Some(end) = desk.approvals.lapsed(now) {
+        let text = format!("the hospital's approvals expired at {}, and no device acts on them", format_utc(end));
+        unmet.insert(0, Unmet::new(Word::Signed, Reason::new(Code::MetadataExpired, text), &About::default()));
+    }
     let said = answer.device.as_ref().and_then(|device| device.said.as_ref());
     let fetched = said.and_then(show::fetched).map(|f| format!("fetched, as the server says: {f}"));
     let lease = answer.device.as_ref().and_then(|device| device.lease.as_ref()).and_then(Down::of);
     let lease = lease.map(|l| format!("it holds a lease, as the server says: {}", l.text));
     context.print.result(&unmet, |unmet| {
-        let line = |(n, u): (usize, &Unmet)| format!("{}. [{}] {}", n + 1, u.by, u.reason);
-        let mut lines: Vec<String> = unmet.iter().enumerate().map(line).collect();
+        let mut lines = why::lines(unmet);
         if lines.is_empty() {
             lines.push(format!("nothing stands in the way of {id}: it acts at its next check-in"));
         }
@@ -61,18 +56,18 @@ fn why(
     now: Timestamp,
 ) -> Vec<Unmet> {
     let device = answer.device.clone().unwrap_or_default();
+    let mut of = About { approval: None, device: Some(id) };
     let Some(roster) = documents.device(id) else {
         return vec![not_on_roster(id, &device.state)];
     };
     let mut unmet = Vec::new();
     if roster.report_key.as_bytes().as_slice() != device.report_key.as_ref() {
-        unmet.push(Unmet {
-            by: "signed",
-            reason: Reason::new(
-                Code::BadSignature,
-                "the server holds another report key than the roster; its reports count for nothing",
-            ),
-        });
+        let reason = Reason::new(
+            Code::BadSignature,
+            "the server holds another report key than the roster; its reports count for nothing",
+        );
+        let how = format!("compare its fingerprint again, then suturectl device confirm {id} --fingerprint HEX");
+        unmet.push(Unmet::with(Word::Signed, reason, Remedy::Command { how }));
     }
     let known = inventory::known(&device, documents);
     let facts = Facts {
@@ -88,50 +83,73 @@ fn why(
     let share = |a: &Approval| Share { opened: documents.opened(&a.terms.id), ..a.share(id) };
     let approvals: Vec<_> = documents.approvals.iter().map(share).collect();
     match select(&facts, catalog, &approvals, &documents.stops, now) {
-        Selection::Nothing { reason, .. } => unmet.push(Unmet { by: "signed", reason }),
+        Selection::Nothing { reason, approval } => {
+            of.approval = approval.as_ref();
+            unmet.push(Unmet::new(Word::Signed, reason, &of));
+            unmet.extend(own_word(&device, documents, &of));
+        }
         Selection::Chosen(choice) => {
-            unmet.extend(choice.unsigned.map(|reason| Unmet { by: "signed", reason }));
+            of.approval = Some(&choice.approval);
+            unmet.extend(choice.unsigned.map(|reason| Unmet::new(Word::Signed, reason, &of)));
             if let Some(slot) = slot_at(&choice.slots, now).filter(|s| now < s.start) {
                 let text =
                     format!("its slot begins at {} and ends at {}", format_utc(slot.start), format_utc(slot.end));
-                unmet.push(Unmet { by: "signed", reason: Reason::new(Code::BeforeSlot, text) });
+                let remedy = Remedy::Time { how: "its slot begins".to_owned(), at: slot.start };
+                unmet.push(Unmet::with(Word::Signed, Reason::new(Code::BeforeSlot, text), remedy));
             }
             let word = answer.words.iter().find(|w| w.approval_id == choice.approval.as_str());
             if let Some(reason) = word.filter(|w| !w.go).and_then(|w| parse_reason(w.reason.as_ref())) {
-                unmet.push(Unmet { by: "server", reason });
+                unmet.push(Unmet::new(Word::Server, reason, &of));
             }
+            unmet.extend(own_word(&device, documents, &of));
         }
     }
-    unmet.extend(own_word(&device, documents, id));
     unmet
 }
 
 /// What the device says itself, if it says that it waits or failed.
-fn own_word(device: &v1::Device, documents: &Documents, id: &DeviceId) -> Option<Unmet> {
-    let report = inventory::proven(device.proven.as_ref(), documents.device(id));
+fn own_word(device: &v1::Device, documents: &Documents, of: &About<'_>) -> Option<Unmet> {
+    let roster = of.device.and_then(|id| documents.device(id));
+    let report = inventory::proven(device.proven.as_ref(), roster);
     let said = device.said.as_ref();
     let now_says = said.and_then(|s| parse_reason(s.reason.as_ref()));
     match (report, now_says) {
         // The check-in is younger than the report where the two differ: reports tell of changes of phase.
-        (_, Some(reason)) => Some(Unmet {
-            by: "server",
-            reason: Reason { text: format!("at its last check-in: {}", reason.text), ..reason },
-        }),
+        (_, Some(reason)) => {
+            let Unmet { remedy, .. } = Unmet::new(Word::Server, reason.clone(), of);
+            let text = format!("at its last check-in: {}", reason.text);
+            Some(Unmet::with(Word::Server, Reason { text, ..reason }, remedy))
+        }
         (Some(report), None) if report.phase != Phase::Confirmed => {
-            report.reason.map(|reason| Unmet { by: "device", reason })
+            report.reason.map(|reason| Unmet::new(Word::Device, reason, of))
         }
         _ => None,
     }
 }
 
 fn not_on_roster(id: &DeviceId, state: &str) -> Unmet {
-    let text = match state {
-        "" => format!("the server knows no {id}; `device import` adds it"),
-        "imported" => format!("{id} has not enrolled; `device token {id}`, then `suture-agent enroll` at the device"),
-        "revoked" => format!("{id} is revoked"),
-        _ => format!("{id} is on no signed roster; compare its fingerprint, then `device confirm {id}`"),
+    let command = |text: String, how: String| (text, Remedy::Command { how });
+    let (text, remedy) = match state {
+        "" => command(
+            format!("the server knows no {id}; `device import` adds it"),
+            "suturectl device import --csv FILE".to_owned(),
+        ),
+        "imported" => (
+            format!("{id} has not enrolled; `device token {id}`, then `suture-agent enroll` at the device"),
+            Remedy::Person {
+                how: format!("suturectl device token {id}, then at the device suture-agent enroll --token TOKEN"),
+            },
+        ),
+        "revoked" => (
+            format!("{id} is revoked"),
+            Remedy::Person { how: "somebody decides that it is to come back, and enrols it anew".to_owned() },
+        ),
+        _ => command(
+            format!("{id} is on no signed roster; compare its fingerprint, then `device confirm {id}`"),
+            format!("suturectl device confirm {id} --fingerprint HEX"),
+        ),
     };
-    Unmet { by: "signed", reason: Reason::new(Code::Pending, text) }
+    Unmet::with(Word::Signed, Reason::new(Code::Pending, text), remedy)
 }
 
 #[cfg(test)]
@@ -212,16 +230,21 @@ mod tests {
         v1::GetDeviceResponse { device: Some(device), ..Default::default() }
     }
 
-    fn told(answer: &v1::GetDeviceResponse, documents: &Documents, now: &str) -> Vec<(&'static str, Code)> {
-        let unmet = why(&id("riverside"), &id("pump-1"), answer, documents, &Shelf, at(now));
-        unmet.into_iter().map(|u| (u.by, u.reason.code)).collect()
+    fn unmet(answer: &v1::GetDeviceResponse, documents: &Documents, now: &str) -> Vec<Unmet> {
+        why(&id("riverside"), &id("pump-1"), answer, documents, &Shelf, at(now))
+    }
+
+    fn told(answer: &v1::GetDeviceResponse, documents: &Documents, now: &str) -> Vec<(Word, Code)> {
+        unmet(answer, documents, now).into_iter().map(|u| (u.by, u.reason.code)).collect()
     }
 
     #[test]
     fn what_is_signed_comes_first_and_each_word_is_marked_with_whose_it_is() {
         let (before, within) = ("2026-11-25T01:00:00Z", "2026-11-25T02:10:00Z");
-        assert_eq!(told(&answer(9), &documents(false), within), [("signed", Code::NothingApproved)]);
-        assert_eq!(told(&answer(9), &documents(true), before), [("signed", Code::BeforeSlot)]);
+        assert_eq!(told(&answer(9), &documents(false), within), [(Word::Signed, Code::NothingApproved)]);
+        assert_eq!(told(&answer(9), &documents(true), before), [(Word::Signed, Code::BeforeSlot)]);
+        let slot = unmet(&answer(9), &documents(true), before).remove(0);
+        assert!(matches!(slot.remedy, Remedy::Time { at: begins, .. } if begins == at("2026-11-25T02:00:00Z")));
         assert_eq!(told(&answer(9), &documents(true), within), [], "nothing stands in its way");
 
         let reason =
@@ -235,10 +258,10 @@ mod tests {
         if let Some(said) = held.device.as_mut().and_then(|d| d.said.as_mut()) {
             said.reason = reason(Code::InUse, "in use");
         }
-        let all = [("signed", Code::BeforeSlot), ("server", Code::Paused), ("server", Code::InUse)];
+        let all = [(Word::Signed, Code::BeforeSlot), (Word::Server, Code::Paused), (Word::Server, Code::InUse)];
         assert_eq!(told(&held, &documents(true), before), all);
         held.words[0].approval_id = "another".to_owned();
-        assert_eq!(told(&held, &documents(true), within), [("server", Code::InUse)], "not on this approval");
+        assert_eq!(told(&held, &documents(true), within), [(Word::Server, Code::InUse)], "not on this approval");
     }
 
     #[test]
@@ -246,18 +269,18 @@ mod tests {
         let before = "2026-11-25T01:00:00Z";
         let mut documents = documents(true);
         documents.approvals[0].terms.waves[0].needs_signature = true;
-        let both = [("signed", Code::SignatureNeeded), ("signed", Code::BeforeSlot)];
+        let both = [(Word::Signed, Code::SignatureNeeded), (Word::Signed, Code::BeforeSlot)];
         assert_eq!(told(&answer(9), &documents, before), both);
         let mut gates = Gates::new(&documents.approvals[0].terms, Digest::of(b"head"));
         let note = Pinned::of(path::gate_note(&id("pump-2"), 0), b"note");
         gates.open.push(OpenWave { wave: 0, opened: at(before), note });
         documents.gates = vec![gates];
-        assert_eq!(told(&answer(9), &documents, before), [("signed", Code::BeforeSlot)]);
+        assert_eq!(told(&answer(9), &documents, before), [(Word::Signed, Code::BeforeSlot)]);
     }
 
     #[test]
     fn a_server_that_holds_another_report_key_is_told_on() {
         let within = "2026-11-25T02:10:00Z";
-        assert_eq!(told(&answer(8), &documents(true), within), [("signed", Code::BadSignature)]);
+        assert_eq!(told(&answer(8), &documents(true), within), [(Word::Signed, Code::BadSignature)]);
     }
 }

@@ -5,46 +5,65 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
-use suture_core::approval::{Approval, OperatorDocument, SignedDocument as _};
+use suture_core::approval::{Approval, Meaning, OperatorDocument, SignedDocument as _};
 use suture_core::digest::Digest;
 use suture_core::limits::MAX_PLAN_BYTES;
 use suture_core::plan::{Facts, Plan, Signing};
-use suture_core::principal::Principal;
-use suture_core::trust::Status;
+use suture_core::trust::{Role, Status};
 use suture_proto::v1;
 
+use super::decide::{self, About, Instead};
 use super::plan::{self, BundleName};
 use super::waves::gated;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::files;
+use crate::hospital::statements::{Saying, Words, may_use};
 use crate::hospital::{Desk, refused};
+use crate::keys::Keys;
 use crate::repository::{self, Done};
 
 /// Arguments of `rollout approve`.
 #[derive(Debug, Clone, Args)]
 pub struct ApproveArgs {
-    /// The digest that `rollout plan` printed, or the file that it wrote
+    /// The digest that `rollout plan` printed, or the file that it wrote; with --decline or --defer also a bundle, as in
+    /// pump@7
     plan: String,
     /// Why, for the record that the approval pins
     #[arg(long)]
     reason: String,
-    /// What the signature means
-    #[arg(long, default_value = "approved")]
-    meaning: String,
+    #[command(flatten)]
+    saying: Saying,
+    #[command(flatten)]
+    instead: Instead,
     #[command(flatten)]
     signing: repository::Signing,
 }
 
 /// Runs it.
 pub(super) async fn run(context: &mut Context<'_>, args: ApproveArgs) -> Outcome {
+    if let Some(decided) = args.instead.decided() {
+        // Where nobody approves, the approvals may have lapsed.
+        let mut desk = Desk::open_base(context).await?;
+        if let Ok(bundle) = args.plan.parse() {
+            return decide::run(context, &mut desk, About::Bundle(bundle), decided, args.reason).await;
+        }
+        let bytes = read(&mut desk, &args.plan).await?;
+        let plan = parse(&args.plan, &bytes)?;
+        return decide::run(context, &mut desk, About::Plan(&plan, Digest::of(&bytes)), decided, args.reason).await;
+    }
     let mut desk = Desk::open(context).await?;
     let bytes = read(&mut desk, &args.plan).await?;
     let plan = parse(&args.plan, &bytes)?;
     let bundle = BundleName { product: plan.bundle.step.product.clone(), release: plan.bundle.step.release };
     let facts = plan::facts(context, &mut desk, &bundle).await?;
     check(&plan, &facts, context.now())?;
-    if let Done::Waiting(waiting) = sign(context, &mut desk, &plan, &args.reason, &args.meaning, &args.signing).await? {
+    if args.saying.meaning == Meaning::Reviewed && desk.approvals.root().authority(Role::Targets).threshold() == 1 {
+        return Err(Failure::new("one signature is enough here, and this one would only say that it was reviewed")
+            .next("--meaning approved; or have two sign: `suturectl approvals set-threshold --role targets 2`"));
+    }
+    let words = Words::of(context, &args.saying, &args.reason)?;
+    if let Done::Waiting(waiting) = sign(context, &mut desk, &plan, words, &args.signing).await? {
         return waiting.print(context);
     }
     let digest = Digest::of(&bytes);
@@ -177,17 +196,14 @@ pub(super) async fn sign(
     context: &Context<'_>,
     desk: &mut Desk,
     plan: &Plan,
-    reason: &str,
-    meaning: &str,
+    words: Words,
     by: &repository::Signing,
 ) -> Outcome<Done<()>> {
-    let approver = match context.home.server()?.principal()? {
-        Principal::Operator(_, name) => name.to_string(),
-        other => other.to_string(),
-    };
-    let signing = Signing { approver, meaning: meaning.to_owned(), reason: reason.to_owned() };
+    may_use(context, desk.approvals.root(), &Keys::of(&context.home).public(&by.key)?)?;
+    let signing =
+        Signing { approver: words.name.to_string(), meaning: words.meaning.to_string(), reason: words.reason.clone() };
     let (approval, operator) = plan.to_approval(&signing, context.now()).map_err(refused)?;
-    desk.publish(context, by, |edit| edit.approve(&approval, &operator).map_err(refused)).await
+    desk.publish(context, by, |edit| edit.approve_as(&approval, &operator, words).map_err(refused)).await
 }
 
 #[cfg(test)]

@@ -8,18 +8,19 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 use suture_core::approval::SignedDocument as _;
-use suture_core::clock::parse_utc;
+use suture_core::clock::{format_utc, parse_utc};
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, ProductId, WardId};
 use suture_core::label::Label;
-use suture_core::limits::MAX_MANIFEST_BYTES;
+use suture_core::limits::{MAX_HORIZON_SECS, MAX_MANIFEST_BYTES};
 use suture_core::manifest::manifest_path;
-use suture_core::plan::{self, Bundle, Facts, Known, Plan, Request, Selector};
+use suture_core::plan::{self, Bundle, Deadline, Facts, Known, Plan, Request, Selector};
 use suture_core::version::{Release, ReleaseRange};
 use suture_core::window::parse_duration;
 use suture_proto::v1;
 
 use super::print;
+use super::propose::{self, Proposed};
 use super::waves::WaveArgs;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, OrFail as _, Outcome};
@@ -29,9 +30,9 @@ use crate::trust_store::{TrustStore, Which};
 
 /// A bundle on the command line: `PRODUCT@RELEASE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BundleName {
-    pub(super) product: ProductId,
-    pub(super) release: Release,
+pub(crate) struct BundleName {
+    pub(crate) product: ProductId,
+    pub(crate) release: Release,
 }
 
 impl FromStr for BundleName {
@@ -42,6 +43,15 @@ impl FromStr for BundleName {
         Ok(Self { product: product.parse().map_err(|_| bad())?, release: Release(release.parse().map_err(|_| bad())?) })
     }
 }
+
+impl std::fmt::Display for BundleName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}", self.product, self.release)
+    }
+}
+
+/// How far ahead slots are looked for, unless that is said: 14 days.
+const HORIZON_SECS: u32 = 14 * 86_400;
 
 /// How the devices are spread over the wards' time.
 #[derive(Debug, Clone, Args)]
@@ -60,9 +70,9 @@ pub(super) struct Pace {
     /// No slot begins before this instant, as in 2026-11-24T17:00:00Z
     #[arg(long, value_parser = instant)]
     not_before: Option<Timestamp>,
-    /// How far ahead slots are looked for
-    #[arg(long, default_value = "14d", value_parser = duration)]
-    horizon: u32,
+    /// How far ahead slots are looked for [default: 14d]
+    #[arg(long, value_parser = duration)]
+    horizon: Option<u32>,
     /// Tries that a device has
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
     attempts: u32,
@@ -84,8 +94,12 @@ pub(super) struct Pace {
 #[derive(Debug, Clone, Args)]
 pub struct PlanArgs {
     /// What is to be installed, as in pump@7
-    #[arg(long, value_name = "PRODUCT@RELEASE")]
-    bundle: BundleName,
+    #[arg(long, value_name = "PRODUCT@RELEASE", required_unless_present = "proposal")]
+    bundle: Option<BundleName>,
+    /// Begin from what the manufacturer suggests, as `rollout proposals` lists it: its bundle, waves, gates and deadline, each
+    /// unless it is given here
+    #[arg(long, value_name = "ID")]
+    proposal: Option<String>,
     /// All devices of the product in this ward; may be given several times
     #[arg(long)]
     ward: Vec<WardId>,
@@ -134,7 +148,7 @@ impl Pace {
             slack_secs: self.slack,
             slots_per_device: self.slots,
             not_before: self.not_before.unwrap_or(now).max(now),
-            horizon_secs: self.horizon,
+            horizon_secs: self.horizon.unwrap_or(HORIZON_SECS),
             max_attempts: self.attempts,
             retry_wait_secs: self.retry_wait,
             attempt_timeout_secs: self.attempt_timeout,
@@ -146,14 +160,45 @@ impl Pace {
     }
 }
 
+impl Pace {
+    /// Takes what was suggested, where nothing else is asked for.
+    fn after(&self, proposed: &Proposed, request: &mut Request) -> Outcome {
+        request.waves = self.waves.specs_over(&proposed.suggestion.waves);
+        if let (Some(Deadline(end)), None) = (proposed.suggestion.deadline, self.horizon) {
+            let left = end.duration_since(request.not_before).as_secs().min(MAX_HORIZON_SECS);
+            request.horizon_secs = u32::try_from(left).ok().filter(|secs| *secs > 0).ok_or_else(|| {
+                Failure::new(format!("the deadline of {} is {}, which is over", proposed.id, format_utc(end)))
+                    .next("--horizon says how far ahead slots are looked for instead")
+            })?;
+        }
+        Ok(())
+    }
+}
+
 /// Runs it.
 pub(super) async fn run(context: &mut Context<'_>, args: PlanArgs) -> Outcome {
     let mut desk = Desk::open(context).await?;
-    let facts = facts(context, &mut desk, &args.bundle).await?;
+    let proposed = match &args.proposal {
+        Some(id) => Some(propose::find(&mut desk.client, id).await?),
+        None => None,
+    };
+    let bundle = match (&args.bundle, &proposed) {
+        (Some(bundle), Some(p)) if *bundle != p.bundle => {
+            return Err(
+                Failure::new(format!("{} suggests {}, not {bundle}", p.id, p.bundle)).next("leave out --bundle")
+            );
+        }
+        (Some(bundle), _) => bundle.clone(),
+        (None, Some(p)) => p.bundle.clone(),
+        (None, None) => {
+            return Err(Failure::new("no bundle is named").next("--bundle PRODUCT@RELEASE, or --proposal ID"));
+        }
+    };
+    let facts = facts(context, &mut desk, &bundle).await?;
     let known = known(&mut desk).await?;
     let approval = match args.id {
         Some(id) => id,
-        None => fresh_id(context, &args.bundle)?,
+        None => fresh_id(context, &bundle)?,
     };
     let selector = Selector {
         wards: args.ward.into_iter().collect(),
@@ -162,6 +207,9 @@ pub(super) async fn run(context: &mut Context<'_>, args: PlanArgs) -> Outcome {
         running: args.running,
     };
     let mut request = args.pace.request(approval, selector, context.now());
+    if let Some(proposed) = &proposed {
+        args.pace.after(proposed, &mut request)?;
+    }
     request.permit_downgrade = args.permit_downgrade;
     request.supersedes = args.supersedes.into_iter().collect();
     let plan = plan::plan(&facts, &request, &known, context.now()).map_err(refused)?;

@@ -19,6 +19,7 @@ use super::plan::{BundleName, Pace, facts, fresh_id, known, show, store};
 use super::{approve, stop};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
+use crate::hospital::statements::{Saying, Words};
 use crate::hospital::{Desk, inventory, refused};
 use crate::repository::{Done, Signing};
 
@@ -33,6 +34,8 @@ pub struct RollbackArgs {
     /// Why, for the record
     #[arg(long)]
     reason: String,
+    #[command(flatten)]
+    saying: Saying,
     #[command(flatten)]
     pace: Pace,
     /// Sign and publish it; without, it is only shown
@@ -86,7 +89,8 @@ pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcom
             .next("look at the plan without --yes"));
     }
     if args.yes {
-        let signed = approve::sign(context, &mut desk, &plan, &args.reason, "approved", &args.signing).await?;
+        let words = Words::of(context, &args.saying, &args.reason)?;
+        let signed = approve::sign(context, &mut desk, &plan, words, &args.signing).await?;
         if let Done::Waiting(waiting) = signed {
             return waiting.print(context);
         }
@@ -127,7 +131,7 @@ impl Origin {
                 listed: true,
             });
         }
-        let said = super::watch::fetch(context, rollout).await?;
+        let said = super::show::fetch(context, rollout).await?;
         let wrong = |e: Invalid| Failure::new(format!("the server's word on {rollout} makes no sense: {e}"));
         let devices = said.devices.iter().map(|d| parse("devices.id", &d.id)).collect::<Result<_, _>>();
         let manifest = parse_digest("manifest_sha256", &said.manifest_sha256).map_err(wrong)?;

@@ -1,183 +1,201 @@
-//! `rollout list|show|watch`: how far rollouts are, as the server counts the devices' signed reports.
+//! `rollout watch`: how far a rollout is, as it moves.
+//!
+//! On a terminal it is a view that is drawn again in the same place; elsewhere a line for each change, or with `--output
+//! json` a value a line. It ends with the rollout, or for the sake of scripts when a failure has paused it. Where the server
+//! goes away it is asked again, with patience, and only what has changed meanwhile is told.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use serde::Serialize;
-use suture_core::clock::format_utc;
+use suture_core::approval::DeviceSlots;
 use suture_core::id::ApprovalId;
-use suture_core::phase::Reason;
-use suture_core::progress::Progress;
-use suture_proto::{parse_phase, parse_reason, progress, v1};
+use suture_proto::v1;
 
+use super::live::{Screen, View, render};
+use super::show::{Device, Shown, fetched, head, shown};
+use super::why;
 use crate::alarm;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::hospital::leases::Down;
-use crate::hospital::rollouts::{self, Watched};
-use crate::hospital::{Desk, inventory};
-use crate::print::Table;
+use crate::hospital::rollouts::Watched;
+use crate::hospital::{Desk, Documents, inventory};
+use crate::why::Unmet;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Shown {
-    rollout: String,
-    state: String,
-    reason: Option<Reason>,
-    product: String,
-    version: String,
-    release: u64,
-    /// Counted from 1.
-    wave: u32,
-    waves: u32,
-    /// The waves that wait for the hospital's signature, counted from 1.
-    waits_for_signature: Vec<u32>,
-    ticket: String,
-    created: Option<String>,
-    /// Its devices that count as down by a lease of the server's; told by `rollout show`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    down: Vec<Down>,
-    /// Left out of lists.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    devices: Vec<Device>,
-}
+/// How long a live view stands before it is drawn anew though nothing came: times move on.
+const REDRAW: Duration = Duration::from_secs(2);
+/// How long a server that has gone away is waited for, first and at most.
+const PATIENCE: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(20)];
+/// How often it is asked in vain, about an hour, before watching is given up.
+const TRIES: u32 = 180;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Device {
-    id: String,
-    wave: u32,
-    phase: String,
-    reason: Option<Reason>,
-    fetched_bytes: u64,
-    total_bytes: u64,
-    /// How they came, as the device says.
-    progress: Progress,
-}
-
-fn shown(rollout: v1::Rollout) -> Shown {
-    let device = |d: v1::RolloutDevice| Device {
-        wave: d.wave + 1,
-        phase: parse_phase(d.phase).map_or_else(|| "not heard of".to_owned(), |p| p.to_string()),
-        reason: parse_reason(d.reason.as_ref()),
-        fetched_bytes: d.fetched_bytes,
-        total_bytes: d.total_bytes,
-        progress: progress(d.fetched_bytes, d.total_bytes, d.transfer.as_ref()),
-        id: d.id,
-    };
-    Shown {
-        reason: parse_reason(rollout.reason.as_ref()),
-        wave: rollout.wave.saturating_add(1).min(rollout.waves),
-        waves: rollout.waves,
-        waits_for_signature: rollout.unsigned_waves.iter().map(|w| w.saturating_add(1)).collect(),
-        created: jiff::Timestamp::from_millisecond(rollout.created_ms).ok().map(format_utc),
-        down: rollout.leases.iter().filter_map(Down::of).collect(),
-        devices: rollout.devices.into_iter().map(device).collect(),
-        rollout: rollout.id,
-        state: rollout.state,
-        product: rollout.product,
-        version: rollout.version,
-        release: rollout.release,
-        ticket: rollout.ticket,
-    }
-}
-
-/// `rollout list`.
-pub(super) async fn list(context: &mut Context<'_>, all: bool) -> Outcome {
-    context.home.server()?.hdo()?;
-    let answer = context.connect().await?.list_rollouts(v1::ListRolloutsRequest { all }).await?;
-    let rows: Vec<Shown> = answer.rollouts.into_iter().map(shown).collect();
-    context.print.result(&rows, |rows| {
-        let mut table = Table::new(["rollout", "state", "bundle", "wave", "ticket", "created"]);
-        for r in rows {
-            table.row([
-                r.rollout.clone(),
-                r.state.clone(),
-                format!("{} {}", r.product, r.version),
-                format!("{} of {}", r.wave, r.waves),
-                r.ticket.clone(),
-                r.created.clone().unwrap_or_default(),
-            ]);
-        }
-        table.to_text()
-    })
-}
-
-/// `rollout show`.
-pub(super) async fn show(context: &mut Context<'_>, id: &ApprovalId) -> Outcome {
-    let rollout = fetch(context, id).await?;
-    context.print.result(&shown(rollout), text)
-}
-
-/// What the server says of a rollout.
-pub(super) async fn fetch(context: &Context<'_>, id: &ApprovalId) -> Outcome<v1::Rollout> {
-    context.home.server()?.hdo()?;
-    rollouts::rollout(&mut context.connect().await?, id).await
-}
-
-fn text(r: &Shown) -> String {
-    let mut table = Table::new(["  device", "wave", "phase", "fetched", "reason"]);
-    for d in &r.devices {
-        table.row([
-            format!("  {}", d.id),
-            d.wave.to_string(),
-            d.phase.clone(),
-            fetched(d),
-            d.reason.as_ref().map(ToString::to_string).unwrap_or_default(),
-        ]);
-    }
-    let unsigned: Vec<String> = r.waits_for_signature.iter().map(ToString::to_string).collect();
-    let unsigned = match unsigned.as_slice() {
-        [] => String::new(),
-        waves => format!("without the hospital's signature, as the server has it: wave {}\n", waves.join(", ")),
-    };
-    let down: String = r.down.iter().map(|d| format!("lease: {}\n", d.text)).collect();
-    format!("{}\n{unsigned}{down}{}", head(r), table.to_text())
-}
-
-fn head(r: &Shown) -> String {
-    let reason = r.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
-    format!("{}: {}{reason}, {} {}, wave {} of {}", r.rollout, r.state, r.product, r.version, r.wave, r.waves)
-}
-
-fn fetched(d: &Device) -> String {
-    d.progress.to_string()
-}
-
-/// `rollout watch`: a line for each change, a JSON value a line with `--output json`, until the rollout has ended or, for
-/// the sake of scripts, until it is paused by a failure.
+/// Runs it.
 pub(super) async fn watch(context: &mut Context<'_>, id: &ApprovalId) -> Outcome {
     context.home.server()?.hdo()?;
-    compare(context).await?;
-    let mut states = Watched::begin(&mut context.connect().await?, id).await?;
-    let mut before: Option<Shown> = None;
-    while let Some(rollout) = states.next().await? {
-        let now = shown(rollout);
-        if before.as_ref() == Some(&now) {
-            continue;
+    let mut known = compare(context).await?;
+    let mut watching = Watching::default();
+    let mut line = Line::Up(Box::new(Watched::begin(&mut context.connect().await?, id).await?));
+    let done = loop {
+        let next = match &mut line {
+            Line::Up(states) => tokio::select! {
+                state = states.next() => Next::State(state.map(|rollout| rollout.map(Box::new))),
+                () = tokio::time::sleep(REDRAW), if context.print.terminal().is_some() => Next::Redraw,
+                _ = tokio::signal::ctrl_c() => Next::Leave,
+            },
+            Line::Down { tries, .. } => tokio::select! {
+                () = tokio::time::sleep(patience(*tries)) => Next::Again,
+                _ = tokio::signal::ctrl_c() => Next::Leave,
+            },
+        };
+        match next {
+            Next::Leave => {
+                break Err(Failure::new(format!("you watch {id} no more; it goes on by itself"))
+                    .next(format!("to see how far it is: suturectl rollout show {id}")));
+            }
+            Next::Redraw => {}
+            Next::State(Ok(Some(rollout))) => {
+                let now = shown(v1::Rollout::clone(&rollout));
+                if watching.before.as_ref() == Some(&now) {
+                    continue;
+                }
+                let ended = outcome(&now);
+                // Before more devices follow. What a rollout came to counts for nothing where devices went by other
+                // approvals than this operator sees.
+                let looks = ended.is_some() || watching.before.as_ref().is_some_and(|b| !is_same_stage(b, &now));
+                if context.print.terminal().is_none() {
+                    let lines = changes(watching.before.as_ref(), &now);
+                    context.print.result(&now, |_| lines)?;
+                }
+                watching.served = *rollout;
+                watching.before = Some(now);
+                if looks {
+                    match compare(context).await {
+                        Ok(documents) => known = documents,
+                        Err(failure) if failure.exit == Exit::Unreachable && ended.is_none() => {
+                            line = Line::down(failure.message);
+                        }
+                        Err(failure) => break Err(failure),
+                    }
+                }
+                if let Some(ended) = ended {
+                    watching.draw(context, id, &known, None)?;
+                    break ended;
+                }
+            }
+            // A server that stops ends its streams.
+            Next::State(Ok(None)) => line = Line::down("the server ended the stream"),
+            Next::State(Err(failure)) if failure.exit == Exit::Unreachable => line = Line::down(failure.message),
+            Next::State(Err(failure)) => break Err(failure),
+            Next::Again => match again(context, id).await {
+                Ok(states) => line = Line::Up(Box::new(states)),
+                Err(failure) if failure.exit != Exit::Unreachable => break Err(failure),
+                Err(failure) => {
+                    if !line.in_vain(&failure.message) {
+                        break Err(failure.next("the rollout goes on by itself; watch it again"));
+                    }
+                }
+            },
         }
-        let lines = changes(before.as_ref(), &now);
-        context.print.result(&now, |_| lines)?;
-        let ended = outcome(&now);
-        // Before more devices follow. What a rollout came to counts for nothing where devices went by other approvals than
-        // this operator sees.
-        if ended.is_some() || before.as_ref().is_some_and(|b| !is_same_stage(b, &now)) {
-            compare(context).await?;
+        if let Line::Down { why, tries: 0 } = &line
+            && context.print.terminal().is_none()
+        {
+            context.print.note(&format!("note: {why}; the server is asked again until it answers"));
         }
-        if let Some(ended) = ended {
-            return ended;
-        }
-        before = Some(now);
+        watching.draw(context, id, &known, line.cut())?;
+    };
+    watching.leave(context)?;
+    done
+}
+
+async fn again(context: &Context<'_>, id: &ApprovalId) -> Outcome<Watched> {
+    Watched::begin(&mut context.connect().await?, id).await
+}
+
+/// What comes next.
+enum Next {
+    State(Outcome<Option<Box<v1::Rollout>>>),
+    Redraw,
+    Again,
+    Leave,
+}
+
+/// The line to the server.
+enum Line {
+    Up(Box<Watched>),
+    Down {
+        why: String,
+        /// Asked in vain so often.
+        tries: u32,
+    },
+}
+
+impl Line {
+    fn down(why: impl Into<String>) -> Self {
+        Self::Down { why: why.into(), tries: 0 }
     }
-    Err(Failure::new(format!("the server stopped telling of {id} before it ended"))
-        .exit(Exit::Unreachable)
-        .next("watch it again"))
+
+    /// Counts a try; false where it was the last.
+    fn in_vain(&mut self, because: &str) -> bool {
+        match self {
+            Self::Up(_) => true,
+            Self::Down { why, tries } => {
+                because.clone_into(why);
+                *tries += 1;
+                *tries < TRIES
+            }
+        }
+    }
+
+    fn cut(&self) -> Option<&str> {
+        match self {
+            Self::Up(_) => None,
+            Self::Down { why, .. } => Some(why),
+        }
+    }
+}
+
+/// Twice as long after each try in vain.
+fn patience(tries: u32) -> Duration {
+    let [first, most] = PATIENCE;
+    first.saturating_mul(2_u32.saturating_pow(tries.min(16))).min(most)
+}
+
+/// What was told last, and how it stands on a terminal.
+#[derive(Default)]
+struct Watching {
+    before: Option<Shown>,
+    served: v1::Rollout,
+    screen: Screen,
+}
+
+impl Watching {
+    /// Draws it, where there is a terminal to draw on.
+    fn draw(&mut self, context: &mut Context<'_>, id: &ApprovalId, known: &Documents, cut: Option<&str>) -> Outcome {
+        let (Some(size), Some(rollout)) = (context.print.terminal(), &self.before) else { return Ok(()) };
+        let now = context.now();
+        let slots: BTreeMap<String, DeviceSlots> = known
+            .approval(id)
+            .map(|a| a.devices.iter().map(|d| (d.id.to_string(), d.clone())).collect())
+            .unwrap_or_default();
+        let unmet: Vec<Unmet> = why::by_the_server(id, known, &self.served, now);
+        let lines = render(&View { rollout, slots: &slots, unmet: &unmet, cut, now, size });
+        let text = self.screen.draw(&lines);
+        context.print.draw(&text)
+    }
+
+    fn leave(&mut self, context: &mut Context<'_>) -> Outcome {
+        let text = self.screen.leave();
+        if text.is_empty() { Ok(()) } else { context.print.draw(text) }
+    }
 }
 
 /// Compares what the devices have signed that they verified with what this home knows: at the beginning, whenever a wave
 /// opens or the rollout's state changes, and at the end. The server tells of rollouts without the signatures; they are asked
-/// for with all devices, so not for every device's every step.
-async fn compare(context: &Context<'_>) -> Outcome {
+/// for with all devices, so not for every device's every step. Gives what the hospital has signed.
+async fn compare(context: &Context<'_>) -> Outcome<Documents> {
     let mut desk = Desk::open(context).await?;
     let devices = inventory::devices(&mut desk.client, "", "", "").await?;
-    alarm::raise(&alarm::look(context, &mut desk.client, &desk.hdo, &desk.documents, &devices).await?)
+    alarm::raise(&alarm::look(context, &mut desk.client, &desk.hdo, &desk.documents, &devices).await?)?;
+    Ok(desk.documents)
 }
 
 /// Whether the rollout itself has not moved, whatever its devices did.
@@ -192,7 +210,8 @@ fn changes(before: Option<&Shown>, now: &Shown) -> String {
     if !before.is_some_and(|b| is_same_stage(b, now)) {
         lines.push(head(now));
     }
-    for d in now.devices.iter().filter(|d| known.get(d.id.as_str()) != Some(d)) {
+    let same = |a: &Device, b: &Device| *a == Device { changed: a.changed, ..b.clone() };
+    for d in now.devices.iter().filter(|d| !known.get(d.id.as_str()).is_some_and(|k| same(k, d))) {
         let reason = d.reason.as_ref().map(|r| format!(", {r}")).unwrap_or_default();
         let fetched = if d.phase == "fetching" { format!(" {}", fetched(d)) } else { String::new() };
         lines.push(format!("  wave {} {}: {}{fetched}{reason}", d.wave, d.id, d.phase));
@@ -216,7 +235,8 @@ fn outcome(r: &Shown) -> Option<Outcome> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use suture_core::phase::Code;
+    use suture_core::phase::{Code, Reason};
+    use suture_proto::v1;
 
     fn rollout(state: &str, reason: Option<Code>, phase: v1::Phase) -> Shown {
         shown(v1::Rollout {
@@ -238,6 +258,17 @@ mod tests {
         assert_eq!(ended("paused", Some(Code::FailureCeiling)), Some(false));
         assert_eq!(ended("aborted", Some(Code::Operator)), Some(false));
         assert_eq!(ended("superseded", None), Some(false));
+    }
+
+    #[test]
+    fn patience_grows_and_ends() {
+        assert_eq!(patience(0), PATIENCE[0]);
+        assert_eq!(patience(1), PATIENCE[0] * 2);
+        assert_eq!((patience(7), patience(u32::MAX)), (PATIENCE[1], PATIENCE[1]));
+        let mut line = Line::down("cut");
+        assert!((1..TRIES).all(|_| line.in_vain("refused")));
+        assert_eq!(line.cut(), Some("refused"));
+        assert!(!line.in_vain("refused"), "it is given up");
     }
 
     #[test]

@@ -15,18 +15,18 @@ pub(super) struct WaveArgs {
     /// `rollout open`. Such a gate does not trust the server, and stands before its wave, the first one too
     #[arg(long = "wave", value_name = "SIZE[:signed]")]
     asked: Vec<Asked>,
-    /// Share of a wave, in percent, that must be confirmed before the next opens
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100))]
-    min_confirmed: u32,
-    /// Devices of a wave that may fail or fall back before the rollout pauses itself
-    #[arg(long, default_value_t = 0)]
-    max_failures: u32,
-    /// The same as a share of the wave, in percent: whichever is passed first pauses it
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100))]
-    max_failed_percent: u32,
-    /// How long a wave must have stood before the next begins, as in 1h30m
-    #[arg(long, value_parser = soak, default_value = "0s")]
-    soak: u32,
+    /// Share of a wave, in percent, that must be confirmed before the next opens [default: 100]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=100))]
+    min_confirmed: Option<u32>,
+    /// Devices of a wave that may fail or fall back before the rollout pauses itself [default: 0]
+    #[arg(long, value_name = "N")]
+    max_failures: Option<u32>,
+    /// The same as a share of the wave, in percent: whichever is passed first pauses it [default: 100]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=100))]
+    max_failed_percent: Option<u32>,
+    /// How long a wave must have stood before the next begins, as in 1h30m [default: 0s]
+    #[arg(long, value_parser = soak)]
+    soak: Option<u32>,
     /// Devices do not wait for the server's word: waves are kept apart by their slots alone, and a pause does not reach them
     #[arg(long)]
     without_server: bool,
@@ -62,20 +62,35 @@ fn soak(text: &str) -> Result<u32, String> {
 impl WaveArgs {
     /// The waves; without any asked for, one device goes first.
     pub(super) fn specs(&self) -> Vec<WaveSpec> {
-        let gate = |signed| Wave {
-            needs_server: !self.without_server,
-            needs_signature: signed,
-            min_confirmed_percent: self.min_confirmed,
-            max_failures: self.max_failures,
-            max_failed_percent: self.max_failed_percent,
-            soak_secs: self.soak,
+        self.specs_over(&[])
+    }
+
+    /// As [`WaveArgs::specs`], over waves that somebody has suggested: they are taken where none are asked for, and what is
+    /// asked for of gates holds for all of them.
+    pub(super) fn specs_over(&self, suggested: &[WaveSpec]) -> Vec<WaveSpec> {
+        let usual = Wave {
+            needs_server: true,
+            needs_signature: false,
+            min_confirmed_percent: 100,
+            max_failures: 0,
+            max_failed_percent: 100,
+            soak_secs: 0,
         };
-        let plain = |size| Asked { size, signed: false };
-        let asked = match self.asked.as_slice() {
-            [] => vec![plain(WaveSize::Count(1)), plain(WaveSize::Rest)],
-            given => given.to_vec(),
+        let plain = |size, needs_signature| WaveSpec { size, gate: Wave { needs_signature, ..usual.clone() } };
+        let waves = match (self.asked.as_slice(), suggested) {
+            ([], []) => vec![plain(WaveSize::Count(1), false), plain(WaveSize::Rest, false)],
+            ([], suggested) => suggested.to_vec(),
+            (asked, _) => asked.iter().map(|Asked { size, signed }| plain(*size, *signed)).collect(),
         };
-        asked.into_iter().map(|Asked { size, signed }| WaveSpec { size, gate: gate(signed) }).collect()
+        let over = |gate: Wave| Wave {
+            needs_server: gate.needs_server && !self.without_server,
+            needs_signature: gate.needs_signature,
+            min_confirmed_percent: self.min_confirmed.unwrap_or(gate.min_confirmed_percent),
+            max_failures: self.max_failures.unwrap_or(gate.max_failures),
+            max_failed_percent: self.max_failed_percent.unwrap_or(gate.max_failed_percent),
+            soak_secs: self.soak.unwrap_or(gate.soak_secs),
+        };
+        waves.into_iter().map(|WaveSpec { size, gate }| WaveSpec { size, gate: over(gate) }).collect()
     }
 }
 
@@ -119,6 +134,20 @@ mod tests {
         let sizes: Vec<_> = asked.iter().map(|s| s.size).collect();
         assert_eq!(sizes, [WaveSize::Count(1), WaveSize::Percent(10), WaveSize::Rest]);
         assert!(gated(specs(&[]).unwrap().iter().map(|s| &s.gate)).is_empty());
+    }
+
+    #[test]
+    fn suggested_waves_are_taken_and_flags_override_them() {
+        let suggested =
+            specs(&["--wave", "2", "--wave", "rest:signed", "--soak", "2h", "--max-failures", "3"]).unwrap();
+        let over = |args: &[&str]| Line::try_parse_from([&["x"], args].concat()).unwrap().waves.specs_over(&suggested);
+        assert_eq!(over(&[]), suggested);
+        let longer = over(&["--soak", "4h"]);
+        assert!(longer.iter().all(|w| w.gate.soak_secs == 14_400 && w.gate.max_failures == 3), "{longer:?}");
+        assert_eq!(longer.iter().map(|w| w.size).collect::<Vec<_>>(), [WaveSize::Count(2), WaveSize::Rest]);
+        assert!(longer[1].gate.needs_signature);
+        let own = over(&["--wave", "rest"]);
+        assert_eq!((own.len(), own[0].gate.max_failures, own[0].gate.needs_signature), (1, 0, false));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! What operators may call. Each method finds out who calls and hands over to the file of its noun.
 
+mod adoption;
 mod bundles;
+mod decisions;
 mod devices;
 mod limits;
 mod organisation;
+mod proposals;
 mod repository;
 mod rollouts;
 mod watch;
@@ -163,6 +166,36 @@ impl OperatorService for Api {
     async fn get_plan(&self, request: Request<v1::GetPlanRequest>) -> Answer<v1::GetPlanResponse> {
         let (_, hdo) = hospital(&request)?;
         Ok(Response::new(self.plan(&hdo, request.into_inner()).await?))
+    }
+
+    async fn record_decision(&self, request: Request<v1::RecordDecisionRequest>) -> Answer<v1::RecordDecisionResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        Ok(Response::new(self.decide(&principal, &hdo, request.into_inner()).await?))
+    }
+
+    async fn list_decisions(&self, request: Request<v1::ListDecisionsRequest>) -> Answer<v1::ListDecisionsResponse> {
+        let (_, hdo) = hospital(&request)?;
+        Ok(Response::new(self.decisions(&hdo, request.into_inner()).await?))
+    }
+
+    async fn propose(&self, request: Request<v1::ProposeRequest>) -> Answer<v1::ProposeResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.suggest(&principal, request.into_inner()).await?))
+    }
+
+    async fn list_proposals(&self, request: Request<v1::ListProposalsRequest>) -> Answer<v1::ListProposalsResponse> {
+        let principal = caller(&request)?;
+        let v1::ListProposalsRequest {} = request.into_inner();
+        Ok(Response::new(self.proposals(&principal).await?))
+    }
+
+    async fn get_adoption(&self, request: Request<v1::GetAdoptionRequest>) -> Answer<v1::GetAdoptionResponse> {
+        Ok(Response::new(self.adoption(request.into_inner()).await?))
+    }
+
+    async fn get_statements(&self, request: Request<v1::GetStatementsRequest>) -> Answer<v1::GetStatementsResponse> {
+        let (_, hdo) = hospital(&request)?;
+        Ok(Response::new(self.statements(&hdo, request.into_inner()).await?))
     }
 
     async fn list_rollouts(&self, request: Request<v1::ListRolloutsRequest>) -> Answer<v1::ListRolloutsResponse> {

@@ -58,8 +58,9 @@ impl Api {
         let mut done = publish::publish(&mut tx, &repository, self.app.seal(), offer, principal, now).await?;
         let sent = std::mem::take(&mut done.unlisted).into_iter().collect();
         let delta_sources = self.app.settings().delta_sources;
-        let (targets, listed) = (&done.targets, &done.listed);
-        let listing = Listing { repository: &repository, targets, listed, sent, actor: principal, now, delta_sources };
+        let (root, targets, listed) = (&done.root, &done.targets, &done.listed);
+        let listing =
+            Listing { repository: &repository, root, targets, listed, sent, actor: principal, now, delta_sources };
         listing.take_effect(&mut tx).await?;
         tx.commit().await?;
         self.app.news().tell();

@@ -74,6 +74,17 @@ impl Api {
         Ok(v1::GetPlanResponse { plan: plan.into() })
     }
 
+    pub(super) async fn statements(
+        &self,
+        hdo: &HdoId,
+        request: v1::GetStatementsRequest,
+    ) -> Result<v1::GetStatementsResponse, Refusal> {
+        let v1::GetStatementsRequest { rollout } = request;
+        let id: ApprovalId = parse("rollout", &rollout)?;
+        let statements = self.app.store().statements(hdo, &id).await?;
+        Ok(v1::GetStatementsResponse { statements: statements.into_iter().map(Into::into).collect() })
+    }
+
     pub(super) async fn rollouts(
         &self,
         hdo: &HdoId,

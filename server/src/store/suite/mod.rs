@@ -5,6 +5,7 @@ pub(crate) mod deltas;
 mod forks;
 mod leases;
 mod nouns;
+mod people;
 mod quotas;
 mod schema;
 mod stops;

@@ -37,6 +37,29 @@ fn order(n: usize, counter: u64, stopped: bool) -> VerifiedStop {
     VerifiedStop::kept(&order.sign(&[]).unwrap()).unwrap()
 }
 
+/// The rollout of an approval, created so many hours on.
+pub(super) fn rollout(n: usize) -> Rollout {
+    let created = at(n as i64);
+    Rollout {
+        hdo: hdo(),
+        id: approval(n),
+        state: State::Running,
+        reason: None,
+        product: "pump".parse().unwrap(),
+        version: "1.1.0".parse().unwrap(),
+        release: Release(2),
+        manifest_sha256: Digest::of(b"m"),
+        approval_sha256: Digest::of(b"a"),
+        wave: 0,
+        waves: 1,
+        unsigned: WaveSet::default(),
+        forgiven: 0,
+        ticket: String::new(),
+        created,
+        expires: created + SignedDuration::from_hours(24),
+    }
+}
+
 /// Two devices, and as many approvals for the first, each created an hour after the one before and over a day after that.
 pub(super) async fn hospital(store: &Store, approvals: usize) -> Tx {
     let mut tx = store.begin().await.unwrap();
@@ -52,26 +75,7 @@ pub(super) async fn hospital(store: &Store, approvals: usize) -> Tx {
     };
     tx.import_devices(&hdo(), &[record(1), record(2)], at(0)).await.unwrap();
     for n in 0..approvals {
-        let created = at(n as i64);
-        let rollout = Rollout {
-            hdo: hdo(),
-            id: approval(n),
-            state: State::Running,
-            reason: None,
-            product: "pump".parse().unwrap(),
-            version: "1.1.0".parse().unwrap(),
-            release: Release(2),
-            manifest_sha256: Digest::of(b"m"),
-            approval_sha256: Digest::of(b"a"),
-            wave: 0,
-            waves: 1,
-            unsigned: WaveSet::default(),
-            forgiven: 0,
-            ticket: String::new(),
-            created,
-            expires: created + SignedDuration::from_hours(24),
-        };
-        tx.put_rollout(&rollout, &[(pump(1), 0)], created).await.unwrap();
+        tx.put_rollout(&rollout(n), &[(pump(1), 0)], at(n as i64)).await.unwrap();
     }
     tx
 }

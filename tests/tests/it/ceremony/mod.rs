@@ -35,10 +35,13 @@ impl ThreeApprovers {
         let lee = world.colleague(&kim, "lee").await;
         let mia = world.colleague(&kim, "mia").await;
         let key = lee.public("targets").await;
-        kim.run(&["approvals", "add-key", "--role", "targets", "--public", &key]).await.unwrap();
+        let add = ["approvals", "add-key", "--role", "targets", "--public", &key];
+        refused(kim.run(&add).await, 1, &["nobody's yet", "--holder NAME"]);
+        kim.run(&[&add[..], &["--holder", "lee"]].concat()).await.unwrap();
         // What kim alone has signed would not count any more: lee signs it too, in the ceremony itself.
         let (key, file) = (mia.public("targets").await, envelope(&kim, "third"));
-        let third = ["approvals", "add-key", "--role", "targets", "--public", &key, "--threshold", "2"];
+        let third =
+            ["approvals", "add-key", "--role", "targets", "--public", &key, "--holder", "mia", "--threshold", "2"];
         let waiting = kim.json(&[&third[..], &["--envelope", &file]].concat()).await.unwrap();
         assert_eq!(waiting["published"], false);
         assert_eq!(waiting["signatures"][2]["missing"], 1, "{waiting}");
@@ -46,6 +49,12 @@ impl ThreeApprovers {
         assert_eq!((signed["published"].as_bool(), signed["root_version"].as_u64()), (Some(true), Some(3)));
         Some(Self { world, ada, kim, lee, mia })
     }
+}
+
+/// Who signed, as what, what it meant, and why.
+fn said(signer: &Value) -> (&str, &str, &str, &str) {
+    let text = |field: &str| signer[field].as_str().unwrap();
+    (text("name"), text("role"), text("meaning"), text("reason"))
 }
 
 fn refused(outcome: Result<impl std::fmt::Debug, Failed>, exit: u8, told: &[&str]) {
@@ -116,15 +125,41 @@ async fn two_of_three(kind: Kind) {
     for words in ["is approved: pump@2 on 1 devices", "computed again here", "tested on the bench", "CHG-1"] {
         assert!(told.contains(words), "{words:?} is not in {told}");
     }
-    refused(mia.run(&["approvals", "sign", text(&received)]).await, 1, &["nothing was signed", "--yes"]);
-    refused(mia.run(&["approvals", "sign", text(&received), "--key", "root", "--yes"]).await, 1, &["none of those"]);
+    refused(
+        mia.run(&["approvals", "sign", text(&received), "--reason", "x"]).await,
+        1,
+        &["nothing was signed", "--yes"],
+    );
+    let root = ["approvals", "sign", text(&received), "--key", "root", "--yes", "--reason", "x"];
+    refused(mia.run(&root).await, 1, &["none of those"]);
     // Signed, and sent on to lee for a third look; whoever signs last may publish it later.
     let last = ["approvals", "sign", text(&received), "--yes"];
+    refused(mia.run(&last).await, 1, &["you do not say why", "--reason TEXT"]);
+    let why = ["--reason", "read the notes", "--role", "IT security", "--meaning", "reviewed"];
+    let last = [&last[..], &why].concat();
     let kept = mia.json(&[&last[..], &["--no-publish"]].concat()).await.unwrap();
     assert_eq!((&kept["published"], &kept["signatures"][0]["missing"]), (&Value::from(false), &Value::from(0)));
     let before = targets_version(&kim).await;
-    let done = lee.json(&["approvals", "sign", text(&lee.receive(&received)), "--yes"]).await.unwrap();
+    let sent = lee.receive(&received);
+    let why = ["--reason", "the ward knows", "--role", "head nurse"];
+    let done = lee.json(&[&["approvals", "sign", text(&sent), "--yes"][..], &why].concat()).await.unwrap();
     assert_eq!(done["targets_version"], before + 1);
+    // Each of them signed, and is kept with name, role, meaning, reason and time; on the record too.
+    let rollout = plan["plan"]["request"]["approval"].as_str().unwrap();
+    let shown = kim.json(&["rollout", "show", rollout]).await.unwrap();
+    let signers: Vec<_> = shown["signers"].as_array().unwrap().iter().map(said).collect();
+    let mut wanted = vec![
+        ("kim", "approver", "approved", "tested on the bench"),
+        ("lee", "head nurse", "approved", "the ward knows"),
+        ("mia", "IT security", "reviewed", "read the notes"),
+    ];
+    wanted.sort();
+    let mut told = signers.clone();
+    told.sort();
+    assert_eq!(told, wanted, "{shown}");
+    assert!(shown["signers"].as_array().unwrap().iter().all(|s| s["about_what_is_listed"] == true), "{shown}");
+    let audit = kim.json(&["audit", "list"]).await.unwrap();
+    assert_eq!(audit.to_string().matches("rollout.signed").count(), 3, "{audit}");
     assert_ne!(pump.cycle().await, "idle(nothing-approved)", "the device has its approval");
     // What is in force cannot be signed once more.
     refused(mia.run(&last).await, 5, &["exists already", "in force are root 3", "nothing is left to do"]);
@@ -190,7 +225,13 @@ async fn what_somebody_changed_on_the_way_is_not_signed() {
     kim.propose(&dishonest, &bad).await;
     refused(sign(&lee, &bad).await, 5, &["says other things than its plan leads to", "do not sign it"]);
     kim.propose(&honest, &good).await;
-    sign(&mia, &good).await.unwrap();
+    let sign = ["approvals", "sign", text(&good), "--yes", "--reason", "so planned"];
+    // Kim has two keys, and is one person: at a colleague's home, or under a name that the root does not tie to the key.
+    let twice = tamper(&good, |e| e.files.retain(|path, _| !path.starts_with("statements/")));
+    refused(mia.run(&["approvals", "sign", text(&twice), "--yes", "--reason", "x"]).await, 5, &["not one statement"]);
+    fs::copy(mia.home().join("keys/targets.pem"), kim.home().join("keys/mias.pem")).unwrap();
+    refused(kim.run(&[&sign[..], &["--key", "mias"]].concat()).await, 1, &["is mia's", "nobody signs for two"]);
+    mia.run(&sign).await.unwrap();
 }
 
 fn permit_downgrade(approval: &mut suture_core::approval::Approval) {
@@ -204,7 +245,18 @@ async fn a_stolen_targets_key_is_taken_out_and_signs_nothing_any_more() {
     let kim = world.hospital(&ada).await;
     let lee = world.colleague(&kim, "lee").await;
     let stolen: LocalKey = kim.targets_key();
-    kim.run(&["approvals", "add-key", "--role", "targets", "--public", &lee.public("targets").await]).await.unwrap();
+    kim.run(&[
+        "approvals",
+        "add-key",
+        "--role",
+        "targets",
+        "--public",
+        &lee.public("targets").await,
+        "--holder",
+        "lee",
+    ])
+    .await
+    .unwrap();
     // Kim's key was stolen. Kim's root key takes it out; lee's key signs again what the stolen one had signed.
     let (public, file) = (kim.public("targets").await, envelope(&kim, "out"));
     let out = ["approvals", "remove-key", "--role", "targets", "--public", &public, "--envelope", &file];

@@ -137,6 +137,28 @@ async fn a_hospital_operators_certificate() {
     let found = calls.get_transfer_limits(v1::GetTransferLimitsRequest {}).await.unwrap().into_inner();
     assert_eq!(found.otherwise.and_then(|limits| limits.rate_bits), Some(0));
     calls.clear_transfer_limits(v1::ClearTransferLimitsRequest::default()).await.unwrap();
+    // Words on the record, each under the name of whose certificate it is; nothing is installed or kept from it by them.
+    let manifest = suture_core::digest::Digest::of(&std::fs::read(hospital.second.dir.join("manifest.json")).unwrap());
+    let decision = v1::RecordDecisionRequest {
+        product: "pump".to_owned(),
+        release: 2,
+        manifest_sha256: manifest.as_bytes().to_vec().into(),
+        choice: "declined".to_owned(),
+        reason: "x".to_owned(),
+        compensating: "x".to_owned(),
+        review: loot.now.strftime("%Y-%m-%d").to_string(),
+        ..Default::default()
+    };
+    calls.record_decision(decision).await.unwrap();
+    let decisions = v1::ListDecisionsRequest { all: true, ..Default::default() };
+    let decisions = calls.list_decisions(decisions).await.unwrap().into_inner().decisions;
+    assert_eq!(decisions.iter().map(|d| d.decided_by.as_str()).collect::<Vec<_>>(), ["kim"]);
+    assert!(calls.list_proposals(v1::ListProposalsRequest {}).await.unwrap().into_inner().proposals.is_empty());
+    let statements = v1::GetStatementsRequest { rollout: rollout.clone() };
+    assert_eq!(calls.get_statements(statements).await.unwrap().into_inner().statements.len(), 1);
+    // A place in a ward's cap can be given back; the slots that are signed keep the cap.
+    let back = v1::ReturnDeviceRequest { id: "pump-1".to_owned(), reason: "x".to_owned() };
+    assert_eq!(calls.return_device(back).await.map(|found| found.into_inner().lease).ok().flatten(), None);
     let (id, reason) = (rollout.clone(), "x".to_owned());
     calls.pause_rollout(v1::PauseRolloutRequest { id: id.clone(), reason: reason.clone() }).await.unwrap();
 
@@ -163,6 +185,11 @@ async fn a_hospital_operators_certificate() {
         "GetTransferLimits",
         "SetTransferLimits",
         "ClearTransferLimits",
+        "RecordDecision",
+        "ListDecisions",
+        "ListProposals",
+        "GetStatements",
+        "ReturnDevice",
     ]);
     let may = TABLE.iter().filter(|(_, roles)| roles.contains(&Role::HdoOperator));
     let untried: Vec<_> = may.filter(|(path, _)| !tried.contains(path.rsplit('/').next().unwrap())).collect();

@@ -1,0 +1,208 @@
+//! What stands in the way, and what would meet it: the form in which `device why` and `rollout why` say it.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use suture_core::clock::{format_utc, utc};
+use suture_core::id::{ApprovalId, DeviceId};
+use suture_core::phase::{Code, Reason};
+
+/// Whose word it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Word {
+    /// It follows from what was verified by a signature of the manufacturer's or the hospital's.
+    Signed,
+    /// A device has signed it.
+    Device,
+    /// The server says so, and nothing else does.
+    Server,
+}
+
+impl Word {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Signed => "signed",
+            Self::Device => "device",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// What would meet a condition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "met_by", rename_all = "kebab-case")]
+pub enum Remedy {
+    /// Somebody types this.
+    Command {
+        /// The command.
+        how: String,
+    },
+    /// Somebody does this.
+    Person {
+        /// Who and what.
+        how: String,
+    },
+    /// It ends by itself at an instant.
+    Time {
+        /// What is waited for.
+        how: String,
+        /// When.
+        #[serde(with = "utc")]
+        at: Timestamp,
+    },
+    /// It ends by itself, nobody can say when.
+    Itself {
+        /// What is waited for.
+        how: String,
+    },
+}
+
+/// A condition that is not met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unmet {
+    /// Whose word it is.
+    pub by: Word,
+    /// What is not met.
+    #[serde(flatten)]
+    pub reason: Reason,
+    /// What would meet it.
+    #[serde(flatten)]
+    pub remedy: Remedy,
+}
+
+impl Unmet {
+    /// A condition whose remedy follows from its code.
+    pub fn new(by: Word, reason: Reason, of: &About<'_>) -> Self {
+        Self { by, remedy: of.remedy(&reason), reason }
+    }
+
+    /// A condition with a remedy of its own.
+    pub fn with(by: Word, reason: Reason, remedy: Remedy) -> Self {
+        Self { by, reason, remedy }
+    }
+}
+
+/// What conditions are about, as far as it is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct About<'a> {
+    /// The approval, and its rollout.
+    pub approval: Option<&'a ApprovalId>,
+    /// The device.
+    pub device: Option<&'a DeviceId>,
+}
+
+impl About<'_> {
+    /// What meets a reason, by its code: the command to type, who must do what, or that it ends by itself.
+    pub fn remedy(&self, reason: &Reason) -> Remedy {
+        let rollout = self.approval.map_or_else(|| "ROLLOUT".to_owned(), ToString::to_string);
+        let device = self.device.map_or_else(|| "DEVICE".to_owned(), ToString::to_string);
+        let command = |how: String| Remedy::Command { how };
+        let person = |how: &str| Remedy::Person { how: how.to_owned() };
+        let itself = |how: &str| Remedy::Itself { how: how.to_owned() };
+        let anew = || command(format!("suturectl rollout plan --bundle PRODUCT@RELEASE --device {device}"));
+        match reason.code {
+            Code::NothingApproved | Code::NotForThisDevice | Code::SlotsOver | Code::AttemptsSpent => anew(),
+            Code::Superseded | Code::Aborted | Code::SlotTooShort | Code::Withdrawn => anew(),
+            Code::UpToDate => itself("nothing is left to do"),
+            Code::NotInCatalog | Code::WrongHardware | Code::WrongProduct | Code::TooOldToStart | Code::BelowFloor => {
+                command("suturectl bundle list".to_owned())
+            }
+            Code::Downgrade => {
+                command(format!("suturectl rollout plan --bundle PRODUCT@RELEASE --device {device} --permit-downgrade"))
+            }
+            Code::ConflictingApprovals => command("suturectl rollout plan ... --supersedes ROLLOUT".to_owned()),
+            Code::NoCalendar | Code::NoOpening => command("suturectl calendar set WARD ...".to_owned()),
+            Code::StopOrder => command(format!("suturectl rollout lift {rollout}")),
+            Code::Paused | Code::FailureCeiling | Code::TimedOut | Code::Operator => command(format!(
+                "suturectl rollout show {rollout}, then suturectl rollout resume {rollout} --reason TEXT"
+            )),
+            Code::SignatureNeeded => command(match reason.text.split('`').nth(1) {
+                Some(how) if how.starts_with("suturectl rollout open") => how.to_owned(),
+                _ => format!("suturectl rollout open {rollout} --wave N --reason TEXT"),
+            }),
+            Code::WaveClosed => command(format!("suturectl rollout why {rollout}")),
+            Code::Pending => command(format!("suturectl device confirm {device} --fingerprint HEX")),
+            Code::MetadataExpired => command("suturectl approvals renew".to_owned()),
+            Code::BadSignature | Code::BadMetadata | Code::MixAndMatch | Code::Rollback | Code::EndlessData => {
+                command("suturectl catalog status, suturectl approvals status: who signed what is served".to_owned())
+            }
+            Code::PersonNeeded => person("whoever is at the device confirms there: suture-agent confirm"),
+            Code::InUse => itself("the device comes out of clinical use"),
+            Code::InterlockUnknown => {
+                person("whoever looks after the device sees to its interlock, which does not answer")
+            }
+            Code::ClockUnproven => person("whoever looks after the device sets its clock"),
+            Code::DiskFull => person("whoever looks after the device makes room on its disk"),
+            Code::StateDamaged => person("whoever looks after the device goes there: its record cannot be read"),
+            Code::InstallFailed | Code::RestartFailed | Code::HealthFailed | Code::WrongBytes => {
+                person("somebody finds out why, at the device or with the manufacturer; then it is approved anew")
+            }
+            Code::RetryWait => itself("the device waits between two tries, as long as was approved"),
+            Code::WardBusy => itself("another device of the ward comes back into service"),
+            Code::UnusableBundle => {
+                command(format!("suturectl rollout abort {rollout} --reason TEXT, and tell the manufacturer"))
+            }
+            Code::ServerUnreachable => {
+                itself("the device reaches the server; `suture-agent doctor` there says what hinders it")
+            }
+            Code::Transfer | Code::InLine => itself("the transfer goes on as the line allows"),
+            Code::QuietHours => command("suturectl transfer show".to_owned()),
+            Code::BeforeSlot => itself("its slot begins"),
+            _ => command(format!("suturectl device show {device}")),
+        }
+    }
+}
+
+/// For people: numbered, each with its remedy below it.
+pub fn lines(unmet: &[Unmet]) -> Vec<String> {
+    let line = |(n, u): (usize, &Unmet)| {
+        let remedy = match &u.remedy {
+            Remedy::Command { how } => format!("met by: {how}"),
+            Remedy::Person { how } => format!("met when {how}"),
+            Remedy::Time { how, at } => format!("met by itself at {}: {how}", format_utc(*at)),
+            Remedy::Itself { how } => format!("met by itself: {how}"),
+        };
+        format!("{}. [{}] {}\n     {remedy}", n + 1, u.by.as_str(), u.reason)
+    };
+    unmet.iter().enumerate().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_remedy_that_names_what_it_is_about() {
+        let (approval, device) = ("pump-2".parse().unwrap(), "pump-1".parse().unwrap());
+        let of = About { approval: Some(&approval), device: Some(&device) };
+        for code in Code::ALL {
+            let (Remedy::Command { how } | Remedy::Person { how } | Remedy::Itself { how } | Remedy::Time { how, .. }) =
+                of.remedy(&Reason::new(*code, "so it is"));
+            assert!(!how.is_empty() && !how.contains("ROLLOUT --"), "{code}: {how}");
+        }
+        let waits = suture_core::approval::waits(&approval, 1);
+        assert_eq!(
+            of.remedy(&waits),
+            Remedy::Command { how: "suturectl rollout open pump-2 --wave 2 --reason TEXT".to_owned() }
+        );
+        let stopped = of.remedy(&Reason::new(Code::StopOrder, "stopped"));
+        assert_eq!(stopped, Remedy::Command { how: "suturectl rollout lift pump-2".to_owned() });
+    }
+
+    #[test]
+    fn a_condition_is_told_with_whose_word_it_is_and_what_meets_it() {
+        let at = "2026-11-25T02:00:00Z".parse().unwrap();
+        let remedy = Remedy::Time { how: "its slot begins".to_owned(), at };
+        let unmet = Unmet::with(Word::Signed, Reason::new(Code::BeforeSlot, "not yet"), remedy);
+        assert_eq!(
+            lines(std::slice::from_ref(&unmet)),
+            ["1. [signed] before-slot: not yet\n     met by itself at 2026-11-25T02:00:00Z: its slot begins"]
+        );
+        let json = serde_json::to_value(&unmet).unwrap();
+        let wanted = serde_json::json!({
+            "by": "signed", "code": "before-slot", "text": "not yet", "met_by": "time", "how": "its slot begins",
+            "at": "2026-11-25T02:00:00Z",
+        });
+        assert_eq!(json, wanted);
+    }
+}

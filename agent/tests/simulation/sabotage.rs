@@ -29,6 +29,14 @@ pub(crate) enum Sabotage {
     TriesAreForgotten,
     /// The device goes on while it is in use.
     UseIsIgnored,
+    /// The device tries again what failed for good.
+    FailuresForGoodAreForgotten,
+    /// The device tries again at once.
+    WaitsAreForgotten,
+    /// The device asks for no lease.
+    LeasesAreIgnored,
+    /// The server grants a lease to whoever asks.
+    LeasesAreNotCounted,
     /// The device begins whatever the server says.
     WordsAreIgnored,
     /// The server opens each wave as soon as the one before is open.

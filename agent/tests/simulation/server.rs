@@ -1,9 +1,11 @@
 //! The server's desk: what it shows and says to devices, and what it hears of them.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
 use suture_agent::gate::Word;
+use suture_core::lease::Lease;
 
 use crate::approvals::Approvals;
 use crate::case::Fault;
@@ -24,13 +26,15 @@ pub(crate) struct Desk {
     keeps_back_until: Vec<Timestamp>,
     /// The honest server's, in the order in which they began.
     pub(crate) rollouts: Vec<Rollout>,
+    /// The leases that it has granted, by device.
+    pub(crate) leases: BTreeMap<usize, Lease>,
 }
 
 impl Desk {
     pub(crate) fn new(chance: Chance, devices: usize) -> Self {
         let none = Timestamp::UNIX_EPOCH;
         let (through, keeps_back_until) = (vec![0; devices], vec![none; devices]);
-        Self { chance, out_until: none, through, keeps_back_until, rollouts: Vec::new() }
+        Self { chance, out_until: none, through, keeps_back_until, rollouts: Vec::new(), leases: BTreeMap::new() }
     }
 
     pub(crate) fn is_out(&self, now: Timestamp) -> bool {

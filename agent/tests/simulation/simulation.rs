@@ -33,6 +33,8 @@ pub(crate) enum Happening {
     Cut(usize, u64),
     /// Its power comes back.
     Power(usize),
+    /// It says that it is down by a lease, if the process is the same.
+    Speak(usize, u64),
     /// Reports reach the server.
     Arrive(usize, Vec<Report>),
     /// The server's answer reaches the device: it has all reports up to that one.
@@ -196,6 +198,8 @@ impl Simulation {
                 Happening::Done(i, generation) => self.done(i, generation)?,
                 Happening::Cut(i, generation) if self.devices[i].generation == generation => self.cut(i)?,
                 Happening::Cut(..) => {}
+                Happening::Speak(i, process) if self.devices[i].process == process => self.speak(i),
+                Happening::Speak(..) => {}
                 Happening::Power(i) => {
                     self.devices[i].power = true;
                     self.say(i, || "power".to_owned());
@@ -227,8 +231,9 @@ impl Simulation {
     pub(crate) fn cut(&mut self, i: usize) -> Outcome {
         use crate::device::Effect;
         let took = self.devices[i].chance.percent(50);
-        match self.devices[i].effect {
-            Some(Effect::Switch) if took && self.may_switch(i) => self.link(i)?,
+        let effect = self.devices[i].effect;
+        match effect {
+            Some(Effect::Switch) if took && self.may_switch(i) && self.begins_by_lease(i).is_none() => self.link(i)?,
             Some(Effect::Revert) if took => self.unlink(i),
             Some(Effect::Claim) => self.devices[i].claimed = took,
             Some(Effect::Release) if took => {

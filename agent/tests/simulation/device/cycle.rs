@@ -33,6 +33,7 @@ impl Simulation {
             return self.cut(i);
         }
         self.hear(i);
+        self.give_lease_back(i);
         if !self.devices[i].state.is_committed() {
             let event = self.look(i);
             self.apply(i, event)?;
@@ -46,6 +47,7 @@ impl Simulation {
         let switched = d.state.attempt().map(|a| a.bundle.manifest).is_some_and(|m| d.runs(&m));
         self.apply(i, Event::Resumed { switched })?;
         if self.devices[i].state.is_committed() {
+            self.speak(i);
             return self.advance(i);
         }
         self.rouse(i, SignedDuration::ZERO);
@@ -99,6 +101,12 @@ impl Simulation {
         }
         let approvals = d.approvals.clone();
         approvals.stops.iter().for_each(|stop| d.keep(stop));
+        let lifts: Vec<_> = d.stops.iter().filter(|s| !s.stopped).map(|s| (s.approval.clone(), s.counter)).collect();
+        for ((approval, _), tries) in &mut d.tries {
+            for (_, counter) in lifts.iter().filter(|(lifted, _)| lifted == approval) {
+                *tries = std::mem::take(tries).lifted(*counter);
+            }
+        }
         self.choose(i, own)
     }
 
@@ -117,7 +125,8 @@ impl Simulation {
         let (mut shares, mut stops): (&[Share], _) = (&d.shares, d.stops.as_slice());
         let bent: Vec<Share>;
         match self.sabotage {
-            Sabotage::TriesAreForgotten => facts.tries.clear(),
+            Sabotage::TriesAreForgotten => facts.tries.values_mut().for_each(|tries| tries.spent = 0),
+            Sabotage::FailuresForGoodAreForgotten => facts.tries.values_mut().for_each(|tries| tries.ended = None),
             Sabotage::FloorIsForgotten => facts.floor = suture_core::version::Release(0),
             Sabotage::StopsAreIgnored => stops = &[],
             Sabotage::WithdrawalsAreIgnored => {
@@ -186,10 +195,13 @@ impl Simulation {
             *tries = std::mem::take(tries).spend();
         }
         if let Some(Failure { attempt, reason, for_good }) = step.fails {
+            self.watch_failure(i, &attempt, &reason, for_good);
+            let d = &mut self.devices[i];
             let Attempt { approval, bundle, policy, order, jitter, .. } = attempt;
             let tries = d.tries.entry((approval, bundle.manifest)).or_default();
             *tries = std::mem::take(tries).fail(policy, (&reason, for_good), own, order, jitter);
         }
+        let d = &mut self.devices[i];
         for told in step.told {
             d.numbered += 1;
             self.figures.confirmed += u64::from(told.phase == Phase::Confirmed);
@@ -205,6 +217,7 @@ impl Simulation {
         // What the cycle has come to is told before it ends.
         if self.devices[i].words.is_some() && self.is_online(i) {
             self.submit(i);
+            self.give_lease_back(i);
         }
         let d = &mut self.devices[i];
         let own = d.own(self.now);

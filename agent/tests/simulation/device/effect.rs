@@ -3,7 +3,10 @@
 use jiff::SignedDuration;
 use suture_agent::gate::{self, Question, Word};
 use suture_agent::machine::{Action, After, Event, State, Trouble, Window};
+use suture_core::lease::Stage;
+use suture_core::limits::LEASE_RENEWED;
 use suture_core::phase::{Code, Reason};
+use suture_core::select::Choice;
 
 use crate::case::Fault;
 use crate::sabotage::Sabotage;
@@ -175,15 +178,15 @@ impl Simulation {
         let install = self.versions.iter().find(|v| v.step.path == situation.choice.step.path).map(|v| &v.install);
         let Some(install) = install else { return Ok(()) };
         let unsigned = situation.choice.unsigned.as_ref().filter(|_| self.sabotage != Sabotage::SignaturesAreIgnored);
+        let (own, hasty) = (d.own(now), self.sabotage == Sabotage::WaitsAreForgotten);
         let question = Question {
             slots: &situation.choice.slots,
             install,
             unsigned,
-            retry: situation.choice.tries.waits(situation.choice.policy, d.own(now)),
+            retry: situation.choice.tries.waits(situation.choice.policy, own).filter(|_| !hasty),
             needs_server: situation.choice.needs_server,
             word,
         };
-        let own = d.own(now);
         let asked = match self.sabotage {
             Sabotage::SlotsAreIgnored => Ok(Window { start: own, latest: own + SignedDuration::from_hours(1) }),
             Sabotage::WayBackIsForgotten => gate::ask(&question, own).map(|window| {
@@ -194,6 +197,14 @@ impl Simulation {
         };
         match asked {
             Ok(window) => {
+                let Choice { approval, needs_lease, .. } = &situation.choice;
+                let (approval, needs_lease) = (approval.clone(), *needs_lease);
+                if needs_lease && let Some(trouble) = self.take_lease(i, &approval, Stage::Wanted) {
+                    self.apply(i, Event::Hindered(trouble))?;
+                    self.rest(i);
+                    return Ok(());
+                }
+                let d = &mut self.devices[i];
                 let lasts = d.chance.secs(0, 90);
                 self.begin(i, Effect::Hash(window), lasts);
             }
@@ -229,17 +240,28 @@ impl Simulation {
         if d.runs(&attempt.bundle.manifest) {
             return Ok(Done::On(Event::Switched));
         }
+        if let Some(trouble) = self.begins_by_lease(i) {
+            return Ok(Done::On(Event::Hindered(trouble)));
+        }
+        let d = &self.devices[i];
         if !window.holds(d.own(self.now)) {
             return Ok(Done::On(Event::Resumed { switched: false }));
         }
         if d.is_stopped(&attempt.approval) && self.sabotage != Sabotage::StopsAreIgnored {
             return Ok(Done::On(Event::Hindered(trouble(Code::StopOrder, "stopped"))));
         }
-        if self.faults(i, Fault::Bytes, 1) {
+        if self.faults(i, Fault::Bytes, 6) {
             return Ok(Done::On(Event::Broken(Reason::new(Code::InstallFailed, "the disk refuses"))));
         }
         self.link(i)?;
         Ok(Done::On(Event::Switched))
+    }
+
+    /// Where the device holds a lease: what stands in the way of beginning by it.
+    pub(crate) fn begins_by_lease(&mut self, i: usize) -> Option<Trouble> {
+        let approval = self.devices[i].state.attempt().map(|a| a.approval.clone())?;
+        let holds = self.devices[i].lease.as_ref() == Some(&approval);
+        if holds { self.take_lease(i, &approval, Stage::Beginning) } else { None }
     }
 
     /// The link names the new version: the install has begun.
@@ -249,6 +271,8 @@ impl Simulation {
         let version = self.versions.iter().find(|v| v.step.sha256 == attempt.bundle.manifest).unwrap();
         let d = &mut self.devices[i];
         d.before = std::mem::replace(&mut d.running, version.running());
+        let process = d.process;
+        self.later(self.now + LEASE_RENEWED, Happening::Speak(i, process));
         Ok(())
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct Device {
     pub(crate) approvals: Rc<Approvals>,
     pub(crate) stops: Vec<VerifiedStop>,
     pub(crate) outbox: VecDeque<Report>,
+    /// By which approval it holds a lease, or may hold one.
+    pub(crate) lease: Option<ApprovalId>,
     /// The last number given to a report.
     pub(crate) numbered: u64,
 
@@ -59,6 +61,8 @@ pub(crate) struct Device {
     pub(crate) effect: Option<Effect>,
     /// Counts processes and effects, so that the end of an effect that was cut off is told from that of the next.
     pub(crate) generation: u64,
+    /// Counts processes alone.
+    pub(crate) process: u64,
     pub(crate) situation: Option<Situation>,
     pub(crate) words: Option<Vec<(ApprovalId, Word)>>,
     pub(crate) shares: Vec<Share>,
@@ -105,6 +109,7 @@ impl Device {
             approvals,
             stops: Vec::new(),
             outbox: VecDeque::new(),
+            lease: None,
             numbered: 0,
             before: running.clone(),
             running,
@@ -113,6 +118,7 @@ impl Device {
             offline_until: Timestamp::UNIX_EPOCH,
             effect: None,
             generation: 0,
+            process: 0,
             situation: None,
             words: None,
             shares: Vec::new(),
@@ -133,6 +139,18 @@ impl Device {
         self.running.manifest == *manifest
     }
 
+    /// Whether it is past the switch by an approval, and not yet back.
+    pub(crate) fn begun_by(&self, approval: &ApprovalId) -> bool {
+        let begun =
+            self.state.is_committed() && !matches!(self.state, State::Claiming { .. } | State::Switching { .. });
+        begun && self.state.attempt().is_some_and(|a| a.approval == *approval)
+    }
+
+    /// The counter of the newest order for an approval that it has heard of, where that is a lift; else 0.
+    pub(crate) fn lift(&self, approval: &ApprovalId) -> u64 {
+        self.stops.iter().find(|s| s.approval == *approval && !s.stopped).map_or(0, |s| s.counter)
+    }
+
     /// Keeps an order, where it is news.
     pub(crate) fn keep(&mut self, stop: &VerifiedStop) {
         match self.stops.iter_mut().find(|s| s.approval == stop.approval) {
@@ -150,6 +168,7 @@ impl Device {
     pub(crate) fn forget(&mut self) {
         self.effect = None;
         self.generation += 1;
+        self.process += 1;
         self.situation = None;
         self.words = None;
         self.shares.clear();

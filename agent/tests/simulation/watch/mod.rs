@@ -17,6 +17,8 @@ use suture_core::approval::Slot;
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, WardId};
+use suture_core::limits::{LEASE, MAX_DOWN};
+use suture_core::phase::Reason;
 use suture_core::trust::Status;
 use suture_core::version::Release;
 
@@ -29,7 +31,11 @@ pub(crate) struct Watch {
     /// Devices that have begun and have not returned to service.
     down: BTreeMap<usize, Down>,
     /// Installs that were begun, by device, approval and step.
-    begun: BTreeMap<(usize, ApprovalId, Digest), u32>,
+    begun: BTreeMap<Try, u32>,
+    /// Tries that failed: how many, when the last did by the device's clock, and whether for good.
+    failed: BTreeMap<Try, (u32, Timestamp, bool)>,
+    /// How many of its ward were down beside a device when it was granted its lease.
+    beside: BTreeMap<usize, usize>,
     /// What was confirmed in truth, by device and approval.
     confirmed: BTreeSet<(usize, ApprovalId)>,
     /// The honest server's rollouts.
@@ -38,6 +44,9 @@ pub(crate) struct Watch {
     floors: BTreeMap<usize, Release>,
 }
 
+/// A step of an approval on a device, since the newest lift of a stop that it has heard of.
+type Try = (usize, ApprovalId, Digest, u64);
+
 #[derive(Debug)]
 struct Down {
     ward: WardId,
@@ -45,6 +54,10 @@ struct Down {
     cap: u32,
     /// When its approval was signed.
     signed: Timestamp,
+    /// When it began.
+    since: Timestamp,
+    /// By a lease: when it last spoke of it, and how long it may be silent.
+    leased: Option<(Timestamp, SignedDuration)>,
     /// Why it may be down beside the cap.
     excuse: Option<&'static str>,
 }
@@ -111,10 +124,30 @@ impl Simulation {
         if place.is_none() || before.is_some_and(|before| place != Some(before + 1)) {
             return broken("the steps of an approval come in order", format!("{place:?} after {before:?}"));
         }
-        let step = (i, id.clone(), attempt.bundle.manifest);
-        let tries = self.watch.begun.get(&step).copied().unwrap_or(0);
+        let step = (i, id.clone(), attempt.bundle.manifest, d.lift(id));
+        if terms.needs_lease && d.lease.as_ref() != Some(id) {
+            return broken("nothing begins without the lease that it needs", id.to_string());
+        }
+        let silence = SignedDuration::from_secs(terms.attempt_timeout_secs.into()).max(LEASE);
+        let leased = (terms.needs_lease && !self.is_hostile()).then_some((self.now, silence));
+        let beside = self.watch.beside.get(&i).copied().unwrap_or(0);
+        if leased.is_some() && beside >= terms.ward_cap as usize {
+            let property = "no lease is granted beside a cap's worth of devices that are down and say so";
+            return broken(property, format!("{beside} are down where {} may", terms.ward_cap));
+        }
+        // One that failed before the link was touched is used up too.
+        let failed = self.watch.failed.get(&step).map_or(0, |(count, ..)| *count);
+        let tries = self.watch.begun.get(&step).copied().unwrap_or(0).max(failed);
         if tries >= terms.max_attempts {
             return broken("an approval is not tried more often than it allows", format!("{tries} times by {id}"));
+        }
+        if let Some((_, at, for_good)) = self.watch.failed.get(&step) {
+            if *for_good {
+                return broken("nothing is tried again that failed for good", id.to_string());
+            }
+            if own < *at + SignedDuration::from_secs(terms.retry_wait_secs.into()) {
+                return broken("a try waits as long as was signed", format!("it failed at {}", format_utc(*at)));
+            }
         }
         if !self.is_hostile() && terms.waves[mine.wave as usize].needs_server {
             self.watch_word(i, id, mine.wave)?;
@@ -127,7 +160,7 @@ impl Simulation {
             None
         };
         let (signed, cap) = (terms.created, terms.ward_cap);
-        let down = Down { ward: d.it.ward.clone(), slot, cap, signed, excuse };
+        let down = Down { ward: d.it.ward.clone(), slot, cap, signed, excuse, since: self.now, leased };
         *self.watch.begun.entry(step).or_default() += 1;
         self.watch.down.insert(i, down);
         self.figures.begun += 1;
@@ -147,6 +180,34 @@ impl Simulation {
             return self.violated("never more devices of a ward are down than its cap", Some(i), text);
         }
         Ok(())
+    }
+
+    /// A lease is granted anew: notes how many are down in the ward by one, of those that the server has heard of lately.
+    pub(crate) fn watch_lease(&mut self, i: usize) {
+        let ward = &self.devices[i].it.ward;
+        let counts = |down: &&Down| {
+            let heard = down.leased.is_some_and(|(spoke, silence)| self.now < spoke + silence);
+            down.ward == *ward && heard && self.now < down.since + MAX_DOWN
+        };
+        let count = self.watch.down.values().filter(counts).count();
+        self.watch.beside.insert(i, count);
+    }
+
+    /// The server has heard that a device is down.
+    pub(crate) fn watch_speaks(&mut self, i: usize) {
+        if let Some(Down { leased: Some((spoke, _)), .. }) = self.watch.down.get_mut(&i) {
+            *spoke = self.now;
+        }
+    }
+
+    /// A try has failed.
+    pub(crate) fn watch_failure(&mut self, i: usize, attempt: &Attempt, reason: &Reason, for_good: bool) {
+        let d = &self.devices[i];
+        let step = (i, attempt.approval.clone(), attempt.bundle.manifest, d.lift(&attempt.approval));
+        let for_good = for_good || reason.code.is_permanent();
+        let own = d.own(self.now);
+        let failed = self.watch.failed.entry(step).or_insert((0, own, for_good));
+        *failed = (failed.0 + 1, own, for_good);
     }
 
     /// The interlock of a device is released.

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use suture_agent::machine::State as Machine;
+use suture_core::approval::{Approval, Slot};
 use suture_core::id::ApprovalId;
 use suture_core::phase::Phase;
 use suture_core::rollout::{Action, State, step};
 
+use crate::case::Fault;
 use crate::device::Effect;
 use crate::simulation::{Outcome, Simulation};
 
@@ -171,7 +173,30 @@ impl Simulation {
         let open = self.desk.rollouts.iter().find(|r| !r.state.is_over());
         match open {
             Some(r) => self.violated("every rollout ends", None, format!("{} is {}", r.id(), r.state.as_str())),
-            None => Ok(()),
+            None => self.watch_calm(),
         }
+    }
+
+    /// Where nothing goes wrong, everybody is served: all devices of a rollout that nothing has replaced, of which none has
+    /// lost a slot because it was approved late, and which leaves some time in each.
+    fn watch_calm(&self) -> Outcome {
+        if Fault::ALL.into_iter().any(|fault| self.case.faults.may(fault)) {
+            return Ok(());
+        }
+        for rollout in &self.desk.rollouts {
+            let Approval { terms, devices } = &rollout.approval;
+            let version = self.versions.iter().find(|v| v.step.sha256 == terms.steps[0].sha256).unwrap();
+            let need = i64::from(version.install.budget_secs) + i64::from(version.install.revert_budget_secs);
+            let in_time = |s: &Slot| {
+                let slack = s.end.duration_since(s.start).as_secs() - need;
+                slack >= 600 && s.start.duration_since(terms.created) >= SignedDuration::from_hours(6)
+            };
+            let all = devices.iter().all(|d| d.slots.first().is_some_and(in_time));
+            if all && rollout.state != State::Superseded && rollout.state != State::Complete {
+                let text = format!("{} is {}: {:?}", rollout.id(), rollout.state.as_str(), rollout.members);
+                return self.violated("where nothing goes wrong every rollout is complete", None, text);
+            }
+        }
+        Ok(())
     }
 }

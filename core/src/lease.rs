@@ -15,6 +15,8 @@
 //! | at most | [`MAX_DOWN`] after it began: a device that lies holds one place of its own ward no longer |
 //! | after a person has returned it to service | no longer, until it asks anew |
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::format_utc;
@@ -148,7 +150,8 @@ pub fn ask(ask: &Ask, mine: Option<&Lease>, ward: &[Lease], now: Timestamp) -> A
 fn room(ask: &Ask, ward: &[Lease], now: Timestamp) -> Result<(), (Reason, Timestamp)> {
     let others: Vec<_> = ward.iter().filter(|l| l.device != ask.device && l.counts(now)).collect();
     let cap = others.iter().map(|l| l.cap).min().unwrap_or(ask.cap).min(ask.cap);
-    if others.len() < cap as usize {
+    let down: BTreeSet<_> = others.iter().map(|l| &l.device).collect();
+    if down.len() < cap as usize {
         return Ok(());
     }
     let first_end = others.iter().map(|l| l.until()).min().unwrap_or(now);

@@ -86,6 +86,7 @@ CREATE TABLE roster_device (
     roster TEXT NOT NULL,
     PRIMARY KEY (hdo, device)
 );
+CREATE INDEX roster_device_by_ward ON roster_device (hdo, ward);
 
 -- `N.root.json`, `timestamp.json`, `N.snapshot.json`, `N.targets.json`, as the bytes that were signed.
 CREATE TABLE repo_file (

@@ -7,18 +7,20 @@
 //! | a device that takes one by an approval that does not name it, or where the rollout holds it back | [`take`] |
 //! | a device that takes leases and never gives them back | it has one, in its own ward, and that counts for a time |
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use suture_core::id::{ApprovalId, DeviceId, HdoId};
+use suture_core::id::{ApprovalId, DeviceId, HdoId, WardId};
 use suture_core::lease::{Answer, Ask, Lease, Stage, ask};
 use suture_core::limits::LEASE_ASK_AGAIN;
 use suture_core::phase::{Code, Reason};
 use suture_core::principal::Principal;
 
-use crate::audit::{self, AuditError};
+use crate::audit;
 use crate::offer;
 use crate::rollout::run::{self, RolloutError};
-use crate::store::{StoreError, Tx};
+use crate::store::Tx;
 
 /// Answers a device that asks for a lease, or renews it.
 ///
@@ -62,19 +64,50 @@ pub(crate) async fn take(
         expires: terms.expires,
         stage,
     };
-    Ok(grant(tx, hdo, &ask, now).await?)
+    grant(tx, hdo, &ask, now).await
 }
 
-/// Judges by what the ward has granted, and keeps what is granted.
-pub(crate) async fn grant(tx: &mut Tx, hdo: &HdoId, asked: &Ask, now: Timestamp) -> Result<Answer, StoreError> {
+/// Judges by what the ward has granted and by what its devices have reported, and keeps what is granted.
+pub(crate) async fn grant(tx: &mut Tx, hdo: &HdoId, asked: &Ask, now: Timestamp) -> Result<Answer, RolloutError> {
     tx.lock_ward(hdo, &asked.ward).await?;
     let mine = tx.lease(hdo, &asked.device).await?;
-    let ward = tx.ward_leases(hdo, &asked.ward).await?;
+    let mut ward = tx.ward_leases(hdo, &asked.ward).await?;
+    ward.extend(reported(tx, hdo, &asked.ward, None).await?);
     let answer = ask(asked, mine.as_ref(), &ward, now);
     if let Answer::Granted(lease) = &answer {
         tx.put_lease(hdo, &asked.ward, lease).await?;
     }
     Ok(answer)
+}
+
+/// The devices of a ward that are out of service by their signed reports, whether or not their rollout asks for leases: each
+/// as if it had taken one when it spoke of that last.
+async fn reported(
+    tx: &mut Tx,
+    hdo: &HdoId,
+    ward: &WardId,
+    only: Option<&DeviceId>,
+) -> Result<Vec<Lease>, RolloutError> {
+    let mut terms = BTreeMap::new();
+    let mut leases = Vec::new();
+    for (device, approval, since) in tx.reported_down(hdo, ward, only).await? {
+        if !terms.contains_key(&approval) {
+            let Some(rollout) = tx.rollout(hdo, &approval).await? else { continue };
+            terms.insert(approval.clone(), run::terms_of(tx, &rollout).await?);
+        }
+        let Some(signed) = terms.get(&approval) else { continue };
+        leases.push(Lease {
+            device,
+            approval,
+            cap: signed.ward_cap,
+            silence: SignedDuration::from_secs(i64::from(signed.attempt_timeout_secs)),
+            taken: since,
+            begun: Some(since),
+            heard: since,
+            returned: None,
+        });
+    }
+    Ok(leases)
 }
 
 /// Notes a person's word that a device is back in service, for the record too. The lease that it ends; none where the device
@@ -86,9 +119,21 @@ pub(crate) async fn give_back(
     actor: &Principal,
     said: &str,
     now: Timestamp,
-) -> Result<Option<Lease>, AuditError> {
-    let Some(lease) = tx.lease(hdo, device).await?.filter(|lease| lease.counts(now)) else { return Ok(None) };
-    tx.return_lease(hdo, device, now).await?;
+) -> Result<Option<Lease>, RolloutError> {
+    let lease = match tx.lease(hdo, device).await?.filter(|lease| lease.counts(now)) {
+        Some(lease) => {
+            tx.return_lease(hdo, device, now).await?;
+            lease
+        }
+        // Down by its report alone: that a person returned it is kept as a lease that has ended.
+        None => {
+            let Some(ward) = tx.roster_ward(hdo, device).await? else { return Ok(None) };
+            let mut reported = reported(tx, hdo, &ward, Some(device)).await?.into_iter();
+            let Some(lease) = reported.find(|lease| lease.counts(now)) else { return Ok(None) };
+            tx.put_lease(hdo, &ward, &Lease { returned: Some(now), ..lease.clone() }).await?;
+            lease
+        }
+    };
     let detail = json!({ "rollout": lease.approval, "down": lease.to_text(), "said": said });
     audit::append(tx, now, actor, hdo.into(), "device.returned", device.as_str(), detail).await?;
     Ok(Some(lease))

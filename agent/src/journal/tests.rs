@@ -156,6 +156,27 @@ fn a_device_that_a_person_had_to_come_for_does_not_try_again() {
 }
 
 #[test]
+fn that_a_person_put_the_device_in_order_is_the_attempts_last_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.json");
+    let mut journal = Journal::open(&path, 0).unwrap();
+    switching(&mut journal, &attempt());
+    for event in [Event::Switched, Event::Restarted] {
+        journal.apply(event, now()).unwrap();
+    }
+    while journal.state().name() != "held" {
+        journal.apply(Event::Broken(Reason::new(Code::RestartFailed, "x")), now()).unwrap();
+    }
+    journal.apply(Event::Recovered, now()).unwrap();
+    let told = &journal.told().1[0];
+    assert_eq!((told.phase, told.permanent, &told.subject), (Phase::FellBack, true, &Some(attempt().subject())));
+    assert!(told.reason.as_ref().unwrap().text.contains("a person has put"), "{told:?}");
+    journal.apply(Event::Released, now()).unwrap();
+    assert_eq!(journal.state().name(), "idle");
+    assert!(tries(&path).is_over(attempt().policy) && tries(&path).spent == 1);
+}
+
+#[test]
 fn what_stands_in_the_way_before_the_switch_uses_up_nothing() {
     let (_dir, path) = written();
     let mut journal = Journal::open(&path, 0).unwrap();

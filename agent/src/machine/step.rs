@@ -162,7 +162,13 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         (State::Releasing { after, .. }, Event::Hindered(t)) => Step::to(State::Releasing { after, trouble: Some(t) }),
 
         (State::Held { attempt: Some(attempt), reason }, Event::Resumed { .. }) => revert(attempt, reason),
-        (State::Held { reason, .. }, Event::Recovered) => release(After::Recovered(reason)),
+        // The attempt is over by that, and the hospital counts it among the failures; what runs stands in the report.
+        (State::Held { attempt: Some(attempt), reason }, Event::Recovered) => {
+            let text = format!("a person has put the device in order, after {reason}");
+            let told = Reason::new(reason.code, text);
+            release(After::Recovered(reason)).fail(&attempt, Phase::FellBack, told, true)
+        }
+        (State::Held { attempt: None, reason }, Event::Recovered) => release(After::Recovered(reason)),
 
         // Enter the state again and repeat what is to be done in it.
         (

@@ -84,6 +84,37 @@ impl Tx {
         rows.into_iter().map(Row::read).collect()
     }
 
+    /// The devices of a ward that are out of service by their signed reports and by no lease: by which rollout, and since
+    /// when. One that a person has returned since counts no more; `only` asks for one device.
+    pub(crate) async fn reported_down(
+        &mut self,
+        hdo: &HdoId,
+        ward: &WardId,
+        only: Option<&DeviceId>,
+    ) -> Result<Vec<(DeviceId, ApprovalId, Timestamp)>, StoreError> {
+        let rows: Vec<(String, String, i64)> = on!(self, |c| {
+            sqlx::query_as(
+                "SELECT d.device, d.rollout, d.changed_ms FROM roster_device r \
+                 JOIN rollout_device d ON d.hdo = r.hdo AND d.device = r.device \
+                 WHERE r.hdo = $1 AND r.ward = $2 AND ($3 = '' OR r.device = $3) \
+                 AND d.phase IN ('installing', 'restarting', 'confirming', 'held') \
+                 AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.hdo = d.hdo AND l.device = d.device \
+                 AND l.rollout = d.rollout AND (l.returned_ms IS NULL OR l.returned_ms >= d.changed_ms)) \
+                 ORDER BY d.device, d.changed_ms DESC",
+            )
+            .bind(hdo.as_str())
+            .bind(ward.as_str())
+            .bind(only.map_or("", DeviceId::as_str))
+            .fetch_all(c)
+            .await
+        })?;
+        let read = |(device, rollout, changed): (String, String, i64)| {
+            let at = from_ms("rollout_device", "changed_ms", changed)?;
+            Ok((parsed("rollout_device", "device", &device)?, parsed("rollout_device", "rollout", &rollout)?, at))
+        };
+        rows.into_iter().map(read).collect()
+    }
+
     /// Those by a rollout.
     pub(crate) async fn rollout_leases(&mut self, hdo: &HdoId, id: &ApprovalId) -> Result<Vec<Lease>, StoreError> {
         let rows = on!(self, |c| {
@@ -142,7 +173,7 @@ impl Tx {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         on!(self, |c| {
-            sqlx::query("UPDATE lease SET returned_ms = $3 WHERE hdo = $1 AND device = $2 AND returned_ms IS NULL")
+            sqlx::query("UPDATE lease SET returned_ms = $3 WHERE hdo = $1 AND device = $2")
                 .bind(hdo.as_str())
                 .bind(device.as_str())
                 .bind(to_ms(now))

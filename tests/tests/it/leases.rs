@@ -52,6 +52,12 @@ async fn the_next_of_a_ward_waits_until_a_person_says_that_the_first_is_back() {
     assert!(told.contains("pump-1 is down since") && told.contains("suturectl device return pump-1"), "{told}");
     let shown = hospital.kim.json(&["device", "show", "pump-1"]).await.unwrap();
     assert_eq!(shown["lease"]["rollout"], json!(rollout), "{shown}");
+    let status = hospital.pumps[0].told();
+    assert_eq!(status["lease"]["approval"], json!(rollout), "{status}");
+    assert_eq!(
+        (&status["tried"]["tries"]["spent"], status["tried"]["tries"]["ended"]["code"].as_str()),
+        (&json!(1), Some("restart-failed"))
+    );
     let shown = hospital.kim.json(&["rollout", "show", &rollout]).await.unwrap();
     assert_eq!((shown["down"][0]["device"].as_str(), shown["down"].as_array().unwrap().len()), (Some("pump-1"), 1));
 
@@ -109,6 +115,30 @@ async fn without_a_word_of_the_server_a_device_that_needs_a_lease_waits_and_says
     hospital.world.line.mend();
     assert_eq!(hospital.pumps[0].cycle().await, "idle(up-to-date)");
     assert!(!hospital.pumps[0].dir.join("state/lease.json").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_is_down_by_a_rollout_without_leases_counts_by_its_report_until_a_person_returns_it() {
+    let mut hospital = Hospital::open().await;
+    let plan = ["--bundle", "pump@2", "--wave", "rest", "--cap", "2", "--slots", "1", "--slack", "60s", "--device"];
+    let mut rollouts = Vec::new();
+    for pump in ["pump-1", "pump-2"] {
+        let mut draft = hospital.world.draft(&hospital.kim, &[&plan[..], &[pump]].concat()).await;
+        (draft.0.terms.needs_lease, draft.0.terms.ward_cap) = (pump == "pump-2", 1);
+        let slot = &mut draft.0.devices[0].slots[0];
+        slot.end = slot.start + SignedDuration::from_hours(8);
+        draft.0.terms.expires = slot.end;
+        rollouts.push(hospital.approve(draft).await);
+    }
+    hospital.world.clock.set(rollouts[1].1.max(rollouts[0].1));
+    down(&mut hospital).await;
+    assert!(!hospital.pumps[0].dir.join("state/lease.json").exists());
+    assert_eq!(hospital.pumps[1].cycle().await, "waiting(ward-busy)");
+    let args = ["device", "return", "pump-1", "--reason", "taken away to be mended"];
+    let ended = hospital.kim.json(&args).await.unwrap();
+    assert_eq!(ended["ended"]["rollout"], json!(rollouts[0].0), "{ended}");
+    assert_eq!(hospital.kim.json(&args).await.unwrap()["ended"], Value::Null, "once");
+    assert_eq!(hospital.pumps[1].cycle().await, "idle(up-to-date)");
 }
 
 fn untouched_since_use(hospital: &Hospital) {

@@ -53,5 +53,6 @@ mod service;
 mod service_manager;
 mod sizes;
 mod stops;
+mod tries;
 mod ward;
 mod watching;

@@ -123,10 +123,14 @@ impl Lease {
 pub fn ask(ask: &Ask, mine: Option<&Lease>, ward: &[Lease], now: Timestamp) -> Answer {
     let mine = mine.filter(|mine| mine.approval == ask.approval);
     let holds = mine.is_some_and(|mine| mine.counts(now));
-    if ask.stage != Stage::Begun
-        && !holds
-        && let Err((reason, ask_again)) = room(ask, ward, now)
-    {
+    let asked = match ask.stage {
+        Stage::Begun => Ok(()),
+        Stage::Wanted if holds => Ok(()),
+        // Nothing on it has changed yet: one that was given up and speaks again, being down, comes before it.
+        Stage::Beginning if holds => room(ask, ward.iter().filter(|l| l.begun.is_some()), now),
+        Stage::Wanted | Stage::Beginning => room(ask, ward.iter(), now),
+    };
+    if let Err((reason, ask_again)) = asked {
         return Answer::Refused { reason, ask_again };
     }
     // One that is past the switch is down whatever is said to it; what a person has said of that very lease stays said.
@@ -147,8 +151,8 @@ pub fn ask(ask: &Ask, mine: Option<&Lease>, ward: &[Lease], now: Timestamp) -> A
 
 /// Whether one more of the ward may be down: fewer are than the least cap of all rollouts concerned. If not, for whom the
 /// device waits, and when it is to ask again.
-fn room(ask: &Ask, ward: &[Lease], now: Timestamp) -> Result<(), (Reason, Timestamp)> {
-    let others: Vec<_> = ward.iter().filter(|l| l.device != ask.device && l.counts(now)).collect();
+fn room<'a>(ask: &Ask, ward: impl Iterator<Item = &'a Lease>, now: Timestamp) -> Result<(), (Reason, Timestamp)> {
+    let others: Vec<_> = ward.filter(|l| l.device != ask.device && l.counts(now)).collect();
     let cap = others.iter().map(|l| l.cap).min().unwrap_or(ask.cap).min(ask.cap);
     let down: BTreeSet<_> = others.iter().map(|l| &l.device).collect();
     if down.len() < cap as usize {
@@ -257,6 +261,28 @@ mod tests {
         ward.ask(&asking("pump-2", Stage::Begun), at(141)).unwrap();
         ward.0.remove(&"pump-1".parse().unwrap());
         assert!(ward.ask(&asking("pump-3", Stage::Wanted), at(142)).is_err());
+    }
+
+    #[test]
+    fn whoever_has_a_lease_does_not_begin_beside_one_that_was_given_up_and_is_down_again() {
+        let mut ward = Ward::default();
+        ward.ask(&asking("pump-1", Stage::Wanted), at(0)).unwrap();
+        ward.ask(&asking("pump-1", Stage::Beginning), at(0)).unwrap();
+        ward.ask(&asking("pump-2", Stage::Wanted), at(120)).unwrap();
+        ward.ask(&asking("pump-1", Stage::Begun), at(121)).unwrap();
+        let why = ward.ask(&asking("pump-2", Stage::Beginning), at(122)).unwrap_err();
+        assert!(why.text.contains("pump-1 is down"), "{}", why.text);
+        ward.0.remove(&"pump-1".parse().unwrap());
+        ward.ask(&asking("pump-2", Stage::Beginning), at(123)).unwrap();
+        // Two that wait for their turn do not hold each other up.
+        let wide = |device: &str, stage| Ask { cap: 2, ..asking(device, stage) };
+        let mut ward = Ward::default();
+        for device in ["pump-1", "pump-2"] {
+            ward.ask(&wide(device, Stage::Wanted), at(0)).unwrap();
+        }
+        for device in ["pump-1", "pump-2"] {
+            ward.ask(&wide(device, Stage::Beginning), at(1)).unwrap();
+        }
     }
 
     #[test]

@@ -101,7 +101,7 @@ async fn a_suggestion_is_deferred_then_taken_up_and_counted_at_the_manufacturer(
     // The first wave installs, and its device's signed report is what counts.
     let slot =
         |n: usize| -> Timestamp { plan["plan"]["devices"][n]["slots"][0]["start"].as_str().unwrap().parse().unwrap() };
-    h.world.clock.set(slot(0));
+    h.world.clock.set(slot(0).max(h.world.clock.now()));
     assert_eq!(h.pumps[0].cycle().await, "idle(up-to-date)");
     let hospital = adoption(&h).await;
     assert_eq!((&hospital["confirmed"], &hospital["under_way"]), (&json!(1), &json!(1)));

@@ -175,14 +175,18 @@ impl Seen<'_> {
         Some(Unmet::new(Word::Server, Reason::new(code, text), &of))
     }
 
-    /// The waves up to the one that is on, the next one's signature, and the next slot.
+    /// Signatures and the next slot, what the waves up to the one that is on lack, and the next one's signature.
     fn gates(&self, approval: &Approval, now: Timestamp) -> Vec<Unmet> {
         let of = About { approval: Some(self.id), device: None };
         let terms = &approval.terms;
         let timeout = SignedDuration::from_secs(i64::from(terms.attempt_timeout_secs));
         let (members, last) = (self.members(approval, now), terms.waves.len().saturating_sub(1));
-        let mut unmet = Vec::new();
-        for (number, wave) in (0u32..).zip(&terms.waves).take(self.served.wave as usize + 1) {
+        let unsigned = self.documents.unsigned(approval);
+        let sign = |wave: &u32| Unmet::new(Word::Signed, suture_core::approval::waits(self.id, *wave), &of);
+        let mut unmet: Vec<Unmet> = unsigned.iter().filter(|w| **w <= self.served.wave).map(sign).collect();
+        unmet.extend(self.slots(&members, timeout, now));
+        unmet.extend(held(&members));
+        for (number, wave) in (0u32..).zip(&terms.waves).take((self.served.wave as usize).saturating_add(1)) {
             let mine: Vec<_> = members.iter().filter(|m| m.progress.wave == number).collect();
             let tally = Tally::of(mine.iter().map(|m| &m.progress), timeout, now);
             let by = if mine.iter().all(|m| m.proven) { Word::Device } else { Word::Server };
@@ -204,11 +208,7 @@ impl Seen<'_> {
                 unmet.extend(self.gate(judge(number, wave, &tally, now), (wave.soak_secs, &tally), by, &named));
             }
         }
-        for wave in self.documents.unsigned(approval).into_iter().filter(|w| *w <= self.served.wave + 1) {
-            unmet.push(Unmet::new(Word::Signed, suture_core::approval::waits(self.id, wave), &of));
-        }
-        unmet.extend(self.slots(&members, timeout, now));
-        unmet.extend(held(&members));
+        unmet.extend(unsigned.iter().filter(|w| **w == self.served.wave.saturating_add(1)).map(sign));
         unmet
     }
 
@@ -354,9 +354,9 @@ mod tests {
     fn before_its_slots_it_waits_for_the_gate_and_for_the_time() {
         let offered = served("running", None, 0, &[v1::Phase::Offered, v1::Phase::Offered]);
         let why = unmet(&documents(false), &offered, &[], BEFORE);
-        assert_eq!(told(&why), [(Word::Server, Code::WaveClosed), (Word::Signed, Code::BeforeSlot)]);
-        assert!(matches!(&why[0].remedy, Remedy::Itself { how } if how.contains("pump-1")), "{why:?}");
-        assert!(matches!(why[1].remedy, Remedy::Time { at: begins, .. } if begins == at("2026-11-25T02:00:00Z")));
+        assert_eq!(told(&why), [(Word::Signed, Code::BeforeSlot), (Word::Server, Code::WaveClosed)]);
+        assert!(matches!(&why[1].remedy, Remedy::Itself { how } if how.contains("pump-1")), "{why:?}");
+        assert!(matches!(why[0].remedy, Remedy::Time { at: begins, .. } if begins == at("2026-11-25T02:00:00Z")));
         // A report that a device has signed makes it the device's word.
         let why = unmet(&documents(false), &offered, &[("pump-1", Phase::Confirmed)], WITHIN);
         assert_eq!(told(&why), [], "the gate is open by what is signed, whatever the server has not done yet");

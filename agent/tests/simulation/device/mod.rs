@@ -3,9 +3,11 @@
 //!
 //! - `cycle`: hearing, looking, choosing and resting, as the agent's loop does.
 //! - `effect`: what the machine asks for, which takes its time.
+//! - `gate`: whether the slot is open.
 
 mod cycle;
 mod effect;
+mod gate;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;

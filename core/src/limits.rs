@@ -215,6 +215,10 @@ pub const MAX_QUIET: SignedDuration = SignedDuration::from_mins(15);
 
 /// Devices that one approval names.
 pub const MAX_APPROVAL_DEVICES: usize = 10_000;
+/// Devices without an approval that a rollout counts; one more says that there are more.
+pub const MAX_UNAPPROVED_COUNTED: u32 = 1_000;
+/// Of these, how many a rollout names.
+pub const MAX_UNAPPROVED_NAMED: usize = 100;
 /// Slots of all devices of one approval together; bounds what each device fetches of it.
 pub const MAX_APPROVAL_SLOTS: usize = 40_000;
 /// Shards that an approval's slots are cut into.

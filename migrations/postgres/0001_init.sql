@@ -243,7 +243,8 @@ CREATE TABLE plan (
 
 -- `id` is the approval's. `state` is `running`, `paused`, `aborted`, `superseded`, `expired` or `complete`. `wave` is the
 -- highest open one, counted from 0; `unsigned_waves` those that wait for the hospital's signature, a bit for each, the lowest
--- for the first; `forgiven` the failures that a person accepted by resuming.
+-- for the first; `attempt_timeout_secs` is how long a device that has begun may say nothing, `max_attempts` how often it tries. `plan_sha256` is the plan that was
+-- approved.
 CREATE TABLE rollout (
     hdo TEXT NOT NULL REFERENCES hdo (id),
     id TEXT NOT NULL,
@@ -259,7 +260,9 @@ CREATE TABLE rollout (
     waves BIGINT NOT NULL,
     wave_opened_ms BIGINT NOT NULL,
     unsigned_waves BIGINT NOT NULL,
-    forgiven BIGINT NOT NULL,
+    attempt_timeout_secs BIGINT NOT NULL,
+    max_attempts BIGINT NOT NULL,
+    plan_sha256 BYTEA NOT NULL,
     ticket TEXT NOT NULL,
     created_ms BIGINT NOT NULL,
     expires_ms BIGINT NOT NULL,
@@ -268,6 +271,47 @@ CREATE TABLE rollout (
 CREATE INDEX rollout_by_state ON rollout (state);
 CREATE INDEX rollout_by_bundle ON rollout (hdo, product, release);
 
+-- What a rollout installs, in order.
+CREATE TABLE rollout_step (
+    hdo TEXT NOT NULL,
+    rollout TEXT NOT NULL,
+    step BIGINT NOT NULL,
+    product TEXT NOT NULL,
+    release BIGINT NOT NULL,
+    manifest_sha256 BYTEA NOT NULL,
+    PRIMARY KEY (hdo, rollout, step),
+    FOREIGN KEY (hdo, rollout) REFERENCES rollout (hdo, id)
+);
+CREATE INDEX rollout_step_by_release ON rollout_step (product, release);
+
+-- What was signed of a wave, and how many of its devices count as what; who is in no count is awaited. The counts are written
+-- with the devices' rows. `last_confirmed_ms` is null until one is confirmed.
+CREATE TABLE rollout_wave (
+    hdo TEXT NOT NULL,
+    rollout TEXT NOT NULL,
+    wave BIGINT NOT NULL,
+    needs_server BOOLEAN NOT NULL,
+    needs_signature BOOLEAN NOT NULL,
+    min_confirmed_percent BIGINT NOT NULL,
+    max_failures BIGINT NOT NULL,
+    max_failed_percent BIGINT NOT NULL,
+    soak_secs BIGINT NOT NULL,
+    devices BIGINT NOT NULL,
+    begun BIGINT NOT NULL,
+    confirmed BIGINT NOT NULL,
+    failed BIGINT NOT NULL,
+    timed_out BIGINT NOT NULL,
+    missed BIGINT NOT NULL,
+    ended BIGINT NOT NULL,
+    forgiven BIGINT NOT NULL,
+    last_confirmed_ms BIGINT,
+    PRIMARY KEY (hdo, rollout, wave),
+    FOREIGN KEY (hdo, rollout) REFERENCES rollout (hdo, id)
+);
+
+-- `standing` is what a device is counted as in its wave, `turns_ms` when time alone makes it count as something else, null
+-- where it does not or has; `forgiven`, that a person lets the rollout go on without it. `tries` are those that have failed of
+-- the step that it is at; `barred`, that it is offered no other.
 -- `transfer` is how the bytes came, as the device said it at its last check-in (protobuf, believed).
 CREATE TABLE rollout_device (
     hdo TEXT NOT NULL,
@@ -278,6 +322,12 @@ CREATE TABLE rollout_device (
     reason_code TEXT,
     reason_text TEXT,
     changed_ms BIGINT NOT NULL,
+    slots_end_ms BIGINT NOT NULL,
+    standing TEXT NOT NULL,
+    forgiven BOOLEAN NOT NULL,
+    turns_ms BIGINT,
+    tries BIGINT NOT NULL,
+    barred BOOLEAN NOT NULL,
     fetched_bytes BIGINT NOT NULL,
     total_bytes BIGINT NOT NULL,
     transfer BYTEA,
@@ -285,6 +335,8 @@ CREATE TABLE rollout_device (
     FOREIGN KEY (hdo, rollout) REFERENCES rollout (hdo, id)
 );
 CREATE INDEX rollout_device_by_device ON rollout_device (hdo, device);
+CREATE INDEX rollout_device_by_turn ON rollout_device (hdo, rollout, turns_ms) WHERE turns_ms IS NOT NULL;
+CREATE INDEX rollout_device_by_standing ON rollout_device (hdo, rollout, wave, standing, changed_ms);
 
 -- What a hospital has said of a bundle that it does not install, or not yet. `choice` is `declined` or `deferred`, `review` a
 -- date as in `2027-01-15`; `plan_sha256` is null where it is about the bundle as such.
@@ -332,12 +384,14 @@ CREATE TABLE statement (
     FOREIGN KEY (hdo, approval) REFERENCES rollout (hdo, id)
 );
 
--- Of each approval the newest order or lift; `content` is the envelope as its approvers signed it.
+-- Of each approval the newest order or lift; `content` is the envelope as its approvers signed it, `counts` whether those
+-- are approvers still.
 CREATE TABLE stop_order (
     hdo TEXT NOT NULL,
     approval TEXT NOT NULL,
     counter BIGINT NOT NULL,
     stopped BOOLEAN NOT NULL,
+    counts BOOLEAN NOT NULL,
     content BYTEA NOT NULL,
     stored_ms BIGINT NOT NULL,
     PRIMARY KEY (hdo, approval),

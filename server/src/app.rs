@@ -27,8 +27,8 @@ use crate::grpc::{Api, Bulk};
 use crate::identity::Authority;
 use crate::init::{SEAL_BYTES, SEAL_FILE};
 use crate::rights::Rights;
+use crate::rollout::leader::{self, Leader};
 use crate::rollout::news::News;
-use crate::rollout::run;
 use crate::store::{Store, StoreError};
 use crate::tls::{Connection, Tls, TlsError};
 use crate::transfer::Transfer;
@@ -53,9 +53,6 @@ const CERTIFICATE_CHECK: Duration = Duration::from_secs(3_600);
 
 /// How long background work that holds a claim may take to give it back.
 const LAST_WORD: Duration = Duration::from_secs(5);
-
-/// How often rollouts are looked at for what time alone makes due.
-const ROLLOUT_CHECK: Duration = Duration::from_secs(5);
 
 /// Why the server cannot start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +83,9 @@ pub enum AppError {
     /// The reflection service.
     #[error("the service's description cannot be offered")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// No randomness.
+    #[error("the system gives no random numbers")]
+    Random(#[from] getrandom::Error),
     /// The transport.
     #[error("the server's transport failed")]
     Transport(#[from] tonic::transport::Error),
@@ -191,7 +191,8 @@ impl App {
         tasks.spawn(self.clone().accept(listener, accepted, shutdown.clone()));
         tasks.spawn(self.clone().keep_certificate(shutdown.clone()));
         tasks.spawn(crate::publish::keep_fresh(self.clone(), shutdown.clone()));
-        tasks.spawn(self.clone().keep_rollouts(shutdown.clone()));
+        let leader = Leader::new(self.store.clone())?;
+        tasks.spawn(self.clone().keep_rollouts(leader.clone(), shutdown.clone()));
         tasks.spawn(self.pace.clone().keep(shutdown.clone()));
         tasks.spawn(self.news.clone().fall_silent_after(shutdown.clone()));
         let deltas = tokio::spawn(delta::keep(self.clone(), shutdown.clone()));
@@ -220,9 +221,12 @@ impl App {
         };
         shutdown.cancel();
         tasks.shutdown().await;
-        // It gives back what it had claimed, so that another server need not wait for that to run out.
+        // What this server had claimed is given back, so that another need not wait for that to run out.
         if tokio::time::timeout(LAST_WORD, deltas).await.is_err() {
             tracing::warn!("the making of deltas did not stop in time");
+        }
+        if tokio::time::timeout(LAST_WORD, leader.resign()).await.is_err() {
+            tracing::warn!("the claim on rollouts was not given back in time");
         }
         self.store.close().await;
         Ok(ended?)
@@ -296,11 +300,10 @@ impl App {
         }
     }
 
-    /// Carries out what time alone makes due in rollouts: soaks that end, approvals that expire. Any number of replicas may
-    /// do so; the store's lock lets each action happen once.
-    async fn keep_rollouts(self: Arc<Self>, shutdown: CancellationToken) {
-        while shutdown.run_until_cancelled(tokio::time::sleep(ROLLOUT_CHECK)).await.is_some() {
-            match run::advance_all(&self.store, self.clock.now()).await {
+    /// Carries out what time alone makes due in rollouts, if this server leads.
+    async fn keep_rollouts(self: Arc<Self>, leader: Leader, shutdown: CancellationToken) {
+        while shutdown.run_until_cancelled(tokio::time::sleep(leader::LOOK)).await.is_some() {
+            match leader.look(self.clock.now()).await {
                 Ok(true) => self.news.tell(),
                 Ok(false) => {}
                 Err(error) => {

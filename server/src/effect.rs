@@ -22,7 +22,7 @@ use suture_core::version::Version;
 use suture_proto::Repository;
 
 use crate::delta;
-use crate::rollout::run::{self, RolloutError};
+use crate::rollout::{RolloutError, begin, order};
 use crate::statement::{NewApproval, Signers, StateError};
 use crate::store::bundles::Bundle;
 use crate::store::repository::Readers;
@@ -157,6 +157,7 @@ impl Listing<'_> {
             }
         }
         tx.unlist_bundles(self.listed).await?;
+        order::halt_withdrawn(tx, self.now).await?;
         tx.drop_deltas(self.now).await?;
         if self.delta_sources > 0 {
             for pair in delta::pairs(&offered, self.delta_sources) {
@@ -221,9 +222,10 @@ impl Listing<'_> {
             return Err(EffectError::Misplaced(path::gates(&id)));
         }
         for stop in &stops {
-            run::stop(tx, hdo, stop, self.actor, self.now).await?;
+            order::stop(tx, hdo, stop, self.actor, self.now).await?;
         }
         tx.drop_stops(hdo, self.now).await?;
+        tx.judge_stops(hdo, self.root).await?;
         Ok(())
     }
 
@@ -276,7 +278,7 @@ impl Listing<'_> {
         }
         let approval = head.whole(&shards).map_err(|source| EffectError::Document { path, source })?;
         let version = self.version(tx, &approval).await?;
-        run::begin(tx, &approval, sha256, &notes, version, self.actor, self.now).await?;
+        begin::begin(tx, &approval, sha256, &notes, version, self.actor, self.now).await?;
         let signers = Signers::of(self.root, self.targets)?;
         let Terms { id, hdo, .. } = &approval.terms;
         let new = NewApproval { hdo, id, head_sha256: sha256, signers: &signers };
@@ -308,7 +310,7 @@ impl Listing<'_> {
                 if (&note.approval, note.wave) != (&terms.id, open.wave) {
                     return Err(EffectError::Misplaced(open.note.path.clone()));
                 }
-                run::open(tx, &terms.hdo, &note, self.actor, self.now).await?;
+                order::open(tx, &terms.hdo, &note, self.actor, self.now).await?;
             }
         }
         Ok(())

@@ -19,7 +19,7 @@ use suture_core::principal::Principal;
 
 use crate::audit;
 use crate::offer;
-use crate::rollout::run::{self, RolloutError};
+use crate::rollout::{RolloutError, terms_of};
 use crate::store::Tx;
 
 /// Answers a device that asks for a lease, or renews it.
@@ -41,7 +41,7 @@ pub(crate) async fn take(
     };
     let missing = || RolloutError::NotFound(approval.clone());
     let rollout = tx.rollout(hdo, approval).await?.ok_or_else(missing)?;
-    if !tx.names(hdo, approval, device).await? {
+    if tx.member(hdo, approval, device).await?.is_none() {
         return Err(missing());
     }
     let Some(ward) = tx.roster_ward(hdo, device).await? else {
@@ -54,7 +54,7 @@ pub(crate) async fn take(
     {
         return refused(reason);
     }
-    let terms = run::terms_of(tx, &rollout).await?;
+    let terms = terms_of(tx, &rollout).await?;
     let ask = Ask {
         device: device.clone(),
         ward,
@@ -93,7 +93,7 @@ async fn reported(
     for (device, approval, since) in tx.reported_down(hdo, ward, only).await? {
         if !terms.contains_key(&approval) {
             let Some(rollout) = tx.rollout(hdo, &approval).await? else { continue };
-            terms.insert(approval.clone(), run::terms_of(tx, &rollout).await?);
+            terms.insert(approval.clone(), terms_of(tx, &rollout).await?);
         }
         let Some(signed) = terms.get(&approval) else { continue };
         leases.push(Lease {

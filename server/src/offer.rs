@@ -5,11 +5,12 @@ use suture_core::approval::waits;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::phase::Reason;
 use suture_core::report::{Seen, Sighting};
-use suture_core::rollout::word;
+use suture_core::rollout::{self, late, word};
 use suture_core::sign::Signature;
 
 use crate::audit::AuditError;
 use crate::fork;
+use crate::store::rollouts::Place;
 use crate::store::{Store, StoreError};
 
 /// What the server says of one approval.
@@ -79,10 +80,12 @@ pub(crate) async fn words(
     device: &DeviceId,
     now: Timestamp,
 ) -> Result<Vec<Word>, StoreError> {
-    let rollouts = tx.rollouts_of(hdo, device, now).await?;
-    let said = |(r, wave): (crate::store::rollouts::Rollout, u32)| Word {
-        verdict: word(r.state, r.wave, wave, r.reason.as_ref(), r.unsigned.holds(wave).then(|| waits(&r.id, wave))),
-        approval: r.id,
+    let places = tx.rollouts_of(hdo, device, now).await?;
+    let said = |Place { rollout: r, wave, slots_end, barred }: Place| {
+        let unsigned = r.unsigned.holds(wave).then(|| waits(&r.id, wave));
+        let no = barred.then(|| rollout::barred(&r.id)).or_else(|| late(slots_end, now));
+        let verdict = word(r.state, r.wave, wave, r.reason.as_ref(), unsigned).and(no.map_or(Ok(()), Err));
+        Word { verdict, approval: r.id }
     };
-    Ok(rollouts.into_iter().map(said).collect())
+    Ok(places.into_iter().map(said).collect())
 }

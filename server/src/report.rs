@@ -12,8 +12,8 @@ use suture_core::report::{ReportError, Sighting, Signed};
 
 use crate::audit::{self, AuditError};
 use crate::fork;
-use crate::rollout::run::{self, RolloutError};
-use crate::store::{Lock, Store, StoreError};
+use crate::rollout::{RolloutError, run};
+use crate::store::{Lock, Store, StoreError, retried};
 
 /// Why reports were not taken.
 #[derive(Debug, thiserror::Error)]
@@ -55,13 +55,23 @@ pub(crate) async fn submit(
     reports: &[Signed],
     now: Timestamp,
 ) -> Result<u64, SubmitError> {
+    retried(|| take(store, hdo, device, reports, now)).await
+}
+
+async fn take(
+    store: &Store,
+    hdo: &HdoId,
+    device: &DeviceId,
+    reports: &[Signed],
+    now: Timestamp,
+) -> Result<u64, SubmitError> {
     let mut tx = store.begin().await?;
-    tx.lock(Lock::Rollouts).await?;
+    tx.lock(Lock::Rollouts(hdo)).await?;
     let known = tx.device(hdo, device).await?.ok_or(SubmitError::Unknown)?;
     let key = known.report_key.ok_or(SubmitError::Unknown)?;
     let counts = tx.roster_key(hdo, device).await? == Some(key);
     let mut through = known.reports_through;
-    let (mut last, mut lost, mut seen) = (None, None, Vec::new());
+    let (mut last, mut lost, mut seen, mut news) = (None, None, Vec::new(), Vec::new());
     for (i, signed) in reports.iter().enumerate() {
         let report = signed.verify(&key).map_err(|source| SubmitError::Refused { place: i + 1, source })?;
         if report.hdo != *hdo || report.device != *device {
@@ -84,6 +94,14 @@ pub(crate) async fn submit(
         if !tx.put_report(hdo, device, &key, report.number, signed, now).await? {
             continue;
         }
+        news.push(report);
+    }
+    if let Some((signed, manifest)) = last {
+        tx.set_proven(hdo, device, through, signed, manifest.as_ref()).await?;
+        tx.drop_old_reports(hdo, device, &key, MAX_KEPT_REPORTS).await?;
+    }
+    // After the device's own row, as at a check-in: the record of what follows is what others wait for longest.
+    for report in &news {
         // The device tells it once, in a report of its own.
         if let Some(reason) = report.reason.as_ref().filter(|reason| reason.code == Code::Drift) {
             tracing::warn!(%hdo, %device, reason = %reason, "a device's software was altered where it lies");
@@ -91,16 +109,9 @@ pub(crate) async fn submit(
             let detail = serde_json::json!({ "report": report.number, "drift": reason.text });
             audit::append(&mut tx, now, &by, hdo.into(), "device.drift", device.as_str(), detail).await?;
         }
-        match &report.approval {
-            Some(approval) if counts => {
-                run::progressed(&mut tx, hdo, approval, &report, now).await?;
-            }
-            _ => {}
+        if let Some(approval) = report.approval.as_ref().filter(|_| counts) {
+            run::progressed(&mut tx, hdo, approval, report, now).await?;
         }
-    }
-    if let Some((signed, manifest)) = last {
-        tx.set_proven(hdo, device, through, signed, manifest.as_ref()).await?;
-        tx.drop_old_reports(hdo, device, &key, MAX_KEPT_REPORTS).await?;
     }
     for sighting in &seen {
         fork::watch(&mut tx, sighting, true, now).await?;

@@ -10,7 +10,7 @@ use suture_core::principal::Principal;
 use suture_core::trust::{Role, TrustError, Verified};
 use suture_proto::Repository;
 
-use crate::rollout::run::{self, RolloutError};
+use crate::rollout::{RolloutError, order};
 use crate::store::{Lock, StoreError, Tx};
 
 /// Why an order was not taken.
@@ -51,7 +51,7 @@ pub(crate) async fn take(
     actor: &Principal,
     now: Timestamp,
 ) -> Result<bool, TakeError> {
-    tx.lock(Lock::Rollouts).await?;
+    tx.lock(Lock::Rollouts(hdo)).await?;
     let repository = Repository::Approvals(hdo.clone()).to_string();
     let root = tx.newest_repo_file(&repository, Role::Root).await?.ok_or_else(|| TakeError::NoRoot(hdo.clone()))?;
     let stop = VerifiedStop::verify(&Verified::pinned(&root.content)?, hdo, envelope)?;
@@ -69,6 +69,6 @@ pub(crate) async fn take(
             return Err(TakeError::Old { approval, known: known.counter, offered });
         }
     }
-    run::stop(tx, hdo, &stop, actor, now).await?;
+    order::stop(tx, hdo, &stop, actor, now).await?;
     Ok(true)
 }

@@ -8,6 +8,7 @@
 //! The rules see a rollout as counts by wave, [`Tally`], and never as its devices: what a step costs does not grow with the
 //! fleet. How a device is counted says [`Progress`]: by its signed reports, and where it says nothing by the time.
 
+mod bar;
 mod gate;
 mod heard;
 mod standing;
@@ -17,12 +18,13 @@ mod word;
 
 use jiff::Timestamp;
 
+pub use bar::{barred, is_barred};
 pub use gate::{Gate, ceiling, judge};
 pub use heard::heard;
 pub use standing::{Progress, Standing, Tally};
 pub use step::{Action, step};
 pub use waves::WaveSet;
-pub use word::word;
+pub use word::{late, word};
 
 use crate::approval::Wave;
 use crate::id::ApprovalId;

@@ -15,6 +15,7 @@ pub enum Standing {
     /// It runs the new version and has proven its health.
     Confirmed,
     /// It failed, fell back, or holds until a person comes: nothing that went wrong while a device was being changed is less.
+    /// One that has tries left counts so until it says that it begins anew, and is not waited for.
     Failed,
     /// It began and has said nothing for as long as the hospital let it: a failure until it speaks again.
     TimedOut,
@@ -198,6 +199,17 @@ impl Tally {
             Standing::TimedOut => Some(&mut self.timed_out),
             Standing::Missed => Some(&mut self.missed),
             Standing::Ended => Some(&mut self.ended),
+        }
+    }
+
+    /// Counts `n` devices as something else: from and to a standing, and whether it is forgiven. When the last of the
+    /// confirmed was confirmed is the caller's to know.
+    pub fn shift(&mut self, from: (Standing, bool), to: (Standing, bool), n: u32) {
+        if let Some(count) = self.count(from.0, from.1) {
+            *count = count.saturating_sub(n);
+        }
+        if let Some(count) = self.count(to.0, to.1) {
+            *count = count.saturating_add(n);
         }
     }
 

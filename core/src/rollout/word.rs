@@ -1,6 +1,9 @@
 //! What a device is told. Pure.
 
+use jiff::Timestamp;
+
 use super::State;
+use crate::clock::format_utc;
 use crate::phase::{Code, Reason};
 
 /// What a device in `wave` is told; `why` is the rollout's own reason for its state, `unsigned` that its wave waits for the
@@ -28,6 +31,13 @@ pub fn word(
         State::Expired => told(Code::SlotsOver, "the approval has ended"),
         State::Complete => Ok(()),
     }
+}
+
+/// That a device's last slot is over by the server's clock. It knows that by itself, unless its clock is behind and nothing
+/// that is signed proves that.
+pub fn late(slots_end: Timestamp, now: Timestamp) -> Option<Reason> {
+    let text = || format!("its last slot ended at {} by the server's clock; set the device's", format_utc(slots_end));
+    (slots_end <= now).then(|| Reason::new(Code::SlotsOver, text()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use suture_core::id::ApprovalId;
 use suture_core::limits::{MAX_APPROVAL_DEVICES, MAX_ROWS_PER_CALL};
 use suture_proto::v1;
@@ -9,15 +10,35 @@ use suture_proto::v1;
 use crate::client::{Client, Watch};
 use crate::failure::{Failure, Outcome};
 
+/// Devices that have joined since an approval was signed and that no approval names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Unapproved {
+    /// How many, as far as the server counts.
+    pub count: u32,
+    /// The first of them.
+    pub ids: Vec<String>,
+}
+
 /// A rollout with all its devices.
 pub async fn rollout(client: &mut Client, id: &ApprovalId) -> Outcome<v1::Rollout> {
+    Ok(with_unapproved(client, id).await?.0)
+}
+
+/// The same, and the devices that wait for an approval.
+pub async fn with_unapproved(client: &mut Client, id: &ApprovalId) -> Outcome<(v1::Rollout, Unapproved)> {
     let mut gathered = Gathered::default();
+    let mut waiting = Unapproved::default();
     loop {
         let after = gathered.last.clone();
         let request = v1::GetRolloutRequest { id: id.to_string(), after, limit: MAX_ROWS_PER_CALL };
-        let v1::GetRolloutResponse { rollout, more } = client.get_rollout(request).await?;
+        let answer = client.get_rollout(request).await?;
+        let v1::GetRolloutResponse { rollout, more, unapproved, unapproved_ids } = answer;
+        // The first page tells of them.
+        if unapproved > 0 {
+            waiting = Unapproved { count: unapproved, ids: unapproved_ids };
+        }
         let Some(whole) = gathered.add(rollout, more)? else { continue };
-        return Ok(whole);
+        return Ok((whole, waiting));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::identity::IdentityError;
 use crate::publish::PublishError;
 use crate::refresh::NewsError;
 use crate::report::SubmitError;
-use crate::rollout::run::RolloutError;
+use crate::rollout::RolloutError;
 use crate::stop::TakeError;
 use crate::store::StoreError;
 use crate::transfer::TransferError;

@@ -113,8 +113,8 @@ pub enum PublishError {
 }
 
 /// Verifies an offer and stores it with a new snapshot and timestamp and the audit entry, in the caller's transaction:
-/// nothing is in force until the caller commits. Locks the repositories, and for approvals the rollouts too, because the
-/// caller brings them in line in the same transaction.
+/// nothing is in force until the caller commits. Locks the repositories, and the rollouts too, because the caller brings them
+/// in line in the same transaction.
 pub async fn publish(
     tx: &mut Tx,
     repository: &Repository,
@@ -131,8 +131,13 @@ pub async fn publish(
     }
     let name = repository.to_string();
     tx.lock(Lock::Repositories).await?;
-    if let Repository::Approvals(_) = repository {
-        tx.lock(Lock::Rollouts).await?;
+    match repository {
+        Repository::Approvals(hdo) => tx.lock(Lock::Rollouts(hdo)).await?,
+        // It may withdraw what any of these installs.
+        Repository::Catalog => {
+            let hdos = tx.hdos_with_rollouts().await?;
+            tx.lock_all(&hdos).await?;
+        }
     }
     let force = InForce::read(tx, &name).await?;
     let (publication, delegated) = verify_delegating(

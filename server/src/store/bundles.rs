@@ -175,19 +175,28 @@ impl Tx {
     }
 
     /// Drops all of a hospital's plans but the latest, so many and so many bytes of them. Attack: an operator who fills
-    /// everybody's database.
-    pub(crate) async fn drop_old_plans(&mut self, hdo: &HdoId, most: u64, bytes: u64) -> Result<(), StoreError> {
+    /// everybody's database. A plan that an approval in force was made of stays besides, and counts for nothing: there are
+    /// no more of those than approvals.
+    pub(crate) async fn drop_old_plans(
+        &mut self,
+        hdo: &HdoId,
+        most: u64,
+        bytes: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let (most, bytes) = (to_i64("a bound", most)?, to_i64("a bound", bytes)?);
         on!(self, |c| {
             sqlx::query(
                 "DELETE FROM plan WHERE hdo = $1 AND sha256 IN (SELECT ranked.sha256 FROM (SELECT p.sha256, \
                  ROW_NUMBER() OVER latest AS place, CAST(SUM(LENGTH(p.content)) OVER latest AS BIGINT) AS bytes \
-                 FROM plan p WHERE p.hdo = $1 WINDOW latest AS (ORDER BY p.stored_ms DESC, p.sha256 \
+                 FROM plan p WHERE p.hdo = $1 AND NOT EXISTS (SELECT 1 FROM rollout r WHERE r.hdo = p.hdo \
+                 AND r.plan_sha256 = p.sha256 AND r.expires_ms > $4 AND r.state <> 'superseded') WINDOW latest AS (ORDER BY p.stored_ms DESC, p.sha256 \
                  ROWS UNBOUNDED PRECEDING)) ranked WHERE ranked.place > $2 OR ranked.bytes > $3)",
             )
             .bind(hdo.as_str())
             .bind(most)
             .bind(bytes)
+            .bind(to_ms(now))
             .execute(c)
             .await
             .map(drop)

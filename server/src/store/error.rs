@@ -57,6 +57,13 @@ impl StoreError {
         matches!(self, Self::Busy(_))
     }
 
+    /// Whether the database itself says that another transaction was in the way, and that nothing of this one is done.
+    pub(super) fn is_contention(&self) -> bool {
+        let Self::Busy(sqlx::Error::Database(error)) = self else { return false };
+        // 57P01 to 57P03 and 53300 are no transaction's fault: the database is going, coming, or full.
+        !matches!(error.code().as_deref(), Some("57P01" | "57P02" | "57P03" | "53300"))
+    }
+
     /// Whether space must be made first.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Self::DiskFull(_))

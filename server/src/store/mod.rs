@@ -34,18 +34,22 @@ pub(crate) mod forks;
 pub mod hdos;
 pub(crate) mod leases;
 pub(crate) mod limits;
+pub(crate) mod members;
 pub mod online_keys;
 pub mod operators;
 pub(crate) mod payloads;
 pub(crate) mod proposals;
 pub(crate) mod reports;
 pub mod repository;
+mod retry;
 pub(crate) mod rollouts;
+pub(crate) mod stages;
 pub(crate) mod statements;
 pub(crate) mod stops;
 #[cfg(test)]
 pub(crate) mod suite;
 pub mod tokens;
+mod unapproved;
 mod value;
 
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -55,11 +59,11 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
-
 use suture_core::digest::Digest;
 use suture_core::id::{HdoId, WardId};
 
 pub use error::StoreError;
+pub(crate) use retry::retried;
 pub(crate) use value::{digest, from_ms, parsed, to_i64, to_ms, to_u64};
 
 /// Runs an expression on whichever driver `self` (a `Store` or a `Tx`) has; `c` is bound to its pool or connection. The
@@ -132,14 +136,31 @@ pub struct Tx {
 
 /// What a transaction may be told to wait for, so that what it reads stays true until it commits. Taken in this order
 /// where more than one is needed. SQLite's writers exclude one another anyway.
+///
+/// Hospitals do not wait for one another: each has a lock of its own for its rollouts. Whoever needs those of several takes
+/// them by [`Tx::lock_all`], and under [`Lock::Repositories`].
 #[derive(Debug, Clone, Copy)]
-pub enum Lock {
+pub enum Lock<'a> {
     /// A repository's publication and re-signing.
-    Repositories = 1,
-    /// The rollouts' state.
-    Rollouts = 2,
+    Repositories,
+    /// The state of a hospital's rollouts.
+    Rollouts(&'a HdoId),
     /// The head of the audit chain.
-    AuditChain = 3,
+    AuditChain,
+}
+
+impl Lock<'_> {
+    /// What PostgreSQL knows it by. Two hospitals whose digests begin alike share one, and wait a little.
+    fn key(self) -> (i32, i32) {
+        match self {
+            Self::Repositories => (ADVISORY_SPACE, 1),
+            Self::Rollouts(hdo) => {
+                let [a, b, c, d, ..] = *Digest::of(hdo.as_str().as_bytes()).as_bytes();
+                (ROLLOUTS_SPACE, i32::from_be_bytes([a, b, c, d]))
+            }
+            Self::AuditChain => (ADVISORY_SPACE, 3),
+        }
+    }
 }
 
 /// Rows that one statement inserts where there are thousands, far below what either database binds.
@@ -221,16 +242,13 @@ impl Tx {
     }
 
     /// Waits for whoever else holds `lock`, then holds it until the transaction ends.
-    pub async fn lock(&mut self, lock: Lock) -> Result<(), StoreError> {
+    pub async fn lock(&mut self, lock: Lock<'_>) -> Result<(), StoreError> {
         match &mut self.inner {
             // BEGIN IMMEDIATE has excluded all other writers already.
             Driver::Sqlite(_) => Ok(()),
             Driver::Postgres(tx) => {
-                sqlx::query("SELECT pg_advisory_xact_lock($1, $2)")
-                    .bind(ADVISORY_SPACE)
-                    .bind(lock as i32)
-                    .execute(&mut **tx)
-                    .await?;
+                let (space, key) = lock.key();
+                sqlx::query("SELECT pg_advisory_xact_lock($1, $2)").bind(space).bind(key).execute(&mut **tx).await?;
                 Ok(())
             }
         }
@@ -253,6 +271,16 @@ impl Tx {
         }
     }
 
+    /// Takes the rollouts of several hospitals, in an order that all keep to.
+    pub(crate) async fn lock_all(&mut self, hdos: &[HdoId]) -> Result<(), StoreError> {
+        let mut locks: Vec<_> = hdos.iter().map(Lock::Rollouts).collect();
+        locks.sort_by_key(|lock| lock.key());
+        for lock in locks {
+            self.lock(lock).await?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn driver(&mut self) -> Driver<&mut SqliteConnection, &mut PgConnection> {
         match &mut self.inner {
             Driver::Sqlite(tx) => Driver::Sqlite(tx),
@@ -265,6 +293,8 @@ impl Tx {
 const ADVISORY_SPACE: i32 = 0x5355_5452;
 /// The same for wards: "SUTW".
 const WARD_SPACE: i32 = 0x5355_5457;
+/// The same for the hospitals' rollouts: "SUTS".
+const ROLLOUTS_SPACE: i32 = ADVISORY_SPACE + 1;
 
 async fn open_sqlite(path: &Path) -> Result<Pools, StoreError> {
     // SQLite gives its journal files the database file's mode, so this one settles them all.

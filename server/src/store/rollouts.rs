@@ -1,13 +1,14 @@
-//! Rollouts and their devices.
+//! Rollouts, and what each installs; their waves and devices are in modules of their own.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use suture_core::approval::Step;
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId, ProductId};
-use suture_core::phase::{Code, Phase, Reason};
+use suture_core::phase::{Code, Reason};
 use suture_core::rollout::{State, WaveSet};
 use suture_core::version::{Release, Version};
 
-use super::{ROWS_PER_INSERT, Store, StoreError, Tx, digest, from_ms, on, parsed, to_i64, to_ms, to_u64};
+use super::{Store, StoreError, Tx, digest, from_ms, on, parsed, to_i64, to_ms, to_u64};
 
 /// A rollout's row.
 #[derive(Debug, Clone)]
@@ -26,8 +27,12 @@ pub(crate) struct Rollout {
     pub(crate) waves: u32,
     /// The waves that wait for the hospital's signature.
     pub(crate) unsigned: WaveSet,
-    /// Failures that a person accepted by resuming.
-    pub(crate) forgiven: u32,
+    /// How long a device that has begun may say nothing.
+    pub(crate) attempt_timeout_secs: u32,
+    /// How often a device tries each step.
+    pub(crate) max_attempts: u32,
+    /// The plan that was approved.
+    pub(crate) plan_sha256: Digest,
     pub(crate) ticket: String,
     pub(crate) created: Timestamp,
     pub(crate) expires: Timestamp,
@@ -35,16 +40,14 @@ pub(crate) struct Rollout {
 
 /// A device's place in a rollout.
 #[derive(Debug, Clone)]
-pub(crate) struct Member {
-    pub(crate) device: DeviceId,
+pub(crate) struct Place {
+    pub(crate) rollout: Rollout,
+    /// Its wave.
     pub(crate) wave: u32,
-    pub(crate) phase: Phase,
-    pub(crate) reason: Option<Reason>,
-    pub(crate) changed: Timestamp,
-    pub(crate) fetched_bytes: u64,
-    pub(crate) total_bytes: u64,
-    /// How they came, as the device said it.
-    pub(crate) transfer: Option<Vec<u8>>,
+    /// When its last slot ends.
+    pub(crate) slots_end: Timestamp,
+    /// Whether it is not offered the rollout's bundles again.
+    pub(crate) barred: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -62,7 +65,9 @@ struct Row {
     wave: i64,
     waves: i64,
     unsigned_waves: i64,
-    forgiven: i64,
+    attempt_timeout_secs: i64,
+    max_attempts: i64,
+    plan_sha256: Vec<u8>,
     ticket: String,
     created_ms: i64,
     expires_ms: i64,
@@ -70,11 +75,11 @@ struct Row {
 
 const TABLE: &str = "rollout";
 
-fn small(table: &'static str, column: &'static str, value: i64) -> Result<u32, StoreError> {
+pub(super) fn small(table: &'static str, column: &'static str, value: i64) -> Result<u32, StoreError> {
     u32::try_from(value).map_err(|_| StoreError::Row { table, column, problem: value.to_string() })
 }
 
-fn reason(code: Option<String>, text: Option<String>) -> Option<Reason> {
+pub(super) fn reason(code: Option<String>, text: Option<String>) -> Option<Reason> {
     code.map(|code| Reason::new(Code::from_name(&code), text.unwrap_or_default()))
 }
 
@@ -94,40 +99,12 @@ impl Row {
             wave: small(TABLE, "wave", self.wave)?,
             waves: small(TABLE, "waves", self.waves)?,
             unsigned: WaveSet::from_bits(small(TABLE, "unsigned_waves", self.unsigned_waves)?),
-            forgiven: small(TABLE, "forgiven", self.forgiven)?,
+            attempt_timeout_secs: small(TABLE, "attempt_timeout_secs", self.attempt_timeout_secs)?,
+            max_attempts: small(TABLE, "max_attempts", self.max_attempts)?,
+            plan_sha256: digest(TABLE, "plan_sha256", &self.plan_sha256)?,
             ticket: self.ticket,
             created: from_ms(TABLE, "created_ms", self.created_ms)?,
             expires: from_ms(TABLE, "expires_ms", self.expires_ms)?,
-        })
-    }
-}
-
-#[derive(sqlx::FromRow)]
-struct MemberRow {
-    device: String,
-    wave: i64,
-    phase: String,
-    reason_code: Option<String>,
-    reason_text: Option<String>,
-    changed_ms: i64,
-    fetched_bytes: i64,
-    total_bytes: i64,
-    transfer: Option<Vec<u8>>,
-}
-
-impl MemberRow {
-    fn read(self) -> Result<Member, StoreError> {
-        const TABLE: &str = "rollout_device";
-        let phase = Phase::from_name(&self.phase);
-        Ok(Member {
-            device: parsed(TABLE, "device", &self.device)?,
-            wave: small(TABLE, "wave", self.wave)?,
-            phase: phase.ok_or(StoreError::Row { table: TABLE, column: "phase", problem: self.phase })?,
-            reason: reason(self.reason_code, self.reason_text),
-            changed: from_ms(TABLE, "changed_ms", self.changed_ms)?,
-            fetched_bytes: to_u64(TABLE, "fetched_bytes", self.fetched_bytes)?,
-            total_bytes: to_u64(TABLE, "total_bytes", self.total_bytes)?,
-            transfer: self.transfer,
         })
     }
 }
@@ -136,20 +113,33 @@ macro_rules! rollout_columns {
     ($rest:literal) => {
         concat!(
             "SELECT hdo, id, state, reason_code, reason_text, product, version, release, manifest_sha256, ",
-            "approval_sha256, wave, waves, unsigned_waves, forgiven, ticket, created_ms, expires_ms FROM rollout ",
+            "approval_sha256, wave, waves, unsigned_waves, attempt_timeout_secs, max_attempts, plan_sha256, ticket, created_ms, expires_ms FROM rollout ",
             $rest
         )
     };
 }
 
-macro_rules! member_columns {
-    ($rest:literal) => {
+/// Steps of rollouts of which the catalog says that nobody may install them any more.
+macro_rules! withdrawn {
+    ($columns:literal) => {
         concat!(
-            "SELECT device, wave, phase, reason_code, reason_text, changed_ms, fetched_bytes, total_bytes, transfer ",
-            "FROM rollout_device ",
-            $rest
+            "SELECT ",
+            $columns,
+            " FROM rollout_step s JOIN bundle b ON b.product = s.product AND b.release = s.release ",
+            "AND (b.status IN ('withdrawn', 'unlisted') OR b.manifest_sha256 <> s.manifest_sha256)"
         )
     };
+}
+
+fn named((hdo, id): (String, String)) -> Result<(HdoId, ApprovalId), StoreError> {
+    Ok((parsed(TABLE, "hdo", &hdo)?, parsed(TABLE, "id", &id)?))
+}
+
+impl Rollout {
+    /// How long a device that has begun may say nothing.
+    pub(crate) fn timeout(&self) -> SignedDuration {
+        SignedDuration::from_secs(i64::from(self.attempt_timeout_secs))
+    }
 }
 
 impl Tx {
@@ -179,71 +169,27 @@ impl Tx {
         rows.into_iter().map(Row::read).collect()
     }
 
-    /// A rollout's devices, by id.
-    pub(crate) async fn members(&mut self, hdo: &HdoId, id: &ApprovalId) -> Result<Vec<Member>, StoreError> {
-        let rows = on!(self, |c| {
-            sqlx::query_as::<_, MemberRow>(member_columns!("WHERE hdo = $1 AND rollout = $2 ORDER BY device"))
-                .bind(hdo.as_str())
-                .bind(id.as_str())
-                .fetch_all(c)
-                .await
-        })?;
-        rows.into_iter().map(MemberRow::read).collect()
-    }
-
-    /// Whether a rollout names a device.
-    pub(crate) async fn names(&mut self, hdo: &HdoId, id: &ApprovalId, device: &DeviceId) -> Result<bool, StoreError> {
-        let found: Option<i64> = on!(self, |c| {
-            sqlx::query_scalar("SELECT wave FROM rollout_device WHERE hdo = $1 AND rollout = $2 AND device = $3")
-                .bind(hdo.as_str())
-                .bind(id.as_str())
-                .bind(device.as_str())
-                .fetch_optional(c)
-                .await
-        })?;
-        Ok(found.is_some())
-    }
-
-    /// A page of a rollout's devices, by id.
-    pub(crate) async fn members_after(
-        &mut self,
-        hdo: &HdoId,
-        id: &ApprovalId,
-        after: Option<&DeviceId>,
-        limit: u32,
-    ) -> Result<Vec<Member>, StoreError> {
-        let rows = on!(self, |c| {
-            sqlx::query_as::<_, MemberRow>(member_columns!(
-                "WHERE hdo = $1 AND rollout = $2 AND device > $3 ORDER BY device LIMIT $4"
-            ))
-            .bind(hdo.as_str())
-            .bind(id.as_str())
-            .bind(after.map_or("", DeviceId::as_str))
-            .bind(i64::from(limit))
-            .fetch_all(c)
-            .await
-        })?;
-        rows.into_iter().map(MemberRow::read).collect()
-    }
-
     /// The rollouts that name a device and are not over, with the device's place in each; newest first.
     pub(crate) async fn rollouts_of(
         &mut self,
         hdo: &HdoId,
         device: &DeviceId,
         now: Timestamp,
-    ) -> Result<Vec<(Rollout, u32)>, StoreError> {
+    ) -> Result<Vec<Place>, StoreError> {
         #[derive(sqlx::FromRow)]
         struct Joined {
             #[sqlx(flatten)]
             rollout: Row,
             device_wave: i64,
+            barred: bool,
+            slots_end_ms: i64,
         }
         let rows = on!(self, |c| {
             sqlx::query_as::<_, Joined>(
                 "SELECT r.hdo, r.id, r.state, r.reason_code, r.reason_text, r.product, r.version, r.release, \
-                 r.manifest_sha256, r.approval_sha256, r.wave, r.waves, r.unsigned_waves, r.forgiven, r.ticket, \
-                 r.created_ms, r.expires_ms, d.wave AS device_wave \
+                 r.manifest_sha256, r.approval_sha256, r.wave, r.waves, r.unsigned_waves, r.attempt_timeout_secs, \
+                 r.max_attempts, r.plan_sha256, r.ticket, r.created_ms, r.expires_ms, d.wave AS device_wave, d.barred, \
+                 d.slots_end_ms \
                  FROM rollout_device d JOIN rollout r ON r.hdo = d.hdo AND r.id = d.rollout \
                  WHERE d.hdo = $1 AND d.device = $2 AND (r.state IN ('running', 'paused') OR r.expires_ms > $3 \
                  OR d.phase NOT IN ('confirmed', 'fell_back', 'failed', 'stopped', 'withdrawn', \
@@ -256,24 +202,23 @@ impl Tx {
             .fetch_all(c)
             .await
         })?;
-        rows.into_iter()
-            .map(|row| Ok((row.rollout.read()?, small("rollout_device", "wave", row.device_wave)?)))
-            .collect()
+        let place = |row: Joined| {
+            let wave = small("rollout_device", "wave", row.device_wave)?;
+            let slots_end = from_ms("rollout_device", "slots_end_ms", row.slots_end_ms)?;
+            Ok(Place { rollout: row.rollout.read()?, wave, slots_end, barred: row.barred })
+        };
+        rows.into_iter().map(place).collect()
     }
 
-    /// Adds a rollout and its devices, all of them only offered.
-    pub(crate) async fn put_rollout(
-        &mut self,
-        r: &Rollout,
-        devices: &[(DeviceId, u32)],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    /// Adds a rollout's row.
+    pub(crate) async fn put_rollout(&mut self, r: &Rollout, now: Timestamp) -> Result<(), StoreError> {
         let release = to_i64("a release", r.release.0)?;
         on!(self, |c| {
             sqlx::query(
                 "INSERT INTO rollout (hdo, id, state, product, version, release, manifest_sha256, approval_sha256, \
-                 wave, waves, wave_opened_ms, forgiven, ticket, created_ms, expires_ms, unsigned_waves) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                 wave, waves, wave_opened_ms, attempt_timeout_secs, ticket, created_ms, expires_ms, unsigned_waves, \
+                 max_attempts, plan_sha256) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
             )
             .bind(r.hdo.as_str())
             .bind(r.id.as_str())
@@ -286,38 +231,86 @@ impl Tx {
             .bind(i64::from(r.wave))
             .bind(i64::from(r.waves))
             .bind(to_ms(now))
-            .bind(i64::from(r.forgiven))
+            .bind(i64::from(r.attempt_timeout_secs))
             .bind(r.ticket.as_str())
             .bind(to_ms(r.created))
             .bind(to_ms(r.expires))
             .bind(i64::from(r.unsigned.bits()))
+            .bind(i64::from(r.max_attempts))
+            .bind(r.plan_sha256.as_bytes().as_slice())
             .execute(c)
             .await
             .map(drop)
-        })?;
-        for rows in devices.chunks(ROWS_PER_INSERT) {
+        })
+    }
+
+    /// Adds what a rollout installs, in order.
+    pub(crate) async fn put_steps(&mut self, r: &Rollout, steps: &[Step]) -> Result<(), StoreError> {
+        for (number, step) in (0_i64..).zip(steps) {
+            let release = to_i64("a release", step.release.0)?;
             on!(self, |c| {
-                let mut insert = sqlx::QueryBuilder::new(
-                    "INSERT INTO rollout_device \
-                     (hdo, rollout, device, wave, phase, changed_ms, fetched_bytes, total_bytes) ",
-                );
-                insert.push_values(rows, |mut row, (device, wave)| {
-                    row.push_bind(r.hdo.as_str()).push_bind(r.id.as_str()).push_bind(device.as_str());
-                    row.push_bind(i64::from(*wave)).push("'offered'").push_bind(to_ms(now)).push("0").push("0");
-                });
-                insert.build().execute(c).await.map(drop)
+                sqlx::query(
+                    "INSERT INTO rollout_step (hdo, rollout, step, product, release, manifest_sha256) \
+                     VALUES ($1, $2, $3, $4, $5, $6)",
+                )
+                .bind(r.hdo.as_str())
+                .bind(r.id.as_str())
+                .bind(number)
+                .bind(step.product.as_str())
+                .bind(release)
+                .bind(step.sha256.as_bytes().as_slice())
+                .execute(c)
+                .await
+                .map(drop)
             })?;
         }
         Ok(())
     }
 
-    /// Moves a rollout to another state, wave, set of unsigned waves or count of forgiven failures.
+    /// Whether the catalog has withdrawn a bundle that a rollout installs, or lists it no more, or another in its place. One
+    /// that it has never listed is no affair of the rollout: devices find nothing under its name.
+    pub(crate) async fn is_withdrawn(&mut self, hdo: &HdoId, id: &ApprovalId) -> Result<bool, StoreError> {
+        let one = on!(self, |c| {
+            sqlx::query_scalar::<_, i64>(concat!(withdrawn!("s.step"), " WHERE s.hdo = $1 AND s.rollout = $2 LIMIT 1"))
+                .bind(hdo.as_str())
+                .bind(id.as_str())
+                .fetch_optional(c)
+                .await
+        })?;
+        Ok(one.is_some())
+    }
+
+    /// The rollouts of all hospitals that are not over and install what [`Tx::is_withdrawn`] says, in order.
+    pub(crate) async fn withdrawn_rollouts(&mut self) -> Result<Vec<(HdoId, ApprovalId)>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, (String, String)>(concat!(
+                withdrawn!("DISTINCT r.hdo, r.id"),
+                " JOIN rollout r ON r.hdo = s.hdo AND r.id = s.rollout WHERE r.state IN ('running', 'paused') \
+                 ORDER BY r.hdo, r.id"
+            ))
+            .fetch_all(c)
+            .await
+        })?;
+        rows.into_iter().map(named).collect()
+    }
+
+    /// The hospitals that have a rollout which is not over.
+    pub(crate) async fn hdos_with_rollouts(&mut self) -> Result<Vec<HdoId>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_scalar::<_, String>("SELECT DISTINCT hdo FROM rollout WHERE state IN ('running', 'paused')")
+                .fetch_all(c)
+                .await
+        })?;
+        rows.iter().map(|hdo| parsed(TABLE, "hdo", hdo)).collect()
+    }
+
+    /// Moves a rollout to another state, wave or set of unsigned waves.
     pub(crate) async fn update_rollout(&mut self, r: &Rollout, now: Timestamp) -> Result<(), StoreError> {
         on!(self, |c| {
             sqlx::query(
-                "UPDATE rollout SET state = $3, reason_code = $4, reason_text = $5, forgiven = $6, \
-                 wave_opened_ms = CASE WHEN wave = $7 THEN wave_opened_ms ELSE $8 END, wave = $7, \
-                 unsigned_waves = $9 \
+                "UPDATE rollout SET state = $3, reason_code = $4, reason_text = $5, \
+                 wave_opened_ms = CASE WHEN wave = $6 THEN wave_opened_ms ELSE $7 END, wave = $6, \
+                 unsigned_waves = $8 \
                  WHERE hdo = $1 AND id = $2",
             )
             .bind(r.hdo.as_str())
@@ -325,71 +318,13 @@ impl Tx {
             .bind(r.state.as_str())
             .bind(r.reason.as_ref().map(|x| x.code.as_str()))
             .bind(r.reason.as_ref().map(|x| x.text.as_str()))
-            .bind(i64::from(r.forgiven))
             .bind(i64::from(r.wave))
             .bind(to_ms(now))
             .bind(i64::from(r.unsigned.bits()))
             .execute(c)
             .await
             .map(drop)
-        })?;
-        Ok(())
-    }
-
-    /// Records how far a device got by signed report. False where the rollout does not name it.
-    pub(crate) async fn update_member(
-        &mut self,
-        hdo: &HdoId,
-        rollout: &ApprovalId,
-        device: &DeviceId,
-        phase: Phase,
-        reason: Option<&Reason>,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        on!(self, |c| {
-            sqlx::query(
-                "UPDATE rollout_device SET phase = $4, reason_code = $5, reason_text = $6, changed_ms = $7 \
-                 WHERE hdo = $1 AND rollout = $2 AND device = $3",
-            )
-            .bind(hdo.as_str())
-            .bind(rollout.as_str())
-            .bind(device.as_str())
-            .bind(phase.as_str())
-            .bind(reason.map(|x| x.code.as_str()))
-            .bind(reason.map(|x| x.text.as_str()))
-            .bind(to_ms(now))
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected() > 0)
         })
-    }
-
-    /// Notes the bytes that a device says it has fetched, of how many, and how they came; no gate reads them.
-    pub(crate) async fn update_fetched(
-        &mut self,
-        hdo: &HdoId,
-        rollout: &ApprovalId,
-        device: &DeviceId,
-        (fetched, total): (u64, u64),
-        transfer: Option<&[u8]>,
-    ) -> Result<(), StoreError> {
-        let (fetched, total) = (to_i64("fetched bytes", fetched)?, to_i64("total bytes", total)?);
-        on!(self, |c| {
-            sqlx::query(
-                "UPDATE rollout_device SET fetched_bytes = $4, total_bytes = $5, transfer = $6 \
-                 WHERE hdo = $1 AND rollout = $2 AND device = $3",
-            )
-            .bind(hdo.as_str())
-            .bind(rollout.as_str())
-            .bind(device.as_str())
-            .bind(fetched)
-            .bind(total)
-            .bind(transfer)
-            .execute(c)
-            .await
-            .map(drop)
-        })?;
-        Ok(())
     }
 }
 
@@ -401,6 +336,6 @@ impl Store {
                 .fetch_all(c)
                 .await
         })?;
-        rows.into_iter().map(|(hdo, id)| Ok((parsed(TABLE, "hdo", &hdo)?, parsed(TABLE, "id", &id)?))).collect()
+        rows.into_iter().map(named).collect()
     }
 }

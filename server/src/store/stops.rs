@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use suture_core::approval::VerifiedStop;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::limits::{MAX_KEPT_STOPS, MAX_STOPS_PER_ANSWER};
+use suture_core::trust::{Root, Verified};
 
 use super::{StoreError, Tx, on, to_i64, to_ms, to_u64};
 
@@ -19,10 +20,10 @@ impl Tx {
         let counter = to_i64("a stop order's counter", stop.counter)?;
         on!(self, |c| {
             sqlx::query(
-                "INSERT INTO stop_order (hdo, approval, counter, stopped, content, stored_ms) \
-                 VALUES ($1, $2, $3, $4, $5, $6) \
+                "INSERT INTO stop_order (hdo, approval, counter, stopped, content, stored_ms, counts) \
+                 VALUES ($1, $2, $3, $4, $5, $6, TRUE) \
                  ON CONFLICT (hdo, approval) DO UPDATE SET counter = excluded.counter, stopped = excluded.stopped, \
-                 content = excluded.content, stored_ms = excluded.stored_ms \
+                 content = excluded.content, stored_ms = excluded.stored_ms, counts = TRUE \
                  WHERE excluded.counter > stop_order.counter \
                  OR (excluded.counter = stop_order.counter AND excluded.stopped AND NOT stop_order.stopped)",
             )
@@ -73,12 +74,41 @@ impl Tx {
         counter.map(|n| to_u64("stop_order", "counter", n)).transpose()
     }
 
-    /// A hospital's orders, the latest first, as many as a device keeps.
+    /// Says of each of a hospital's orders whether it is signed by who is an approver still. What is not is handed to nobody:
+    /// nobody would believe it. Here it stays in force all the same, as on the devices that have heard it.
+    pub(crate) async fn judge_stops(&mut self, hdo: &HdoId, root: &Verified<Root>) -> Result<(), StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, (String, Vec<u8>, bool)>(
+                "SELECT approval, content, counts FROM stop_order WHERE hdo = $1",
+            )
+            .bind(hdo.as_str())
+            .fetch_all(c)
+            .await
+        })?;
+        for (approval, content, counted) in rows {
+            let counts = VerifiedStop::verify(root, hdo, &content).is_ok();
+            if counts == counted {
+                continue;
+            }
+            on!(self, |c| {
+                sqlx::query("UPDATE stop_order SET counts = $3 WHERE hdo = $1 AND approval = $2")
+                    .bind(hdo.as_str())
+                    .bind(approval.as_str())
+                    .bind(counts)
+                    .execute(c)
+                    .await
+                    .map(drop)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A hospital's orders that count, the latest first, as many as a device keeps.
     pub(crate) async fn stops(&mut self, hdo: &HdoId) -> Result<Vec<Vec<u8>>, StoreError> {
         let limit = to_i64("a limit", MAX_KEPT_STOPS as u64)?;
         on!(self, |c| {
             sqlx::query_scalar::<_, Vec<u8>>(
-                "SELECT content FROM stop_order WHERE hdo = $1 ORDER BY stored_ms DESC, approval LIMIT $2",
+                "SELECT content FROM stop_order WHERE hdo = $1 AND counts ORDER BY stored_ms DESC, approval LIMIT $2",
             )
             .bind(hdo.as_str())
             .bind(limit)
@@ -87,7 +117,7 @@ impl Tx {
         })
     }
 
-    /// The orders that concern a device: for approvals that name it and have not expired, the newest approval first.
+    /// The orders that count and concern a device: for approvals that name it and have not expired, the newest approval first.
     pub(crate) async fn stops_of(
         &mut self,
         hdo: &HdoId,
@@ -100,7 +130,8 @@ impl Tx {
                 "SELECT s.content FROM rollout_device d \
                  JOIN rollout r ON r.hdo = d.hdo AND r.id = d.rollout \
                  JOIN stop_order s ON s.hdo = d.hdo AND s.approval = d.rollout \
-                 WHERE d.hdo = $1 AND d.device = $2 AND r.expires_ms > $3 ORDER BY r.created_ms DESC, r.id LIMIT $4",
+                 WHERE d.hdo = $1 AND d.device = $2 AND r.expires_ms > $3 AND s.counts \
+                 ORDER BY r.created_ms DESC, r.id LIMIT $4",
             )
             .bind(hdo.as_str())
             .bind(device.as_str())
@@ -119,27 +150,6 @@ impl Tx {
                  AND approval NOT IN (SELECT id FROM rollout WHERE hdo = $1 AND expires_ms > $2)",
             )
             .bind(hdo.as_str())
-            .bind(to_ms(now))
-            .execute(c)
-            .await
-            .map(drop)
-        })
-    }
-
-    /// Puts the devices that an earlier order had stopped back to where they have only heard of the approval.
-    pub(crate) async fn reopen_stopped(
-        &mut self,
-        hdo: &HdoId,
-        approval: &ApprovalId,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        on!(self, |c| {
-            sqlx::query(
-                "UPDATE rollout_device SET phase = 'offered', reason_code = NULL, reason_text = NULL, changed_ms = $3 \
-                 WHERE hdo = $1 AND rollout = $2 AND phase = 'stopped'",
-            )
-            .bind(hdo.as_str())
-            .bind(approval.as_str())
             .bind(to_ms(now))
             .execute(c)
             .await

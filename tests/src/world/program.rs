@@ -55,18 +55,7 @@ impl Program {
         let own = world.path("own-disk");
         std::fs::create_dir_all(&own).unwrap();
         command.arg(binary("suture-server")).arg(world.data_dir()).arg(&own);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        let port = loop {
-            let before = said.len();
-            assert_ne!(log.read_line(&mut said).unwrap(), 0, "the server ended before it served:\n{said}");
-            if let Some((_, address)) = said[before..].split_once("serving listen=127.0.0.1:") {
-                break address.trim().parse::<u16>().unwrap();
-            }
-        };
-        // Nobody must wait because nobody reads the log.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        let (child, port) = serving(command);
         world.line.lead_to(([127, 0, 0, 1], port).into());
         let data_dir = match disk {
             Disk::Shared => world.data_dir().to_owned(),
@@ -111,6 +100,64 @@ impl Program {
         assert!(Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]).status().unwrap().success());
         self.child.wait().unwrap()
     }
+}
+
+/// A server besides others on a world's database, with a copy of its keys, behind a port of its own. It is killed when
+/// dropped.
+pub struct Replica {
+    child: Child,
+    port: u16,
+}
+
+impl Replica {
+    /// Serves the database at `url`, from a directory of that name, which is filled when it is not there.
+    pub fn serve(world: &World, name: &str, url: &str) -> Self {
+        let dir = world.path(name);
+        if !dir.exists() {
+            assert!(Command::new("cp").arg("-a").args([world.data_dir(), &dir]).status().unwrap().success());
+        }
+        let mut command = Command::new(binary("suture-server"));
+        command.args(["run", "--config"]).arg(dir.join("server.toml")).arg("--data-dir").arg(&dir);
+        command.args(["--database", url, "--listen", "127.0.0.1:0", "--log", "info"]);
+        let (child, port) = serving(command);
+        Self { child, port }
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends it by SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        // Both fail where it has been killed, which is well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a server and gives the port that it serves on, once it does.
+fn serving(mut command: Command) -> (Child, u16) {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    let port = loop {
+        let before = said.len();
+        assert_ne!(log.read_line(&mut said).unwrap(), 0, "the server ended before it served:\n{said}");
+        if let Some((_, address)) = said[before..].split_once("serving listen=127.0.0.1:") {
+            break address.trim().parse::<u16>().unwrap();
+        }
+    };
+    // Nobody must wait because nobody reads the log.
+    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    (child, port)
 }
 
 impl Drop for Program {

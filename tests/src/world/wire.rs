@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use suture_core::digest::Digest;
+use suture_core::report::fingerprint;
+use suture_core::sign::{LocalKey, Signer as _};
 use suture_core::token::Token;
 use suture_proto::connect::{self, ConnectError, Identity, ProxyRules, Settings, Trust};
 use suture_proto::v1;
@@ -12,6 +15,7 @@ use suture_proto::v1::device_service_client::DeviceServiceClient;
 use suture_proto::v1::operator_service_client::OperatorServiceClient;
 use tonic::Status;
 use tonic::transport::Channel;
+use zeroize::Zeroizing;
 
 use super::{Operator, World};
 
@@ -24,7 +28,17 @@ impl Default for Newcomer {
     }
 }
 
+/// The key that devices which enrol past their agents sign reports with.
+pub fn report_key() -> LocalKey {
+    LocalKey::from_seed(&Zeroizing::new([7; 32]))
+}
+
 impl Newcomer {
+    /// What a person sees at the device.
+    fn fingerprint(&self) -> Digest {
+        fingerprint(&Digest::of(&self.0.subject_public_key_info()), &report_key().public())
+    }
+
     /// A certificate request.
     pub fn csr(&self) -> Vec<u8> {
         CertificateParams::default().serialize_request(&self.0).unwrap().der().to_vec()
@@ -39,11 +53,10 @@ impl Newcomer {
 
 /// What `Enroll` is asked with a token, for a pump of revision A.
 pub fn enroll_request(token: &str, id: &str, newcomer: &Newcomer) -> v1::EnrollRequest {
-    let key = suture_core::sign::LocalKey::from_seed(&zeroize::Zeroizing::new([7; 32]));
     v1::EnrollRequest {
         secret: secret(token).into(),
         csr: newcomer.csr().into(),
-        report_key: suture_core::sign::Signer::public(&key).as_bytes().to_vec().into(),
+        report_key: report_key().public().as_bytes().to_vec().into(),
         device_id: id.to_owned(),
         product: "pump".to_owned(),
         hardware_id: "rev-a".to_owned(),
@@ -69,8 +82,13 @@ impl Operator {
 impl World {
     /// A connection as somebody, or as nobody.
     pub async fn connect(&self, identity: Option<Identity>) -> Result<Channel, ConnectError> {
+        self.connect_to(self.line.port(), identity).await
+    }
+
+    /// The same to a server behind another port than the line's.
+    pub async fn connect_to(&self, port: u16, identity: Option<Identity>) -> Result<Channel, ConnectError> {
         connect::connect(&Settings {
-            address: format!("https://localhost:{}", self.line.port()),
+            address: format!("https://localhost:{port}"),
             trust: Trust::Cas(vec![ca(self.data_dir())]),
             identity,
             proxy: ProxyRules::none(),
@@ -98,9 +116,14 @@ impl World {
 
     /// Enrols past `suture-agent`.
     pub async fn enroll(&self, token: &str, id: &str) -> Result<Identity, Status> {
+        self.enroll_seen(token, id).await.map(|(identity, _)| identity)
+    }
+
+    /// The same, with the fingerprint that the device shows.
+    pub async fn enroll_seen(&self, token: &str, id: &str) -> Result<(Identity, Digest), Status> {
         let newcomer = Newcomer::default();
         let answer = self.device_calls(None).await.enroll(enroll_request(token, id, &newcomer)).await?;
-        Ok(newcomer.certified(&answer.into_inner().chain))
+        Ok((newcomer.certified(&answer.into_inner().chain), newcomer.fingerprint()))
     }
 }
 

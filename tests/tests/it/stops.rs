@@ -83,6 +83,12 @@ impl Waiting {
         reports.iter().map(|r| serde_json::from_slice(&r.payload).unwrap()).collect()
     }
 
+    /// How many orders the server hands out.
+    async fn handed(&self) -> usize {
+        let mut calls = self.hospital.world.operator_calls(Some(self.hospital.kim.identity())).await;
+        calls.get_stops(v1::GetStopsRequest {}).await.unwrap().into_inner().envelopes.len()
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.hospital.world.path(name)
     }
@@ -384,8 +390,10 @@ async fn what_an_approver_stopped_who_has_left_is_stopped_anew_by_one_who_has_no
     kim.run(&set).await.unwrap();
     kim.run(&["approvals", "sign", text(&file), "--key", "lee", "--yes"]).await.unwrap();
     let lee = kim.public("lee").await;
+    assert_eq!(w.handed().await, 1);
     let out = ["approvals", "remove-key", "--role", "targets", "--public", &lee, "--threshold", "1"];
     kim.run(&out).await.unwrap();
+    assert_eq!(w.handed().await, 0, "what was signed by nobody who is an approver is handed to nobody");
     let status = w.status().await;
     assert_eq!((&status["counter"], &status["acknowledged"]), (&json!(second), &json!(1)), "{status}");
     let again = w.hospital.kim.json(&["rollout", "stop", &rollout]).await.unwrap();

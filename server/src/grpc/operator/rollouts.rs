@@ -1,21 +1,28 @@
 //! Plans and rollouts.
 
+use jiff::SignedDuration;
 use prost::Message as _;
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, HdoId};
-use suture_core::limits::{MAX_KEPT_PLANS, MAX_KEPT_PLANS_BYTES, MAX_PLAN_BYTES, MAX_ROWS_PER_CALL};
+use suture_core::limits::{
+    MAX_KEPT_PLANS, MAX_KEPT_PLANS_BYTES, MAX_PLAN_BYTES, MAX_ROWS_PER_CALL, MAX_UNAPPROVED_NAMED,
+};
 use suture_core::principal::Principal;
+use suture_core::rollout::{Progress, Stage};
 use suture_proto::{parse, parse_digest, v1};
 
 use super::super::{Api, Refusal};
 use super::organisation::sentence;
-use crate::rollout::run;
+use crate::rollout::{RolloutError, order};
 use crate::stop;
-use crate::store::rollouts::{Member, Rollout};
+use crate::store::members::Member;
+use crate::store::retried;
+use crate::store::rollouts::Rollout;
 
-pub(super) use crate::rollout::run::Order;
+pub(super) use crate::rollout::order::Order;
 
-pub(super) fn message(rollout: Rollout, members: Vec<Member>) -> v1::Rollout {
+pub(super) fn message(rollout: Rollout, stages: Vec<Stage>, members: Vec<Member>) -> v1::Rollout {
+    let timeout = rollout.timeout();
     v1::Rollout {
         id: rollout.id.to_string(),
         state: rollout.state.as_str().to_owned(),
@@ -30,20 +37,51 @@ pub(super) fn message(rollout: Rollout, members: Vec<Member>) -> v1::Rollout {
         leases: Vec::new(),
         ticket: rollout.ticket,
         created_ms: rollout.created.as_millisecond(),
-        devices: members
-            .into_iter()
-            .map(|m| v1::RolloutDevice {
-                id: m.device.to_string(),
-                wave: m.wave,
-                phase: v1::Phase::from(m.phase).into(),
-                reason: m.reason.as_ref().map(v1::Reason::from),
-                changed_ms: m.changed.as_millisecond(),
-                fetched_bytes: m.fetched_bytes,
-                total_bytes: m.total_bytes,
-                // What was kept by a server that wrote it otherwise is no more than missed.
-                transfer: m.transfer.and_then(|bytes| v1::Transfer::decode(bytes.as_slice()).ok()),
-            })
-            .collect(),
+        expires_ms: rollout.expires.as_millisecond(),
+        attempt_timeout_secs: rollout.attempt_timeout_secs,
+        stages: stages.into_iter().map(stage).collect(),
+        devices: members.into_iter().map(|m| device(m, timeout)).collect(),
+    }
+}
+
+fn stage(Stage { gate, tally }: Stage) -> v1::RolloutWave {
+    v1::RolloutWave {
+        needs_server: gate.needs_server,
+        needs_signature: gate.needs_signature,
+        min_confirmed_percent: gate.min_confirmed_percent,
+        max_failures: gate.max_failures,
+        max_failed_percent: gate.max_failed_percent,
+        soak_secs: gate.soak_secs,
+        devices: tally.devices,
+        begun: tally.begun,
+        confirmed: tally.confirmed,
+        failed: tally.failed,
+        timed_out: tally.timed_out,
+        missed: tally.missed,
+        ended: tally.ended,
+        forgiven: tally.forgiven,
+        last_confirmed_ms: tally.last_confirmed.map_or(0, |at| at.as_millisecond()),
+    }
+}
+
+fn device(m: Member, timeout: SignedDuration) -> v1::RolloutDevice {
+    let Progress { wave, phase, since, slots_end, forgiven } = m.progress;
+    let reason = m.progress.reason(m.standing, timeout).or(m.reason);
+    v1::RolloutDevice {
+        id: m.device.to_string(),
+        wave,
+        phase: v1::Phase::from(phase).into(),
+        reason: reason.as_ref().map(v1::Reason::from),
+        changed_ms: since.as_millisecond(),
+        slots_end_ms: slots_end.as_millisecond(),
+        standing: m.standing.as_str().to_owned(),
+        forgiven,
+        tries: m.tries,
+        barred: m.barred,
+        fetched_bytes: m.fetched_bytes,
+        total_bytes: m.total_bytes,
+        // What was kept by a server that wrote it otherwise is no more than missed.
+        transfer: m.transfer.and_then(|bytes| v1::Transfer::decode(bytes.as_slice()).ok()),
     }
 }
 
@@ -60,8 +98,9 @@ impl Api {
         }
         let sha256 = Digest::of(&plan);
         let mut tx = self.app.store().begin().await?;
-        tx.put_plan(hdo, &sha256, &plan, &principal.to_string(), self.app.now()).await?;
-        tx.drop_old_plans(hdo, MAX_KEPT_PLANS, MAX_KEPT_PLANS_BYTES).await?;
+        let now = self.app.now();
+        tx.put_plan(hdo, &sha256, &plan, &principal.to_string(), now).await?;
+        tx.drop_old_plans(hdo, MAX_KEPT_PLANS, MAX_KEPT_PLANS_BYTES, now).await?;
         tx.commit().await?;
         Ok(v1::StorePlanResponse { sha256: sha256.as_bytes().to_vec().into() })
     }
@@ -93,7 +132,9 @@ impl Api {
         let v1::ListRolloutsRequest { all } = request;
         let mut tx = self.app.store().read().await?;
         let rollouts = tx.rollouts(hdo, all).await?;
-        Ok(v1::ListRolloutsResponse { rollouts: rollouts.into_iter().map(|r| message(r, Vec::new())).collect() })
+        Ok(v1::ListRolloutsResponse {
+            rollouts: rollouts.into_iter().map(|r| message(r, Vec::new(), Vec::new())).collect(),
+        })
     }
 
     pub(super) async fn rollout(
@@ -107,7 +148,12 @@ impl Api {
         let limit = if limit == 0 { MAX_ROWS_PER_CALL } else { limit.min(MAX_ROWS_PER_CALL) };
         let mut tx = self.app.store().read().await?;
         let rollout = tx.rollout(hdo, &id).await?;
-        let rollout = rollout.ok_or_else(|| run::RolloutError::NotFound(id.clone()))?;
+        let rollout = rollout.ok_or_else(|| RolloutError::NotFound(id.clone()))?;
+        let stages = tx.stages(hdo, &id).await?;
+        // A page of a long list need not say it again.
+        let mut unapproved = if after.is_none() { tx.unapproved(&rollout).await? } else { Vec::new() };
+        let count = u32::try_from(unapproved.len()).unwrap_or(u32::MAX);
+        unapproved.truncate(MAX_UNAPPROVED_NAMED);
         let mut members = tx.members_after(hdo, &id, after.as_ref(), limit + 1).await?;
         let more = members.len() > limit as usize;
         members.truncate(limit as usize);
@@ -115,7 +161,12 @@ impl Api {
         let leases = tx.rollout_leases(hdo, &id).await?;
         let down = leases.iter().filter(|l| l.counts(now)).take(MAX_ROWS_PER_CALL as usize);
         let leases = down.map(Into::into).collect();
-        Ok(v1::GetRolloutResponse { rollout: Some(v1::Rollout { leases, ..message(rollout, members) }), more })
+        Ok(v1::GetRolloutResponse {
+            rollout: Some(v1::Rollout { leases, ..message(rollout, stages, members) }),
+            more,
+            unapproved: count,
+            unapproved_ids: unapproved.iter().map(ToString::to_string).collect(),
+        })
     }
 
     pub(super) async fn take_stop(&self, principal: &Principal, hdo: &HdoId, envelope: &[u8]) -> Result<bool, Refusal> {
@@ -142,12 +193,13 @@ impl Api {
         let id: ApprovalId = parse("id", id)?;
         let reason = sentence("reason", reason)?;
         let now = self.app.now();
-        let mut tx = self.app.store().begin().await?;
-        run::order(&mut tx, hdo, &id, order, principal, reason, now).await?;
-        if order == Order::Resume {
-            run::advance(&mut tx, hdo, &id, now).await?;
-        }
-        tx.commit().await?;
+        let (store, id) = (self.app.store(), &id);
+        let done = retried(|| async move {
+            let mut tx = store.begin().await?;
+            order::order(&mut tx, hdo, id, order, principal, reason, now).await?;
+            Ok::<_, RolloutError>(tx.commit().await?)
+        });
+        done.await?;
         self.app.news().tell();
         Ok(())
     }

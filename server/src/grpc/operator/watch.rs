@@ -12,7 +12,7 @@ use super::super::stream::Answers;
 use super::super::{Api, Refusal};
 use super::rollouts::message;
 use crate::rights::Caller;
-use crate::rollout::run;
+use crate::rollout::RolloutError;
 
 /// The call that watches, as the table of rights names it.
 const WATCH: &str = "/suture.v1.OperatorService/WatchRollout";
@@ -107,9 +107,9 @@ impl Api {
     /// The rollout with all its devices.
     async fn whole(&self, hdo: &HdoId, id: &ApprovalId) -> Result<v1::Rollout, Refusal> {
         let mut tx = self.app.store().read().await?;
-        let rollout = tx.rollout(hdo, id).await?.ok_or_else(|| run::RolloutError::NotFound(id.clone()))?;
-        let members = tx.members(hdo, id).await?;
-        Ok(message(rollout, members))
+        let rollout = tx.rollout(hdo, id).await?.ok_or_else(|| RolloutError::NotFound(id.clone()))?;
+        let (stages, members) = (tx.stages(hdo, id).await?, tx.members(hdo, id).await?);
+        Ok(message(rollout, stages, members))
     }
 }
 

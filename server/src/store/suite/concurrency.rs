@@ -1,12 +1,15 @@
 //! What several at once may do to one another, and what a full disk does.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
 use suture_core::audit::Concern;
 use suture_core::digest::Digest;
 use suture_core::principal::Principal;
 use suture_core::token::Grant;
+use tokio::sync::{Barrier, Mutex};
 
-use super::super::{Driver, Lock, Store, StoreError};
-use super::each;
+use super::super::{Driver, Lock, Store, StoreError, retried};
+use super::{PostgresDatabase, each};
 use crate::audit;
 
 fn now() -> jiff::Timestamp {
@@ -151,19 +154,91 @@ async fn a_full_disk_is_told_apart_and_nothing_is_half_done() {
 async fn whoever_waits_for_a_lock_sees_what_its_holder_did() {
     each(async |store| {
         let mut first = store.begin().await.unwrap();
-        first.lock(Lock::Rollouts).await.unwrap();
+        let [hdo, other] = ["riverside", "hilltop"].map(|id| id.parse().unwrap());
+        first.lock(Lock::Rollouts(&hdo)).await.unwrap();
         let second = {
-            let store = store.clone();
+            let (store, hdo) = (store.clone(), hdo.clone());
             tokio::spawn(async move {
                 let mut tx = store.begin().await.unwrap();
-                tx.lock(Lock::Rollouts).await.unwrap();
+                tx.lock(Lock::Rollouts(&hdo)).await.unwrap();
                 tx.hdos().await.unwrap().len()
             })
         };
         tokio::task::yield_now().await;
+        if let Driver::Postgres(_) = store.driver() {
+            // Another hospital's rollouts wait for nobody.
+            let mut tx = store.begin().await.unwrap();
+            tx.lock(Lock::Rollouts(&other)).await.unwrap();
+        }
         first.insert_hdo(&"riverside".parse().unwrap(), "Riverside", now()).await.unwrap();
         first.commit().await.unwrap();
         assert_eq!(second.await.unwrap(), 1);
     })
     .await;
+}
+
+/// SQLite says SQLITE_BUSY where another process writes for longer than it waits; here it does not wait at all.
+#[tokio::test]
+async fn a_busy_file_is_tried_again_and_not_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", dir.path().join("suture.db").display());
+    let [one, other] = [Store::open(&url).await.unwrap(), Store::open(&url).await.unwrap()];
+    let mut tx = one.begin().await.unwrap();
+    let Driver::Sqlite(c) = tx.driver() else { panic!("not SQLite") };
+    sqlx::query("PRAGMA busy_timeout = 0").execute(c).await.unwrap();
+    drop(tx);
+    let tries = AtomicU32::new(0);
+    let blocking = Mutex::new(Some(other.begin().await.unwrap()));
+    let write = |gives_way_at: u32| {
+        let (one, tries, blocking) = (&one, &tries, &blocking);
+        async move {
+            if tries.fetch_add(1, Ordering::Relaxed) + 1 == gives_way_at {
+                let tx = blocking.lock().await.take().unwrap();
+                tx.commit().await.unwrap();
+            }
+            let mut tx = one.begin().await?;
+            tx.insert_hdo(&"riverside".parse().unwrap(), "Riverside", now()).await?;
+            tx.commit().await
+        }
+    };
+    let busy = retried(|| write(0)).await.unwrap_err();
+    assert!(busy.is_retryable(), "{busy:?}");
+    assert_eq!(tries.swap(0, Ordering::Relaxed), 5);
+    retried(|| write(3)).await.unwrap();
+    assert_eq!(tries.load(Ordering::Relaxed), 3);
+    assert_eq!(one.read().await.unwrap().hdos().await.unwrap().len(), 1);
+}
+
+/// Two transactions that take two locks crosswise: PostgreSQL ends one of them (40P01), which is begun anew.
+#[tokio::test]
+async fn a_deadlock_is_resolved_by_beginning_anew() {
+    let Some(database) = PostgresDatabase::create().await else { return };
+    let store = Store::open(&database.url()).await.unwrap();
+    let meet = Barrier::new(2);
+    let tries = AtomicU32::new(0);
+    let write = async |name: &'static str, first: Lock<'_>, second: Lock<'_>| {
+        let met = AtomicBool::new(false);
+        retried(|| async {
+            tries.fetch_add(1, Ordering::Relaxed);
+            let mut tx = store.begin().await?;
+            tx.lock(first).await?;
+            if !met.swap(true, Ordering::Relaxed) {
+                meet.wait().await;
+            }
+            tx.lock(second).await?;
+            tx.insert_hdo(&name.parse().unwrap(), name, now()).await?;
+            tx.commit().await
+        })
+        .await
+    };
+    let (a, b) = tokio::join!(
+        write("riverside", Lock::Repositories, Lock::AuditChain),
+        write("hilltop", Lock::AuditChain, Lock::Repositories)
+    );
+    a.unwrap();
+    b.unwrap();
+    assert_eq!(tries.load(Ordering::Relaxed), 3, "one of the two, once");
+    assert_eq!(store.read().await.unwrap().hdos().await.unwrap().len(), 2);
+    store.close().await;
+    database.drop().await;
 }

@@ -10,10 +10,17 @@ mod quotas;
 mod schema;
 mod stops;
 
+use jiff::Timestamp;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
+use suture_core::approval::Wave;
+use suture_core::id::DeviceId;
+use suture_core::phase::Phase;
+use suture_core::rollout::{Progress, Stage, Tally};
 
-use super::Store;
+use super::members::Member;
+use super::rollouts::Rollout;
+use super::{Store, Tx};
 
 /// URL of a PostgreSQL database whose user may create databases.
 const POSTGRES: &str = "SUTURE_TEST_POSTGRES";
@@ -68,4 +75,37 @@ pub(crate) async fn each(test: impl AsyncFn(Store)) {
         store.close().await;
         database.drop().await;
     }
+}
+
+/// A gate that asks for all of its devices and lets none fail.
+pub(crate) const STRICT: Wave = Wave {
+    needs_server: true,
+    needs_signature: false,
+    min_confirmed_percent: 100,
+    max_failures: 0,
+    max_failed_percent: 100,
+    soak_secs: 0,
+};
+
+/// A device that has only heard of the approval.
+pub(crate) fn offered(wave: u32, now: Timestamp, slots_end: Timestamp) -> Progress {
+    Progress { wave, phase: Phase::Offered, since: now, slots_end, forgiven: false }
+}
+
+/// Puts a rollout's rows, with as many waves as its devices are in; their slots end with it.
+pub(crate) async fn place(tx: &mut Tx, rollout: &Rollout, devices: &[(DeviceId, u32)], now: Timestamp) {
+    let devices: Vec<_> = devices.iter().map(|(id, wave)| (id.clone(), offered(*wave, now, rollout.expires))).collect();
+    let waves = devices.iter().map(|(_, p)| p.wave).max().map_or(0, |last| last + 1);
+    let tally = |n| Tally::of(devices.iter().map(|(_, p)| p).filter(|p| p.wave == n), rollout.timeout(), now);
+    let stages: Vec<_> = (0..waves).map(|n| Stage { gate: STRICT, tally: tally(n) }).collect();
+    tx.put_rollout(rollout, now).await.unwrap();
+    tx.put_stages(rollout, &stages).await.unwrap();
+    tx.put_members(rollout, &devices, now).await.unwrap();
+}
+
+/// Moves a device as a report does, without its tally.
+pub(crate) async fn told(tx: &mut Tx, rollout: &Rollout, device: &DeviceId, phase: Phase, now: Timestamp) {
+    let member = tx.member(&rollout.hdo, &rollout.id, device).await.unwrap().unwrap();
+    let progress = member.progress.told(phase, rollout.timeout(), now);
+    tx.move_member(rollout, &Member { progress, ..member }, now).await.unwrap();
 }

@@ -5,6 +5,7 @@ use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::label::Labels;
 use suture_core::principal::Principal;
+use suture_core::report::Report;
 use suture_core::rollout::{State, WaveSet};
 use suture_core::sign::{LocalKey, PublicKey, Signer as _};
 use suture_core::token::Grant;
@@ -15,7 +16,7 @@ use super::super::devices::{DeviceFilter, DeviceState, Enrolment, Imported, Reco
 use super::super::rollouts::Rollout;
 use super::super::tokens::TokenState;
 use super::super::{Store, Tx};
-use super::each;
+use super::{each, place, told};
 
 fn now() -> Timestamp {
     "2026-11-24T15:00:00Z".parse().unwrap()
@@ -273,7 +274,7 @@ async fn a_certificate_stands_as_its_holder_does() {
 }
 
 /// A rollout that was ended by a person.
-fn rollout(id: &str) -> Rollout {
+pub(super) fn rollout(id: &str) -> Rollout {
     Rollout {
         hdo: hdo(),
         id: id.parse().unwrap(),
@@ -287,7 +288,9 @@ fn rollout(id: &str) -> Rollout {
         wave: 0,
         waves: 1,
         unsigned: WaveSet::default(),
-        forgiven: 0,
+        attempt_timeout_secs: 3_600,
+        max_attempts: 1,
+        plan_sha256: Digest::of(b"plan"),
         ticket: String::new(),
         created: now(),
         expires: after(60),
@@ -302,11 +305,11 @@ async fn a_rollouts_devices_come_by_pages() {
         let devices: Vec<_> = (1..=5).map(|n| record(n, "icu")).collect();
         tx.import_devices(&hdo(), &devices, now()).await.unwrap();
         let placed: Vec<_> = (1..=4).map(|n| (id(n), n)).collect();
-        tx.put_rollout(&rollout, &placed, now()).await.unwrap();
-        tx.put_rollout(&super::nouns::rollout("a2"), &[(id(5), 0)], now()).await.unwrap();
+        place(&mut tx, &rollout, &placed, now()).await;
+        place(&mut tx, &super::nouns::rollout("a2"), &[(id(5), 0)], now()).await;
         let mut page = async |after: Option<u32>| {
             let page = tx.members_after(&hdo(), &rollout.id, after.map(id).as_ref(), 3).await.unwrap();
-            page.into_iter().map(|m| (m.device, m.wave)).collect::<Vec<_>>()
+            page.into_iter().map(|m| (m.device, m.progress.wave)).collect::<Vec<_>>()
         };
         assert_eq!(page(None).await, placed[..3]);
         assert_eq!(page(Some(3)).await, placed[3..]);
@@ -322,8 +325,8 @@ async fn a_rollout_that_was_ended_is_told_to_a_device_that_may_try_again() {
         let mut tx = hospital(&store).await;
         let mut rollout = Rollout { unsigned: WaveSet::of([1, 31]), ..rollout("a1") };
         tx.import_devices(&hdo(), &[record(1, "icu")], now()).await.unwrap();
-        tx.put_rollout(&rollout, &[(id(1), 0)], now()).await.unwrap();
-        tx.update_member(&hdo(), &rollout.id, &id(1), Phase::FellBack, None, now()).await.unwrap();
+        place(&mut tx, &rollout, &[(id(1), 0)], now()).await;
+        told(&mut tx, &rollout, &id(1), Phase::FellBack, now()).await;
         // Silence would let a wave that needs no word from the server go on.
         assert_eq!(tx.rollouts_of(&hdo(), &id(1), after(59)).await.unwrap().len(), 1);
         assert_eq!(tx.rollouts_of(&hdo(), &id(1), after(60)).await.unwrap().len(), 0);
@@ -333,6 +336,44 @@ async fn a_rollout_that_was_ended_is_told_to_a_device_that_may_try_again() {
         rollout.unsigned = WaveSet::of([31]);
         tx.update_rollout(&rollout, now()).await.unwrap();
         assert_eq!(unsigned(&mut tx).await, WaveSet::of([31]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn devices_that_joined_later_and_that_no_approval_names_wait_for_one() {
+    each(async |store| {
+        let mut tx = hospital(&store).await;
+        tx.import_devices(&hdo(), &(1..=6).map(|n| record(n, "icu")).collect::<Vec<_>>(), now()).await.unwrap();
+        let key = LocalKey::from_seed(&Zeroizing::new([7; 32]));
+        for (n, secs) in [(1, 5), (2, 0), (3, 5), (4, 5), (5, 5)] {
+            let enrolment = Enrolment { fingerprint: &Digest::of(b"f"), report_key: &key.public(), now: after(secs) };
+            assert!(tx.enroll_device(&hdo(), &id(n), enrolment).await.unwrap());
+        }
+        let first = Rollout { state: State::Running, ..rollout("a1") };
+        place(&mut tx, &first, &[(id(1), 0)], now()).await;
+        // The second had joined before, the sixth has not joined yet.
+        assert_eq!(tx.unapproved(&first).await.unwrap(), [3, 4, 5].map(id));
+        // One that is superseded leads nowhere.
+        let later = |id: &str, state| Rollout { state, ..rollout(id) };
+        place(&mut tx, &later("a2", State::Running), &[(id(3), 0)], now()).await;
+        place(&mut tx, &later("a3", State::Superseded), &[(id(4), 0)], now()).await;
+        assert_eq!(tx.unapproved(&first).await.unwrap(), [4, 5].map(id));
+        let report = |release| {
+            let running = serde_json::json!({ "version": "2.0.0", "release": release, "manifest": Digest::of(b"m") });
+            let report = serde_json::json!({
+                "_type": "suture-report", "hdo": hdo(), "device": id(5), "number": 1, "at": "2026-11-24T15:00:00Z",
+                "product": "pump", "running": running, "approval": null, "manifest": null, "phase": "idle",
+                "reason": null, "stop": null, "sources": null, "catalog": null, "approvals": null,
+            });
+            serde_json::from_value::<Report>(report).unwrap().sign(&key).unwrap()
+        };
+        tx.set_proven(&hdo(), &id(5), 1, &report(1), None).await.unwrap();
+        assert_eq!(tx.unapproved(&first).await.unwrap(), [4, 5].map(id));
+        tx.set_proven(&hdo(), &id(5), 2, &report(2), None).await.unwrap();
+        assert_eq!(tx.unapproved(&first).await.unwrap(), [id(4)], "it came with it");
+        tx.revoke_device(&hdo(), &id(4), now()).await.unwrap();
+        assert_eq!(tx.unapproved(&first).await.unwrap(), []);
     })
     .await;
 }

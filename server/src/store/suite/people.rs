@@ -70,7 +70,7 @@ async fn a_decision_holds_until_a_later_one_or_a_rollout_answers_it() {
         // Rollouts of release 2 from the first hour on: the one that was approved after the decision answers it.
         assert!(store.decisions(&"lakeside".parse().unwrap(), true, 99, 10).await.unwrap().is_empty());
         let mut tx = store.begin().await.unwrap();
-        tx.put_rollout(&super::stops::rollout(1), &[(pump(1), 0)], at(1)).await.unwrap();
+        super::place(&mut tx, &super::stops::rollout(1), &[(pump(1), 0)], at(1)).await;
         tx.commit().await.unwrap();
         assert_eq!(told(false, 99).await, [(3, None, None)]);
         assert_eq!(told(true, 2).await, [(1, None, Some(approval(1).to_string()))]);

@@ -6,13 +6,16 @@ use suture_core::id::{DeviceId, HdoId};
 use suture_core::label::Labels;
 use suture_core::principal::Principal;
 use suture_core::report::Signed;
+use suture_core::rollout::State;
 use suture_core::sign::{LocalKey, PublicKey, Signature, Signer as _};
 use zeroize::Zeroizing;
 
 use super::super::certificates::Certificate;
 use super::super::devices::Record;
+use super::super::rollouts::Rollout;
 use super::super::{Store, Tx};
-use super::each;
+use super::nouns::rollout;
+use super::{each, place};
 
 fn at(secs: i64) -> Timestamp {
     "2026-11-24T15:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(secs)
@@ -49,7 +52,7 @@ async fn the_latest_plans_are_kept_by_number_and_by_bytes_and_each_hospital_has_
         // Planned again, the first is the latest; those of one instant are all told apart.
         put(&mut tx, &hdo(), 1, 6).await;
         put(&mut tx, &hdo(), 6, 6).await;
-        tx.drop_old_plans(&hdo(), 4, 1_000).await.unwrap();
+        tx.drop_old_plans(&hdo(), 4, 1_000, at(6)).await.unwrap();
         tx.commit().await.unwrap();
         let kept = async |hdo: &HdoId| {
             let mut kept = Vec::new();
@@ -60,10 +63,40 @@ async fn the_latest_plans_are_kept_by_number_and_by_bytes_and_each_hospital_has_
         };
         assert_eq!(kept(&hdo()).await, [1, 4, 5, 6]);
         let mut tx = store.begin().await.unwrap();
-        tx.drop_old_plans(&hdo(), 4, 39).await.unwrap();
+        tx.drop_old_plans(&hdo(), 4, 39, at(6)).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(kept(&hdo()).await, [1, 5, 6], "three of them have 30 bytes, four would have 40");
         assert_eq!(kept(&lakeside).await, [1]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plan_stays_as_long_as_an_approval_of_it_is_in_force_and_counts_for_nothing() {
+    each(async |store| {
+        let mut tx = hospital(&store).await;
+        let plan = |n: u8| vec![n; 10];
+        for n in 1..=4 {
+            tx.put_plan(&hdo(), &Digest::of(&plan(n)), &plan(n), "kim", at(i64::from(n))).await.unwrap();
+        }
+        for (id, n, state) in [("a1", 1, State::Paused), ("a2", 2, State::Superseded)] {
+            let plan_sha256 = Digest::of(&plan(n));
+            let rollout = Rollout { id: id.parse().unwrap(), state, plan_sha256, expires: at(100), ..rollout("a1") };
+            place(&mut tx, &Rollout { hdo: hdo(), ..rollout }, &[(pump(1), 0)], at(5)).await;
+        }
+        tx.commit().await.unwrap();
+        let kept = async |secs: i64| {
+            let mut tx = store.begin().await.unwrap();
+            tx.drop_old_plans(&hdo(), 1, 1_000, at(secs)).await.unwrap();
+            tx.commit().await.unwrap();
+            let mut kept = Vec::new();
+            for n in 1..=4 {
+                kept.extend(store.plan(&hdo(), &Digest::of(&plan(n))).await.unwrap().map(|_| n));
+            }
+            kept
+        };
+        assert_eq!(kept(99).await, [1, 4]);
+        assert_eq!(kept(100).await, [4], "the approval has ended");
     })
     .await;
 }

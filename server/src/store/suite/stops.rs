@@ -6,14 +6,18 @@ use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::label::Labels;
 use suture_core::limits::{MAX_KEPT_STOPS, MAX_STOPS_PER_ANSWER};
-use suture_core::phase::{Code, Phase, Reason};
-use suture_core::rollout::{State, WaveSet};
+use suture_core::phase::Phase;
+use suture_core::rollout::{Standing, State, WaveSet};
+use suture_core::sign::{LocalKey, Signer as _};
+use suture_core::trust::edit::{ROOT_LIFETIME, RoleDraft, RootDraft, sign_root};
+use suture_core::trust::{Root, Verified};
 use suture_core::version::Release;
+use zeroize::Zeroizing;
 
 use super::super::devices::Record;
 use super::super::rollouts::Rollout;
 use super::super::{Store, Tx};
-use super::each;
+use super::{each, place, told};
 
 pub(super) fn at(hours: i64) -> Timestamp {
     "2026-11-24T15:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hours)
@@ -53,7 +57,9 @@ pub(super) fn rollout(n: usize) -> Rollout {
         wave: 0,
         waves: 1,
         unsigned: WaveSet::default(),
-        forgiven: 0,
+        attempt_timeout_secs: 3_600,
+        max_attempts: 1,
+        plan_sha256: Digest::of(b"plan"),
         ticket: String::new(),
         created,
         expires: created + SignedDuration::from_hours(24),
@@ -75,7 +81,7 @@ pub(super) async fn hospital(store: &Store, approvals: usize) -> Tx {
     };
     tx.import_devices(&hdo(), &[record(1), record(2)], at(0)).await.unwrap();
     for n in 0..approvals {
-        tx.put_rollout(&rollout(n), &[(pump(1), 0)], at(n as i64)).await.unwrap();
+        place(&mut tx, &rollout(n), &[(pump(1), 0)], at(n as i64)).await;
     }
     tx
 }
@@ -174,16 +180,51 @@ async fn an_order_goes_with_its_approval_and_a_hospital_is_given_no_more_than_a_
 async fn a_lift_puts_back_those_alone_who_had_stopped() {
     each(async |store| {
         let mut tx = hospital(&store, 2).await;
-        let reason = Reason::new(Code::StopOrder, "stopped");
         for (n, phase) in [(0, Phase::Stopped), (1, Phase::FellBack)] {
-            assert!(tx.update_member(&hdo(), &approval(n), &pump(1), phase, Some(&reason), at(1)).await.unwrap());
-            tx.reopen_stopped(&hdo(), &approval(n), at(2)).await.unwrap();
+            let rollout = tx.rollout(&hdo(), &approval(n)).await.unwrap().unwrap();
+            told(&mut tx, &rollout, &pump(1), phase, at(1)).await;
+            let moved = tx.reopen_stopped(&rollout, at(2)).await.unwrap();
+            assert_eq!(moved.iter().map(|m| m.count).sum::<u32>(), u32::from(phase == Phase::Stopped));
         }
         let [reopened, other] = [0, 1].map(approval);
         let member = tx.members(&hdo(), &reopened).await.unwrap().remove(0);
-        assert_eq!((member.phase, member.reason, member.changed), (Phase::Offered, None, at(2)));
+        let rest = (member.progress.phase, member.standing, member.progress.since);
+        assert_eq!(rest, (Phase::Offered, Standing::Awaited, at(2)));
         let member = tx.members(&hdo(), &other).await.unwrap().remove(0);
-        assert_eq!((member.phase, member.reason, member.changed), (Phase::FellBack, Some(reason), at(1)));
+        let rest = (member.progress.phase, member.standing, member.progress.since);
+        assert_eq!(rest, (Phase::FellBack, Standing::Failed, at(1)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_order_whose_signer_has_left_is_handed_to_nobody_and_stays_in_force_here() {
+    let [mo, lee] = [7, 8].map(|n| LocalKey::from_seed(&Zeroizing::new([n; 32])));
+    let root = |approvers: &LocalKey| {
+        let single = |key: &LocalKey| RoleDraft::single(key.public());
+        let (expires, targets) = (at(24) + ROOT_LIFETIME, single(approvers));
+        let draft = RootDraft {
+            version: 1,
+            expires,
+            targets,
+            root: single(&mo),
+            snapshot: single(&mo),
+            timestamp: single(&mo),
+        };
+        Verified::<Root>::pinned(&sign_root(&draft, &[&mo]).unwrap()).unwrap()
+    };
+    each(async |store| {
+        let mut tx = hospital(&store, 1).await;
+        let order = StopOrder::next(hdo(), approval(0), None, true, at(0)).unwrap();
+        let stop = VerifiedStop::kept(&order.sign(&[&mo]).unwrap()).unwrap();
+        tx.put_stop(&hdo(), &stop, at(1)).await.unwrap();
+        for (approver, counts) in [(&mo, true), (&lee, false), (&mo, true)] {
+            tx.judge_stops(&hdo(), &root(approver)).await.unwrap();
+            let handed = if counts { bytes(&[&stop]) } else { bytes(&[]) };
+            assert_eq!(tx.stops(&hdo()).await.unwrap(), handed);
+            assert_eq!(tx.stops_of(&hdo(), &pump(1), at(1)).await.unwrap(), handed);
+            assert!(tx.is_stopped(&hdo(), &approval(0)).await.unwrap());
+        }
     })
     .await;
 }

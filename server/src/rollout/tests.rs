@@ -1,0 +1,255 @@
+//! Rollouts on both databases: that the tallies are the truth, and what silence, lateness, withdrawal and forgiveness do.
+
+mod fixture;
+mod growth;
+mod properties;
+
+use suture_core::phase::{Code, Phase};
+use suture_core::rollout::{Standing, State};
+
+use super::RolloutError;
+use super::leader::Leader;
+use super::order::{Order, halt_withdrawn};
+use super::run::advance_all;
+use crate::store::bundles::Bundle;
+use crate::store::suite::each;
+use fixture::{Ward, at, bundle, pump};
+
+#[tokio::test]
+async fn a_device_that_falls_silent_pauses_it_and_one_that_speaks_again_is_believed() {
+    each(async |store| {
+        let ward = Ward::begin(&store, "a1", &[2, 2]).await;
+        ward.said(&pump(0), Phase::Restarting, 10).await;
+        ward.said(&pump(1), Phase::Confirmed, 10).await;
+        ward.at(10 + 599).await;
+        assert_eq!(ward.rollout().await.state, State::Running);
+        ward.at(10 + 600).await;
+        let rollout = ward.rollout().await;
+        assert_eq!((rollout.state, rollout.reason.unwrap().code), (State::Paused, Code::FailureCeiling));
+        let silent = ward.member(&pump(0)).await;
+        assert_eq!((silent.progress.phase, silent.standing), (Phase::Restarting, Standing::TimedOut));
+        assert_eq!(silent.progress.reason(silent.standing, ward.timeout()).unwrap().code, Code::TimedOut);
+
+        ward.said(&pump(0), Phase::Confirmed, 700).await;
+        assert_eq!(ward.rollout().await.state, State::Paused, "a person must look");
+        ward.order(Order::Resume, 701).await.unwrap();
+        let rollout = ward.rollout().await;
+        assert_eq!((rollout.state, rollout.wave), (State::Running, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn devices_that_missed_their_slots_are_no_failures_and_a_person_goes_on_without_them() {
+    each(async |store| {
+        let ward = Ward::begin(&store, "a1", &[2, 1]).await;
+        ward.said(&pump(0), Phase::Confirmed, 10).await;
+        ward.at(fixture::SLOTS_END).await;
+        let rollout = ward.rollout().await;
+        let reason = rollout.reason.unwrap();
+        assert_eq!((rollout.state, reason.code), (State::Paused, Code::WaveClosed), "{reason}");
+        assert!(reason.text.contains("1 missed their slots"), "{reason}");
+        ward.order(Order::Resume, fixture::SLOTS_END + 1).await.unwrap();
+        let rollout = ward.rollout().await;
+        assert_eq!(rollout.wave, 1);
+        // Those of the next wave have missed theirs too, and nobody has looked at that.
+        assert_eq!((rollout.state, rollout.reason.unwrap().code), (State::Paused, Code::WaveClosed));
+        ward.said(&pump(2), Phase::Confirmed, fixture::SLOTS_END + 2).await;
+        ward.order(Order::Resume, fixture::SLOTS_END + 3).await.unwrap();
+        assert_eq!(ward.rollout().await.state, State::Complete, "a report that comes late wins");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_forgiven_of_one_device_excuses_no_other_and_no_new_try() {
+    each(async |store| {
+        let ward = Ward::begin(&store, "a1", &[3, 1]).await;
+        ward.said(&pump(0), Phase::FellBack, 10).await;
+        assert_eq!(ward.rollout().await.state, State::Paused);
+        ward.order(Order::Resume, 20).await.unwrap();
+        assert_eq!(ward.rollout().await.state, State::Running);
+        ward.said(&pump(1), Phase::FellBack, 30).await;
+        assert_eq!(ward.rollout().await.state, State::Paused, "another device's failure");
+        ward.order(Order::Resume, 40).await.unwrap();
+        ward.said(&pump(0), Phase::Installing, 50).await;
+        assert_eq!(ward.rollout().await.state, State::Running);
+        ward.said(&pump(0), Phase::FellBack, 60).await;
+        assert_eq!(ward.rollout().await.state, State::Paused, "the same device's second failure");
+        ward.order(Order::Resume, 70).await.unwrap();
+        ward.said(&pump(2), Phase::Confirmed, 80).await;
+        assert_eq!(ward.rollout().await.wave, 1, "without the two");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_late_failure_of_an_earlier_wave_pauses_the_one_that_is_on() {
+    each(async |store| {
+        let ward = Ward::begin(&store, "a1", &[1, 2]).await;
+        ward.said(&pump(0), Phase::Confirmed, 10).await;
+        assert_eq!(ward.rollout().await.wave, 1);
+        ward.said(&pump(0), Phase::FellBack, 20).await;
+        let rollout = ward.rollout().await;
+        assert_eq!((rollout.state, rollout.reason.unwrap().code), (State::Paused, Code::FailureCeiling));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_step_on_the_way_is_no_arrival() {
+    each(async |store| {
+        let ward = Ward::begin(&store, "a1", &[1, 1]).await;
+        ward.said_of(&pump(0), Phase::Confirmed, 1, 10).await;
+        assert_eq!((ward.rollout().await.wave, ward.member(&pump(0)).await.standing), (0, Standing::Awaited));
+        ward.said_of(&pump(0), Phase::Confirmed, 2, 20).await;
+        assert_eq!(ward.rollout().await.wave, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_withdrawal_halts_every_rollout_that_leads_over_the_bundle_and_none_is_resumed() {
+    each(async |store| {
+        let wards = [Ward::begin(&store, "a1", &[1, 1]).await, Ward::begin(&store, "a2", &[1]).await];
+        wards[1].order(Order::Pause, 5).await.unwrap();
+        let publish = async |release: u64, status: &str, secs: i64| {
+            let mut tx = store.begin().await.unwrap();
+            tx.put_bundle(&Bundle { status: status.to_owned(), ..bundle(release) }).await.unwrap();
+            let hdos = tx.hdos_with_rollouts().await.unwrap();
+            tx.lock_all(&hdos).await.unwrap();
+            halt_withdrawn(&mut tx, at(secs)).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        publish(2, "current", 10).await;
+        publish(1, "superseded", 11).await;
+        publish(9, "withdrawn", 12).await;
+        assert_eq!(wards[0].rollout().await.state, State::Running);
+        // The first of two steps.
+        publish(1, "withdrawn", 20).await;
+        for ward in &wards {
+            let rollout = ward.rollout().await;
+            assert_eq!((rollout.state, rollout.reason.unwrap().code), (State::Paused, Code::Withdrawn));
+            assert_eq!(ward.actions().await.last().map(String::as_str), Some("rollout.paused"));
+            let refused = ward.order(Order::Resume, 30).await.unwrap_err();
+            assert!(matches!(&refused, RolloutError::State { what, .. } if what.contains("withdrawn")), "{refused:?}");
+        }
+        publish(1, "current", 40).await;
+        assert_eq!(wards[0].rollout().await.state, State::Paused, "a person lets it go on, not the manufacturer");
+        wards[0].order(Order::Resume, 50).await.unwrap();
+        assert_eq!(wards[0].rollout().await.state, State::Running);
+        publish(2, "unlisted", 60).await;
+        assert_eq!(wards[0].rollout().await.reason.unwrap().code, Code::Withdrawn);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_approval_of_what_is_withdrawn_begins_paused() {
+    each(async |store| {
+        let mut tx = store.begin().await.unwrap();
+        tx.put_bundle(&Bundle { status: "withdrawn".to_owned(), ..bundle(2) }).await.unwrap();
+        tx.commit().await.unwrap();
+        let ward = Ward::begin(&store, "a1", &[1]).await;
+        assert_eq!(ward.rollout().await.reason.unwrap().code, Code::Withdrawn);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lift_awaits_those_again_whom_the_stop_had_ended() {
+    each(async |store| {
+        let mut ward = Ward::begin(&store, "a1", &[2]).await;
+        ward.stop(true, 10).await;
+        ward.said(&pump(0), Phase::Stopped, 20).await;
+        assert_eq!(ward.member(&pump(0)).await.standing, Standing::Ended);
+        ward.stop(false, 30).await;
+        assert_eq!(ward.member(&pump(0)).await.standing, Standing::Awaited);
+        ward.check().await;
+        ward.order(Order::Resume, 40).await.unwrap();
+        assert_eq!(ward.rollout().await.state, State::Running);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_leads_and_another_takes_over_when_it_falls_silent_or_resigns() {
+    each(async |store| {
+        let ward = Ward::begin(&store, "a1", &[1, 1]).await;
+        ward.soak(60).await;
+        ward.said(&pump(0), Phase::Confirmed, 0).await;
+        let [first, second] = [0, 1].map(|_| Leader::new(store.clone()).unwrap());
+        assert!(!first.look(at(50)).await.unwrap(), "nothing is due");
+        assert!(!second.look(at(61)).await.unwrap(), "it does not lead");
+        assert_eq!(ward.rollout().await.wave, 0);
+        // The claim of the first lasts 20 seconds.
+        assert!(!second.look(at(69)).await.unwrap());
+        assert!(second.look(at(70)).await.unwrap());
+        assert_eq!(ward.rollout().await.wave, 1);
+        assert!(!first.look(at(71)).await.unwrap());
+        second.resign().await;
+        ward.said(&pump(1), Phase::Restarting, 72).await;
+        assert!(first.look(at(700)).await.unwrap());
+        assert_eq!(ward.rollout().await.state, State::Paused);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_rollout_that_cannot_be_advanced_keeps_no_other_back() {
+    each(async |store| {
+        let broken = Ward::begin(&store, "a1", &[1]).await;
+        let sound = Ward::begin(&store, "a2", &[1, 1]).await;
+        sound.soak(60).await;
+        sound.said(&pump(0), Phase::Confirmed, 0).await;
+        broken.damage().await;
+        assert!(advance_all(&store, at(60)).await.unwrap());
+        assert_eq!(sound.rollout().await.wave, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_that_failed_for_good_is_offered_it_no_more_until_a_lift() {
+    each(async |store| {
+        let mut ward = Ward::begin(&store, "a1", &[4]).await;
+        ward.said_why(&pump(0), Phase::FellBack, Code::HealthFailed, 10).await;
+        ward.order(Order::Resume, 20).await.unwrap();
+        assert_eq!(ward.word(&pump(0), 21).await, Err(Code::AttemptsSpent), "resuming says nothing of the device");
+        assert_eq!(ward.word(&pump(1), 21).await, Ok(()));
+        // A device that lost its record.
+        ward.said(&pump(0), Phase::Offered, 30).await;
+        assert_eq!(ward.word(&pump(0), 31).await, Err(Code::AttemptsSpent));
+
+        // Two tries were signed, for what may go well the next time.
+        ward.said_why(&pump(1), Phase::FellBack, Code::InstallFailed, 40).await;
+        ward.order(Order::Resume, 41).await.unwrap();
+        assert_eq!(ward.word(&pump(1), 42).await, Ok(()));
+        ward.said_of(&pump(1), Phase::Confirmed, 1, 43).await;
+        ward.said_why(&pump(1), Phase::FellBack, Code::InstallFailed, 44).await;
+        ward.order(Order::Resume, 45).await.unwrap();
+        assert_eq!(ward.word(&pump(1), 46).await, Ok(()), "each step has tries of its own");
+        ward.said_why(&pump(1), Phase::FellBack, Code::InstallFailed, 47).await;
+        ward.order(Order::Resume, 48).await.unwrap();
+        assert_eq!(ward.word(&pump(1), 49).await, Err(Code::AttemptsSpent));
+
+        ward.stop(true, 50).await;
+        assert_eq!(ward.word(&pump(0), 51).await, Err(Code::Paused));
+        ward.stop(false, 52).await;
+        ward.order(Order::Resume, 53).await.unwrap();
+        for n in [0, 1] {
+            assert_eq!(ward.word(&pump(n), 54).await, Ok(()), "lifted");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_whose_clock_is_behind_is_told_that_its_slots_are_over() {
+    each(async |store| {
+        let ward = Ward::begin(&store, "a1", &[1]).await;
+        assert_eq!(ward.word(&pump(0), fixture::SLOTS_END - 1).await, Ok(()));
+        assert_eq!(ward.word(&pump(0), fixture::SLOTS_END).await, Err(Code::SlotsOver));
+    })
+    .await;
+}

@@ -1,0 +1,409 @@
+//! A rollout's devices: how far each got, what it counts as, and when time alone makes it count as something else.
+//!
+//! `standing`, `forgiven` and `turns_ms` are what [`suture_core::rollout::Progress`] says of the row, written with it. Time
+//! passes without anybody's writing: [`Tx::turn_members`] brings those in line for whom it has.
+
+use jiff::Timestamp;
+use suture_core::id::{ApprovalId, DeviceId, HdoId};
+use suture_core::phase::{Phase, Reason};
+use suture_core::rollout::{Progress, Standing};
+
+use super::rollouts::{Rollout, reason, small};
+use super::{ROWS_PER_INSERT, StoreError, Tx, from_ms, on, parsed, to_i64, to_ms, to_u64};
+
+/// A device's place in a rollout.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub(crate) device: DeviceId,
+    pub(crate) progress: Progress,
+    /// What it is counted as in its wave's tally.
+    pub(crate) standing: Standing,
+    /// Why it goes no further, as it said itself.
+    pub(crate) reason: Option<Reason>,
+    /// Tries that have failed of the step that it is at.
+    pub(crate) tries: u32,
+    /// Whether it is offered no other.
+    pub(crate) barred: bool,
+    pub(crate) fetched_bytes: u64,
+    pub(crate) total_bytes: u64,
+    /// How they came, as the device said it.
+    pub(crate) transfer: Option<Vec<u8>>,
+}
+
+/// Devices of a wave that counted as one thing, and how many they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moved {
+    pub(crate) wave: u32,
+    pub(crate) standing: Standing,
+    pub(crate) forgiven: bool,
+    pub(crate) count: u32,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    device: String,
+    wave: i64,
+    phase: String,
+    reason_code: Option<String>,
+    reason_text: Option<String>,
+    changed_ms: i64,
+    slots_end_ms: i64,
+    standing: String,
+    forgiven: bool,
+    tries: i64,
+    barred: bool,
+    fetched_bytes: i64,
+    total_bytes: i64,
+    transfer: Option<Vec<u8>>,
+}
+
+const TABLE: &str = "rollout_device";
+
+fn standing(name: String) -> Result<Standing, StoreError> {
+    Standing::from_name(&name).ok_or(StoreError::Row { table: TABLE, column: "standing", problem: name })
+}
+
+impl Row {
+    fn read(self) -> Result<Member, StoreError> {
+        let phase = Phase::from_name(&self.phase);
+        Ok(Member {
+            device: parsed(TABLE, "device", &self.device)?,
+            progress: Progress {
+                wave: small(TABLE, "wave", self.wave)?,
+                phase: phase.ok_or(StoreError::Row { table: TABLE, column: "phase", problem: self.phase })?,
+                since: from_ms(TABLE, "changed_ms", self.changed_ms)?,
+                slots_end: from_ms(TABLE, "slots_end_ms", self.slots_end_ms)?,
+                forgiven: self.forgiven,
+            },
+            standing: standing(self.standing)?,
+            reason: reason(self.reason_code, self.reason_text),
+            tries: small(TABLE, "tries", self.tries)?,
+            barred: self.barred,
+            fetched_bytes: to_u64(TABLE, "fetched_bytes", self.fetched_bytes)?,
+            total_bytes: to_u64(TABLE, "total_bytes", self.total_bytes)?,
+            transfer: self.transfer,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct MovedRow {
+    wave: i64,
+    standing: String,
+    forgiven: bool,
+    count: i64,
+}
+
+impl MovedRow {
+    fn read(self) -> Result<Moved, StoreError> {
+        Ok(Moved {
+            wave: small(TABLE, "wave", self.wave)?,
+            standing: standing(self.standing)?,
+            forgiven: self.forgiven,
+            count: small(TABLE, "count", self.count)?,
+        })
+    }
+}
+
+macro_rules! columns {
+    ($rest:literal) => {
+        concat!(
+            "SELECT device, wave, phase, reason_code, reason_text, changed_ms, slots_end_ms, standing, forgiven, ",
+            "tries, barred, fetched_bytes, total_bytes, transfer FROM rollout_device WHERE hdo = $1 AND rollout = $2 ",
+            $rest
+        )
+    };
+}
+
+/// Counts the devices of a rollout that a condition names, by what they count as in the tally.
+macro_rules! counted {
+    ($condition:literal) => {
+        concat!(
+            "SELECT wave, standing, forgiven, COUNT(*) AS count FROM rollout_device WHERE hdo = $1 AND rollout = $2 AND ",
+            $condition,
+            " GROUP BY wave, standing, forgiven"
+        )
+    };
+}
+
+impl Tx {
+    /// A rollout's devices, by id.
+    pub(crate) async fn members(&mut self, hdo: &HdoId, id: &ApprovalId) -> Result<Vec<Member>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, Row>(columns!("ORDER BY device"))
+                .bind(hdo.as_str())
+                .bind(id.as_str())
+                .fetch_all(c)
+                .await
+        })?;
+        rows.into_iter().map(Row::read).collect()
+    }
+
+    /// A page of a rollout's devices, by id.
+    pub(crate) async fn members_after(
+        &mut self,
+        hdo: &HdoId,
+        id: &ApprovalId,
+        after: Option<&DeviceId>,
+        limit: u32,
+    ) -> Result<Vec<Member>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, Row>(columns!("AND device > $3 ORDER BY device LIMIT $4"))
+                .bind(hdo.as_str())
+                .bind(id.as_str())
+                .bind(after.map_or("", DeviceId::as_str))
+                .bind(i64::from(limit))
+                .fetch_all(c)
+                .await
+        })?;
+        rows.into_iter().map(Row::read).collect()
+    }
+
+    /// A rollout's device, if the rollout names it.
+    pub(crate) async fn member(
+        &mut self,
+        hdo: &HdoId,
+        id: &ApprovalId,
+        device: &DeviceId,
+    ) -> Result<Option<Member>, StoreError> {
+        let row = on!(self, |c| {
+            sqlx::query_as::<_, Row>(columns!("AND device = $3"))
+                .bind(hdo.as_str())
+                .bind(id.as_str())
+                .bind(device.as_str())
+                .fetch_optional(c)
+                .await
+        })?;
+        row.map(Row::read).transpose()
+    }
+
+    /// Adds a rollout's devices, all of them only offered.
+    pub(crate) async fn put_members(
+        &mut self,
+        r: &Rollout,
+        devices: &[(DeviceId, Progress)],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        for rows in devices.chunks(ROWS_PER_INSERT) {
+            on!(self, |c| {
+                let mut insert = sqlx::QueryBuilder::new(
+                    "INSERT INTO rollout_device (hdo, rollout, device, wave, phase, changed_ms, slots_end_ms, standing, \
+                     forgiven, turns_ms, tries, barred, fetched_bytes, total_bytes) ",
+                );
+                insert.push_values(rows, |mut row, (device, progress)| {
+                    row.push_bind(r.hdo.as_str()).push_bind(r.id.as_str()).push_bind(device.as_str());
+                    row.push_bind(i64::from(progress.wave)).push_bind(progress.phase.as_str());
+                    row.push_bind(to_ms(progress.since)).push_bind(to_ms(progress.slots_end));
+                    row.push_bind(progress.standing(r.timeout(), now).as_str()).push_bind(progress.forgiven);
+                    row.push_bind(turns_ms(progress, r, now)).push("0").push("FALSE").push("0").push("0");
+                });
+                insert.build().execute(c).await.map(drop)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Moves a device to how far it got by a signed report. What it counts as from now on is in the row, whatever `m` says.
+    pub(crate) async fn move_member(&mut self, r: &Rollout, m: &Member, now: Timestamp) -> Result<(), StoreError> {
+        let (progress, reason) = (&m.progress, m.reason.as_ref());
+        on!(self, |c| {
+            sqlx::query(
+                "UPDATE rollout_device SET phase = $4, reason_code = $5, reason_text = $6, changed_ms = $7, \
+                 standing = $8, forgiven = $9, turns_ms = $10, tries = $11, barred = $12 WHERE hdo = $1 AND rollout = $2 AND device = $3",
+            )
+            .bind(r.hdo.as_str())
+            .bind(r.id.as_str())
+            .bind(m.device.as_str())
+            .bind(progress.phase.as_str())
+            .bind(reason.map(|x| x.code.as_str()))
+            .bind(reason.map(|x| x.text.as_str()))
+            .bind(to_ms(progress.since))
+            .bind(progress.standing(r.timeout(), now).as_str())
+            .bind(progress.forgiven)
+            .bind(turns_ms(progress, r, now))
+            .bind(i64::from(m.tries))
+            .bind(m.barred)
+            .execute(c)
+            .await
+            .map(drop)
+        })
+    }
+
+    /// Lets those whom time alone has made count as something else count as that: who was awaited has missed its slots, who
+    /// had begun has timed out. Says whom it moved, as they counted before.
+    pub(crate) async fn turn_members(
+        &mut self,
+        hdo: &HdoId,
+        id: &ApprovalId,
+        now: Timestamp,
+    ) -> Result<Vec<Moved>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, MovedRow>(counted!("turns_ms <= $3"))
+                .bind(hdo.as_str())
+                .bind(id.as_str())
+                .bind(to_ms(now))
+                .fetch_all(c)
+                .await
+        })?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        on!(self, |c| {
+            sqlx::query(
+                "UPDATE rollout_device SET standing = CASE standing WHEN 'begun' THEN 'timed_out' ELSE 'missed' END, \
+                 turns_ms = NULL WHERE hdo = $1 AND rollout = $2 AND turns_ms <= $3",
+            )
+            .bind(hdo.as_str())
+            .bind(id.as_str())
+            .bind(to_ms(now))
+            .execute(c)
+            .await
+            .map(drop)
+        })?;
+        rows.into_iter().map(MovedRow::read).collect()
+    }
+
+    /// Whether time alone has made a device count as something else since.
+    pub(crate) async fn has_turned(
+        &mut self,
+        hdo: &HdoId,
+        id: &ApprovalId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let one = on!(self, |c| {
+            sqlx::query_scalar::<_, i64>(
+                "SELECT turns_ms FROM rollout_device WHERE hdo = $1 AND rollout = $2 AND turns_ms <= $3 LIMIT 1",
+            )
+            .bind(hdo.as_str())
+            .bind(id.as_str())
+            .bind(to_ms(now))
+            .fetch_optional(c)
+            .await
+        })?;
+        Ok(one.is_some())
+    }
+
+    /// Forgives the devices without which a person lets the rollout go on: all that failed, and of the waves up to the open
+    /// one those that missed their slots or were stopped. Says whom, as they counted before.
+    pub(crate) async fn forgive_members(&mut self, r: &Rollout) -> Result<Vec<Moved>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, MovedRow>(counted!(
+                "NOT forgiven AND (standing IN ('failed', 'timed_out') \
+                 OR (standing IN ('missed', 'ended') AND wave <= $3))"
+            ))
+            .bind(r.hdo.as_str())
+            .bind(r.id.as_str())
+            .bind(i64::from(r.wave))
+            .fetch_all(c)
+            .await
+        })?;
+        on!(self, |c| {
+            sqlx::query(
+                "UPDATE rollout_device SET forgiven = TRUE WHERE hdo = $1 AND rollout = $2 AND NOT forgiven \
+                 AND (standing IN ('failed', 'timed_out') OR (standing IN ('missed', 'ended') AND wave <= $3))",
+            )
+            .bind(r.hdo.as_str())
+            .bind(r.id.as_str())
+            .bind(i64::from(r.wave))
+            .execute(c)
+            .await
+            .map(drop)
+        })?;
+        rows.into_iter().map(MovedRow::read).collect()
+    }
+
+    /// Puts the devices that an earlier order had stopped back to where they have only heard of the approval. Says whom, as
+    /// they counted before; they are awaited from now on, until [`Tx::turn_members`] finds that their slots are over.
+    pub(crate) async fn reopen_stopped(&mut self, r: &Rollout, now: Timestamp) -> Result<Vec<Moved>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, MovedRow>(counted!("phase = 'stopped'"))
+                .bind(r.hdo.as_str())
+                .bind(r.id.as_str())
+                .fetch_all(c)
+                .await
+        })?;
+        on!(self, |c| {
+            sqlx::query(
+                "UPDATE rollout_device SET phase = 'offered', reason_code = NULL, reason_text = NULL, changed_ms = $3, \
+                 standing = 'awaited', forgiven = FALSE, turns_ms = slots_end_ms \
+                 WHERE hdo = $1 AND rollout = $2 AND phase = 'stopped'",
+            )
+            .bind(r.hdo.as_str())
+            .bind(r.id.as_str())
+            .bind(to_ms(now))
+            .execute(c)
+            .await
+            .map(drop)
+        })?;
+        rows.into_iter().map(MovedRow::read).collect()
+    }
+
+    /// Lets every device of a rollout try again that was offered it no more.
+    pub(crate) async fn let_try_again(&mut self, hdo: &HdoId, id: &ApprovalId) -> Result<(), StoreError> {
+        on!(self, |c| {
+            sqlx::query(
+                "UPDATE rollout_device SET tries = 0, barred = FALSE WHERE hdo = $1 AND rollout = $2 \
+                 AND (barred OR tries > 0)",
+            )
+            .bind(hdo.as_str())
+            .bind(id.as_str())
+            .execute(c)
+            .await
+            .map(drop)
+        })
+    }
+
+    /// When the last of a wave's devices that are confirmed was confirmed.
+    pub(crate) async fn last_confirmed(
+        &mut self,
+        hdo: &HdoId,
+        id: &ApprovalId,
+        wave: u32,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let last = on!(self, |c| {
+            sqlx::query_scalar::<_, Option<i64>>(
+                "SELECT MAX(changed_ms) FROM rollout_device \
+                 WHERE hdo = $1 AND rollout = $2 AND wave = $3 AND standing = 'confirmed'",
+            )
+            .bind(hdo.as_str())
+            .bind(id.as_str())
+            .bind(i64::from(wave))
+            .fetch_one(c)
+            .await
+        })?;
+        last.map(|ms| from_ms(TABLE, "changed_ms", ms)).transpose()
+    }
+
+    /// Notes the bytes that a device says it has fetched, of how many, and how they came; no gate reads them.
+    pub(crate) async fn update_fetched(
+        &mut self,
+        hdo: &HdoId,
+        rollout: &ApprovalId,
+        device: &DeviceId,
+        (fetched, total): (u64, u64),
+        transfer: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let (fetched, total) = (to_i64("fetched bytes", fetched)?, to_i64("total bytes", total)?);
+        on!(self, |c| {
+            sqlx::query(
+                "UPDATE rollout_device SET fetched_bytes = $4, total_bytes = $5, transfer = $6 \
+                 WHERE hdo = $1 AND rollout = $2 AND device = $3",
+            )
+            .bind(hdo.as_str())
+            .bind(rollout.as_str())
+            .bind(device.as_str())
+            .bind(fetched)
+            .bind(total)
+            .bind(transfer)
+            .execute(c)
+            .await
+            .map(drop)
+        })?;
+        Ok(())
+    }
+}
+
+/// When time alone makes it count as something else, where it has not done so yet.
+fn turns_ms(progress: &Progress, r: &Rollout, now: Timestamp) -> Option<i64> {
+    progress.turns(r.timeout()).filter(|at| *at > now).map(to_ms)
+}

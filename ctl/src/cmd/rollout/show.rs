@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::hospital::leases::Down;
-use crate::hospital::rollouts;
+use crate::hospital::rollouts::{self, Unapproved};
 use crate::print::Table;
 use crate::trust_store::{TrustStore, Which};
 
@@ -39,6 +39,9 @@ pub(super) struct Shown {
     /// Its devices that count as down by a lease of the server's; told by `rollout show`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) down: Vec<Down>,
+    /// Devices that have joined since it was signed and wait for an approval; told by `rollout show`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) waits_for_approval: Option<Unapproved>,
     /// Left out of lists.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) devices: Vec<Device>,
@@ -52,6 +55,8 @@ pub(super) struct Device {
     pub(super) id: String,
     pub(super) wave: u32,
     pub(super) phase: String,
+    /// What it counts as in its wave, as the server has it.
+    pub(super) standing: String,
     pub(super) reason: Option<Reason>,
     /// Since when, by the server's clock.
     #[serde(serialize_with = "as_text")]
@@ -70,6 +75,7 @@ pub(super) fn shown(rollout: v1::Rollout) -> Shown {
     let device = |d: v1::RolloutDevice| Device {
         wave: d.wave + 1,
         phase: parse_phase(d.phase).map_or_else(|| "not heard of".to_owned(), |p| p.to_string()),
+        standing: d.standing,
         reason: parse_reason(d.reason.as_ref()),
         changed: Timestamp::from_millisecond(d.changed_ms).ok(),
         fetched_bytes: d.fetched_bytes,
@@ -86,6 +92,7 @@ pub(super) fn shown(rollout: v1::Rollout) -> Shown {
         down: rollout.leases.iter().filter_map(Down::of).collect(),
         devices: rollout.devices.into_iter().map(device).collect(),
         signers: Vec::new(),
+        waits_for_approval: None,
         withdrawn: None,
         rollout: rollout.id,
         state: rollout.state,
@@ -151,8 +158,11 @@ fn withdrawal(r: &Shown) -> Option<String> {
 
 /// `rollout show`.
 pub(super) async fn show(context: &mut Context<'_>, id: &ApprovalId) -> Outcome {
-    let mut shown = [shown(fetch(context, id).await?)];
+    context.home.server()?.hdo()?;
     let mut client = context.connect().await?;
+    let (rollout, unapproved) = rollouts::with_unapproved(&mut client, id).await?;
+    let waits_for_approval = (unapproved.count > 0).then_some(unapproved);
+    let mut shown = [Shown { waits_for_approval, ..shown(rollout) }];
     mark_withdrawn(context, &mut client, &mut shown).await;
     let [mut shown] = shown;
     match signers::signers(context, id).await {
@@ -189,7 +199,16 @@ fn text(r: &Shown) -> String {
     };
     let withdrawn = withdrawal(r).map_or_else(String::new, |text| format!("{text}\n"));
     let down: String = r.down.iter().map(|d| format!("lease: {}\n", d.text)).collect();
-    format!("{}\n{withdrawn}{unsigned}{down}{}{}", head(r), signers::table(&r.signers), table.to_text())
+    let unapproved = r.waits_for_approval.as_ref().map_or_else(String::new, unapproved);
+    format!("{}\n{withdrawn}{unsigned}{down}{unapproved}{}{}", head(r), signers::table(&r.signers), table.to_text())
+}
+
+/// How many devices wait for an approval, and which: as many as fit on a line or two.
+fn unapproved(waiting: &Unapproved) -> String {
+    const NAMED: usize = 10;
+    let ids: Vec<&str> = waiting.ids.iter().take(NAMED).map(String::as_str).collect();
+    let more = if waiting.count as usize > ids.len() { ", .." } else { "" };
+    format!("joined since and without an approval: {}, {}{more}\n", waiting.count, ids.join(", "))
 }
 
 pub(super) fn head(r: &Shown) -> String {

@@ -84,6 +84,14 @@ pub const MAX_INDEX_BYTES: u64 = 64 << 20;
 pub const MAX_DOCUMENT_BYTES: u64 = 32 << 20;
 /// Payloads in a bundle.
 pub const MAX_PAYLOADS: usize = 8;
+/// Updates to a bundle that its manufacturer warns of.
+pub const MAX_RISKS: usize = 64;
+/// What such a warning says: with the link it fits into a reason that a device or a plan gives.
+pub const MAX_RISK_TEXT_BYTES: usize = 400;
+/// A link in it.
+pub const MAX_URL_BYTES: usize = 300;
+/// Releases between what devices run and what is planned, through which a way is looked for.
+pub const MAX_RELEASES_BETWEEN: usize = 512;
 /// Documents in a bundle.
 pub const MAX_DOCUMENTS: usize = 32;
 

@@ -2,12 +2,15 @@
 //!
 //! It carries no signature of its own: the catalog's targets metadata, which is signed, pins its length and digest.
 
+mod risk;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::risk::Risk;
 use crate::digest::Digest;
 use crate::id::{HardwareId, PayloadName, ProductId};
 use crate::json::{self, JsonError};
-use crate::limits::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, MAX_INDEX_BYTES, MAX_MANIFEST_BYTES, MAX_PAYLOADS};
+use crate::limits::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, MAX_INDEX_BYTES, MAX_MANIFEST_BYTES, MAX_PAYLOADS, MAX_RISKS};
 use crate::version::{Release, Version};
 
 /// The value of `_type` in a manifest.
@@ -40,6 +43,9 @@ pub struct Manifest {
     pub payloads: Vec<Payload>,
     /// What travels with it for people: release notes, SBOM, VEX, MDS2.
     pub documents: Vec<Document>,
+    /// Updates to it that the manufacturer warns of. Manifests that were made before there were any say nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub risks: Vec<Risk>,
 }
 
 /// What must run before a bundle may be installed.
@@ -183,6 +189,11 @@ impl Manifest {
         self.payloads.iter().fold(0, |sum, p| sum.saturating_add(p.length))
     }
 
+    /// What the manufacturer warns of in an update from that release on that hardware.
+    pub fn risk(&self, from: Release, hardware: &HardwareId) -> Option<&Risk> {
+        self.risks.iter().find(|risk| risk.binds(from, hardware))
+    }
+
     fn validate(&self) -> Result<(), ManifestError> {
         let rule = |ok: bool, text: &str| if ok { Ok(()) } else { Err(ManifestError::Rule(text.to_owned())) };
         rule(self.kind == TYPE, "_type is not suture-manifest")?;
@@ -207,6 +218,10 @@ impl Manifest {
             let plain = plain && d.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
             rule(plain, "a document's name is not a plain file name")?;
             rule(d.length <= MAX_DOCUMENT_BYTES, "a document is too long")?;
+        }
+        rule(self.risks.len() <= MAX_RISKS, "risks lists too many")?;
+        if let Some(broken) = self.risks.iter().find_map(Risk::broken_rule) {
+            rule(false, broken)?;
         }
         Ok(())
     }

@@ -195,6 +195,10 @@ codes! {
     BelowFloor = "below-floor",
     /// What runs is too old to start from.
     TooOldToStart = "too-old-to-start",
+    /// The manufacturer warns of an update from what runs, on this hardware.
+    KnownRisk = "known-risk",
+    /// The way to the bundle leads over more releases than one approval has steps for.
+    TooManySteps = "too-many-steps",
     /// What it runs is not known, and devices are asked for by what they run.
     RunningUnknown = "running-unknown",
     /// It runs another release than those that are asked for.
@@ -209,6 +213,8 @@ codes! {
     NoCalendar = "no-calendar",
     /// The ward's calendar has no opening left that is long enough.
     NoOpening = "no-opening",
+    /// No opening that is long enough ends before the deadline.
+    PastDeadline = "past-deadline",
     /// The next slot has not begun.
     BeforeSlot = "before-slot",
     /// The last slot has ended.

@@ -72,6 +72,10 @@ pub struct Choice {
     pub unsigned: Option<Reason>,
     /// Whether it leads to a lower release, by permit.
     pub downgrade: bool,
+    /// What runs, from which it leads there.
+    pub from: Option<Release>,
+    /// The device's hardware revision.
+    pub hardware: HardwareId,
     /// The floor that the release brings once it is confirmed.
     pub floor: Release,
 }
@@ -244,6 +248,8 @@ fn choose(facts: &Facts, catalog: &impl Catalog, share: &Share, now: Timestamp) 
         // DESIGN, rule 2: a human gate is the hospital's own. It holds back the install and not the fetching.
         unsigned: opened.missing(approval, mine.wave),
         downgrade,
+        from: present,
+        hardware: facts.hardware.clone(),
         floor: entry.floor,
     }))
 }

@@ -368,13 +368,14 @@ fn plan() -> Value {
             },
             "waves": [{ "size": { "count": 1 }, "gate": gate() }, { "size": "rest", "gate": gate() }],
             "cap": 1, "slack_secs": 600, "slots_per_device": 1, "not_before": "2026-11-24T15:00:00Z",
-            "horizon_secs": 604_800, "max_attempts": 1, "retry_wait_secs": 900, "attempt_timeout_secs": 3600,
+            "horizon_secs": 604_800, "deadline": "2026-11-30T00:00:00Z", "spread_secs": 60, "max_attempts": 1, "retry_wait_secs": 900, "attempt_timeout_secs": 3600,
             "leases": true, "permit_downgrade": false, "supersedes": [], "ticket": "CHG-1",
         },
         "bundle": {
             "step": step(), "version": "2.0.0", "class": "routine", "min_release": 1, "status": "current",
-            "floors": [{ "release": 2, "floor": 1 }], "budget_secs": 600, "revert_budget_secs": 300, "payload_bytes": 5,
+            "floors": [{ "release": 2, "floor": 1, "status": "current" }], "risks": [risk()], "budget_secs": 600, "revert_budget_secs": 300, "payload_bytes": 5,
         },
+        "way": [],
         "rosters": [pinned("rosters/all.json")],
         "wards": [
             { "ward": "icu", "zone": "Europe/Vienna", "calendars": [pinned("calendars/wards/icu.json")], "devices": ["d-1"] },
@@ -384,8 +385,13 @@ fn plan() -> Value {
             "gate": gate(), "devices": 1, "begins": "2026-11-28T02:00:00Z", "ends": "2026-11-28T02:30:00Z",
         }],
         "devices": devices(), "blocked": [{ "id": "d-2", "reason": { "code": "no-opening", "text": "none" } }],
+        "no_way_back": [{ "id": "d-1", "reason": { "code": "below-floor", "text": "below" } }],
         "supersedes": ["a-0"], "expected_finish": "2026-11-28T02:30:00Z", "expires": "2026-11-28T02:30:00Z",
     })
+}
+
+fn risk() -> Value {
+    json!({ "from": "1..3", "hardware": ["rev-b"], "text": "the alarm is quiet", "url": "https://acme.example/fsn" })
 }
 
 fn manifest() -> Value {
@@ -397,6 +403,7 @@ fn manifest() -> Value {
             "name": "app", "format": "tree", "length": 5, "sha256": sha256(), "index_length": 56, "index_sha256": sha256(),
         }],
         "documents": [{ "kind": "release-notes", "name": "notes.md", "length": 9, "sha256": sha256() }],
+        "risks": [risk()],
     })
 }
 

@@ -4,8 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use suture_core::chunk::ChunkError;
+use suture_core::id::HardwareId;
 use suture_core::manifest::ManifestError;
 use suture_core::phase::{Code, Reason};
+use suture_core::version::Release;
 
 use crate::client::ClientError;
 use crate::durable::DurableError;
@@ -41,6 +43,16 @@ pub enum FetchError {
     /// What was signed can never be installed here.
     #[error("the bundle cannot be used: {0}")]
     Unusable(String),
+    /// The manufacturer warns of it, from what runs here on this hardware.
+    #[error("from release {from}, on hardware {hardware}, {warning}")]
+    Risk {
+        /// What runs.
+        from: Release,
+        /// The device's.
+        hardware: HardwareId,
+        /// The manifest's words.
+        warning: String,
+    },
     /// The bundle does not fit.
     #[error("{needed} bytes are needed on the disk of {}, {free} are free", path.display())]
     NoRoom {
@@ -59,7 +71,7 @@ pub enum FetchError {
 impl FetchError {
     /// Whether trying again can never help.
     pub const fn is_permanent(&self) -> bool {
-        matches!(self, Self::Unusable(_))
+        matches!(self, Self::Unusable(_) | Self::Risk { .. })
     }
 
     /// The reason for people and reports.
@@ -73,6 +85,7 @@ impl FetchError {
             Self::Durable(_) | Self::Io { .. } | Self::Lost => Code::Transfer,
             Self::WrongBytes { .. } => Code::WrongBytes,
             Self::Unusable(_) => Code::UnusableBundle,
+            Self::Risk { .. } => Code::KnownRisk,
         };
         let mut text = self.to_string();
         let mut source = std::error::Error::source(self);

@@ -189,13 +189,13 @@ impl Fetch {
             && manifest.release == step.release
             && manifest.hardware == step.hardware
             && manifest.path() == step.path;
-        if equal {
-            Ok(manifest)
-        } else {
-            Err(FetchError::Unusable(
+        if !equal {
+            return Err(FetchError::Unusable(
                 "the manifest is of another product, release or hardware than approved".to_owned(),
-            ))
+            ));
         }
+        refuse_risk(&manifest, choice)?;
+        Ok(manifest)
     }
 
     fn part(&self, payload: &Payload) -> PathBuf {
@@ -204,5 +204,14 @@ impl Fetch {
 
     fn index_path(&self, payload: &Payload) -> PathBuf {
         self.dir.join(format!("{}.index", payload.name))
+    }
+}
+/// A plan leads over no update that the manufacturer warns of; whoever has signed one all the same, or did not know what runs
+/// here, is stopped by the device itself, before a byte of the payload is fetched.
+fn refuse_risk(manifest: &Manifest, choice: &Choice) -> Result<(), FetchError> {
+    let Some(from) = choice.from else { return Ok(()) };
+    match manifest.risk(from, &choice.hardware) {
+        Some(risk) => Err(FetchError::Risk { from, hardware: choice.hardware.clone(), warning: risk.to_string() }),
+        None => Ok(()),
     }
 }

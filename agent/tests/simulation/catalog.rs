@@ -113,8 +113,9 @@ impl Catalog {
     /// What a plan needs to know of a version.
     pub(crate) fn bundle(&self, version: &Version) -> Bundle {
         let entries = self.entries.values().map(|(_, _, entry)| entry);
-        let mut floors: Vec<_> = entries.map(|e| Floor { release: e.release, floor: e.floor }).collect();
-        floors.sort_unstable();
+        let floor = |e: &CatalogEntry| Floor { release: e.release, floor: e.floor, status: e.status };
+        let mut floors: Vec<_> = entries.map(floor).collect();
+        floors.sort_by_key(|f| f.release);
         Bundle {
             step: version.step.clone(),
             version: version.entry.version.clone(),
@@ -125,6 +126,7 @@ impl Catalog {
             budget_secs: version.install.budget_secs,
             revert_budget_secs: version.install.revert_budget_secs,
             payload_bytes: 1 << 20,
+            risks: Vec::new(),
         }
     }
 }

@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::approval::Step;
-use crate::id::ProductId;
-use crate::manifest::{Manifest, ManifestError, PatchClass, manifest_path};
+use crate::id::{HardwareId, ProductId};
+use crate::manifest::{Manifest, ManifestError, PatchClass, Risk, manifest_path};
 use crate::trust::{CatalogEntry, Repository, Status, TrustError};
 use crate::version::{Release, Version};
 
@@ -23,7 +23,7 @@ pub struct Bundle {
     pub min_release: Release,
     /// Whether the manufacturer lets it be installed.
     pub status: Status,
-    /// The security floors that the product's releases bring, ascending by release.
+    /// The product's releases with the security floors that they bring, ascending by release.
     pub floors: Vec<Floor>,
     /// From the switch to proven health, at most, in seconds.
     pub budget_secs: u32,
@@ -31,16 +31,20 @@ pub struct Bundle {
     pub revert_budget_secs: u32,
     /// Bytes of all payloads together.
     pub payload_bytes: u64,
+    /// Where the manufacturer warns of an update to it.
+    pub risks: Vec<Risk>,
 }
 
-/// The security floor that a device has once it has run a release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// A release of the product, and the security floor that a device has once it has run it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Floor {
     /// The release.
     pub release: Release,
     /// Nothing below is installed after it.
     pub floor: Release,
+    /// Whether the manufacturer lets the release be installed.
+    pub status: Status,
 }
 
 /// Why a bundle cannot be planned.
@@ -125,9 +129,11 @@ impl Bundle {
             return Err(BundleError::Differs { product, release, field });
         }
         let entries = catalog.known().filter_map(|(_, t)| CatalogEntry::of(t));
-        let mut floors: Vec<Floor> =
-            entries.filter(|e| e.product == *product).map(|e| Floor { release: e.release, floor: e.floor }).collect();
-        floors.sort_unstable();
+        let mut floors: Vec<Floor> = entries
+            .filter(|e| e.product == *product)
+            .map(|e| Floor { release: e.release, floor: e.floor, status: e.status })
+            .collect();
+        floors.sort_by_key(|f| (f.release, f.floor));
         Ok(Self {
             step: Step {
                 path,
@@ -145,12 +151,23 @@ impl Bundle {
             budget_secs: manifest.install.budget_secs,
             revert_budget_secs: manifest.install.revert_budget_secs,
             payload_bytes: manifest.total_length(),
+            risks: manifest.risks,
         })
     }
 
     /// The least that a slot must last: the install and the way back.
     pub fn need(&self) -> SignedDuration {
         SignedDuration::from_secs(i64::from(self.budget_secs) + i64::from(self.revert_budget_secs))
+    }
+
+    /// Product and version, for people.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.step.product, self.version)
+    }
+
+    /// What the manufacturer warns of in an update from that release on that hardware.
+    pub fn risk(&self, from: Release, hardware: &HardwareId) -> Option<&Risk> {
+        self.risks.iter().find(|risk| risk.binds(from, hardware))
     }
 
     /// The floor of a device that has run `release`, as far as the catalog tells.

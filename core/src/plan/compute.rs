@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::back;
 use super::calendars::Calendars;
-use super::eligible::{Sorted, View};
+use super::eligible::{Candidate, Sorted, View};
+use super::fill::Planner;
 use super::timetable::Timetable;
-use super::{Blocked, Facts, Known, Plan, PlannedWave, Request, WaveSize, WaveSpec};
-use crate::approval::{Approval, DeviceSlots, Pinned, RosterDevice, SignedDocument, Slot};
+use super::{Bundle, Facts, Known, Plan, Request};
+use crate::approval::{Approval, Pinned, RosterDevice, SignedDocument, Slot};
 use crate::clock::whole_second;
 use crate::id::{ApprovalId, DeviceId, WardId};
 use crate::limits::{MAX_APPROVAL_DEVICES, MAX_APPROVAL_SLOTS};
-use crate::phase::{Code, Reason};
+use crate::version::Release;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +30,14 @@ pub enum PlanError {
     TooMany(usize),
     /// One approval cannot hold so many slots.
     #[error(
-        "{0} devices with {1} slots each are more than the {MAX_APPROVAL_SLOTS} slots of an approval; plan with fewer slots, or ward by ward"
+        "{devices} devices would have {slots} slots, more than the {MAX_APPROVAL_SLOTS} of an approval; plan with fewer slots, or ward by ward"
     )]
-    TooManySlots(usize, u32),
+    TooManySlots {
+        /// Devices that could be planned.
+        devices: usize,
+        /// What they would have together.
+        slots: usize,
+    },
     /// The waves have room for fewer devices than there are.
     #[error("{0} devices are in no wave; end the waves with `rest`")]
     LeftOver(usize),
@@ -59,35 +66,50 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
     let roster = merged(facts)?;
     let known: BTreeMap<_, _> = inventory.iter().map(|k| (&k.id, k)).collect();
     let begins = request.not_before.max(now);
-    let until = begins.saturating_add(SignedDuration::from_secs(request.horizon_secs.into())).unwrap_or(begins);
+    let until = request.until(begins);
     let view = View::new(facts, request, &roster, &known, now);
-    let calendars = Calendars::new(facts, view.on_roster(), begins, until);
-    let Sorted { eligible, mut blocked, supersedes, beside } = view.sort(&calendars);
-    let selected = eligible.len().saturating_add(blocked.len());
-    if selected == 0 {
+    let selected = view.selected();
+    if selected.is_empty() {
         return Err(PlanError::NoDevice(facts.bundle.step.product.to_string()));
     }
-    if selected > MAX_APPROVAL_DEVICES {
-        return Err(PlanError::TooMany(selected));
+    if selected.len() > MAX_APPROVAL_DEVICES {
+        return Err(PlanError::TooMany(selected.len()));
     }
-    if eligible.len().saturating_mul(request.slots_per_device as usize) > MAX_APPROVAL_SLOTS {
-        return Err(PlanError::TooManySlots(eligible.len(), request.slots_per_device));
+    let on_roster = selected.iter().filter_map(|id| roster.get(id).copied());
+    let calendars = Calendars::new(facts, on_roster, begins, until);
+    let Sorted { eligible, mut blocked, steps, supersedes, beside } = view.sort(&selected, &calendars);
+    let turns = |c: &Candidate<'_>| Planner::turns(request, c.way.len()).saturating_mul(c.way.len());
+    let slots = eligible.iter().map(turns).fold(0, usize::saturating_add);
+    if slots > MAX_APPROVAL_SLOTS {
+        return Err(PlanError::TooManySlots { devices: eligible.len(), slots });
     }
 
-    let about: BTreeSet<_> = eligible.iter().map(|d| &d.id).chain(blocked.iter().map(|b| &b.id)).cloned().collect();
-    let taken = Taken::by(&beside, &roster);
-    let length = facts.bundle.need().saturating_add(SignedDuration::from_secs(request.slack_secs.into()));
-    let timetables = taken.timetables(&eligible, request.cap, length);
-    let mut planner = Planner { calendars: &calendars, timetables, begins, waves: Vec::new() };
-    planner.first_slots(&eligible, &request.waves, &mut blocked)?;
-    (1..request.slots_per_device as usize).for_each(|turn| planner.further_slots(turn));
+    let need = steps.iter().map(|b| b.need()).max().unwrap_or(SignedDuration::ZERO);
+    let length = need.saturating_add(SignedDuration::from_secs(request.slack_secs.into()));
+    let timetables = timetables(&beside, &roster, &eligible, request.cap, length);
+    let mut planner = Planner::new(request, &calendars, timetables, (begins, until));
+    planner.first_turn(eligible, &mut blocked)?;
+    (1..request.slots_per_device as usize).for_each(|turn| planner.further_turn(turn));
 
     blocked.sort_by(|a, b| a.id.cmp(&b.id));
     let mut rosters: Vec<Pinned> = facts.rosters.iter().map(|(pinned, _)| pinned.clone()).collect();
     rosters.sort_by(|a, b| a.path.cmp(&b.path));
-    let wards = calendars.planned(planner.waves.iter().flat_map(|w| &w.devices).map(|(device, _)| *device));
-    let waves: Vec<PlannedWave> = planner.waves.iter().filter_map(Members::summary).collect();
-    let devices = planner.devices();
+    let wards = calendars.planned(planner.members().map(|c| c.device));
+    let waves = planner.waves();
+    let mut no_way_back: Vec<_> = planner
+        .members()
+        .filter_map(|c| back::lost(&facts.bundle, c.device, known.get(&c.device.id).copied()))
+        .collect();
+    no_way_back.sort_by(|a, b| a.id.cmp(&b.id));
+    // What nobody is left for, because no slot was found, is not installed either.
+    let taken: BTreeSet<Release> = planner.members().flat_map(|c| &c.way).map(|b| b.step.release).collect();
+    let way: Vec<Bundle> = steps
+        .into_iter()
+        .filter(|b| b.step.release < facts.bundle.step.release && taken.contains(&b.step.release))
+        .cloned()
+        .collect();
+    let releases: Vec<Release> = way.iter().map(|b| b.step.release).chain([facts.bundle.step.release]).collect();
+    let devices = planner.devices(&releases);
     let ends = || devices.iter().filter_map(|d| d.slots.last()).map(|s| s.end).max();
     Ok(Plan {
         kind: Plan::TYPE.to_owned(),
@@ -96,13 +118,15 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
         created: now,
         request: request.clone(),
         bundle: facts.bundle.clone(),
+        way,
         rosters,
         wards,
-        inventory: known.into_values().filter(|k| about.contains(&k.id)).cloned().collect(),
+        inventory: selected.iter().filter_map(|id| known.get(id)).map(|k| (*k).clone()).collect(),
         supersedes,
         expected_finish: waves.iter().map(|w| w.ends).max().unwrap_or(now),
         waves,
         blocked,
+        no_way_back,
         expires: ends().unwrap_or(now),
         devices,
     })
@@ -119,146 +143,20 @@ fn merged(facts: &Facts) -> Result<BTreeMap<&DeviceId, &RosterDevice>, PlanError
     Ok(all)
 }
 
-/// Slots that approvals beside the plan have taken, by ward. They count whatever the server says has become of them.
-struct Taken(BTreeMap<WardId, Vec<Slot>>);
-
-impl Taken {
-    fn by(beside: &[&Approval], roster: &BTreeMap<&DeviceId, &RosterDevice>) -> Self {
-        let mut taken: BTreeMap<WardId, Vec<Slot>> = BTreeMap::new();
-        for device in beside.iter().flat_map(|a| &a.devices) {
-            if let Some(ward) = roster.get(&device.id).map(|d| &d.ward) {
-                taken.entry(ward.clone()).or_default().extend(&device.slots);
-            }
-        }
-        Self(taken)
-    }
-
-    /// The timetables of these devices' wards.
-    fn timetables(
-        mut self,
-        devices: &[&RosterDevice],
-        cap: u32,
-        length: SignedDuration,
-    ) -> BTreeMap<WardId, Timetable> {
-        let wards: BTreeSet<&WardId> = devices.iter().map(|d| &d.ward).collect();
-        let timetable = |ward: &WardId| {
-            let taken = self.0.remove(ward).unwrap_or_default();
-            (ward.clone(), Timetable::new(taken, cap, length))
-        };
-        wards.into_iter().map(timetable).collect()
-    }
-}
-
-/// A wave in the making.
-struct Members<'a> {
-    spec: &'a WaveSpec,
-    devices: Vec<(&'a RosterDevice, Vec<Slot>)>,
-}
-
-impl Members<'_> {
-    fn summary(&self) -> Option<PlannedWave> {
-        let firsts = || self.devices.iter().filter_map(|(_, slots)| slots.first());
-        Some(PlannedWave {
-            gate: self.spec.gate.clone(),
-            devices: u32::try_from(self.devices.len()).ok()?,
-            begins: firsts().map(|s| s.start).min()?,
-            ends: firsts().map(|s| s.end).max()?,
-        })
-    }
-}
-
-struct Planner<'a> {
-    calendars: &'a Calendars<'a>,
-    timetables: BTreeMap<WardId, Timetable>,
-    begins: Timestamp,
-    waves: Vec<Members<'a>>,
-}
-
-impl<'a> Planner<'a> {
-    /// Fills the waves in order. A device for which the calendar has no room is blocked and the next takes its place, so
-    /// that no wave, and above all no first one, is smaller than it was asked to be because of a calendar.
-    fn first_slots(
-        &mut self,
-        eligible: &[&'a RosterDevice],
-        specs: &'a [WaveSpec],
-        blocked: &mut Vec<Blocked>,
-    ) -> Result<(), PlanError> {
-        let all = eligible.len();
-        let mut waiting = eligible.iter().copied();
-        let mut earliest = self.begins;
-        for spec in specs {
-            let size = match spec.size {
-                WaveSize::Count(n) => n as usize,
-                WaveSize::Percent(p) => all.saturating_mul(p as usize).div_ceil(100),
-                WaveSize::Rest => usize::MAX,
-            };
-            let mut devices = Vec::new();
-            while devices.len() < size {
-                let Some(device) = waiting.next() else { break };
-                match self.place(device, earliest) {
-                    Some(slot) => devices.push((device, vec![slot])),
-                    None => blocked.push(Blocked { id: device.id.clone(), reason: no_opening(device, earliest) }),
-                }
-            }
-            if devices.is_empty() {
-                continue;
-            }
-            let wave = Members { spec, devices };
-            earliest = next_wave(&wave, 0).unwrap_or(earliest);
-            self.waves.push(wave);
-        }
-        match waiting.len() {
-            0 => Ok(()),
-            left => Err(PlanError::LeftOver(left)),
+/// The timetables of these devices' wards, with the slots that approvals beside the plan have taken. Those count whatever
+/// the server says has become of them.
+fn timetables<'a>(
+    beside: &[&Approval],
+    roster: &BTreeMap<&DeviceId, &RosterDevice>,
+    devices: &[Candidate<'a>],
+    cap: u32,
+    length: SignedDuration,
+) -> BTreeMap<&'a WardId, Timetable> {
+    let mut taken: BTreeMap<&WardId, Vec<Slot>> = devices.iter().map(|c| (&c.device.ward, Vec::new())).collect();
+    for device in beside.iter().flat_map(|a| &a.devices) {
+        if let Some(slots) = roster.get(&device.id).and_then(|d| taken.get_mut(&d.ward)) {
+            slots.extend(&device.slots);
         }
     }
-
-    /// The device's earliest slot from an instant on.
-    fn place(&mut self, device: &RosterDevice, earliest: Timestamp) -> Option<Slot> {
-        let hours = self.calendars.of(device).ok()?;
-        self.timetables.get_mut(&device.ward)?.place(hours, earliest)
-    }
-
-    /// One more chance, the `turn`-th counted from 0, in the same order of waves, in what room there is. A device that
-    /// found no room in one turn has none in a later one either: its slots would count as an earlier turn's, and the
-    /// waves before it have had that already.
-    fn further_slots(&mut self, turn: usize) {
-        let mut earliest = self.begins;
-        let mut waves = std::mem::take(&mut self.waves);
-        for wave in &mut waves {
-            for (device, slots) in wave.devices.iter_mut().filter(|(_, slots)| slots.len() == turn) {
-                let own = slots.last().map_or(earliest, |s| s.end.max(earliest));
-                slots.extend(self.place(device, own));
-            }
-            earliest = next_wave(wave, turn).unwrap_or(earliest);
-        }
-        self.waves = waves;
-    }
-
-    /// All devices, ascending by id.
-    fn devices(self) -> Vec<DeviceSlots> {
-        let numbered = (0u32..).zip(self.waves);
-        let mut devices: Vec<_> = numbered
-            .flat_map(|(wave, members)| members.devices.into_iter().map(move |(d, slots)| (d, wave, slots)))
-            .map(|(device, wave, slots)| DeviceSlots { id: device.id.clone(), wave, steps: Vec::new(), slots })
-            .collect();
-        devices.sort_by(|a, b| a.id.cmp(&b.id));
-        devices
-    }
-}
-
-/// The earliest instant for the wave after this one: all its slots of that turn have ended and it has soaked.
-fn next_wave(wave: &Members<'_>, turn: usize) -> Option<Timestamp> {
-    let end = wave.devices.iter().filter_map(|(_, slots)| slots.get(turn)).map(|s| s.end).max()?;
-    end.checked_add(SignedDuration::from_secs(wave.spec.gate.soak_secs.into())).ok()
-}
-
-fn no_opening(device: &RosterDevice, earliest: Timestamp) -> Reason {
-    let text = format!(
-        "the calendars of ward {} have no room from {} to the plan's horizon; see `calendar preview --device {}`, or raise the horizon or the cap",
-        device.ward,
-        crate::clock::format_utc(earliest),
-        device.id
-    );
-    Reason::new(Code::NoOpening, text)
+    taken.into_iter().map(|(ward, taken)| (ward, Timetable::new(taken, cap, length))).collect()
 }

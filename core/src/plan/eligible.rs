@@ -1,15 +1,18 @@
-//! Which of the selected devices a plan can name at all, and why not the others. Slots come later.
+//! Which of the selected devices a plan can name at all and by which steps, and why not the others. Slots come later.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::calendars::Calendars;
-use super::{Blocked, Facts, Known, Request};
+use super::way::Roads;
+use super::{Blocked, Bundle, Facts, Known, Request};
 use crate::approval::{Approval, RosterDevice, VerifiedStop};
 use crate::id::{ApprovalId, DeviceId, WardId};
+use crate::limits::MAX_STEPS;
 use crate::phase::{Code, Reason};
 use crate::trust::Status;
+use crate::version::Release;
 
 /// The facts, by what they are asked for.
 pub(super) struct View<'a> {
@@ -22,12 +25,23 @@ pub(super) struct View<'a> {
     now: Timestamp,
 }
 
+/// A device that a plan can name.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate<'a> {
+    /// The device.
+    pub(super) device: &'a RosterDevice,
+    /// What it installs, one after another, the plan's bundle last.
+    pub(super) way: Vec<&'a Bundle>,
+}
+
 /// Who is in and who is out.
 pub(super) struct Sorted<'a> {
     /// Ascending by id.
-    pub(super) eligible: Vec<&'a RosterDevice>,
+    pub(super) eligible: Vec<Candidate<'a>>,
     /// In no order.
     pub(super) blocked: Vec<Blocked>,
+    /// What they install together, ascending by release.
+    pub(super) steps: Vec<&'a Bundle>,
     /// Approvals that are replaced, those asked for included.
     pub(super) supersedes: BTreeSet<ApprovalId>,
     /// Approvals that stay in force beside the plan.
@@ -54,31 +68,31 @@ impl<'a> View<'a> {
         Self { facts, request, roster, known, live, now }
     }
 
-    /// The selected devices that are on a roster.
-    pub(super) fn on_roster(&self) -> impl Iterator<Item = &'a RosterDevice> {
-        self.selected().into_iter().filter_map(|id| self.roster.get(id).copied())
-    }
-
     /// Sorts the selected devices.
-    pub(super) fn sort(&self, calendars: &Calendars<'_>) -> Sorted<'a> {
+    pub(super) fn sort(&self, selected: &BTreeSet<&'a DeviceId>, calendars: &Calendars<'_>) -> Sorted<'a> {
+        let mut roads = Roads::new(self.facts);
         let mut blocked = Vec::new();
         let mut fitting = Vec::new();
-        for id in self.selected() {
-            match self.fits(id).and_then(|device| calendars.of(device).map(|_| device)) {
-                Ok(device) => fitting.push(device),
-                Err(reason) => blocked.push(Blocked { id: id.clone(), reason }),
+        for id in selected {
+            let open = |device: &'a RosterDevice| calendars.of(device).map(|_| device);
+            let way = |device| self.way(device, &mut roads).map(|way| Candidate { device, way });
+            match self.fits(id).and_then(open).and_then(way) {
+                Ok(candidate) => fitting.push(candidate),
+                Err(reason) => blocked.push(Blocked { id: (*id).clone(), reason }),
             }
         }
-        let fits: BTreeSet<_> = fitting.iter().map(|d| &d.id).collect();
+        let steps = together(&mut fitting, &mut blocked);
+        let fits: BTreeSet<_> = fitting.iter().map(|c| &c.device.id).collect();
         // An approval that has nothing left to do beside this plan is replaced by it, so that no device ever finds two.
         let (spent, beside): (Vec<_>, Vec<_>) = self.live.iter().copied().partition(|a| {
             a.devices.iter().all(|d| fits.contains(&d.id) || !self.open(a, &d.id))
                 && a.devices.iter().any(|d| fits.contains(&d.id))
         });
         let mut eligible = Vec::new();
-        for device in fitting {
+        for candidate in fitting {
+            let device = candidate.device;
             match beside.iter().find(|a| self.open(a, &device.id)) {
-                None => eligible.push(device),
+                None => eligible.push(candidate),
                 Some(other) => {
                     let text = format!(
                         "approval {} still holds for it and for devices outside this plan; add --supersedes {}, or wait",
@@ -90,11 +104,11 @@ impl<'a> View<'a> {
             }
         }
         let supersedes = self.request.supersedes.iter().chain(spent.iter().map(|a| &a.terms.id)).cloned().collect();
-        Sorted { eligible, blocked, supersedes, beside }
+        Sorted { eligible, blocked, steps, supersedes, beside }
     }
 
     /// Ids that the selector names, known to the roster or to the server or not.
-    fn selected(&self) -> BTreeSet<&'a DeviceId> {
+    pub(super) fn selected(&self) -> BTreeSet<&'a DeviceId> {
         let selector = &self.request.selector;
         let product = &self.facts.bundle.step.product;
         let only_named = !selector.devices.is_empty() && selector.wards.is_empty() && selector.labels.is_empty();
@@ -134,7 +148,7 @@ impl<'a> View<'a> {
     fn fits(&self, id: &DeviceId) -> Result<&'a RosterDevice, Reason> {
         let no = |code, text: String| Err(Reason::new(code, text));
         let bundle = &self.facts.bundle;
-        let name = format!("{} {}", bundle.step.product, bundle.version);
+        let name = bundle.name();
         let Some(device) = self.roster.get(id).copied() else {
             return no(Code::Pending, format!("it is on no signed roster; enrol it, then `device confirm {id}`"));
         };
@@ -179,14 +193,53 @@ impl<'a> View<'a> {
                 );
                 return no(Code::Downgrade, text);
             }
-            if to >= from && from < bundle.min_release {
-                let least = bundle.min_release;
-                let text = format!(
-                    "{says} that it runs release {from}, {name} starts from {least} or later; approve that first"
-                );
-                return no(Code::TooOldToStart, text);
-            }
         }
         Ok(device)
     }
+
+    /// What the device installs, one after another: from what it runs up to the bundle. One of which it is not known what it
+    /// runs takes the bundle alone, and refuses it by itself where that cannot be.
+    fn way(&self, device: &RosterDevice, roads: &mut Roads<'a>) -> Result<Vec<&'a Bundle>, Reason> {
+        let bundle = &self.facts.bundle;
+        let known = self.known.get(&device.id);
+        let Some(from) = known.and_then(|k| k.running.as_ref()).map(|r| r.release) else { return Ok(vec![bundle]) };
+        let says = if known.is_some_and(|k| k.proven) { "its signed report says" } else { "the server says" };
+        let said = |reason: Reason| Reason::new(reason.code, format!("{says} that {}", reason.text));
+        if from < bundle.step.release {
+            return roads.up(from, &device.hardware).map_err(said);
+        }
+        match bundle.risk(from, &device.hardware) {
+            Some(risk) => Err(said(Reason::new(Code::KnownRisk, format!("it runs release {from}: {risk}")))),
+            None => Ok(vec![bundle]),
+        }
+    }
+}
+
+/// What all of them install together, as far as one approval has steps for it; who would need more is left out. Short ways
+/// come first, so that those who need none of the releases between are never the ones to go.
+fn together<'a>(fitting: &mut Vec<Candidate<'a>>, blocked: &mut Vec<Blocked>) -> Vec<&'a Bundle> {
+    let releases = |way: &[&Bundle]| way.iter().map(|b| b.step.release).collect::<Vec<Release>>();
+    let ways: BTreeSet<(usize, Vec<Release>)> = fitting.iter().map(|c| (c.way.len(), releases(&c.way))).collect();
+    let mut steps: BTreeSet<Release> = BTreeSet::new();
+    for (_, way) in &ways {
+        let more = way.iter().filter(|release| !steps.contains(release)).count();
+        if steps.len().saturating_add(more) <= MAX_STEPS {
+            steps.extend(way);
+        }
+    }
+    let mut bundles = BTreeMap::new();
+    fitting.retain(|candidate| {
+        let fits = candidate.way.iter().all(|b| steps.contains(&b.step.release));
+        if fits {
+            bundles.extend(candidate.way.iter().map(|b| (b.step.release, *b)));
+        } else {
+            let text = format!(
+                "its way leads over releases for which one approval has no steps left beside the others'; plan it by itself: --device {}",
+                candidate.device.id
+            );
+            blocked.push(Blocked { id: candidate.device.id.clone(), reason: Reason::new(Code::TooManySteps, text) });
+        }
+        fits
+    });
+    bundles.into_values().collect()
 }

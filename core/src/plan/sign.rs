@@ -44,7 +44,7 @@ impl Plan {
             hdo: self.hdo.clone(),
             created: whole_second(now),
             expires: self.expires,
-            steps: vec![self.bundle.step.clone()],
+            steps: self.steps().map(|b| b.step.clone()).collect(),
             supersedes: self.supersedes.iter().cloned().collect(),
             waves: self.waves.iter().map(|w| w.gate.clone()).collect(),
             max_attempts: self.request.max_attempts,

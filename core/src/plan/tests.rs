@@ -1,10 +1,12 @@
 mod rules;
+mod spread;
+mod ways;
 
 use std::collections::BTreeMap;
 
 use super::*;
 use crate::approval::{Part, RosterDevice, Step, StopOrder, Terms, path};
-use crate::label::Labels;
+use crate::label::{LabelSelector, Labels};
 use crate::manifest::PatchClass;
 use crate::phase::Code;
 use crate::sign::{LocalKey, Signer as _};
@@ -42,12 +44,13 @@ fn bundle() -> Bundle {
         min_release: Release(3),
         status: Status::Current,
         floors: vec![
-            Floor { release: Release(5), floor: Release(3) },
-            Floor { release: Release(9), floor: Release(6) },
+            Floor { release: Release(5), floor: Release(3), status: Status::Current },
+            Floor { release: Release(9), floor: Release(6), status: Status::Current },
         ],
         budget_secs: 600,
         revert_budget_secs: 300,
         payload_bytes: 1 << 20,
+        risks: Vec::new(),
     }
 }
 
@@ -82,6 +85,7 @@ fn facts(devices: Vec<RosterDevice>, calendars: Vec<(Pinned, Calendar)>) -> Fact
     Facts {
         hdo: id("riverside"),
         bundle: bundle(),
+        releases: Vec::new(),
         rosters: vec![(pinned(path::roster(Part::ALL)), roster)],
         calendars,
         approvals: Vec::new(),
@@ -110,7 +114,9 @@ fn request() -> Request {
         slack_secs: 300,
         slots_per_device: 1,
         not_before: now(),
+        spread_secs: Some(0),
         horizon_secs: 14 * 86_400,
+        deadline: None,
         max_attempts: 1,
         retry_wait_secs: 0,
         attempt_timeout_secs: 3_600,

@@ -88,6 +88,7 @@ fn build_in(spec: &Spec, directory: &Path, options: Options) -> Outcome {
         install: spec.install.clone(),
         payloads,
         documents,
+        risks: spec.risk.clone(),
     };
     let bytes = manifest
         .to_bytes()

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use suture_core::id::{HardwareId, PayloadName, ProductId};
-use suture_core::manifest::{DocumentKind, Install, PatchClass, PayloadFormat};
+use suture_core::manifest::{DocumentKind, Install, PatchClass, PayloadFormat, Risk};
 use suture_core::version::{Release, Version};
 
 use crate::failure::{Failure, OrFail as _, Outcome};
@@ -36,6 +36,9 @@ pub struct Spec {
     /// What travels with it.
     #[serde(default)]
     pub document: Vec<DocumentSpec>,
+    /// Updates to it that the manufacturer warns of.
+    #[serde(default)]
+    pub risk: Vec<Risk>,
 }
 
 /// A payload in the file.

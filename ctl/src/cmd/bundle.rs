@@ -145,8 +145,14 @@ fn inspect(context: &mut Context<'_>, dir: &Path) -> Outcome {
         for d in &m.documents {
             documents.row([d.name.clone(), format!("{:?}", d.kind), bytes(d.length)]);
         }
+        let mut risks = String::new();
+        for risk in &m.risks {
+            let on: Vec<&str> = risk.hardware.iter().map(|h| h.as_str()).collect();
+            let on = if on.is_empty() { "all hardware".to_owned() } else { on.join(", ") };
+            risks.push_str(&format!("risk     from release {} on {on}: {}\n", risk.from, risk));
+        }
         format!(
-            "{} {} (release {}, from release {} on), for {}\nmanifest {}\ninstall  {:?}, at most {} s and {} s back\nclass    {:?}\nsigned   {}\n\n{}\n{}\n{} different chunks, {} stored; every byte verified\n",
+            "{} {} (release {}, from release {} on), for {}\nmanifest {}\ninstall  {:?}, at most {} s and {} s back\nclass    {:?}\n{risks}signed   {}\n\n{}\n{}\n{} different chunks, {} stored; every byte verified\n",
             m.product,
             m.version,
             m.release,

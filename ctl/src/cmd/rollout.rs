@@ -11,6 +11,7 @@ mod plan;
 mod print;
 mod propose;
 mod rollback;
+mod says;
 mod show;
 mod signers;
 mod stop;

@@ -66,6 +66,7 @@ mod tests {
             install: Install { kind: InstallKind::Slots, budget_secs: 60, revert_budget_secs: 60 },
             payloads: payloads.iter().map(payload).collect(),
             documents: Vec::new(),
+            risks: Vec::new(),
         }
     }
 

@@ -191,11 +191,15 @@ pub struct Spec<'a> {
     /// Whether what is its own is like the other releases', with other bytes strewn in, so that no chunk of it is the same.
     /// It stands at both ends of the payload, and what is between them compresses well.
     pub similar: bool,
+    /// The least release that an update to it may start from.
+    pub min_release: u64,
+    /// What stands in its specification besides.
+    pub more: &'a str,
 }
 
 impl Default for Spec<'_> {
     fn default() -> Self {
-        Self { release: 1, hardware: "rev-a", faulty: false, similar: false }
+        Self { release: 1, hardware: "rev-a", faulty: false, similar: false, min_release: 0, more: "" }
     }
 }
 
@@ -216,7 +220,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 impl World {
     /// Builds a bundle of about 4 MiB, of which a quarter is the release's own.
     pub async fn build(&self, by: &Operator, spec: Spec<'_>) -> Bundle {
-        let Spec { release, hardware, faulty, similar } = spec;
+        let Spec { release, hardware, faulty, similar, min_release, more } = spec;
         let version = format!("1.{}.0", release - 1);
         let tree = self.path(format!("tree-{release}-{hardware}"));
         fs::create_dir_all(tree.join("lib")).unwrap();
@@ -242,9 +246,9 @@ impl World {
         }
         let toml = format!(
             "product = \"pump\"\nversion = \"{version}\"\nrelease = {release}\nhardware = [\"{hardware}\"]\n\
-             min_release = 0\nclass = \"routine\"\n\
+             min_release = {min_release}\nclass = \"routine\"\n\
              install = {{ kind = \"slots\", budget_secs = 60, revert_budget_secs = 30 }}\n\
-             [[payload]]\nname = \"app\"\nformat = \"tree\"\npath = \"{}\"\n",
+             [[payload]]\nname = \"app\"\nformat = \"tree\"\npath = \"{}\"\n{more}",
             tree.display()
         );
         let file = self.path(format!("bundle-{release}-{hardware}.toml"));

@@ -37,6 +37,7 @@ pub(crate) fn bundle(dir: &Path, release: u64, content: &[u8]) -> (Manifest, Vec
         install: Install { kind: InstallKind::Slots, budget_secs: 60, revert_budget_secs: 60 },
         payloads: vec![payload.clone()],
         documents: vec![],
+        risks: vec![],
     };
     let file = dir.join(format!("payload-{release}"));
     fs::write(&file, &bytes).unwrap();

@@ -22,55 +22,77 @@ fn cases() -> impl Strategy<Value = Case> {
     ];
     let knobs = (1u32..4, 0u32..3_600, 1u32..4, 0u32..7_200, any::<bool>(), 0u8..4);
     let layers = (prop::sample::select(vec!["", "daily 00:00 20h", "mon-thu 01:00 6h"]), prop::option::of(0u32..24));
-    (devices, windows, others, sizes, knobs, layers).prop_map(|(devices, windows, others, sizes, knobs, layers)| {
-        let (cap, slack_secs, slots_per_device, soak, permit_downgrade, select) = knobs;
-        // Ward w3 has no calendar.
-        let name = |i: usize| format!("d{i:02}");
-        let inventory = devices.iter().enumerate().filter(|(_, d)| d.2 > 0).map(|(i, d)| runs(&name(i), d.2)).collect();
-        let roster = devices
-            .iter()
-            .enumerate()
-            .map(|(i, (ward, hardware, _))| RosterDevice {
-                hardware: id(hardware),
-                labels: format!("kind=k{}", i % 3).parse().unwrap(),
-                ..device(&name(i), &format!("w{ward}"))
-            })
-            .collect();
-        let calendars = windows.iter().enumerate().map(|(ward, windows)| {
-            let texts: Vec<_> = windows.iter().map(|(d, h, m)| format!("{d} {h:02}:00 {m}m")).collect();
-            calendar(&format!("w{ward}"), &texts.iter().map(String::as_str).collect::<Vec<_>>(), &["2026-11-26"])
-        });
-        let mut facts = facts(roster, calendars.collect());
-        // The hospital freezes a day at least, and one device may have a calendar of its own.
-        let (hospital, own) = layers;
-        let windows = [hospital];
-        facts.calendars.push(layer(Scope::Hospital, if hospital.is_empty() { &[] } else { &windows }, &["2026-11-28"]));
-        let own = own.map(|hour| layer(Scope::Device(id("d02")), &[&format!("daily {hour:02}:00 3h")], &[]));
-        facts.calendars.extend(own);
-        facts.approvals = others
-            .iter()
-            .enumerate()
-            .map(|(n, (i, start, length))| {
-                let start = now() + SignedDuration::from_secs(*start);
-                let end = (start + SignedDuration::from_secs(*length)).to_string();
-                approval(&format!("other-{n}"), b"other", &[(&name(*i), &start.to_string(), &end)])
-            })
-            .collect();
-        let wards = Selector {
-            wards: [id("w1"), id("w2")].into(),
-            devices: [id("d00"), id("ghost")].into(),
-            ..Selector::default()
-        };
-        let selector = match select {
-            0 => Selector::default(),
-            1 => wards,
-            2 => Selector { labels: ["kind=k1".parse().unwrap()].into_iter().collect(), ..wards },
-            _ => Selector { running: Some("2..4".parse().unwrap()), ..wards },
-        };
-        let waves = sizes.into_iter().map(|size| WaveSpec { size, gate: gate(soak) }).collect();
-        let request = Request { selector, waves, cap, slack_secs, slots_per_device, permit_downgrade, ..request() };
-        Case { facts, request, inventory }
-    })
+    let times = (prop::option::of(0u32..4_000), prop::option::of(1i64..300));
+    (devices, windows, others, sizes, knobs, layers, times).prop_map(
+        |(devices, windows, others, sizes, knobs, layers, times)| {
+            let (cap, slack_secs, slots_per_device, soak, permit_downgrade, select) = knobs;
+            // Ward w3 has no calendar.
+            let name = |i: usize| format!("d{i:02}");
+            let inventory =
+                devices.iter().enumerate().filter(|(_, d)| d.2 > 0).map(|(i, d)| runs(&name(i), d.2)).collect();
+            let roster = devices
+                .iter()
+                .enumerate()
+                .map(|(i, (ward, hardware, _))| RosterDevice {
+                    hardware: id(hardware),
+                    labels: format!("kind=k{}", i % 3).parse().unwrap(),
+                    ..device(&name(i), &format!("w{ward}"))
+                })
+                .collect();
+            let calendars = windows.iter().enumerate().map(|(ward, windows)| {
+                let texts: Vec<_> = windows.iter().map(|(d, h, m)| format!("{d} {h:02}:00 {m}m")).collect();
+                calendar(&format!("w{ward}"), &texts.iter().map(String::as_str).collect::<Vec<_>>(), &["2026-11-26"])
+            });
+            let mut facts = facts(roster, calendars.collect());
+            // From 1 and 2 one gets to 5 by way of 4 alone.
+            facts.releases = vec![ways::release(2, 0), ways::release(3, 2), ways::release(4, 1)];
+            // The hospital freezes a day at least, and one device may have a calendar of its own.
+            let (hospital, own) = layers;
+            let windows = [hospital];
+            facts.calendars.push(layer(
+                Scope::Hospital,
+                if hospital.is_empty() { &[] } else { &windows },
+                &["2026-11-28"],
+            ));
+            let own = own.map(|hour| layer(Scope::Device(id("d02")), &[&format!("daily {hour:02}:00 3h")], &[]));
+            facts.calendars.extend(own);
+            facts.approvals = others
+                .iter()
+                .enumerate()
+                .map(|(n, (i, start, length))| {
+                    let start = now() + SignedDuration::from_secs(*start);
+                    let end = (start + SignedDuration::from_secs(*length)).to_string();
+                    approval(&format!("other-{n}"), b"other", &[(&name(*i), &start.to_string(), &end)])
+                })
+                .collect();
+            let wards = Selector {
+                wards: [id("w1"), id("w2")].into(),
+                devices: [id("d00"), id("ghost")].into(),
+                ..Selector::default()
+            };
+            let selector = match select {
+                0 => Selector::default(),
+                1 => wards,
+                2 => Selector { labels: ["kind=k1".parse().unwrap()].into_iter().collect(), ..wards },
+                _ => Selector { running: Some("2..4".parse().unwrap()), ..wards },
+            };
+            let waves = sizes.into_iter().map(|size| WaveSpec { size, gate: gate(soak) }).collect();
+            let (spread_secs, hours) = times;
+            let deadline = hours.map(|hours| now() + SignedDuration::from_hours(hours));
+            let request = Request {
+                selector,
+                waves,
+                cap,
+                slack_secs,
+                slots_per_device,
+                permit_downgrade,
+                spread_secs,
+                deadline,
+                ..request()
+            };
+            Case { facts, request, inventory }
+        },
+    )
 }
 
 proptest! {
@@ -115,7 +137,12 @@ proptest! {
                 prop_assert!(slot.end.duration_since(slot.start) >= need);
             }
             prop_assert!(d.slots.windows(2).all(|w| w[0].end <= w[1].start));
-            prop_assert!(!d.slots.is_empty() && d.slots.len() <= request.slots_per_device as usize);
+            prop_assert!(request.deadline.is_none_or(|deadline| d.slots.iter().all(|s| s.end <= deadline)));
+            // A slot for each step in each turn, and turns are whole.
+            let (steps, turns) = (out.steps_of(d), request.slots_per_device as usize);
+            prop_assert!(!d.slots.is_empty() && d.slots.len() % steps == 0 && d.slots.len() <= steps * turns);
+            let runs = inventory.iter().find(|k| k.id == d.id).map(|k| k.running.as_ref().unwrap().release.0);
+            prop_assert_eq!(steps, if runs.is_some_and(|r| r < 3) { 2 } else { 1 });
             taken.entry(ward_of(&d.id)).or_default().extend(&d.slots);
         }
 
@@ -132,7 +159,13 @@ proptest! {
 
         // A later wave begins only when all of the earlier have had their turn, and the soak is over.
         for turn in 0..request.slots_per_device as usize {
-            let turns = |wave: u32| out.devices.iter().filter(move |d| d.wave == wave).filter_map(move |d| d.slots.get(turn));
+            let out = &out;
+            // From the beginning of a device's first step in the turn to the end of its last.
+            let turns = |wave: u32| out.devices.iter().filter(move |d| d.wave == wave).filter_map(move |d| {
+                let steps = out.steps_of(d);
+                let slots = d.slots.get(turn * steps..(turn + 1) * steps)?;
+                Some(Slot { start: slots[0].start, end: slots[steps - 1].end })
+            });
             for (wave, planned) in (0u32..).zip(&out.waves) {
                 let soak = SignedDuration::from_secs(planned.gate.soak_secs.into());
                 let later = (wave + 1..out.waves.len() as u32).flat_map(turns).map(|s| s.start).min();

@@ -56,7 +56,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: ApproveArgs) -> Outcome
     let bytes = read(&mut desk, &args.plan).await?;
     let plan = parse(&args.plan, &bytes)?;
     let bundle = BundleName { product: plan.bundle.step.product.clone(), release: plan.bundle.step.release };
-    let facts = plan::facts(context, &mut desk, &bundle).await?;
+    let facts = plan::facts(context, &mut desk, &bundle, &plan.inventory).await?;
     check(&plan, &facts, context.now())?;
     if args.saying.meaning == Meaning::Reviewed && desk.approvals.root().authority(Role::Targets).threshold() == 1 {
         return Err(Failure::new("one signature is enough here, and this one would only say that it was reviewed")
@@ -157,7 +157,9 @@ fn differs(plan: &Plan, mine: &Plan) -> &'static str {
         (plan.rosters == mine.rosters, "rosters"),
         (plan.wards == mine.wards, "wards and calendars"),
         (plan.supersedes == mine.supersedes, "superseded approvals"),
+        (plan.way == mine.way, "releases on the way"),
         (plan.blocked == mine.blocked, "devices that are left out"),
+        (plan.no_way_back == mine.no_way_back, "devices that lose the way back"),
         (plan.devices == mine.devices, "devices and slots"),
     ];
     parts.iter().find(|(equal, _)| !equal).map_or("waves or dates", |(_, name)| name)
@@ -174,7 +176,7 @@ pub(crate) async fn computed_again(
     let digest = operator.plan_sha256.to_string();
     let plan = parse(&digest, &read(desk, &digest).await?)?;
     let bundle = BundleName { product: plan.bundle.step.product.clone(), release: plan.bundle.step.release };
-    let facts = plan::facts(context, desk, &bundle).await?;
+    let facts = plan::facts(context, desk, &bundle, &plan.inventory).await?;
     check(&plan, &facts, context.now())?;
     comes_to(&plan, approval, operator)?;
     Ok(plan)
@@ -234,7 +236,13 @@ mod tests {
         type Change = fn(&mut Facts, &mut Plan);
         let changes: [(Change, &str); 7] = [
             (|facts, _| facts.hdo = id("lakeside"), "of hospital riverside, not of lakeside"),
-            (|facts, _| facts.bundle.floors = vec![Floor { release: Release(5), floor: Release(4) }], "other things"),
+            (
+                |facts, _| {
+                    facts.bundle.floors =
+                        vec![Floor { release: Release(5), floor: Release(4), status: Status::Current }]
+                },
+                "other things",
+            ),
             (|_, plan| plan.bundle.step.sha256 = Digest::of(b"another bundle"), "other things"),
             (|_, plan| plan.devices[0].slots[0].start = now(), "devices and slots"),
             (|_, plan| plan.blocked.clear(), "devices that are left out"),

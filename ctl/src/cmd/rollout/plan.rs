@@ -12,16 +12,17 @@ use suture_core::clock::{format_utc, parse_utc};
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, ProductId, WardId};
 use suture_core::label::Label;
-use suture_core::limits::{MAX_HORIZON_SECS, MAX_MANIFEST_BYTES};
+use suture_core::limits::{MAX_HORIZON_SECS, MAX_MANIFEST_BYTES, MAX_RELEASES_BETWEEN};
 use suture_core::manifest::manifest_path;
 use suture_core::plan::{self, Bundle, Deadline, Facts, Known, Plan, Request, Selector};
+use suture_core::trust::Status;
 use suture_core::version::{Release, ReleaseRange};
 use suture_core::window::parse_duration;
 use suture_proto::v1;
 
-use super::print;
 use super::propose::{self, Proposed};
 use super::waves::WaveArgs;
+use super::{print, says};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, OrFail as _, Outcome};
 use crate::files::{self, Access};
@@ -64,16 +65,24 @@ pub(super) struct Pace {
     /// How much longer a slot lasts than the bundle's budgets: time for a device to come out of use
     #[arg(long, default_value = "10m", value_parser = duration)]
     slack: u32,
-    /// How many slots a device gets, where the calendar has room: chances, should it be in use in the first
+    /// How many slots a device gets for each step, where the calendar has room: chances, should it be in use in the first
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=16))]
     slots: u32,
+    /// Over how much time starts are spread that would else fall on an opening's first instant, as far as the opening has
+    /// room for it [default: a second for each device of the wave, and 10m at most]
+    #[arg(long, value_parser = duration)]
+    spread: Option<u32>,
     /// No slot begins before this instant, as in 2026-11-24T17:00:00Z
     #[arg(long, value_parser = instant)]
     not_before: Option<Timestamp>,
     /// How far ahead slots are looked for [default: 14d]
     #[arg(long, value_parser = duration)]
     horizon: Option<u32>,
-    /// Tries that a device has
+    /// No slot ends after this instant, whatever the horizon, as in 2026-12-01T00:00:00Z: a device that finds none before it
+    /// is left out
+    #[arg(long, value_parser = instant)]
+    deadline: Option<Timestamp>,
+    /// Tries that a device has at each step
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
     attempts: u32,
     /// How long a device waits after a try that failed; twice as long after each further one
@@ -149,6 +158,8 @@ impl Pace {
             slots_per_device: self.slots,
             not_before: self.not_before.unwrap_or(now).max(now),
             horizon_secs: self.horizon.unwrap_or(HORIZON_SECS),
+            spread_secs: self.spread,
+            deadline: self.deadline,
             max_attempts: self.attempts,
             retry_wait_secs: self.retry_wait,
             attempt_timeout_secs: self.attempt_timeout,
@@ -194,8 +205,8 @@ pub(super) async fn run(context: &mut Context<'_>, args: PlanArgs) -> Outcome {
             return Err(Failure::new("no bundle is named").next("--bundle PRODUCT@RELEASE, or --proposal ID"));
         }
     };
-    let facts = facts(context, &mut desk, &bundle).await?;
     let known = known(&mut desk).await?;
+    let facts = facts(context, &mut desk, &bundle, &known).await?;
     let approval = match args.id {
         Some(id) => id,
         None => fresh_id(context, &bundle)?,
@@ -227,7 +238,8 @@ pub(super) async fn run(context: &mut Context<'_>, args: PlanArgs) -> Outcome {
 
 /// Prints a plan.
 pub(super) fn show(context: &mut Context<'_>, plan: &Plan, digest: Digest) -> Outcome {
-    context.print.result(&json!({ "sha256": digest, "plan": plan }), |_| print::plan(plan, digest))
+    let result = json!({ "sha256": digest, "plan": plan, "says": says::Says::of(plan) });
+    context.print.result(&result, |_| print::plan(plan, digest))
 }
 
 /// Keeps the plan at the server for the other approvers. Nobody believes it there: `approve` computes it again.
@@ -238,26 +250,57 @@ pub(super) async fn store(desk: &mut Desk, plan: &Plan) -> Outcome<Digest> {
     Ok(digest)
 }
 
-/// What both sides have signed, with the bundle's manifest fetched and verified.
-pub(super) async fn facts(context: &Context<'_>, desk: &mut Desk, bundle: &BundleName) -> Outcome<Facts> {
+/// What both sides have signed, with the manifests fetched and verified: the bundle's, and those of the releases over which a
+/// way to it may have to lead from what `known` says that devices run.
+pub(super) async fn facts(
+    context: &Context<'_>,
+    desk: &mut Desk,
+    bundle: &BundleName,
+    known: &[Known],
+) -> Outcome<Facts> {
     let catalog = desk.catalog(context).await?;
-    let path = manifest_path(&bundle.product, bundle.release);
-    if catalog.target(&path).is_none() {
-        return Err(catalog.lacks(&format!("{} release {}", bundle.product, bundle.release)));
-    }
     let store = TrustStore::of(&context.home, Which::Catalog);
-    let manifest = store.fetch_target(&mut desk.client, &catalog, &path, MAX_MANIFEST_BYTES).await?;
-    let bundle = Bundle::verify(&catalog, &bundle.product, bundle.release, &manifest)
-        .map_err(|e| Failure::of(Exit::Untrusted, &e))?;
+    let mut verified = async |release: Release| {
+        let path = manifest_path(&bundle.product, release);
+        if catalog.target(&path).is_none() {
+            return Err(catalog.lacks(&format!("{} release {release}", bundle.product)));
+        }
+        let manifest = store.fetch_target(&mut desk.client, &catalog, &path, MAX_MANIFEST_BYTES).await?;
+        Bundle::verify(&catalog, &bundle.product, release, &manifest).map_err(|e| Failure::of(Exit::Untrusted, &e))
+    };
+    let target = verified(bundle.release).await?;
+    let mut releases = Vec::new();
+    for release in between(&target, known)? {
+        releases.push(verified(release).await?);
+    }
     let documents = desk.documents.clone();
     Ok(Facts {
         hdo: desk.hdo.clone(),
-        bundle,
+        bundle: target,
+        releases,
         rosters: documents.rosters,
         calendars: documents.calendars,
         approvals: documents.approvals,
         stops: documents.stops,
     })
+}
+
+/// The releases over which a way to the bundle may have to lead: none where all that are known may go to it at once.
+fn between(bundle: &Bundle, known: &[Known]) -> Outcome<Vec<Release>> {
+    let (product, target) = (&bundle.step.product, bundle.step.release);
+    let hindered = |from: &Release| {
+        *from < target && (*from < bundle.min_release || bundle.risks.iter().any(|risk| risk.from.contains(*from)))
+    };
+    let of_product = known.iter().filter(|k| k.product.as_ref().is_none_or(|p| p == product));
+    let runs = of_product.filter_map(|k| k.running.as_ref()).map(|r| r.release);
+    let Some(lowest) = runs.filter(hindered).min() else { return Ok(Vec::new()) };
+    let open = bundle.floors.iter().filter(|f| f.status != Status::Withdrawn).map(|f| f.release);
+    let found: BTreeSet<Release> = open.filter(|release| lowest < *release && *release < target).collect();
+    if found.len() > MAX_RELEASES_BETWEEN {
+        let text = format!("{} releases lie between {lowest}, which a device runs, and {target}", found.len());
+        return Err(Failure::new(text).next("plan a release between them first"));
+    }
+    Ok(found.into_iter().collect())
 }
 
 /// What is known of all devices.

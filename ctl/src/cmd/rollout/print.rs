@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use suture_core::approval::{DeviceSlots, Slot, Wave};
+use suture_core::approval::{DeviceSlots, Slot};
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
 use suture_core::manifest::PatchClass;
-use suture_core::plan::{Plan, PlannedWave, Selector};
+use suture_core::plan::{Blocked, Plan, PlannedWave};
 use suture_core::trust::Status;
 
+use super::says::{LATE, attempts, gate, leases, selected, starts, step};
 use super::waves::gated;
 use crate::print::{Table, bytes, grouped};
 
@@ -52,16 +53,29 @@ pub(super) fn plan(plan: &Plan, digest: Digest) -> String {
     let mut text = head(plan);
     let zones = Zones::of(plan);
     let id = &plan.request.approval;
+    let steps: Vec<_> = plan.steps().map(|b| b.step.release).collect();
     for (number, wave) in (0u32..).zip(&plan.waves) {
         let last = number as usize + 1 == plan.waves.len();
         let _ = writeln!(text, "\nwave {} of {}: {}", number + 1, plan.waves.len(), span(wave));
-        let mut table = Table::new(["  device", "ward", "slot (UTC)", "slot (local)"]);
+        let mut table = Table::new([
+            "  device",
+            "ward",
+            if plan.way.is_empty() { "" } else { "to release" },
+            "slot (UTC)",
+            "slot (local)",
+        ]);
         for device in plan.devices.iter().filter(|d| d.wave == number) {
             for (i, slot) in device.slots.iter().enumerate() {
-                let first = i == 0;
-                let name = if first { format!("  {}", device.id) } else { "    or".to_owned() };
-                let ward = if first { zones.ward(device).to_owned() } else { String::new() };
-                table.row([name, ward, utc(slot), zones.local(device, slot)]);
+                let own = plan.steps_of(device);
+                let name = match i {
+                    0 => format!("  {}", device.id),
+                    later if later < own => "    then".to_owned(),
+                    _ => "    or".to_owned(),
+                };
+                let ward = if i == 0 { zones.ward(device).to_owned() } else { String::new() };
+                // Which release a slot is for stands beside the first ones; in the others it is whichever is next.
+                let to = if plan.way.is_empty() || i >= own { String::new() } else { step(&steps, device, i) };
+                table.row([name, ward, to, utc(slot), zones.local(device, slot)]);
             }
         }
         text.push_str(&table.to_text());
@@ -84,6 +98,15 @@ pub(super) fn plan(plan: &Plan, digest: Digest) -> String {
         }
         text.push_str(&table.to_text());
     }
+    if !plan.no_way_back.is_empty() {
+        let many = count(plan.no_way_back.len(), "device");
+        let _ = writeln!(text, "\nno way back by an approval: {many}; falling back by themselves is not affected");
+        let mut table = Table::new(["  device", "reason", ""]);
+        for Blocked { id, reason } in &plan.no_way_back {
+            table.row([format!("  {id}"), reason.code.to_string(), reason.text.clone()]);
+        }
+        text.push_str(&table.to_text());
+    }
     text.push_str(&trust(plan));
     let _ = write!(text, "\ndigest  {digest}\n        {}", grouped(&digest.to_string()));
     text
@@ -101,6 +124,14 @@ fn head(plan: &Plan) -> String {
         format!("{} {}, release {}, {}", step.product, bundle.version, step.release, bytes(bundle.payload_bytes)),
     );
     line("manifest", step.sha256.to_string());
+    for between in &plan.way {
+        let step = &between.step;
+        let place = plan.way.iter().position(|b| b.step.release == step.release).and_then(|n| u32::try_from(n).ok());
+        let takes = |d: &&DeviceSlots| d.steps.is_empty() || place.is_some_and(|n| d.steps.contains(&n));
+        let devices = plan.devices.iter().filter(takes).count();
+        let what = format!("{}, release {}, {}", between.name(), step.release, bytes(between.payload_bytes));
+        line("by way of", format!("{what}, for {}; manifest {}", count(devices, "device"), step.sha256));
+    }
     line("selected", selected(&request.selector));
     let class = match bundle.class {
         PatchClass::Routine => "routine",
@@ -110,7 +141,7 @@ fn head(plan: &Plan) -> String {
     if bundle.status != Status::Current {
         line("status", format!("{} by the manufacturer", bundle.status.as_str()));
     }
-    let need = u64::from(bundle.budget_secs) + u64::from(bundle.revert_budget_secs);
+    let need = u64::try_from(plan.need().as_secs()).unwrap_or(0);
     line(
         "slots",
         format!(
@@ -120,8 +151,21 @@ fn head(plan: &Plan) -> String {
             secs(request.slack_secs.into()),
         ),
     );
+    line("starts", starts(request));
     line("ward cap", format!("at most {} of a ward at once", count(request.cap as usize, "device")));
-    line("attempts", format!("{} a device", request.max_attempts));
+    line("attempts", attempts(request, !plan.way.is_empty()));
+    line(
+        "silence",
+        format!(
+            "{} after it began a device that says nothing counts as failed",
+            secs(request.attempt_timeout_secs.into())
+        ),
+    );
+    line("leases", leases(request).to_owned());
+    line("late", LATE.to_owned());
+    if let Some(deadline) = request.deadline {
+        line("deadline", format!("{}: no slot ends after it", format_utc(deadline)));
+    }
     if request.permit_downgrade {
         line("downgrade", "permitted: devices may go to this release from a higher one".to_owned());
     }
@@ -146,35 +190,9 @@ fn head(plan: &Plan) -> String {
     text
 }
 
-/// Which devices were asked for.
-fn selected(selector: &Selector) -> String {
-    let list = |ids: Vec<String>| ids.join(", ");
-    let wards = list(selector.wards.iter().map(ToString::to_string).collect());
-    let named = list(selector.devices.iter().take(8).map(ToString::to_string).collect());
-    let more = selector.devices.len().saturating_sub(8);
-    let mut parts = Vec::new();
-    match (wards.is_empty(), selector.labels.is_empty(), named.is_empty()) {
-        (true, true, true) => parts.push("all devices of the product".to_owned()),
-        (true, true, false) => {}
-        (false, true, _) => parts.push(format!("those of {wards}")),
-        (true, false, _) => parts.push(format!("those with {}", selector.labels)),
-        (false, false, _) => parts.push(format!("those of {wards} with {}", selector.labels)),
-    }
-    match (named.is_empty(), more) {
-        (true, _) => {}
-        (false, 0) => parts.push(named),
-        (false, more) => parts.push(format!("{named} and {more} more")),
-    }
-    let text = parts.join("; and ");
-    match selector.running {
-        Some(range) => format!("{text}; of these, what runs release {range}"),
-        None => text,
-    }
-}
-
 fn trust(plan: &Plan) -> String {
     let mut text =
-        "\nholds by signature, whatever the server does: bundle, devices, slots, ward cap; a later wave's slots \
+        "\nholds by signature, whatever the server does: bundles, devices, steps, slots, ward cap; a later wave's slots \
 begin when an earlier wave's have ended\n"
             .to_owned();
     let human = gated(plan.waves.iter().map(|w| &w.gate));
@@ -185,9 +203,12 @@ begin when an earlier wave's have ended\n"
             numbered(&human)
         );
     }
-    let gates = plan.waves.iter().filter(|w| w.gate.needs_server).count();
-    if gates > 0 {
-        let _ = writeln!(text, "trusts the server: the gates of {}, pause and resume", count(gates, "wave"));
+    let gates: Vec<u32> = (1..).zip(&plan.waves).filter(|(_, w)| w.gate.needs_server).map(|(n, _)| n).collect();
+    if !gates.is_empty() {
+        let leases = if plan.request.leases { ", leases" } else { "" };
+        let list: Vec<String> = gates.iter().map(ToString::to_string).collect();
+        let of = if list.len() == 1 { "the gate of wave" } else { "the gates of waves" };
+        let _ = writeln!(text, "trusts the server: {of} {}, pause and resume{leases}", list.join(", "));
     } else {
         text.push_str("trusts the server: nothing; a pause does not reach these devices, a stop order does\n");
     }
@@ -199,26 +220,6 @@ begin when an earlier wave's have ended\n"
         proven
     );
     text
-}
-
-/// What must hold before the next wave, and whom that trusts.
-pub(super) fn gate(gate: &Wave, last: bool) -> String {
-    let failures = match gate.max_failures {
-        0 => "the first failure pauses the rollout".to_owned(),
-        n => format!("more than {n} failures pause the rollout"),
-    };
-    let next = match (last, gate.soak_secs) {
-        (true, _) => String::new(),
-        (false, 0) => format!("next wave when {} % are confirmed; ", gate.min_confirmed_percent),
-        (false, soak) => {
-            format!("next wave {} after {} % are confirmed; ", secs(soak.into()), gate.min_confirmed_percent)
-        }
-    };
-    if gate.needs_server {
-        format!("gate, trusts the server: {next}{failures}")
-    } else {
-        "gate: none but the slots' order; the devices do not ask the server".to_owned()
-    }
 }
 
 /// `gate before wave 2`, `gates before waves 2, 3`.
@@ -285,7 +286,12 @@ mod tests {
             "2026-11-24 01:50:00 - 02:10:00Z",
             "left out: 1 device",
             "wrong-hardware",
-            "trusts the server: the gates of 2 waves",
+            "trusts the server: the gates of waves 1, 2",
+            "as early as openings",
+            "attempts    1 a device\n",
+            "1h after it began",
+            "slots alone keep",
+            "waits for a new approval; its gate counts it as missed",
             "of 0 known, 0 by their own signed report",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
@@ -325,26 +331,6 @@ mod tests {
             assert!(text.contains(part), "{part}\n{text}");
         }
         assert_eq!(text.matches("human gate before it").count(), 1, "{text}");
-    }
-
-    #[test]
-    fn an_approver_reads_which_devices_were_asked_for() {
-        use super::super::fixture::id;
-        let labels: suture_core::label::LabelSelector =
-            ["area=icu".parse().unwrap(), "kind=bedside".parse().unwrap()].into_iter().collect();
-        let asked = Selector { devices: [id("p1"), id("p2")].into(), ..Selector::default() };
-        assert_eq!(selected(&asked), "p1, p2");
-        let asked = Selector {
-            wards: [id("icu"), id("er")].into(),
-            labels,
-            devices: (0..10).map(|n| id(&format!("p{n}"))).collect(),
-            running: Some("1..3".parse().unwrap()),
-        };
-        assert_eq!(
-            selected(&asked),
-            "those of er, icu with area=icu, kind=bedside; and p0, p1, p2, p3, p4, p5, p6, p7 and 2 more; \
-             of these, what runs release 1..3"
-        );
     }
 
     #[test]

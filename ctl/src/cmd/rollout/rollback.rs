@@ -76,7 +76,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcom
             target(&*catalog, &origin.product, &ran)?
         }
     };
-    let facts = facts(context, &mut desk, &bundle).await?;
+    let facts = facts(context, &mut desk, &bundle, &known).await?;
     let selector = Selector { devices: moved, ..Selector::default() };
     let mut request = args.pace.request(fresh_id(context, &bundle)?, selector, context.now());
     request.permit_downgrade = true;
@@ -109,7 +109,8 @@ struct Origin {
     manifest: Digest,
     /// The bundles on the way there, itself included; where the approval has ended, itself alone.
     way: Vec<Digest>,
-    devices: BTreeSet<DeviceId>,
+    /// By device, those of them that it was to install.
+    devices: BTreeMap<DeviceId, Vec<Digest>>,
     /// Whether the hospital's approvals list it still: what is said here is then signed.
     listed: bool,
 }
@@ -127,14 +128,19 @@ impl Origin {
                 release: step.release,
                 manifest: step.sha256,
                 way: approval.terms.steps.iter().map(|s| s.sha256).collect(),
-                devices: approval.devices.iter().map(|d| d.id.clone()).collect(),
+                devices: approval
+                    .devices
+                    .iter()
+                    .map(|d| (d.id.clone(), d.path(&approval.terms).iter().map(|s| s.sha256).collect()))
+                    .collect(),
                 listed: true,
             });
         }
         let said = super::show::fetch(context, rollout).await?;
         let wrong = |e: Invalid| Failure::new(format!("the server's word on {rollout} makes no sense: {e}"));
-        let devices = said.devices.iter().map(|d| parse("devices.id", &d.id)).collect::<Result<_, _>>();
         let manifest = parse_digest("manifest_sha256", &said.manifest_sha256).map_err(wrong)?;
+        let device = |d: &v1::RolloutDevice| parse("devices.id", &d.id).map(|id| (id, vec![manifest]));
+        let devices = said.devices.iter().map(device).collect::<Result<_, _>>();
         Ok(Self {
             rollout: rollout.clone(),
             product: parse("product", &said.product).map_err(wrong)?,
@@ -146,10 +152,14 @@ impl Origin {
         })
     }
 
-    /// Its devices whose signed report says that they run it.
+    /// Its devices whose signed report says that they run it, or a bundle that it has led them over on the way: those that
+    /// it has moved.
     fn moved(&self, known: &[Known]) -> BTreeSet<DeviceId> {
-        let arrived = |k: &&Known| k.proven && k.running.as_ref().is_some_and(|r| r.manifest == self.manifest);
-        known.iter().filter(arrived).filter(|k| self.devices.contains(&k.id)).map(|k| k.id.clone()).collect()
+        let has_moved = |k: &&Known| {
+            let runs = k.running.as_ref().map(|r| r.manifest).filter(|_| k.proven);
+            runs.is_some_and(|runs| self.devices.get(&k.id).is_some_and(|way| way.contains(&runs)))
+        };
+        known.iter().filter(has_moved).map(|k| k.id.clone()).collect()
     }
 
     /// That the catalog knows the bundle by this name.
@@ -168,7 +178,9 @@ impl Origin {
         let proven = reports.iter().filter_map(|report| inventory::proven(Some(report), roster));
         let proven: Vec<_> = proven.collect();
         let first = proven.iter().filter(|r| r.approval.as_ref() == Some(&self.rollout)).map(|r| r.number).min()?;
-        let earlier = proven.into_iter().filter(|r| r.number <= first && !self.way.contains(&r.running.manifest));
+        // What others take as a step may be what this one began from.
+        let own = roster.and_then(|r| self.devices.get(&r.id)).unwrap_or(&self.way);
+        let earlier = proven.into_iter().filter(|r| r.number <= first && !own.contains(&r.running.manifest));
         earlier.max_by_key(|r| r.number).map(|r| r.running)
     }
 }
@@ -239,7 +251,7 @@ mod tests {
             release: Release(last),
             manifest: manifest(last),
             way: releases.iter().map(|r| manifest(*r)).collect(),
-            devices: devices.iter().map(|d| id(d)).collect(),
+            devices: devices.iter().map(|d| (id(d), releases.iter().map(|r| manifest(*r)).collect())).collect(),
             listed: true,
         }
     }
@@ -301,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn only_devices_of_the_rollout_that_prove_that_they_arrived_have_moved() {
+    fn only_devices_of_the_rollout_that_prove_that_it_led_them_on_have_moved() {
         let known = |name: &str, release, proven| Known {
             id: id(name),
             ward: None,
@@ -311,13 +323,16 @@ mod tests {
         };
         let known = [
             known("arrived", 5, true),
-            known("behind", 4, true),
+            known("on-the-way", 4, true),
+            known("began-there", 4, true),
+            known("behind", 3, true),
             known("said-so", 5, false),
             known("stranger", 5, true),
             Known { running: None, ..known("silent", 0, false) },
         ];
-        let origin = origin(&[4, 5], &["arrived", "behind", "said-so", "silent"]);
-        assert_eq!(origin.moved(&known), BTreeSet::from([id("arrived")]));
+        let mut origin = origin(&[4, 5], &["arrived", "on-the-way", "began-there", "behind", "said-so", "silent"]);
+        origin.devices.insert(id("began-there"), vec![manifest(5)]);
+        assert_eq!(origin.moved(&known), BTreeSet::from([id("arrived"), id("on-the-way")]));
     }
 
     #[test]
@@ -335,6 +350,10 @@ mod tests {
             report(5, 2, "pump-3", 9),
         ];
         assert_eq!(before(&way), Some(Release(3)), "neither 6, which it fell back from, nor 4, on the way");
+        let mut began_there = self::origin(&[4, 5], &["p1"]);
+        began_there.devices.insert(id("p1"), vec![manifest(5)]);
+        let ran = began_there.before(&way, Some(&roster("p1"))).map(|r| r.release);
+        assert_eq!(ran, Some(Release(4)), "what is a step for others is where this one began");
         let turned: Vec<_> = way.iter().rev().cloned().collect();
         assert_eq!(before(&turned), Some(Release(3)));
         assert_eq!(before(&way[2..5]), Some(Release(3)), "the rollout's own first report says it too");

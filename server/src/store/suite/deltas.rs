@@ -50,6 +50,7 @@ pub(crate) fn manifest(release: u64, app: &str) -> Manifest {
         install: Install { kind: InstallKind::Slots, budget_secs: 60, revert_budget_secs: 60 },
         payloads: vec![payload],
         documents: Vec::new(),
+        risks: Vec::new(),
     }
 }
 

@@ -13,8 +13,8 @@ use crate::window::{Calendar, Opening, Scope, openings};
 
 /// The openings of the devices that were asked for.
 pub(super) struct Calendars<'a> {
-    /// All, ascending by path.
-    signed: Vec<&'a (Pinned, Calendar)>,
+    /// All, by what they bind.
+    signed: BTreeMap<&'a Scope, &'a (Pinned, Calendar)>,
     /// By ward, what the hospital's calendar and its own open; the reason where that is nothing at all.
     wards: BTreeMap<&'a WardId, Result<Vec<Opening>, Reason>>,
     /// The same of devices that have a calendar of their own, which is among the layers.
@@ -29,21 +29,18 @@ impl<'a> Calendars<'a> {
         begins: Timestamp,
         until: Timestamp,
     ) -> Self {
-        let mut signed: Vec<_> = facts.calendars.iter().collect();
-        signed.sort_by(|a, b| a.0.path.cmp(&b.0.path));
-        let by_scope: BTreeMap<&Scope, &Calendar> = signed.iter().map(|(_, c)| (&c.scope, c)).collect();
-        let mut all = Self { signed, wards: BTreeMap::new(), devices: BTreeMap::new() };
+        let signed: BTreeMap<&Scope, _> = facts.calendars.iter().map(|signed| (&signed.1.scope, signed)).collect();
+        let of = |scope: Scope| signed.get(&scope).map(|(_, calendar)| calendar);
+        let (mut by_ward, mut by_device) = (BTreeMap::new(), BTreeMap::new());
         for device in devices {
-            let mut layers: Vec<&Calendar> = by_scope.get(&Scope::Hospital).copied().into_iter().collect();
-            layers.extend(by_scope.get(&Scope::Ward(device.ward.clone())).copied());
-            let open = |layers: &[&Calendar]| open(device, layers, begins, until);
-            all.wards.entry(&device.ward).or_insert_with(|| open(&layers));
-            if let Some(own) = by_scope.get(&Scope::Device(device.id.clone())).copied() {
-                layers.push(own);
-                all.devices.insert(&device.id, open(&layers));
+            let ward = || [of(Scope::Hospital), of(Scope::Ward(device.ward.clone()))].into_iter().flatten();
+            let open = |layers: Vec<&Calendar>| open(device, &layers, begins, until);
+            by_ward.entry(&device.ward).or_insert_with(|| open(ward().collect()));
+            if let Some(own) = of(Scope::Device(device.id.clone())) {
+                by_device.insert(&device.id, open(ward().chain([own]).collect()));
             }
         }
-        all
+        Self { signed, wards: by_ward, devices: by_device }
     }
 
     /// What binds a device, or why nothing lets it be touched.
@@ -65,12 +62,10 @@ impl<'a> Calendars<'a> {
         devices.for_each(|d| wards.entry(&d.ward).or_default().push(&d.id));
         let ward = |(ward, mut ids): (&WardId, Vec<&DeviceId>)| {
             ids.sort_unstable();
-            let binds = |scope: &Scope| match scope {
-                Scope::Hospital => true,
-                Scope::Ward(own) => own == ward,
-                Scope::Device(own) => ids.binary_search(&own).is_ok(),
-            };
-            let by: Vec<_> = self.signed.iter().filter(|(_, c)| binds(&c.scope)).collect();
+            let scopes = [Scope::Hospital, Scope::Ward(ward.clone())].into_iter();
+            let scopes = scopes.chain(ids.iter().map(|id| Scope::Device((*id).clone())));
+            let mut by: Vec<_> = scopes.filter_map(|scope| self.signed.get(&scope).copied()).collect();
+            by.sort_by(|a, b| a.0.path.cmp(&b.0.path));
             // People of a ward read its own clock; where it has none, the hospital's or the device's.
             let own = by.iter().find(|(_, c)| matches!(c.scope, Scope::Ward(_))).or(by.first());
             PlannedWard {

@@ -9,6 +9,7 @@ use super::calendars::Calendars;
 use super::eligible::{Candidate, Sorted, View};
 use super::fill::Planner;
 use super::timetable::Timetable;
+use super::touched::Touched;
 use super::{Bundle, Facts, Known, Plan, Request};
 use crate::approval::{Approval, Pinned, RosterDevice, SignedDocument, Slot};
 use crate::clock::whole_second;
@@ -63,8 +64,7 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
         return Err(PlanError::NoSuchApproval(id.clone()));
     }
     let now = whole_second(now);
-    let roster = merged(facts)?;
-    let known: BTreeMap<_, _> = inventory.iter().map(|k| (&k.id, k)).collect();
+    let Touched { roster, known } = Touched::new(facts, request, inventory)?;
     let begins = request.not_before.max(now);
     let until = request.until(begins);
     let view = View::new(facts, request, &roster, &known, now);
@@ -130,17 +130,6 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
         expires: ends().unwrap_or(now),
         devices,
     })
-}
-
-/// All rosters as one.
-fn merged(facts: &Facts) -> Result<BTreeMap<&DeviceId, &RosterDevice>, PlanError> {
-    let mut all = BTreeMap::new();
-    for device in facts.rosters.iter().flat_map(|(_, roster)| &roster.devices) {
-        if all.insert(&device.id, device).is_some() {
-            return Err(PlanError::TwiceOnRosters(device.id.clone()));
-        }
-    }
-    Ok(all)
 }
 
 /// The timetables of these devices' wards, with the slots that approvals beside the plan have taken. Those count whatever

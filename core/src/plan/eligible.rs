@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::calendars::Calendars;
+use super::touched::{asks, has};
 use super::way::Roads;
 use super::{Blocked, Bundle, Facts, Known, Request};
 use crate::approval::{Approval, RosterDevice, VerifiedStop};
-use crate::id::{ApprovalId, DeviceId, WardId};
+use crate::id::{ApprovalId, DeviceId};
 use crate::limits::MAX_STEPS;
 use crate::phase::{Code, Reason};
 use crate::trust::Status;
@@ -111,8 +112,6 @@ impl<'a> View<'a> {
     pub(super) fn selected(&self) -> BTreeSet<&'a DeviceId> {
         let selector = &self.request.selector;
         let product = &self.facts.bundle.step.product;
-        let only_named = !selector.devices.is_empty() && selector.wards.is_empty() && selector.labels.is_empty();
-        let in_ward = |ward: &WardId| !only_named && (selector.wards.is_empty() || selector.wards.contains(ward));
         // One of which nothing at all is known is not selected by what it runs; one of which that alone is not known is
         // blocked, and so stands in the plan and what the plan was computed from.
         let runs = |id: &DeviceId| match (selector.running, self.known.get(id)) {
@@ -120,16 +119,15 @@ impl<'a> View<'a> {
             (Some(_), None) => false,
             (Some(range), Some(known)) => known.running.as_ref().is_none_or(|r| range.contains(r.release)),
         };
-        let on_roster = self
-            .roster
-            .values()
-            .filter(|d| d.product == *product && in_ward(&d.ward) && selector.labels.matches(&d.labels) && runs(&d.id));
+        let on_roster = self.roster.values().filter(|d| {
+            d.product == *product && asks(self.request, &d.ward) && has(self.request, &d.labels) && runs(&d.id)
+        });
         let on_roster = on_roster.map(|d| &d.id);
         // What is on no roster has no labels that anybody has signed.
         let known = self.known.values().filter(|k| {
             !self.roster.contains_key(&k.id)
                 && k.product.as_ref() == Some(product)
-                && k.ward.as_ref().is_some_and(in_ward)
+                && k.ward.as_ref().is_some_and(|ward| asks(self.request, ward))
                 && selector.labels.is_empty()
                 && runs(&k.id)
         });

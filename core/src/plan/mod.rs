@@ -24,6 +24,7 @@ mod request;
 mod sign;
 mod suggestion;
 mod timetable;
+mod touched;
 mod way;
 
 use std::collections::BTreeSet;

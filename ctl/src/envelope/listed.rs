@@ -72,8 +72,9 @@ fn added(path: &str, target: &Target, entry: &CatalogEntry, manifest: Option<&Ve
     }
     let hardware: Vec<&str> = m.hardware.iter().map(|h| h.as_str()).collect();
     let documents: Vec<&str> = m.documents.iter().map(|d| d.name.as_str()).collect();
+    let risks: Vec<String> = m.risks.iter().map(|risk| format!("from release {}: {}", risk.from, risk.text)).collect();
     Ok(format!(
-        "{} {} (release {}) is added, {}: for {}, from release {} on, security floor {}; manifest {}; documents: {}",
+        "{} {} (release {}) is added, {}: for {}, from release {} on, security floor {}; manifest {}; documents: {}; warns of updates: {}",
         m.product,
         m.version,
         m.release,
@@ -82,7 +83,8 @@ fn added(path: &str, target: &Target, entry: &CatalogEntry, manifest: Option<&Ve
         m.requires.min_release,
         entry.floor,
         target.sha256,
-        if documents.is_empty() { "none".to_owned() } else { documents.join(", ") }
+        if documents.is_empty() { "none".to_owned() } else { documents.join(", ") },
+        if risks.is_empty() { "none".to_owned() } else { risks.join("; ") }
     ))
 }
 

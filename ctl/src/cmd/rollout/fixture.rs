@@ -7,7 +7,8 @@ use suture_core::approval::{Part, Pinned, Roster, RosterDevice, Step, Wave, path
 use suture_core::digest::Digest;
 use suture_core::label::Labels;
 use suture_core::manifest::{PatchClass, manifest_path};
-use suture_core::plan::{Bundle, Facts, Plan, Request, Selector, WaveSize, WaveSpec, plan};
+use suture_core::plan::{Bundle, Facts, Known, Plan, Request, Selector, WaveSize, WaveSpec, plan};
+use suture_core::report::Running;
 use suture_core::sign::{LocalKey, Signer as _};
 use suture_core::trust::Status;
 use suture_core::version::Release;
@@ -74,6 +75,28 @@ pub(super) fn facts() -> Facts {
         approvals: Vec::new(),
         stops: Vec::new(),
     }
+}
+
+/// Another release of the pump, on the way to 5.
+pub(super) fn between(release: u64) -> Bundle {
+    let bundle = facts().bundle;
+    let step = Step {
+        path: manifest_path(&id("pump"), Release(release)),
+        sha256: Digest::of(format!("release {release}").as_bytes()),
+        release: Release(release),
+        ..bundle.step
+    };
+    Bundle { step, version: format!("{release}.0.0").parse().unwrap(), ..bundle }
+}
+
+/// That a pump has proven to run a release.
+pub(super) fn on(name: &str, release: u64) -> Known {
+    let running = Running {
+        version: format!("{release}.0.0").parse().unwrap(),
+        release: Release(release),
+        manifest: Digest::of(format!("release {release}").as_bytes()),
+    };
+    Known { id: id(name), ward: None, product: None, running: Some(running), proven: true }
 }
 
 /// One pump, then the other after a soak; the third's board is another.

@@ -1,5 +1,6 @@
 //! A plan as an approver reads it, from the bytes that the approval is made of.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -7,6 +8,7 @@ use jiff::tz::TimeZone;
 use suture_core::approval::{DeviceSlots, Slot};
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
+use suture_core::id::DeviceId;
 use suture_core::manifest::PatchClass;
 use suture_core::plan::{Blocked, Plan, PlannedWave};
 use suture_core::trust::Status;
@@ -15,23 +17,30 @@ use super::says::{LATE, attempts, gate, leases, selected, starts, step};
 use super::waves::gated;
 use crate::print::{Table, bytes, grouped};
 
-/// Zones by ward, resolved once for printing.
-struct Zones<'a>(Vec<(&'a [suture_core::id::DeviceId], &'a str, &'a str, Option<TimeZone>)>);
+/// Where the planned devices stand, and the wards' zones, resolved once for printing.
+struct Zones<'a> {
+    wards: Vec<(&'a str, &'a str, Option<TimeZone>)>,
+    /// By device, the place of its ward.
+    places: BTreeMap<&'a DeviceId, usize>,
+}
 
 impl<'a> Zones<'a> {
     fn of(plan: &'a Plan) -> Self {
         let zone = |name: &str| jiff::tz::TimeZoneDatabase::bundled().get(name).ok();
-        let wards = plan.wards.iter();
-        Self(wards.map(|w| (w.devices.as_slice(), w.ward.as_str(), w.zone.as_str(), zone(&w.zone))).collect())
+        let places = plan.wards.iter().enumerate().flat_map(|(n, w)| w.devices.iter().map(move |id| (id, n)));
+        Self {
+            wards: plan.wards.iter().map(|w| (w.ward.as_str(), w.zone.as_str(), zone(&w.zone))).collect(),
+            places: places.collect(),
+        }
     }
 
     fn ward(&self, device: &DeviceSlots) -> &str {
-        self.find(device).map_or("", |(_, ward, _, _)| ward)
+        self.find(device).map_or("", |(ward, ..)| ward)
     }
 
     fn local(&self, device: &DeviceSlots, slot: &Slot) -> String {
         match self.find(device) {
-            Some((_, _, name, Some(zone))) => {
+            Some((_, name, Some(zone))) => {
                 let (start, end) = (zone.to_datetime(slot.start), zone.to_datetime(slot.end));
                 let until = if start.date() == end.date() { "%H:%M:%S" } else { "%a %Y-%m-%d %H:%M:%S" };
                 format!("{} - {} {name}", start.strftime("%a %Y-%m-%d %H:%M:%S"), end.strftime(until))
@@ -40,11 +49,8 @@ impl<'a> Zones<'a> {
         }
     }
 
-    fn find(
-        &self,
-        device: &DeviceSlots,
-    ) -> Option<&(&'a [suture_core::id::DeviceId], &'a str, &'a str, Option<TimeZone>)> {
-        self.0.iter().find(|(devices, ..)| devices.binary_search(&device.id).is_ok())
+    fn find(&self, device: &DeviceSlots) -> Option<&(&'a str, &'a str, Option<TimeZone>)> {
+        self.wards.get(*self.places.get(&device.id)?)
     }
 }
 
@@ -331,6 +337,50 @@ mod tests {
             assert!(text.contains(part), "{part}\n{text}");
         }
         assert_eq!(text.matches("human gate before it").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn an_approver_reads_ways_ceilings_leases_and_who_loses_the_way_back() {
+        use super::super::fixture::{between, id, on};
+        let mut facts = facts();
+        facts.releases = vec![between(3)];
+        facts.bundle.min_release = between(3).step.release;
+        facts.bundle.floors = vec![];
+        let mut asked = planned(&facts).request;
+        asked.leases = true;
+        asked.max_attempts = 3;
+        asked.retry_wait_secs = 900;
+        asked.spread_secs = Some(120);
+        asked.deadline = Some("2026-11-30T00:00:00Z".parse().unwrap());
+        asked.waves.iter_mut().for_each(|w| (w.gate.max_failures, w.gate.max_failed_percent) = (2, 10));
+        let inventory = [on("p1", 1), on("p2", 4)];
+        let plan =
+            suture_core::plan::plan(&facts, &asked, &inventory, "2026-11-23T12:00:00Z".parse().unwrap()).unwrap();
+        let text = super::plan(&plan, plan.digest().unwrap());
+        for part in [
+            "by way of   pump 3.0.0, release 3, 1 MiB, for 1 device; manifest ",
+            "spread over 2m",
+            "3 a device at each step, the next 15m after the first that failed, then twice as long",
+            "needed besides the slot",
+            "2026-11-30T00:00:00Z: no slot ends after it",
+            "more than 2 failures, or failures of more than 10 % of the wave, pause the rollout",
+            "no way back by an approval: 2 devices",
+            "it runs release 1, which the manufacturer does not list",
+            "pause and resume, leases",
+            "to release",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        let of = |name: &str| {
+            let lines = text.lines().skip_while(move |l| !l.starts_with(&format!("  {name} "))).skip(1);
+            lines.take_while(|l| l.starts_with("    ")).map(|l| l.trim_start().to_owned()).collect::<Vec<_>>()
+        };
+        assert!(of("p1")[0].starts_with("then") && of("p1")[1].starts_with("or"), "{text}");
+        assert!(of("p2")[0].starts_with("or"), "{text}");
+        let says = serde_json::to_value(super::super::says::Says::of(&plan)).unwrap();
+        assert_eq!(says["trusts_server"], serde_json::json!([1, 2]));
+        assert!(says["late"].as_str().unwrap().contains("new approval"), "{says}");
+        assert_eq!(plan.devices[0].id, id("p1"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::print::secs;
 use super::waves::gated;
 
 /// What becomes of a device that misses all of its slots.
-pub(super) const LATE: &str = "a device that misses its slots waits for a new approval; its gate counts it as missed, neither confirmed nor failed";
+pub(super) const LATE: &str = "a device that misses its slots waits for a new approval; its gate counts it as missed, neither confirmed nor failed, and pauses the rollout where too few are left to be confirmed";
 
 pub(super) fn starts(request: &Request) -> String {
     let room = "as far as the opening has room for it";

@@ -105,10 +105,7 @@ impl Simulation {
         Facts {
             hdo: self.hospital.hdo.clone(),
             bundle: self.catalog.bundle(&self.versions[version]),
-            releases: (0..self.versions.len())
-                .filter(|other| *other != version)
-                .map(|other| self.catalog.bundle(&self.versions[other]))
-                .collect(),
+            releases: Vec::new(),
             rosters: self.hospital.rosters.clone(),
             calendars,
             approvals: self.approvals.listed.iter().map(|l| l.approval.clone()).collect(),

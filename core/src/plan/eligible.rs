@@ -23,6 +23,8 @@ pub(super) struct View<'a> {
     known: &'a BTreeMap<&'a DeviceId, &'a Known>,
     /// Approvals that are in force, ascending by id, without those that the request replaces.
     live: Vec<&'a Approval>,
+    /// Approvals that a stop order holds and nothing has replaced: a lift would bring them back, slots and all.
+    held: Vec<&'a Approval>,
     now: Timestamp,
 }
 
@@ -45,7 +47,7 @@ pub(super) struct Sorted<'a> {
     pub(super) steps: Vec<&'a Bundle>,
     /// Approvals that are replaced, those asked for included.
     pub(super) supersedes: BTreeSet<ApprovalId>,
-    /// Approvals that stay in force beside the plan.
+    /// Approvals that stay in force beside the plan, and those that a lift would bring back into force: their slots count.
     pub(super) beside: Vec<&'a Approval>,
 }
 
@@ -60,13 +62,10 @@ impl<'a> View<'a> {
         let replaced: BTreeSet<_> =
             facts.approvals.iter().flat_map(|a| &a.terms.supersedes).chain(&request.supersedes).collect();
         let stopped = |id: &ApprovalId| VerifiedStop::stops(&facts.stops, id);
-        let mut live: Vec<_> = facts
-            .approvals
-            .iter()
-            .filter(|a| !replaced.contains(&a.terms.id) && !stopped(&a.terms.id) && now < a.terms.expires)
-            .collect();
+        let listed = facts.approvals.iter().filter(|a| !replaced.contains(&a.terms.id) && now < a.terms.expires);
+        let (held, mut live): (Vec<_>, Vec<_>) = listed.partition(|a| stopped(&a.terms.id));
         live.sort_by(|a, b| a.terms.id.cmp(&b.terms.id));
-        Self { facts, request, roster, known, live, now }
+        Self { facts, request, roster, known, live, held, now }
     }
 
     /// Sorts the selected devices.
@@ -105,6 +104,7 @@ impl<'a> View<'a> {
             }
         }
         let supersedes = self.request.supersedes.iter().chain(spent.iter().map(|a| &a.terms.id)).cloned().collect();
+        let beside = beside.into_iter().chain(self.held.iter().copied()).collect();
         Sorted { eligible, blocked, steps, supersedes, beside }
     }
 

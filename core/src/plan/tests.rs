@@ -446,3 +446,18 @@ fn a_device_is_lost_when_no_slot_holds_the_install_any_more() {
 fn signing() -> Signing {
     Signing { approver: "kim".to_owned(), meaning: "approved".to_owned(), reason: "CVE-2026-1".to_owned() }
 }
+
+#[test]
+fn the_slots_of_a_stopped_approval_count_for_a_lift_would_bring_them_back() {
+    let mut facts = facts(vec![device("a", "icu"), device("b", "icu")], vec![calendar("icu", &["tue 02:00 1h"], &[])]);
+    let (start, end) = ("2026-11-24T01:05:00Z", "2026-11-24T01:25:00Z");
+    facts.approvals = vec![approval("other", b"other", &[("a", start, end), ("b", start, end)])];
+    let order = StopOrder::next(facts.hdo.clone(), id("other"), None, true, now()).unwrap();
+    facts.stops = vec![VerifiedStop::kept(&order.sign(&[]).unwrap()).unwrap()];
+    let mut request = request();
+    request.selector.devices = [id("a")].into();
+    let starts = |request: &Request| plan(&facts, request, &[], now()).unwrap().devices[0].slots[0].start;
+    assert_eq!(starts(&request), at(end), "b has its slot again once the stop is lifted");
+    request.supersedes = [id("other")].into();
+    assert_eq!(starts(&request), at("2026-11-24T01:00:00Z"), "and never, where the plan replaces it");
+}

@@ -137,7 +137,7 @@ impl Busy {
         let first = self.0.range(..=slot.start).next_back().map(|(at, busy)| (*at, *busy));
         let inside =
             self.0.range((Bound::Excluded(slot.start), Bound::Excluded(slot.end))).map(|(at, busy)| (*at, *busy));
-        let (full, _) = first.into_iter().chain(inside).filter(|(_, busy)| *busy >= cap).last()?;
+        let (full, _) = first.into_iter().chain(inside).rfind(|(_, busy)| *busy >= cap)?;
         // The last stretch of all is empty, so a full one has an end.
         self.0.range((Bound::Excluded(full), Bound::Unbounded)).next().map(|(at, _)| *at)
     }

@@ -352,7 +352,8 @@ mod tests {
         assert_eq!(before(&way), Some(Release(3)), "neither 6, which it fell back from, nor 4, on the way");
         let mut began_there = self::origin(&[4, 5], &["p1"]);
         began_there.devices.insert(id("p1"), vec![manifest(5)]);
-        let ran = began_there.before(&way, Some(&roster("p1"))).map(|r| r.release);
+        let own = [report(9, 5, "pump-5", 9), report(7, 4, "pump-5", 9), report(6, 4, "pump-3", 9)];
+        let ran = began_there.before(&own, Some(&roster("p1"))).map(|r| r.release);
         assert_eq!(ran, Some(Release(4)), "what is a step for others is where this one began");
         let turned: Vec<_> = way.iter().rev().cloned().collect();
         assert_eq!(before(&turned), Some(Release(3)));

@@ -96,24 +96,10 @@ pub(crate) const KEYS_AND_ROOTS: &[Row] = &[
         forge_ids(act, keys, |own, owner| vec![(owner.to_owned(), own.to_owned()); 2]);
     }),
     row("threshold tricks", "one key of two under two ids, where two must sign", BAD_SIGNATURE, |act, keys| {
-        // The owner's own root, made careless: the same key, and once more with a field that changes its id.
-        let now = act.loot.now;
-        let mut twin = act.loot.approvals.signed(Role::Root)["keys"][id(&keys.approvals)].clone();
-        twin["note"] = json!("once more");
-        let canonical = suture_core::json::canonical(&twin).unwrap();
-        let twin_id = Digest::of(&canonical).to_string();
-        act.loot.approvals.next(Role::Root, &[&keys.approvals_root], |root| {
-            root["keys"][&twin_id] = twin;
-            root["roles"]["targets"] = json!({ "keyids": [id(&keys.approvals), twin_id], "threshold": 2 });
-        });
-        act.loot.approvals.publish(&[&keys.approvals], now, |_| {});
-        let mut file: serde_json::Value = serde_json::from_slice(act.loot.approvals.bytes(Role::Targets)).unwrap();
-        let mut second = file["signatures"][0].clone();
-        second["keyid"] = json!(twin_id);
-        file["signatures"].as_array_mut().unwrap().push(second);
-        let bytes = suture_core::json::to_bytes(&file).unwrap();
-        act.loot.approvals.put(Role::Targets, bytes.clone());
-        act.loot.approvals.seal(&bytes, now);
+        twin(act, keys, false);
+    }),
+    row("threshold tricks", "one holder of two keys, where two must sign", BAD_METADATA, |act, keys| {
+        twin(act, keys, true);
     }),
     row("threshold tricks", "a root that asks for no signature at all", BAD_METADATA, |act, keys| {
         act.loot
@@ -200,4 +186,34 @@ async fn what_their_owners_have_not_signed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_thresholds_and_roots() {
     both_ways(&[("Keys, thresholds and roots", KEYS_AND_ROOTS)]).await;
+}
+
+/// The owner's own root, made careless: the same key, and once more with a field that changes its id, of which each signs
+/// once. Whether the root says who holds it.
+fn twin(act: &mut Act, keys: &Keys, held: bool) {
+    let now = act.loot.now;
+    let root = act.loot.approvals.signed(Role::Root);
+    assert!(
+        root["x-suture-holders"].as_object().is_some_and(|holders| !holders.is_empty()),
+        "the root names no holder"
+    );
+    let mut twin = root["keys"][id(&keys.approvals)].clone();
+    twin["note"] = json!("once more");
+    let canonical = suture_core::json::canonical(&twin).unwrap();
+    let twin_id = Digest::of(&canonical).to_string();
+    act.loot.approvals.next(Role::Root, &[&keys.approvals_root], |root| {
+        root["keys"][&twin_id] = twin;
+        root["roles"]["targets"] = json!({ "keyids": [id(&keys.approvals), twin_id], "threshold": 2 });
+        if !held {
+            root["x-suture-holders"] = json!({});
+        }
+    });
+    act.loot.approvals.publish(&[&keys.approvals], now, |_| {});
+    let mut file: serde_json::Value = serde_json::from_slice(act.loot.approvals.bytes(Role::Targets)).unwrap();
+    let mut second = file["signatures"][0].clone();
+    second["keyid"] = json!(twin_id);
+    file["signatures"].as_array_mut().unwrap().push(second);
+    let bytes = suture_core::json::to_bytes(&file).unwrap();
+    act.loot.approvals.put(Role::Targets, bytes.clone());
+    act.loot.approvals.seal(&bytes, now);
 }

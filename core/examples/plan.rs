@@ -5,8 +5,9 @@
 //! ```
 //!
 //! Time is what the planner spent on a processor; memory is the most that the process held while it planned, above what it
-//! held before: the signed rosters and the inventory, of which a hospital's program has one each, are not the planner's. An
-//! approval names ten thousand devices at most, so a larger hospital is planned by a label, or ward by ward.
+//! held before: the signed rosters and the inventory, of which a hospital's program has one each, are not the planner's. Pages
+//! that an earlier line has given back count as held, so the first line of a size says most. An approval names ten thousand
+//! devices at most, so a larger hospital is planned by a label, or ward by ward.
 
 #![expect(clippy::print_stdout, reason = "what it measures is for whoever ran it")]
 

@@ -10,9 +10,10 @@
 //! has proven itself.
 //!
 //! Where the manufacturer does not let a device go to the bundle at once, the approval has more steps than one ([`way`]). A
-//! turn then is a slot for each of the device's steps, one after another, each long enough for the longest step of all. A
-//! device is done, and confirmed for its gate, when the last step runs, and no sooner; it has failed with any of them. Tries
-//! are counted for each step by itself.
+//! turn then is a slot for each of the device's steps, one after another, each long enough for the longest step of all; what
+//! an earlier one has left may hold a later step, for slots are the device's and not a step's. A device is done, and confirmed
+//! for its gate, when the last step runs, and no sooner; it has failed with any of them. Tries are counted for each step by
+//! itself.
 
 mod back;
 mod bundle;

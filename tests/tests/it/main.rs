@@ -57,4 +57,5 @@ mod stops;
 mod tries;
 mod ward;
 mod watching;
+mod ways;
 mod withdrawal;

@@ -174,7 +174,7 @@ fn approval(name: &str, devices: std::ops::Range<usize>) -> (Approval, OperatorD
         kind: OperatorDocument::TYPE.to_owned(),
         format: 1,
         approval: id(name),
-        approver: "Dr. Kim Novak".to_owned(),
+        approver: "kim".to_owned(),
         meaning: "approved".to_owned(),
         reason: "the alarm fails".to_owned(),
         ticket: "CHG-4711".to_owned(),

@@ -32,8 +32,10 @@ async fn a_hospitals_a_wards_and_a_devices_calendar_are_layers() {
     // A plan goes by the same.
     let plan =
         ["rollout", "plan", "--bundle", "pump@2", "--ward", "icu", "--wave", "rest", "--slots", "1", "--slack", "60s"];
-    let planned =
-        kim.json(&[&plan[..], &["--not-before", "2026-12-20T00:00:00Z", "--horizon", "60d"]].concat()).await.unwrap();
+    let planned = kim
+        .json(&[&plan[..], &["--not-before", "2026-12-20T00:00:00Z", "--horizon", "60d", "--spread", "0s"]].concat())
+        .await
+        .unwrap();
     let slots: Vec<&str> = planned["plan"]["devices"]
         .as_array()
         .unwrap()

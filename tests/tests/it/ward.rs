@@ -28,7 +28,7 @@ impl Ward {
     pub(crate) async fn approve(&self) -> Timestamp {
         let (file, cap) = (self.world.path("plan.json"), self.pumps.len().to_string());
         let args = ["rollout", "plan", "--bundle", "pump@2", "--ward", "icu", "--wave", "rest", "--cap", &cap];
-        let more = ["--slots", "1", "--slack", "60s", "-o", text(&file)];
+        let more = ["--slots", "1", "--slack", "60s", "--spread", "0s", "-o", text(&file)];
         let plan = self.kim.json(&[&args[..], &more].concat()).await.unwrap();
         self.kim.run(&["rollout", "approve", plan["sha256"].as_str().unwrap(), "--reason", "tested"]).await.unwrap();
         let start = plan["plan"]["devices"][0]["slots"][0]["start"].as_str().unwrap().parse().unwrap();

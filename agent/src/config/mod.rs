@@ -218,7 +218,7 @@ impl Settings {
         let power = written.power.map_or_else(Power::default, |p| {
             let percent = faults.within("power.battery_percent", p.battery_percent, 0, 0, 100);
             if !p.mains && percent == 0 {
-                faults.add("[power] asks for nothing; write mains = true, battery_percent, or neither table nor both");
+                faults.add("[power] asks for nothing; write mains = true or battery_percent in it, or leave it out");
             }
             Power { mains: p.mains, battery_percent: u8::try_from(percent).unwrap_or(100) }
         });

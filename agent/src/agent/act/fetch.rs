@@ -1,0 +1,206 @@
+//! Until the new version lies whole in the slot that is not in use.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use suture_core::approval::Slot;
+use suture_core::digest::Digest;
+use suture_core::phase::{Code, Reason};
+use tokio::time::Instant;
+
+use super::super::look::Situation;
+use super::super::{Agent, AgentError};
+use super::{Done, blocking, chain, rejected};
+use crate::client::ClientError;
+use crate::fetch::{Fetch, FetchError, Room, sources};
+use crate::install::Slots;
+use crate::machine::{Event, Trouble};
+
+/// How often a running fetch is told to `status`.
+const PROGRESS: Duration = Duration::from_secs(5);
+/// How often it is told to the server, which writes down what it is told: a person who watches a rollout looks no oftener,
+/// and ten thousand devices that fetch cost it 170 rows a second.
+const TELL: Duration = Duration::from_secs(60);
+/// After that, from the first byte that comes, a fetch is left for a new look at what is signed: a stop order must not wait
+/// for a long transfer.
+const FETCH_SPELL: Duration = Duration::from_secs(600);
+
+/// What is kept of the time before a slot.
+const SLOT_MARGIN: Duration = Duration::from_secs(3_600);
+/// Bytes a second of a thin line: 512 kbit/s.
+const THIN_LINE: u64 = 64 << 10;
+
+impl Agent {
+    pub(super) async fn fetch(&mut self, situation: &mut Situation) -> Result<Done, AgentError> {
+        situation.is_fresh = false;
+        // The server has said when to ask again; what was said of one bundle holds for all.
+        if self.ask_again.is_some_and(|at| Instant::now() < at) {
+            return Ok(Done::Later);
+        }
+        self.ask_again = None;
+        let manifest = situation.attempt.bundle.manifest;
+        Fetch::keep_only(&self.settings.state_dir, &manifest)?;
+        let fetch = Fetch::new(&self.settings.state_dir, &manifest, self.slots.clone(), self.counters.clone())
+            .within(Room::reserving(self.settings.fetch.reserve_bytes));
+        let mut client = self.client.clone();
+        let retry = (self.retry, self.around.random.clone());
+        let stop = self.stop.clone();
+        let (slots, now) = (&situation.choice.slots, self.now());
+        let patience = |bytes| patience(slots, now, bytes);
+        let running = fetch.run(&mut client, &situation.catalog, &situation.choice, retry, patience);
+        tokio::pin!(running);
+        let spell = tokio::time::sleep(FETCH_SPELL);
+        tokio::pin!(spell);
+        let before = self.counters.came_bytes();
+        let mut tick = tokio::time::interval_at(Instant::now() + PROGRESS, PROGRESS);
+        let mut told = LastTold::default();
+        let result = loop {
+            tokio::select! {
+                result = &mut running => break Some(result),
+                _ = tick.tick() => {
+                    self.pulse.beat(Duration::ZERO);
+                    self.counters.measure(PROGRESS);
+                    // What is on disk is read again by each spell, which may take longer than one: it begins with the
+                    // network.
+                    if self.counters.came_bytes() == before && !self.counters.waiting.load(Ordering::Relaxed) {
+                        spell.as_mut().reset(Instant::now() + FETCH_SPELL);
+                    }
+                    self.write_live();
+                    if told.is_due(PROGRESS, self.client.in_line().is_some()) {
+                        let (mut client, said) = (self.client.clone(), self.said());
+                        // Beside the transfer, which does not wait for it; what the server says is heard in the next cycle.
+                        tokio::spawn(async move { client.check_in(said).await });
+                    }
+                }
+                () = &mut spell => {
+                    self.ask_again = Some(Instant::now());
+                    break None;
+                }
+                () = stop.cancelled() => break None,
+                // It may be a stop order, by a person's hand.
+                () = self.inbox.news() => break None,
+            }
+        };
+        self.counters.rest();
+        Ok(match result {
+            None => Done::Later,
+            Some(Ok(())) => {
+                sources::keep(&self.settings.state_dir, &manifest, &self.counters.progress())?;
+                Done::On(Event::Fetched)
+            }
+            Some(Err(FetchError::Client(ClientError::Deferred { text, deferral }))) => {
+                self.ask_again = Some(Instant::now() + self.jittered(deferral.after));
+                let reason = Reason::new(deferral.code, text);
+                Done::Wait(Event::Hindered(Trouble { reason, until: deferral.until }))
+            }
+            Some(Err(e)) if e.is_permanent() => Done::Wait(Event::Unusable(e.reason())),
+            Some(Err(e)) => Done::Wait(Event::Hindered(Trouble::new(e.reason()))),
+        })
+    }
+
+    /// Up to a quarter longer: a ward's devices do not come all at once.
+    pub(in crate::agent) fn jittered(&self, wait: Duration) -> Duration {
+        let share = f64::from((self.around.random)()) / f64::from(u32::MAX) / 4.0;
+        wait.saturating_add(wait.mul_f64(share))
+    }
+
+    pub(super) async fn stage(&mut self, situation: &mut Situation) -> Result<Done, AgentError> {
+        situation.is_fresh = false;
+        let manifest = situation.attempt.bundle.manifest;
+        let fetch = Fetch::new(&self.settings.state_dir, &manifest, self.slots.clone(), self.counters.clone());
+        let slots = self.slots.clone();
+        let staged = blocking(move || stage(&slots, &fetch, &manifest)).await;
+        Ok(match staged {
+            Some(Staged::Whole) => {
+                Fetch::discard_all(&self.settings.state_dir)?;
+                Done::On(Event::Staged)
+            }
+            Some(Staged::Damaged(reason)) => Done::On(Event::Damaged(reason)),
+            Some(Staged::Contradiction(reason)) => Done::Wait(Event::Unusable(reason)),
+            Some(Staged::Hindered(reason)) => Done::Wait(Event::Hindered(Trouble::new(reason))),
+            None => Done::Later,
+        })
+    }
+}
+
+/// What the server was told of a running fetch.
+#[derive(Default)]
+struct LastTold {
+    /// How long ago, and whether the device stood in line then; nothing yet.
+    last: Option<(Duration, bool)>,
+}
+
+impl LastTold {
+    /// Whether it is to be told now that so much more time has passed: once soon after the fetch has begun, when the device
+    /// comes into line or out of it, and each [`TELL`].
+    fn is_due(&mut self, passed: Duration, in_line: bool) -> bool {
+        let last = self.last.map(|(ago, was)| (ago.saturating_add(passed), was));
+        let due = last.is_none_or(|(ago, was)| ago >= TELL || was != in_line);
+        self.last = if due { Some((Duration::ZERO, in_line)) } else { last };
+        due
+    }
+}
+
+/// How long a delta that is being made may be waited for, as far as the next slot is concerned: it begins an hour later at
+/// least, and by the time that all of `bytes` take as chunks over a thin line.
+fn patience(slots: &[Slot], now: Timestamp, bytes: u64) -> Duration {
+    // A slot that has begun leaves no time.
+    let Some(slot) = slots.iter().find(|slot| now < slot.end) else { return Duration::ZERO };
+    let until = Duration::try_from(slot.start.duration_since(now)).unwrap_or(Duration::ZERO);
+    until.saturating_sub(SLOT_MARGIN).saturating_sub(Duration::from_secs(bytes / THIN_LINE))
+}
+
+enum Staged {
+    Whole,
+    Damaged(Reason),
+    Contradiction(Reason),
+    Hindered(Reason),
+}
+
+/// Writes the spare slot from what was fetched. What is there already, from before a restart, is hashed and kept.
+fn stage(slots: &Slots, fetch: &Fetch, manifest: &Digest) -> Staged {
+    if slots.spare().and_then(|side| slots.verify(side, manifest)).is_ok() {
+        return Staged::Whole;
+    }
+    let fetched = match fetch.fetched() {
+        Ok(fetched) => fetched,
+        Err(e @ FetchError::Unusable(_)) => return Staged::Contradiction(e.reason()),
+        Err(e) => return Staged::Damaged(e.reason()),
+    };
+    match slots.write(&fetched.manifest, &fetched.payloads) {
+        Ok(_) => Staged::Whole,
+        Err(e) if rejected(&e) && fetch.is_whole() => {
+            let text = format!("the bundle contradicts itself: {}", chain(&e));
+            Staged::Contradiction(Reason::new(Code::UnusableBundle, text))
+        }
+        Err(e) if rejected(&e) => Staged::Damaged(Reason::from(&e)),
+        Err(e) => Staged::Hindered(Reason::from(&e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_fetch_is_told_each_minute_and_when_it_comes_into_line() {
+        let mut told = LastTold::default();
+        let at: Vec<u32> = (1..=30).filter(|n| told.is_due(PROGRESS, (10..12).contains(n))).collect();
+        assert_eq!(at, [1, 10, 12, 24], "after 5, 50, 60 and 120 s");
+    }
+
+    #[test]
+    fn a_delta_is_waited_for_only_while_the_slot_is_far() {
+        let at = |secs: i64| Timestamp::from_second(1_000_000 + secs).unwrap();
+        let slot = |start, end| Slot { start: at(start), end: at(end) };
+        let secs = |slots: &[Slot], bytes| patience(slots, at(0), bytes).as_secs();
+        assert_eq!(secs(&[], 0), 0);
+        assert_eq!(secs(&[slot(-10, 10)], 0), 0, "it has begun");
+        assert_eq!(secs(&[slot(3_600, 7_200)], 0), 0);
+        assert_eq!(secs(&[slot(3_700, 7_200)], 0), 100);
+        assert_eq!(secs(&[slot(3_700, 7_200)], 60 * THIN_LINE), 40);
+        assert_eq!(secs(&[slot(-20, -10), slot(10_000, 10_001)], 0), 6_400, "one that is over counts no more");
+        assert_eq!(secs(&[slot(100_000, 100_001)], u64::MAX), 0);
+    }
+}

@@ -1,0 +1,80 @@
+//! What the machine asks for, done. Each arm is one verb; each can be repeated with the effect of once.
+
+mod fetch;
+mod install;
+
+use super::look::Situation;
+use super::{Agent, AgentError, MAX_STEPS, chain};
+use crate::config::Settings;
+use crate::fetch::Fetch;
+use crate::install::InstallError;
+use crate::machine::{Action, Event, State};
+
+/// What an action came to.
+enum Done {
+    /// The machine goes on.
+    On(Event),
+    /// The machine goes on, and then something must be waited for.
+    Wait(Event),
+    /// Nothing to tell: the action is repeated in the next cycle.
+    Later,
+}
+
+impl Agent {
+    /// Does one action after another until something must be waited for. Without a situation only what needs none is done.
+    pub(super) async fn advance(&mut self, mut situation: Option<Situation>) -> Result<(), AgentError> {
+        for _ in 0..MAX_STEPS {
+            let Some(action) = self.journal.state().duty() else { break };
+            if self.stop.is_cancelled() {
+                break;
+            }
+            let Settings { restart, health, .. } = &self.settings;
+            self.pulse.beat(restart.timeout.saturating_add(health.deadline));
+            match self.act(action, &mut situation).await? {
+                Done::On(event) => self.apply(event)?,
+                Done::Wait(event) => {
+                    self.apply(event)?;
+                    break;
+                }
+                Done::Later => break,
+            }
+        }
+        if let State::Idle { .. } = self.journal.state() {
+            Fetch::discard_all(&self.settings.state_dir)?;
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, action: Action, situation: &mut Option<Situation>) -> Result<Done, AgentError> {
+        match (action, situation) {
+            (Action::Fetch, Some(situation)) => self.fetch(situation).await,
+            (Action::Stage, Some(situation)) => self.stage(situation).await,
+            (Action::Gate, Some(situation)) => self.gate(situation).await,
+            (Action::Fetch | Action::Stage | Action::Gate, None) => Ok(Done::Later),
+            (Action::Claim, _) => Ok(self.claim().await),
+            (Action::Switch, _) => self.switch().await,
+            (Action::Restart, _) => Ok(self.restart().await),
+            (Action::Probe, _) => Ok(self.probe().await),
+            (Action::Revert, _) => Ok(self.revert().await),
+            (Action::Release, _) => self.release().await,
+        }
+    }
+}
+
+/// Runs what keeps a disk busy beside the network. `None` where the runtime is ending.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+/// Whether the bytes are at fault rather than the disk.
+fn rejected(error: &InstallError) -> bool {
+    use suture_core::archive::ArchiveError;
+
+    use crate::install::TreeError;
+    match error {
+        InstallError::WrongBytes { .. } | InstallError::Empty { .. } => true,
+        InstallError::Tree(TreeError::Archive(e)) => !matches!(e, ArchiveError::Io { .. }),
+        InstallError::Tree(TreeError::Foreign(_)) => true,
+        _ => false,
+    }
+}

@@ -60,7 +60,7 @@ pub fn ask(question: &Question<'_>, now: Timestamp) -> Result<Window, Trouble> {
         let text = format!("the slot begins at {}", format_utc(slot.start));
         return Err(Trouble::until(Reason::new(Code::BeforeSlot, text), slot.start));
     }
-    let Install { kind: _, budget_secs, revert_budget_secs } = question.install;
+    let Install { kind: _, budget_secs, revert_budget_secs, return_to_service: _ } = question.install;
     let both = i64::from(*budget_secs).saturating_add(i64::from(*revert_budget_secs));
     let latest = slot.end.checked_sub(SignedDuration::from_secs(both)).unwrap_or(Timestamp::MIN);
     if latest < now {
@@ -98,7 +98,7 @@ mod tests {
 
     fn code(word: Word, needs_server: bool, now: Timestamp) -> Result<Window, Code> {
         let slots = [Slot { start: at(0), end: at(30) }, Slot { start: at(60), end: at(90) }];
-        let install = Install { kind: InstallKind::Slots, budget_secs: 300, revert_budget_secs: 300 };
+        let install = Install { kind: InstallKind::Slots, budget_secs: 300, revert_budget_secs: 300, return_to_service: false };
         let question = |unsigned, retry| {
             let question =
                 Question { slots: &slots, install: &install, unsigned, retry, needs_server, word: word.clone() };

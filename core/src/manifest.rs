@@ -76,6 +76,15 @@ pub struct Install {
     pub budget_secs: u32,
     /// The way back, at most, in seconds.
     pub revert_budget_secs: u32,
+    /// Whether a person must check the device after it is confirmed, before it is in clinical use again. Manifests that were
+    /// made before this could be asked for do not ask.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub return_to_service: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_false(asked: &bool) -> bool {
+    !*asked
 }
 
 /// Which installer a bundle is made for.

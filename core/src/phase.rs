@@ -277,6 +277,10 @@ codes! {
     RestartFailed = "restart-failed",
     /// The health check failed, or did not pass in time.
     HealthFailed = "health-failed",
+    /// The new version is confirmed, and a person is to check the device before it is in clinical use again.
+    ReturnToService = "return-to-service",
+    /// A person at the device keeps it from beginning anything.
+    HeldHere = "held-here",
     /// The device is not yet confirmed by its hospital.
     Pending = "pending",
     /// What runs is not what was signed: it was altered where it lies.

@@ -206,6 +206,8 @@ impl Code {
             | Self::BadSignature
             | Self::BadMetadata
             | Self::EndlessData
+            | Self::ReturnToService
+            | Self::HeldHere
             | Self::Pending
             | Self::Drift
             | Self::TimedOut

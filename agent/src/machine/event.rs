@@ -52,6 +52,10 @@ pub enum Event {
     Restarted,
     /// The new version proved its health.
     Healthy,
+    /// It did, and its manifest asks for a person's check before the device is in clinical use again.
+    Unchecked,
+    /// A person has checked the device: who, how that is known, and why.
+    Checked(Reason),
     /// It did not, or what was being done failed.
     Broken(Reason),
     /// The old version runs again.
@@ -157,6 +161,8 @@ impl Event {
             Self::Switched => "switched",
             Self::Restarted => "restarted",
             Self::Healthy => "healthy",
+            Self::Unchecked => "unchecked",
+            Self::Checked(_) => "checked",
             Self::Broken(_) => "broken",
             Self::Reverted => "reverted",
             Self::Released => "released",

@@ -10,6 +10,9 @@
 //!                                                                          held
 //! ```
 //!
+//! From `confirming` the way leads by `checking` to `releasing` where the manifest asks for a person's check before clinical
+//! use: the new version has proven its health, and the interlock stays held until that is said.
+//!
 //! Before `claiming` nothing on the device has changed, and an attempt may be given up at any time. From `switching` on it
 //! finishes or reverts, even if the slot ends meanwhile. The interlock is held in every state from `claiming` to
 //! `releasing`. The agent's journal holds the state; a restart at any line enters it again with `resumed`.
@@ -54,6 +57,7 @@
 //! | restarting | broken   | reverting                     |
 //! | restarting | resumed  | restarting reverting          |
 //! | confirming | healthy  | releasing                     |
+//! | confirming | unchecked | checking                     |
 //! | confirming | broken   | reverting                     |
 //! | confirming | resumed  | confirming reverting          |
 //! | reverting  | reverted | releasing                     |
@@ -62,6 +66,8 @@
 //! | releasing  | released | idle waiting                  |
 //! | releasing  | hindered | releasing                     |
 //! | releasing  | resumed  | releasing                     |
+//! | checking   | checked  | releasing                     |
+//! | checking   | resumed  | checking                      |
 //! | held       | resumed  | held reverting                |
 //! | held       | recovered | releasing                    |
 

@@ -82,6 +82,8 @@ pub struct Window {
 pub enum After {
     /// The new version proved its health.
     Confirmed(Attempt),
+    /// It did, and a person has checked the device.
+    Checked(Attempt),
     /// The old version runs again.
     FellBack(Attempt, Reason),
     /// Nothing was switched; the attempt waits on.
@@ -154,6 +156,16 @@ pub enum State {
         /// How often the agent itself was started again meanwhile.
         resumes: u32,
     },
+    /// The new version is confirmed, and a person is to check the device. The interlock is held until then.
+    Checking {
+        /// The attempt.
+        attempt: Attempt,
+        /// Since when: what was signed of an earlier check is no word on this one.
+        #[serde(with = "utc")]
+        since: Timestamp,
+        /// What is waited for, for people.
+        reason: Reason,
+    },
     /// The old version is being put back. The interlock is held.
     Reverting {
         /// The attempt.
@@ -197,6 +209,7 @@ impl State {
             Self::Switching { .. } => "switching",
             Self::Restarting { .. } => "restarting",
             Self::Confirming { .. } => "confirming",
+            Self::Checking { .. } => "checking",
             Self::Reverting { .. } => "reverting",
             Self::Releasing { .. } => "releasing",
             Self::Held { .. } => "held",
@@ -206,7 +219,7 @@ impl State {
     /// What is to be done in it. Each can be done twice with the effect of once.
     pub const fn duty(&self) -> Option<Action> {
         match self {
-            Self::Idle { .. } | Self::Held { .. } => None,
+            Self::Idle { .. } | Self::Checking { .. } | Self::Held { .. } => None,
             Self::Fetching { .. } => Some(Action::Fetch),
             Self::Staging { .. } => Some(Action::Stage),
             Self::Waiting { .. } => Some(Action::Gate),
@@ -237,9 +250,13 @@ impl State {
             | Self::Switching { attempt, .. }
             | Self::Restarting { attempt, .. }
             | Self::Confirming { attempt, .. }
+            | Self::Checking { attempt, .. }
             | Self::Reverting { attempt, .. } => Some(attempt),
             Self::Releasing { after, .. } => match after {
-                After::Confirmed(attempt) | After::FellBack(attempt, _) | After::Wait(attempt, _) => Some(attempt),
+                After::Confirmed(attempt)
+                | After::Checked(attempt)
+                | After::FellBack(attempt, _)
+                | After::Wait(attempt, _) => Some(attempt),
                 After::Recovered(_) => None,
             },
         }
@@ -258,12 +275,12 @@ impl State {
             Self::Confirming { .. } | Self::Reverting { .. } => Phase::Confirming,
             Self::Releasing { trouble: Some(_), .. } => Phase::Held,
             Self::Releasing { after, .. } => match after {
-                After::Confirmed(_) => Phase::Confirmed,
+                After::Confirmed(_) | After::Checked(_) => Phase::Confirmed,
                 After::FellBack(..) => Phase::FellBack,
                 After::Wait(..) => Phase::Waiting,
                 After::Recovered(_) => Phase::Idle,
             },
-            Self::Held { .. } => Phase::Held,
+            Self::Checking { .. } | Self::Held { .. } => Phase::Held,
         }
     }
 
@@ -277,9 +294,10 @@ impl State {
     /// Why it is not further, and until when, where that is known.
     pub fn trouble(&self) -> Option<(&Reason, Option<Timestamp>)> {
         match self {
-            Self::Idle { reason, .. } | Self::Held { reason, .. } | Self::Reverting { reason, .. } => {
-                Some((reason, None))
-            }
+            Self::Idle { reason, .. }
+            | Self::Held { reason, .. }
+            | Self::Checking { reason, .. }
+            | Self::Reverting { reason, .. } => Some((reason, None)),
             Self::Fetching { trouble, .. } | Self::Staging { trouble, .. } | Self::Waiting { trouble, .. } => {
                 trouble.as_ref().map(|t| (&t.reason, t.until))
             }
@@ -287,7 +305,7 @@ impl State {
                 (Some(t), _) => Some((&t.reason, t.until)),
                 (None, After::FellBack(_, reason) | After::Recovered(reason)) => Some((reason, None)),
                 (None, After::Wait(_, t)) => Some((&t.reason, t.until)),
-                (None, After::Confirmed(_)) => None,
+                (None, After::Confirmed(_) | After::Checked(_)) => None,
             },
             Self::Claiming { .. } | Self::Switching { .. } | Self::Restarting { .. } | Self::Confirming { .. } => None,
         }

@@ -1,6 +1,7 @@
 //! The transitions.
 
 use jiff::Timestamp;
+use suture_core::clock::whole_second;
 use suture_core::phase::{Code, Phase, Reason};
 
 use super::event::{Event, MachineError, Nothing, Step, Told};
@@ -11,6 +12,10 @@ use super::state::{After, Attempt, State, Subject, Trouble};
 const MAX_RESUMES: u32 = 3;
 /// How often the way back is tried before a person is called.
 const MAX_REVERTS: u32 = 3;
+/// What a device says that waits for a person's check.
+const CHECK: &str = "the new version is installed and has proven its health, and its manufacturer asks for a check before \
+                     clinical use; clinical use stays blocked until a person has checked the device and says so: \
+                     `suture-agent release --reason TEXT` here, or `suturectl device release DEVICE` by those who approve";
 
 /// One transition. `now` matters where the switch is decided: never outside the window.
 pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineError> {
@@ -137,6 +142,16 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         (State::Confirming { attempt, .. }, Event::Healthy) => {
             release(After::Confirmed(attempt.clone())).tell(&attempt, Phase::Confirmed, None)
         }
+        // DESIGN, phases: confirmed, and then held for a person's check. Gates count it from the first of the two.
+        (State::Confirming { attempt, .. }, Event::Unchecked) => {
+            let reason = Reason::new(Code::ReturnToService, CHECK);
+            let state =
+                State::Checking { attempt: attempt.clone(), since: whole_second(now), reason: reason.clone() };
+            Step::to(state).tell(&attempt, Phase::Confirmed, None).tell(&attempt, Phase::Held, Some(reason))
+        }
+        (State::Checking { attempt, .. }, Event::Checked(reason)) => {
+            release(After::Checked(attempt.clone())).tell(&attempt, Phase::Confirmed, Some(reason))
+        }
         (State::Confirming { attempt, resumes }, Event::Resumed { .. }) if resumes < MAX_RESUMES => {
             Step::to(State::Confirming { attempt, resumes: resumes.saturating_add(1) })
         }
@@ -178,6 +193,7 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
             | State::Waiting { .. }
             | State::Reverting { .. }
             | State::Releasing { .. }
+            | State::Checking { .. }
             | State::Held { attempt: None, .. }),
             Event::Resumed { .. },
         ) => Step::to(state),
@@ -245,7 +261,7 @@ fn release(after: After) -> Step {
 /// All of it was told already, when it became known.
 fn released(after: After) -> Step {
     match after {
-        After::Confirmed(attempt) => Step::to(State::Idle {
+        After::Confirmed(attempt) | After::Checked(attempt) => Step::to(State::Idle {
             about: Some(attempt.subject()),
             phase: Phase::Confirmed,
             reason: Reason::new(Code::UpToDate, "what was approved is installed and has proven its health"),

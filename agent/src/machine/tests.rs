@@ -53,6 +53,8 @@ fn states() -> Vec<State> {
         State::Releasing { after: After::FellBack(a(), reason(Code::HealthFailed)), trouble: trouble() },
         State::Releasing { after: After::Wait(a(), Trouble::new(reason(Code::InUse))), trouble: None },
         State::Releasing { after: After::Recovered(reason(Code::StateDamaged)), trouble: None },
+        State::Releasing { after: After::Checked(a()), trouble: None },
+        State::Checking { attempt: a(), since: noon(), reason: reason(Code::ReturnToService) },
         State::Held { attempt: None, reason: reason(Code::StateDamaged) },
         State::Held { attempt: Some(a()), reason: reason(Code::InstallFailed) },
     ];
@@ -89,6 +91,8 @@ fn events() -> Vec<Event> {
         Event::Switched,
         Event::Restarted,
         Event::Healthy,
+        Event::Unchecked,
+        Event::Checked(reason(Code::ReturnToService)),
         Event::Broken(reason(Code::HealthFailed)),
         Event::Reverted,
         Event::Released,
@@ -231,7 +235,11 @@ fn perform(action: Action, device: &mut Device, luck: u8) -> Event {
         }
         Action::Probe => {
             assert!(device.claimed && device.switched);
-            if luck.is_multiple_of(3) { broken() } else { Event::Healthy }
+            match luck % 3 {
+                0 => broken(),
+                _ if luck & 64 != 0 => Event::Unchecked,
+                _ => Event::Healthy,
+            }
         }
         Action::Revert => {
             assert!(device.claimed, "the way back without a claim");
@@ -273,6 +281,11 @@ proptest! {
                     Event::Resumed { switched: device.switched }
                 }
                 Some(action) => perform(action, &mut device, luck),
+                // A person comes in their own time, and never before the new version runs and the interlock is held.
+                None if state.name() == "checking" && luck.is_multiple_of(2) => {
+                    prop_assert!(device.switched && device.claimed);
+                    Event::Checked(reason(Code::ReturnToService))
+                }
                 None if state.attempt().is_some() => Event::Resumed { switched: device.switched },
                 None if begun < 3 && state.name() == "idle" => {
                     begun += 1;

@@ -10,12 +10,21 @@ use crate::report::Report;
 /// its next step. So a gate counts a device as confirmed when the last of its steps runs, and no sooner.
 pub fn heard(report: &Report, last: &Digest) -> (Phase, Option<Reason>) {
     match report.manifest {
+        // It stays confirmed while a person's check is waited for; its reason says that it is out of service until then.
+        Some(manifest) if report.phase == Phase::Held && waits_for_check(report) => {
+            let phase = if manifest == *last { Phase::Confirmed } else { Phase::Waiting };
+            (phase, report.reason.clone())
+        }
         Some(manifest) if report.phase == Phase::Confirmed && manifest != *last => {
             let text = format!("release {} is confirmed; the next step waits for its slot", report.running.release);
             (Phase::Waiting, Some(Reason::new(Code::BeforeSlot, text)))
         }
         _ => (report.phase, report.reason.clone()),
     }
+}
+
+fn waits_for_check(report: &Report) -> bool {
+    report.reason.as_ref().is_some_and(|reason| reason.code == Code::ReturnToService)
 }
 
 #[cfg(test)]
@@ -51,6 +60,13 @@ mod tests {
         assert_eq!(heard(&report(Phase::Confirmed, &last), &last), (Phase::Confirmed, None));
         for phase in [Phase::FellBack, Phase::Failed, Phase::Installing] {
             assert_eq!(heard(&report(phase, &first), &last), (phase, None));
+        }
+        // Out of service for a person's check is no failure, and after the last step it is confirmed.
+        for (of, counts_as) in [(&last, Phase::Confirmed), (&first, Phase::Waiting)] {
+            let mut held = report(Phase::Held, of);
+            assert_eq!(heard(&held, &last).0, Phase::Held, "held for another reason");
+            held.reason = Some(Reason::new(Code::ReturnToService, "check it"));
+            assert_eq!(heard(&held, &last), (counts_as, held.reason.clone()));
         }
     }
 }

@@ -98,7 +98,8 @@ mod tests {
 
     fn code(word: Word, needs_server: bool, now: Timestamp) -> Result<Window, Code> {
         let slots = [Slot { start: at(0), end: at(30) }, Slot { start: at(60), end: at(90) }];
-        let install = Install { kind: InstallKind::Slots, budget_secs: 300, revert_budget_secs: 300, return_to_service: false };
+        let install =
+            Install { kind: InstallKind::Slots, budget_secs: 300, revert_budget_secs: 300, return_to_service: false };
         let question = |unsigned, retry| {
             let question =
                 Question { slots: &slots, install: &install, unsigned, retry, needs_server, word: word.clone() };

@@ -145,8 +145,7 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         // DESIGN, phases: confirmed, and then held for a person's check. Gates count it from the first of the two.
         (State::Confirming { attempt, .. }, Event::Unchecked) => {
             let reason = Reason::new(Code::ReturnToService, CHECK);
-            let state =
-                State::Checking { attempt: attempt.clone(), since: whole_second(now), reason: reason.clone() };
+            let state = State::Checking { attempt: attempt.clone(), since: whole_second(now), reason: reason.clone() };
             Step::to(state).tell(&attempt, Phase::Confirmed, None).tell(&attempt, Phase::Held, Some(reason))
         }
         (State::Checking { attempt, .. }, Event::Checked(reason)) => {

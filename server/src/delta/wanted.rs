@@ -63,7 +63,12 @@ mod tests {
             hardware: hardware.iter().map(|h| h.parse().unwrap()).collect(),
             requires: Requires { min_release: Release(0) },
             class: PatchClass::Routine,
-            install: Install { kind: InstallKind::Slots, budget_secs: 60, revert_budget_secs: 60, return_to_service: false },
+            install: Install {
+                kind: InstallKind::Slots,
+                budget_secs: 60,
+                revert_budget_secs: 60,
+                return_to_service: false,
+            },
             payloads: payloads.iter().map(payload).collect(),
             documents: Vec::new(),
             risks: Vec::new(),

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use suture_core::digest::Digest;
 use suture_core::lease::Stage;
+use suture_core::manifest::Manifest;
 use suture_core::phase::{Code, Reason};
 use suture_core::select::Choice;
 
@@ -141,11 +143,22 @@ impl Agent {
         };
         tokio::select! {
             proof = health::prove(&self.settings.health, server) => Done::On(match proof {
+                Ok(()) if self.asks_for_check() => Event::Unchecked,
                 Ok(()) => Event::Healthy,
                 Err(reason) => Event::Broken(reason),
             }),
             () = self.stop.cancelled() => Done::Later,
         }
+    }
+
+    /// Whether a person is to check the device before it is in clinical use again. Where its manifest cannot be read, that is
+    /// not known, and it is asked for.
+    fn asks_for_check(&self) -> bool {
+        let State::Confirming { attempt, .. } = self.journal.state() else { return true };
+        let held = self.slots.current().and_then(|side| side.map_or(Ok(None), |side| self.slots.manifest(side)));
+        let asks =
+            |(held, digest): (Manifest, Digest)| digest != attempt.bundle.manifest || held.install.return_to_service;
+        held.ok().flatten().is_none_or(asks)
     }
 
     /// DESIGN, rule 5: always a way back.
@@ -162,7 +175,7 @@ impl Agent {
 
     pub(super) async fn release(&mut self) -> Result<Done, AgentError> {
         // The floor is raised after confirmation, before anything else can be begun.
-        if let (State::Releasing { after: After::Confirmed(attempt), .. }, Ok(floors)) =
+        if let (State::Releasing { after: After::Confirmed(attempt) | After::Checked(attempt), .. }, Ok(floors)) =
             (self.journal.state(), &mut self.floors)
         {
             let time = floors.time();

@@ -34,7 +34,12 @@ pub(crate) fn bundle(dir: &Path, release: u64, content: &[u8]) -> (Manifest, Vec
         hardware: vec!["rev-a".parse().unwrap()],
         requires: Requires { min_release: Release(0) },
         class: PatchClass::Routine,
-        install: Install { kind: InstallKind::Slots, budget_secs: 60, revert_budget_secs: 60, return_to_service: false },
+        install: Install {
+            kind: InstallKind::Slots,
+            budget_secs: 60,
+            revert_budget_secs: 60,
+            return_to_service: false,
+        },
         payloads: vec![payload.clone()],
         documents: vec![],
         risks: vec![],

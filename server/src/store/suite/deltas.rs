@@ -47,7 +47,12 @@ pub(crate) fn manifest(release: u64, app: &str) -> Manifest {
         hardware: vec!["rev-a".parse().unwrap()],
         requires: Requires { min_release: Release(0) },
         class: PatchClass::Routine,
-        install: Install { kind: InstallKind::Slots, budget_secs: 60, revert_budget_secs: 60, return_to_service: false },
+        install: Install {
+            kind: InstallKind::Slots,
+            budget_secs: 60,
+            revert_budget_secs: 60,
+            return_to_service: false,
+        },
         payloads: vec![payload],
         documents: Vec::new(),
         risks: Vec::new(),

@@ -83,6 +83,7 @@ fn hospital(devices: usize, ward: usize) -> Outcome<(Facts, Vec<Known>)> {
             product: Some(entry.product.clone()),
             running: Some(running),
             proven: true,
+            settled: true,
         });
         roster.push(entry);
     }
@@ -146,6 +147,7 @@ fn request(selector: Selector, cap: u32, now: Timestamp) -> Outcome<Request> {
         leases: false,
         permit_downgrade: false,
         supersedes: BTreeSet::new(),
+        reuse_slots: false,
         ticket: String::new(),
     })
 }

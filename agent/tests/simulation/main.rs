@@ -112,6 +112,7 @@ fn a_bent_rule_of_plan_or_device_is_caught() {
     use Sabotage::*;
     let bent = [
         (CapIsIgnored, "no more devices of a ward have a slot than its cap", 100),
+        (ReplacedAreForgotten, "never more devices of a ward are down than its cap", 10_000),
         (FreezesAreIgnored, "no slot touches a frozen date", 100),
         (SlotsAreIgnored, "no install begins outside a slot", 100),
         (WayBackIsForgotten, "what is left of a slot holds install and way back", 200),

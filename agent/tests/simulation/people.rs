@@ -1,9 +1,11 @@
 //! What people do: they plan, approve, sign waves open, stop and lift, withdraw, and put held devices in order. Or they do not.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use jiff::SignedDuration;
 use suture_agent::machine::{Event, State};
+use suture_core::approval::Approval;
 use suture_core::id::ApprovalId;
 use suture_core::plan::{Facts, Known, Plan, Signing, plan};
 use suture_core::window::Calendar;
@@ -96,11 +98,16 @@ impl Simulation {
     }
 
     /// What a plan is computed from at present.
-    fn facts(&self, version: usize) -> Facts {
+    fn facts(&self, version: usize, supersedes: &BTreeSet<ApprovalId>) -> Facts {
         let mut calendars = self.hospital.calendars.clone();
         if self.sabotage == Sabotage::FreezesAreIgnored {
             let thaw = |(_, calendar): &mut (_, Calendar)| calendar.freezes.clear();
             calendars.iter_mut().for_each(thaw);
+        }
+        let mut approvals: Vec<_> = self.approvals.listed.iter().map(|l| l.approval.clone()).collect();
+        if self.sabotage == Sabotage::ReplacedAreForgotten {
+            let replaced = |a: &Approval| self.approvals.supersedes(&a.terms.id) || supersedes.contains(&a.terms.id);
+            approvals.iter_mut().filter(|a| replaced(a)).for_each(|a| a.devices.clear());
         }
         Facts {
             hdo: self.hospital.hdo.clone(),
@@ -108,7 +115,7 @@ impl Simulation {
             releases: Vec::new(),
             rosters: self.hospital.rosters.clone(),
             calendars,
-            approvals: self.approvals.listed.iter().map(|l| l.approval.clone()).collect(),
+            approvals,
             stops: self.approvals.stops.clone(),
         }
     }
@@ -120,11 +127,17 @@ impl Simulation {
             let lies = self.is_hostile() && self.chance.percent(20);
             let d = &self.devices[i];
             let mut running = Some(d.running.clone());
-            if lies {
+            // What a device once signed can be shown for ever, and nothing else is proven.
+            let stale = self.is_hostile() && self.chance.percent(20);
+            if stale {
+                running = Some(self.chance.pick(&d.confirmed));
+            } else if lies {
                 running = self.chance.percent(50).then(|| self.versions[0].running());
             }
+            let proven = stale || !lies;
+            let settled = proven && (stale || !d.state.is_committed());
             let (ward, product) = (Some(d.it.ward.clone()), Some(d.it.product.clone()));
-            all.push(Known { id: d.it.id.clone(), ward, product, running, proven: !lies });
+            all.push(Known { id: d.it.id.clone(), ward, product, running, proven, settled });
         }
         all
     }
@@ -147,7 +160,9 @@ impl Simulation {
             request.cap = u32::MAX;
         }
         let inventory = self.inventory();
-        let Ok(mut plan) = plan(&self.facts(version), &request, &inventory, self.now) else { return Ok(()) };
+        let Ok(mut plan) = plan(&self.facts(version, &request.supersedes), &request, &inventory, self.now) else {
+            return Ok(());
+        };
         plan.request.cap = cap;
         if plan.devices.is_empty() {
             return Ok(());
@@ -161,7 +176,7 @@ impl Simulation {
     fn approve(&mut self, plan: &Plan) -> Outcome {
         let version = self.versions.iter().position(|v| v.step.sha256 == plan.bundle.step.sha256).unwrap();
         let bent = matches!(self.sabotage, Sabotage::CapIsIgnored | Sabotage::FreezesAreIgnored);
-        if !bent && plan.recompute(&self.facts(version)).ok().as_ref() != Some(plan) {
+        if !bent && plan.recompute(&self.facts(version, &plan.request.supersedes)).ok().as_ref() != Some(plan) {
             return Ok(());
         }
         let signing = Signing { approver: "kim".to_owned(), meaning: "approved".to_owned(), reason: "due".to_owned() };

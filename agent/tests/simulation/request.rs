@@ -29,6 +29,7 @@ pub(crate) fn request(chance: &mut Chance, hospital: &Hospital, id: ApprovalId, 
         leases: chance.percent(40),
         permit_downgrade: chance.percent(20),
         supersedes: BTreeSet::new(),
+        reuse_slots: false,
         ticket: "CHG-1".to_owned(),
     }
 }

@@ -7,6 +7,8 @@ pub(crate) enum Sabotage {
     None,
     /// The plan counts no slots against the ward's cap.
     CapIsIgnored,
+    /// The plan counts no slots of approvals that are replaced.
+    ReplacedAreForgotten,
     /// The plan is made without the calendars' freezes.
     FreezesAreIgnored,
     /// The device begins whenever it likes.

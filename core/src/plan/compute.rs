@@ -1,6 +1,6 @@
 //! The computation: devices into waves, waves into slots.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,12 +8,12 @@ use super::back;
 use super::calendars::Calendars;
 use super::eligible::{Candidate, Sorted, View};
 use super::fill::Planner;
-use super::timetable::Timetable;
+use super::taken::Taken;
 use super::touched::Touched;
 use super::{Bundle, Facts, Known, Plan, Request};
-use crate::approval::{Approval, Pinned, RosterDevice, SignedDocument, Slot};
+use crate::approval::{Pinned, SignedDocument};
 use crate::clock::whole_second;
-use crate::id::{ApprovalId, DeviceId, WardId};
+use crate::id::{ApprovalId, DeviceId};
 use crate::limits::{MAX_APPROVAL_DEVICES, MAX_APPROVAL_SLOTS};
 use crate::version::Release;
 
@@ -77,7 +77,7 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
     }
     let on_roster = selected.iter().filter_map(|id| roster.get(id).copied());
     let calendars = Calendars::new(facts, on_roster, begins, until);
-    let Sorted { eligible, mut blocked, steps, supersedes, beside } = view.sort(&selected, &calendars);
+    let Sorted { eligible, mut blocked, steps, supersedes, beside, replaced, done } = view.sort(&selected, &calendars);
     let turns = |c: &Candidate<'_>| Planner::turns(request, c.way.len()).saturating_mul(c.way.len());
     let slots = eligible.iter().map(turns).fold(0, usize::saturating_add);
     if slots > MAX_APPROVAL_SLOTS {
@@ -86,8 +86,11 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
 
     let need = steps.iter().map(|b| b.need()).max().unwrap_or(SignedDuration::ZERO);
     let length = need.saturating_add(SignedDuration::from_secs(request.slack_secs.into()));
-    let timetables = timetables(&beside, &roster, &eligible, request.cap, length);
-    let mut planner = Planner::new(request, &calendars, timetables, (begins, until));
+    let mut taken = Taken::new(eligible.iter().map(|c| &c.device.ward), &roster);
+    taken.count(&beside);
+    let reuses_until = taken.count_replaced(&replaced, (facts, request, &known), now);
+    let settled = taken.settled();
+    let mut planner = Planner::new(request, &calendars, taken.timetables(request.cap, length), (begins, until));
     planner.first_turn(eligible, &mut blocked)?;
     (1..request.slots_per_device as usize).for_each(|turn| planner.further_turn(turn));
 
@@ -121,7 +124,18 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
         way,
         rosters,
         wards,
-        inventory: selected.iter().filter_map(|id| known.get(id)).map(|k| (*k).clone()).collect(),
+        inventory: selected
+            .iter()
+            .chain(&done)
+            .chain(&settled)
+            .copied()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .filter_map(|id| known.get(id))
+            .map(|k| (*k).clone())
+            .collect(),
+        settled: settled.into_iter().cloned().collect(),
+        reuses_until,
         supersedes,
         expected_finish: waves.iter().map(|w| w.ends).max().unwrap_or(now),
         waves,
@@ -130,22 +144,4 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
         expires: ends().unwrap_or(now),
         devices,
     })
-}
-
-/// The timetables of these devices' wards, with the slots that approvals beside the plan have taken. Those count whatever
-/// the server says has become of them.
-fn timetables<'a>(
-    beside: &[&Approval],
-    roster: &BTreeMap<&DeviceId, &RosterDevice>,
-    devices: &[Candidate<'a>],
-    cap: u32,
-    length: SignedDuration,
-) -> BTreeMap<&'a WardId, Timetable> {
-    let mut taken: BTreeMap<&WardId, Vec<Slot>> = devices.iter().map(|c| (&c.device.ward, Vec::new())).collect();
-    for device in beside.iter().flat_map(|a| &a.devices) {
-        if let Some(slots) = roster.get(&device.id).and_then(|d| taken.get_mut(&d.ward)) {
-            slots.extend(&device.slots);
-        }
-    }
-    taken.into_iter().map(|(ward, taken)| (ward, Timetable::new(taken, cap, length))).collect()
 }

@@ -25,6 +25,9 @@ pub(super) struct View<'a> {
     live: Vec<&'a Approval>,
     /// Approvals that a stop order holds and nothing has replaced: a lift would bring them back, slots and all.
     held: Vec<&'a Approval>,
+    /// Approvals that another, or the request, replaces, and that have not ended: a device that is kept from hearing of it
+    /// goes on by them.
+    replaced: Vec<&'a Approval>,
     now: Timestamp,
 }
 
@@ -49,6 +52,10 @@ pub(super) struct Sorted<'a> {
     pub(super) supersedes: BTreeSet<ApprovalId>,
     /// Approvals that stay in force beside the plan, and those that a lift would bring back into force: their slots count.
     pub(super) beside: Vec<&'a Approval>,
+    /// Approvals that have not ended and that this or another one replaces, in no order.
+    pub(super) replaced: Vec<&'a Approval>,
+    /// Devices with slots left by approvals that the plan replaces because they are done with them.
+    pub(super) done: BTreeSet<&'a DeviceId>,
 }
 
 impl<'a> View<'a> {
@@ -62,10 +69,11 @@ impl<'a> View<'a> {
         let replaced: BTreeSet<_> =
             facts.approvals.iter().flat_map(|a| &a.terms.supersedes).chain(&request.supersedes).collect();
         let stopped = |id: &ApprovalId| VerifiedStop::stops(&facts.stops, id);
-        let listed = facts.approvals.iter().filter(|a| !replaced.contains(&a.terms.id) && now < a.terms.expires);
-        let (held, mut live): (Vec<_>, Vec<_>) = listed.partition(|a| stopped(&a.terms.id));
+        let lasting = facts.approvals.iter().filter(|a| now < a.terms.expires);
+        let (gone, listed): (Vec<_>, Vec<_>) = lasting.partition(|a| replaced.contains(&a.terms.id));
+        let (held, mut live): (Vec<_>, Vec<_>) = listed.into_iter().partition(|a| stopped(&a.terms.id));
         live.sort_by(|a, b| a.terms.id.cmp(&b.terms.id));
-        Self { facts, request, roster, known, live, held, now }
+        Self { facts, request, roster, known, live, held, replaced: gone, now }
     }
 
     /// Sorts the selected devices.
@@ -104,8 +112,11 @@ impl<'a> View<'a> {
             }
         }
         let supersedes = self.request.supersedes.iter().chain(spent.iter().map(|a| &a.terms.id)).cloned().collect();
+        let outside = spent.iter().flat_map(|a| &a.devices).filter(|d| d.slots.iter().any(|s| self.now < s.end));
+        let done = outside.map(|d| &d.id).collect();
         let beside = beside.into_iter().chain(self.held.iter().copied()).collect();
-        Sorted { eligible, blocked, steps, supersedes, beside }
+        let replaced = self.replaced.iter().copied().chain(spent).collect();
+        Sorted { eligible, blocked, steps, supersedes, beside, replaced, done }
     }
 
     /// Ids that the selector names, known to the roster or to the server or not.

@@ -57,7 +57,7 @@ impl Members<'_> {
 pub(super) struct Planner<'a> {
     request: &'a Request,
     calendars: &'a Calendars<'a>,
-    timetables: BTreeMap<&'a WardId, Timetable>,
+    timetables: BTreeMap<&'a WardId, Timetable<'a>>,
     /// No slot begins before it.
     begins: Timestamp,
     /// No slot ends after it: the deadline or the horizon, whichever comes first.
@@ -78,7 +78,7 @@ impl<'a> Planner<'a> {
     pub(super) fn new(
         request: &'a Request,
         calendars: &'a Calendars<'a>,
-        timetables: BTreeMap<&'a WardId, Timetable>,
+        timetables: BTreeMap<&'a WardId, Timetable<'a>>,
         (begins, until): (Timestamp, Timestamp),
     ) -> Self {
         Self { request, calendars, timetables, begins, until, waves: Vec::new() }
@@ -152,11 +152,11 @@ impl<'a> Planner<'a> {
         let offset = Offset { spread_secs, place, of, slots };
         let mut found = Vec::with_capacity(candidate.way.len());
         for _ in 0..candidate.way.len() {
-            let slot = timetable.find(hours, Wish { from, since, offset })?;
+            let slot = timetable.find(&candidate.device.id, hours, Wish { from, since, offset })?;
             from = slot.end;
             found.push(slot);
         }
-        found.iter().for_each(|slot| timetable.take(*slot));
+        found.iter().for_each(|slot| timetable.take(&candidate.device.id, *slot));
         Some(found)
     }
 

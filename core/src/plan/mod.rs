@@ -6,8 +6,9 @@
 //! What holds by signature, whatever the server does: the devices, their steps and slots, that a later wave's slots begin
 //! only after an earlier wave's have ended (first turns after first turns, second after second, and so on), that no more than
 //! `cap` devices of a ward have a slot at any instant, and that a wave with a human gate begins once the hospital has opened
-//! it by a signature. What trusts the server, and is marked so: that a wave's other gate is kept shut until the wave before
-//! has proven itself.
+//! it by a signature. A device that is kept from hearing that its approval was replaced goes on by the old one: so the slots of
+//! replaced approvals are taken for all but their own device, until they are over ([`taken`]). What trusts the server, and is
+//! marked so: that a wave's other gate is kept shut until the wave before has proven itself.
 //!
 //! Where the manufacturer does not let a device go to the bundle at once, the approval has more steps than one ([`way`]). A
 //! turn then is a slot for each of the device's steps, one after another, each long enough for the longest step of all; what
@@ -24,6 +25,7 @@ mod fill;
 mod request;
 mod sign;
 mod suggestion;
+mod taken;
 mod timetable;
 mod touched;
 mod way;
@@ -39,7 +41,7 @@ pub use self::request::{Request, Selector, WaveSize, WaveSpec};
 pub use self::sign::Signing;
 pub use self::suggestion::{Deadline, Suggestion};
 use crate::approval::{Approval, DeviceSlots, Pinned, Roster, SignedDocument, Slot, VerifiedStop, Wave, first_broken};
-use crate::clock::utc;
+use crate::clock::{utc, utc_or_none};
 use crate::digest::Digest;
 use crate::id::{ApprovalId, DeviceId, HdoId, ProductId, WardId};
 use crate::limits::{MAX_APPROVAL_DEVICES, MAX_PLAN_BYTES, MAX_STEPS};
@@ -80,6 +82,8 @@ pub struct Known {
     pub running: Option<Running>,
     /// Whether a report says so that verifies against the roster's key; the device's word then, not the server's.
     pub proven: bool,
+    /// Whether that report also says that nothing is under way: what runs is what the device has confirmed, or fell back to.
+    pub settled: bool,
 }
 
 /// A plan: what an approval of it would sign, what it was computed from, and whom it leaves out and why.
@@ -107,8 +111,15 @@ pub struct Plan {
     pub rosters: Vec<Pinned>,
     /// The wards with planned devices, ascending.
     pub wards: Vec<PlannedWard>,
-    /// What the server said of the selected devices, ascending by id.
+    /// What the server said of the selected devices, and of others that came in, ascending by id.
     pub inventory: Vec<Known>,
+    /// Devices that have slots left by approvals that are replaced, and of which those are not counted, ascending: they have
+    /// proven that they run what those lead to. An approver asks for that proof anew.
+    pub settled: Vec<DeviceId>,
+    /// Slots of replaced approvals that are given out again, as the request asks for, while their devices may not have heard
+    /// that: until when. The ward's cap then trusts the server.
+    #[serde(with = "utc_or_none")]
+    pub reuses_until: Option<Timestamp>,
     /// All approvals that it replaces: those asked for, and those that have nothing left to do beside it.
     pub supersedes: BTreeSet<ApprovalId>,
     /// The waves.
@@ -182,6 +193,7 @@ impl SignedDocument for Plan {
             first_broken(&[
                 (self.devices.len() <= MAX_APPROVAL_DEVICES, "devices lists too many"),
                 (self.way.len() < MAX_STEPS, "way lists too many releases"),
+                (self.settled.len() <= MAX_APPROVAL_DEVICES, "settled lists too many"),
                 (self.devices.iter().all(|d| (d.wave as usize) < waves), "a device is in a wave that does not exist"),
             ])
         })

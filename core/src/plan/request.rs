@@ -54,6 +54,9 @@ pub struct Request {
     pub permit_downgrade: bool,
     /// Approvals that this one replaces, beside those that it replaces by itself.
     pub supersedes: BTreeSet<ApprovalId>,
+    /// Whether slots of replaced approvals are given out again at once. A device that has not heard that its approval was
+    /// replaced, because it cannot be reached or the server keeps it from it, may then be down beside the cap.
+    pub reuse_slots: bool,
     /// The hospital's change ticket.
     pub ticket: String,
 }

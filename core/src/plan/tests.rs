@@ -1,3 +1,4 @@
+mod replaced;
 mod rules;
 mod spread;
 mod ways;
@@ -123,6 +124,7 @@ fn request() -> Request {
         leases: false,
         permit_downgrade: false,
         supersedes: BTreeSet::new(),
+        reuse_slots: false,
         ticket: "CHG-1".to_owned(),
     }
 }
@@ -133,7 +135,11 @@ fn runs(name: &str, release: u64) -> Known {
         release: Release(release),
         manifest: Digest::of(format!("release {release}").as_bytes()),
     };
-    Known { id: id(name), ward: None, product: None, running: Some(running), proven: true }
+    Known { id: id(name), ward: None, product: None, running: Some(running), proven: true, settled: true }
+}
+
+fn unproven(name: &str, release: u64) -> Known {
+    Known { proven: false, settled: false, ..runs(name, release) }
 }
 
 fn approval(name: &str, manifest: &[u8], devices: &[(&str, &str, &str)]) -> Approval {
@@ -261,7 +267,7 @@ fn each_device_that_is_left_out_has_its_own_reason() {
         runs("ancient", 2),
         runs("current", 5),
         runs("secured", 9),
-        Known { id: id("pending"), ward: Some(id("icu")), product: Some(id("pump")), running: None, proven: false },
+        Known { running: None, ward: Some(id("icu")), product: Some(id("pump")), ..unproven("pending", 1) },
     ];
     let mut request = request();
     let out = plan(&facts, &request, &inventory, now()).unwrap();
@@ -306,8 +312,7 @@ fn devices_are_selected_by_signed_labels_and_by_what_they_run() {
     ];
     let calendars = vec![calendar("icu", &["daily 02:00 3h"], &[]), calendar("lab", &["daily 02:00 3h"], &[])];
     let facts = facts(devices, calendars);
-    let stranger =
-        |running| Known { id: id("e"), ward: Some(id("icu")), product: Some(id("pump")), running, proven: false };
+    let stranger = |running| Known { running, ward: Some(id("icu")), product: Some(id("pump")), ..unproven("e", 1) };
     let silent = |name: &str| Known { running: None, ..runs(name, 1) };
     let inventory = [runs("a", 3), runs("b", 4), runs("c", 4), silent("d"), stranger(None)];
     let planned = |selector: Selector| {
@@ -445,19 +450,4 @@ fn a_device_is_lost_when_no_slot_holds_the_install_any_more() {
 
 fn signing() -> Signing {
     Signing { approver: "kim".to_owned(), meaning: "approved".to_owned(), reason: "CVE-2026-1".to_owned() }
-}
-
-#[test]
-fn the_slots_of_a_stopped_approval_count_for_a_lift_would_bring_them_back() {
-    let mut facts = facts(vec![device("a", "icu"), device("b", "icu")], vec![calendar("icu", &["tue 02:00 1h"], &[])]);
-    let (start, end) = ("2026-11-24T01:05:00Z", "2026-11-24T01:25:00Z");
-    facts.approvals = vec![approval("other", b"other", &[("a", start, end), ("b", start, end)])];
-    let order = StopOrder::next(facts.hdo.clone(), id("other"), None, true, now()).unwrap();
-    facts.stops = vec![VerifiedStop::kept(&order.sign(&[]).unwrap()).unwrap()];
-    let mut request = request();
-    request.selector.devices = [id("a")].into();
-    let starts = |request: &Request| plan(&facts, request, &[], now()).unwrap().devices[0].slots[0].start;
-    assert_eq!(starts(&request), at(end), "b has its slot again once the stop is lifted");
-    request.supersedes = [id("other")].into();
-    assert_eq!(starts(&request), at("2026-11-24T01:00:00Z"), "and never, where the plan replaces it");
 }

@@ -254,16 +254,15 @@ pub enum EditError {
     State(#[from] StatementError),
 }
 
-/// Approvals that no longer need to be listed: those that have expired, and with each all that it has superseded, which
-/// would otherwise come back into force when it goes.
+/// Approvals that no longer need to be listed: those that have expired. One that has superseded another stays for as long as
+/// that has not: without it the other would come back into force, and without the other a plan would not count the slots
+/// that a device may still use which has not heard of it.
 fn finished(approvals: &[Approval], now: Timestamp) -> BTreeSet<&ApprovalId> {
     let terms = || approvals.iter().map(|a| &a.terms);
-    let mut gone: BTreeSet<&ApprovalId> = BTreeSet::new();
-    let mut look: Vec<&ApprovalId> = terms().filter(|t| t.expires <= now).map(|t| &t.id).collect();
-    while let Some(id) = look.pop() {
-        if gone.insert(id) {
-            look.extend(terms().filter(|t| t.id == *id).flat_map(|t| &t.supersedes));
-        }
+    let mut gone: BTreeSet<&ApprovalId> = terms().filter(|t| t.expires <= now).map(|t| &t.id).collect();
+    let lasting: BTreeSet<&ApprovalId> = terms().map(|t| &t.id).filter(|id| !gone.contains(id)).collect();
+    for terms in terms().filter(|t| t.supersedes.iter().any(|id| lasting.contains(id))) {
+        gone.remove(&terms.id);
     }
     gone
 }

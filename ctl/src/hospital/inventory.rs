@@ -3,6 +3,7 @@
 use suture_core::approval::RosterDevice;
 use suture_core::digest::Digest;
 use suture_core::limits::{MAX_HOSPITAL_DEVICES, MAX_ROWS_PER_CALL};
+use suture_core::phase::Phase;
 use suture_core::plan::Known;
 use suture_core::report::{Report, Running, Signed};
 use suture_core::version::Release;
@@ -53,17 +54,37 @@ fn said(said: Option<&v1::CheckInRequest>) -> Option<Running> {
     })
 }
 
+/// Whether a device that says so may yet run something else than it does, without beginning anything anew.
+const fn is_under_way(phase: Phase) -> bool {
+    match phase {
+        Phase::Installing | Phase::Restarting | Phase::Confirming | Phase::Failed | Phase::Held => true,
+        Phase::Idle
+        | Phase::Offered
+        | Phase::Fetching
+        | Phase::Staged
+        | Phase::Waiting
+        | Phase::Confirmed
+        | Phase::FellBack
+        | Phase::Stopped
+        | Phase::Withdrawn
+        | Phase::Superseded
+        | Phase::Expired => false,
+    }
+}
+
 /// What a plan is told of a device.
 pub fn known(device: &v1::Device, documents: &Documents) -> Option<Known> {
     let record = device.record.as_ref()?;
     let id = record.id.parse().ok()?;
     let report = proven(device.proven.as_ref(), documents.device(&id));
     let is_proven = report.is_some();
+    let is_settled = report.as_ref().is_some_and(|r| !is_under_way(r.phase));
     Some(Known {
         id,
         ward: record.ward.parse().ok(),
         product: record.product.parse().ok(),
         running: report.map(|r| r.running).or_else(|| said(device.said.as_ref())),
         proven: is_proven,
+        settled: is_settled,
     })
 }

@@ -271,6 +271,7 @@ impl Simulation {
         let d = &mut self.devices[i];
         if let State::Releasing { after: After::Confirmed(attempt), .. } = &d.state {
             d.floor = d.floor.max(attempt.floor);
+            d.confirmed.push(d.running.clone());
         }
         if self.faults(i, Fault::Interlock, 4) {
             self.excuse(i, "the interlock does not release");

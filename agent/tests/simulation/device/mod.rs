@@ -55,6 +55,8 @@ pub(crate) struct Device {
     pub(crate) running: Running,
     /// What ran before: where the link is put back to.
     pub(crate) before: Running,
+    /// All that it has ever proven to run.
+    pub(crate) confirmed: Vec<Running>,
     pub(crate) claimed: bool,
     pub(crate) power: bool,
     pub(crate) offline_until: Timestamp,
@@ -114,6 +116,7 @@ impl Device {
             lease: None,
             numbered: 0,
             before: running.clone(),
+            confirmed: vec![running.clone()],
             running,
             claimed: false,
             power: true,

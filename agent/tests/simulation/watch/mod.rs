@@ -1,7 +1,7 @@
 //! What must hold at every instant, looked at from outside: by the truth, and not by what anybody in the simulation believes.
 //!
 //! What the signatures promise of the ward's cap, exactly: of the devices that are down at once in a ward, no more than the cap
-//! have begun by their own right clock, by an approval that was in force, and have kept to their budgets since. A device
+//! have begun by their own right clock, by whatever approval they had heard of last, and have kept to their budgets since. A device
 //! whose power is cut, whose install or way back takes longer than the manufacturer said, whose interlock does not release,
 //! or whose clock is wrong within what no signature disproves, may be down besides; it is named with that excuse, and only
 //! leases hold the others back for it.
@@ -152,13 +152,7 @@ impl Simulation {
         if !self.is_hostile() && terms.waves[mine.wave as usize].needs_server {
             self.watch_word(i, id, mine.wave)?;
         }
-        let excuse = if d.skew != SignedDuration::ZERO {
-            Some("its clock is wrong")
-        } else if self.approvals.supersedes(id) || self.approvals.stops(id) {
-            Some("it was not told that its approval ended")
-        } else {
-            None
-        };
+        let excuse = (d.skew != SignedDuration::ZERO).then_some("its clock is wrong");
         let (signed, cap) = (terms.created, terms.ward_cap);
         let down = Down { ward: d.it.ward.clone(), slot, cap, signed, excuse, since: self.now, leased };
         *self.watch.begun.entry(step).or_default() += 1;

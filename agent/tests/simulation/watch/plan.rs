@@ -1,11 +1,14 @@
 //! What must hold of a plan that is signed, looked at without the planner's own means.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
-use suture_core::approval::{DeviceSlots, RosterDevice, Slot};
+use suture_core::approval::{Approval, DeviceSlots, RosterDevice, Slot};
 use suture_core::clock::format_utc;
 use suture_core::plan::Plan;
 use suture_core::window::openings;
 
+use crate::sabotage::Sabotage;
 use crate::simulation::{Outcome, Simulation};
 
 impl Simulation {
@@ -55,17 +58,23 @@ impl Simulation {
         }
     }
 
-    /// At no instant of a slot have more devices of the ward a slot than the cap: by this plan and by what else is in force.
+    /// At no instant of a slot may more devices of the ward be down than the cap: by this plan, and by all that was signed
+    /// before, for a device may not have heard that it was replaced. One that runs what an approval leads to is done with it.
     fn watch_crowd(&self, plan: &Plan, i: usize, slot: Slot) -> Outcome {
         let ward = &self.devices[i].it.ward;
         let in_ward = |d: &&DeviceSlots| self.devices.iter().any(|o| o.it.id == d.id && o.it.ward == *ward);
-        let beside = self.approvals.listed.iter().map(|l| &l.approval).filter(|a| {
-            let id = &a.terms.id;
-            !self.approvals.supersedes(id) && !plan.supersedes.contains(id) && !self.approvals.stops(id)
-        });
+        let done = |a: &Approval, d: &DeviceSlots| {
+            let i = self.devices.iter().position(|o| o.it.id == d.id);
+            i.is_none_or(|i| self.devices[i].runs(&a.terms.steps.last().unwrap().sha256))
+        };
+        let before = self.approvals.listed.iter().map(|l| &l.approval);
+        // That one is to be caught by what comes of it.
+        let forgets = self.sabotage == Sabotage::ReplacedAreForgotten;
+        let before = before.filter(|_| !forgets).flat_map(|a| a.devices.iter().filter(move |d| !done(a, d)));
         // The most are open at the first instant of one of them.
-        let all = beside.flat_map(|a| &a.devices).chain(&plan.devices).filter(in_ward).flat_map(|d| &d.slots);
-        let open = all.filter(|s| s.start <= slot.start && slot.start < s.end).count();
+        let all = before.chain(&plan.devices).filter(in_ward);
+        let at = |d: &&DeviceSlots| d.slots.iter().any(|s| s.start <= slot.start && slot.start < s.end);
+        let open = all.filter(at).map(|d| &d.id).collect::<BTreeSet<_>>().len();
         if open > plan.request.cap as usize {
             let text = format!("{open} of {ward} from {}, {} may", format_utc(slot.start), plan.request.cap);
             return self.violated("no more devices of a ward have a slot than its cap", Some(i), text);

@@ -22,7 +22,7 @@ fn cases() -> impl Strategy<Value = Case> {
     ];
     let knobs = (1u32..4, 0u32..3_600, 1u32..4, 0u32..7_200, any::<bool>(), 0u8..4);
     let layers = (prop::sample::select(vec!["", "daily 00:00 20h", "mon-thu 01:00 6h"]), prop::option::of(0u32..24));
-    let times = (prop::option::of(0u32..4_000), prop::option::of(1i64..300));
+    let times = (prop::option::of(0u32..4_000), prop::option::of(1i64..300), 0usize..3);
     (devices, windows, others, sizes, knobs, layers, times).prop_map(
         |(devices, windows, others, sizes, knobs, layers, times)| {
             let (cap, slack_secs, slots_per_device, soak, permit_downgrade, select) = knobs;
@@ -77,9 +77,10 @@ fn cases() -> impl Strategy<Value = Case> {
                 _ => Selector { running: Some("2..4".parse().unwrap()), ..wards },
             };
             let waves = sizes.into_iter().map(|size| WaveSpec { size, gate: gate(soak) }).collect();
-            let (spread_secs, hours) = times;
+            let (spread_secs, hours, replaced) = times;
             let deadline = hours.map(|hours| now() + SignedDuration::from_hours(hours));
             let request = Request {
+                supersedes: (0..replaced.min(others.len())).map(|n| id(&format!("other-{n}"))).collect(),
                 selector,
                 waves,
                 cap,
@@ -123,11 +124,9 @@ proptest! {
 
         // Each slot lies inside one opening of its calendars and holds the install and the way back.
         let ward_of = |id: &DeviceId| &roster[id].ward;
-        let mut taken: BTreeMap<&WardId, Vec<Slot>> = BTreeMap::new();
-        for other in facts.approvals.iter().filter(|a| !out.supersedes.contains(&a.terms.id)) {
-            for d in other.devices.iter().filter(|d| roster.contains_key(&d.id)) {
-                taken.entry(ward_of(&d.id)).or_default().extend(&d.slots);
-            }
+        let mut taken: BTreeMap<&WardId, Vec<(&DeviceId, Slot)>> = BTreeMap::new();
+        for d in facts.approvals.iter().flat_map(|a| &a.devices).filter(|d| roster.contains_key(&d.id)) {
+            taken.entry(ward_of(&d.id)).or_default().extend(d.slots.iter().map(|s| (&d.id, *s)));
         }
         for d in &out.devices {
             let binding = facts.calendars.iter().map(|(_, c)| c).filter(|c| c.scope.binds(&d.id, ward_of(&d.id)));
@@ -143,16 +142,18 @@ proptest! {
             prop_assert!(!d.slots.is_empty() && d.slots.len() % steps == 0 && d.slots.len() <= steps * turns);
             let runs = inventory.iter().find(|k| k.id == d.id).map(|k| k.running.as_ref().unwrap().release.0);
             prop_assert_eq!(steps, if runs.is_some_and(|r| r < 3) { 2 } else { 1 });
-            taken.entry(ward_of(&d.id)).or_default().extend(&d.slots);
+            taken.entry(ward_of(&d.id)).or_default().extend(d.slots.iter().map(|s| (&d.id, *s)));
         }
 
-        // Wherever a planned slot is, the ward is within its cap, earlier approvals counted.
+        // Wherever a planned slot is, the ward is within its cap: earlier approvals are counted, replaced or not, and each
+        // device once.
         for d in &out.devices {
             let all = &taken[ward_of(&d.id)];
             for mine in &d.slots {
-                for t in all.iter().map(|s| s.start).filter(|t| mine.start <= *t && *t < mine.end) {
-                    let busy = all.iter().filter(|s| s.start <= t && t < s.end).count();
-                    prop_assert!(busy <= request.cap as usize, "{busy} at {t}");
+                for t in all.iter().map(|(_, s)| s.start).filter(|t| mine.start <= *t && *t < mine.end) {
+                    let busy: BTreeSet<_> =
+                        all.iter().filter(|(_, s)| s.start <= t && t < s.end).map(|(id, _)| id).collect();
+                    prop_assert!(busy.len() <= request.cap as usize, "{busy:?} at {t}");
                 }
             }
         }

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde_json::json;
 use suture_core::approval::{Approval, Meaning, OperatorDocument, SignedDocument as _};
 use suture_core::digest::Digest;
+use suture_core::id::DeviceId;
 use suture_core::limits::MAX_PLAN_BYTES;
-use suture_core::plan::{Facts, Plan, Signing};
+use suture_core::plan::{Facts, Known, Plan, Signing};
 use suture_core::trust::{Role, Status};
 use suture_proto::v1;
 
@@ -58,6 +59,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: ApproveArgs) -> Outcome
     let bundle = BundleName { product: plan.bundle.step.product.clone(), release: plan.bundle.step.release };
     let facts = plan::facts(context, &mut desk, &bundle, &plan.inventory).await?;
     check(&plan, &facts, context.now())?;
+    prove(&mut desk, &plan).await?;
     if args.saying.meaning == Meaning::Reviewed && desk.approvals.root().authority(Role::Targets).threshold() == 1 {
         return Err(Failure::new("one signature is enough here, and this one would only say that it was reviewed")
             .next("--meaning approved; or have two sign: `suturectl approvals set-threshold --role targets 2`"));
@@ -152,6 +154,36 @@ fn check(plan: &Plan, facts: &Facts, now: Timestamp) -> Outcome {
     Ok(())
 }
 
+/// That the devices whose earlier slots the plan does not count have proven to this program too that they are done with them.
+///
+/// Attack: a plan that says so of devices that are not, kept for the approvers by a server that then keeps the new approval from
+/// these.
+async fn prove(desk: &mut Desk, plan: &Plan) -> Outcome {
+    if plan.settled.is_empty() {
+        return Ok(());
+    }
+    let known = plan::known(desk).await?;
+    match unproven(plan, &known) {
+        None => Ok(()),
+        Some(id) => Err(Failure::untrusted(format!(
+            "the plan gives away slots of {id}, and no signed report of its proves that it runs what they were for"
+        ))
+        .next("`suturectl rollout plan` again, and approve what it shows")),
+    }
+}
+
+/// The first device that the plan takes to be done and that has not proven it.
+fn unproven<'a>(plan: &'a Plan, known: &[Known]) -> Option<&'a DeviceId> {
+    let said = |known: &[Known], id: &DeviceId| {
+        let proven = known.iter().find(|k| k.id == *id).filter(|k| k.proven && k.settled);
+        proven.and_then(|k| k.running.as_ref()).map(|r| r.manifest)
+    };
+    plan.settled.iter().find(|id| {
+        let mine = said(known, id);
+        mine.is_none() || mine != said(&plan.inventory, id)
+    })
+}
+
 fn differs(plan: &Plan, mine: &Plan) -> &'static str {
     let parts = [
         (plan.rosters == mine.rosters, "rosters"),
@@ -160,6 +192,7 @@ fn differs(plan: &Plan, mine: &Plan) -> &'static str {
         (plan.way == mine.way, "releases on the way"),
         (plan.blocked == mine.blocked, "devices that are left out"),
         (plan.no_way_back == mine.no_way_back, "devices that lose the way back"),
+        (plan.settled == mine.settled, "devices whose earlier slots are not counted"),
         (plan.devices == mine.devices, "devices and slots"),
     ];
     parts.iter().find(|(equal, _)| !equal).map_or("waves or dates", |(_, name)| name)
@@ -178,6 +211,7 @@ pub(crate) async fn computed_again(
     let bundle = BundleName { product: plan.bundle.step.product.clone(), release: plan.bundle.step.release };
     let facts = plan::facts(context, desk, &bundle, &plan.inventory).await?;
     check(&plan, &facts, context.now())?;
+    prove(desk, &plan).await?;
     comes_to(&plan, approval, operator)?;
     Ok(plan)
 }
@@ -210,7 +244,7 @@ pub(super) async fn sign(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{at, facts, id, now, planned};
+    use super::super::fixture::{at, facts, id, now, on, planned};
     use super::*;
     use crate::failure::Exit;
     use suture_core::plan::Floor;
@@ -254,6 +288,25 @@ mod tests {
             assert_eq!(exit, Exit::Untrusted, "{text}");
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn slots_are_given_away_only_by_a_proof_that_the_approver_has_too() {
+        let mut plan = planned(&facts());
+        assert_eq!(unproven(&plan, &[]), None);
+        (plan.settled, plan.inventory) = (vec![id("p1"), id("p2")], vec![on("p1", 4), on("p2", 4)]);
+        assert_eq!(unproven(&plan, &[on("p2", 4), on("p1", 4)]), None);
+        let said = |change: fn(&mut Known)| {
+            let mut known = [on("p1", 4), on("p2", 4)];
+            change(&mut known[1]);
+            unproven(&plan, &known).map(ToString::to_string)
+        };
+        let p2 = Some("p2".to_owned());
+        assert_eq!(said(|known| known.proven = false), p2, "the server says so");
+        assert_eq!(said(|known| known.settled = false), p2, "it is being changed");
+        assert_eq!(said(|known| known.running = None), p2);
+        assert_eq!(said(|known| *known = on("p2", 5)), p2, "it runs another by now");
+        assert_eq!(unproven(&plan, &[on("p1", 4)]).map(DeviceId::as_str), Some("p2"));
     }
 
     #[test]

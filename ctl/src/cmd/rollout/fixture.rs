@@ -96,7 +96,7 @@ pub(super) fn on(name: &str, release: u64) -> Known {
         release: Release(release),
         manifest: Digest::of(format!("release {release}").as_bytes()),
     };
-    Known { id: id(name), ward: None, product: None, running: Some(running), proven: true }
+    Known { id: id(name), ward: None, product: None, running: Some(running), proven: true, settled: true }
 }
 
 /// One pump, then the other after a soak; the third's board is another.
@@ -127,6 +127,7 @@ pub(super) fn planned(facts: &Facts) -> Plan {
         leases: false,
         permit_downgrade: false,
         supersedes: BTreeSet::new(),
+        reuse_slots: false,
         ticket: "CHG-1".to_owned(),
     };
     plan(facts, &request, &[], now()).unwrap()

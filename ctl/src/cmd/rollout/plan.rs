@@ -94,6 +94,10 @@ pub(super) struct Pace {
     /// Devices need a lease of the server's besides their slots: one that is down beyond its slot keeps its ward's next waiting
     #[arg(long)]
     leases: bool,
+    /// Give the slots of approvals that this one replaces to others at once: a device that has not heard of it yet may then be
+    /// down beside the cap
+    #[arg(long)]
+    reuse_slots: bool,
     /// The hospital's change ticket
     #[arg(long, default_value = "")]
     ticket: String,
@@ -166,6 +170,7 @@ impl Pace {
             leases: self.leases,
             permit_downgrade: false,
             supersedes: BTreeSet::new(),
+            reuse_slots: self.reuse_slots,
             ticket: self.ticket.clone(),
         }
     }
@@ -317,6 +322,7 @@ pub(super) async fn known(desk: &mut Desk) -> Outcome<Vec<Known>> {
         product: Some(d.product.clone()),
         running: None,
         proven: false,
+        settled: false,
     }));
     Ok(all)
 }

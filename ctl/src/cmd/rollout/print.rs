@@ -13,7 +13,7 @@ use suture_core::manifest::PatchClass;
 use suture_core::plan::{Blocked, Plan, PlannedWave};
 use suture_core::trust::Status;
 
-use super::says::{LATE, attempts, gate, leases, selected, starts, step};
+use super::says::{LATE, attempts, gate, leases, reused, selected, starts, step};
 use super::waves::gated;
 use crate::print::{Table, bytes, grouped};
 
@@ -217,6 +217,9 @@ begin when an earlier wave's have ended\n"
         let _ = writeln!(text, "trusts the server: {of} {}, pause and resume{leases}", list.join(", "));
     } else {
         text.push_str("trusts the server: nothing; a pause does not reach these devices, a stop order does\n");
+    }
+    if let Some(reused) = reused(plan) {
+        let _ = writeln!(text, "trusts the server: {reused}");
     }
     let proven = plan.inventory.iter().filter(|k| k.proven).count();
     let _ = writeln!(

@@ -320,6 +320,7 @@ mod tests {
             product: None,
             running: Some(running(release)),
             proven,
+            settled: proven,
         };
         let known = [
             known("arrived", 5, true),

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use suture_core::approval::{DeviceSlots, Wave};
+use suture_core::clock::format_utc;
 use suture_core::plan::{Plan, Request, Selector};
 use suture_core::version::Release;
 
@@ -61,6 +62,8 @@ pub(super) struct Says {
     silent_after_secs: u32,
     leases: &'static str,
     late: &'static str,
+    /// What becomes of slots that replaced approvals have left; none where they have none, or all of it is counted.
+    replaced: Option<String>,
     /// What must hold before the next wave, and both ceilings, by wave.
     gates: Vec<String>,
 }
@@ -78,9 +81,19 @@ impl Says {
             silent_after_secs: request.attempt_timeout_secs,
             leases: leases(request),
             late: LATE,
+            replaced: reused(plan),
             gates: (1..).zip(&plan.waves).map(|(n, w)| gate(&w.gate, n == plan.waves.len())).collect(),
         }
     }
+}
+
+/// That slots are given out again, and what that means.
+pub(super) fn reused(plan: &Plan) -> Option<String> {
+    let until = format_utc(plan.reuses_until?);
+    Some(format!(
+        "slots of what it replaces are given out again at once: until {until} a device that has not heard of it, because it is \
+         out of reach or the server keeps it from it, may be down beside the cap"
+    ))
 }
 
 /// Which devices were asked for.

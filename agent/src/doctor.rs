@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::durable;
 use crate::floor::Floors;
 use crate::identity::Identity;
-use crate::install::Slots;
+use crate::install::Installer;
 use crate::journal::Journal;
 use crate::machine::State;
 
@@ -21,7 +21,8 @@ const LOW_DISK_BYTES: u64 = 1 << 30;
 
 /// Tests everything that can be tested without changing anything.
 pub async fn examine(settings: &Settings, clock: Arc<dyn Clock>, proxy: ProxyRules) -> Vec<Finding> {
-    let mut findings = vec![slots(settings), disk("state-disk", &settings.state_dir)];
+    let mut findings =
+        vec![version(settings).await, installer(settings).await, disk("state-disk", &settings.state_dir)];
     findings.push(disk("slots-disk", &settings.slots_dir));
     findings.push(floor(settings, clock.as_ref()));
     let identity = match Identity::open(&settings.state_dir) {
@@ -56,11 +57,22 @@ pub async fn examine(settings: &Settings, clock: Arc<dyn Clock>, proxy: ProxyRul
     findings
 }
 
-fn slots(settings: &Settings) -> Finding {
-    match Slots::new(&settings.slots_dir).running() {
-        Ok(Some(running)) => Finding::good("slots", format!("{} runs, release {}", running.version, running.release)),
+async fn version(settings: &Settings) -> Finding {
+    match Installer::new(settings).running().await {
+        Ok(Some(version)) => {
+            let text = format!("{} runs, release {}", version.manifest.version, version.manifest.release);
+            Finding::good("slots", text)
+        }
         Ok(None) => Finding::bad("slots", "no version is provisioned; run `suture-agent provision`"),
         Err(e) => Finding::bad("slots", chain(&e)),
+    }
+}
+
+async fn installer(settings: &Settings) -> Finding {
+    match Installer::new(settings).examine().await {
+        Ok(Ok(text)) => Finding::good("installer", text),
+        Ok(Err(wrong)) => Finding::bad("installer", wrong),
+        Err(e) => Finding::bad("installer", chain(&e)),
     }
 }
 
@@ -102,7 +114,7 @@ async fn server(settings: &Settings, connection: &suture_proto::connect::Setting
     let said = Said {
         product: settings.product.to_string(),
         hardware: settings.hardware.to_string(),
-        running: Slots::new(&settings.slots_dir).running().ok().flatten(),
+        running: Installer::new(settings).running().await.ok().flatten().map(|version| version.running()),
         catalog: None,
         approvals: None,
         phase: state.phase(),

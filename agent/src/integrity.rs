@@ -6,8 +6,8 @@
 //! from it; it can see to it that they are seen. Nothing is done about it here: the next update writes the other slot, and
 //! every byte that it takes from this one is verified.
 
-use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::chain;
 use crate::config::Audit;
 use crate::durable::{self, DurableError};
-use crate::install::Slots;
+use crate::install::{Contract, Within};
 
 const FILE: &str = "integrity.json";
 
@@ -60,7 +60,7 @@ impl Watch {
     /// told before.
     pub fn attend(
         &mut self,
-        slots: &Slots,
+        installer: &Arc<dyn Contract>,
         state_dir: &Path,
         now: Timestamp,
     ) -> Result<Option<Option<Reason>>, DurableError> {
@@ -75,18 +75,18 @@ impl Watch {
             self.last = Some(Instant::now());
         }
         if self.last.is_none_or(|last| last.elapsed() >= self.audit.interval) {
-            self.begin(slots.clone(), now);
+            self.begin(installer.clone(), now);
         }
         Ok(news)
     }
 
-    fn begin(&mut self, slots: Slots, now: Timestamp) {
+    fn begin(&mut self, installer: Arc<dyn Contract>, now: Timestamp) {
         let cancel = CancellationToken::new();
         let (tell, found) = oneshot::channel();
         self.running = Some((cancel.clone(), found));
         let pace = self.audit.bytes_per_sec;
         tokio::task::spawn_blocking(move || {
-            if let Some(found) = look(&slots, pace, &cancel, now) {
+            if let Some(found) = look(installer.as_ref(), pace, &cancel, now) {
                 // Nobody waits for it where the agent has ended, or has other things to do.
                 let _ = tell.send(found);
             }
@@ -114,26 +114,30 @@ pub fn kept(state_dir: &Path, manifest: &Digest) -> Option<Integrity> {
 }
 
 /// Hashes what runs; nothing is found where it was given up, or where another version runs afterwards.
-fn look(slots: &Slots, pace: u64, cancel: &CancellationToken, now: Timestamp) -> Option<Found> {
-    let side = slots.current().ok()??;
+fn look(installer: &dyn Contract, pace: u64, cancel: &CancellationToken, now: Timestamp) -> Option<Found> {
+    let within = Within::new(Duration::MAX, cancel.clone());
     let (begun, mut read) = (Instant::now(), 0_u64);
     #[expect(clippy::disallowed_methods, reason = "to read slowly is to wait, on a thread that has nothing else to do")]
     let mut pass = |bytes: u64| {
         read = read.saturating_add(bytes);
         std::thread::sleep(owed(read, pace, begun.elapsed()));
-        if cancel.is_cancelled() { Err(io::Error::other("it was given up")) } else { Ok(()) }
+        within.check()
     };
-    let manifest = slots.manifest(side).ok().flatten().map(|(_, digest)| digest);
-    let result = match &manifest {
-        Some(manifest) => slots.verify_while(side, manifest, &mut pass).map(drop).map_err(|e| chain(&e)),
-        None => Err("its manifest cannot be read".to_owned()),
+    let (manifest, drift) = match installer.running(&within) {
+        Ok(None) => return None,
+        Ok(Some(version)) => {
+            let wrong = installer.verify(&version, &mut pass, &within).err().map(|e| chain(&e));
+            let said = |e| format!("slot {}, which runs, is not as it was signed: {e}", version.side.as_str());
+            (version.digest, wrong.map(said))
+        }
+        Err(e) => (Digest::of(b""), Some(format!("what runs is not as it was signed: {}", chain(&e)))),
     };
-    if cancel.is_cancelled() || slots.current().ok()?? != side {
+    // Given up, or overtaken by another version: nothing was found.
+    let after = installer.running(&within).map(|version| version.map(|version| version.digest));
+    if cancel.is_cancelled() || after.is_ok_and(|after| after != Some(manifest)) {
         return None;
     }
-    let drift = result.err().map(|e| format!("slot {}, which runs, is not as it was signed: {e}", side.as_str()));
     let drift = drift.map(|text| Reason::new(Code::Drift, text).text);
-    let manifest = manifest.unwrap_or_else(|| Digest::of(b""));
     Some(Found { manifest, integrity: Integrity { at: whole_second(now), drift } })
 }
 
@@ -148,7 +152,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::install::bundle;
+    use crate::install::{Slots, bundle};
 
     fn noon() -> Timestamp {
         "2026-11-24T12:00:00Z".parse().unwrap()
@@ -162,27 +166,31 @@ mod tests {
         let (_, manifest, payloads) = bundle(dir.path(), 1, b"version 1");
         let side = slots.write(&manifest, &payloads).unwrap();
         slots.switch(side).unwrap();
-        let digest = slots.running().unwrap().unwrap().manifest;
+        let digest = slots.running().unwrap().unwrap().digest;
         (dir, slots, digest)
+    }
+
+    fn by(slots: &Slots) -> Arc<dyn Contract> {
+        Arc::new(slots.clone())
     }
 
     /// Begins a look where none goes on, and waits for what it comes to.
     async fn looked(watch: &mut Watch, slots: &Slots, dir: &Path) -> Option<Option<Reason>> {
         if watch.running.is_none() {
-            watch.begin(slots.clone(), noon());
+            watch.begin(Arc::new(slots.clone()), noon());
         }
         let (cancel, found) = watch.running.take().unwrap();
         let (tell, again) = oneshot::channel();
         tell.send(found.await.unwrap()).unwrap();
         watch.running = Some((cancel, again));
-        watch.attend(slots, dir, noon()).unwrap()
+        watch.attend(&by(slots), dir, noon()).unwrap()
     }
 
     #[tokio::test]
     async fn drift_is_told_once_and_so_is_its_end() {
         let (dir, slots, digest) = device();
         let mut watch = Watch::new(Audit::default());
-        assert_eq!(watch.attend(&slots, dir.path(), noon()).unwrap(), None, "it has begun to look");
+        assert_eq!(watch.attend(&by(&slots), dir.path(), noon()).unwrap(), None, "it has begun to look");
         assert_eq!(looked(&mut watch, &slots, dir.path()).await, None, "whole, as before");
         assert_eq!(kept(dir.path(), &digest).unwrap(), Integrity { at: noon(), drift: None });
         assert!(watch.running.is_none(), "it rests until its time has come");

@@ -12,7 +12,7 @@ use suture_core::manifest::{Manifest, ManifestError, PayloadFormat};
 
 use crate::config::Settings;
 use crate::durable::{self, DurableError};
-use crate::install::{InstallError, Slots, TreeError, pack};
+use crate::install::{InstallError, Installer, TreeError, Within, pack};
 
 /// Why a device was not provisioned.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,9 @@ pub enum ProvisionError {
         /// What the configuration says.
         device: String,
     },
+    /// The manifest is for another installer, or for larger slots.
+    #[error("this device cannot have it: {0}")]
+    Refused(String),
     /// A payload was not named.
     #[error("payload {0} is missing: name it with --payload {0}=PATH")]
     Unnamed(PayloadName),
@@ -85,10 +88,14 @@ pub fn provision(
         });
     }
     fs::create_dir_all(&settings.slots_dir).map_err(DurableError::io("make", &settings.slots_dir))?;
-    let slots = Slots::new(&settings.slots_dir);
-    match slots.running()? {
-        Some(running) if running.manifest == Digest::of(&bytes) => return Ok(parsed),
-        Some(running) => return Err(ProvisionError::Provisioned(running.version.to_string())),
+    let installer = Installer::new(settings);
+    if let Some(refusal) = installer.refusal(&parsed) {
+        return Err(ProvisionError::Refused(refusal));
+    }
+    let within = Within::limit(installer.limits().prepare);
+    match installer.contract().running(&within)? {
+        Some(running) if running.digest == Digest::of(&bytes) => return Ok(parsed),
+        Some(running) => return Err(ProvisionError::Provisioned(running.manifest.version.to_string())),
         None => {}
     }
     let work = settings.slots_dir.join("provision.tmp");
@@ -116,8 +123,7 @@ pub fn provision(
         }
         ready.push((payload.clone(), file, index));
     }
-    let side = slots.write(&bytes, &ready)?;
-    slots.switch(side)?;
+    installer.contract().provision(&bytes, &ready, &within)?;
     durable::remove_tree(&work)?;
     Ok(parsed)
 }
@@ -137,7 +143,7 @@ fn index_of(name: &PayloadName, file: &Path) -> Result<Index, ProvisionError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::install::bundle;
+    use crate::install::{Slots, bundle};
 
     fn settings(dir: &Path) -> Settings {
         let text = format!(
@@ -166,7 +172,7 @@ mod tests {
         for _ in 0..2 {
             provision(&settings, &manifest, &right).unwrap();
         }
-        assert_eq!(Slots::new(&settings.slots_dir).running().unwrap().unwrap().manifest, Digest::of(&bytes));
+        assert_eq!(Slots::new(&settings.slots_dir).running().unwrap().unwrap().digest, Digest::of(&bytes));
         fs::write(&manifest, &other).unwrap();
         let next = [(name, dir.path().join("tree-2"))];
         assert!(matches!(provision(&settings, &manifest, &next), Err(ProvisionError::Provisioned(_))));

@@ -16,7 +16,7 @@ use crate::agent::{chain, journal_path};
 use crate::config::Settings;
 use crate::durable::{self, DurableError};
 use crate::identity::{Identity, grouped};
-use crate::install::Slots;
+use crate::install::Installer;
 use crate::integrity;
 use crate::journal::{Journal, Outcome, Tried};
 use crate::lease::{Held, Lease};
@@ -127,7 +127,7 @@ impl Status {
         let mut faults = Vec::new();
         let mut note = |e: &dyn std::error::Error| faults.push(chain(e));
         let identity = Identity::open(&settings.state_dir).map_err(|e| note(&e)).ok();
-        let running = Slots::new(&settings.slots_dir).running().map_err(|e| note(&e)).ok().flatten();
+        let running = Installer::new(settings).running_now().map_err(|e| note(&e)).ok().flatten();
         let journal = Journal::peek(&journal_path(settings)).map_err(|e| note(&e)).ok().flatten();
         let stops = Stops::shown(&settings.state_dir).map_err(|e| note(&e)).unwrap_or_default();
         let lease = Lease::shown(&settings.state_dir).map_err(|e| note(&e)).ok().flatten();

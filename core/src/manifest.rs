@@ -93,6 +93,30 @@ const fn is_false(asked: &bool) -> bool {
 pub enum InstallKind {
     /// Two directories and a link that names the one in use.
     Slots,
+    /// Two block devices, or files, of which the boot loader starts one.
+    Image,
+    /// The device maker's own program, called for each step.
+    Command,
+    /// RAUC, which is given a bundle of its own.
+    Rauc,
+}
+
+impl InstallKind {
+    /// The name in JSON, TOML and on a terminal.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slots => "slots",
+            Self::Image => "image",
+            Self::Command => "command",
+            Self::Rauc => "rauc",
+        }
+    }
+}
+
+impl std::fmt::Display for InstallKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// One thing that is installed.
@@ -220,6 +244,15 @@ impl Manifest {
             rule(p.length > 0, "a payload is empty")?;
             rule(p.index_length > 0 && p.index_length <= MAX_INDEX_BYTES, "a payload's index is empty or too long")?;
             rule(!self.payloads.iter().take(i).any(|q| q.name == p.name), "two payloads have one name")?;
+        }
+        let images = self.payloads.iter().all(|p| p.format == PayloadFormat::Image);
+        match self.install.kind {
+            InstallKind::Slots | InstallKind::Command => {}
+            InstallKind::Image => rule(images, "install.kind is image, and a payload's format is not")?,
+            InstallKind::Rauc => rule(
+                images && self.payloads.len() == 1,
+                "install.kind is rauc, which takes one payload of format image: the RAUC bundle",
+            )?,
         }
         rule(self.documents.len() <= MAX_DOCUMENTS, "documents lists too many")?;
         for d in &self.documents {

@@ -69,13 +69,13 @@ impl Agent {
         if let Some(late) = behind(floors, now) {
             return Ok(late);
         }
-        let running = match self.slots.running() {
+        let running = match self.running.clone() {
             Ok(Some(running)) => running,
             Ok(None) => {
                 let text = "this device was never provisioned with a version; run `suture-agent provision`";
                 return Ok(Look::hindered(Code::StateDamaged, text));
             }
-            Err(e) => return Ok(Look::Hindered(Trouble::new(Reason::from(&e)))),
+            Err(reason) => return Ok(Look::Hindered(Trouble::new(reason))),
         };
         if !self.outbox.has_room() {
             return Ok(Look::hindered(Code::DiskFull, "too many reports wait for the server; nothing is begun"));

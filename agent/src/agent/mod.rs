@@ -19,7 +19,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use suture_core::clock::Clock;
 use suture_core::phase::Reason;
-use suture_core::report::{ReportError, Seen};
+use suture_core::report::{ReportError, Running, Seen};
 use suture_proto::connect::ProxyRules;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +32,7 @@ use crate::fetch::Counters;
 use crate::floor::Floors;
 use crate::identity::{Identity, IdentityError};
 use crate::inbox::Inbox;
-use crate::install::{InstallError, Slots};
+use crate::install::{InstallError, Installer};
 use crate::integrity::Watch;
 use crate::interlock::Interlock;
 use crate::journal::{Journal, JournalError};
@@ -86,7 +86,9 @@ pub struct Agent {
     /// Neither copy can be read: nothing is begun.
     floors: Result<Floors, Reason>,
     tls_clock: Arc<TlsClock>,
-    slots: Slots,
+    installer: Installer,
+    /// What ran when it was last asked after: at the beginning of each cycle, and after each step that may change it.
+    running: Result<Option<Running>, Reason>,
     interlock: Interlock,
     counters: Arc<Counters>,
     retry: Backoff,
@@ -177,16 +179,18 @@ impl Agent {
         // What it verified before it was started is what it has seen: a fork comes to light by that.
         let seen = |store: &TrustStore| store.offline(tls_clock.now()).ok().map(|repository| repository.seen());
         let seen = (seen(&catalog), seen(&approvals));
+        let stop = CancellationToken::new();
         Ok(Self {
             catalog,
             approvals,
             floors,
             tls_clock,
-            slots: Slots::new(&settings.slots_dir),
+            installer: Installer::new(&settings).ending(stop.clone()),
+            running: Ok(None),
             interlock: Interlock::new(settings.interlock.as_ref(), &settings.state_dir),
             counters: Arc::default(),
             retry: Backoff::new(RETRY_FIRST, RETRY_MOST).ok_or(AgentError::Backoff)?,
-            stop: CancellationToken::new(),
+            stop,
             pulse: Arc::default(),
             watch: Watch::new(settings.audit),
             resumed: false,
@@ -266,10 +270,12 @@ impl Agent {
     pub async fn cycle(&mut self) -> Result<Pass, AgentError> {
         self.pulse.beat(Duration::ZERO);
         self.inbox.rouse();
+        self.note_running().await;
         // What the last transition told, if the disk had no room for it then.
         self.tell()?;
         if !self.resumed {
-            let switched = self.is_switched();
+            let switched = self.is_switched().await;
+            self.settle().await;
             self.apply(Event::Resumed { switched })?;
             self.resumed = true;
         }
@@ -355,16 +361,41 @@ impl Agent {
             return Ok(());
         }
         let now = self.now();
-        let Some(reason) = self.watch.attend(&self.slots, &self.settings.state_dir, now)? else { return Ok(()) };
+        let Some(reason) = self.watch.attend(self.installer.contract(), &self.settings.state_dir, now)? else {
+            return Ok(());
+        };
         let phase = self.journal.state().phase();
         self.journal.mention(Told { subject: None, phase, reason, stop: None, permanent: false })?;
         self.tell()
     }
 
-    /// Whether the link names the attempt's version.
-    fn is_switched(&self) -> bool {
+    /// Whether the switch to the attempt's version was made.
+    async fn is_switched(&self) -> bool {
         let manifest = self.journal.state().attempt().map(|a| a.bundle.manifest);
-        manifest.is_some_and(|m| self.slots.runs(&m).unwrap_or(false))
+        match manifest {
+            Some(manifest) => self.installer.is_switched(&manifest).await.unwrap_or(false),
+            None => false,
+        }
+    }
+
+    /// At the start, with nothing under way: what runs is to start again. Else the attempt says what is.
+    async fn settle(&self) {
+        if !self.journal.state().is_committed()
+            && let Err(e) = self.installer.settle().await
+        {
+            tracing::error!(error = %chain(&e), "whether what runs starts again is not sure");
+        }
+    }
+
+    /// Asks what runs.
+    async fn note_running(&mut self) {
+        let running = self.installer.running().await;
+        self.running = running.map(|version| version.map(|v| v.running())).map_err(|e| Reason::from(&e));
+    }
+
+    /// What runs, as far as it is known.
+    fn running(&self) -> Option<Running> {
+        self.running.as_ref().ok().cloned().flatten()
     }
 }
 

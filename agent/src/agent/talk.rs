@@ -22,7 +22,7 @@ impl Agent {
         let now = self.now();
         let (transition, told) = self.journal.told();
         for (place, told) in (0_u32..).zip(told) {
-            let Some(running) = self.slots.running().ok().flatten() else {
+            let Some(running) = self.running() else {
                 tracing::warn!("no report: this device was never provisioned with a version");
                 return Ok(());
             };
@@ -43,7 +43,7 @@ impl Agent {
                 let reason = Reason::new(Code::StateDamaged, "the report of this number was damaged on disk");
                 let told =
                     Told { subject: None, phase: Phase::Idle, reason: Some(reason), stop: None, permanent: false };
-                let running = self.slots.running()?.ok_or(InstallError::Empty { side: "current" })?;
+                let running = self.running.clone().ok().flatten().ok_or(InstallError::Unknown)?;
                 scribe.sign(number, told, running)
             })?;
             let before = self.outbox.len();
@@ -168,7 +168,7 @@ impl Agent {
         Said {
             product: self.settings.product.to_string(),
             hardware: self.settings.hardware.to_string(),
-            running: self.slots.running().ok().flatten(),
+            running: self.running(),
             catalog: self.seen.0.clone(),
             approvals: self.seen.1.clone(),
             phase: state.phase(),

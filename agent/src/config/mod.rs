@@ -2,6 +2,7 @@
 
 mod faults;
 mod health;
+mod installer;
 mod interlock;
 mod written;
 
@@ -13,6 +14,7 @@ use suture_core::pace::Rate;
 
 use self::faults::Faults;
 pub use self::health::{Health, HttpAddress, Probe};
+pub use self::installer::{Installing, Way};
 pub use self::interlock::Signal;
 pub use self::written::Written;
 
@@ -37,6 +39,8 @@ pub struct Settings {
     pub product: ProductId,
     /// Its hardware revision.
     pub hardware: HardwareId,
+    /// What installs.
+    pub installer: Installing,
     /// How the device's software is restarted.
     pub restart: Command,
     /// How it proves its health.
@@ -155,6 +159,7 @@ impl Settings {
         }
         let product = faults.id("product", written.product);
         let hardware = faults.id("hardware", written.hardware);
+        let installer = Installing::validate(&mut faults, written.installer);
         let restart = faults.table("restart", written.restart);
         let restart = restart.and_then(|r| {
             let timeout = faults.secs("restart.timeout_secs", r.timeout_secs, 60, 86_400);
@@ -194,6 +199,7 @@ impl Settings {
                     slots_dir,
                     product,
                     hardware,
+                    installer,
                     restart,
                     health,
                     interlock,

@@ -12,6 +12,8 @@ pub struct Written {
     pub(super) slots_dir: Option<PathBuf>,
     pub(super) product: Option<String>,
     pub(super) hardware: Option<String>,
+    #[serde(default)]
+    pub(super) installer: Installer,
     pub(super) restart: Option<Restart>,
     pub(super) health: Option<Health>,
     pub(super) interlock: Option<Interlock>,
@@ -22,6 +24,14 @@ pub struct Written {
     pub(super) poll: Poll,
     #[serde(default)]
     pub(super) fetch: Fetch,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Installer {
+    pub(super) kind: Option<String>,
+    pub(super) prepare_timeout_secs: Option<u64>,
+    pub(super) step_timeout_secs: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]

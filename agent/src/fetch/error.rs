@@ -11,7 +11,6 @@ use suture_core::version::Release;
 
 use crate::client::ClientError;
 use crate::durable::DurableError;
-use crate::install::InstallError;
 
 /// Why a bundle is not there yet, or never will be.
 #[derive(Debug, thiserror::Error)]
@@ -103,22 +102,6 @@ impl FetchError {
 
     pub(super) fn chunk(error: &ChunkError) -> Self {
         Self::WrongBytes { what: "a chunk".to_owned(), why: error.to_string() }
-    }
-}
-
-impl From<&InstallError> for Reason {
-    fn from(error: &InstallError) -> Self {
-        let code = match error {
-            e if e.is_full() => Code::DiskFull,
-            InstallError::WrongBytes { .. } => Code::WrongBytes,
-            InstallError::Link(_) | InstallError::Manifest { .. } => Code::StateDamaged,
-            _ => Code::InstallFailed,
-        };
-        let mut text = error.to_string();
-        if let Some(source) = std::error::Error::source(error) {
-            text.push_str(&format!(": {source}"));
-        }
-        Self::new(code, text)
     }
 }
 

@@ -1,13 +1,17 @@
 //! The list of a payload's chunks, which the manifest pins.
 
+use std::sync::Arc;
+
 use suture_core::chunk::Index;
 use suture_core::digest::Digest;
+use suture_core::id::PayloadName;
 use suture_core::manifest::Payload;
 
 use super::error::wrong;
 use super::{Fetch, FetchError};
 use crate::client::{Files, Indexes, Which};
 use crate::durable;
+use crate::install::Version;
 
 impl Fetch {
     /// The index, as it was kept or as it comes.
@@ -15,6 +19,7 @@ impl Fetch {
         &self,
         client: &mut C,
         payload: &Payload,
+        versions: &Arc<Vec<Version>>,
     ) -> Result<Index, FetchError> {
         let path = self.index_path(payload);
         let what = format!("the chunk index of payload {}", payload.name);
@@ -23,7 +28,7 @@ impl Fetch {
             Some(bytes) => bytes,
             None => {
                 let name = format!("documents/{}", payload.index_sha256);
-                let bytes = match self.told_index(client, payload).await {
+                let bytes = match self.told_index(client, payload, versions).await {
                     Some(bytes) => bytes,
                     None => client.target(Which::Catalog, &name, payload.index_length).await?,
                 };
@@ -44,9 +49,14 @@ impl Fetch {
 
     /// The index, put together from one that a slot has and what the server tells of it by that. None where that does not
     /// yield what the manifest pins, for whatever reason: then the whole is fetched.
-    async fn told_index(&self, client: &mut impl Indexes, payload: &Payload) -> Option<Vec<u8>> {
-        let (slots, name) = (self.slots.clone(), payload.name.clone());
-        let held = tokio::task::spawn_blocking(move || slots.indexes(&name)).await.ok()?;
+    async fn told_index(
+        &self,
+        client: &mut impl Indexes,
+        payload: &Payload,
+        versions: &Arc<Vec<Version>>,
+    ) -> Option<Vec<u8>> {
+        let (versions, name) = (versions.clone(), payload.name.clone());
+        let held = tokio::task::spawn_blocking(move || kept(&versions, &name)).await.ok()?;
         let digests: Vec<Digest> = held.iter().map(|(sha256, _)| *sha256).collect();
         if digests.is_empty() {
             return None;
@@ -60,13 +70,25 @@ impl Fetch {
     }
 }
 
+/// The chunk indexes that are kept of payloads of that name, each with its digest, that of what runs first.
+fn kept(versions: &[Version], name: &PayloadName) -> Vec<(Digest, Index)> {
+    let mut found: Vec<(Digest, Index)> = Vec::new();
+    for version in versions {
+        for payload in version.manifest.payloads.iter().filter(|p| p.name == *name) {
+            let is_new = found.iter().all(|(sha256, _)| *sha256 != payload.index_sha256);
+            if let Some(index) = version.index(payload).filter(|_| is_new) {
+                found.push((payload.index_sha256, index));
+            }
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::client::ClientError;
-    use crate::install::{Side, Slots, bundle};
+    use crate::install::{Installer, Limits, Side, Slots, bundle};
 
     /// Tells an index by another one, or lies, and counts what it was asked for.
     struct Server {
@@ -124,13 +146,15 @@ mod tests {
         ];
         for (place, (runs, asked)) in told.into_iter().enumerate() {
             let state = dir.path().join(place.to_string());
-            let fetch = Fetch::new(&state, &Digest::of(b"manifest"), slots.clone(), Arc::default());
+            let installer = Installer::by(Arc::new(slots.clone()), Limits::default());
+            let versions = Arc::new(installer.versions().await);
+            let fetch = Fetch::new(&state, &Digest::of(b"manifest"), installer, Arc::default());
             durable::make_dir(&fetch.dir).unwrap();
             let mut server = Server { runs, whole: whole.clone(), asked: Vec::new() };
-            assert_eq!(fetch.index(&mut server, payload).await.unwrap(), index);
+            assert_eq!(fetch.index(&mut server, payload, &versions).await.unwrap(), index);
             assert_eq!(server.asked, asked, "{place}");
             // Kept, it is asked for no more.
-            assert_eq!(fetch.index(&mut server, payload).await.unwrap(), index);
+            assert_eq!(fetch.index(&mut server, payload, &versions).await.unwrap(), index);
             assert_eq!(server.asked.len(), asked.len());
         }
     }

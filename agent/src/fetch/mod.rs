@@ -38,7 +38,7 @@ use suture_core::trust::Repository;
 use crate::backoff::{Backoff, Random};
 use crate::client::{Chunks, Deltas, Files, Indexes, Which};
 use crate::durable::{self, DurableError};
-use crate::install::{Payloads, Slots};
+use crate::install::{Installer, Payloads};
 use error::{sentence, wrong};
 
 pub use counters::Counters;
@@ -51,7 +51,7 @@ pub use transfer::complete;
 #[derive(Debug, Clone)]
 pub struct Fetch {
     dir: PathBuf,
-    slots: Slots,
+    installer: Installer,
     counters: Arc<Counters>,
     room: Room,
 }
@@ -67,9 +67,9 @@ pub struct Fetched {
 
 impl Fetch {
     /// The fetch of the bundle with that manifest.
-    pub fn new(state_dir: &Path, manifest: &Digest, slots: Slots, counters: Arc<Counters>) -> Self {
+    pub fn new(state_dir: &Path, manifest: &Digest, installer: Installer, counters: Arc<Counters>) -> Self {
         let dir = state_dir.join("fetch").join(manifest.to_string());
-        Self { dir, slots, counters, room: Room::default() }
+        Self { dir, installer, counters, room: Room::default() }
     }
 
     /// The same, within that room.
@@ -90,25 +90,27 @@ impl Fetch {
         durable::make_dir(&self.dir)?;
         let manifest = self.manifest(client, catalog, choice).await?;
         self.counters.begin(&self.dir, manifest.total_length());
+        let versions = Arc::new(self.installer.versions().await);
         let mut parts = Vec::new();
         for payload in &manifest.payloads {
-            let index = self.index(client, payload).await?;
-            let (path, slots, counters) = (self.part(payload), self.slots.clone(), self.counters.clone());
+            let index = self.index(client, payload, &versions).await?;
+            let (path, versions, counters) = (self.part(payload), versions.clone(), self.counters.clone());
             let (name, room) = (payload.clone(), self.room.clone());
             // Reading a disk full of chunks takes its time: not on the thread that serves the network.
             let part = tokio::task::spawn_blocking(move || {
                 let part = Part::open(path, index, counters)?.within(room);
-                part.seed(&slots, &name);
+                part.seed(&versions, &name);
                 Ok::<_, FetchError>(Arc::new(part))
             });
             parts.push((payload, part.await.map_err(|_| FetchError::Lost)??));
         }
         let missing = parts.iter().fold(0_u64, |sum, (_, p)| sum.saturating_add(p.missing_bytes()));
-        self.room.check((&self.dir, missing), (self.slots.dir(), manifest.total_length()))?;
+        let unpacked = self.installer.contract().room().map(|place| (place, manifest.total_length()));
+        self.room.check((&self.dir, missing), unpacked)?;
         let patience = patience(missing);
         for (payload, part) in parts {
             let wrong = self.dir.join(format!("{}.wrong", payload.name));
-            let task = delta::Task { slots: self.slots.clone(), payload: payload.clone(), wrong, patience };
+            let task = delta::Task { versions: versions.clone(), payload: payload.clone(), wrong, patience };
             delta::complete(client, task, &part, &retry).await?;
             complete(client, &payload.index_sha256, &part, &retry).await?;
             tokio::task::spawn_blocking(move || part.sync()).await.map_err(|_| FetchError::Lost)??;
@@ -193,6 +195,9 @@ impl Fetch {
             return Err(FetchError::Unusable(
                 "the manifest is of another product, release or hardware than approved".to_owned(),
             ));
+        }
+        if let Some(refusal) = self.installer.refusal(&manifest) {
+            return Err(FetchError::Unusable(refusal));
         }
         refuse_risk(&manifest, choice)?;
         Ok(manifest)

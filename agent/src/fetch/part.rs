@@ -19,7 +19,7 @@ use super::FetchError;
 use super::counters::{Counters, Origin};
 use super::holes::Holes;
 use super::room::{Room, Stretch};
-use crate::install::{Side, Slots};
+use crate::install::{Side, Version};
 
 /// The payload's file and what of it is verified.
 #[derive(Debug)]
@@ -147,16 +147,14 @@ impl Part {
         self.write(&chunk.entry, &chunk.raw, Origin::Chunk)
     }
 
-    /// Takes in what the slots hold of the missing chunks, the one in use first. A slot that cannot be read holds nothing:
-    /// then the chunks are fetched.
-    pub fn seed(&self, slots: &Slots, payload: &Payload) {
-        let Ok(current) = slots.current() else { return };
-        let sides = current.map_or(vec![], |side| vec![side, side.other()]);
-        for side in sides {
+    /// Takes in what the versions on the device hold of the missing chunks, what runs first. One that cannot be read holds
+    /// nothing: then the chunks are fetched.
+    pub fn seed(&self, versions: &[Version], payload: &Payload) {
+        for version in versions {
             if self.missing_bytes() > 0
-                && let Err(e) = self.seed_from(slots, side, payload)
+                && let Err(e) = self.seed_from(version, payload)
             {
-                tracing::debug!(slot = side.as_str(), error = %e, "the slot cannot serve as a source of chunks");
+                tracing::debug!(slot = version.side.as_str(), error = %e, "the slot cannot serve as a source of chunks");
             }
         }
     }
@@ -220,15 +218,14 @@ impl Part {
         Ok(())
     }
 
-    /// Streams the payload of that name out of a slot, as the slot's own index cuts it.
-    fn seed_from(&self, slots: &Slots, side: Side, payload: &Payload) -> Result<(), FetchError> {
+    /// Streams the payload of that name out of a version, as the version's own index cuts it.
+    fn seed_from(&self, version: &Version, payload: &Payload) -> Result<(), FetchError> {
         let damaged = |e: crate::install::InstallError| FetchError::Unusable(e.to_string());
-        let Some((manifest, _)) = slots.manifest(side).map_err(damaged)? else { return Ok(()) };
-        for old in manifest.payloads.iter().filter(|p| p.name == payload.name) {
-            let Some(index) = slots.index(side, old) else { continue };
+        for old in version.manifest.payloads.iter().filter(|p| p.name == payload.name) {
+            let Some(index) = version.index(old) else { continue };
             let wanted: BTreeSet<Digest> = self.absent().copied().collect();
-            let mut seeder = Seeder { part: self, side, index, wanted, place: 0, buffer: Vec::new() };
-            slots.read_payload(side, old, &mut seeder).map_err(damaged)?;
+            let mut seeder = Seeder { part: self, side: version.side, index, wanted, place: 0, buffer: Vec::new() };
+            version.read(old, &mut seeder).map_err(damaged)?;
         }
         Ok(())
     }

@@ -52,12 +52,9 @@ impl Room {
     }
 
     /// TRUST, order on the device, 6: free space before the first chunk is fetched. Room is needed for what is missing here
-    /// and for all of it, unpacked, in the slot.
-    pub(super) fn check(
-        &self,
-        (dir, missing): (&Path, u64),
-        (slots, unpacked): (&Path, u64),
-    ) -> Result<(), FetchError> {
+    /// and for all of it, unpacked, in the slot, where its place is not there already.
+    pub(super) fn check(&self, (dir, missing): (&Path, u64), unpacked: Option<(&Path, u64)>) -> Result<(), FetchError> {
+        let Some((slots, unpacked)) = unpacked else { return self.has(dir, missing).map(drop) };
         let device = |path: &Path| std::fs::metadata(path).map(|m| m.dev()).map_err(FetchError::io("look at", path));
         if device(dir)? == device(slots)? {
             self.has(dir, missing.saturating_add(unpacked)).map(drop)

@@ -337,7 +337,8 @@ fn what_a_slot_holds_is_not_fetched() {
     let path = dir.path().join("two.part");
     let part = Part::open(path.clone(), index(), counters.clone()).unwrap();
     let all = part.missing().len();
-    part.seed(&slots, &two.payloads[0]);
+    let versions = [slots.running().unwrap().unwrap()];
+    part.seed(&versions, &two.payloads[0]);
     let missing = part.missing();
     assert!(!missing.is_empty() && missing.len() * 4 < all, "{} of {all} chunks are missing", missing.len());
     assert_eq!(counters.seeded_chunks.load(Ordering::Relaxed), (all - missing.len()) as u64);
@@ -359,7 +360,7 @@ fn what_a_slot_holds_is_not_fetched() {
     std::fs::write(&app, changed).unwrap();
     let index = Index::parse(&one_payloads[0].2).unwrap();
     let part = Part::open(dir.path().join("one.part"), index, Arc::default()).unwrap();
-    part.seed(&slots, &one.payloads[0]);
+    part.seed(&versions, &one.payloads[0]);
     assert_eq!(part.missing().len(), 1);
 }
 

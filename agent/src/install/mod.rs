@@ -10,14 +10,30 @@
 //! Each operation can be repeated with the effect of once. The slot in use is never written; `current` is replaced by a
 //! rename, so it names a whole slot at every instant.
 
+mod contract;
+mod error;
 mod regular;
 mod slots;
+mod sum;
 mod tree;
+mod version;
 mod view;
+mod within;
 
-pub use slots::{InstallError, Payloads, Side, Slots};
+use std::path::PathBuf;
+
+use suture_core::manifest::Payload;
+
+pub use contract::{Contract, Installer, Limits, Proof};
+pub use error::InstallError;
+pub use slots::{Side, Slots};
 pub use tree::{TreeError, pack, unpack};
+pub use version::Version;
 pub use view::View;
+pub use within::Within;
+
+/// The payloads of a bundle, each with a file that holds exactly its bytes, and its chunk index.
+pub type Payloads = Vec<(Payload, PathBuf, Vec<u8>)>;
 
 #[cfg(test)]
 pub(crate) use slots::tests::bundle;

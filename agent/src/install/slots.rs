@@ -1,25 +1,25 @@
 //! The two slots.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use suture_core::chunk::Index;
-use suture_core::digest::{Digest, Hasher};
-use suture_core::id::PayloadName;
-use suture_core::limits::{MAX_INDEX_BYTES, MAX_MANIFEST_BYTES};
-use suture_core::manifest::{Manifest, ManifestError, Payload, PayloadFormat};
-use suture_core::report::Running;
+use suture_core::digest::Digest;
+use suture_core::limits::MAX_MANIFEST_BYTES;
+use suture_core::manifest::{InstallKind, Manifest, Payload, PayloadFormat};
 
-use super::regular;
-use super::tree::{self, TreeError};
-use crate::durable::{self, DurableError};
+use super::error::io_error;
+use super::sum::{Sum, Summed};
+use super::tree;
+use super::version::{BUFFER_BYTES, Bytes};
+use super::{Contract, InstallError, Payloads, Proof, Version, Within};
+use crate::durable;
 
 /// Where a slot says what it holds. No payload can have that name: an id does not begin with a dot.
 const ABOUT: &str = ".suture";
 const LINK: &str = "current";
-const BUFFER_BYTES: usize = 256 << 10;
 
 /// One of the two slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,77 +34,6 @@ pub enum Side {
 #[derive(Debug, Clone)]
 pub struct Slots {
     dir: PathBuf,
-}
-
-/// The payloads of a bundle, each with a file that holds exactly its bytes, and its chunk index.
-pub type Payloads = Vec<(Payload, PathBuf, Vec<u8>)>;
-
-/// Why the slots are not, or could not be made, as they should be.
-#[derive(Debug, thiserror::Error)]
-pub enum InstallError {
-    /// A state file of a slot.
-    #[error(transparent)]
-    Durable(#[from] DurableError),
-    /// A tree.
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-    /// The disk refused.
-    #[error("cannot {operation} {}", path.display())]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// `current` is there and names neither slot.
-    #[error("{} does not name slot a or b; a person must look at it", .0.display())]
-    Link(PathBuf),
-    /// The link, or the attempt, needs a slot that is not there or not whole.
-    #[error("slot {side} holds no whole version")]
-    Empty {
-        /// Which.
-        side: &'static str,
-    },
-    /// A slot's own manifest cannot be read.
-    #[error("the manifest of slot {side} cannot be read")]
-    Manifest {
-        /// Which.
-        side: &'static str,
-        /// Why.
-        source: ManifestError,
-    },
-    /// The bytes are not the payload's.
-    #[error("the bytes of payload {payload} are not those that were signed")]
-    WrongBytes {
-        /// Which.
-        payload: String,
-    },
-    /// The slot in use was to be written.
-    #[error("slot {side} is in use and is not written")]
-    InUse {
-        /// Which.
-        side: &'static str,
-    },
-}
-
-impl InstallError {
-    /// Whether the disk had no room.
-    pub fn is_full(&self) -> bool {
-        let full = |e: &io::Error| matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        match self {
-            Self::Durable(e) => e.is_full(),
-            Self::Tree(TreeError::Io { source, .. }) | Self::Io { source, .. } => full(source),
-            Self::Tree(TreeError::Archive(suture_core::archive::ArchiveError::Io { source, .. })) => full(source),
-            _ => false,
-        }
-    }
-}
-
-fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InstallError {
-    let path = path.to_owned();
-    move |source| InstallError::Io { operation, path, source }
 }
 
 impl Side {
@@ -163,34 +92,22 @@ impl Slots {
         Ok(Some((manifest, Digest::of(&bytes))))
     }
 
-    /// The chunk index that a slot keeps of one of its payloads; none where it is not there or not readable.
-    pub fn index(&self, side: Side, payload: &Payload) -> Option<Index> {
-        let path = self.path(side).join(ABOUT).join(format!("{}.index", payload.name));
-        let bytes = durable::read(&path, MAX_INDEX_BYTES).ok()??;
-        (Digest::of(&bytes) == payload.index_sha256).then(|| Index::parse(&bytes).ok())?
-    }
-
-    /// The chunk indexes that the slots keep of payloads of that name, each with its digest, that of the slot in use first.
-    pub fn indexes(&self, name: &PayloadName) -> Vec<(Digest, Index)> {
-        let Ok(Some(current)) = self.current() else { return Vec::new() };
-        let mut found: Vec<(Digest, Index)> = Vec::new();
-        for side in [current, current.other()] {
-            let Ok(Some((manifest, _))) = self.manifest(side) else { continue };
-            for payload in manifest.payloads.iter().filter(|p| p.name == *name) {
-                let is_new = found.iter().all(|(sha256, _)| *sha256 != payload.index_sha256);
-                if let Some(index) = self.index(side, payload).filter(|_| is_new) {
-                    found.push((payload.index_sha256, index));
-                }
-            }
-        }
-        found
+    /// The version in a slot, as it says itself; none where it holds no whole one.
+    pub fn version(&self, side: Side) -> Result<Option<Version>, InstallError> {
+        let path = self.path(side);
+        Ok(self.manifest(side)?.map(|(manifest, digest)| Version {
+            side,
+            manifest,
+            digest,
+            indexes: path.join(ABOUT),
+            bytes: Bytes::Directory(path),
+        }))
     }
 
     /// What runs: the version in the slot in use.
-    pub fn running(&self) -> Result<Option<Running>, InstallError> {
+    pub fn running(&self) -> Result<Option<Version>, InstallError> {
         let Some(side) = self.current()? else { return Ok(None) };
-        let (manifest, digest) = self.manifest(side)?.ok_or(InstallError::Empty { side: side.as_str() })?;
-        Ok(Some(Running { version: manifest.version, release: manifest.release, manifest: digest }))
+        Ok(Some(self.version(side)?.ok_or(InstallError::Empty { side: side.as_str() })?))
     }
 
     /// The slot that is not in use.
@@ -200,26 +117,36 @@ impl Slots {
 
     /// Whether the slot in use holds the version with that manifest.
     pub fn runs(&self, manifest: &Digest) -> Result<bool, InstallError> {
-        Ok(self.running()?.is_some_and(|r| r.manifest == *manifest))
+        Ok(self.running()?.is_some_and(|version| version.digest == *manifest))
     }
 
     /// Writes a version into the spare slot, verifying each payload on the way: whole and on disk, or not there.
     pub fn write(&self, manifest: &[u8], payloads: &Payloads) -> Result<Side, InstallError> {
+        self.write_within(manifest, payloads, &Within::limit(Duration::MAX))
+    }
+
+    fn write_within(&self, manifest: &[u8], payloads: &Payloads, within: &Within) -> Result<Side, InstallError> {
         let side = self.spare()?;
         let new = self.dir.join(format!("{}.new", side.as_str()));
         tree::remove(&new)?;
         // Attack: a tree of countless small files that fills the disk. What did not fit must not stay and starve the device.
-        self.write_beside(side, &new, manifest, payloads).inspect_err(|_| {
+        self.write_beside(side, &new, (manifest, payloads), within).inspect_err(|_| {
             if let Err(e) = tree::remove(&new) {
                 tracing::warn!(error = %e, "what was written of a slot cannot be removed");
             }
         })
     }
 
-    fn write_beside(&self, side: Side, new: &Path, manifest: &[u8], payloads: &Payloads) -> Result<Side, InstallError> {
+    fn write_beside(
+        &self,
+        side: Side,
+        new: &Path,
+        (manifest, payloads): (&[u8], &Payloads),
+        within: &Within,
+    ) -> Result<Side, InstallError> {
         fs::create_dir_all(new).map_err(io_error("make", new))?;
         for (payload, source, _) in payloads {
-            write_payload(payload, source, &new.join(payload.name.as_str()))?;
+            write_payload(payload, source, &new.join(payload.name.as_str()), within)?;
         }
         let about = new.join(ABOUT);
         fs::create_dir(&about).map_err(io_error("make", &about))?;
@@ -238,44 +165,9 @@ impl Slots {
     }
 
     /// Hashes again all that a slot holds and compares it with its manifest, which must have that digest.
-    pub fn verify(&self, side: Side, manifest: &Digest) -> Result<Manifest, InstallError> {
-        self.verify_while(side, manifest, &mut |_| Ok(()))
-    }
-
-    /// The same, and before each piece is hashed its length is shown to `pass`, which may take its time, or end it.
-    pub fn verify_while(
-        &self,
-        side: Side,
-        manifest: &Digest,
-        pass: &mut dyn FnMut(u64) -> io::Result<()>,
-    ) -> Result<Manifest, InstallError> {
-        let empty = || InstallError::Empty { side: side.as_str() };
-        let (held, digest) = self.manifest(side)?.ok_or_else(empty)?;
-        if digest != *manifest {
-            return Err(empty());
-        }
-        for payload in &held.payloads {
-            let mut passed = Passed { sum: Sum::default(), pass: &mut *pass };
-            self.read_payload(side, payload, &mut passed)?;
-            passed.sum.check(payload)?;
-        }
-        Ok(held)
-    }
-
-    /// Streams a payload's bytes out of a slot: the file, or the tree packed again.
-    pub fn read_payload<W: Write>(&self, side: Side, payload: &Payload, out: W) -> Result<(), InstallError> {
-        let path = self.path(side).join(payload.name.as_str());
-        let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
-        match payload.format {
-            PayloadFormat::Tree => {
-                tree::pack(&path, &mut out)?;
-            }
-            PayloadFormat::Image => {
-                let mut file = regular::open(&path).map_err(io_error("open", &path))?;
-                io::copy(&mut file, &mut out).map_err(io_error("read", &path))?;
-            }
-        }
-        out.flush().map_err(io_error("read", &path))
+    pub fn verify(&self, side: Side, manifest: &Digest) -> Result<(), InstallError> {
+        let version = self.version(side)?.filter(|version| version.digest == *manifest);
+        version.ok_or(InstallError::Empty { side: side.as_str() })?.verify(&mut |_| Ok(()))
     }
 
     /// Makes `current` name a slot.
@@ -312,9 +204,62 @@ impl Slots {
     }
 }
 
-fn write_payload(payload: &Payload, from: &Path, to: &Path) -> Result<(), InstallError> {
+impl Contract for Slots {
+    fn kind(&self) -> InstallKind {
+        InstallKind::Slots
+    }
+
+    fn room(&self) -> Option<&Path> {
+        Some(&self.dir)
+    }
+
+    fn running(&self, _: &Within) -> Result<Option<Version>, InstallError> {
+        Self::running(self)
+    }
+
+    fn prepared(&self, _: &Within) -> Result<Option<Version>, InstallError> {
+        self.version(self.spare()?)
+    }
+
+    fn is_switched(&self, to: &Digest, _: &Within) -> Result<bool, InstallError> {
+        self.runs(to)
+    }
+
+    fn prepare(&self, manifest: &[u8], payloads: &Payloads, within: &Within) -> Result<(), InstallError> {
+        self.write_within(manifest, payloads, within).map(drop)
+    }
+
+    fn switch(&self, to: &Digest, _: &Within) -> Result<(), InstallError> {
+        self.switch_to(to)
+    }
+
+    fn probe(&self, new: &Digest, _: &Within) -> Result<Proof, InstallError> {
+        if self.runs(new)? {
+            Ok(Proof::Asked)
+        } else {
+            Err(InstallError::Unproven(format!("{} no longer names the new version", self.dir.join(LINK).display())))
+        }
+    }
+
+    /// The link names it already.
+    fn commit(&self, new: &Digest, within: &Within) -> Result<(), InstallError> {
+        self.probe(new, within).map(drop)
+    }
+
+    fn revert(&self, new: &Digest, _: &Within) -> Result<(), InstallError> {
+        self.switch_from(new)
+    }
+
+    fn examine(&self, _: &Within) -> Result<String, String> {
+        let side = self.current().map_err(|e| e.to_string())?;
+        let side = side.map_or("none yet", Side::as_str);
+        Ok(format!("slots in {}, in use is {side}", self.dir.display()))
+    }
+}
+
+fn write_payload(payload: &Payload, from: &Path, to: &Path, within: &Within) -> Result<(), InstallError> {
     let file = File::open(from).map_err(io_error("open", from))?;
-    let mut summed = Summed { inner: file, sum: Sum::default() };
+    let mut summed = Summed { inner: file, sum: Sum::default(), within };
     let source = BufReader::with_capacity(BUFFER_BYTES, &mut summed);
     match payload.format {
         // The format's reader reads to the very end, so that all bytes have passed by.
@@ -326,59 +271,6 @@ fn write_payload(payload: &Payload, from: &Path, to: &Path) -> Result<(), Instal
         }
     }
     summed.sum.check(payload)
-}
-
-/// Length and digest of what passes by.
-#[derive(Default)]
-struct Sum {
-    hasher: Hasher,
-    length: u64,
-}
-
-impl Sum {
-    fn take(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
-        self.length = self.length.saturating_add(bytes.len() as u64);
-    }
-
-    fn check(self, payload: &Payload) -> Result<(), InstallError> {
-        if self.length == payload.length && self.hasher.finish() == payload.sha256 {
-            Ok(())
-        } else {
-            Err(InstallError::WrongBytes { payload: payload.name.to_string() })
-        }
-    }
-}
-
-/// The same, where somebody may end it.
-struct Passed<'a> {
-    sum: Sum,
-    pass: &'a mut dyn FnMut(u64) -> io::Result<()>,
-}
-
-impl Write for Passed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (self.pass)(bytes.len() as u64)?;
-        self.sum.take(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-struct Summed<R> {
-    inner: R,
-    sum: Sum,
-}
-
-impl<R: Read> Read for Summed<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(out)?;
-        self.sum.take(out.get(..n).unwrap_or_default());
-        Ok(n)
-    }
 }
 
 #[cfg(test)]

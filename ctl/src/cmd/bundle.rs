@@ -152,7 +152,7 @@ fn inspect(context: &mut Context<'_>, dir: &Path) -> Outcome {
             risks.push_str(&format!("risk     from release {} on {on}: {}\n", risk.from, risk));
         }
         format!(
-            "{} {} (release {}, from release {} on), for {}\nmanifest {}\ninstall  {:?}, at most {} s and {} s back\nclass    {:?}\n{risks}signed   {}\n\n{}\n{}\n{} different chunks, {} stored; every byte verified\n",
+            "{} {} (release {}, from release {} on), for {}\nmanifest {}\ninstall  {}, at most {} s and {} s back\nclass    {:?}\n{risks}signed   {}\n\n{}\n{}\n{} different chunks, {} stored; every byte verified\n",
             m.product,
             m.version,
             m.release,

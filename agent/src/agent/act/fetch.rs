@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use super::super::look::Situation;
 use super::super::{Agent, AgentError};
-use super::{Done, blocking, chain, rejected};
+use super::{Done, blocking, chain};
 use crate::client::ClientError;
 use crate::fetch::{Fetch, FetchError, Room, sources};
-use crate::install::Slots;
+use crate::install::{InstallError, Installer};
 use crate::machine::{Event, Trouble};
 
 /// How often a running fetch is told to `status`.
@@ -41,7 +41,7 @@ impl Agent {
         self.ask_again = None;
         let manifest = situation.attempt.bundle.manifest;
         Fetch::keep_only(&self.settings.state_dir, &manifest)?;
-        let fetch = Fetch::new(&self.settings.state_dir, &manifest, self.slots.clone(), self.counters.clone())
+        let fetch = Fetch::new(&self.settings.state_dir, &manifest, self.installer.clone(), self.counters.clone())
             .within(Room::reserving(self.settings.fetch.reserve_bytes));
         let mut client = self.client.clone();
         let retry = (self.retry, self.around.random.clone());
@@ -108,9 +108,12 @@ impl Agent {
     pub(super) async fn stage(&mut self, situation: &mut Situation) -> Result<Done, AgentError> {
         situation.is_fresh = false;
         let manifest = situation.attempt.bundle.manifest;
-        let fetch = Fetch::new(&self.settings.state_dir, &manifest, self.slots.clone(), self.counters.clone());
-        let slots = self.slots.clone();
-        let staged = blocking(move || stage(&slots, &fetch, &manifest)).await;
+        let fetch = Fetch::new(&self.settings.state_dir, &manifest, self.installer.clone(), self.counters.clone());
+        self.pulse.beat(self.installer.limits().prepare.saturating_mul(2));
+        let staged = tokio::select! {
+            staged = stage(&self.installer, fetch, &manifest) => staged,
+            () = self.stop.cancelled() => None,
+        };
         Ok(match staged {
             Some(Staged::Whole) => {
                 Fetch::discard_all(&self.settings.state_dir)?;
@@ -158,25 +161,27 @@ enum Staged {
     Hindered(Reason),
 }
 
-/// Writes the spare slot from what was fetched. What is there already, from before a restart, is hashed and kept.
-fn stage(slots: &Slots, fetch: &Fetch, manifest: &Digest) -> Staged {
-    if slots.spare().and_then(|side| slots.verify(side, manifest)).is_ok() {
-        return Staged::Whole;
+/// Prepares the new version from what was fetched. What lies prepared already, from before a restart, is hashed and kept.
+/// None where the agent is ending.
+async fn stage(installer: &Installer, fetch: Fetch, manifest: &Digest) -> Option<Staged> {
+    if installer.verify_prepared(manifest).await.is_ok() {
+        return Some(Staged::Whole);
     }
     let fetched = match fetch.fetched() {
         Ok(fetched) => fetched,
-        Err(e @ FetchError::Unusable(_)) => return Staged::Contradiction(e.reason()),
-        Err(e) => return Staged::Damaged(e.reason()),
+        Err(e @ FetchError::Unusable(_)) => return Some(Staged::Contradiction(e.reason())),
+        Err(e) => return Some(Staged::Damaged(e.reason())),
     };
-    match slots.write(&fetched.manifest, &fetched.payloads) {
-        Ok(_) => Staged::Whole,
-        Err(e) if rejected(&e) && fetch.is_whole() => {
+    Some(match installer.prepare(fetched.manifest, fetched.payloads).await {
+        Ok(()) => Staged::Whole,
+        Err(InstallError::Left(_)) => return None,
+        Err(e) if e.is_wrong_bytes() && blocking(move || fetch.is_whole()).await? => {
             let text = format!("the bundle contradicts itself: {}", chain(&e));
             Staged::Contradiction(Reason::new(Code::UnusableBundle, text))
         }
-        Err(e) if rejected(&e) => Staged::Damaged(Reason::from(&e)),
+        Err(e) if e.is_wrong_bytes() => Staged::Damaged(Reason::from(&e)),
         Err(e) => Staged::Hindered(Reason::from(&e)),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -4,19 +4,18 @@ use std::path::Path;
 
 use suture_core::digest::Digest;
 use suture_core::lease::Stage;
-use suture_core::manifest::Manifest;
 use suture_core::phase::{Code, Reason};
 use suture_core::select::Choice;
 
 use super::super::look::Situation;
 use super::super::{Agent, AgentError};
-use super::{Done, blocking, chain, rejected};
+use super::{Done, chain};
 use crate::gate::{self, Question, Word};
 use crate::health;
+use crate::install::{InstallError, Proof};
 use crate::interlock::Claim;
 use crate::machine::{After, Event, State, Trouble};
 use crate::power;
-use crate::process;
 
 impl Agent {
     /// TRUST, order on the device, 8: in its slot, refreshed again, hashed again. What is asked of the wave's signature is
@@ -32,14 +31,9 @@ impl Agent {
             }
         }
         let manifest = situation.attempt.bundle.manifest;
-        let held = self.slots.spare().and_then(|side| Ok((side, self.slots.manifest(side)?)));
-        let (side, install) = match held {
-            Ok((side, Some((held, digest)))) if digest == manifest => (side, held.install),
-            Ok(_) => {
-                let reason =
-                    Reason::new(Code::WrongBytes, "the new version is no longer in its slot; it is fetched again");
-                return Ok(Done::Wait(Event::Damaged(reason)));
-            }
+        let install = match self.installer.prepared().await {
+            Ok(Some(version)) if version.digest == manifest => version.manifest.install,
+            Ok(_) => return Ok(Done::Wait(Event::Damaged(Reason::from(&InstallError::NotPrepared)))),
             Err(e) => return Ok(Done::Wait(Event::Hindered(Trouble::new(Reason::from(&e))))),
         };
         let word = match &self.heard {
@@ -72,14 +66,16 @@ impl Agent {
         {
             return Ok(Done::Wait(Event::Hindered(trouble)));
         }
-        let slots = self.slots.clone();
-        Ok(match blocking(move || slots.verify(side, &manifest)).await {
-            Some(Ok(_)) => Done::On(Event::Open(window)),
-            Some(Err(e)) => Done::Wait(match rejected(&e) {
-                true => Event::Damaged(Reason::from(&e)),
-                false => Event::Hindered(Trouble::new(Reason::from(&e))),
-            }),
-            None => Done::Later,
+        self.pulse.beat(self.installer.limits().prepare);
+        let verified = tokio::select! {
+            verified = self.installer.verify_prepared(&manifest) => verified,
+            () = self.stop.cancelled() => return Ok(Done::Later),
+        };
+        Ok(match verified {
+            Ok(_) => Done::On(Event::Open(window)),
+            Err(InstallError::Left(_)) => Done::Later,
+            Err(e) if e.is_wrong_bytes() => Done::Wait(Event::Damaged(Reason::from(&e))),
+            Err(e) => Done::Wait(Event::Hindered(Trouble::new(Reason::from(&e)))),
         })
     }
 
@@ -94,46 +90,47 @@ impl Agent {
 
     pub(super) async fn switch(&mut self) -> Result<Done, AgentError> {
         let State::Switching { attempt, .. } = self.journal.state() else { return Ok(Done::Later) };
-        let (approval, manifest) = (attempt.approval.clone(), attempt.bundle.manifest);
+        let approval = attempt.approval.clone();
         // From here on the device may be lost while it is out of service, so the server is to know that it begins.
         if self.lease.by(&approval).is_some()
-            && !self.slots.runs(&manifest).unwrap_or(false)
+            && !self.is_switched().await
             && let Some(trouble) = self.take_lease(&approval, Stage::Beginning).await?
         {
             return Ok(Done::On(Event::Hindered(trouble)));
         }
-        Ok(self.switch_now())
+        Ok(self.switch_now().await)
     }
 
-    fn switch_now(&mut self) -> Done {
+    async fn switch_now(&mut self) -> Done {
+        let State::Switching { attempt, .. } = self.journal.state() else { return Done::Later };
+        let manifest = attempt.bundle.manifest;
+        match self.installer.is_switched(&manifest).await {
+            Ok(true) => return Done::On(Event::Switched),
+            Ok(false) => {}
+            Err(e) => return Done::broken(&e),
+        }
         // TRUST, order on the device, 8: no stop. Hashing and claiming may have taken minutes since the last look.
         self.heed_inbox();
         let State::Switching { attempt, window } = self.journal.state() else { return Done::Later };
-        let manifest = attempt.bundle.manifest;
-        let stopped = self.stops.is_stopped(&attempt.approval) || self.stops.trouble(&attempt.approval).is_some();
-        match self.slots.runs(&manifest) {
-            Ok(true) => return Done::On(Event::Switched),
-            // The clock is looked at again before the link is touched.
-            Ok(false) if !window.holds(self.now()) => return Done::On(Event::Resumed { switched: false }),
-            Ok(false) if stopped => {
-                let text = format!("the hospital has stopped approval {}", attempt.approval);
-                return Done::On(Event::Hindered(Trouble::new(Reason::new(Code::StopOrder, text))));
-            }
-            Ok(false) => {}
-            Err(e) => return Done::On(Event::Broken(Reason::from(&e))),
+        // The clock is looked at again before anything is switched.
+        if !window.holds(self.now()) {
+            return Done::On(Event::Resumed { switched: false });
         }
-        match self.slots.switch_to(&manifest) {
+        if self.stops.is_stopped(&attempt.approval) || self.stops.trouble(&attempt.approval).is_some() {
+            let text = format!("the hospital has stopped approval {}", attempt.approval);
+            return Done::On(Event::Hindered(Trouble::new(Reason::new(Code::StopOrder, text))));
+        }
+        match self.installer.switch(&manifest).await {
             Ok(()) => Done::On(Event::Switched),
-            Err(e) => Done::On(Event::Broken(Reason::from(&e))),
+            Err(e) => Done::broken(&e),
         }
     }
 
     pub(super) async fn restart(&self) -> Done {
-        let ending = process::run(&self.settings.restart, &[], None).await;
-        if ending.is_success() {
-            return Done::On(Event::Restarted);
+        match self.installer.restart(&self.settings.restart).await {
+            Ok(()) => Done::On(Event::Restarted),
+            Err(e) => Done::broken(&e),
         }
-        Done::On(Event::Broken(Reason::new(Code::RestartFailed, format!("the restart command {ending}"))))
     }
 
     pub(super) async fn probe(&self) -> Done {
@@ -141,31 +138,36 @@ impl Agent {
             let (mut client, said) = (self.client.clone(), self.said());
             client.check_in(said).await.map(drop).map_err(|e| format!("the server cannot be reached: {}", chain(&e)))
         };
+        let State::Confirming { attempt, .. } = self.journal.state() else { return Done::Later };
+        let manifest = attempt.bundle.manifest;
+        let proven = async {
+            let proof = self.installer.probe(&manifest).await;
+            if let Proof::Asked = proof.map_err(|e| Done::broken(&e))? {
+                let asked = health::prove(&self.settings.health, server).await;
+                asked.map_err(|reason| Done::On(Event::Broken(reason)))?;
+            }
+            // Before it is told that the new version is confirmed: from then on nothing may go back by itself.
+            self.installer.commit(&manifest).await.map_err(|e| Done::broken(&e))?;
+            Ok(if self.asks_for_check(&manifest).await { Event::Unchecked } else { Event::Healthy })
+        };
         tokio::select! {
-            proof = health::prove(&self.settings.health, server) => Done::On(match proof {
-                Ok(()) if self.asks_for_check() => Event::Unchecked,
-                Ok(()) => Event::Healthy,
-                Err(reason) => Event::Broken(reason),
-            }),
+            proven = proven => proven.map_or_else(|done| done, Done::On),
             () = self.stop.cancelled() => Done::Later,
         }
     }
 
     /// Whether a person is to check the device before it is in clinical use again. Where its manifest cannot be read, that is
     /// not known, and it is asked for.
-    fn asks_for_check(&self) -> bool {
-        let State::Confirming { attempt, .. } = self.journal.state() else { return true };
-        let held = self.slots.current().and_then(|side| side.map_or(Ok(None), |side| self.slots.manifest(side)));
-        let asks =
-            |(held, digest): (Manifest, Digest)| digest != attempt.bundle.manifest || held.install.return_to_service;
-        held.ok().flatten().is_none_or(asks)
+    async fn asks_for_check(&self, manifest: &Digest) -> bool {
+        let running = self.installer.running().await.ok().flatten();
+        running.is_none_or(|version| version.digest != *manifest || version.manifest.install.return_to_service)
     }
 
     /// DESIGN, rule 5: always a way back.
     pub(super) async fn revert(&self) -> Done {
         let State::Reverting { attempt, .. } = self.journal.state() else { return Done::Later };
-        if let Err(e) = self.slots.switch_from(&attempt.bundle.manifest) {
-            return Done::On(Event::Broken(Reason::from(&e)));
+        if let Err(e) = self.installer.revert(&attempt.bundle.manifest).await {
+            return Done::broken(&e);
         }
         match self.restart().await {
             Done::On(Event::Restarted) => Done::On(Event::Reverted),

@@ -3,6 +3,8 @@
 mod fetch;
 mod install;
 
+use suture_core::phase::Reason;
+
 use super::look::Situation;
 use super::{Agent, AgentError, MAX_STEPS, chain};
 use crate::config::Settings;
@@ -29,8 +31,13 @@ impl Agent {
                 break;
             }
             let Settings { restart, health, .. } = &self.settings;
-            self.pulse.beat(restart.timeout.saturating_add(health.deadline));
-            match self.act(action, &mut situation).await? {
+            let steps = self.installer.limits().step.saturating_mul(4);
+            self.pulse.beat(restart.timeout.saturating_add(health.deadline).saturating_add(steps));
+            let done = self.act(action, &mut situation).await?;
+            if matches!(action, Action::Switch | Action::Restart | Action::Probe | Action::Revert) {
+                self.note_running().await;
+            }
+            match done {
                 Done::On(event) => self.apply(event)?,
                 Done::Wait(event) => {
                     self.apply(event)?;
@@ -61,20 +68,17 @@ impl Agent {
     }
 }
 
+impl Done {
+    /// A step of the installer's has failed. One that was left, as the agent is ending, is done again at its next start.
+    fn broken(error: &InstallError) -> Self {
+        match error {
+            InstallError::Left(_) => Self::Later,
+            error => Self::On(Event::Broken(Reason::from(error))),
+        }
+    }
+}
+
 /// Runs what keeps a disk busy beside the network. `None` where the runtime is ending.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
-}
-
-/// Whether the bytes are at fault rather than the disk.
-fn rejected(error: &InstallError) -> bool {
-    use suture_core::archive::ArchiveError;
-
-    use crate::install::TreeError;
-    match error {
-        InstallError::WrongBytes { .. } | InstallError::Empty { .. } => true,
-        InstallError::Tree(TreeError::Archive(e)) => !matches!(e, ArchiveError::Io { .. }),
-        InstallError::Tree(TreeError::Foreign(_)) => true,
-        _ => false,
-    }
 }

@@ -30,7 +30,7 @@ use super::transfer::{MAX_FAILURES, is_passing};
 use super::{FetchError, Part};
 use crate::backoff::{Backoff, Random};
 use crate::client::{ClientError, DeltaOffer, Deltas, OfferedDelta};
-use crate::install::Slots;
+use crate::install::Version;
 use old::{Held, Old};
 use plan::{Arrivals, Part as Piece, Plan};
 use trouble::Trouble;
@@ -48,7 +48,7 @@ const MAX_CRUMBS: u32 = 100;
 #[derive(Debug, Clone)]
 pub(super) struct Task {
     /// What is held already.
-    pub(super) slots: Slots,
+    pub(super) versions: Arc<Vec<Version>>,
     /// The payload that is wanted.
     pub(super) payload: Payload,
     /// A file that is there once a delta of this payload was wrong, and says how.
@@ -80,8 +80,7 @@ pub(super) async fn complete(
     if part.missing().is_empty() {
         return Ok(());
     }
-    let slots = task.clone();
-    let held = blocking(move || old::held(&slots.slots, &slots.payload)).await?;
+    let held = old::held(&task.versions, &task.payload);
     let digests = held.iter().map(|held| held.sha256).collect();
     let mut trouble = Trouble::open(task.wrong.clone(), digests, part.counters().clone());
     if trouble.is_over() {
@@ -179,7 +178,7 @@ async fn one(
     let (task, held) = (task.clone(), held.to_vec());
     let (old_sha256, old_length, new_sha256) = (head.old.sha256, head.old.length, head.new.sha256);
     drop(head);
-    let opened = blocking(move || old::open(&task.slots, &task.payload, &held, &old_sha256)).await?;
+    let opened = blocking(move || old::open(&task.versions, &held, &old_sha256)).await?;
     let old = match opened {
         Ok(old) if old.length() == old_length => old,
         Ok(old) => {

@@ -5,9 +5,9 @@ use std::io;
 use suture_core::delta::Source;
 use suture_core::digest::Digest;
 use suture_core::limits::MAX_DELTA_HELD;
-use suture_core::manifest::{Payload, PayloadFormat};
+use suture_core::manifest::Payload;
 
-use crate::install::{Side, Slots, View};
+use crate::install::{Version, View};
 
 /// An open old payload.
 #[derive(Debug)]
@@ -35,25 +35,25 @@ impl Source for Old {
     }
 }
 
-/// A payload that a slot says it holds.
+/// A payload that a version says it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Held {
-    /// Its digest, as the slot's manifest has it.
+    /// Its digest, as the version's manifest has it.
     pub(super) sha256: Digest,
-    side: Side,
-    format: PayloadFormat,
+    /// Which of the versions.
+    version: usize,
+    payload: Payload,
 }
 
-/// The payloads of that name in the slots, the one in use first. What a slot says of itself is no authority: what it really
-/// holds shows when it is read.
-pub(super) fn held(slots: &Slots, payload: &Payload) -> Vec<Held> {
+/// The payloads of that name in the versions. What lies beside a version is no authority: what it really holds shows when it
+/// is read.
+pub(super) fn held(versions: &[Version], payload: &Payload) -> Vec<Held> {
     let mut held: Vec<Held> = Vec::new();
-    let Ok(Some(current)) = slots.current() else { return held };
-    for side in [current, current.other()] {
-        let Ok(Some((manifest, _))) = slots.manifest(side) else { continue };
-        for old in manifest.payloads.iter().filter(|old| old.name == payload.name && old.sha256 != payload.sha256) {
+    for (place, version) in versions.iter().enumerate() {
+        let others = |old: &&Payload| old.name == payload.name && old.sha256 != payload.sha256;
+        for old in version.manifest.payloads.iter().filter(others) {
             if held.len() < MAX_DELTA_HELD && held.iter().all(|held| held.sha256 != old.sha256) {
-                held.push(Held { sha256: old.sha256, side, format: old.format });
+                held.push(Held { sha256: old.sha256, version: place, payload: old.clone() });
             }
         }
     }
@@ -61,13 +61,13 @@ pub(super) fn held(slots: &Slots, payload: &Payload) -> Vec<Held> {
 }
 
 /// Opens the payload of that digest, or says why it cannot serve.
-pub(super) fn open(slots: &Slots, payload: &Payload, held: &[Held], sha256: &Digest) -> Result<Old, String> {
+pub(super) fn open(versions: &[Version], held: &[Held], sha256: &Digest) -> Result<Old, String> {
     if *sha256 == Digest::of(b"") {
         return Ok(Old::Nothing);
     }
-    let held =
-        held.iter().find(|held| held.sha256 == *sha256).ok_or("it begins with what this device does not hold")?;
-    let path = slots.path(held.side).join(payload.name.as_str());
-    let view = View::open(held.format, &path);
-    view.map(Old::Slot).map_err(|e| format!("slot {} cannot be read: {e}", held.side.as_str()))
+    let held = held.iter().find(|held| held.sha256 == *sha256);
+    let held = held.and_then(|held| Some((versions.get(held.version)?, &held.payload)));
+    let (version, payload) = held.ok_or("it begins with what this device does not hold")?;
+    let view = version.view(payload);
+    view.map(Old::Slot).map_err(|e| format!("slot {} cannot be read: {e}", version.side.as_str()))
 }

@@ -14,7 +14,7 @@ use suture_core::manifest::PayloadFormat;
 use super::super::Counters;
 use super::*;
 use crate::client::DeltaBytes;
-use crate::install::{Payloads, Side, bundle};
+use crate::install::{Payloads, Side, Slots, bundle};
 
 /// Bytes that do not compress.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
@@ -85,7 +85,7 @@ impl Bench {
 
     fn task(&self) -> Task {
         Task {
-            slots: self.slots.clone(),
+            versions: Arc::new(self.slots.running().unwrap().into_iter().collect()),
             payload: self.payload.clone(),
             wrong: self.dir.path().join("app.wrong"),
             patience: Duration::ZERO,

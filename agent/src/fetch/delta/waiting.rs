@@ -72,7 +72,7 @@ mod tests {
     use crate::backoff::{Backoff, Random};
     use crate::client::{ClientError, DeltaBytes, DeltaOffer, Deltas};
     use crate::fetch::{Counters, Part};
-    use crate::install::{Slots, bundle};
+    use crate::install::bundle;
     use crate::ticks::Hand;
 
     fn secs(secs: u64) -> Duration {
@@ -135,8 +135,8 @@ mod tests {
             let counters = Arc::new(Counters::by(Waiting::by(Arc::new(hand.clone()))));
             let part = Part::open(dir.path().join("app.part"), index, counters).unwrap();
             let payload = Payload::clone(&bundle(dir.path(), 1, b"").0.payloads[0]);
-            let slots = Slots::new(&dir.path().join("slots"));
-            let task = Task { slots, payload, wrong: dir.path().join("app.wrong"), patience: secs(86_400) };
+            let task =
+                Task { versions: Arc::default(), payload, wrong: dir.path().join("app.wrong"), patience: secs(86_400) };
             let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(2)).unwrap();
             Self { _dir: dir, hand, part, task, retry: (backoff, Arc::new(|| 7)) }
         }

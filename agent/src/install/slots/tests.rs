@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use suture_core::chunk::{Entry, cut};
+use suture_core::chunk::{Entry, Index, cut};
 use suture_core::manifest::{Install, InstallKind, PatchClass, Requires, TYPE};
 use suture_core::version::Release;
 
@@ -62,7 +62,7 @@ fn every_operation_can_be_repeated() {
     let (dir, slots) = world();
     let (_, one, one_payloads) = bundle(dir.path(), 1, b"one");
     let (_, two, two_payloads) = bundle(dir.path(), 2, b"two");
-    assert_eq!(slots.running().unwrap(), None);
+    assert!(slots.running().unwrap().is_none());
     for _ in 0..2 {
         assert_eq!(slots.write(&one, &one_payloads).unwrap(), Side::A);
     }
@@ -73,7 +73,7 @@ fn every_operation_can_be_repeated() {
     for _ in 0..2 {
         assert_eq!(slots.write(&two, &two_payloads).unwrap(), Side::B);
         slots.verify(Side::B, &Digest::of(&two)).unwrap();
-        assert_eq!(slots.running().unwrap().unwrap().release, Release(1), "writing changes nothing that runs");
+        assert_eq!(slots.running().unwrap().unwrap().manifest.release, Release(1), "writing changes nothing that runs");
     }
     for _ in 0..2 {
         slots.switch_to(&Digest::of(&two)).unwrap();

@@ -1,0 +1,140 @@
+//! What goes wrong with an installer.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use suture_core::archive::ArchiveError;
+use suture_core::manifest::ManifestError;
+use suture_core::phase::{Code, Reason};
+
+use super::tree::TreeError;
+use crate::durable::DurableError;
+
+/// Why an installer could not do a step, or say what lies on the device.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// A state file of a slot.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+    /// A tree.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The disk refused.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// `current` is there and names neither slot.
+    #[error("{} does not name slot a or b; a person must look at it", .0.display())]
+    Link(PathBuf),
+    /// The link, or the attempt, needs a slot that is not there or not whole.
+    #[error("slot {side} holds no whole version")]
+    Empty {
+        /// Which.
+        side: &'static str,
+    },
+    /// It cannot be said what runs.
+    #[error("it is not known what this device runs; see `suture-agent doctor`")]
+    Unknown,
+    /// A slot's own manifest cannot be read.
+    #[error("the manifest of slot {side} cannot be read")]
+    Manifest {
+        /// Which.
+        side: &'static str,
+        /// Why.
+        source: ManifestError,
+    },
+    /// What was prepared is not there.
+    #[error("the new version is no longer in its place; it is fetched again")]
+    NotPrepared,
+    /// The bytes are not the payload's.
+    #[error("the bytes of payload {payload} are not those that were signed")]
+    WrongBytes {
+        /// Which.
+        payload: String,
+    },
+    /// The restart command, or what it should have led to.
+    #[error("{0}")]
+    Restart(String),
+    /// What runs is not what was switched to.
+    #[error("{0}")]
+    Unproven(String),
+    /// An installer's program, or a program that it asks, has failed.
+    #[error("{what}: {text}")]
+    Program {
+        /// Which, at what.
+        what: String,
+        /// How it ended and the last that it printed.
+        text: String,
+    },
+    /// A step has not ended in time.
+    #[error("`{step}` took longer than {} s", limit.as_secs())]
+    Slow {
+        /// Which.
+        step: &'static str,
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// The agent ends, or a thread of it has.
+    #[error("`{0}` was left unfinished; it is done again at the next start")]
+    Left(&'static str),
+    /// The slot in use was to be written.
+    #[error("slot {side} is in use and is not written")]
+    InUse {
+        /// Which.
+        side: &'static str,
+    },
+}
+
+impl InstallError {
+    /// Whether the disk had no room.
+    pub fn is_full(&self) -> bool {
+        let full = |e: &io::Error| matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        match self {
+            Self::Durable(e) => e.is_full(),
+            Self::Tree(TreeError::Io { source, .. }) | Self::Io { source, .. } => full(source),
+            Self::Tree(TreeError::Archive(ArchiveError::Io { source, .. })) => full(source),
+            _ => false,
+        }
+    }
+
+    /// Whether the bytes are at fault rather than the disk.
+    pub const fn is_wrong_bytes(&self) -> bool {
+        match self {
+            Self::WrongBytes { .. } | Self::NotPrepared | Self::Empty { .. } | Self::Tree(TreeError::Foreign(_)) => {
+                true
+            }
+            Self::Tree(TreeError::Archive(e)) => !matches!(e, ArchiveError::Io { .. }),
+            _ => false,
+        }
+    }
+}
+
+impl From<&InstallError> for Reason {
+    fn from(error: &InstallError) -> Self {
+        let code = match error {
+            e if e.is_full() => Code::DiskFull,
+            InstallError::WrongBytes { .. } | InstallError::NotPrepared => Code::WrongBytes,
+            InstallError::Link(_) | InstallError::Manifest { .. } => Code::StateDamaged,
+            InstallError::Restart(_) => Code::RestartFailed,
+            InstallError::Unproven(_) => Code::HealthFailed,
+            _ => Code::InstallFailed,
+        };
+        let mut text = error.to_string();
+        if let Some(source) = std::error::Error::source(error) {
+            text.push_str(&format!(": {source}"));
+        }
+        Self::new(code, text)
+    }
+}
+
+pub(super) fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InstallError {
+    let path = path.to_owned();
+    move |source| InstallError::Io { operation, path, source }
+}

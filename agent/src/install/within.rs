@@ -1,0 +1,80 @@
+//! How long a step may take.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Command;
+use crate::process::{self, Ending};
+
+/// How long a step may take, and whether it is to be left before that.
+#[derive(Debug, Clone)]
+pub struct Within {
+    /// None where it lies beyond what the clock can say.
+    deadline: Option<Instant>,
+    stop: CancellationToken,
+    ending: CancellationToken,
+}
+
+impl Within {
+    /// So long from now, or until `stop` is cancelled.
+    pub fn new(limit: Duration, stop: CancellationToken) -> Self {
+        Self { deadline: Instant::now().checked_add(limit), stop, ending: CancellationToken::new() }
+    }
+
+    /// The same, where `ending` says that the agent is about to end.
+    pub fn ending(self, ending: CancellationToken) -> Self {
+        Self { ending, ..self }
+    }
+
+    /// So long from now.
+    pub fn limit(limit: Duration) -> Self {
+        Self::new(limit, CancellationToken::new())
+    }
+
+    /// What is left.
+    pub fn left(&self) -> Duration {
+        self.deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the agent does not wait for it any more.
+    pub fn is_left(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Whether the agent is about to end, as it does when the device goes down. What has begun may be finished; there is
+    /// nothing to wait for any more.
+    pub fn is_ending(&self) -> bool {
+        self.is_left() || self.ending.is_cancelled()
+    }
+
+    /// Between two pieces of long work: an error once it is to end.
+    pub fn check(&self) -> io::Result<()> {
+        if self.is_left() {
+            Err(io::Error::new(io::ErrorKind::Interrupted, "it was given up"))
+        } else if self.left().is_zero() {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "it has taken too long"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Runs a program within that time, or its own where that is less; killed with all that it started when it is over.
+    ///
+    /// On a thread of its own: whoever asks may or may not be one that serves the network.
+    pub fn run(&self, command: &Command, extra: &[&str]) -> Ending {
+        let waited = async {
+            tokio::select! {
+                ending = process::run(command, extra, Some(self.left())) => ending,
+                () = self.stop.cancelled() => Ending::Killed,
+            }
+        };
+        let work = || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(waited),
+            Err(e) => Ending::NotStarted(e.to_string()),
+        };
+        let lost = || Ending::NotStarted("its thread has ended".to_owned());
+        std::thread::scope(|threads| threads.spawn(work).join().unwrap_or_else(|_| lost()))
+    }
+}

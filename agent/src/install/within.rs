@@ -52,7 +52,8 @@ impl Within {
     /// Between two pieces of long work: an error once it is to end.
     pub fn check(&self) -> io::Result<()> {
         if self.is_left() {
-            Err(io::Error::new(io::ErrorKind::Interrupted, "it was given up"))
+            // Not as `Interrupted`, which is tried again for ever.
+            Err(io::Error::other("it was given up"))
         } else if self.left().is_zero() {
             Err(io::Error::new(io::ErrorKind::TimedOut, "it has taken too long"))
         } else {

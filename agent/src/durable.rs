@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -74,8 +74,7 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
         file.sync_all()
     })();
     made.map_err(DurableError::io("write", &beside))?;
-    power::step().and_then(|()| fs::rename(&beside, path)).map_err(DurableError::io("replace", path))?;
-    sync_parent(path)
+    rename(&beside, path)
 }
 
 /// Writes a value as canonical JSON, whole or not at all.
@@ -106,6 +105,20 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, DurableE
         .map(|bytes| json::from_slice(&bytes))
         .transpose()
         .map_err(|source| DurableError::Damaged { path: path.to_owned(), source })
+}
+
+/// Makes `path` a link to `target`, or that link in the place of another; `path` names the one or the other at every instant.
+pub fn link(target: &Path, path: &Path) -> Result<(), DurableError> {
+    let new = path.with_extension("new");
+    remove(&new)?;
+    power::step().and_then(|()| symlink(target, &new)).map_err(DurableError::io("make the link", &new))?;
+    rename(&new, path)
+}
+
+/// Gives a file another name in its directory, in the place of whatever has that name.
+pub fn rename(from: &Path, to: &Path) -> Result<(), DurableError> {
+    power::step().and_then(|()| fs::rename(from, to)).map_err(DurableError::io("replace", to))?;
+    sync_parent(to)
 }
 
 /// Removes a file or an empty directory's place; that it is gone already is no error.

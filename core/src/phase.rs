@@ -275,6 +275,8 @@ codes! {
     InstallFailed = "install-failed",
     /// The restart failed.
     RestartFailed = "restart-failed",
+    /// The new version was started as often as it may be and not confirmed; the old one was put back before the agent could.
+    StartFailed = "start-failed",
     /// The health check failed, or did not pass in time.
     HealthFailed = "health-failed",
     /// The new version is confirmed, and a person is to check the device before it is in clinical use again.

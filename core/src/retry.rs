@@ -8,8 +8,9 @@
 //! | --- | --- |
 //! | health-failed: the new version ran and did not prove its health | install-failed: the switch did not work |
 //! | restart-failed: the device's software did not come up with it | disk-full: there was no room for the switch |
-//! | unusable-bundle: what is signed contradicts itself | state-damaged: the slots could not be read |
-//! | known-risk: the manufacturer warns of it; whatever a person had to come for | all others |
+//! | start-failed: it was started as often as it may be and not confirmed | state-damaged: the slots could not be read |
+//! | unusable-bundle: what is signed contradicts itself | all others |
+//! | known-risk: the manufacturer warns of it; whatever a person had to come for | |
 //!
 //! A device that fell back for good is offered the same bundle again by a new approval, or where the hospital has stopped
 //! the approval since and lifted the stop. Attack: an old lift, played again. A lift counts where its counter is above those
@@ -153,7 +154,9 @@ impl Code {
     /// Every code stands here, so that a new one has to be thought about.
     pub const fn is_permanent(self) -> bool {
         match self {
-            Self::HealthFailed | Self::RestartFailed | Self::UnusableBundle | Self::KnownRisk => true,
+            Self::HealthFailed | Self::StartFailed | Self::RestartFailed | Self::UnusableBundle | Self::KnownRisk => {
+                true
+            }
             // What may go well the next time.
             Self::InstallFailed
             | Self::DiskFull

@@ -17,6 +17,7 @@ pub use self::health::{Health, HttpAddress, Probe};
 pub use self::installer::{Installing, Way};
 pub use self::interlock::Signal;
 pub use self::written::Written;
+use crate::install::TRIAL_STARTS;
 
 /// What is left free unless the configuration says otherwise: 64 MiB, for the journal, the reports and everybody else on the
 /// disk.
@@ -49,6 +50,8 @@ pub struct Settings {
     pub interlock: Option<Signal>,
     /// What power an install needs.
     pub power: Power,
+    /// How often a version that is not confirmed may be started before `suture-boot` puts the old one back.
+    pub trial_starts: u32,
     /// How often, and how fast, what runs is compared with what was signed.
     pub audit: Audit,
     /// How often the server is asked.
@@ -174,6 +177,8 @@ impl Settings {
             }
             Power { mains: p.mains, battery_percent: u8::try_from(percent).unwrap_or(100) }
         });
+        let trial_starts = faults.within("trial.starts", written.trial.starts, u64::from(TRIAL_STARTS), 1, 100);
+        let trial_starts = u32::try_from(trial_starts).unwrap_or(1);
         let written::Integrity { interval_hours, max_mib_per_sec } = written.integrity;
         let hours = faults.within("integrity.interval_hours", interval_hours, AUDIT_HOURS, 1, 8_760);
         let mib = faults.within("integrity.max_mib_per_sec", max_mib_per_sec, AUDIT_MIB_PER_SEC, 1, 1 << 20);
@@ -204,6 +209,7 @@ impl Settings {
                     health,
                     interlock,
                     power,
+                    trial_starts,
                     audit,
                     poll,
                     fetch,
@@ -237,7 +243,7 @@ mod tests {
         assert_eq!(settings.poll, Duration::from_secs(300));
         assert_eq!((settings.health.successes, settings.health.deadline), (3, Duration::from_secs(60)));
         assert!(matches!(settings.interlock, Some(Signal::Program(c)) if c.timeout == Duration::from_secs(10)));
-        assert_eq!(settings.power, Power::default());
+        assert_eq!((settings.power, settings.trial_starts), (Power::default(), 3));
         assert_eq!(settings.audit, Audit { interval: Duration::from_secs(86_400), bytes_per_sec: 16 << 20 });
         assert_eq!((settings.fetch.max_rate, settings.fetch.reserve_bytes), (None, 64 << 20));
         let capped = format!("{GOOD}\n[fetch]\nmax_rate = \"2Mbit\"\nreserve_mib = 200\n");

@@ -19,6 +19,8 @@ pub struct Written {
     pub(super) interlock: Option<Interlock>,
     pub(super) power: Option<Power>,
     #[serde(default)]
+    pub(super) trial: Trial,
+    #[serde(default)]
     pub(super) integrity: Integrity,
     #[serde(default)]
     pub(super) poll: Poll,
@@ -74,6 +76,12 @@ pub(super) struct Power {
     #[serde(default)]
     pub(super) mains: bool,
     pub(super) battery_percent: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trial {
+    pub(super) starts: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -101,7 +101,7 @@ pub trait Contract: fmt::Debug + Send + Sync {
     /// Makes the version from before the one that starts next.
     fn revert(&self, new: &Digest, within: &Within) -> Result<(), InstallError>;
 
-    /// At the agent's start, when nothing is under way: what runs is what starts again, however often.
+    /// When nothing is under way, at the agent's start and before the device goes back into service: what runs is what starts again, however often.
     fn settle(&self, within: &Within) -> Result<(), InstallError> {
         let _ = within;
         Ok(())
@@ -145,7 +145,8 @@ pub struct Installer {
 impl Installer {
     /// The one that the configuration names.
     pub fn new(settings: &Settings) -> Self {
-        Self::by(Arc::new(Slots::new(&settings.slots_dir)), settings.installer.limits)
+        let slots = Slots::new(&settings.slots_dir).with_starts(settings.trial_starts);
+        Self::by(Arc::new(slots), settings.installer.limits)
     }
 
     /// This one.

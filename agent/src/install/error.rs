@@ -65,6 +65,13 @@ pub enum InstallError {
     /// What runs is not what was switched to.
     #[error("{0}")]
     Unproven(String),
+    /// It was started as often as it may be before it was confirmed.
+    #[error("the new version was started {0} times and not confirmed; suture-boot put the old one back")]
+    GaveWay(u32),
+    /// Somebody else has been changing the slots for longer than it takes.
+    #[error("{} is locked by another program for longer than a change of the slots takes; look for a `suture-boot` or \
+             `suture-agent` that hangs", .0.display())]
+    Locked(PathBuf),
     /// An installer's program, or a program that it asks, has failed.
     #[error("{what}: {text}")]
     Program {
@@ -124,6 +131,7 @@ impl From<&InstallError> for Reason {
             InstallError::Link(_) | InstallError::Manifest { .. } => Code::StateDamaged,
             InstallError::Restart(_) => Code::RestartFailed,
             InstallError::Unproven(_) => Code::HealthFailed,
+            InstallError::GaveWay(_) => Code::StartFailed,
             _ => Code::InstallFailed,
         };
         let mut text = error.to_string();

@@ -5,6 +5,7 @@
 //! <slots_dir>/a/<payload>             a directory (format tree) or a file (format image)
 //! <slots_dir>/a/.suture/              what the slot holds: manifest.json, <payload>.index
 //! <slots_dir>/b.new/                  a slot being written; renamed to `b` when it is whole and on disk
+//! <slots_dir>/trial-b-1-of-3 -> ./a   slot b is not confirmed yet; see [`Trial`]
 //! ```
 //!
 //! Each operation can be repeated with the effect of once. The slot in use is never written; `current` is replaced by a
@@ -16,6 +17,7 @@ mod regular;
 mod slots;
 mod sum;
 mod tree;
+mod trial;
 mod version;
 mod view;
 mod within;
@@ -26,8 +28,9 @@ use suture_core::manifest::Payload;
 
 pub use contract::{Contract, Installer, Limits, Proof};
 pub use error::InstallError;
-pub use slots::{Side, Slots};
+pub use slots::{Side, Slots, TRIAL_STARTS};
 pub use tree::{TreeError, pack, unpack};
+pub use trial::{Start, Trial};
 pub use version::Version;
 pub use view::View;
 pub use within::Within;

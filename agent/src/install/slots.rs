@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader};
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +18,11 @@ use crate::durable;
 
 /// Where a slot says what it holds. No payload can have that name: an id does not begin with a dot.
 const ABOUT: &str = ".suture";
-const LINK: &str = "current";
+pub(super) const LINK: &str = "current";
+
+/// How often a version that is not confirmed may be started before the old one comes back, unless the configuration says
+/// otherwise. The fourth start is one of the old version, before systemd's own limit of five.
+pub const TRIAL_STARTS: u32 = 3;
 
 /// One of the two slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub enum Side {
 #[derive(Debug, Clone)]
 pub struct Slots {
     dir: PathBuf,
+    /// How often a version that is not confirmed may be started.
+    pub(super) starts: u32,
 }
 
 impl Side {
@@ -42,6 +47,19 @@ impl Side {
         match self {
             Self::A => Self::B,
             Self::B => Self::A,
+        }
+    }
+
+    /// Which one a link leads to. [`Side::way_back`] is another way to write it.
+    pub(super) fn of_link(target: &Path) -> Option<Self> {
+        [Self::A, Self::B].into_iter().find(|s| target == Path::new(s.as_str()) || target == Path::new(s.way_back()))
+    }
+
+    /// Where a trial's link leads. It stays to be seen in `current` who put the slot back.
+    pub(super) const fn way_back(self) -> &'static str {
+        match self {
+            Self::A => "./a",
+            Self::B => "./b",
         }
     }
 
@@ -57,7 +75,12 @@ impl Side {
 impl Slots {
     /// The slots in `dir`.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+        Self { dir: dir.to_owned(), starts: TRIAL_STARTS }
+    }
+
+    /// The same, where a version that is not confirmed may be started that often.
+    pub fn with_starts(self, starts: u32) -> Self {
+        Self { starts, ..self }
     }
 
     /// The directory that holds them.
@@ -74,9 +97,7 @@ impl Slots {
     pub fn current(&self) -> Result<Option<Side>, InstallError> {
         let link = self.dir.join(LINK);
         match fs::read_link(&link) {
-            Ok(target) if target == Path::new("a") => Ok(Some(Side::A)),
-            Ok(target) if target == Path::new("b") => Ok(Some(Side::B)),
-            Ok(_) => Err(InstallError::Link(link)),
+            Ok(target) => Side::of_link(&target).map(Some).ok_or(InstallError::Link(link)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) if e.kind() == io::ErrorKind::InvalidInput => Err(InstallError::Link(link)),
             Err(e) => Err(io_error("read the link", &link)(e)),
@@ -158,6 +179,11 @@ impl Slots {
         let synced = File::open(new).and_then(|dir| rustix::fs::syncfs(&dir).map_err(io::Error::from));
         synced.map_err(io_error("sync the file system of", new))?;
         let path = self.path(side);
+        // A trial's way back leads to what is written over now.
+        {
+            let _lock = self.lock()?;
+            self.take_trials_away()?;
+        }
         tree::remove(&path)?;
         fs::rename(new, &path).map_err(io_error("put in place", &path))?;
         durable::sync_dir(&self.dir)?;
@@ -178,12 +204,7 @@ impl Slots {
         if self.manifest(side)?.is_none() {
             return Err(InstallError::Empty { side: side.as_str() });
         }
-        let new = self.dir.join("current.new");
-        let link = self.dir.join(LINK);
-        durable::remove(&new)?;
-        symlink(side.as_str(), &new).map_err(io_error("make the link", &new))?;
-        fs::rename(&new, &link).map_err(io_error("replace the link", &link))?;
-        Ok(durable::sync_dir(&self.dir)?)
+        Ok(durable::link(Path::new(side.as_str()), &self.dir.join(LINK))?)
     }
 
     /// Makes `current` name the version with that manifest, which lies in either slot.
@@ -222,7 +243,7 @@ impl Contract for Slots {
     }
 
     fn is_switched(&self, to: &Digest, _: &Within) -> Result<bool, InstallError> {
-        self.runs(to)
+        Ok(self.runs(to)? || self.gave_way(to)?)
     }
 
     fn prepare(&self, manifest: &[u8], payloads: &Payloads, within: &Within) -> Result<(), InstallError> {
@@ -230,24 +251,31 @@ impl Contract for Slots {
     }
 
     fn switch(&self, to: &Digest, _: &Within) -> Result<(), InstallError> {
-        self.switch_to(to)
+        self.switch_on_trial(to)
     }
 
     fn probe(&self, new: &Digest, _: &Within) -> Result<Proof, InstallError> {
         if self.runs(new)? {
-            Ok(Proof::Asked)
-        } else {
-            Err(InstallError::Unproven(format!("{} no longer names the new version", self.dir.join(LINK).display())))
+            return Ok(Proof::Asked);
         }
+        Err(match self.gave_way(new)? {
+            true => InstallError::GaveWay(self.starts),
+            false => {
+                InstallError::Unproven(format!("{} no longer names the new version", self.dir.join(LINK).display()))
+            }
+        })
     }
 
-    /// The link names it already.
     fn commit(&self, new: &Digest, within: &Within) -> Result<(), InstallError> {
-        self.probe(new, within).map(drop)
+        if self.confirm(new)? { Ok(()) } else { self.probe(new, within).map(drop) }
     }
 
     fn revert(&self, new: &Digest, _: &Within) -> Result<(), InstallError> {
-        self.switch_from(new)
+        self.put_back(new)
+    }
+
+    fn settle(&self, _: &Within) -> Result<(), InstallError> {
+        self.end_trial()
     }
 
     fn examine(&self, _: &Within) -> Result<String, String> {

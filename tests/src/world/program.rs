@@ -11,7 +11,7 @@ use super::World;
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let binary = test.parent().unwrap().parent().unwrap().join(name);
-    assert!(binary.is_file(), "{} is missing: cargo build -p {name} --bin {name}", binary.display());
+    assert!(binary.is_file(), "{} is missing; build the programs as tests/run.sh does", binary.display());
     binary
 }
 

@@ -24,6 +24,7 @@ macro_rules! on_both {
     };
 }
 
+mod boot;
 mod calendars;
 mod ceremony;
 mod custody;

@@ -37,7 +37,7 @@ async fn it_is_told_when_the_agent_works_that_it_lives_and_that_it_stops() {
 #[test]
 fn the_units_are_hardened() {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
-    for unit in ["suture-agent.service", "suture-server.service"] {
+    for unit in ["suture-agent.service", "suture-boot.service", "suture-server.service"] {
         // Exposure times ten: below 2.0.
         let judged = Command::new("systemd-analyze")
             .args(["security", "--offline=true", "--threshold=19"])

@@ -142,9 +142,14 @@ impl Agent {
         let manifest = attempt.bundle.manifest;
         let proven = async {
             let proof = self.installer.probe(&manifest).await;
-            if let Proof::Asked = proof.map_err(|e| Done::broken(&e))? {
-                let asked = health::prove(&self.settings.health, server).await;
-                asked.map_err(|reason| Done::On(Event::Broken(reason)))?;
+            if let Proof::Asked = proof.map_err(|e| Done::broken(&e))?
+                && let Err(reason) = health::prove(&self.settings.health, server).await
+            {
+                // It may have given way meanwhile, and what was asked was the old one.
+                return Err(match self.installer.probe(&manifest).await {
+                    Err(e @ InstallError::GaveWay(_)) => Done::broken(&e),
+                    _ => Done::On(Event::Broken(reason)),
+                });
             }
             // Before it is told that the new version is confirmed: from then on nothing may go back by itself.
             self.installer.commit(&manifest).await.map_err(|e| Done::broken(&e))?;
@@ -182,6 +187,10 @@ impl Agent {
         {
             let time = floors.time();
             floors.raise(attempt.floor, time)?;
+        }
+        // Also where nothing was switched, or a person has decided what runs.
+        if let Err(e) = self.installer.settle().await {
+            return Ok(Done::Wait(Event::Hindered(Trouble::new(Reason::from(&e)))));
         }
         Ok(match self.interlock.release().await {
             Ok(()) => Done::Wait(Event::Released),

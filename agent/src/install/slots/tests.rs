@@ -1,3 +1,4 @@
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use suture_core::chunk::{Entry, Index, cut};

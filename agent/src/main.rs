@@ -18,7 +18,7 @@ use suture_agent::machine::Event;
 use suture_agent::outbox::Outbox;
 use suture_agent::pulse::Pulse;
 use suture_agent::status::Status;
-use suture_agent::{Agent, Surroundings, agent, doctor, interlock, provision};
+use suture_agent::{Agent, Surroundings, agent, doctor, interlock, presence, provision};
 use suture_core::clock::{Clock, format_utc};
 use suture_core::id::{DeviceId, PayloadName};
 use suture_proto::connect::{Outcome, ProxyRules};
@@ -106,6 +106,16 @@ enum Command {
     },
     /// A person's word, at the device: it is in order again, and the agent may go on.
     Recover,
+    /// Leave the hospital: sold, lent, sent back or scrapped. Wipes keys, roots and record; what runs stays. Only by a person
+    /// at the device. To join another hospital, run `enroll` with its token
+    Leave {
+        /// The device's id, so that it is this one that is meant
+        #[arg(long)]
+        device: DeviceId,
+        /// Also where the hospital cannot be told, which then has to revoke the device by itself
+        #[arg(long)]
+        untold: bool,
+    },
     /// Test name, route, proxy, TLS, clock and disk.
     Doctor,
 }
@@ -201,6 +211,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             journal.apply(Event::Recovered, around.clock.now()).context("the device is not held")?;
             print(cli, "the agent goes on with its next start\n", &serde_json::json!({ "recovered": true }))
         }
+        Command::Leave { device, untold } => leave(cli, settings, around, device, *untold),
         Command::Doctor => examine(cli, &settings, around),
     }
 }
@@ -234,6 +245,23 @@ fn enroll(
         "hdo": device.hdo, "device": device.device, "fingerprint": identity.fingerprint(), "grouped": fingerprint,
     });
     print(cli, &text, &json)
+}
+
+fn leave(cli: &Cli, settings: Settings, around: Surroundings, id: &DeviceId, untold: bool) -> anyhow::Result<ExitCode> {
+    let (device, told) = runtime()?.block_on(async {
+        presence::ask(settings.presence.as_ref(), std::io::stdin()).await.map_err(anyhow::Error::msg)?;
+        let agent = Agent::open(settings, around)?;
+        let device = agent.identity().device().clone();
+        anyhow::ensure!(device.device == *id, "this is device {}, not {id}", device.device);
+        let told = agent.depart(untold).await?;
+        Ok((device, told))
+    })?;
+    let told_text = match told {
+        true => format!("{} knows and has revoked it", device.hdo),
+        false => format!("{0} does not know: tell it to run `suturectl device revoke {id}`", device.hdo),
+    };
+    let text = format!("{id} has left {}: its keys and its record are wiped; {told_text}\n", device.hdo);
+    print(cli, &text, &serde_json::json!({ "device": id, "hdo": device.hdo, "told": told }))
 }
 
 fn work(settings: Settings, around: Surroundings, once: bool) -> anyhow::Result<ExitCode> {

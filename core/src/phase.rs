@@ -287,6 +287,8 @@ codes! {
     Pending = "pending",
     /// What runs is not what was signed: it was altered where it lies.
     Drift = "drift",
+    /// A person at the device had it leave its hospital.
+    Departed = "departed",
     /// The device's record on disk cannot be read.
     StateDamaged = "state-damaged",
     /// The device began and has said nothing for as long as the hospital let it.

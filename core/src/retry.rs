@@ -213,6 +213,7 @@ impl Code {
             | Self::HeldHere
             | Self::Pending
             | Self::Drift
+            | Self::Departed
             | Self::TimedOut
             | Self::FailureCeiling
             | Self::Operator => false,

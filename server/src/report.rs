@@ -109,6 +109,16 @@ async fn take(
             let detail = serde_json::json!({ "report": report.number, "drift": reason.text });
             audit::append(&mut tx, now, &by, hdo.into(), "device.drift", device.as_str(), detail).await?;
         }
+        // Its keys are gone, it says: whoever shows them from now on has a copy.
+        if let Some(reason) = report.reason.as_ref().filter(|reason| reason.code == Code::Departed) {
+            let by = Principal::Device(hdo.clone(), device.clone());
+            if tx.revoke_device(hdo, device, now).await? {
+                tx.revoke_certificates(&by, now).await?;
+                tx.drop_lease(hdo, device).await?;
+                let detail = serde_json::json!({ "report": report.number, "reason": reason.text });
+                audit::append(&mut tx, now, &by, hdo.into(), "device.departed", device.as_str(), detail).await?;
+            }
+        }
         if let Some(approval) = report.approval.as_ref().filter(|_| counts) {
             run::progressed(&mut tx, hdo, approval, report, now).await?;
         }

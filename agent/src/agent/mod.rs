@@ -6,11 +6,14 @@
 
 mod act;
 mod answer;
+mod depart;
 mod leave;
 mod look;
 mod orders;
 mod service;
 mod talk;
+
+pub use self::depart::DepartError;
 
 use std::fs::File;
 use std::sync::Arc;
@@ -27,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff::{Backoff, Random};
 use crate::client::{Client, ClientError, Heard, Manners, Which};
 use crate::config::Settings;
+use crate::departure;
 use crate::durable::{self, DurableError};
 use crate::fetch::Counters;
 use crate::floor::Floors;
@@ -163,6 +167,7 @@ impl Agent {
     pub fn open(settings: Settings, around: Surroundings) -> Result<Self, AgentError> {
         durable::make_dir(&settings.state_dir)?;
         let lock = lock(&settings)?;
+        departure::finish(&settings.state_dir)?;
         let identity = Identity::open(&settings.state_dir)?;
         let ways = identity.ways()?;
         let floors = look::floors(&settings);

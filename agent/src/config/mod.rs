@@ -52,6 +52,8 @@ pub struct Settings {
     pub power: Power,
     /// How often a version that is not confirmed may be started before `suture-boot` puts the old one back.
     pub trial_starts: u32,
+    /// The program that knows whether a person is at the device; without it a console does.
+    pub presence: Option<Command>,
     /// How often, and how fast, what runs is compared with what was signed.
     pub audit: Audit,
     /// How often the server is asked.
@@ -179,6 +181,10 @@ impl Settings {
         });
         let trial_starts = faults.within("trial.starts", written.trial.starts, u64::from(TRIAL_STARTS), 1, 100);
         let trial_starts = u32::try_from(trial_starts).unwrap_or(1);
+        let presence = written.presence.and_then(|p| {
+            let timeout = faults.secs("presence.timeout_secs", p.timeout_secs, 60, 3_600);
+            faults.command("presence", p.command, timeout)
+        });
         let written::Integrity { interval_hours, max_mib_per_sec } = written.integrity;
         let hours = faults.within("integrity.interval_hours", interval_hours, AUDIT_HOURS, 1, 8_760);
         let mib = faults.within("integrity.max_mib_per_sec", max_mib_per_sec, AUDIT_MIB_PER_SEC, 1, 1 << 20);
@@ -210,6 +216,7 @@ impl Settings {
                     interlock,
                     power,
                     trial_starts,
+                    presence,
                     audit,
                     poll,
                     fetch,

@@ -18,6 +18,7 @@ pub struct Written {
     pub(super) health: Option<Health>,
     pub(super) interlock: Option<Interlock>,
     pub(super) power: Option<Power>,
+    pub(super) presence: Option<Presence>,
     #[serde(default)]
     pub(super) trial: Trial,
     #[serde(default)]
@@ -67,6 +68,13 @@ pub(super) struct Interlock {
     pub(super) command: Option<Vec<String>>,
     pub(super) socket: Option<PathBuf>,
     pub(super) lock_file: Option<PathBuf>,
+    pub(super) timeout_secs: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Presence {
+    pub(super) command: Vec<String>,
     pub(super) timeout_secs: Option<u64>,
 }
 

@@ -15,6 +15,7 @@ use super::certificate::{accept, csr, pem, write_tls};
 use super::{Device, Identity, IdentityError, Seed};
 use crate::client::{Client, Enrolment};
 use crate::config::Settings;
+use crate::departure;
 use crate::durable;
 
 impl Identity {
@@ -27,6 +28,7 @@ impl Identity {
         (clock, proxy, seed): (Arc<dyn Clock>, ProxyRules, Seed),
     ) -> Result<Self, IdentityError> {
         let dir = settings.state_dir.join("identity");
+        departure::finish(&settings.state_dir)?;
         if let Some(device) = durable::read_json::<Device>(&dir.join("device.json"))? {
             return Err(IdentityError::Enrolled { device: device.device, dir });
         }

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use suture_agent::agent::DepartError;
 use suture_agent::config::Settings;
 use suture_agent::hand::{self, Found, HandError};
 use suture_agent::identity::{Identity, grouped};
@@ -105,6 +106,13 @@ impl Device {
     /// `suture-agent import DIR`.
     pub async fn hand_stick(&self, dir: &Path) -> Result<Found, HandError> {
         hand::import(&self.settings(), dir, self.clock.now()).await
+    }
+
+    /// Has it leave its hospital, as `suture-agent leave` does once somebody is known to be at the device. Whether the
+    /// hospital was told.
+    pub async fn depart(&mut self, untold: bool) -> Result<bool, DepartError> {
+        self.agent();
+        self.agent.take().unwrap().depart(untold).await
     }
 
     /// The agent, opened where it is not.

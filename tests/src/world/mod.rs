@@ -32,7 +32,7 @@ pub use device::{Bundle, Device, Spec, text};
 pub use hsm::Hsm;
 pub use line::Line;
 pub use operators::{Failed, Operator};
-pub use program::{Disk, Program};
+pub use program::{Disk, Program, binary};
 pub use signing::Intruder;
 
 /// The hospital of most tests.

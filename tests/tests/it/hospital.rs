@@ -43,6 +43,17 @@ impl Hospital {
         Self { world, ada, kim, first, second, pumps }
     }
 
+    /// The operator of another hospital of the same manufacturer, whose ward `icu` is always open.
+    pub(crate) async fn neighbour(&self) -> Operator {
+        let invitation = self.ada.json(&["hdo", "invite", "hilltop", "--name", "Hilltop Clinic"]).await.unwrap();
+        let lee = self.world.operator("lee");
+        let token = invitation["token"].as_str().unwrap();
+        lee.run(&["hdo", "join", token, "--name", "lee", "--no-passphrase"]).await.unwrap();
+        let always = "mon,tue,wed,thu,fri,sat,sun 00:00 24h";
+        lee.run(&["calendar", "set", "icu", "--zone", "Etc/UTC", "--weekly", always]).await.unwrap();
+        lee
+    }
+
     /// An approval of the second release for the first pump, as a plan has it.
     pub(crate) async fn draft(&self) -> (Approval, OperatorDocument) {
         self.world.draft(&self.kim, &PLAN).await

@@ -31,6 +31,7 @@ mod custody;
 mod cuts;
 mod delegated;
 mod deltas;
+mod departure;
 mod examples;
 mod faults;
 mod forks;

@@ -14,12 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Another hospital of the same manufacturer, with one pump.
 async fn neighbour(hospital: &Hospital) -> (Operator, Device) {
-    let invitation = hospital.ada.json(&["hdo", "invite", "hilltop", "--name", "Hilltop Clinic"]).await.unwrap();
-    let lee = hospital.world.operator("lee");
-    let token = invitation["token"].as_str().unwrap();
-    lee.run(&["hdo", "join", token, "--name", "lee", "--no-passphrase"]).await.unwrap();
-    let always = "mon,tue,wed,thu,fri,sat,sun 00:00 24h";
-    lee.run(&["calendar", "set", "icu", "--zone", "Etc/UTC", "--weekly", always]).await.unwrap();
+    let lee = hospital.neighbour().await;
     let mut pumps = hospital.world.devices(&lee, &["pump-8"], &hospital.first).await;
     (lee, pumps.remove(0))
 }

@@ -1,0 +1,130 @@
+//! A device leaves its hospital for another: by a person at the device, with nothing of the first hospital left on it.
+
+use std::fs;
+use std::process::Stdio;
+
+use suture_agent::agent::DepartError;
+use suture_tests::world::{Device, Operator, binary, text};
+use tokio::process::Command;
+
+use crate::hospital::{Hospital, PLAN};
+
+/// What lies in the device's state directory.
+fn state(pump: &Device) -> Vec<String> {
+    let entries = fs::read_dir(pump.dir.join("state")).unwrap();
+    let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Plans the second release for pump-1, and approves it.
+async fn approve(hospital: &Hospital, by: &Operator) -> String {
+    let file = hospital.world.path("plan.json");
+    let plan = by.json(&[&["rollout", "plan"][..], &PLAN, &["-o", text(&file)]].concat()).await.unwrap();
+    let digest = plan["sha256"].as_str().unwrap();
+    let approved = by.json(&["rollout", "approve", digest, "--reason", "tested"]).await.unwrap();
+    approved["rollout"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_was_sold_obeys_its_new_hospital_and_no_longer_the_old_one() {
+    let mut hospital = Hospital::open().await;
+    let lee = hospital.neighbour().await;
+    // It has fetched and staged what the old hospital approved, for ten minutes from now.
+    let (_, start, _) = hospital.approve(hospital.later_draft().await).await;
+    assert_eq!(hospital.pumps[0].cycle().await, "waiting(before-slot)");
+    let old_key = fs::read(hospital.pumps[0].dir.join("state/identity/report.pem")).unwrap();
+
+    // Enrolment alone moves no device.
+    let refused = hospital.pumps[0].enroll("any").await.unwrap_err();
+    assert!(refused.contains("pump-1"), "{refused}");
+
+    assert!(hospital.pumps[0].depart(false).await.unwrap());
+    assert_eq!(state(&hospital.pumps[0]), ["floor.json", "lock"]);
+    assert_eq!(hospital.pumps[0].runs(), "1.0.0");
+    let shown = hospital.kim.json(&["device", "show", "pump-1"]).await.unwrap();
+    assert_eq!(shown["state"], "revoked", "{shown}");
+    let record = hospital.kim.run(&["audit", "list"]).await.unwrap();
+    assert_eq!(record.lines().filter(|l| l.contains("device.departed")).count(), 1, "{record}");
+
+    let csv = hospital.world.path("moved.csv");
+    fs::write(&csv, "id,product,hardware,ward,serial,udi\npump-1,pump,rev-a,icu,SN-1,UDI-1\n").unwrap();
+    lee.run(&["device", "import", "--csv", text(&csv)]).await.unwrap();
+    let token = lee.json(&["device", "token", "pump-1"]).await.unwrap();
+    let fingerprint = hospital.pumps[0].enroll(token["token"].as_str().unwrap()).await.unwrap();
+    assert_ne!(fs::read(hospital.pumps[0].dir.join("state/identity/report.pem")).unwrap(), old_key);
+    lee.run(&["device", "confirm", "pump-1", "--fingerprint", &fingerprint]).await.unwrap();
+
+    // In the slot that the old hospital had approved.
+    hospital.world.clock.set(start);
+    assert_eq!(hospital.pumps[0].cycle().await, "idle(nothing-approved)");
+    assert_eq!(hospital.pumps[0].runs(), "1.0.0");
+
+    let rollout = approve(&hospital, &lee).await;
+    assert_eq!(hospital.pumps[0].cycle().await, "idle(up-to-date)");
+    assert_eq!(hospital.pumps[0].runs(), "1.1.0");
+    let shown = lee.json(&["rollout", "show", &rollout]).await.unwrap();
+    assert_eq!(shown["devices"][0]["phase"], "confirmed", "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_hospitals_knowledge_only_where_that_is_asked_for_and_never_during_an_install() {
+    let mut hospital = Hospital::open().await;
+    assert!(hospital.pumps[0].agent().cycle().await.unwrap().confirmed);
+    hospital.world.stop_server().await;
+    let before = state(&hospital.pumps[0]);
+    let refused = hospital.pumps[0].depart(false).await;
+    assert!(matches!(&refused, Err(DepartError::Untold { hdo, .. }) if hdo == "riverside"), "{refused:?}");
+    assert_eq!(state(&hospital.pumps[0]), before);
+    hospital.world.start_server().await;
+
+    // The new version does not start, and the interlock keeps saying that it cannot be released.
+    approve(&hospital, &hospital.kim).await;
+    let interlock = hospital.pumps[0].dir.join("interlock.sh");
+    fs::write(&interlock, "#!/bin/sh\n[ \"$1\" = claim ]\n").unwrap();
+    let state_now = hospital.pumps[0].cycle().await;
+    assert!(state_now.starts_with("releasing("), "{state_now}");
+    let refused = hospital.pumps[0].depart(true).await;
+    assert!(matches!(refused, Err(DepartError::Busy("releasing"))), "{refused:?}");
+    fs::write(&interlock, "#!/bin/sh\nexit 0\n").unwrap();
+    assert_eq!(hospital.pumps[0].cycle().await, "idle(up-to-date)");
+
+    hospital.world.stop_server().await;
+    assert!(!hospital.pumps[0].depart(true).await.unwrap());
+    assert_eq!(state(&hospital.pumps[0]), ["floor.json", "lock"]);
+}
+
+/// `suture-agent leave` by the shell, on a pseudo-terminal, as a remote shell gives it.
+async fn from_a_remote_shell(pump: &Device, id: &str) -> (bool, String) {
+    let program = binary("suture-agent");
+    let command = format!("{} --config {} leave --untold --device {id}", text(&program), text(&pump.config()));
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_remote_shell_is_nobody_at_the_device() {
+    let hospital = Hospital::open().await;
+    let pump = &hospital.pumps[0];
+    let before = state(pump);
+    let (left, said) = from_a_remote_shell(pump, "pump-1").await;
+    assert!(!left && said.contains("console"), "{said}");
+
+    let config = fs::read_to_string(pump.config()).unwrap();
+    let with_key = |ending: &str| format!("{config}[presence]\ncommand = [\"{ending}\"]\n");
+    fs::write(pump.config(), with_key("false")).unwrap();
+    let (left, said) = from_a_remote_shell(pump, "pump-1").await;
+    assert!(!left && said.contains("exit code 1"), "{said}");
+    fs::write(pump.config(), with_key("true")).unwrap();
+    let (left, said) = from_a_remote_shell(pump, "pump-2").await;
+    assert!(!left && said.contains("not pump-2"), "{said}");
+    assert_eq!(state(pump), before);
+    let (left, said) = from_a_remote_shell(pump, "pump-1").await;
+    assert!(left && said.contains("riverside"), "{said}");
+    assert_eq!(state(pump), ["floor.json", "lock"]);
+}

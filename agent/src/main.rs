@@ -23,7 +23,8 @@ use suture_core::clock::{Clock, format_utc};
 use suture_core::id::{DeviceId, PayloadName};
 use suture_proto::connect::{Outcome, ProxyRules};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 use zeroize::Zeroizing;
 
 /// Twice the speed of glibc's in bulk transfer.
@@ -265,9 +266,12 @@ fn leave(cli: &Cli, settings: Settings, around: Surroundings, id: &DeviceId, unt
 }
 
 fn work(settings: Settings, around: Surroundings, once: bool) -> anyhow::Result<ExitCode> {
-    let filter = EnvFilter::try_from_env("SUTURE_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // Levels by module, like `info,suture_agent=debug`. What takes regular expressions too makes the program 300 KiB larger.
+    let wanted = std::env::var("SUTURE_AGENT_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let filter = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let stderr = std::io::stderr;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal()).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
+    tracing_subscriber::registry().with(lines).with(filter).init();
     let runtime = runtime()?;
     let code = runtime.block_on(async {
         let mut agent = Agent::open(settings, around)?;

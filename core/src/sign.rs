@@ -119,22 +119,30 @@ impl LocalKey {
 
     /// Reads PKCS#8 PEM, encrypted (PBES2) or plain.
     pub fn from_pem(pem: &str, passphrase: Option<&str>) -> Result<Self, SignError> {
-        let encrypted = pem.contains("ENCRYPTED PRIVATE KEY");
-        let key = match (encrypted, passphrase) {
-            (false, _) => SigningKey::from_pkcs8_pem(pem).map_err(|_| SignError::Malformed)?,
-            (true, None) => return Err(SignError::PassphraseNeeded),
-            (true, Some(p)) => SigningKey::from_pkcs8_encrypted_pem(pem, p).map_err(|_| SignError::PassphraseWrong)?,
-        };
-        Ok(Self(key))
+        if !is_encrypted(pem) {
+            return Self::from_plain_pem(pem);
+        }
+        let passphrase = passphrase.ok_or(SignError::PassphraseNeeded)?;
+        SigningKey::from_pkcs8_encrypted_pem(pem, passphrase).map(Self).map_err(|_| SignError::PassphraseWrong)
+    }
+
+    /// Reads plain PKCS#8 PEM. A device has nobody who could give a passphrase, and its program nothing to decrypt with.
+    pub fn from_plain_pem(pem: &str) -> Result<Self, SignError> {
+        if is_encrypted(pem) {
+            return Err(SignError::PassphraseNeeded);
+        }
+        SigningKey::from_pkcs8_pem(pem).map(Self).map_err(|_| SignError::Malformed)
     }
 
     /// Writes PKCS#8 PEM, encrypted (PBES2, scrypt, AES-256) where a passphrase is given.
     pub fn to_pem(&self, passphrase: Option<&str>) -> Result<Zeroizing<String>, SignError> {
-        match passphrase {
-            Some(p) => self.0.to_pkcs8_encrypted_pem(p, LineEnding::LF),
-            None => self.0.to_pkcs8_pem(LineEnding::LF),
-        }
-        .map_err(|_| SignError::Malformed)
+        let Some(passphrase) = passphrase else { return self.to_plain_pem() };
+        self.0.to_pkcs8_encrypted_pem(passphrase, LineEnding::LF).map_err(|_| SignError::Malformed)
+    }
+
+    /// Writes plain PKCS#8 PEM.
+    pub fn to_plain_pem(&self) -> Result<Zeroizing<String>, SignError> {
+        self.0.to_pkcs8_pem(LineEnding::LF).map_err(|_| SignError::Malformed)
     }
 }
 
@@ -146,6 +154,10 @@ impl Signer for LocalKey {
     fn sign(&self, message: &[u8]) -> Result<Signature, SignError> {
         Ok(Signature(self.0.sign(message).to_bytes()))
     }
+}
+
+fn is_encrypted(pem: &str) -> bool {
+    pem.contains("ENCRYPTED PRIVATE KEY")
 }
 
 impl fmt::Debug for LocalKey {
@@ -168,6 +180,7 @@ mod tests {
         assert_eq!(LocalKey::from_pem(&plain, None).unwrap().public(), key().public());
         let sealed = key().to_pem(Some("correct horse")).unwrap();
         assert!(matches!(LocalKey::from_pem(&sealed, None), Err(SignError::PassphraseNeeded)));
+        assert!(matches!(LocalKey::from_plain_pem(&sealed), Err(SignError::PassphraseNeeded)));
         assert!(matches!(LocalKey::from_pem(&sealed, Some("wrong")), Err(SignError::PassphraseWrong)));
         assert_eq!(LocalKey::from_pem(&sealed, Some("correct horse")).unwrap().public(), key().public());
     }

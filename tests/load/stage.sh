@@ -1,8 +1,9 @@
 # Sourced by the scripts beside it: a server with one bundle, whose one payload nothing can compress.
 # shellcheck shell=bash
 #
-# The caller sources deploy/ports.sh, sets $repo, $profile (release or debug) and $mib, calls stage_dir and stage_suture, and
-# finds $dir, $bin, $payload, $index, $port and $suture_pid; the ids of what it starts besides it adds to $pids.
+# The caller sources deploy/ports.sh, sets $repo, $profile (release or debug) and $mib, calls stage_dir and stage_suture,
+# and finds $dir, $bin, $payload, $index, $port and $suture_pid; the ids of what it starts besides it adds to $pids. Who
+# wants other bundles calls stage_programs and stage_server in the place of stage_suture.
 #
 # What is not assigned here is the caller's, and what is not used here too.
 # shellcheck disable=SC2154,SC2034
@@ -47,15 +48,36 @@ if nice -n -5 true 2>/dev/null; then ahead=(nice -n -5); fi
 
 ctl() { "$bin/suturectl" --home "$dir/home" "$@"; }
 
-# stage_suture [PROGRAM...]: builds these programs of the tests too.
-stage_suture() {
-    local flags program
+# stage_programs PACKAGES PROGRAMS: builds them, given with spaces between them.
+stage_programs() {
+    local flags name
     echo "== building"
-    flags=(--locked -p suture-server -p suture-ctl -p suture-tests --bin suture-server --bin suturectl --bin bulk-client)
-    for program in "$@"; do flags+=(--bin "$program"); done
+    flags=(--locked)
+    for name in $1; do flags+=(-p "$name"); done
+    for name in $2; do flags+=(--bin "$name"); done
     [ "$profile" = debug ] || flags+=(--release)
     (cd "$repo" && cargo build "${flags[@]}")
     bin=${CARGO_TARGET_DIR:-$repo/target}/$profile
+}
+
+# stage_server [FLAG...]: with its manufacturer, who has begun the catalog. The flags are for `suture-server run`.
+# shellcheck disable=SC2120 # only some callers have flags
+stage_server() {
+    port=$(free_port)
+    "$bin/suture-server" init --data-dir "$dir/server" --address "https://localhost:$port" --listen "127.0.0.1:$port" \
+        --trust-domain bulk.example --operator ada >"$dir/init.log"
+    # No deltas: they would be made in the background while chunks are measured.
+    "${ahead[@]}" "$bin/suture-server" run --config "$dir/server/server.toml" --delta-sources 0 "$@" >"$dir/server.log" 2>&1 &
+    suture_pid=$!
+    pids+=("$suture_pid")
+    until_true "suture-server" listens "$port"
+    ctl join --token-file "$dir/server/operator.token" --name ada >/dev/null
+    ctl catalog init --no-passphrase >/dev/null
+}
+
+# stage_suture [PROGRAM...]: builds these programs of the tests too.
+stage_suture() {
+    stage_programs "suture-server suture-ctl suture-tests" "suture-server suturectl bulk-client $*"
 
     echo "== $mib MiB that nothing can compress, in $dir"
     payload=$dir/payload.bin
@@ -64,16 +86,7 @@ stage_suture() {
         head -c "$((mib << 20))" >"$payload" || [ "$(stat -c %s "$payload")" -eq "$((mib << 20))" ]
 
     echo "== suture: server, catalog, one bundle"
-    port=$(free_port)
-    "$bin/suture-server" init --data-dir "$dir/server" --address "https://localhost:$port" --listen "127.0.0.1:$port" \
-        --trust-domain bulk.example --operator ada >"$dir/init.log"
-    # No deltas: they would be made in the background while chunks are measured.
-    "${ahead[@]}" "$bin/suture-server" run --config "$dir/server/server.toml" --delta-sources 0 >"$dir/server.log" 2>&1 &
-    suture_pid=$!
-    pids+=("$suture_pid")
-    until_true "suture-server" listens "$port"
-    ctl join --token-file "$dir/server/operator.token" --name ada >/dev/null
-    ctl catalog init --no-passphrase >/dev/null
+    stage_server
     cat >"$dir/bundle.toml" <<TOML
 product = "bulk"
 version = "1.0.0"

@@ -52,7 +52,7 @@ impl Identity {
         let ca = chain.last().filter(|ca| Digest::of(ca) == token.ca_sha256);
         let ca = ca.ok_or(IdentityError::Chain("it does not end in the CA that the token names"))?.clone();
         durable::make_dir(&dir)?;
-        durable::write(&dir.join("report.pem"), report.to_pem(None)?.as_bytes(), durable::SECRET)?;
+        durable::write(&dir.join("report.pem"), report.to_plain_pem()?.as_bytes(), durable::SECRET)?;
         durable::write(&dir.join("ca.pem"), pem(&[&ca]).as_bytes(), durable::OPEN)?;
         write_tls(&dir, &key, &chain)?;
         // Last: without it the device counts as not enrolled.

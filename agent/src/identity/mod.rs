@@ -134,7 +134,7 @@ impl Identity {
             device,
             key: KeyPair::from_pem(tls_text).map_err(|_| damaged(&tls_path))?,
             ca: CertificateDer::from_pem_slice(&ca).map_err(|_| damaged(&ca_path))?,
-            report: LocalKey::from_pem(report_text, None).map_err(|_| damaged(&report_path))?,
+            report: LocalKey::from_plain_pem(report_text).map_err(|_| damaged(&report_path))?,
             earlier: Earlier::open(&dir),
             dir,
             chain,

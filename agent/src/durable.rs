@@ -83,6 +83,20 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<(),
     write(path, &bytes, mode)
 }
 
+/// Writes a value as canonical JSON for whoever looks at it while the agent runs: whole or not at all for them, but after a
+/// power cut it may be the old one, empty or gone. It waits for no disk.
+pub fn show_json<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<(), DurableError> {
+    let bytes = json::to_canonical(value).map_err(|source| DurableError::Damaged { path: path.to_owned(), source })?;
+    let beside = beside(path);
+    let made = (|| {
+        power::step()?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+        power::write(&mut file, &bytes)
+    })();
+    made.map_err(DurableError::io("write", &beside))?;
+    power::step().and_then(|()| fs::rename(&beside, path)).map_err(DurableError::io("replace", path))
+}
+
 /// Reads a file of at most `limit` bytes; `None` where there is none. A pipe in its place is empty, and not waited for.
 pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, DurableError> {
     let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();

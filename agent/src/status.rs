@@ -111,9 +111,9 @@ fn tried(journal: &Journal) -> Option<Tried> {
 }
 
 impl Live {
-    /// Writes it.
+    /// Writes it, without waiting for the disk: it is written while a transfer goes on, and says nothing once the agent is gone.
     pub fn write(&self, state_dir: &Path) -> Result<(), DurableError> {
-        durable::write_json(&state_dir.join("live.json"), self, durable::OPEN)
+        durable::show_json(&state_dir.join("live.json"), self, durable::OPEN)
     }
 
     fn read(state_dir: &Path) -> Result<Option<Self>, DurableError> {

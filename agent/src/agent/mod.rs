@@ -3,6 +3,11 @@
 //! A cycle says how the device is and hears the server, refreshes both repositories, chooses by what they say, and then does
 //! what the machine asks for, one action after another, until something must be waited for. Every transition is in the
 //! journal before its action is done; so the process may be killed at any line, and the next one repeats the action.
+//!
+//! The loop has a thread of its own; connections, the service manager's watchdog and signals are tasks on other threads.
+//! Its own small files it writes there and waits until they are on the disk, since nothing may be done before they are.
+//! What may take longer (hashing and unpacking, a lock file on somebody else's disk, a battery's driver) goes to a blocking
+//! thread, and so does everything that has to go on beside a transfer; what only shows how far it is waits for no disk.
 
 mod act;
 mod answer;
@@ -10,6 +15,7 @@ mod depart;
 mod leave;
 mod look;
 mod orders;
+mod rhythm;
 mod service;
 mod talk;
 
@@ -50,6 +56,7 @@ use crate::tls_clock::TlsClock;
 use crate::traffic::Traffic;
 use crate::trust_store::TrustStore;
 use crate::ways::Ways;
+use rhythm::Rhythm;
 
 /// Between two tries of a transfer, doubling.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -59,8 +66,6 @@ const RETRY_MOST: Duration = Duration::from_secs(20);
 const REVERT_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Transitions in one cycle; far more than any attempt has.
 const MAX_STEPS: usize = 64;
-/// In an open slot the interlock is asked again after that at most.
-const SLOT_POLL: Duration = Duration::from_secs(15);
 
 /// What the agent is given from outside.
 #[derive(Clone)]
@@ -96,6 +101,7 @@ pub struct Agent {
     interlock: Interlock,
     counters: Arc<Counters>,
     retry: Backoff,
+    rhythm: Rhythm,
     stop: CancellationToken,
     pulse: Arc<Pulse>,
     watch: Watch,
@@ -195,6 +201,7 @@ impl Agent {
             interlock: Interlock::new(settings.interlock.as_ref(), &settings.state_dir),
             counters: Arc::default(),
             retry: Backoff::new(RETRY_FIRST, RETRY_MOST).ok_or(AgentError::Backoff)?,
+            rhythm: Rhythm::new(settings.poll).ok_or(AgentError::Backoff)?,
             stop,
             pulse: Arc::default(),
             watch: Watch::new(settings.audit),
@@ -304,38 +311,8 @@ impl Agent {
         self.give_lease_back().await?;
         self.attend_to_integrity()?;
         self.write_live();
+        self.rhythm.passed(self.was_useless());
         Ok(Pass { next: self.next(), confirmed: !pending && self.heard.is_some() })
-    }
-
-    /// When the next cycle is due: as the server asks, within bounds, or as configured; earlier where something begins.
-    fn next(&self) -> Duration {
-        if self.inbox.is_woken() {
-            return Duration::ZERO;
-        }
-        let poll = self.settings.poll;
-        let mut next = match &self.heard {
-            Some(heard) => {
-                let least = (poll / 10).max(Duration::from_secs(1)).min(poll);
-                heard.next.clamp(least, poll.saturating_mul(10))
-            }
-            None => poll,
-        };
-        if let State::Waiting { trouble: Some(trouble), .. } = self.journal.state() {
-            use suture_core::phase::Code;
-            if matches!(trouble.reason.code, Code::InUse | Code::InterlockUnknown | Code::PersonNeeded | Code::Power) {
-                next = next.min(SLOT_POLL);
-            }
-            if let Some(until) = trouble.until {
-                let left = until.duration_since(self.now());
-                next = next.min(Duration::try_from(left).unwrap_or(Duration::ZERO));
-            }
-        } else if self.journal.state().duty().is_some() && !matches!(self.journal.state(), State::Fetching { .. }) {
-            next = next.min(SLOT_POLL);
-        }
-        if let (State::Fetching { .. }, Some(at)) = (self.journal.state(), self.ask_again) {
-            next = next.min(at.saturating_duration_since(Instant::now()));
-        }
-        next.max(Duration::from_millis(100))
     }
 
     fn now(&self) -> Timestamp {

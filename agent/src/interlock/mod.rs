@@ -36,7 +36,7 @@ pub enum Claim {
 }
 
 /// How the device is asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Interlock {
     /// By a program of the device's maker.
     Program(Command),
@@ -73,23 +73,40 @@ impl Interlock {
 
     /// Claims. Can be repeated while the claim is held.
     pub async fn claim(&self, approval: &ApprovalId, window: &Window, now: Timestamp) -> Claim {
-        match self {
-            Self::Program(command) => program::claim(command).await,
-            Self::Socket(path, timeout) => socket::claim(path, *timeout, approval).await,
-            Self::LockFile(path) => lock_file::claim(path),
-            Self::Person(state_dir) => person::claim(state_dir, approval, window, now),
+        match self.clone() {
+            Self::Program(command) => program::claim(&command).await,
+            Self::Socket(path, timeout) => socket::claim(&path, timeout, approval).await,
+            Self::LockFile(path) => beside(move || lock_file::claim(&path)).await.unwrap_or_else(lost),
+            Self::Person(state_dir) => {
+                let (approval, window) = (approval.clone(), *window);
+                let claim = beside(move || person::claim(&state_dir, &approval, &window, now));
+                claim.await.unwrap_or_else(lost)
+            }
         }
     }
 
     /// Releases. Can be repeated; that nothing was held is no fault.
     pub async fn release(&self) -> Result<(), Reason> {
-        match self {
-            Self::Program(command) => program::release(command).await,
-            Self::Socket(path, timeout) => socket::release(path, *timeout).await,
-            Self::LockFile(path) => lock_file::release(path),
-            Self::Person(state_dir) => person::release(state_dir),
+        let ended = || Err(still_held("the agent was ending"));
+        match self.clone() {
+            Self::Program(command) => program::release(&command).await,
+            Self::Socket(path, timeout) => socket::release(&path, timeout).await,
+            Self::LockFile(path) => beside(move || lock_file::release(&path)).await.unwrap_or_else(ended),
+            Self::Person(state_dir) => beside(move || person::release(&state_dir)).await.unwrap_or_else(ended),
         }
     }
+}
+
+/// Files of which others have a part, on disks that may be others' too: on a thread of its own, so that nobody else waits
+/// where the disk does. Without a time limit: what was given up could still be done later, and a claim that comes after its
+/// release would keep the device out of use for good.
+async fn beside<T: Send + 'static>(files: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(files).await.ok()
+}
+
+/// The thread ended early, as it does when the agent ends. What it did is not known.
+fn lost() -> Claim {
+    Claim::unclear("the agent was ending as it claimed; whether the device is held is not known".to_owned())
 }
 
 /// That a release failed, and what follows from it.

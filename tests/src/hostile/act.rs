@@ -43,6 +43,8 @@ pub enum Sends {
 pub struct Act {
     /// What it answers from.
     pub loot: Loot,
+    /// What it says to every call, in the place of an answer.
+    pub refusal: Option<Status>,
     /// How it hands over metadata.
     pub sends: Sends,
     /// Changes what it says where it sends them all at once.
@@ -81,6 +83,7 @@ impl Act {
     pub fn honest(loot: &Loot) -> Self {
         Self {
             loot: loot.clone(),
+            refusal: None,
             sends: Sends::Singly,
             news: Arc::new(|_| {}),
             check_in: Arc::new(|_| {}),

@@ -33,6 +33,7 @@ struct Stage(Arc<Mutex<Played>>);
 
 struct Played {
     act: Act,
+    calls: u64,
     said: Vec<Said>,
     reports: Vec<Signed>,
 }
@@ -43,7 +44,7 @@ impl Hostile {
         let tls = Arc::new(Tls::new(loot.authority.clone(), vec!["localhost".to_owned()], clock).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let played = Played { act: Act::honest(loot), said: Vec::new(), reports: Vec::new() };
+        let played = Played { act: Act::honest(loot), calls: 0, said: Vec::new(), reports: Vec::new() };
         let stage = Stage(Arc::new(Mutex::new(played)));
         let (accepted, connections) = mpsc::channel(64);
         let mut tasks = JoinSet::new();
@@ -81,12 +82,17 @@ impl Hostile {
 
     /// Plays another part from now on, and forgets what was said to the last one.
     pub fn play(&self, act: Act) {
-        *self.stage.0.lock().unwrap() = Played { act, said: Vec::new(), reports: Vec::new() };
+        *self.stage.0.lock().unwrap() = Played { act, calls: 0, said: Vec::new(), reports: Vec::new() };
     }
 
     /// What devices have said at check-ins since the part began.
     pub fn said(&self) -> Vec<Said> {
         self.stage.0.lock().unwrap().said.clone()
+    }
+
+    /// How often it was called since the part began.
+    pub fn calls(&self) -> u64 {
+        self.stage.0.lock().unwrap().calls
     }
 
     /// The reports that have come since the part began.
@@ -106,6 +112,16 @@ impl Hostile {
 impl Stage {
     fn act(&self) -> Act {
         self.0.lock().unwrap().act.clone()
+    }
+
+    /// The part, for a call that begins; or what the part says to every call.
+    fn called(&self) -> Result<Act, Status> {
+        let mut played = self.0.lock().unwrap();
+        played.calls += 1;
+        match &played.act.refusal {
+            Some(status) => Err(status.clone()),
+            None => Ok(played.act.clone()),
+        }
     }
 
     fn certify(&self, csr: &[u8], device: &str) -> Vec<bytes::Bytes> {
@@ -128,20 +144,22 @@ fn certificate(authority: &Authority, csr: &[u8], device: &str, now: jiff::Times
 #[tonic::async_trait]
 impl DeviceService for Stage {
     async fn enroll(&self, request: Request<v1::EnrollRequest>) -> Result<Response<v1::EnrollResponse>, Status> {
+        self.called()?;
         let v1::EnrollRequest { csr, device_id, .. } = request.into_inner();
         Ok(Response::new(v1::EnrollResponse { chain: self.certify(&csr, &device_id) }))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
+        self.called()?;
         let v1::RenewRequest { csr } = request.into_inner();
         Ok(Response::new(v1::RenewResponse { chain: self.certify(&csr, "pump-1") }))
     }
 
     async fn check_in(&self, request: Request<v1::CheckInRequest>) -> Result<Response<v1::CheckInResponse>, Status> {
+        let act = self.called()?;
         let request = request.into_inner();
         let code = request.reason.as_ref().map(|r| r.code.clone()).unwrap_or_default();
         self.0.lock().unwrap().said.push(Said { phase: request.phase(), code });
-        let act = self.act();
         let mut answer = v1::CheckInResponse {
             confirmed: true,
             server_time_ms: act.loot.now.as_millisecond(),
@@ -155,7 +173,7 @@ impl DeviceService for Stage {
     }
 
     async fn refresh(&self, _: Request<v1::RefreshRequest>) -> Result<Response<v1::RefreshResponse>, Status> {
-        let act = self.act();
+        let act = self.called()?;
         Ok(Response::new(if act.sends == Sends::Singly { v1::RefreshResponse::default() } else { act.news() }))
     }
 
@@ -164,7 +182,7 @@ impl DeviceService for Stage {
         request: Request<v1::GetMetadataRequest>,
     ) -> Result<Response<v1::GetMetadataResponse>, Status> {
         let v1::GetMetadataRequest { repository, name } = request.into_inner();
-        let act = self.act();
+        let act = self.called()?;
         let (of, repo) = act.repo(repository.as_ref());
         let bent = act.metadata.as_ref().and_then(|bend| bend((of, name.clone())));
         let content = match bent {
@@ -181,7 +199,7 @@ impl DeviceService for Stage {
         request: Request<v1::GetTargetRequest>,
     ) -> Result<Response<Self::GetTargetStream>, Status> {
         let v1::GetTargetRequest { repository, name } = request.into_inner();
-        let act = self.act();
+        let act = self.called()?;
         let (of, repo) = act.repo(repository.as_ref());
         if let Some(answers) = act.target.as_ref().and_then(|bend| bend((of, name.clone()))) {
             return Ok(Response::new(answers));
@@ -198,7 +216,7 @@ impl DeviceService for Stage {
     ) -> Result<Response<Self::FetchChunksStream>, Status> {
         // As from a server that knows of no chunk that was cut: what is held is sent again.
         let v1::FetchChunksRequest { index_sha256, ranges, held_bytes: _ } = request.into_inner();
-        let act = self.act();
+        let act = self.called()?;
         let index: Digest = suture_proto::parse_digest("index_sha256", &index_sha256).unwrap();
         let all = act.loot.payloads.get(&index).ok_or_else(|| Status::not_found("no such index"))?;
         let places = ranges.iter().flat_map(|r| r.first..r.first + r.count);
@@ -213,7 +231,7 @@ impl DeviceService for Stage {
 
     async fn get_index(&self, request: Request<v1::GetIndexRequest>) -> Result<Response<Self::GetIndexStream>, Status> {
         let name = format!("runs/{}", hex::encode(&request.into_inner().index_sha256));
-        let bent = self.act().target.and_then(|bend| bend(("catalog", name)));
+        let bent = self.called()?.target.and_then(|bend| bend(("catalog", name)));
         bent.map(Response::new).ok_or_else(|| Status::not_found("by none of these"))
     }
 
@@ -221,7 +239,7 @@ impl DeviceService for Stage {
         let v1::GetDeltaRequest { new_sha256, old_sha256 } = request.into_inner();
         let digest = |bytes: &[u8]| suture_proto::parse_digest("sha256", bytes).unwrap();
         let asked = (digest(&new_sha256), old_sha256.iter().map(|old| digest(old)).collect());
-        let bent = self.act().delta.and_then(|bend| bend(asked));
+        let bent = self.called()?.delta.and_then(|bend| bend(asked));
         Ok(Response::new(bent.unwrap_or_default()))
     }
 
@@ -232,18 +250,19 @@ impl DeviceService for Stage {
         request: Request<v1::FetchDeltaRequest>,
     ) -> Result<Response<Self::FetchDeltaStream>, Status> {
         let asked = request.into_inner().ranges.iter().map(|range| range.count).sum();
-        let bent = self.act().delta_parts.and_then(|bend| bend(asked));
+        let bent = self.called()?.delta_parts.and_then(|bend| bend(asked));
         bent.map(Response::new).ok_or_else(|| Status::failed_precondition("no such delta"))
     }
 
     async fn take_lease(&self, _: Request<v1::TakeLeaseRequest>) -> Result<Response<v1::TakeLeaseResponse>, Status> {
-        (self.act().lease)().map(Response::new)
+        (self.called()?.lease)().map(Response::new)
     }
 
     async fn return_lease(
         &self,
         _: Request<v1::ReturnLeaseRequest>,
     ) -> Result<Response<v1::ReturnLeaseResponse>, Status> {
+        self.called()?;
         Ok(Response::new(v1::ReturnLeaseResponse {}))
     }
 
@@ -251,11 +270,12 @@ impl DeviceService for Stage {
         &self,
         request: Request<v1::SubmitReportsRequest>,
     ) -> Result<Response<v1::SubmitReportsResponse>, Status> {
+        let act = self.called()?;
         let v1::SubmitReportsRequest { reports } = request.into_inner();
         let reports: Vec<Signed> = reports.iter().map(|r| Signed::try_from(r).unwrap()).collect();
         let number = |r: &Signed| serde_json::from_slice::<serde_json::Value>(&r.payload).unwrap()["number"].as_u64();
         let last = reports.last().and_then(number).unwrap_or(0);
         self.0.lock().unwrap().reports.extend(reports);
-        Ok(Response::new(v1::SubmitReportsResponse { stored_through: (self.act().stored)(last) }))
+        Ok(Response::new(v1::SubmitReportsResponse { stored_through: (act.stored)(last) }))
     }
 }

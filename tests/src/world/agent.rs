@@ -33,11 +33,20 @@ impl Device {
 
     /// The same, with these variables in its environment.
     pub fn spawn_with(&self, variables: &[(&str, &str)]) -> AgentProgram {
+        self.started(variables, &["run"])
+    }
+
+    /// One cycle, and then it ends.
+    pub fn spawn_once(&self) -> AgentProgram {
+        self.started(&[], &["run", "--once"])
+    }
+
+    fn started(&self, variables: &[(&str, &str)], arguments: &[&str]) -> AgentProgram {
         let log = File::options().create(true).append(true).open(self.dir.join("agent.log")).unwrap();
         let mut command = Command::new(binary("suture-agent"));
         command.env_clear().env("PATH", std::env::var("PATH").unwrap()).stdin(Stdio::null());
         command.envs(variables.iter().copied());
-        command.stdout(Stdio::null()).stderr(log).arg("--config").arg(self.config()).arg("run");
+        command.stdout(Stdio::null()).stderr(log).arg("--config").arg(self.config()).args(arguments);
         AgentProgram { child: command.spawn().unwrap() }
     }
 
@@ -112,6 +121,18 @@ impl AgentProgram {
     /// Waits until it has ended by itself.
     pub fn ended(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The most memory that it has taken so far, in bytes, by the kernel's count of resident pages. None once it has ended.
+    pub fn highest_memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)
     }
 
     /// Whether it runs still.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use suture_agent::agent::DepartError;
+use suture_agent::backoff::Random;
 use suture_agent::config::Settings;
 use suture_agent::hand::{self, Found, HandError};
 use suture_agent::identity::{Identity, grouped};
@@ -26,6 +27,7 @@ pub struct Device {
     /// Where its configuration, state and slots are.
     pub dir: PathBuf,
     clock: Arc<TestClock>,
+    random: Random,
     agent: Option<Agent>,
 }
 
@@ -40,7 +42,7 @@ impl Device {
                       if [ \"$1\" = claim ] && [ -e in-use ]; then exit 1; fi\necho \"$1\" >> interlock.log\n";
         fs::write(&interlock, script).unwrap();
         fs::set_permissions(&interlock, fs::Permissions::from_mode(0o755)).unwrap();
-        let device = Self { id: id.to_owned(), dir, clock: world.clock.clone(), agent: None };
+        let device = Self { id: id.to_owned(), dir, clock: world.clock.clone(), random: Arc::new(|| 0), agent: None };
         device.configure(hardware, &["true"]);
         device
     }
@@ -50,7 +52,8 @@ impl Device {
     pub fn double(&self, dir: PathBuf, hardware: &str) -> Self {
         let copied = Command::new("cp").arg("-a").arg(&self.dir).arg(&dir).status().unwrap();
         assert!(copied.success());
-        let device = Self { id: self.id.clone(), dir, clock: self.clock.clone(), agent: None };
+        let device =
+            Self { id: self.id.clone(), dir, clock: self.clock.clone(), random: self.random.clone(), agent: None };
         device.configure(hardware, &["true"]);
         device
     }
@@ -79,7 +82,7 @@ impl Device {
     }
 
     fn around(&self) -> Surroundings {
-        Surroundings { clock: self.clock.clone(), proxy: ProxyRules::from_env(|_| None), random: Arc::new(|| 0) }
+        Surroundings { clock: self.clock.clone(), proxy: ProxyRules::from_env(|_| None), random: self.random.clone() }
     }
 
     /// Puts the factory's version into the first slot.
@@ -127,6 +130,12 @@ impl Device {
     pub fn with_clock(&mut self, clock: Arc<TestClock>) {
         self.agent = None;
         self.clock = clock;
+    }
+
+    /// Gives the device randomness for its back-offs, where it had none, and starts its agent anew.
+    pub fn with_random(&mut self, random: Random) {
+        self.agent = None;
+        self.random = random;
     }
 
     /// Ends the agent as a crash would: nothing of it is left but its files.

@@ -22,7 +22,7 @@ use crate::hospital::Hospital;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A hospital that has approved the second release for the first pump, in a slot that is open for the next hour.
-async fn approved() -> (Hospital, String) {
+pub(crate) async fn approved() -> (Hospital, String) {
     let hospital = Hospital::open().await;
     let mut draft = hospital.draft().await;
     let start = hospital.world.clock.now();
@@ -34,11 +34,19 @@ async fn approved() -> (Hospital, String) {
 }
 
 /// Fails with the agent's log where `until` does not come.
-async fn patiently<T>(pump: &Device, what: &str, until: impl Future<Output = T>) -> T {
+pub(crate) async fn patiently<T>(pump: &Device, what: &str, until: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, until).await {
         Ok(value) => value,
         Err(_) => panic!("{what} did not come; the agent's log:\n{}", pump.log()),
     }
+}
+
+/// Waits until the first pump's signed report says `confirmed`.
+pub(crate) async fn confirmed(hospital: &Hospital, rollout: &str) {
+    let pump = &hospital.pumps[0];
+    let watched = patiently(pump, "the confirmation", hospital.kim.run(&["rollout", "watch", rollout])).await;
+    watched.unwrap_or_else(|e| panic!("{e:?}; the agent's log:\n{}", pump.log()));
+    assert_eq!(hospital.reported(rollout).await.0, "confirmed");
 }
 
 /// Starts the agent again and waits until its signed report says `confirmed`; then looks at the bytes. Gives how many chunks
@@ -46,9 +54,7 @@ async fn patiently<T>(pump: &Device, what: &str, until: impl Future<Output = T>)
 async fn confirms(hospital: &Hospital, rollout: &str) -> u64 {
     let pump = &hospital.pumps[0];
     let agent = pump.spawn();
-    let watched = patiently(pump, "the confirmation", hospital.kim.run(&["rollout", "watch", rollout])).await;
-    watched.unwrap_or_else(|e| panic!("{e:?}; the agent's log:\n{}", pump.log()));
-    assert_eq!(hospital.reported(rollout).await.0, "confirmed");
+    confirmed(hospital, rollout).await;
     // With a cycle's end it leaves its counts, and nothing to fetch any more.
     let live = patiently(pump, "the end of its cycle", async {
         loop {

@@ -38,6 +38,7 @@ mod forks;
 mod gates;
 mod hospital;
 mod hostile;
+mod inbound;
 mod inbox;
 mod integrity;
 mod journey;

@@ -9,7 +9,7 @@ use suture_core::select::Choice;
 
 use super::super::look::Situation;
 use super::super::{Agent, AgentError};
-use super::{Done, chain};
+use super::{Done, blocking, chain};
 use crate::gate::{self, Question, Word};
 use crate::health;
 use crate::install::{InstallError, Proof};
@@ -57,8 +57,12 @@ impl Agent {
             Ok(window) => window,
             Err(trouble) => return Ok(Done::Wait(Event::Hindered(trouble))),
         };
-        if let Err(reason) = power::ask(self.settings.power, Path::new(power::SUPPLIES)) {
-            return Ok(Done::Wait(Event::Hindered(Trouble::new(reason))));
+        // A driver may take its time to ask a battery.
+        let wanted = self.settings.power;
+        match blocking(move || power::ask(wanted, Path::new(power::SUPPLIES))).await {
+            Some(Ok(())) => {}
+            Some(Err(reason)) => return Ok(Done::Wait(Event::Hindered(Trouble::new(reason)))),
+            None => return Ok(Done::Later),
         }
         // Asked before minutes go by with hashing: a ward that is busy says so at once.
         if situation.choice.needs_lease

@@ -5,6 +5,7 @@
 //! sides had signed before the approval; its agent is the real program, under the real clock, and talks with the hostile
 //! server over gRPC and TLS.
 
+mod burden;
 mod colleague;
 mod deltas;
 mod documents;

@@ -247,6 +247,6 @@ pub(super) fn state(device: &Device) -> String {
 }
 
 #[expect(clippy::print_stdout, reason = "the table is the test's result, for whoever runs it with --no-capture")]
-fn tell(lines: &str) {
+pub(super) fn tell(lines: &str) {
     println!("{lines}");
 }

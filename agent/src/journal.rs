@@ -236,6 +236,15 @@ impl Journal {
         if record == self.record { Ok(()) } else { self.replace(record) }
     }
 
+    /// Lets no try wait longer from now on than was signed.
+    pub fn bound_waits(&mut self, now: Timestamp) -> Result<(), JournalError> {
+        let mut record = self.record.clone();
+        for tried in &mut record.tried {
+            tried.tries = std::mem::take(&mut tried.tries).within(tried.policy, now);
+        }
+        if record == self.record { Ok(()) } else { self.replace(record) }
+    }
+
     /// How the last attempt ended.
     pub fn last(&self) -> Option<&Outcome> {
         self.record.last.as_ref()

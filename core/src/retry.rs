@@ -126,6 +126,16 @@ impl Tries {
         Some(Reason::new(Code::AttemptsSpent, text))
     }
 
+    /// The same with a wait from `now` that is no longer than what was signed.
+    ///
+    /// Accident: a try that failed while the device's clock stood in 2099. Whatever is left of the wait is no more than all of
+    /// it, so where it seems to be, it begins again by the clock that counts now.
+    #[must_use]
+    pub fn within(self, policy: Policy, now: Timestamp) -> Self {
+        let longest = whole_second(now.saturating_add(policy.wait(self.spent, u32::MAX)).unwrap_or(Timestamp::MAX));
+        Self { again: self.again.map(|again| again.min(longest)), ..self }
+    }
+
     /// Why the device waits with its next try, if it does.
     pub fn waits(&self, policy: Policy, now: Timestamp) -> Option<(Reason, Timestamp)> {
         let again = self.again.filter(|again| now < *again)?;
@@ -286,6 +296,20 @@ mod tests {
         let third = second.spend().fail(POLICY, (&reason(Code::DiskFull), false), at(5_000), 0, 0);
         assert_eq!((third.again, third.spent), (None, 3));
         assert!(third.exhausted(POLICY, "approval a").unwrap().text.contains("allows 3 tries, all spent"));
+    }
+
+    #[test]
+    fn a_wait_that_was_begun_by_a_clock_far_ahead_begins_again_and_ends() {
+        let ahead = failed(Code::InstallFailed, at(2_300_000_000));
+        let (_, until) = ahead.waits(POLICY, at(0)).unwrap();
+        assert!(until > at(2_300_000_000));
+        let bounded = ahead.within(POLICY, at(0));
+        assert_eq!(bounded.again, Some(at(600 + 150)), "the longest that jitter may make of it");
+        assert_eq!(bounded.clone().within(POLICY, at(700)), bounded, "and no later than that from then on");
+        assert_eq!(bounded.waits(POLICY, at(750)), None);
+        let right = failed(Code::InstallFailed, at(0));
+        assert_eq!(right.clone().within(POLICY, at(0)), right);
+        assert_eq!(right.clone().within(POLICY, at(-5)), right);
     }
 
     #[test]

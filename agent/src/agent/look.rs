@@ -123,6 +123,8 @@ impl Agent {
             tracing::warn!(error = %chain(&e), "old documents or orders cannot be removed");
         }
         let stops = self.stops.orders();
+        // By a clock that the refresh has found to be none of long ago and none of far ahead.
+        self.journal.bound_waits(now)?;
         self.journal.lifted(stops.iter().filter(|s| !s.stopped).map(|s| (s.approval.clone(), s.counter)))?;
 
         // 4: what the catalog lists through others.

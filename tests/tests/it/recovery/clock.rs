@@ -91,3 +91,65 @@ async fn a_clock_far_ahead_and_then_right() {
         hospital.confirms(&rollout).await;
     }
 }
+
+/// By the clock of a battery that died, by one that somebody set wrong, and by one that no certificate outlives.
+const WRONG: [&str; 3] = ["1970-01-01T00:00:10Z", "2099-06-01T00:00:00Z", "2026-01-01T00:00:00Z"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_goes_wrong_once_the_new_version_is_staged() {
+    for wakes in WRONG {
+        let mut hospital = Hospital::open().await;
+        let draft = hospital.later_draft().await;
+        let (rollout, start, _) = hospital.approve(draft).await;
+        assert_eq!(hospital.pumps[0].cycle().await, "waiting(before-slot)");
+
+        hospital.pumps[0].with_clock(stands_at(wakes.parse().unwrap()));
+        for _ in 0..3 {
+            let state = hospital.pumps[0].cycle().await;
+            assert!(
+                ["waiting(clock-unproven)", "waiting(metadata-expired)"].contains(&state.as_str()),
+                "{wakes}: {state}"
+            );
+        }
+        hospital.untouched();
+
+        // Once it is right the device goes on from where it was, with what it has.
+        let clock = hospital.world.clock.clone();
+        hospital.pumps[0].with_clock(clock);
+        hospital.world.clock.set(start);
+        hospital.confirms(&rollout).await;
+        assert_eq!(hospital.pumps[0].fetched_chunks(), 0, "{wakes}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_goes_wrong_past_the_switch() {
+    for wakes in WRONG {
+        let mut hospital = Hospital::open().await;
+        let draft = hospital.world.draft(&hospital.kim, &PLAN).await;
+        let (rollout, start, _) = hospital.approve(draft).await;
+        let pump = &mut hospital.pumps[0];
+        pump.configure("rev-a", &[pump.dir.join("restart.sh").to_str().unwrap(), "now"]);
+        let mut gate = pump.gated("restart", "now");
+        hospital.world.clock.set(start);
+        tokio::select! {
+            state = pump.cycle() => panic!("it came to {state} without a restart"),
+            () = gate.reached() => {}
+        }
+        // The power fails, and with it the clock. Past the switch a device asks neither for the time nor for anybody.
+        pump.with_clock(stands_at(wakes.parse().unwrap()));
+        gate.open().await;
+        pump.cycle().await;
+        assert_eq!(
+            (pump.runs().as_str(), pump.interlock_log()),
+            ("1.1.0", vec!["claim".into(), "release".into()]),
+            "{wakes}"
+        );
+
+        let clock = hospital.world.clock.clone();
+        hospital.pumps[0].with_clock(clock);
+        assert_eq!(hospital.pumps[0].cycle().await, "idle(up-to-date)", "{wakes}");
+        assert_eq!(hospital.reported(&rollout).await.0, "confirmed", "{wakes}");
+        assert_eq!(hospital.pumps[0].runs(), "1.1.0");
+    }
+}

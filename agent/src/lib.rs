@@ -40,6 +40,7 @@ pub mod stick;
 pub mod stops;
 mod ticks;
 pub mod tls_clock;
+pub mod took;
 pub mod traffic;
 pub mod trust_store;
 pub mod ways;

@@ -9,6 +9,7 @@ use crate::fetch::sources;
 use crate::identity::Identity;
 use crate::integrity;
 use crate::machine::Told;
+use crate::took;
 
 /// Writes and signs reports.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ impl Scribe<'_> {
             running,
             integrity,
             sources: manifest.and_then(|manifest| sources::kept(&self.settings.state_dir, &manifest)),
+            took: took::Memory::kept(&self.settings.state_dir),
             manifest,
             approval: subject.map(|s| s.approval),
             phase,

@@ -53,6 +53,9 @@ pub struct Report {
     pub permanent: bool,
     /// Where the bytes of that bundle came from, once they are all there.
     pub sources: Option<Sources>,
+    /// How long its own installs and ways back took.
+    #[serde(default)]
+    pub took: Took,
     /// Versions and digests of the metadata that the device verified last.
     pub catalog: Option<Seen>,
     /// The same of the approvals.
@@ -80,6 +83,17 @@ pub struct Integrity {
     pub at: Timestamp,
     /// What is not as it was signed; none where all is.
     pub drift: Option<String>,
+}
+
+/// How long a device's own installs and ways back took: the longest of the last few, 0 where none is remembered. Its gate
+/// asks for so much of a slot where that is more than the manufacturer's budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Took {
+    /// An install, in seconds.
+    pub install_secs: u32,
+    /// A way back.
+    pub revert_secs: u32,
 }
 
 /// Metadata that a device verified.
@@ -231,6 +245,7 @@ mod tests {
             stop: None,
             permanent: false,
             sources: None,
+            took: Took::default(),
             catalog: None,
             approvals: None,
         }

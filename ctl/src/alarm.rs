@@ -207,7 +207,7 @@ pub(crate) mod tests {
     use suture_core::approval::{Pinned, Roster, RosterDevice};
     use suture_core::label::Labels;
     use suture_core::phase::Phase;
-    use suture_core::report::{Report, Running};
+    use suture_core::report::{Report, Running, Took};
     use suture_core::sign::{LocalKey, Signer as _};
     use suture_core::version::Release;
 
@@ -250,6 +250,7 @@ pub(crate) mod tests {
             permanent: false,
             integrity: None,
             sources: None,
+            took: Took::default(),
             catalog: None,
             approvals,
         }

@@ -53,6 +53,7 @@ use crate::outbox::Outbox;
 use crate::pulse::Pulse;
 use crate::stops::{KeepError, Stops};
 use crate::tls_clock::TlsClock;
+use crate::took;
 use crate::traffic::Traffic;
 use crate::trust_store::TrustStore;
 use crate::ways::Ways;
@@ -119,6 +120,7 @@ pub struct Agent {
     answers: Vec<Told>,
     inbox: Inbox,
     lease: Lease,
+    took: took::Memory,
     seen: (Option<Seen>, Option<Seen>),
     /// Held as long as the agent lives: there is one agent to a state directory.
     _lock: File,
@@ -215,6 +217,7 @@ impl Agent {
             answers: Vec::new(),
             inbox: Inbox::open(&settings.state_dir)?,
             lease: Lease::open(&settings.state_dir)?,
+            took: took::Memory::open(&settings.state_dir),
             seen,
             _lock: lock,
             settings,
@@ -325,6 +328,9 @@ impl Agent {
         let before = self.journal.state().name();
         let name = event.name();
         self.journal.apply(event, now)?;
+        if let Err(e) = self.took.went(self.journal.state(), now) {
+            tracing::warn!(error = %chain(&e), "how long this takes cannot be written down");
+        }
         if self.journal.state().is_committed() {
             self.watch.rest();
         }

@@ -30,7 +30,7 @@ fn waits_for_check(report: &Report) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Running;
+    use crate::report::{Running, Took};
     use crate::version::Release;
 
     #[test]
@@ -54,6 +54,7 @@ mod tests {
             approvals: None,
             integrity: None,
             sources: None,
+            took: Took::default(),
         };
         let (phase, reason) = heard(&report(Phase::Confirmed, &first), &last);
         assert_eq!((phase, reason.map(|r| r.code)), (Phase::Waiting, Some(Code::BeforeSlot)));

@@ -5,6 +5,7 @@ pub(crate) mod decide;
 #[cfg(test)]
 mod fixture;
 mod live;
+mod longer;
 mod open;
 mod order;
 mod plan;

@@ -2,10 +2,11 @@
 
 use suture_core::approval::RosterDevice;
 use suture_core::digest::Digest;
+use suture_core::id::DeviceId;
 use suture_core::limits::{MAX_HOSPITAL_DEVICES, MAX_ROWS_PER_CALL};
 use suture_core::phase::Phase;
 use suture_core::plan::Known;
-use suture_core::report::{Report, Running, Signed};
+use suture_core::report::{Report, Running, Signed, Took};
 use suture_core::version::Release;
 use suture_proto::v1;
 
@@ -70,6 +71,13 @@ const fn is_under_way(phase: Phase) -> bool {
         | Phase::Superseded
         | Phase::Expired => false,
     }
+}
+
+/// How long a device's own installs took, by its last signed report.
+pub fn took(device: &v1::Device, documents: &Documents) -> Option<(DeviceId, Took)> {
+    let id: DeviceId = device.record.as_ref()?.id.parse().ok()?;
+    let report = proven(device.proven.as_ref(), documents.device(&id))?;
+    Some((id, report.took))
 }
 
 /// What a plan is told of a device.

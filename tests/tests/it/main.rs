@@ -57,6 +57,7 @@ mod service;
 mod service_manager;
 mod sizes;
 mod stops;
+mod took;
 mod tries;
 mod ward;
 mod watching;

@@ -16,7 +16,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use suture_core::approval::Slot;
 use suture_core::clock::Clock as _;
 use suture_core::phase::Phase;
-use suture_core::report::{Report, Running};
+use suture_core::report::{Report, Running, Took};
 use suture_core::rollout::{Standing, Tally};
 use suture_core::sign::LocalKey;
 use suture_core::version::Release;
@@ -332,6 +332,7 @@ async fn fleet(world: &World) -> (String, Vec<Device>) {
             permanent: false,
             integrity: None,
             sources: None,
+            took: Took::default(),
             catalog: None,
             approvals: None,
         };

@@ -16,6 +16,7 @@ use crate::install::{InstallError, Proof};
 use crate::interlock::Claim;
 use crate::machine::{After, Event, State, Trouble};
 use crate::power;
+use crate::took;
 
 impl Agent {
     /// TRUST, order on the device, 8: in its slot, refreshed again, hashed again. What is asked of the wave's signature is
@@ -45,9 +46,10 @@ impl Agent {
             },
         };
         let Choice { slots, unsigned, needs_server, policy, tries, .. } = &situation.choice;
+        let took = self.took.longest();
         let question = Question {
             slots,
-            install: &install,
+            install: &took::corrected(&install, took),
             unsigned: unsigned.as_ref(),
             retry: tries.waits(*policy, self.now()),
             needs_server: *needs_server,
@@ -55,7 +57,12 @@ impl Agent {
         };
         let window = match gate::ask(&question, self.now()) {
             Ok(window) => window,
-            Err(trouble) => return Ok(Done::Wait(Event::Hindered(trouble))),
+            Err(mut trouble) => {
+                if let (Code::SlotTooShort, Some(why)) = (trouble.reason.code, took::because(&install, took)) {
+                    trouble.reason = Reason::new(trouble.reason.code, format!("{}; {why}", trouble.reason.text));
+                }
+                return Ok(Done::Wait(Event::Hindered(trouble)));
+            }
         };
         // A driver may take its time to ask a battery.
         let wanted = self.settings.power;

@@ -1,6 +1,6 @@
 //! `rollout plan`: computed here, from what both sides have signed and what the server says that devices run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -15,6 +15,7 @@ use suture_core::label::Label;
 use suture_core::limits::{MAX_HORIZON_SECS, MAX_MANIFEST_BYTES, MAX_RELEASES_BETWEEN};
 use suture_core::manifest::manifest_path;
 use suture_core::plan::{self, Bundle, Deadline, Facts, Known, Plan, Request, Selector};
+use suture_core::report::Took;
 use suture_core::trust::Status;
 use suture_core::version::{Release, ReleaseRange};
 use suture_core::window::parse_duration;
@@ -22,7 +23,7 @@ use suture_proto::v1;
 
 use super::propose::{self, Proposed};
 use super::waves::WaveArgs;
-use super::{print, says};
+use super::{longer, print, says};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, OrFail as _, Outcome};
 use crate::files::{self, Access};
@@ -210,7 +211,8 @@ pub(super) async fn run(context: &mut Context<'_>, args: PlanArgs) -> Outcome {
             return Err(Failure::new("no bundle is named").next("--bundle PRODUCT@RELEASE, or --proposal ID"));
         }
     };
-    let known = known(&mut desk).await?;
+    let devices = inventory::devices(&mut desk.client, "", "", "").await?;
+    let known = known_of(&devices, &desk);
     let facts = facts(context, &mut desk, &bundle, &known).await?;
     let approval = match args.id {
         Some(id) => id,
@@ -238,12 +240,21 @@ pub(super) async fn run(context: &mut Context<'_>, args: PlanArgs) -> Outcome {
     } else {
         context.print.note(&format!("to approve it: suturectl rollout approve {digest} --reason ..."));
     }
-    show(context, &plan, digest)
+    let took: BTreeMap<DeviceId, Took> = devices.iter().filter_map(|d| inventory::took(d, &desk.documents)).collect();
+    let longer = longer::longer(&plan, &took);
+    if let Some(warning) = longer::note(&longer, plan.request.slack_secs) {
+        context.print.note(&warning);
+    }
+    shown(context, &plan, digest, &longer)
 }
 
 /// Prints a plan.
 pub(super) fn show(context: &mut Context<'_>, plan: &Plan, digest: Digest) -> Outcome {
-    let result = json!({ "sha256": digest, "plan": plan, "says": says::Says::of(plan) });
+    shown(context, plan, digest, &[])
+}
+
+fn shown(context: &mut Context<'_>, plan: &Plan, digest: Digest, longer: &[longer::Longer]) -> Outcome {
+    let result = json!({ "sha256": digest, "plan": plan, "says": says::Says::of(plan), "too_short_for": longer });
     context.print.result(&result, |_| print::plan(plan, digest))
 }
 
@@ -311,6 +322,11 @@ fn between(bundle: &Bundle, known: &[Known]) -> Outcome<Vec<Release>> {
 /// What is known of all devices.
 pub(super) async fn known(desk: &mut Desk) -> Outcome<Vec<Known>> {
     let devices = inventory::devices(&mut desk.client, "", "", "").await?;
+    Ok(known_of(&devices, desk))
+}
+
+/// The same, of what the server says of them.
+fn known_of(devices: &[v1::Device], desk: &Desk) -> Vec<Known> {
     let named: BTreeSet<&str> = devices.iter().filter_map(|d| d.record.as_ref()).map(|r| r.id.as_str()).collect();
     let mut all: Vec<Known> =
         devices.iter().filter(|d| d.state != "revoked").filter_map(|d| inventory::known(d, &desk.documents)).collect();
@@ -324,7 +340,7 @@ pub(super) async fn known(desk: &mut Desk) -> Outcome<Vec<Known>> {
         proven: false,
         settled: false,
     }));
-    Ok(all)
+    all
 }
 
 /// An id that nobody else takes: product, release, and 32 random bits.

@@ -218,7 +218,7 @@ mod tests {
     use jiff::Timestamp;
     use suture_core::label::Labels;
     use suture_core::phase::Phase;
-    use suture_core::report::Report;
+    use suture_core::report::{Report, Took};
     use suture_core::sign::{LocalKey, Signer as _};
     use suture_core::trust::CatalogEntry;
 
@@ -285,6 +285,7 @@ mod tests {
             permanent: false,
             integrity: None,
             sources: None,
+            took: Took::default(),
             catalog: None,
             approvals: None,
         };

@@ -8,7 +8,7 @@ use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::principal::Principal;
-use suture_core::report::{Report, Running};
+use suture_core::report::{Report, Running, Took};
 use suture_core::rollout::{Standing, Tally};
 use suture_core::version::Release;
 
@@ -183,6 +183,7 @@ impl Ward {
             permanent: false,
             integrity: None,
             sources: None,
+            took: Took::default(),
             catalog: None,
             approvals: None,
         }

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use suture_agent::identity::Identity;
 use suture_core::clock::Clock as _;
 use suture_core::phase::Phase;
-use suture_core::report::{Report, Running};
+use suture_core::report::{Report, Running, Took};
 use suture_core::sign::{LocalKey, Signer as _};
 use suture_proto::v1;
 use suture_server::rights::{Role, TABLE};
@@ -246,6 +246,7 @@ fn claim(hospital: &Hospital, device: &str, number: u64, rollout: &str) -> Repor
         permanent: false,
         integrity: None,
         sources: None,
+        took: Took::default(),
         catalog: None,
         approvals: None,
     }

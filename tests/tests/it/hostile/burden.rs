@@ -19,10 +19,10 @@ use super::metadata::ENDLESS;
 use super::stage::{LOOK, PATIENCE, Row, Stage, row, state, tell};
 use super::transfer::BYTES;
 
-/// Above what the same program takes at rest: what fetching may take (48 MiB) less what rest may (16 MiB).
-const MOST_MEMORY: u64 = 32 << 20;
-/// Bytes from the server for each check-in. The whole update has 4 MiB, and a message 16 at most.
-const MOST_BYTES: u64 = 48 << 20;
+/// Above what the same program takes at rest: half of what a fetch may.
+const MOST_MEMORY: u64 = 16 << 20;
+/// Bytes from the server for each check-in: what is on its way before the device has said that it wants no more.
+const MOST_BYTES: u64 = 4 << 20;
 /// Calls for each check-in: an honest look makes some twenty, and a transfer is tried five times more.
 const MOST_CALLS: u64 = 64;
 /// Cycles in which waits are looked at: they grow until four times the configured second.
@@ -252,7 +252,7 @@ async fn every_code_of_grpc_to_every_call() {
     let device = stage.device();
     refusing(&stage, CODES[0]);
     let mut agent = device.spawn();
-    let (mut lines, mut before) = (String::new(), 0);
+    let (mut lines, mut before) = (String::new(), rest);
     for code in CODES {
         refusing(&stage, code);
         let (begun, words) = (Instant::now(), format!("refused as {code:?}"));

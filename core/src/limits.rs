@@ -341,3 +341,22 @@ pub const MAX_RENEWALS: u64 = 24;
 pub const RENEWALS_COUNT: SignedDuration = SignedDuration::from_hours(24);
 /// How long an expired, unrevoked certificate may still be renewed: 2 years, a device's stay on a shelf.
 pub const RENEWAL_GRACE_SECS: i64 = 730 * 86_400;
+
+/// A line that is asked of the agent's local face: 64 KiB, twice what a stop order in it takes.
+pub const MAX_FACE_LINE_BYTES: usize = 64 << 10;
+/// What it answers: 2 MiB, the log of a device told twice, for people and for programs.
+pub const MAX_FACE_ANSWER_BYTES: usize = 2 << 20;
+/// Connections to it at once: a screen, a monitor and some people.
+pub const MAX_FACE_CONNECTIONS: usize = 16;
+/// Of those, how many are for local users who may only read.
+pub const MAX_FACE_READERS: usize = 8;
+/// How long a line, what it asks for, and reading the answer may take, each: 1 minute.
+pub const FACE_TIMEOUT: SignedDuration = SignedDuration::from_mins(1);
+/// A person's name, as they give it themselves at a device.
+pub const MAX_PERSON_BYTES: usize = 100;
+/// A device's `/etc/passwd` and `/etc/group`: 1 MiB.
+pub const MAX_ACCOUNTS_BYTES: u64 = 1 << 20;
+/// The device's log on disk, each of its two files: 128 KiB.
+pub const MAX_LOG_BYTES: u64 = 128 << 10;
+/// What of it is shown: the last 200 entries.
+pub const MAX_LOG_ENTRIES: usize = 200;

@@ -281,6 +281,10 @@ codes! {
     HealthFailed = "health-failed",
     /// The new version is confirmed, and a person is to check the device before it is in clinical use again.
     ReturnToService = "return-to-service",
+    /// A person has checked the device, and it is in clinical use again.
+    Returned = "returned",
+    /// The interlock has put the attempt off so often that people are told.
+    Deferred = "deferred",
     /// A person at the device keeps it from beginning anything.
     HeldHere = "held-here",
     /// The device is not yet confirmed by its hospital.

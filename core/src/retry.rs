@@ -220,7 +220,9 @@ impl Code {
             | Self::BadMetadata
             | Self::EndlessData
             | Self::ReturnToService
+            | Self::Returned
             | Self::HeldHere
+            | Self::Deferred
             | Self::Pending
             | Self::Drift
             | Self::Departed

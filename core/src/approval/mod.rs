@@ -4,6 +4,7 @@
 //! the server is. That stays small however many devices a hospital has, and holds opaque ids and instants only. What people
 //! and the server read besides (rosters, calendars, names, reasons, tickets) is in a register, of which devices see the
 //! digest alone. The slots of an approval are in shards that its head pins; a device reads the head and its own shard.
+mod clearance;
 mod document;
 mod gates;
 mod head;
@@ -20,6 +21,7 @@ mod stop;
 mod terms;
 mod whole;
 
+pub use clearance::{Clearance, ClearanceError, VerifiedClearance};
 pub(crate) use document::first_broken;
 pub use document::{DocumentError, SignedDocument};
 pub use gates::{Gates, OpenWave, Opened, waits};

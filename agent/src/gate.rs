@@ -35,6 +35,8 @@ pub struct Question<'a> {
     pub install: &'a Install,
     /// Why the hospital's signature holds the wave back, by what was refreshed last; none where it does not.
     pub unsigned: Option<&'a Reason>,
+    /// Why nothing is begun, where a person at the device has said so.
+    pub held: Option<&'a Reason>,
     /// Why the next try has to wait, and until when, where it does.
     pub retry: Option<(Reason, Timestamp)>,
     /// Whether the wave waits for the server's word.
@@ -48,6 +50,10 @@ pub fn ask(question: &Question<'_>, now: Timestamp) -> Result<Window, Trouble> {
     let Some(slot) = slot_at(question.slots, now) else {
         return Err(Trouble::new(Reason::new(Code::SlotsOver, "the last slot has ended; plan a new one")));
     };
+    // A person at the device has the last word on that nothing begins, and is told of it first.
+    if let Some(reason) = question.held {
+        return Err(Trouble::new(reason.clone()));
+    }
     // DESIGN, rule 2: a human gate is opened by the hospital's signature, and by nothing that the server says or keeps
     // silent about. Asked before the slot, so that people hear of it while there is time to sign.
     if let Some(reason) = question.unsigned {
@@ -100,18 +106,25 @@ mod tests {
         let slots = [Slot { start: at(0), end: at(30) }, Slot { start: at(60), end: at(90) }];
         let install =
             Install { kind: InstallKind::Slots, budget_secs: 300, revert_budget_secs: 300, return_to_service: false };
-        let question = |unsigned, retry| {
-            let question =
-                Question { slots: &slots, install: &install, unsigned, retry, needs_server, word: word.clone() };
+        let here = Reason::new(Code::HeldHere, "held");
+        let question = |unsigned, retry, held| {
+            let word = word.clone();
+            let question = Question { slots: &slots, install: &install, unsigned, held, retry, needs_server, word };
             ask(&question, now).map_err(|t| t.reason.code)
         };
-        let asked = question(None, None);
+        let asked = question(None, None, None);
         // Whatever else is so, the hospital's signature is missed where it is missing.
         let unsigned = Reason::new(Code::SignatureNeeded, "not signed");
         let retry = || Some((Reason::new(Code::RetryWait, "later"), at(1_000)));
-        let held = question(Some(&unsigned), retry());
+        let held = question(Some(&unsigned), retry(), None);
         let over = asked == Err(Code::SlotsOver);
-        let early = question(None, retry());
+        let early = question(None, retry(), None);
+        let here = question(Some(&unsigned), retry(), Some(&here));
+        assert_eq!(
+            here,
+            Err(if over { Code::SlotsOver } else { Code::HeldHere }),
+            "whoever holds it here hears that first"
+        );
         assert_eq!(early, Err(if over { Code::SlotsOver } else { Code::RetryWait }), "no slot opens for it sooner");
         assert_eq!(held, Err(if over { Code::SlotsOver } else { Code::SignatureNeeded }));
         asked

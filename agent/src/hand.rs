@@ -1,4 +1,5 @@
-//! What a person at the device hands over: `suture-agent stop FILE` and `suture-agent import DIR`.
+//! What a person at the device hands over: `suture-agent stop FILE` and `suture-agent import DIR`, through the local face or
+//! without one.
 //!
 //! Both verify first, by what the device holds, and say what they found; what verifies is left in the [`crate::inbox`], and
 //! the running agent takes it from there at once. Without a running agent it waits for the next start.
@@ -113,18 +114,17 @@ impl HandError {
 /// # Errors
 ///
 /// It is refused, or the disk failed.
-pub fn stop(settings: &Settings, file: &Path) -> Result<Found, HandError> {
+pub fn stop(settings: &Settings, bytes: &[u8]) -> Result<Found, HandError> {
     let state_dir = &settings.state_dir;
     let identity = Identity::open(state_dir)?;
     let device = identity.device();
-    let bytes = read(file)?;
     let approvals = TrustStore::open(state_dir, Which::Approvals, device.approvals_root_sha256)?;
     let root = approvals.root()?.ok_or(HandError::Import(ImportError::NoRoot))?;
-    let stop = VerifiedStop::verify(&root, &device.hdo, &bytes)?;
+    let stop = VerifiedStop::verify(&root, &device.hdo, bytes)?;
     let orders = compared(state_dir, &[stop])?;
     let news = orders.iter().any(|o| o.news);
     if news {
-        inbox::put_stop(state_dir, &bytes)?;
+        inbox::put_stop(state_dir, bytes)?;
     }
     let agent_runs = agent::lock(settings).is_err();
     Ok(Found { orders, refused: Vec::new(), targets: None, news, agent_runs })
@@ -135,12 +135,12 @@ pub fn stop(settings: &Settings, file: &Path) -> Result<Found, HandError> {
 /// # Errors
 ///
 /// It is refused, or the disk failed.
-pub async fn import(settings: &Settings, dir: &Path, now: Timestamp) -> Result<Found, HandError> {
+pub async fn import(settings: &Settings, stick: Stick, now: Timestamp) -> Result<Found, HandError> {
     let state_dir = &settings.state_dir;
     let identity = Identity::open(state_dir)?;
     // Attack: a clock set back, so that a stale stick looks fresh.
     let proven = Floors::open(state_dir, &settings.slots_dir).map_or(Timestamp::UNIX_EPOCH, |f| f.time());
-    let examined = import::examine(state_dir, identity.device(), dir, now.max(proven)).await;
+    let examined = import::examine(state_dir, identity.device(), stick, now.max(proven)).await;
     let examined = examined.map_err(HandError::Import)?;
     let orders = compared(state_dir, &examined.stops)?;
     let news = orders.iter().any(|o| o.news);
@@ -186,8 +186,12 @@ impl Found {
     }
 }
 
-/// A regular file, by the same rules as those of a stick.
-fn read(file: &Path) -> Result<Vec<u8>, HandError> {
+/// An order's file: a regular one, by the same rules as those of a stick.
+///
+/// # Errors
+///
+/// It is not there, none, too long, or cannot be read.
+pub fn read(file: &Path) -> Result<Vec<u8>, HandError> {
     let none = || ClientError::Stick { text: format!("there is no file {}", file.display()) };
     let name = file.file_name().and_then(|n| n.to_str()).ok_or_else(none)?;
     let parent = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -197,9 +197,9 @@ pub fn stops(approvals: &TrustStore, stick: &mut Stick, hdo: &HdoId) -> Result<S
 /// # Errors
 ///
 /// The directory is no stick, it is another hospital's, or the disk failed.
-pub async fn examine(state_dir: &Path, device: &Device, dir: &Path, now: Timestamp) -> Result<Examined, ImportError> {
-    let mut stick = Stick::open(dir)?.recording();
-    label(&mut stick, dir, device)?;
+pub async fn examine(state_dir: &Path, device: &Device, stick: Stick, now: Timestamp) -> Result<Examined, ImportError> {
+    let mut stick = stick.recording();
+    label(&mut stick, device)?;
     let scratch = inbox::scratch(state_dir)?;
     for which in [Which::Catalog, Which::Approvals] {
         copy(state_dir, scratch.path(), which)?;
@@ -230,8 +230,9 @@ impl Examined {
     }
 }
 
-fn label(stick: &mut Stick, dir: &Path, device: &Device) -> Result<(), ImportError> {
-    let none = |why| ImportError::NoStick(dir.display().to_string(), why);
+fn label(stick: &mut Stick, device: &Device) -> Result<(), ImportError> {
+    let place = stick.place();
+    let none = |why| ImportError::NoStick(place.clone(), why);
     let bytes = stick.file("stick.json", MAX_LABEL_BYTES)?.ok_or_else(|| none("it has no stick.json"))?;
     let label: Label = json::from_slice(&bytes).map_err(|_| none("its stick.json cannot be read"))?;
     if label.kind != "suture-stick" || label.format != 1 {

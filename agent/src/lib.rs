@@ -8,16 +8,20 @@ pub mod backoff;
 pub mod choice;
 pub mod client;
 pub mod config;
+pub mod deferral;
 pub mod departure;
 pub mod doctor;
 pub mod documents;
 pub mod durable;
 mod earlier;
+pub mod face;
 pub mod fetch;
 pub mod floor;
 pub mod gate;
 pub mod hand;
 pub mod health;
+pub mod history;
+pub mod hold;
 pub mod identity;
 pub mod import;
 pub mod inbox;
@@ -44,6 +48,7 @@ pub mod took;
 pub mod traffic;
 pub mod trust_store;
 pub mod ways;
+pub mod why;
 
 pub use agent::{Agent, AgentError, Pass, Surroundings};
 

@@ -1,6 +1,8 @@
 //! `suture-agent`: wires the command line to the library.
 
+use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,15 +13,12 @@ use clap::{Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use sd_notify::NotifyState;
 use suture_agent::config::{ConfigError, Settings};
-use suture_agent::hand::{self, Found, HandError};
+use suture_agent::face::{self, Ask, Done, Refused, RefusedCode};
+use suture_agent::hand::{self, HandError};
 use suture_agent::identity::{Identity, grouped};
-use suture_agent::journal::Journal;
-use suture_agent::machine::Event;
-use suture_agent::outbox::Outbox;
 use suture_agent::pulse::Pulse;
-use suture_agent::status::Status;
-use suture_agent::{Agent, Surroundings, agent, doctor, interlock, presence, provision};
-use suture_core::clock::{Clock, format_utc};
+use suture_agent::{Agent, Surroundings, agent, doctor, presence, provision};
+use suture_core::clock::Clock;
 use suture_core::id::{DeviceId, PayloadName};
 use suture_proto::connect::{Outcome, ProxyRules};
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,12 +33,29 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// The command line or the configuration is wrong (EX_USAGE).
 const EXIT_CONFIGURATION: u8 = 64;
 
+/// It failed.
+const EXIT_FAILED: u8 = 1;
+
+/// The command line is wrong.
+const EXIT_USAGE: u8 = 2;
+
+/// The agent does not do it: not by this account, or not now.
+const EXIT_REFUSED: u8 = 3;
+
 /// What was handed over does not verify, as with `suturectl`.
-const EXIT_REFUSED: u8 = 5;
+const EXIT_UNVERIFIED: u8 = 5;
+
+const EXITS: &str = "Exit codes:
+  0   done
+  1   failed
+  2   the command line is wrong
+  3   refused by the agent: not by this account, or there is nothing now that it would answer
+  5   what was handed over does not verify
+  64  the configuration is wrong";
 
 /// Fetches, verifies and installs what the manufacturer has published and the hospital has approved for this device.
 #[derive(Parser)]
-#[command(name = "suture-agent", version)]
+#[command(name = "suture-agent", version, after_help = EXITS)]
 struct Cli {
     /// The configuration.
     #[arg(long, global = true, env = "SUTURE_AGENT_CONFIG", default_value = "/etc/suture-agent/agent.toml")]
@@ -88,12 +104,28 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// What runs, what the agent does and what it waits for.
+    /// What runs, what the agent does and what it waits for
     Status,
-    /// Only why it is not further.
+    /// Only why it is not further: what is wrong, what happens by itself, and what you can do
     Why,
-    /// A person's word, at the device: it may be updated in this slot.
-    Confirm,
+    /// The last things that happened, and what people at the device have said
+    Log,
+    /// Keep the device from beginning anything until `release`. What is past the switch finishes, or goes back
+    Hold(Said),
+    /// Let it go on: end a hold, or say that the device is checked and may be in clinical use again
+    Release {
+        /// The device was checked after its update, as its maker asks: it goes back to clinical use
+        #[arg(long)]
+        checked: bool,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Say that the device may be updated in this slot
+    Confirm {
+        /// Who says it, where many use one account
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
     /// Hand a signed stop order or lift, in a file, to the agent: verified first. Exit code 5 where it is refused
     Stop {
         /// The file that `suturectl rollout stop --envelope` wrote
@@ -105,8 +137,15 @@ enum Command {
         /// The directory that `suturectl stick write` wrote
         dir: PathBuf,
     },
-    /// A person's word, at the device: it is in order again, and the agent may go on.
-    Recover,
+    /// Say that a held device is in order again, and the agent may go on
+    Recover {
+        /// What was done; recorded
+        #[arg(long, default_value = "put in order")]
+        reason: String,
+        /// Who says it, where many use one account
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
     /// Leave the hospital: sold, lent, sent back or scrapped. Wipes keys, roots and record; what runs stays. Only by a person
     /// at the device. To join another hospital, run `enroll` with its token
     Leave {
@@ -119,6 +158,17 @@ enum Command {
     },
     /// Test name, route, proxy, TLS, clock and disk.
     Doctor,
+}
+
+/// What a person says, and who they are.
+#[derive(clap::Args)]
+struct Said {
+    /// Why; recorded, and shown
+    #[arg(long)]
+    reason: String,
+    /// Who says it, where many use one account
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
 }
 
 struct SystemClock;
@@ -137,14 +187,23 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(e) => {
             eprintln!("suture-agent: {e:#}");
-            if e.is::<ConfigError>() {
-                ExitCode::from(EXIT_CONFIGURATION)
-            } else if e.downcast_ref::<HandError>().is_some_and(HandError::is_refusal) {
-                ExitCode::from(EXIT_REFUSED)
-            } else {
-                ExitCode::FAILURE
-            }
+            ExitCode::from(exit(&e))
         }
+    }
+}
+
+fn exit(error: &anyhow::Error) -> u8 {
+    if error.is::<ConfigError>() {
+        return EXIT_CONFIGURATION;
+    }
+    if error.downcast_ref::<HandError>().is_some_and(HandError::is_refusal) {
+        return EXIT_UNVERIFIED;
+    }
+    match error.downcast_ref::<Refused>().map(|refused| refused.code) {
+        Some(RefusedCode::NotVerified) => EXIT_UNVERIFIED,
+        Some(RefusedCode::NotAllowed | RefusedCode::NotNow | RefusedCode::Busy) => EXIT_REFUSED,
+        Some(RefusedCode::NotUnderstood) => EXIT_USAGE,
+        Some(RefusedCode::Failed | RefusedCode::OtherAgent) | None => EXIT_FAILED,
     }
 }
 
@@ -177,49 +236,64 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             print(cli, &text, &serde_json::json!({ "version": manifest.version, "release": manifest.release }))
         }
         Command::Run { once } => work(settings, around, *once),
-        Command::Status => {
-            let status = Status::read(&settings);
-            print(cli, &status.text(), &status)
+        Command::Status => local(cli, &settings, &around, (Ask::Status, None)),
+        Command::Why => local(cli, &settings, &around, (Ask::Why, None)),
+        Command::Log => local(cli, &settings, &around, (Ask::Log, None)),
+        Command::Hold(Said { reason, by }) => {
+            local(cli, &settings, &around, (Ask::Hold { reason: reason.clone() }, by.clone()))
         }
-        Command::Why => {
-            let whys = Status::read(&settings).why();
-            print(cli, &whys.iter().map(|w| format!("{w}\n")).collect::<String>(), &whys)
+        Command::Release { checked, said: Said { reason, by } } => {
+            let ask = Ask::Release { reason: reason.clone(), checked: *checked };
+            local(cli, &settings, &around, (ask, by.clone()))
         }
-        Command::Confirm => {
-            let Some(question) = interlock::question(&settings.state_dir)? else {
-                anyhow::bail!("nothing waits for a person's confirmation now; see `suture-agent status`");
-            };
-            let now = around.clock.now();
-            if question.latest < now {
-                anyhow::bail!(
-                    "the slot of the last question is over; wait for the next one, see `suture-agent status`"
-                );
-            }
-            interlock::confirm(&settings.state_dir, &question, now)?;
-            let text = format!("confirmed for the slot that began at {}\n", format_utc(question.slot_start));
-            print(cli, &text, &question)
+        Command::Confirm { by } => local(cli, &settings, &around, (Ask::Confirm, by.clone())),
+        Command::Stop { file } => {
+            // Signed is strict JSON, hence UTF-8; anything else is refused with what it is read as.
+            let order = String::from_utf8_lossy(&hand::read(file)?).into_owned();
+            local(cli, &settings, &around, (Ask::Stop { order }, None))
         }
-        Command::Stop { file } => handed(cli, hand::stop(&settings, file)),
         Command::Import { dir } => {
-            let now = around.clock.now();
-            handed(cli, runtime()?.block_on(hand::import(&settings, dir, now)))
+            let directory = File::open(dir).with_context(|| format!("cannot open {}", dir.display()))?;
+            let ask = Ask::Import { place: dir.display().to_string() };
+            asked(cli, &settings, &around, (ask, None), Some(directory.into()))
         }
-        Command::Recover => {
-            let _lock = agent::lock(&settings)?;
-            let path = agent::journal_path(&settings);
-            let told = Outbox::open(&settings.state_dir.join("outbox"))?.transition();
-            let mut journal = Journal::open(&path, told)?;
-            journal.apply(Event::Recovered, around.clock.now()).context("the device is not held")?;
-            print(cli, "the agent goes on with its next start\n", &serde_json::json!({ "recovered": true }))
+        Command::Recover { reason, by } => {
+            local(cli, &settings, &around, (Ask::Recover { reason: reason.clone() }, by.clone()))
         }
         Command::Leave { device, untold } => leave(cli, settings, around, device, *untold),
         Command::Doctor => examine(cli, &settings, around),
     }
 }
 
-fn handed(cli: &Cli, found: Result<Found, HandError>) -> anyhow::Result<ExitCode> {
-    let found = found?;
-    print(cli, &found.text(), &found)
+fn local(
+    cli: &Cli,
+    settings: &Settings,
+    around: &Surroundings,
+    ask: (Ask, Option<String>),
+) -> anyhow::Result<ExitCode> {
+    asked(cli, settings, around, ask, None)
+}
+
+/// By the agent that runs, else by what lies on disk, which is said.
+#[expect(clippy::print_stderr, reason = "beside what is asked for")]
+fn asked(
+    cli: &Cli,
+    settings: &Settings,
+    around: &Surroundings,
+    (ask, by): (Ask, Option<String>),
+    brought: Option<OwnedFd>,
+) -> anyhow::Result<ExitCode> {
+    let now = around.clock.now();
+    let (outcome, nobody) = runtime()?.block_on(face::ask_or_do(settings, ask, by, brought, now));
+    let source = if nobody.is_some() { "files" } else { "agent" };
+    if let Some(why) = nobody {
+        eprintln!("suture-agent: {why}; this is by what lies in {}", settings.state_dir.display());
+    }
+    let Done { text, mut data } = outcome?;
+    if let Some(fields) = data.as_object_mut() {
+        fields.insert("source".to_owned(), source.into());
+    }
+    print(cli, &text, &data)
 }
 
 fn enroll(
@@ -273,9 +347,20 @@ fn work(settings: Settings, around: Surroundings, once: bool) -> anyhow::Result<
     let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
     tracing_subscriber::registry().with(lines).with(filter).init();
     let runtime = runtime()?;
+    let (at, clock) = (settings.clone(), around.clock.clone());
     let code = runtime.block_on(async {
         let mut agent = Agent::open(settings, around)?;
         let stop = agent.stopper();
+        match face::listen(&at.face.socket) {
+            Ok(listening) if !once => {
+                tokio::spawn(face::serve(listening, at, agent.hands(), clock));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let error = agent::chain(&error);
+                tracing::warn!(error, "nobody at the device can ask this agent; its commands read the files instead");
+            }
+        }
         notify(&[NotifyState::Ready]);
         if let Some(period) = sd_notify::watchdog_enabled() {
             tokio::spawn(feed(agent.pulse(), period / 2));

@@ -26,6 +26,8 @@ pub struct Tidings {
     pub approvals: News,
     /// Envelopes of stop orders and lifts, not looked at.
     pub stops: Vec<Vec<u8>>,
+    /// The envelope of a hospital's word that this device was checked, not looked at.
+    pub clearance: Option<Vec<u8>>,
 }
 
 /// Files that are answered from the news of one repository first, and by whoever is behind it else.

@@ -8,20 +8,24 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use suture_core::clock::{format_utc, utc};
-use suture_core::phase::Reason;
+use suture_core::phase::{Code, Reason};
 use suture_core::progress::Progress;
 use suture_core::report::Integrity;
 
 use crate::agent::{chain, journal_path};
 use crate::config::Settings;
+use crate::deferral::{self, Deferral};
 use crate::durable::{self, DurableError};
+use crate::hold::Hold;
 use crate::identity::{Identity, grouped};
 use crate::install::Installer;
 use crate::integrity;
+use crate::interlock::{self, Question};
 use crate::journal::{Journal, Outcome, Tried};
 use crate::lease::{Held, Lease};
 use crate::machine::State;
 use crate::stops::{Shown, Stops};
+use crate::why::{self, Why, Whys};
 
 /// What the running agent leaves for `status` with each cycle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,8 +99,17 @@ pub struct Status {
     pub last: Option<Outcome>,
     /// The stop orders and lifts that are kept here.
     pub stops: Vec<Shown>,
+    /// How often the interlock has put the attempt off, by which answers.
+    pub deferred: Option<Deferral>,
+    /// That a person at the device keeps it from beginning anything, where one does.
+    pub hold: Option<Reason>,
+    /// What a person at the device is asked for: `suture-agent confirm` answers it.
+    pub question: Option<Question>,
     /// What the agent left with its last cycle.
     pub live: Option<Live>,
+    /// Why the machine is not further, with what follows of it.
+    #[serde(skip)]
+    machine: Option<Why>,
     /// What could not be read.
     pub faults: Vec<String>,
 }
@@ -138,7 +151,17 @@ impl Status {
             Some(live) => state.trouble_at(live.at),
             None => state.trouble(),
         };
+        let at = live.as_ref().map(|live| live.at);
+        let question = interlock::question(&settings.state_dir).map_err(|e| note(&e)).ok().flatten();
+        // One that was left over from another slot is asked no more.
+        let asked = matches!(trouble, Some((reason, _)) if matches!(reason.code, Code::PersonNeeded | Code::Deferred));
         Self {
+            deferred: state
+                .attempt()
+                .and_then(|a| deferral::kept_count(&settings.state_dir, &a.approval).map_err(|e| note(&e)).ok()?),
+            hold: Hold::standing(&settings.state_dir),
+            question: question.filter(|_| asked),
+            machine: why::machine(state, at),
             device: identity.as_ref().map(|i| format!("{}/{}", i.device().hdo, i.device().device)),
             fingerprint: identity.as_ref().map(|i| grouped(&i.fingerprint())),
             version: running.as_ref().map(|r| r.version.to_string()),
@@ -180,14 +203,17 @@ impl Status {
         if let (Some(approval), Some(release)) = (&self.approval, self.target_release) {
             line("attempt", &format!("release {release}, by approval {approval}"));
         }
-        for why in self.why() {
-            line("why", &why);
+        for why in self.why().waits {
+            line("why", &why.line());
         }
         if let Some(live) = self.live.as_ref().filter(|l| l.total_bytes > 0 && self.approval.is_some()) {
             line("fetched", &live.progress.to_string());
         }
         if let Some(tried) = &self.tried {
             line("tries", &format!("{}, by approval {}", tried.tries.to_text(tried.policy), tried.approval));
+        }
+        if let Some(deferred) = &self.deferred {
+            line("put off", &deferred.reason().text);
         }
         if let Some(Held { approval, since }) = &self.lease {
             line("lease", &format!("held by approval {approval} since {}", format_utc(*since)));
@@ -212,33 +238,32 @@ impl Status {
         out
     }
 
-    /// Why the device is not further: one sentence for each thing that it waits for.
-    pub fn why(&self) -> Vec<String> {
-        let mut whys = Vec::new();
-        if let Some(reason) = &self.reason {
-            let until = self.until.as_ref().map(|u| format!(" (until {u})")).unwrap_or_default();
-            whys.push(format!("{}: {}{until}", reason.code, reason.text));
-        }
+    /// Why the device is not further.
+    pub fn why(&self) -> Whys {
+        let attempts = self.approval.is_some();
+        let mut waits: Vec<Why> = Vec::new();
+        // The machine may have told it before, or not have come to it yet.
+        let told = self.machine.as_ref().is_some_and(|why| why.code == Code::HeldHere.as_str());
+        waits.extend(self.hold.as_ref().filter(|_| !told).map(|reason| Why::of(reason, None, &State::rest())));
+        waits.extend(self.machine.clone());
         if let Some(live) = &self.live {
-            if let Some(reason) = live.in_line.as_ref().filter(|_| self.approval.is_some()) {
-                whys.push(format!("{}: {}", reason.code, reason.text));
+            let in_line = live.in_line.as_ref().filter(|_| attempts);
+            waits.extend(in_line.map(|reason| Why::of(reason, None, &State::rest())));
+            if attempts && live.progress.present_bytes < live.progress.total_bytes {
+                let by_itself = "It goes on until all of it has come, also after a cut or a restart.";
+                let you_can = "Nothing needs to be done; the device may be used.";
+                waits.push(Why::under_way("fetching", live.progress.to_string(), by_itself, you_can));
             }
-            let progress = live.progress;
-            if self.approval.is_some() && progress.present_bytes < progress.total_bytes {
-                whys.push(format!("fetching: {progress}"));
-            }
-            if let Some(why) = live.delta_refused.as_ref().filter(|_| self.approval.is_some()) {
-                whys.push(format!("wrong-bytes: {why}"));
-            }
+            waits.extend(live.delta_refused.as_ref().filter(|_| attempts).map(|text| why::wrong_delta(text)));
             if live.confirmed == Some(false) {
                 let text = "the hospital has not confirmed this device yet; it compares the fingerprint and runs \
                             `suturectl device confirm`";
-                whys.push(format!("pending: {text}"));
+                waits.push(Why::of(&Reason::new(Code::Pending, text), None, &State::rest()));
             }
-            if let Some(trouble) = &live.server_trouble {
-                whys.push(format!("server-unreachable: {trouble}"));
-            }
+            let unheard =
+                |text: &String| Why::of(&Reason::new(Code::ServerUnreachable, text.as_str()), None, &State::rest());
+            waits.extend(live.server_trouble.as_ref().map(unheard));
         }
-        whys
+        Whys { waits, question: self.question.clone() }
     }
 }

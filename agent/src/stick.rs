@@ -47,9 +47,19 @@ impl Stick {
         Ok(Self { dir, path: path.to_owned(), read: None, unread: None })
     }
 
+    /// A directory that is open already, by whoever may read it; `path` is what it is called.
+    pub fn of(dir: OwnedFd, path: &Path) -> Self {
+        Self { dir, path: path.to_owned(), read: None, unread: None }
+    }
+
     /// The same, keeping what is read for [`Stick::into_read`].
     pub fn recording(self) -> Self {
         Self { read: Some(BTreeMap::new()), ..self }
+    }
+
+    /// What it is called.
+    pub fn place(&self) -> String {
+        self.path.display().to_string()
     }
 
     /// What was read and existed, by path in the stick.

@@ -149,6 +149,7 @@ calls! {
     confirm_device(ConfirmDeviceRequest) -> ConfirmDeviceResponse;
     /// A device that is back in service.
     return_device(ReturnDeviceRequest) -> ReturnDeviceResponse;
+    release_device(ReleaseDeviceRequest) -> ReleaseDeviceResponse;
     /// A device that must not come back.
     revoke_device(RevokeDeviceRequest) -> RevokeDeviceResponse;
     /// Keeps a plan for the other approvers.
@@ -236,7 +237,7 @@ impl Client {
             Which::Catalog => v1::RefreshRequest { catalog: held, approvals: None },
             Which::Approvals => v1::RefreshRequest { catalog: None, approvals: held },
         };
-        let v1::RefreshResponse { catalog, approvals, stops: _ } = self.refresh(request).await?;
+        let v1::RefreshResponse { catalog, approvals, stops: _, clearance: _ } = self.refresh(request).await?;
         let news = match which {
             Which::Catalog => catalog,
             Which::Approvals => approvals,

@@ -127,6 +127,17 @@ impl About<'_> {
                 command("suturectl catalog status, suturectl approvals status: who signed what is served".to_owned())
             }
             Code::PersonNeeded => person("whoever is at the device confirms there: suture-agent confirm"),
+            Code::ReturnToService => {
+                let how = format!(
+                    "somebody has checked the device: suture-agent release --checked --reason TEXT there, or suturectl device \
+                     release {device} --reason TEXT"
+                );
+                Remedy::Person { how }
+            }
+            Code::HeldHere => person("whoever holds it at the device lets it go: suture-agent release --reason TEXT"),
+            Code::Deferred => person(
+                "somebody takes the device out of clinical use for its next slot, or sees to its interlock; nothing is forced",
+            ),
             Code::InUse => itself("the device comes out of clinical use"),
             Code::InterlockUnknown => {
                 person("whoever looks after the device sees to its interlock, which does not answer")

@@ -398,6 +398,17 @@ CREATE TABLE stop_order (
     FOREIGN KEY (hdo, approval) REFERENCES rollout (hdo, id)
 );
 
+-- The hospital's latest signed word that a device was checked after an update; `content` is the envelope as it was signed.
+CREATE TABLE clearance (
+    hdo TEXT NOT NULL,
+    device TEXT NOT NULL,
+    approval TEXT NOT NULL,
+    content BLOB NOT NULL,
+    stored_ms BIGINT NOT NULL,
+    PRIMARY KEY (hdo, device),
+    FOREIGN KEY (hdo, device) REFERENCES device (hdo, id)
+);
+
 -- Devices that are down with the server's leave, or about to be: one each. `cap` is how many of the ward that rollout lets be
 -- down at once, `silence_secs` how long the device may be silent once it has begun; `begun_ms` is null before that,
 -- `returned_ms` unless a person said that it is back in service. When a lease counts no more is for the rules to say.

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use suture_core::id::{ApprovalId, DeviceId, HdoId, WardId};
 use suture_core::lease::{Answer, Ask, Lease, Stage, ask};
-use suture_core::limits::LEASE_ASK_AGAIN;
+use suture_core::limits::{LEASE_ASK_AGAIN, MAX_DOWN};
 use suture_core::phase::{Code, Reason};
 use suture_core::principal::Principal;
 
@@ -90,7 +90,7 @@ async fn reported(
 ) -> Result<Vec<Lease>, RolloutError> {
     let mut terms = BTreeMap::new();
     let mut leases = Vec::new();
-    for (device, approval, since) in tx.reported_down(hdo, ward, only).await? {
+    for (device, approval, since, checked) in tx.reported_down(hdo, ward, only).await? {
         if !terms.contains_key(&approval) {
             let Some(rollout) = tx.rollout(hdo, &approval).await? else { continue };
             terms.insert(approval.clone(), terms_of(tx, &rollout).await?);
@@ -100,7 +100,8 @@ async fn reported(
             device,
             approval,
             cap: signed.ward_cap,
-            silence: SignedDuration::from_secs(i64::from(signed.attempt_timeout_secs)),
+            // Until it is checked it is out of service whether or not it speaks: it may be switched off.
+            silence: if checked { MAX_DOWN } else { SignedDuration::from_secs(i64::from(signed.attempt_timeout_secs)) },
             taken: since,
             begun: Some(since),
             heard: since,

@@ -119,6 +119,20 @@ async fn take(
                 audit::append(&mut tx, now, &by, hdo.into(), "device.departed", device.as_str(), detail).await?;
             }
         }
+        // Who has let it back to patients, and who or what keeps it from what is approved: people look for that later.
+        let what = match report.reason.as_ref().map(|reason| reason.code) {
+            Some(Code::ReturnToService) if report.phase == Phase::Held => Some("device.waits-for-check"),
+            Some(Code::Returned) => Some("device.checked"),
+            Some(Code::Deferred) => Some("device.deferred"),
+            Some(Code::HeldHere) => Some("device.held"),
+            _ => None,
+        };
+        if let Some((what, reason)) = what.zip(report.reason.as_ref()) {
+            let by = Principal::Device(hdo.clone(), device.clone());
+            let detail =
+                serde_json::json!({ "report": report.number, "rollout": report.approval, "said": reason.text });
+            audit::append(&mut tx, now, &by, hdo.into(), what, device.as_str(), detail).await?;
+        }
         if let Some(approval) = report.approval.as_ref().filter(|_| counts) {
             run::progressed(&mut tx, hdo, approval, report, now).await?;
         }

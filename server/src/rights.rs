@@ -93,6 +93,7 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/suture.v1.OperatorService/ConfirmDevice", &[HdoOperator]),
     ("/suture.v1.OperatorService/RevokeDevice", &[HdoOperator]),
     ("/suture.v1.OperatorService/ReturnDevice", &[HdoOperator]),
+    ("/suture.v1.OperatorService/ReleaseDevice", &[HdoOperator]),
     ("/suture.v1.OperatorService/StorePlan", &[HdoOperator]),
     ("/suture.v1.OperatorService/GetPlan", &[HdoOperator]),
     ("/suture.v1.OperatorService/RecordDecision", &[HdoOperator]),

@@ -174,7 +174,7 @@ impl Agent {
 
     /// Both repositories, by what the last check-in brought or one call of its own. A server that cannot be reached, or says
     /// nothing that can be used, leaves what is on disk in force, as long as that has not expired.
-    async fn refresh(
+    pub(super) async fn refresh(
         &mut self,
         now: Timestamp,
     ) -> (Result<Repository, RefreshError>, Result<Repository, RefreshError>) {
@@ -182,7 +182,7 @@ impl Agent {
             Some(tidings) => Ok(tidings),
             None => self.client.refresh(&self.holdings()).await,
         };
-        let Tidings { catalog, approvals, stops } = match tidings {
+        let Tidings { catalog, approvals, stops, clearance: _ } = match tidings {
             Ok(tidings) => tidings,
             Err(e) if e.is_abuse() => {
                 let refused = |store: &TrustStore, e| Err(RefreshError::Unreachable(store.name(), e));

@@ -13,6 +13,7 @@ mod act;
 mod answer;
 mod depart;
 mod leave;
+mod local;
 mod look;
 mod orders;
 mod rhythm;
@@ -38,6 +39,7 @@ use crate::client::{Client, ClientError, Heard, Manners, Which};
 use crate::config::Settings;
 use crate::departure;
 use crate::durable::{self, DurableError};
+use crate::face::Errands;
 use crate::fetch::Counters;
 use crate::floor::Floors;
 use crate::identity::{Identity, IdentityError};
@@ -119,6 +121,9 @@ pub struct Agent {
     /// What the last look says of every open approval, for the hospital that stopped or lifted one.
     answers: Vec<Told>,
     inbox: Inbox,
+    errands: Errands,
+    /// The last transition that stands in the log.
+    logged: u64,
     lease: Lease,
     took: took::Memory,
     seen: (Option<Seen>, Option<Seen>),
@@ -216,6 +221,8 @@ impl Agent {
             stops: Stops::open(&settings.state_dir)?,
             answers: Vec::new(),
             inbox: Inbox::open(&settings.state_dir)?,
+            errands: Errands::new(),
+            logged: local::logged(&settings.state_dir),
             lease: Lease::open(&settings.state_dir)?,
             took: took::Memory::open(&settings.state_dir),
             seen,
@@ -277,6 +284,7 @@ impl Agent {
                 () = tokio::time::sleep(next) => {}
                 () = self.stop.cancelled() => {}
                 () = self.inbox.news() => {}
+                () = self.errands.come() => {}
             }
         }
     }
@@ -294,6 +302,7 @@ impl Agent {
             self.apply(Event::Resumed { switched })?;
             self.resumed = true;
         }
+        self.run_errands()?;
         self.keep_lease();
         // Past the switch the device finishes or reverts, whether or not anybody can be reached.
         if self.journal.state().is_committed() {
@@ -302,6 +311,7 @@ impl Agent {
         self.renew().await;
         self.check_in().await;
         self.submit().await?;
+        self.heed_clearance().await?;
         // Until it is confirmed nothing else is answered to the device; unheard, it goes by what it has.
         let pending = self.heard.as_ref().is_some_and(|h| !h.confirmed);
         if !pending && !self.journal.state().is_committed() {

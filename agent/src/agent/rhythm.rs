@@ -69,7 +69,8 @@ impl Agent {
             next = if self.heard.is_some() { next.max(wait) } else { wait };
         }
         if let State::Waiting { trouble: Some(trouble), .. } = self.journal.state() {
-            if matches!(trouble.reason.code, Code::InUse | Code::InterlockUnknown | Code::PersonNeeded | Code::Power) {
+            let asked = [Code::InUse, Code::InterlockUnknown, Code::PersonNeeded, Code::Deferred, Code::Power];
+            if asked.contains(&trouble.reason.code) {
                 next = next.min(SLOT_POLL);
             }
             if let Some(until) = trouble.until {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{Agent, AgentError, REVERT_INTERVAL, chain};
 use crate::client::{ClientError, Said};
+use crate::hold::Hold;
 use crate::install::InstallError;
 use crate::machine::Told;
 use crate::report::Scribe;
@@ -20,6 +21,7 @@ impl Agent {
     /// Puts into the outbox what the last transition tells. Once for each, however often it is asked.
     pub(super) fn tell(&mut self) -> Result<(), AgentError> {
         let now = self.now();
+        self.write_history();
         let (transition, told) = self.journal.told();
         for (place, told) in (0_u32..).zip(told) {
             let Some(running) = self.running() else {
@@ -165,6 +167,8 @@ impl Agent {
     /// How the device is, for a check-in.
     pub(super) fn said(&self) -> Said {
         let state = self.journal.state();
+        let held = Hold::standing(&self.settings.state_dir).filter(|_| !state.is_committed());
+        let trouble = || state.trouble_at(self.now()).map(|(reason, _)| reason.clone());
         Said {
             product: self.settings.product.to_string(),
             hardware: self.settings.hardware.to_string(),
@@ -172,7 +176,7 @@ impl Agent {
             catalog: self.seen.0.clone(),
             approvals: self.seen.1.clone(),
             phase: state.phase(),
-            reason: self.client.in_line().or_else(|| state.trouble_at(self.now()).map(|(reason, _)| reason.clone())),
+            reason: held.or_else(|| self.client.in_line()).or_else(trouble),
             approval: state.attempt().map(|a| a.approval.clone()),
             progress: self.progress(),
             seen_signature: self.sign_sighting(),

@@ -211,11 +211,12 @@ impl From<&Holdings> for v1::RefreshRequest {
 
 impl From<v1::RefreshResponse> for Tidings {
     fn from(answer: v1::RefreshResponse) -> Self {
-        let v1::RefreshResponse { catalog, approvals, stops } = answer;
+        let v1::RefreshResponse { catalog, approvals, stops, clearance } = answer;
         Self {
             catalog: catalog.map(Into::into).unwrap_or_default(),
             approvals: approvals.map(Into::into).unwrap_or_default(),
             stops: stops.into_iter().take(MAX_STOPS_PER_ANSWER).map(Into::into).collect(),
+            clearance: (!clearance.is_empty()).then(|| clearance.into()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `agent.toml`: [`Written`] is what a person wrote, [`Settings`] what the agent works with. Every fault is named at once.
 
+mod face;
 mod faults;
 mod health;
 mod installer;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use suture_core::id::{HardwareId, ProductId};
 use suture_core::pace::Rate;
 
+pub use self::face::Face;
 use self::faults::Faults;
 pub use self::health::{Health, HttpAddress, Probe};
 pub use self::installer::{Installing, Way};
@@ -22,6 +24,8 @@ use crate::install::TRIAL_STARTS;
 /// What is left free unless the configuration says otherwise: 64 MiB, for the journal, the reports and everybody else on the
 /// disk.
 const RESERVE_MIB: u64 = 64;
+/// How often what runs is compared with what was signed, unless the configuration says otherwise: once a day.
+const NOTIFY_AFTER: u64 = 3;
 /// How often what runs is compared with what was signed, unless the configuration says otherwise: once a day.
 const AUDIT_HOURS: u64 = 24;
 /// How fast it is read for that: 16 MiB/s, which leaves a slow disk to others.
@@ -48,6 +52,8 @@ pub struct Settings {
     pub health: Health,
     /// How clinical use is asked after; without it a person confirms each slot.
     pub interlock: Option<Signal>,
+    /// How often the interlock puts an attempt off before people are told.
+    pub notify_after: u32,
     /// What power an install needs.
     pub power: Power,
     /// How often a version that is not confirmed may be started before `suture-boot` puts the old one back.
@@ -60,6 +66,8 @@ pub struct Settings {
     pub poll: Duration,
     /// What fetching may take.
     pub fetch: Fetching,
+    /// Where people at the device ask, and who may.
+    pub face: Face,
 }
 
 /// How often, and how fast, what runs is compared with what was signed.
@@ -171,6 +179,8 @@ impl Settings {
             faults.command("restart", r.command, timeout)
         });
         let health = faults.table("health", written.health).and_then(|h| Health::validate(&mut faults, h));
+        let notify_after = written.interlock.as_ref().and_then(|i| i.notify_after);
+        let notify_after = faults.within("interlock.notify_after", notify_after, NOTIFY_AFTER, 1, 1_000);
         let interlock = written.interlock.and_then(|i| Signal::validate(&mut faults, i));
         let power = written.power.map_or_else(Power::default, |p| {
             let percent = faults.within("power.battery_percent", p.battery_percent, 0, 0, 100);
@@ -203,6 +213,7 @@ impl Settings {
         });
         let reserve_mib = faults.within("fetch.reserve_mib", written.fetch.reserve_mib, RESERVE_MIB, 16, 1 << 20);
         let fetch = Fetching { max_rate, reserve_bytes: reserve_mib << 20 };
+        let face = face::face(&mut faults, written.face);
         match (state_dir, slots_dir, product, hardware, restart, health, faults.0.is_empty()) {
             (Some(state_dir), Some(slots_dir), Some(product), Some(hardware), Some(restart), Some(health), true) => {
                 Ok(Self {
@@ -214,12 +225,14 @@ impl Settings {
                     restart,
                     health,
                     interlock,
+                    notify_after: u32::try_from(notify_after).unwrap_or(1),
                     power,
                     trial_starts,
                     presence,
                     audit,
                     poll,
                     fetch,
+                    face,
                 })
             }
             _ => Err(faults.0),

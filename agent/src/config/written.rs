@@ -27,6 +27,8 @@ pub struct Written {
     pub(super) poll: Poll,
     #[serde(default)]
     pub(super) fetch: Fetch,
+    #[serde(default)]
+    pub(super) face: Face,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,6 +71,7 @@ pub(super) struct Interlock {
     pub(super) socket: Option<PathBuf>,
     pub(super) lock_file: Option<PathBuf>,
     pub(super) timeout_secs: Option<u64>,
+    pub(super) notify_after: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,6 +100,14 @@ pub(super) struct Trial {
 pub(super) struct Integrity {
     pub(super) interval_hours: Option<u64>,
     pub(super) max_mib_per_sec: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Face {
+    pub(super) socket: Option<PathBuf>,
+    pub(super) read_group: Option<String>,
+    pub(super) control_group: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

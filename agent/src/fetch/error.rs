@@ -7,6 +7,7 @@ use suture_core::chunk::ChunkError;
 use suture_core::id::HardwareId;
 use suture_core::manifest::ManifestError;
 use suture_core::phase::{Code, Reason};
+use suture_core::progress::size;
 use suture_core::version::Release;
 
 use crate::client::ClientError;
@@ -53,7 +54,7 @@ pub enum FetchError {
         warning: String,
     },
     /// The bundle does not fit.
-    #[error("{needed} bytes are needed on the disk of {}, {free} are free", path.display())]
+    #[error("{} are needed on the disk of {}, {} are free", size(*needed), path.display(), size(*free))]
     NoRoom {
         /// Where.
         path: PathBuf,

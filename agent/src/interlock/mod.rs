@@ -71,6 +71,18 @@ impl Interlock {
         }
     }
 
+    /// Which one it is, for people.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Program(command) => {
+                format!("the interlock's program {}", command.argv.first().map_or("", String::as_str))
+            }
+            Self::Socket(path, _) => format!("the interlock's socket {}", path.display()),
+            Self::LockFile(path) => format!("the lock file {}", path.display()),
+            Self::Person(_) => "the person whose confirmation is waited for".to_owned(),
+        }
+    }
+
     /// Claims. Can be repeated while the claim is held.
     pub async fn claim(&self, approval: &ApprovalId, window: &Window, now: Timestamp) -> Claim {
         match self.clone() {

@@ -15,7 +15,7 @@ const MAX_REVERTS: u32 = 3;
 /// What a device says that waits for a person's check.
 const CHECK: &str = "the new version is installed and has proven its health, and its manufacturer asks for a check before \
                      clinical use; clinical use stays blocked until a person has checked the device and says so: \
-                     `suture-agent release --reason TEXT` here, or `suturectl device release DEVICE` by those who approve";
+                     `suture-agent release --checked --reason TEXT` here, or `suturectl device release DEVICE` by those who approve";
 
 /// One transition. `now` matters where the switch is decided: never outside the window.
 pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineError> {

@@ -92,7 +92,7 @@ fn events() -> Vec<Event> {
         Event::Restarted,
         Event::Healthy,
         Event::Unchecked,
-        Event::Checked(reason(Code::ReturnToService)),
+        Event::Checked(reason(Code::Returned)),
         Event::Broken(reason(Code::HealthFailed)),
         Event::Reverted,
         Event::Released,
@@ -284,7 +284,7 @@ proptest! {
                 // A person comes in their own time, and never before the new version runs and the interlock is held.
                 None if state.name() == "checking" && luck.is_multiple_of(2) => {
                     prop_assert!(device.switched && device.claimed);
-                    Event::Checked(reason(Code::ReturnToService))
+                    Event::Checked(reason(Code::Returned))
                 }
                 None if state.attempt().is_some() => Event::Resumed { switched: device.switched },
                 None if begun < 3 && state.name() == "idle" => {

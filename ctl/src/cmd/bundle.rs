@@ -152,7 +152,7 @@ fn inspect(context: &mut Context<'_>, dir: &Path) -> Outcome {
             risks.push_str(&format!("risk     from release {} on {on}: {}\n", risk.from, risk));
         }
         format!(
-            "{} {} (release {}, from release {} on), for {}\nmanifest {}\ninstall  {}, at most {} s and {} s back\nclass    {:?}\n{risks}signed   {}\n\n{}\n{}\n{} different chunks, {} stored; every byte verified\n",
+            "{} {} (release {}, from release {} on), for {}\nmanifest {}\ninstall  {}, at most {} s and {} s back{}\nclass    {:?}\n{risks}signed   {}\n\n{}\n{}\n{} different chunks, {} stored; every byte verified\n",
             m.product,
             m.version,
             m.release,
@@ -162,6 +162,7 @@ fn inspect(context: &mut Context<'_>, dir: &Path) -> Outcome {
             m.install.kind,
             m.install.budget_secs,
             m.install.revert_budget_secs,
+            if m.install.return_to_service { "; then out of service until a person has checked it" } else { "" },
             m.class,
             if signed { "yes, not yet known whether in force" } else { "no" },
             payloads.to_text(),

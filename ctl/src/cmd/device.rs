@@ -1,6 +1,7 @@
 //! `suturectl device`: the hospital's devices, from the inventory list to the signed roster.
 
 pub(super) mod import;
+mod release;
 mod show;
 mod why;
 
@@ -92,6 +93,9 @@ pub enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Say that a device was clinically checked after its update, by the signatures of as many as approve: it goes back to
+    /// clinical use by that
+    Release(release::ReleaseArgs),
     /// Refuse a device's certificate from the next call on, and take it off the signed roster
     Revoke {
         /// The device
@@ -118,6 +122,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Show { id } => show::one(context, &id).await,
         Command::Why { id } => why::run(context, &id).await,
         Command::Return { id, reason } => give_back(context, &id, reason).await,
+        Command::Release(args) => release::run(context, args).await,
         Command::Revoke { id, reason, signing } => revoke(context, id, reason, &signing).await,
     }
 }

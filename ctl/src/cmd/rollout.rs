@@ -7,7 +7,7 @@ mod fixture;
 mod live;
 mod longer;
 mod open;
-mod order;
+pub(super) mod order;
 mod plan;
 mod print;
 mod propose;

@@ -1,4 +1,4 @@
-//! Leases: what a device asks for, and what a person ends.
+//! Leases: what a device asks for, and what a person ends; and that a device was checked and may be in service again.
 
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::lease::Answer;
@@ -7,7 +7,7 @@ use suture_proto::{parse, parse_stage, v1};
 
 use super::operator::sentence;
 use super::{Api, Refusal};
-use crate::lease;
+use crate::{clearance, lease};
 
 impl Api {
     pub(super) async fn take_a_lease(
@@ -39,6 +39,19 @@ impl Api {
         if tx.drop_lease(hdo, device).await? {
             tx.commit().await?;
         }
+        Ok(())
+    }
+
+    pub(super) async fn take_clearance(
+        &self,
+        principal: &Principal,
+        hdo: &HdoId,
+        envelope: &[u8],
+    ) -> Result<(), Refusal> {
+        let mut tx = self.app.store().begin().await?;
+        clearance::take(&mut tx, hdo, envelope, principal, self.app.now()).await?;
+        tx.commit().await?;
+        self.app.news().tell();
         Ok(())
     }
 

@@ -34,6 +34,7 @@ impl Api {
             if let Principal::Device(hdo, id) = principal {
                 let stops = tx.stops_of(hdo, id, self.app.now()).await?;
                 answer.stops = stops.into_iter().map(Into::into).collect();
+                answer.clearance = tx.awaited_clearance(hdo, id).await?.unwrap_or_default().into();
             }
         }
         Ok(answer)

@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 
 use crate::audit::AuditError;
 use crate::blobs::BlobError;
+use crate::clearance::ClearError;
 use crate::delta::DeltaError;
 use crate::effect::EffectError;
 use crate::identity::IdentityError;
@@ -175,6 +176,19 @@ impl From<TakeError> for Refusal {
             TakeError::Old { .. } => Self::caused(Code::FailedPrecondition, &error),
             TakeError::Refused(_) => Self::caused(Code::InvalidArgument, &error),
             TakeError::Root(_) => Self::ours(&error),
+        }
+    }
+}
+
+impl From<ClearError> for Refusal {
+    fn from(error: ClearError) -> Self {
+        match error {
+            ClearError::Store(error) => error.into(),
+            ClearError::Audit(error) => error.into(),
+            ClearError::NoDevice(_) | ClearError::NoRoot(_) => Self::caused(Code::NotFound, &error),
+            ClearError::NotAwaited(_) => Self::caused(Code::FailedPrecondition, &error),
+            ClearError::Refused(_) => Self::caused(Code::InvalidArgument, &error),
+            ClearError::Root(_) => Self::ours(&error),
         }
     }
 }

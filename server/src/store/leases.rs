@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use suture_core::id::{ApprovalId, DeviceId, HdoId, WardId};
 use suture_core::lease::Lease;
+use suture_core::phase::Code;
 
 use super::{StoreError, Tx, from_ms, on, parsed, to_ms};
 
@@ -84,22 +85,24 @@ impl Tx {
         rows.into_iter().map(Row::read).collect()
     }
 
-    /// The devices of a ward that are out of service by their signed reports and by no lease: by which rollout, and since
-    /// when. One that a person has returned since counts no more; `only` asks for one device.
+    /// The devices of a ward that are out of service by their signed reports and by no lease: by which rollout, since when, and
+    /// whether until a person has checked it. One that a person has returned since counts no more; `only` asks for one device.
+    /// One that waits for a check is told also where it has a lease: it may be switched off meanwhile, and stays down.
     pub(crate) async fn reported_down(
         &mut self,
         hdo: &HdoId,
         ward: &WardId,
         only: Option<&DeviceId>,
-    ) -> Result<Vec<(DeviceId, ApprovalId, Timestamp)>, StoreError> {
-        let rows: Vec<(String, String, i64)> = on!(self, |c| {
+    ) -> Result<Vec<(DeviceId, ApprovalId, Timestamp, bool)>, StoreError> {
+        let rows: Vec<(String, String, i64, Option<String>)> = on!(self, |c| {
             sqlx::query_as(
-                "SELECT d.device, d.rollout, d.changed_ms FROM roster_device r \
+                "SELECT d.device, d.rollout, d.changed_ms, d.reason_code FROM roster_device r \
                  JOIN rollout_device d ON d.hdo = r.hdo AND d.device = r.device \
                  WHERE r.hdo = $1 AND r.ward = $2 AND ($3 = '' OR r.device = $3) \
-                 AND d.phase IN ('installing', 'restarting', 'confirming', 'held') \
+                 AND (d.phase IN ('installing', 'restarting', 'confirming', 'held') OR d.reason_code = 'return-to-service') \
                  AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.hdo = d.hdo AND l.device = d.device \
-                 AND l.rollout = d.rollout AND (l.returned_ms IS NULL OR l.returned_ms >= d.changed_ms)) \
+                 AND l.rollout = d.rollout AND (l.returned_ms >= d.changed_ms \
+                 OR (l.returned_ms IS NULL AND (d.reason_code IS NULL OR d.reason_code <> 'return-to-service')))) \
                  ORDER BY d.device, d.changed_ms DESC",
             )
             .bind(hdo.as_str())
@@ -108,9 +111,11 @@ impl Tx {
             .fetch_all(c)
             .await
         })?;
-        let read = |(device, rollout, changed): (String, String, i64)| {
+        let read = |(device, rollout, changed, reason): (String, String, i64, Option<String>)| {
             let at = from_ms("rollout_device", "changed_ms", changed)?;
-            Ok((parsed("rollout_device", "device", &device)?, parsed("rollout_device", "rollout", &rollout)?, at))
+            let (device, rollout) =
+                (parsed("rollout_device", "device", &device)?, parsed("rollout_device", "rollout", &rollout)?);
+            Ok((device, rollout, at, reason.as_deref() == Some(Code::ReturnToService.as_str())))
         };
         rows.into_iter().map(read).collect()
     }

@@ -26,6 +26,7 @@ pub(crate) mod bundles;
 pub mod certificates;
 pub(crate) mod chunks;
 mod claims;
+mod clearances;
 pub(crate) mod decisions;
 pub(crate) mod deltas;
 pub mod devices;

@@ -128,7 +128,7 @@ impl Act {
         let mut answer = v1::RefreshResponse {
             catalog: Some(news("catalog", &self.loot.catalog)),
             approvals: Some(news("approvals", &self.loot.approvals)),
-            stops: Vec::new(),
+            ..Default::default()
         };
         (self.news)(&mut answer);
         answer

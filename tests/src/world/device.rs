@@ -10,8 +10,10 @@ use std::sync::atomic::Ordering;
 use suture_agent::agent::DepartError;
 use suture_agent::backoff::Random;
 use suture_agent::config::Settings;
+use suture_agent::face::{self, Ask, Done, Refused, Who};
 use suture_agent::hand::{self, Found, HandError};
 use suture_agent::identity::{Identity, grouped};
+use suture_agent::stick::Stick;
 use suture_agent::{Agent, Surroundings, provision};
 use suture_core::clock::Clock as _;
 use suture_core::id::PayloadName;
@@ -67,7 +69,8 @@ impl Device {
              [health]\ncommand = [\"test\", \"!\", \"-e\", \"{dir}/slots/current/app/FAULT\"]\n\
              successes = 1\ninterval_ms = 20\ndeadline_secs = 1\n\
              [interlock]\ncommand = [\"{dir}/interlock.sh\"]\ntimeout_secs = 10\n\
-             [poll]\ninterval_secs = 1\n"
+             [poll]\ninterval_secs = 1\n\
+             [face]\nsocket = \"{dir}/agent.sock\"\n"
         );
         fs::write(self.config(), text).unwrap();
     }
@@ -103,12 +106,28 @@ impl Device {
 
     /// `suture-agent stop FILE`.
     pub fn hand_stop(&self, file: &Path) -> Result<Found, HandError> {
-        hand::stop(&self.settings(), file)
+        hand::read(file).and_then(|order| hand::stop(&self.settings(), &order))
+    }
+
+    /// What a person at the device says to the agent that runs here, which has a cycle for it; and the machine's state then.
+    pub async fn tell(&mut self, ask: Ask) -> (Result<Done, Refused>, String) {
+        let (settings, now, hands) = (self.settings(), self.clock.now(), self.agent().hands());
+        let who = Who::here().saying(Some("Kim".to_owned()));
+        let said = tokio::spawn(async move { face::said(&hands, &settings, (ask, None), &who, now).await });
+        let state = loop {
+            let state = self.cycle().await;
+            if said.is_finished() {
+                break state;
+            }
+            tokio::task::yield_now().await;
+        };
+        (said.await.unwrap(), state)
     }
 
     /// `suture-agent import DIR`.
     pub async fn hand_stick(&self, dir: &Path) -> Result<Found, HandError> {
-        hand::import(&self.settings(), dir, self.clock.now()).await
+        let stick = Stick::open(dir).map_err(HandError::from)?;
+        hand::import(&self.settings(), stick, self.clock.now()).await
     }
 
     /// Has it leave its hospital, as `suture-agent leave` does once somebody is known to be at the device. Whether the
@@ -210,13 +229,15 @@ pub struct Spec<'a> {
     pub similar: bool,
     /// The least release that an update to it may start from.
     pub min_release: u64,
+    /// Whether a person must check a device that it was installed on.
+    pub checked: bool,
     /// What stands in its specification besides.
     pub more: &'a str,
 }
 
 impl Default for Spec<'_> {
     fn default() -> Self {
-        Self { release: 1, hardware: "rev-a", faulty: false, similar: false, min_release: 0, more: "" }
+        Self { release: 1, hardware: "rev-a", faulty: false, similar: false, min_release: 0, checked: false, more: "" }
     }
 }
 
@@ -237,7 +258,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 impl World {
     /// Builds a bundle of about 4 MiB, of which a quarter is the release's own.
     pub async fn build(&self, by: &Operator, spec: Spec<'_>) -> Bundle {
-        let Spec { release, hardware, faulty, similar, min_release, more } = spec;
+        let Spec { release, hardware, faulty, similar, min_release, checked, more } = spec;
         let version = format!("1.{}.0", release - 1);
         let tree = self.path(format!("tree-{release}-{hardware}"));
         fs::create_dir_all(tree.join("lib")).unwrap();
@@ -264,7 +285,7 @@ impl World {
         let toml = format!(
             "product = \"pump\"\nversion = \"{version}\"\nrelease = {release}\nhardware = [\"{hardware}\"]\n\
              min_release = {min_release}\nclass = \"routine\"\n\
-             install = {{ kind = \"slots\", budget_secs = 60, revert_budget_secs = 30 }}\n\
+             install = {{ kind = \"slots\", budget_secs = 60, revert_budget_secs = 30, return_to_service = {checked} }}\n\
              [[payload]]\nname = \"app\"\nformat = \"tree\"\npath = \"{}\"\n{more}",
             tree.display()
         );

@@ -24,6 +24,7 @@ macro_rules! on_both {
     };
 }
 
+mod at_the_device;
 mod boot;
 mod calendars;
 mod ceremony;

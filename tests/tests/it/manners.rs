@@ -68,7 +68,7 @@ async fn a_device_waits_for_the_end_of_the_quiet_hours(kind: Kind) {
     let end = (start + SignedDuration::from_hours(1)).strftime("%Y-%m-%dT%H:00:00Z").to_string();
     let status = Status::read(&Settings::load(&pump.config()).unwrap());
     assert_eq!(status.until.as_deref(), Some(end.as_str()));
-    let why = status.why().join("\n");
+    let why = status.why().text();
     assert!(why.contains(&format!("this hospital lets nothing be fetched until {end}")), "{why}");
     // It was told when to ask again, and does not ask before.
     let calls = pump.agent().traffic().counts().0;

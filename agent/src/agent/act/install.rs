@@ -10,8 +10,10 @@ use suture_core::select::Choice;
 use super::super::look::Situation;
 use super::super::{Agent, AgentError};
 use super::{Done, blocking, chain};
+use crate::deferral;
 use crate::gate::{self, Question, Word};
 use crate::health;
+use crate::hold::Hold;
 use crate::install::{InstallError, Proof};
 use crate::interlock::Claim;
 use crate::machine::{After, Event, State, Trouble};
@@ -47,7 +49,9 @@ impl Agent {
         };
         let Choice { slots, unsigned, needs_server, policy, tries, .. } = &situation.choice;
         let took = self.took.longest();
+        let held = Hold::standing(&self.settings.state_dir);
         let question = Question {
+            held: held.as_ref(),
             slots,
             install: &took::corrected(&install, took),
             unsigned: unsigned.as_ref(),
@@ -93,9 +97,31 @@ impl Agent {
     pub(super) async fn claim(&self) -> Done {
         let State::Claiming { attempt, window, .. } = self.journal.state() else { return Done::Later };
         match self.interlock.claim(&attempt.approval, window, self.now()).await {
-            Claim::Held => Done::On(Event::Claimed),
-            Claim::Refused(trouble) => Done::Wait(Event::Hindered(trouble)),
-            Claim::Unclear(trouble) => Done::On(Event::Unclear(trouble)),
+            Claim::Held => {
+                if let Err(e) = deferral::forget(&self.settings.state_dir, &attempt.approval) {
+                    tracing::warn!(error = %chain(&e), "how often it was put off cannot be forgotten");
+                }
+                Done::On(Event::Claimed)
+            }
+            Claim::Refused(trouble) => Done::Wait(Event::Hindered(self.put_off(trouble))),
+            Claim::Unclear(trouble) => Done::On(Event::Unclear(self.put_off(trouble))),
+        }
+    }
+
+    /// Counts that the interlock has put the attempt off; once it has done so often enough, people are told that instead of
+    /// the answer.
+    fn put_off(&self, trouble: Trouble) -> Trouble {
+        let State::Claiming { attempt, window, .. } = self.journal.state() else { return trouble };
+        let said = (&*self.interlock.name(), &trouble.reason);
+        match deferral::count(&self.settings.state_dir, &attempt.approval, said, window, self.now()) {
+            Ok(deferral) if deferral.count >= self.settings.notify_after => {
+                Trouble { reason: deferral.reason(), ..trouble }
+            }
+            Ok(_) => trouble,
+            Err(e) => {
+                tracing::warn!(error = %chain(&e), "that it was put off cannot be counted");
+                trouble
+            }
         }
     }
 
@@ -130,6 +156,9 @@ impl Agent {
         if self.stops.is_stopped(&attempt.approval) || self.stops.trouble(&attempt.approval).is_some() {
             let text = format!("the hospital has stopped approval {}", attempt.approval);
             return Done::On(Event::Hindered(Trouble::new(Reason::new(Code::StopOrder, text))));
+        }
+        if let Some(reason) = Hold::standing(&self.settings.state_dir) {
+            return Done::On(Event::Hindered(Trouble::new(reason)));
         }
         match self.installer.switch(&manifest).await {
             Ok(()) => Done::On(Event::Switched),

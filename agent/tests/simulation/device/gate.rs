@@ -40,6 +40,7 @@ impl Simulation {
         let unsigned = situation.choice.unsigned.as_ref().filter(|_| self.sabotage != Sabotage::SignaturesAreIgnored);
         let (own, hasty) = (d.own(now), self.sabotage == Sabotage::WaitsAreForgotten);
         let question = Question {
+            held: None,
             slots: &situation.choice.slots,
             install,
             unsigned,

@@ -231,7 +231,11 @@ async fn spread(
 }
 
 /// Opens a key that the hospital's root names for its targets.
-fn approver(context: &Context<'_>, root: &Verified<Root>, key: &KeyName) -> Outcome<Box<dyn Signer>> {
+pub(in crate::cmd) fn approver(
+    context: &Context<'_>,
+    root: &Verified<Root>,
+    key: &KeyName,
+) -> Outcome<Box<dyn Signer>> {
     let signer = context.key(key)?;
     if root.authority(Role::Targets).keys().any(|k| *k == signer.public()) {
         return Ok(signer);

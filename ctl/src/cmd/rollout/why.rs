@@ -11,7 +11,7 @@ use suture_core::approval::Approval;
 use suture_core::clock::format_utc;
 use suture_core::id::{ApprovalId, DeviceId};
 use suture_core::phase::{Code, Phase, Reason};
-use suture_core::rollout::{Gate, Progress, Standing, State, Tally, ceiling, judge};
+use suture_core::rollout::{Gate, Progress, Standing, State, Tally, ceiling, heard, judge};
 use suture_proto::{parse_phase, parse_reason, v1};
 
 use super::show;
@@ -77,7 +77,8 @@ fn proven(id: &ApprovalId, documents: &Documents, devices: &[v1::Device]) -> BTr
         let name = device.record.as_ref()?.id.clone();
         let roster = name.parse::<DeviceId>().ok().and_then(|id| documents.device(&id).cloned());
         let report = inventory::proven(device.proven.as_ref(), roster.as_ref())?;
-        (report.approval.as_ref() == Some(id)).then_some((name, report.phase))
+        let last = documents.approval(id)?.terms.steps.last()?.sha256;
+        (report.approval.as_ref() == Some(id)).then(|| (name, heard(&report, &last).0))
     };
     devices.iter().filter_map(report).collect()
 }
@@ -105,7 +106,9 @@ impl Seen<'_> {
         let of = About { approval: Some(self.id), device: None };
         let state = State::from_name(&self.served.state);
         if state == Some(State::Complete) {
-            return Vec::new();
+            // What it installs runs everywhere; where people must check the devices, these are out of service still.
+            let approval = self.documents.approval(self.id);
+            return approval.map_or_else(Vec::new, |approval| held(&self.members(approval, now)));
         }
         let Some(approval) = self.documents.approval(self.id) else {
             let reason =
@@ -282,16 +285,34 @@ impl Seen<'_> {
 
 /// Devices that only a person can help, by what the server says that they said; a condition for each reason.
 fn held(members: &[Member<'_>]) -> Vec<Unmet> {
-    let persons = [Code::PersonNeeded, Code::InterlockUnknown, Code::ClockUnproven, Code::DiskFull, Code::StateDamaged];
+    let persons = [
+        Code::PersonNeeded,
+        Code::InterlockUnknown,
+        Code::ClockUnproven,
+        Code::DiskFull,
+        Code::StateDamaged,
+        Code::HeldHere,
+        Code::Deferred,
+        Code::ReturnToService,
+    ];
     let mut by_code: BTreeMap<&str, (Code, BTreeSet<&str>)> = BTreeMap::new();
-    for m in members.iter().filter(|m| !m.progress.phase.is_outcome()) {
-        if let Some(reason) = m.reason.as_ref().filter(|r| persons.contains(&r.code)) {
+    for m in members {
+        let over = m.progress.phase.is_outcome();
+        // A device that is confirmed may wait for a person's check, and for nothing else.
+        let counts = |code| persons.contains(&code) && (!over || code == Code::ReturnToService);
+        if let Some(reason) = m.reason.as_ref().filter(|r| counts(r.code)) {
             by_code.entry(reason.code.as_str()).or_insert((reason.code, BTreeSet::new())).1.insert(m.id);
         }
     }
     let told = |(code, devices): (Code, BTreeSet<&str>)| {
-        let reason = Reason::new(code, format!("wait for a person: {}", names(devices.iter().copied())));
-        Unmet::new(Word::Server, reason, &About::default())
+        let who = names(devices.iter().copied());
+        let text = match code {
+            Code::ReturnToService => format!("confirmed, and out of service until a person has checked them: {who}"),
+            Code::Deferred => format!("put off again and again by their interlocks: {who}"),
+            Code::HeldHere => format!("held back by somebody at the device: {who}"),
+            _ => format!("wait for a person: {who}"),
+        };
+        Unmet::new(Word::Server, Reason::new(code, text), &About::default())
     };
     by_code.into_values().map(told).collect()
 }

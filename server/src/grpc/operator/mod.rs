@@ -236,6 +236,13 @@ impl OperatorService for Api {
         Ok(Response::new(v1::AbortRolloutResponse {}))
     }
 
+    async fn release_device(&self, request: Request<v1::ReleaseDeviceRequest>) -> Answer<v1::ReleaseDeviceResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        let v1::ReleaseDeviceRequest { envelope } = request.into_inner();
+        self.take_clearance(&principal, &hdo, &envelope).await?;
+        Ok(Response::new(v1::ReleaseDeviceResponse {}))
+    }
+
     async fn publish_stop(&self, request: Request<v1::PublishStopRequest>) -> Answer<v1::PublishStopResponse> {
         let (principal, hdo) = hospital(&request)?;
         let v1::PublishStopRequest { envelope } = request.into_inner();

@@ -1,0 +1,91 @@
+//! What people at the device say, as far as the loop has a part in it; and the log of what happened.
+
+use std::path::Path;
+
+use suture_core::approval::VerifiedClearance;
+use suture_core::phase::{Code, Reason};
+
+use super::{Agent, AgentError, chain};
+use crate::face::{self, Hands};
+use crate::history::{self, Entry};
+use crate::machine::{Event, State};
+
+/// The last transition that stands in the log.
+pub(super) fn logged(state_dir: &Path) -> u64 {
+    history::last(state_dir).iter().filter_map(|entry| entry.transition).max().unwrap_or(0)
+}
+
+impl Agent {
+    /// By what the local face has the loop do something.
+    pub fn hands(&self) -> Hands {
+        Hands::Loop(self.errands.sender())
+    }
+
+    /// Does what people at the device wait for, and tells them.
+    pub(super) fn run_errands(&mut self) -> Result<(), AgentError> {
+        while let Some((errand, reply)) = self.errands.take() {
+            let done = match face::event(self.journal.state(), errand) {
+                Ok(Some(event)) => {
+                    self.apply(event)?;
+                    Ok(())
+                }
+                Ok(None) => Ok(()),
+                Err(text) => Err(text),
+            };
+            // Whoever asked may have gone; what the machine did stands in the log.
+            let _ = reply.map(|reply| reply.send(done));
+        }
+        Ok(())
+    }
+
+    /// Goes back to service by the hospital's signed word from afar, where the device waits for a check and the server has
+    /// brought one. Attack: a server that has made one up, or kept one of an earlier check. The device verifies it by the root
+    /// that it has, else by the one that a refresh brings: a device may wait for weeks.
+    pub(super) async fn heed_clearance(&mut self) -> Result<(), AgentError> {
+        let State::Checking { attempt, since, .. } = self.journal.state() else { return Ok(()) };
+        let (attempt, since) = (attempt.clone(), *since);
+        let Some(bytes) = self.tidings.as_ref().and_then(|tidings| tidings.clearance.clone()) else { return Ok(()) };
+        let clearance = match self.verified(&bytes) {
+            Ok(clearance) => Ok(clearance),
+            Err(_) => {
+                let now = self.now();
+                let _ = self.refresh(now).await;
+                self.verified(&bytes)
+            }
+        };
+        let clearance = match clearance {
+            Ok(clearance) => clearance,
+            Err(why) => {
+                tracing::error!(why, "a release that the server handed out is refused");
+                return Ok(());
+            }
+        };
+        if !clearance.answers(&self.identity.device().device, &attempt.approval, &attempt.bundle.manifest, since) {
+            tracing::error!(release = clearance.to_text(), "it is not of the check that this device waits for");
+            return Ok(());
+        }
+        let text = format!("checked, by the hospital's signed word of {}: {}", clearance.by, clearance.reason);
+        self.apply(Event::Checked(Reason::new(Code::Returned, text)))?;
+        self.advance(None).await?;
+        self.submit().await
+    }
+
+    fn verified(&self, bytes: &[u8]) -> Result<VerifiedClearance, String> {
+        let root = self.approvals.root().map_err(|e| chain(&e))?.ok_or("there is no root to judge it by")?;
+        VerifiedClearance::verify(&root, &self.identity.device().hdo, bytes).map_err(|e| chain(&e))
+    }
+
+    /// Adds to the log what the last transition told. Once for each, as far as the log goes back.
+    pub(super) fn write_history(&mut self) {
+        let (transition, told) = self.journal.told();
+        if transition <= self.logged || told.is_empty() {
+            return;
+        }
+        let now = self.around.clock.now();
+        let entries: Vec<_> = told.iter().map(|told| Entry::told(transition, told, now)).collect();
+        match history::add(&self.settings.state_dir, &entries) {
+            Ok(()) => self.logged = transition,
+            Err(e) => tracing::warn!(error = %chain(&e), "the log cannot be written"),
+        }
+    }
+}

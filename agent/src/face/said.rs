@@ -1,0 +1,285 @@
+//! What is asked for, done: by the agent that runs, or by `suture-agent` itself where none does.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+use suture_core::clock::{format_utc, whole_second};
+use suture_core::limits::MAX_TEXT_BYTES;
+use suture_core::phase::{Code, Reason};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Who;
+use super::errand::{Errand, Reply};
+use super::wire::{Ask, Done, Refused, RefusedCode};
+use crate::agent::{self, chain, journal_path};
+use crate::config::Settings;
+use crate::durable::DurableError;
+use crate::hand::{self, Found, HandError};
+use crate::history::{self, Entry};
+use crate::hold::Hold;
+use crate::interlock;
+use crate::journal::Journal;
+use crate::machine::{Event, State};
+use crate::outbox::Outbox;
+use crate::status::Status;
+use crate::stick::Stick;
+
+/// How long the loop may take to come to an errand: it may be at a call to a server that does not answer.
+const ERRAND: Duration = Duration::from_secs(45);
+
+/// Who moves the machine.
+#[derive(Debug, Clone)]
+pub enum Hands {
+    /// The loop of the agent that runs.
+    Loop(mpsc::Sender<(Errand, Reply)>),
+    /// Nobody runs: whoever asks, for a moment in its place.
+    Own,
+}
+
+/// Does what is asked.
+///
+/// # Errors
+///
+/// It is refused, or the device failed.
+pub async fn said(
+    hands: &Hands,
+    settings: &Settings,
+    (ask, brought): (Ask, Option<OwnedFd>),
+    who: &Who,
+    now: Timestamp,
+) -> Result<Done, Refused> {
+    match ask {
+        Ask::Status => {
+            let status = read(settings).await?;
+            done(status.text(), &status)
+        }
+        Ask::Why => {
+            let why = read(settings).await?.why();
+            done(why.text(), &why)
+        }
+        Ask::Log => {
+            let entries = history::last(&settings.state_dir);
+            done(history::text(&entries), &entries)
+        }
+        Ask::Hold { reason } => {
+            let reason = plain(&reason)?;
+            let done = hold(settings, reason, who, now);
+            hands.look();
+            done
+        }
+        Ask::Release { reason, checked: false } => {
+            let reason = plain(&reason)?;
+            let done = unhold(settings, reason, who, now);
+            hands.look();
+            done
+        }
+        Ask::Release { reason, checked: true } => {
+            let reason = plain(&reason)?;
+            let text = format!("checked and returned to service at the device by {who}: {reason}");
+            hands.run(settings, Errand::Checked(Reason::new(Code::Returned, text)), now).await?;
+            note(settings, "checked", who, Some(reason), now);
+            done("recorded; the device goes back to service\n".to_owned(), &json!({ "returned": true }))
+        }
+        Ask::Recover { reason } => {
+            let reason = plain(&reason)?;
+            let text = format!("put in order at the device by {who}: {reason}");
+            hands.run(settings, Errand::Recovered(Reason::new(Code::StateDamaged, text)), now).await?;
+            note(settings, "recover", who, Some(reason), now);
+            done("recorded; the agent goes on\n".to_owned(), &json!({ "recovered": true }))
+        }
+        Ask::Confirm => {
+            let done = confirm(settings, who, now);
+            hands.look();
+            done
+        }
+        Ask::Stop { order } => {
+            let found = hand::stop(settings, order.as_bytes()).map_err(not_taken)?;
+            handed(settings, "stop", &found, who, now)
+        }
+        Ask::Import { place } => {
+            let Some(directory) = brought else {
+                let text = "import needs the stick's open directory beside the question (SCM_RIGHTS), not its path";
+                return Err(Refused::new(RefusedCode::NotUnderstood, text));
+            };
+            let stick = Stick::of(directory, Path::new(&place));
+            let found = hand::import(settings, stick, now).await.map_err(not_taken)?;
+            handed(settings, "import", &found, who, now)
+        }
+    }
+}
+
+impl Hands {
+    /// Has the loop look around, at once where it is not at something else.
+    fn look(&self) {
+        if let Self::Loop(sender) = self {
+            // Where others wait already, it comes round in any case.
+            let _ = sender.try_send((Errand::Look, None));
+        }
+    }
+
+    async fn run(&self, settings: &Settings, errand: Errand, now: Timestamp) -> Result<(), Refused> {
+        let done = match self {
+            Self::Loop(sender) => {
+                let (reply, answer) = oneshot::channel();
+                let sent = tokio::time::timeout(ERRAND, async {
+                    sender.send((errand, Some(reply))).await.ok()?;
+                    answer.await.ok()
+                });
+                match sent.await {
+                    Ok(Some(done)) => done,
+                    _ => {
+                        let text = "the agent is busy with something else and has not done it; see `suture-agent status`, \
+                                    and say it again in a minute";
+                        return Err(Refused::new(RefusedCode::Busy, text));
+                    }
+                }
+            }
+            Self::Own => return own(settings, errand, now),
+        };
+        done.map_err(|text| Refused::new(RefusedCode::NotNow, text))
+    }
+}
+
+/// In the place of an agent that does not run: the next one goes on from there.
+fn own(settings: &Settings, errand: Errand, now: Timestamp) -> Result<(), Refused> {
+    let _lock = agent::lock(settings).map_err(|e| {
+        let text = format!("{}, and does not answer at {}", chain(&e), settings.face.socket.display());
+        Refused::new(RefusedCode::Busy, text)
+    })?;
+    let told = Outbox::open(&settings.state_dir.join("outbox")).map_err(|e| failed(&e))?.transition();
+    let mut journal = Journal::open(&journal_path(settings), told).map_err(|e| failed(&e))?;
+    if let Some(event) = event(journal.state(), errand).map_err(|text| Refused::new(RefusedCode::NotNow, text))? {
+        journal.apply(event, now).map_err(|e| failed(&e))?;
+    }
+    Ok(())
+}
+
+/// What an errand is to the machine, or why it is nothing to it now.
+pub fn event(state: &State, errand: Errand) -> Result<Option<Event>, String> {
+    match (errand, state) {
+        (Errand::Look, _) => Ok(None),
+        (Errand::Checked(reason), State::Checking { .. }) => Ok(Some(Event::Checked(reason))),
+        (Errand::Checked(_), state) => Err(format!(
+            "no check is waited for: the device is {}; see `suture-agent why`",
+            state.phase().as_str()
+        )),
+        (Errand::Recovered(_), State::Held { .. }) => Ok(Some(Event::Recovered)),
+        (Errand::Recovered(_), State::Checking { .. }) => Err(
+            "the device runs its new version and waits for a check; once it is checked: `suture-agent release --checked \
+             --reason TEXT`"
+                .to_owned(),
+        ),
+        (Errand::Recovered(_), state) => {
+            Err(format!("the device is not held but {}; see `suture-agent why`", state.phase().as_str()))
+        }
+    }
+}
+
+async fn read(settings: &Settings) -> Result<Status, Refused> {
+    let settings = settings.clone();
+    let read = tokio::task::spawn_blocking(move || Status::read(&settings)).await;
+    read.map_err(|_| Refused::new(RefusedCode::Failed, "the agent is ending"))
+}
+
+fn hold(settings: &Settings, reason: &str, who: &Who, now: Timestamp) -> Result<Done, Refused> {
+    let state_dir = &settings.state_dir;
+    if let Ok(Some(Hold { reason, by, since })) = Hold::read(state_dir) {
+        let text = format!("it is held already, since {} by {by}: {reason}; that stays\n", format_utc(since));
+        return done(text, &json!({ "held": true, "news": false }));
+    }
+    let hold = Hold { reason: reason.to_owned(), by: who.to_string(), since: whole_second(now) };
+    hold.put(state_dir).map_err(|e| failed(&e))?;
+    note(settings, "hold", who, Some(reason), now);
+    let past = Journal::peek(&journal_path(settings)).ok().flatten().is_some_and(|j| is_past_switch(j.state()));
+    let text = match past {
+        true => {
+            "recorded; what has begun is finished or taken back first, then nothing is begun until `suture-agent release`\n"
+        }
+        false => "recorded; nothing is begun on this device until `suture-agent release`\n",
+    };
+    done(text.to_owned(), &json!({ "held": true, "news": true }))
+}
+
+const fn is_past_switch(state: &State) -> bool {
+    state.is_committed() && !matches!(state, State::Claiming { .. } | State::Held { .. } | State::Checking { .. })
+}
+
+fn unhold(settings: &Settings, reason: &str, who: &Who, now: Timestamp) -> Result<Done, Refused> {
+    if let Ok(None) = Hold::read(&settings.state_dir) {
+        let state = Journal::peek(&journal_path(settings)).ok().flatten().map(|j| j.state().clone());
+        let text = match state {
+            Some(State::Checking { .. }) => {
+                "nobody holds the device back; it waits for a check: once it is checked, add --checked"
+            }
+            Some(State::Held { .. }) => {
+                "nobody holds the device back; it cannot go on by itself: put it in order, then `suture-agent recover`"
+            }
+            _ => "nobody holds the device back; see `suture-agent why`",
+        };
+        return Err(Refused::new(RefusedCode::NotNow, text));
+    }
+    Hold::end(&settings.state_dir).map_err(|e| failed(&e))?;
+    note(settings, "release", who, Some(reason), now);
+    done("recorded; the device is held back no more\n".to_owned(), &json!({ "held": false }))
+}
+
+fn confirm(settings: &Settings, who: &Who, now: Timestamp) -> Result<Done, Refused> {
+    let not_now = |text: &str| Refused::new(RefusedCode::NotNow, text);
+    let question = interlock::question(&settings.state_dir).map_err(|e| failed(&e))?;
+    let question =
+        question.ok_or_else(|| not_now("nothing waits for a person's confirmation now; see `suture-agent status`"))?;
+    if question.latest < now {
+        return Err(not_now("the slot of the last question is over; wait for the next one, see `suture-agent status`"));
+    }
+    interlock::confirm(&settings.state_dir, &question, now).map_err(|e| failed(&e))?;
+    note(settings, "confirm", who, None, now);
+    done(format!("confirmed for the slot that began at {}\n", format_utc(question.slot_start)), &question)
+}
+
+fn handed(settings: &Settings, what: &str, found: &Found, who: &Who, now: Timestamp) -> Result<Done, Refused> {
+    if found.news {
+        note(settings, what, who, None, now);
+    }
+    done(found.text(), found)
+}
+
+fn not_taken(error: HandError) -> Refused {
+    let code = if error.is_refusal() { RefusedCode::NotVerified } else { RefusedCode::Failed };
+    Refused::new(code, chain(&error))
+}
+
+fn failed(error: &dyn std::error::Error) -> Refused {
+    Refused::new(RefusedCode::Failed, chain(error))
+}
+
+fn note(settings: &Settings, what: &str, who: &Who, said: Option<&str>, now: Timestamp) {
+    let entry = Entry::act(what, &who.to_string(), said, now);
+    let added: Result<(), DurableError> = history::add(&settings.state_dir, &[entry]);
+    if let Err(e) = added {
+        tracing::warn!(error = %chain(&e), "the log cannot be written");
+    }
+}
+
+fn done(text: String, data: &impl Serialize) -> Result<Done, Refused> {
+    let data = serde_json::to_value(data).map_err(|e| failed(&e))?;
+    Ok(Done { text, data })
+}
+
+/// A reason as a person gives it.
+fn plain(reason: &str) -> Result<&str, Refused> {
+    let reason = reason.trim();
+    if is_plain(reason, MAX_TEXT_BYTES) {
+        return Ok(reason);
+    }
+    let text = format!("a reason is a line of 1 to {MAX_TEXT_BYTES} bytes: who reads it later must know why");
+    Err(Refused::new(RefusedCode::NotUnderstood, text))
+}
+
+/// Attack: a name or a reason that writes over the terminal of whoever reads it.
+pub(super) fn is_plain(text: &str, max_bytes: usize) -> bool {
+    !text.trim().is_empty() && text.len() <= max_bytes && !text.chars().any(char::is_control)
+}

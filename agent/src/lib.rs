@@ -18,6 +18,7 @@ pub mod face;
 pub mod fetch;
 pub mod floor;
 pub mod gate;
+pub mod guide;
 pub mod hand;
 pub mod health;
 pub mod history;

@@ -1,9 +1,21 @@
 //! The device maker's programs: run with a time limit, killed with all that they started when it is over.
 
+use std::ffi::OsString;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::Child;
+
 use crate::config::Command;
+
+/// Of what a program answers, that much is kept: 64 KiB. What is more is read and thrown away.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+/// Of what it says besides, the last: 2 KiB.
+const MAX_LAST_BYTES: usize = 2 << 10;
+/// Once it has ended, what it has left in its pipes is waited for that long: whatever it left running may hold them open.
+const DRAIN: Duration = Duration::from_millis(200);
 
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +48,112 @@ impl std::fmt::Display for Ending {
     }
 }
 
+/// How a program ended, and what it said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// How it ended.
+    pub ending: Ending,
+    /// What it wrote to its standard output, from the beginning.
+    pub answer: Vec<u8>,
+    /// The end of what it wrote to its standard error.
+    pub last: Vec<u8>,
+}
+
+/// All that a program has started, as long as it is not over. Dropped before that, it is killed.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    fn kill(&mut self) {
+        if let Some(group) = self.0.take() {
+            // Gone already is as good as killed.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Runs a program with those arguments behind its own and that environment alone, for at most its timeout or `limit`. What it
+/// says is kept, within bounds. It reads nothing; left unfinished, it is killed with all that it started.
+pub async fn ask(command: &Command, extra: &[&str], variables: &[(String, OsString)], limit: Duration) -> Said {
+    let limit = limit.min(command.timeout);
+    let ended = |ending| Said { ending, answer: Vec::new(), last: Vec::new() };
+    let Some((program, arguments)) = command.argv.split_first() else {
+        return ended(Ending::NotStarted("no program is configured".to_owned()));
+    };
+    let mut child = tokio::process::Command::new(program);
+    child.args(arguments).args(extra).env_clear().envs(variables.iter().cloned());
+    child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+    let mut child = match child.spawn() {
+        Ok(child) => child,
+        Err(e) => return ended(Ending::NotStarted(format!("{program}: {e}"))),
+    };
+    let mut group = Group::of(&child);
+    let (mut answer, mut last) = (Vec::new(), Vec::new());
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let ending = {
+        let reading = async { tokio::join!(keep_first(out, &mut answer), keep_last(err, &mut last)) };
+        let waiting = tokio::time::timeout(limit, child.wait());
+        tokio::pin!(reading, waiting);
+        let ending = tokio::select! {
+            ending = &mut waiting => {
+                if ending.is_ok() {
+                    let _ = tokio::time::timeout(DRAIN, &mut reading).await;
+                }
+                ending
+            }
+            _ = &mut reading => waiting.await,
+        };
+        if ending.is_err() {
+            group.kill();
+        }
+        ending
+    };
+    let ending = match ending {
+        Ok(Ok(status)) => status.code().map_or(Ending::Killed, Ending::Exit),
+        Ok(Err(e)) => Ending::NotStarted(format!("{program}: {e}")),
+        Err(_) => {
+            let _ = child.wait().await;
+            Ending::TimedOut(limit)
+        }
+    };
+    // What a program leaves running, as one that restarts something does, runs on.
+    group.0 = None;
+    Said { ending, answer, last }
+}
+
+async fn keep_first(from: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
+    pieces(from, |piece| {
+        let room = MAX_ANSWER_BYTES.saturating_sub(kept.len());
+        kept.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
+    })
+    .await;
+}
+
+async fn keep_last(from: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
+    pieces(from, |piece| {
+        kept.extend_from_slice(piece);
+        kept.drain(..kept.len().saturating_sub(MAX_LAST_BYTES));
+    })
+    .await;
+}
+
+async fn pieces(from: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&[u8])) {
+    let Some(mut from) = from else { return };
+    let mut buffer = vec![0; 8 << 10];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        take(buffer.get(..read).unwrap_or_default());
+    }
+}
+
 /// Runs a program, with `extra` arguments behind its own, for at most its timeout or `limit`, whichever is less.
 ///
 /// It reads nothing and what it prints goes to the agent's own standard error. Only the program itself is waited for: what
@@ -56,11 +174,7 @@ pub async fn run(command: &Command, extra: &[&str], limit: Option<Duration>) -> 
         Ok(Ok(status)) => status.code().map_or(Ending::Killed, Ending::Exit),
         Ok(Err(e)) => Ending::NotStarted(format!("{program}: {e}")),
         Err(_) => {
-            let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
-            if let Some(group) = group {
-                // Gone already is as good as killed.
-                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-            }
+            Group::of(&child).kill();
             let _ = child.wait().await;
             Ending::TimedOut(limit)
         }
@@ -90,6 +204,52 @@ mod tests {
     async fn what_takes_too_long_is_killed_with_its_children() {
         let ending = run(&shell("sleep 600 & wait", 100), &[], None).await;
         assert!(matches!(ending, Ending::TimedOut(_)));
+    }
+
+    #[tokio::test]
+    async fn what_a_program_says_is_kept_within_bounds_and_its_environment_is_what_it_is_given() {
+        let variables = [("A".to_owned(), "one two".into()), ("PATH".to_owned(), std::env::var_os("PATH").unwrap())];
+        let said = async |script: &str, ms| ask(&shell(script, ms), &["x"], &variables, Duration::from_secs(60)).await;
+        let env = said("echo \"$1 $A ${HOME-none}\"; echo why >&2; exit 4", 5_000).await;
+        assert_eq!(env, Said { ending: Ending::Exit(4), answer: b"x one two none\n".into(), last: b"why\n".into() });
+        let endless = said("yes; exit 0", 300).await;
+        assert!(matches!(endless.ending, Ending::TimedOut(_)));
+        assert_eq!(endless.answer.len(), MAX_ANSWER_BYTES);
+        let loud = said("head -c 1000000 /dev/zero >&2; echo the end >&2", 20_000).await;
+        assert_eq!((loud.ending, loud.last.len()), (Ending::Exit(0), MAX_LAST_BYTES));
+        assert!(loud.last.ends_with(b"the end\n"));
+    }
+
+    #[tokio::test]
+    async fn one_that_holds_its_pipes_open_behind_it_is_not_waited_for() {
+        let (command, variables) = (shell("sleep 600 & echo done", 60_000), [("PATH".into(), "/bin:/usr/bin".into())]);
+        let said = ask(&command, &[], &variables, Duration::MAX);
+        assert_eq!(said.await, Said { ending: Ending::Exit(0), answer: b"done\n".into(), last: Vec::new() });
+    }
+
+    #[tokio::test]
+    async fn one_that_is_left_is_killed_with_all_that_it_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid = dir.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait", pid.display());
+        let command = shell(&script, 600_000);
+        let variables = [("PATH".to_owned(), std::env::var_os("PATH").unwrap())];
+        let asked = ask(&command, &[], &variables, Duration::MAX);
+        let begun = async {
+            while !pid.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            said = asked => panic!("{said:?}"),
+            () = begun => {}
+        }
+        let stat = format!("/proc/{}/stat", std::fs::read_to_string(&pid).unwrap().trim());
+        // Gone, or dead and waiting for whoever adopted it.
+        let is_dead = || std::fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z "));
+        while !is_dead() {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

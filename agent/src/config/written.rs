@@ -37,6 +37,35 @@ pub(super) struct Installer {
     pub(super) kind: Option<String>,
     pub(super) prepare_timeout_secs: Option<u64>,
     pub(super) step_timeout_secs: Option<u64>,
+    pub(super) command: Option<Vec<String>>,
+    pub(super) place: Option<Vec<Place>>,
+    pub(super) booted: Option<PathBuf>,
+    pub(super) argument: Option<String>,
+    pub(super) uboot: Option<UBoot>,
+    pub(super) systemd_boot: Option<SystemdBoot>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Place {
+    pub(super) payload: Option<String>,
+    pub(super) a: Option<PathBuf>,
+    pub(super) b: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UBoot {
+    pub(super) environment: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SystemdBoot {
+    pub(super) entries: Option<PathBuf>,
+    pub(super) name: Option<String>,
+    pub(super) a: Option<PathBuf>,
+    pub(super) b: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

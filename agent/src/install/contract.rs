@@ -12,9 +12,8 @@ use suture_core::report::Running;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::slots::Slots;
-use super::{InstallError, Payloads, Version, Within};
-use crate::config::{Command, Settings};
+use super::{Image, InstallError, Payloads, Program, Slots, Version, Within};
+use crate::config::{Command, Settings, Way};
 
 /// Beyond its own time a step is waited for that long: one that keeps it says itself what is wrong.
 const GRACE: Duration = Duration::from_secs(5);
@@ -145,8 +144,13 @@ pub struct Installer {
 impl Installer {
     /// The one that the configuration names.
     pub fn new(settings: &Settings) -> Self {
-        let slots = Slots::new(&settings.slots_dir).with_starts(settings.trial_starts);
-        Self::by(Arc::new(slots), settings.installer.limits)
+        let dir = &settings.slots_dir;
+        let contract: Arc<dyn Contract> = match &settings.installer.way {
+            Way::Slots => Arc::new(Slots::new(dir).with_starts(settings.trial_starts)),
+            Way::Image(image) => Arc::new(Image::new(dir, image.clone())),
+            Way::Command(command) => Arc::new(Program::new(dir, command.clone())),
+        };
+        Self::by(contract, settings.installer.limits)
     }
 
     /// This one.

@@ -50,6 +50,12 @@ pub enum InstallError {
         /// Why.
         source: ManifestError,
     },
+    /// The installer does not show the bytes of what is installed.
+    #[error("the installer does not show where payload {payload} lies")]
+    Hidden {
+        /// Which.
+        payload: String,
+    },
     /// What was prepared is not there.
     #[error("the new version is no longer in its place; it is fetched again")]
     NotPrepared,
@@ -59,6 +65,9 @@ pub enum InstallError {
         /// Which.
         payload: String,
     },
+    /// What the boot loader is told by, or tells.
+    #[error("{0}")]
+    Boot(String),
     /// The restart command, or what it should have led to.
     #[error("{0}")]
     Restart(String),
@@ -68,6 +77,9 @@ pub enum InstallError {
     /// It was started as often as it may be before it was confirmed.
     #[error("the new version was started {0} times and not confirmed; suture-boot put the old one back")]
     GaveWay(u32),
+    /// The boot loader has gone back by itself.
+    #[error("{0}")]
+    WentBack(String),
     /// Somebody else has been changing the slots for longer than it takes.
     #[error("{} is locked by another program for longer than a change of the slots takes; look for a `suture-boot` or \
              `suture-agent` that hangs", .0.display())]
@@ -131,7 +143,7 @@ impl From<&InstallError> for Reason {
             InstallError::Link(_) | InstallError::Manifest { .. } => Code::StateDamaged,
             InstallError::Restart(_) => Code::RestartFailed,
             InstallError::Unproven(_) => Code::HealthFailed,
-            InstallError::GaveWay(_) => Code::StartFailed,
+            InstallError::GaveWay(_) | InstallError::WentBack(_) => Code::StartFailed,
             _ => Code::InstallFailed,
         };
         let mut text = error.to_string();

@@ -1,4 +1,7 @@
-//! The only part that touches the device's software: two slots, and a link that names the one in use.
+//! The only part that touches the device's software: the installer, by one contract ([`Contract`]).
+//!
+//! Which one it is the configuration says: two directories ([`Slots`]), two partitions and a boot loader ([`Image`]), or a
+//! program of the device's maker ([`Program`], written by [`crate::guide`]). Of the first:
 //!
 //! ```text
 //! <slots_dir>/current -> a
@@ -11,10 +14,14 @@
 //! Each operation can be repeated with the effect of once. The slot in use is never written; `current` is replaced by a
 //! rename, so it names a whole slot at every instant.
 
+mod command;
 mod contract;
 mod error;
+mod image;
 mod regular;
 mod slots;
+#[cfg(test)]
+pub(crate) mod suite;
 mod sum;
 mod tree;
 mod trial;
@@ -26,8 +33,10 @@ use std::path::PathBuf;
 
 use suture_core::manifest::Payload;
 
+pub use command::Program;
 pub use contract::{Contract, Installer, Limits, Proof};
 pub use error::InstallError;
+pub use image::{Copy, Entries, Environment, Image, ImageSettings, Loader, Place};
 pub use slots::{Side, Slots, TRIAL_STARTS};
 pub use tree::{TreeError, pack, unpack};
 pub use trial::{Start, Trial};

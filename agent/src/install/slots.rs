@@ -17,7 +17,7 @@ use super::{Contract, InstallError, Payloads, Proof, Version, Within};
 use crate::durable;
 
 /// Where a slot says what it holds. No payload can have that name: an id does not begin with a dot.
-const ABOUT: &str = ".suture";
+pub(super) const ABOUT: &str = ".suture";
 pub(super) const LINK: &str = "current";
 
 /// How often a version that is not confirmed may be started before the old one comes back, unless the configuration says
@@ -61,6 +61,11 @@ impl Side {
             Self::A => "./a",
             Self::B => "./b",
         }
+    }
+
+    /// The one of that name, in either case: boot loaders write it large.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Self::A, Self::B].into_iter().find(|side| side.as_str().eq_ignore_ascii_case(name))
     }
 
     /// Its name on disk.

@@ -28,8 +28,8 @@ pub struct View {
     length: u64,
     /// What the archive says of its entries, one piece behind another; empty for an image.
     heads: Vec<u8>,
-    /// Where its files stand.
-    root: OwnedFd,
+    /// Where its files stand; none where it has no names.
+    root: Option<OwnedFd>,
     /// The file that was read last, by its place in `segments`: copies come in runs.
     open: RefCell<Option<(usize, File)>>,
 }
@@ -47,6 +47,8 @@ enum Source {
     Heads(usize),
     /// A whole file, by its name below `root`.
     File(String),
+    /// The beginning of a file or block device that the configuration names.
+    Medium(File),
 }
 
 impl View {
@@ -103,13 +105,21 @@ impl View {
                 let mut open = self.open.borrow_mut();
                 let file = match open.take() {
                     Some((open, file)) if open == place => file,
-                    _ => regular::open_below(&self.root, name)?,
+                    _ => regular::open_below(self.root.as_ref().ok_or(io::ErrorKind::NotFound)?, name)?,
                 };
                 file.read_exact_at(out, within)?;
                 *open = Some((place, file));
                 Ok(())
             }
+            Source::Medium(file) => file.read_exact_at(out, within),
         }
+    }
+
+    /// The first `length` bytes of a file or block device.
+    pub(super) fn of_medium(path: &Path, length: u64) -> Result<Self, TreeError> {
+        let file = File::open(path).map_err(tree::io_error("open", path))?;
+        let whole = Segment { at: 0, source: Source::Medium(file) };
+        Ok(Self { segments: vec![whole], length, heads: Vec::new(), root: None, open: RefCell::default() })
     }
 
     fn of_image(path: &Path) -> Result<Self, TreeError> {
@@ -120,7 +130,13 @@ impl View {
         let file = regular::open_below(&root, name).map_err(look())?;
         let length = file.metadata().map_err(look())?.len();
         let whole = Segment { at: 0, source: Source::File(name.to_owned()) };
-        Ok(Self { segments: vec![whole], length, heads: Vec::new(), root, open: RefCell::new(Some((0, file))) })
+        Ok(Self {
+            segments: vec![whole],
+            length,
+            heads: Vec::new(),
+            root: Some(root),
+            open: RefCell::new(Some((0, file))),
+        })
     }
 
     fn of_tree(path: &Path) -> Result<Self, TreeError> {
@@ -149,7 +165,7 @@ impl View {
         }
         let heads = writer.finish()?;
         let length = contents.saturating_add(heads.len() as u64);
-        Ok(Self { segments, length, heads, root, open: RefCell::default() })
+        Ok(Self { segments, length, heads, root: Some(root), open: RefCell::default() })
     }
 }
 

@@ -1,12 +1,13 @@
 //! How long a step may take.
 
+use std::ffi::OsString;
 use std::io;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Command;
-use crate::process::{self, Ending};
+use crate::process::{self, Ending, Said};
 
 /// How long a step may take, and whether it is to be left before that.
 #[derive(Debug, Clone)]
@@ -65,17 +66,27 @@ impl Within {
     ///
     /// On a thread of its own: whoever asks may or may not be one that serves the network.
     pub fn run(&self, command: &Command, extra: &[&str]) -> Ending {
+        self.wait(process::run(command, extra, Some(self.left()))).unwrap_or_else(|ending| ending)
+    }
+
+    /// Asks a program within that time. What it says is kept, and its environment is the one that is given.
+    pub(super) fn ask(&self, command: &Command, extra: &[&str], variables: &[(String, OsString)]) -> Said {
+        let asked = self.wait(process::ask(command, extra, variables, self.left()));
+        asked.unwrap_or_else(|ending| Said { ending, answer: Vec::new(), last: Vec::new() })
+    }
+
+    fn wait<T: Send>(&self, program: impl Future<Output = T> + Send) -> Result<T, Ending> {
         let waited = async {
             tokio::select! {
-                ending = process::run(command, extra, Some(self.left())) => ending,
-                () = self.stop.cancelled() => Ending::Killed,
+                ended = program => Ok(ended),
+                () = self.stop.cancelled() => Err(Ending::Killed),
             }
         };
         let work = || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(waited),
-            Err(e) => Ending::NotStarted(e.to_string()),
+            Err(e) => Err(Ending::NotStarted(e.to_string())),
         };
-        let lost = || Ending::NotStarted("its thread has ended".to_owned());
+        let lost = || Err(Ending::NotStarted("its thread has ended".to_owned()));
         std::thread::scope(|threads| threads.spawn(work).join().unwrap_or_else(|_| lost()))
     }
 }

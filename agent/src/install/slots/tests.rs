@@ -1,31 +1,56 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Arc;
 
 use suture_core::chunk::{Entry, Index, cut};
 use suture_core::manifest::{Install, InstallKind, PatchClass, Requires, TYPE};
 use suture_core::version::Release;
 
 use super::*;
+use crate::config::Command;
+use crate::install::suite::{Bench, Bundle, contract_suite};
 
 /// A bundle of one tree with one file of that content.
 pub(crate) fn bundle(dir: &Path, release: u64, content: &[u8]) -> (Manifest, Vec<u8>, Payloads) {
-    let tree = dir.join(format!("tree-{release}"));
-    fs::create_dir_all(tree.join("bin")).unwrap();
-    fs::write(tree.join("bin/app"), content).unwrap();
-    let bytes = tree::pack(&tree, Vec::new()).unwrap();
-    let entries: Vec<_> = cut(bytes.as_slice())
-        .map(|chunk| chunk.unwrap())
-        .map(|chunk| Entry { sha256: Digest::of(&chunk), length: u32::try_from(chunk.len()).unwrap() })
-        .collect();
-    let index = Index::new(entries).unwrap().to_bytes();
-    let payload = Payload {
-        name: "app".parse().unwrap(),
-        format: PayloadFormat::Tree,
-        length: bytes.len() as u64,
-        sha256: Digest::of(&bytes),
-        index_length: index.len() as u64,
-        index_sha256: Digest::of(&index),
-    };
+    manifest_of(dir, release, InstallKind::Slots, &[("app", PayloadFormat::Tree, content.to_vec())])
+}
+
+/// A bundle of payloads of these contents: of a tree that of its one file, `bin/app`.
+pub(crate) fn manifest_of(
+    dir: &Path,
+    release: u64,
+    kind: InstallKind,
+    contents: &[(&str, PayloadFormat, Vec<u8>)],
+) -> (Manifest, Vec<u8>, Payloads) {
+    let mut payloads = Vec::new();
+    for (place, (name, format, content)) in contents.iter().enumerate() {
+        let suffix = if place == 0 { format!("{release}") } else { format!("{release}-{name}") };
+        let bytes = match format {
+            PayloadFormat::Image => content.clone(),
+            PayloadFormat::Tree => {
+                let tree = dir.join(format!("tree-{suffix}"));
+                fs::create_dir_all(tree.join("bin")).unwrap();
+                fs::write(tree.join("bin/app"), content).unwrap();
+                tree::pack(&tree, Vec::new()).unwrap()
+            }
+        };
+        let entries: Vec<_> = cut(bytes.as_slice())
+            .map(|chunk| chunk.unwrap())
+            .map(|chunk| Entry { sha256: Digest::of(&chunk), length: u32::try_from(chunk.len()).unwrap() })
+            .collect();
+        let index = Index::new(entries).unwrap().to_bytes();
+        let payload = Payload {
+            name: name.parse().unwrap(),
+            format: *format,
+            length: bytes.len() as u64,
+            sha256: Digest::of(&bytes),
+            index_length: index.len() as u64,
+            index_sha256: Digest::of(&index),
+        };
+        let file = dir.join(format!("payload-{suffix}"));
+        fs::write(&file, &bytes).unwrap();
+        payloads.push((payload, file, index));
+    }
     let manifest = Manifest {
         kind: TYPE.into(),
         format: 1,
@@ -35,20 +60,13 @@ pub(crate) fn bundle(dir: &Path, release: u64, content: &[u8]) -> (Manifest, Vec
         hardware: vec!["rev-a".parse().unwrap()],
         requires: Requires { min_release: Release(0) },
         class: PatchClass::Routine,
-        install: Install {
-            kind: InstallKind::Slots,
-            budget_secs: 60,
-            revert_budget_secs: 60,
-            return_to_service: false,
-        },
-        payloads: vec![payload.clone()],
+        install: Install { kind, budget_secs: 60, revert_budget_secs: 60, return_to_service: false },
+        payloads: payloads.iter().map(|(payload, ..)| payload.clone()).collect(),
         documents: vec![],
         risks: vec![],
     };
-    let file = dir.join(format!("payload-{release}"));
-    fs::write(&file, &bytes).unwrap();
-    let manifest_bytes = manifest.to_bytes().unwrap();
-    (manifest, manifest_bytes, vec![(payload, file, index)])
+    let bytes = manifest.to_bytes().unwrap();
+    (manifest, bytes, payloads)
 }
 
 fn world() -> (tempfile::TempDir, Slots) {
@@ -129,3 +147,44 @@ fn nothing_is_switched_to_that_is_not_whole() {
     assert!(slots.switch(Side::B).is_err());
     assert_eq!(slots.current().unwrap(), Some(Side::A));
 }
+
+/// A device with slots, as a factory leaves it.
+struct Device {
+    dir: tempfile::TempDir,
+}
+
+impl Device {
+    fn new() -> Self {
+        let (dir, slots) = world();
+        let first = bundle(dir.path(), 1, b"one");
+        slots.provision(&first.1, &first.2, &Within::limit(Duration::from_secs(60))).unwrap();
+        Self { dir }
+    }
+
+    fn slots(&self) -> Slots {
+        Slots::new(&self.dir.path().join("slots"))
+    }
+}
+
+impl Bench for Device {
+    fn contract(&self) -> Arc<dyn Contract> {
+        Arc::new(self.slots())
+    }
+
+    fn bundle(&self, release: u64) -> Bundle {
+        let content: Vec<u8> = (0..100_000).map(|at| (at * (release + 6) / 3 % 251) as u8).collect();
+        let (manifest, bytes, payloads) = bundle(self.dir.path(), release, &content);
+        Bundle { manifest, bytes, payloads }
+    }
+
+    fn restart(&self) -> Command {
+        Command { argv: vec!["true".to_owned()], timeout: Duration::from_secs(60) }
+    }
+
+    fn files(&self, version: &Version) -> Vec<PathBuf> {
+        let path = self.slots().path(version.side);
+        vec![path.join("app/bin/app"), path.join(".suture/manifest.json")]
+    }
+}
+
+contract_suite!(Device::new());

@@ -1,0 +1,295 @@
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+
+use suture_core::manifest::PayloadFormat;
+
+use super::*;
+use crate::install::slots::tests::manifest_of;
+use crate::install::suite::{Bench, Bundle, contract_suite};
+
+/// What U-Boot's script does at a start, by its own tools: it takes the first slot of BOOT_ORDER that has a try left, counts it
+/// down, and says to the kernel which it is. A slot with the file `dead-<slot>` does not come up, and the next start follows.
+const UBOOT: &str = r#"#!/bin/sh
+set -eu
+cd "$(dirname "$0")"
+[ ! -e no-power ] || exit 0
+get() { fw_printenv -c fw_env.config -n "$1"; }
+while :; do
+    chosen=
+    for slot in $(get BOOT_ORDER); do
+        left=$(get "BOOT_${slot}_LEFT")
+        if [ -z "$chosen" ] && [ "$left" -gt 0 ]; then
+            fw_setenv -c fw_env.config "BOOT_${slot}_LEFT" $((left - 1))
+            chosen=$slot
+        fi
+    done
+    [ -n "$chosen" ] || { fw_setenv -c fw_env.config BOOT_A_LEFT 3; fw_setenv -c fw_env.config BOOT_B_LEFT 3; continue; }
+    [ ! -e "dead-$chosen" ] || continue
+    echo "console=ttyS0 suture.slot=$chosen ro" > cmdline.new
+    mv cmdline.new cmdline
+    exit 0
+done
+"#;
+
+/// What systemd-boot does: entries without a try left last, then the higher version; one that counts is renamed before it is
+/// started (its `boot.c`: `config_entry_compare`, `config_entry_bump_counters`).
+const SYSTEMD_BOOT: &str = r#"#!/bin/sh
+set -eu
+cd "$(dirname "$0")"
+while :; do
+    best=; key=
+    for file in entries/pump-*.conf; do
+        version=$(sed -n 's/^version //p' "$file")
+        grep -q '^sort-key pump$' "$file"
+        case "$file" in *+0*) bad=0 ;; *) bad=1 ;; esac
+        this=$(printf '%d%09d' "$bad" "$version")
+        if [ -z "$key" ] || [ "$this" -gt "$key" ]; then best=$file; key=$this; fi
+    done
+    slot=$(sed -n 's/^options .*suture.slot=\([ab]\).*/\1/p' "$best")
+    case "$best" in
+    *+*)
+        count=${best#*+}; count=${count%.conf}; left=${count%-*}; done=0
+        case "$count" in *-*) done=${count#*-} ;; esac
+        if [ "$left" -gt 0 ]; then mv "$best" "${best%+*}+$((left - 1))-$((done + 1)).conf"; fi ;;
+    esac
+    [ ! -e "dead-$slot" ] || continue
+    echo "suture.slot=$slot" > cmdline.new
+    mv cmdline.new cmdline
+    exit 0
+done
+"#;
+
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    UBoot,
+    SystemdBoot,
+}
+
+/// A device with two places for each of two payloads, in files.
+struct Device {
+    dir: tempfile::TempDir,
+    by: By,
+}
+
+impl Device {
+    fn new(by: By) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_owned();
+        let path = path.as_path();
+        let boot = match by {
+            By::UBoot => {
+                environment::tests::make(path, &["BOOT_ORDER=A B", "BOOT_A_LEFT=3", "BOOT_B_LEFT=3", "bootdelay=0"]);
+                UBOOT
+            }
+            By::SystemdBoot => {
+                fs::create_dir(path.join("entries")).unwrap();
+                for side in ["a", "b"] {
+                    let entry =
+                        format!("title pump\nlinux /pump-{side}/linux\noptions root=/dev/{side} suture.slot={side}\n");
+                    fs::write(path.join(format!("entry-{side}")), entry).unwrap();
+                }
+                SYSTEMD_BOOT
+            }
+        };
+        fs::write(path.join("boot.sh"), boot).unwrap();
+        fs::set_permissions(path.join("boot.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(path.join("cmdline"), "quiet suture.slot=a\n").unwrap();
+        let device = Self { dir, by };
+        if by == By::SystemdBoot {
+            device.loader().keep(Side::A).unwrap();
+        }
+        let first = device.bundle(1);
+        for (payload, from, _) in &first.payloads {
+            fs::copy(from, path.join(format!("{}-a.img", payload.name))).unwrap();
+        }
+        device.contract().provision(&first.bytes, &first.payloads, &Within::limit(Duration::from_secs(60))).unwrap();
+        device
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn loader(&self) -> Loader {
+        match self.by {
+            By::UBoot => Loader::UBoot(environment::tests::at(self.dir.path())),
+            By::SystemdBoot => Loader::SystemdBoot(Entries {
+                dir: self.path("entries"),
+                name: "pump".to_owned(),
+                a: self.path("entry-a"),
+                b: self.path("entry-b"),
+            }),
+        }
+    }
+
+    fn image(&self, app: &str) -> Image {
+        let place = |payload: &str, to: &str| Place {
+            payload: payload.parse().unwrap(),
+            a: self.path(&format!("{payload}-a.img")),
+            b: PathBuf::from(to),
+        };
+        let kernel = self.path("kernel-b.img");
+        let places = vec![place("app", app), place("kernel", kernel.to_str().unwrap())];
+        let booted = self.path("cmdline");
+        let settings = ImageSettings { places, loader: self.loader(), booted, argument: "suture.slot".to_owned() };
+        Image::new(&self.path("slots"), settings)
+    }
+
+    /// One start of the device.
+    fn start(&self) {
+        assert!(std::process::Command::new(self.path("boot.sh")).status().unwrap().success());
+    }
+
+    fn booted(&self) -> Side {
+        self.image("/nowhere").booted().unwrap()
+    }
+}
+
+impl Bench for Device {
+    fn contract(&self) -> Arc<dyn Contract> {
+        Arc::new(self.image(self.path("app-b.img").to_str().unwrap()))
+    }
+
+    fn bundle(&self, release: u64) -> Bundle {
+        let contents = [("app", 3_000_001), ("kernel", 70_000)].map(|(name, length)| {
+            let bytes: Vec<u8> = (0..length).map(|at| (at as u64 * (release + 6) / 3 % 251) as u8).collect();
+            (name, PayloadFormat::Image, bytes)
+        });
+        let (manifest, bytes, payloads) = manifest_of(self.dir.path(), release, InstallKind::Image, &contents);
+        Bundle { manifest, bytes, payloads }
+    }
+
+    fn restart(&self) -> Command {
+        Command { argv: vec![self.path("boot.sh").to_str().unwrap().to_owned()], timeout: Duration::from_secs(60) }
+    }
+
+    fn files(&self, version: &Version) -> Vec<PathBuf> {
+        let side = version.side.as_str();
+        vec![self.path(&format!("app-{side}.img")), self.path(&format!("kernel-{side}.img"))]
+    }
+
+    fn full(&self) -> Option<Arc<dyn Contract>> {
+        Some(Arc::new(self.image("/dev/full")))
+    }
+}
+
+mod uboot {
+    use super::*;
+
+    contract_suite!(Device::new(By::UBoot));
+}
+
+mod systemd_boot {
+    use super::*;
+
+    contract_suite!(Device::new(By::SystemdBoot));
+}
+
+fn within() -> Within {
+    Within::limit(Duration::from_secs(60))
+}
+
+/// The new version does not come up: the boot loader goes back by itself, with no agent there; the next one sees it.
+#[test]
+fn what_does_not_come_up_falls_back_by_the_boot_loader_itself() {
+    for by in [By::UBoot, By::SystemdBoot] {
+        let device = Device::new(by);
+        let new = device.bundle(2);
+        let digest = Digest::of(&new.bytes);
+        device.contract().prepare(&new.bytes, &new.payloads, &within()).unwrap();
+        device.contract().switch(&digest, &within()).unwrap();
+        fs::write(device.path(if by == By::UBoot { "dead-B" } else { "dead-b" }), "").unwrap();
+        device.start();
+        assert_eq!(device.booted(), Side::A);
+        let it = device.contract();
+        assert!(it.is_switched(&digest, &within()).unwrap(), "it was, and nobody took it back");
+        assert_eq!(it.running(&within()).unwrap().unwrap().manifest.release.0, 1);
+        let error = it.restart(&device.restart(), &within()).unwrap_err().to_string();
+        assert!(error.contains("gone back to slot a"), "{error}");
+        assert!(matches!(it.probe(&digest, &within()), Err(InstallError::Unproven(_))));
+        it.revert(&digest, &within()).unwrap();
+        it.restart(&device.restart(), &within()).unwrap();
+        assert!(!it.is_switched(&digest, &within()).unwrap());
+
+        // Mended, it is tried anew, with all its tries.
+        fs::remove_file(device.path(if by == By::UBoot { "dead-B" } else { "dead-b" })).unwrap();
+        it.switch(&digest, &within()).unwrap();
+        it.restart(&device.restart(), &within()).unwrap();
+        assert_eq!(device.booted(), Side::B);
+    }
+}
+
+/// A device that is switched off and on again and again, before the agent says that the new version is well and after it.
+#[test]
+fn unproven_it_has_three_tries_and_proven_it_stays() {
+    for by in [By::UBoot, By::SystemdBoot] {
+        let device = Device::new(by);
+        let new = device.bundle(2);
+        let digest = Digest::of(&new.bytes);
+        device.contract().prepare(&new.bytes, &new.payloads, &within()).unwrap();
+        device.contract().switch(&digest, &within()).unwrap();
+        let started: Vec<Side> = (0..5)
+            .map(|_| {
+                device.start();
+                device.booted()
+            })
+            .collect();
+        assert_eq!(started, [Side::B, Side::B, Side::B, Side::A, Side::A], "{:?}", device.loader());
+        device.contract().revert(&digest, &within()).unwrap();
+        device.contract().switch(&digest, &within()).unwrap();
+        device.start();
+        device.contract().commit(&digest, &within()).unwrap();
+        for _ in 0..7 {
+            device.start();
+            assert_eq!(device.booted(), Side::B, "nobody has signed the way back");
+        }
+    }
+}
+
+#[test]
+fn the_slot_in_use_is_not_written_whatever_it_is_called() {
+    let device = Device::new(By::UBoot);
+    let new = device.bundle(2);
+    let link = device.path("another-name");
+    std::os::unix::fs::symlink(device.path("app-a.img"), &link).unwrap();
+    let before = fs::read(device.path("app-a.img")).unwrap();
+    for name in [&link, &device.path("app-a.img"), &device.path("kernel-a.img")] {
+        let it = device.image(name.to_str().unwrap());
+        let error = it.prepare(&new.bytes, &new.payloads, &within()).unwrap_err();
+        assert!(matches!(error, InstallError::InUse { .. }), "{error}");
+    }
+    assert!(fs::read(device.path("app-a.img")).unwrap() == before);
+}
+
+#[test]
+fn what_runs_is_not_guessed() {
+    let device = Device::new(By::UBoot);
+    for cmdline in ["", "quiet", "suture.slot=c", "xsuture.slot=a", "suture.slot"] {
+        fs::write(device.path("cmdline"), cmdline).unwrap();
+        let error = device.contract().running(&within()).unwrap_err().to_string();
+        assert!(error.contains("does not say which slot runs"), "{error}");
+        assert!(device.contract().examine(&within()).is_err());
+    }
+    fs::write(device.path("cmdline"), "suture.slot=b suture.slot=A").unwrap();
+    assert_eq!(device.booted(), Side::A, "the last word counts, as for the kernel");
+}
+
+#[test]
+fn a_bundle_that_has_no_place_here_is_refused_beforehand() {
+    let device = Device::new(By::UBoot);
+    let contents = [("other", PayloadFormat::Image, vec![1; 100])];
+    let (manifest, ..) = manifest_of(device.dir.path(), 9, InstallKind::Image, &contents);
+    let refusal = device.contract().refusal(&manifest).unwrap();
+    assert!(refusal.contains("no place for payload other"), "{refusal}");
+    assert_eq!(device.contract().refusal(&device.bundle(2).manifest), None);
+}
+
+/// A factory's image that is not what was signed.
+#[test]
+fn a_factorys_slot_is_believed_only_once_it_was_hashed() {
+    let device = Device::new(By::UBoot);
+    let other = device.bundle(5);
+    let error = device.contract().provision(&other.bytes, &other.payloads, &within()).unwrap_err();
+    assert!(error.is_wrong_bytes());
+    assert!(device.contract().running(&within()).unwrap().is_none());
+}

@@ -41,6 +41,7 @@ mod hospital;
 mod hostile;
 mod inbound;
 mod inbox;
+mod installers;
 mod integrity;
 mod journey;
 mod killed;

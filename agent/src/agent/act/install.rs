@@ -187,7 +187,7 @@ impl Agent {
             {
                 // It may have given way meanwhile, and what was asked was the old one.
                 return Err(match self.installer.probe(&manifest).await {
-                    Err(e @ InstallError::GaveWay(_)) => Done::broken(&e),
+                    Err(e @ (InstallError::GaveWay(_) | InstallError::WentBack(_))) => Done::broken(&e),
                     _ => Done::On(Event::Broken(reason)),
                 });
             }

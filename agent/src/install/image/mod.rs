@@ -143,9 +143,9 @@ impl Image {
         if self.version(booted)?.is_some_and(|version| version.digest == *new) {
             return Ok(booted);
         }
-        let text =
-            format!("slot {} runs, which does not hold the new version: the boot loader went back", booted.as_str());
-        Err(InstallError::Unproven(text))
+        // It says so itself where the boot loader has gone back.
+        self.has_started()?;
+        Err(InstallError::Unproven(format!("slot {} runs, which does not hold the new version", booted.as_str())))
     }
 }
 

@@ -206,7 +206,7 @@ fn what_does_not_come_up_falls_back_by_the_boot_loader_itself() {
         assert_eq!(it.running(&within()).unwrap().unwrap().manifest.release.0, 1);
         let error = it.restart(&device.restart(), &within()).unwrap_err().to_string();
         assert!(error.contains("gone back to slot a"), "{error}");
-        assert!(matches!(it.probe(&digest, &within()), Err(InstallError::Unproven(_))));
+        assert!(matches!(it.probe(&digest, &within()), Err(InstallError::WentBack(_))));
         it.revert(&digest, &within()).unwrap();
         it.restart(&device.restart(), &within()).unwrap();
         assert!(!it.is_switched(&digest, &within()).unwrap());

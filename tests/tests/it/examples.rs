@@ -48,6 +48,45 @@ fn the_agents_example_is_valid() {
     assert!(settings.interlock.is_some());
 }
 
+/// The other installers stand in it as comments: each, put in its place, is valid too.
+#[test]
+fn each_installer_that_the_agents_example_shows_is_valid() {
+    use suture_agent::config::{Settings, Way};
+    use suture_agent::install::Loader;
+
+    let text = std::fs::read_to_string(deploy("agent.toml")).unwrap();
+    let is_toml = |line: &&str| {
+        let name = line.split_once(" = ").map_or("", |(name, _)| name);
+        line.starts_with('[') || (!name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let mut ways = Vec::new();
+    for shown in text.split("# [installer]\n").skip(1) {
+        let lines = shown.lines().map_while(|line| line.strip_prefix("# ")).filter(is_toml);
+        let (mut table, mut loaders) = ("[installer]\n".to_owned(), Vec::new());
+        for line in lines {
+            if line.starts_with("[installer.") {
+                loaders.push(String::new());
+            }
+            let to = loaders.last_mut().unwrap_or(&mut table);
+            to.push_str(&format!("{line}\n"));
+        }
+        for loader in loaders.iter().map(String::as_str).chain(loaders.is_empty().then_some("")) {
+            let file = dir.path().join("agent.toml");
+            std::fs::write(&file, format!("{text}\n{table}{loader}")).unwrap();
+            ways.push(match Settings::load(&file).unwrap().installer.way {
+                Way::Slots => "slots",
+                Way::Image(image) => match image.loader {
+                    Loader::UBoot(_) => "U-Boot",
+                    Loader::SystemdBoot(_) => "systemd-boot",
+                },
+                Way::Command(_) => "command",
+            });
+        }
+    }
+    assert_eq!(ways, ["slots", "U-Boot", "systemd-boot", "command"]);
+}
+
 /// A unit that starts a program with what it does not understand is found on the first machine that it is installed on.
 #[test]
 fn the_units_grant_what_the_examples_name() {

@@ -37,14 +37,21 @@ async fn it_is_told_when_the_agent_works_that_it_lives_and_that_it_stops() {
 #[test]
 fn the_units_are_hardened() {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
-    for unit in ["suture-agent.service", "suture-boot.service", "suture-server.service"] {
+    let dir = tempfile::tempdir().unwrap();
+    // What a drop-in says comes after what the unit says.
+    let image = dir.path().join("suture-agent.service");
+    let read = |name: &str| std::fs::read_to_string(deploy.join(name)).unwrap();
+    std::fs::write(&image, read("suture-agent.service") + &read("suture-agent.image.conf")).unwrap();
+    let units = ["suture-agent.service", "suture-boot.service", "suture-server.service"].map(|unit| deploy.join(unit));
+    for unit in units.iter().chain([&image]) {
         // Exposure times ten: below 2.0.
         let judged = Command::new("systemd-analyze")
             .args(["security", "--offline=true", "--threshold=19"])
-            .arg(deploy.join(unit))
+            .arg(unit)
             .output()
             .expect("systemd-analyze is missing; it is in Debian's package systemd");
         let said = String::from_utf8_lossy(&judged.stdout).into_owned();
+        let unit = unit.display();
         assert!(judged.status.success(), "{unit}: {said}{}", String::from_utf8_lossy(&judged.stderr));
         assert!(said.contains("Overall exposure level"), "{unit}: {said}");
     }

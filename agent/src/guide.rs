@@ -60,6 +60,7 @@
 //!
 //! - Power may fail at every line. Every step is called again then, with the same arguments, and must come to the same end. So
 //!   write beside, sync, and rename; write last what says that it is whole.
+//! - An agent that is killed leaves its step at work, and the next one calls it again. So take a lock.
 //! - Never write what runs, or what it needs to start.
 //! - From `switch` on your device starts the new version by itself, and should go back by itself if that does not come up.
 //!   `state` then tells what is true: the old one runs, the new one is switched to. The agent sees that, calls `revert` and
@@ -70,7 +71,7 @@
 //!
 //! # A whole one
 //!
-//! This is one for a device whose software is one payload or more under a directory; 70 lines, of which the tests run every
+//! This is one for a device whose software is one payload or more under a directory; 80 lines, of which the tests run every
 //! one. Take it, and change how bytes are written and what is started.
 //!
 //! ```sh

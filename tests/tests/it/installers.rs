@@ -100,7 +100,8 @@ impl Stage {
 
     /// Plans and approves it, and moves into the pump's slot. Gives the rollout.
     async fn approve(&self, bundle: &Bundle) -> String {
-        let args = ["rollout", "plan", "--bundle", &bundle.name, "--device", "pump-1", "--slots", "1", "--slack", "60s"];
+        let args =
+            ["rollout", "plan", "--bundle", &bundle.name, "--device", "pump-1", "--slots", "1", "--slack", "60s"];
         let plan = self.kim.json(&args).await.unwrap();
         let start = plan["plan"]["devices"][0]["slots"][0]["start"].as_str().unwrap();
         let digest = plan["sha256"].as_str().unwrap();

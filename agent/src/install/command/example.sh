@@ -4,6 +4,10 @@ set -eu
 export LC_ALL=C
 cd "$SUTURE_DIR"
 
+# A step of an agent that was killed may still be at work: one at a time.
+exec 9>lock
+flock 9
+
 current=$(readlink current || true)
 case "$current" in
 a) spare=b ;;

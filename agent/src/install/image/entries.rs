@@ -89,10 +89,7 @@ impl Entries {
         match own.pop() {
             None => self.write(side, entries.iter().map(|e| e.version).max().unwrap_or(0).saturating_add(1), &good)?,
             Some(entry) if entry.path == good => {}
-            Some(entry) => {
-                fs::rename(&entry.path, &good).map_err(io_error("rename", &entry.path))?;
-                durable::sync_dir(&self.dir)?;
-            }
+            Some(entry) => durable::rename(&entry.path, &good)?,
         }
         self.remove(own.into_iter().filter(|entry| entry.path != good))
     }

@@ -77,7 +77,7 @@ impl Bench for Device {
 
     /// With a `cp` that says what the real one says of a full disk.
     fn full(&self) -> Option<Arc<dyn Contract>> {
-        let full = EXAMPLE.replace("cp -RHp \"$payload\" \"$spare.new/\"", "cp -RHp \"$payload\" /dev/full");
+        let full = EXAMPLE.replace("cp -RHp \"$payload\" \"$spare.new/\"", "cp -H \"$SUTURE_BUNDLE/fw\" /dev/full");
         assert_ne!(full, EXAMPLE);
         let path = self.path("full");
         fs::write(&path, full).unwrap();

@@ -8,6 +8,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use suture_agent::config::Settings;
+use suture_agent::doctor;
+use suture_proto::connect::{Outcome, ProxyRules};
 use suture_tests::world::{Bundle, Device, Kind, Operator, World, text};
 
 /// A hospital, and one pump of it that has joined.
@@ -217,6 +220,13 @@ async fn an_image_goes_into_the_other_slot_and_the_boot_loader_starts_it() {
     assert!(came < 700 << 10, "{came} bytes of {} came", content(2, false).len());
     assert!(fs::read(stage.pump.dir.join("app-b.img")).unwrap() == content(2, false));
 
+    // `suture-agent doctor` says what installs and whether it can.
+    assert_eq!(examined(&stage).await, (true, "image: slot b runs, the boot loader starts slot b always".to_owned()));
+    fs::rename(stage.pump.dir.join("env.bin"), stage.pump.dir.join("away")).unwrap();
+    let (well, text) = examined(&stage).await;
+    assert!(!well && text.contains("env.bin"), "{text}");
+    fs::rename(stage.pump.dir.join("away"), stage.pump.dir.join("env.bin")).unwrap();
+
     // One that does not come up: the boot loader goes back, and the device says so.
     let third = stage.publish("image", 3, false).await;
     let rollout = stage.approve(&third).await;
@@ -266,6 +276,14 @@ async fn an_image_goes_into_the_other_slot_and_the_boot_loader_starts_it() {
     let reason = shown["devices"][0]["reason"]["text"].as_str().unwrap();
     assert!(reason.contains("made for the installer `slots`, and this device has `image`"), "{reason}");
     assert_eq!(stage.pump.fetched_chunks(), before);
+}
+
+/// What `doctor` finds of the installer.
+async fn examined(stage: &Stage) -> (bool, String) {
+    let settings = Settings::load(&stage.pump.config()).unwrap();
+    let findings = doctor::examine(&settings, stage.world.clock.clone(), ProxyRules::from_env(|_| None)).await;
+    let found = findings.into_iter().find(|finding| finding.test == "installer").unwrap();
+    (found.outcome == Outcome::Good, found.text)
 }
 
 /// The program that the integrators' guide shows, whole.

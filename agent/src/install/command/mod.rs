@@ -136,6 +136,14 @@ impl Program {
         }
     }
 
+    /// An error where it is another version that runs.
+    fn proven(&self, new: &Digest, within: &Within) -> Result<(), InstallError> {
+        match self.state(within)?.running {
+            Some((running, _)) if running == *new => Ok(()),
+            _ => Err(InstallError::Unproven("the installer's program says that another version runs".to_owned())),
+        }
+    }
+
     fn about(&self, digest: &Digest) -> PathBuf {
         self.dir.join(".suture").join(digest.to_string())
     }
@@ -289,9 +297,7 @@ impl Contract for Program {
     }
 
     fn probe(&self, new: &Digest, within: &Within) -> Result<Proof, InstallError> {
-        if self.state(within)?.running.is_none_or(|(running, _)| running != *new) {
-            return Err(InstallError::Unproven("the installer's program says that another version runs".to_owned()));
-        }
+        self.proven(new, within)?;
         match self.call(&["probe"], Some(new), &[], within) {
             Ok(Answer::Done(_)) => Ok(Proof::Given),
             Ok(Answer::NotMine) => Ok(Proof::Asked),
@@ -300,6 +306,7 @@ impl Contract for Program {
     }
 
     fn commit(&self, new: &Digest, within: &Within) -> Result<(), InstallError> {
+        self.proven(new, within)?;
         self.must("commit", new, within)
     }
 

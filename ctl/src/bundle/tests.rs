@@ -193,3 +193,36 @@ fn a_bundle_is_never_overwritten_and_an_interrupted_build_is_no_obstacle() {
     built(dir.path(), "out").unwrap();
     assert!(built(dir.path(), "out").unwrap_err().to_text().contains("exists already"));
 }
+
+#[test]
+fn a_bundle_is_built_for_any_installer_that_can_have_its_payloads() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = fs::read_to_string(sources(dir.path(), false)).unwrap();
+    let tree = "[[payload]]\nname = \"app\"\nformat = \"tree\"\npath = \"root\"\n";
+    assert!(spec.contains(tree));
+    let image = spec.replace(tree, "");
+    let more = "[[payload]]\nname = \"boot\"\nformat = \"image\"\npath = \"firmware.img\"\n";
+    let two = format!("{image}{more}");
+    for (place, (text, kind, refused)) in [
+        (&spec, "command", None),
+        (&two, "image", None),
+        (&spec, "image", Some("install.kind is image")),
+        (&image, "rauc", None),
+        (&two, "rauc", Some("one payload")),
+        (&spec, "magic", Some("magic")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        fs::write(dir.path().join("bundle.toml"), text.replace("\"slots\"", &format!("{kind:?}"))).unwrap();
+        let result = built(dir.path(), &format!("out-{place}"));
+        match (result, refused) {
+            (Ok(_), None) => {}
+            (Err(failure), Some(says)) => {
+                let text = failure.to_text();
+                assert!(text.contains(says), "{kind}: {text}");
+            }
+            (result, _) => panic!("{kind}: {:?}", result.is_ok()),
+        }
+    }
+}

@@ -27,7 +27,7 @@
 //! | `probe` | 0: the new version runs and is well. 10: `[health]` of agent.toml is asked. |
 //! | `commit` | The new version has proven its health: it starts from now on, always. |
 //! | `revert` | Makes the version from before the one that starts next; `restart` follows. |
-//! | `settle` | At the agent's start, with nothing under way: what runs is what starts again. |
+//! | `settle` | At the agent's start, and before the device goes back into service, with nothing under way: what runs is what starts again. |
 //!
 //! # What it is told
 //!

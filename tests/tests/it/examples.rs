@@ -76,10 +76,15 @@ fn each_installer_that_the_agents_example_shows_is_valid() {
             std::fs::write(&file, format!("{text}\n{table}{loader}")).unwrap();
             ways.push(match Settings::load(&file).unwrap().installer.way {
                 Way::Slots => "slots",
-                Way::Image(image) => match image.loader {
-                    Loader::UBoot(_) => "U-Boot",
-                    Loader::SystemdBoot(_) => "systemd-boot",
-                },
+                Way::Image(image) => {
+                    // The drop-in that goes with it puts the kernel's word there.
+                    let unit = std::fs::read_to_string(deploy("suture-agent.image.conf")).unwrap();
+                    assert!(unit.contains(&format!("cat /proc/cmdline >{}'\n", image.booted.display())), "{unit}");
+                    match image.loader {
+                        Loader::UBoot(_) => "U-Boot",
+                        Loader::SystemdBoot(_) => "systemd-boot",
+                    }
+                }
                 Way::Command(_) => "command",
             });
         }

@@ -123,7 +123,7 @@ impl Stage {
         let shown = self.kim.json(&["rollout", "show", rollout]).await.unwrap();
         let phase = shown["devices"][0]["phase"].as_str().unwrap().to_owned();
         let device = self.kim.json(&["device", "show", "pump-1"]).await.unwrap();
-        (phase, device["running"]["release"].as_u64().unwrap_or_else(|| panic!("{device}")))
+        (phase, device["release"].as_u64().unwrap_or_else(|| panic!("{device}")))
     }
 }
 

@@ -236,6 +236,7 @@ fn it_is_ended_in_time_at_every_step_and_told_no_more_than_it_needs() {
         log.display()
     ));
     device.contract().prepare(&new.bytes, &new.payloads, &within()).unwrap();
+    device.contract().switch(&digest, &within()).unwrap();
     device.contract().commit(&digest, &within()).unwrap();
     let told = |step: &str| fs::read_to_string(format!("{}-{step}", log.display())).unwrap();
     assert_eq!(told("state"), "PATH SUTURE_DIR SUTURE_STEP SUTURE_TIMEOUT_SECS ");

@@ -43,10 +43,10 @@ fn the_units_are_hardened() {
     let read = |name: &str| std::fs::read_to_string(deploy.join(name)).unwrap();
     std::fs::write(&image, read("suture-agent.service") + &read("suture-agent.image.conf")).unwrap();
     let units = ["suture-agent.service", "suture-boot.service", "suture-server.service"].map(|unit| deploy.join(unit));
-    for unit in units.iter().chain([&image]) {
-        // Exposure times ten: below 2.0.
+    // Exposure times ten: below 2.0; 2.0 for one that must see block devices.
+    for (unit, most) in units.iter().zip(std::iter::repeat(19)).chain([(&image, 20)]) {
         let judged = Command::new("systemd-analyze")
-            .args(["security", "--offline=true", "--threshold=19"])
+            .args(["security", "--offline=true", &format!("--threshold={most}")])
             .arg(unit)
             .output()
             .expect("systemd-analyze is missing; it is in Debian's package systemd");

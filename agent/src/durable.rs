@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use suture_core::json::{self, JsonError};
+use zeroize::Zeroizing;
+
+use crate::checkpoint::{self, Step};
 
 /// Permissions of a file that only the agent may read.
 pub const SECRET: u32 = 0o600;
@@ -39,6 +42,12 @@ pub enum DurableError {
         /// Its bound.
         limit: u64,
     },
+    /// It is not whole, or of another kind.
+    #[error("{} is torn, or of a format that this program does not know", path.display())]
+    Torn {
+        /// Which file.
+        path: PathBuf,
+    },
     /// Its contents make no sense.
     #[error("{} is damaged", path.display())]
     Damaged {
@@ -67,10 +76,10 @@ impl DurableError {
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
     let beside = beside(path);
     let made = (|| {
-        power::step()?;
+        checkpoint::file(Step::Write, path)?;
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
         power::write(&mut file, bytes)?;
-        power::step()?;
+        checkpoint::file(Step::Sync, path)?;
         file.sync_all()
     })();
     made.map_err(DurableError::io("write", &beside))?;
@@ -89,12 +98,14 @@ pub fn show_json<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<(), 
     let bytes = json::to_canonical(value).map_err(|source| DurableError::Damaged { path: path.to_owned(), source })?;
     let beside = beside(path);
     let made = (|| {
-        power::step()?;
+        checkpoint::file(Step::Write, path)?;
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
         power::write(&mut file, &bytes)
     })();
     made.map_err(DurableError::io("write", &beside))?;
-    power::step().and_then(|()| fs::rename(&beside, path)).map_err(DurableError::io("replace", path))
+    checkpoint::file(Step::Rename, path)
+        .and_then(|()| fs::rename(&beside, path))
+        .map_err(DurableError::io("replace", path))
 }
 
 /// Reads a file of at most `limit` bytes; `None` where there is none. A pipe in its place is empty, and not waited for.
@@ -125,19 +136,63 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, DurableE
 pub fn link(target: &Path, path: &Path) -> Result<(), DurableError> {
     let new = path.with_extension("new");
     remove(&new)?;
-    power::step().and_then(|()| symlink(target, &new)).map_err(DurableError::io("make the link", &new))?;
+    let made = checkpoint::file(Step::Make, path).and_then(|()| symlink(target, &new));
+    made.map_err(DurableError::io("make the link", &new))?;
     rename(&new, path)
 }
 
 /// Gives a file another name in its directory, in the place of whatever has that name.
 pub fn rename(from: &Path, to: &Path) -> Result<(), DurableError> {
-    power::step().and_then(|()| fs::rename(from, to)).map_err(DurableError::io("replace", to))?;
+    checkpoint::file(Step::Rename, to).and_then(|()| fs::rename(from, to)).map_err(DurableError::io("replace", to))?;
     sync_parent(to)
+}
+
+/// Writes `bytes` twice, one file after the other: whatever becomes of one of them, the other is whole. For what cannot be
+/// had again.
+pub fn write_twice(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
+    write(&copy_of(path), bytes, mode)?;
+    write(path, bytes, mode)
+}
+
+/// Reads what [`write_twice`] wrote: the first of both that `whole` makes something of. `None` where there is neither.
+///
+/// # Errors
+///
+/// The disk, or one is there and neither is whole.
+pub fn read_either<T>(path: &Path, whole: impl Fn(&[u8]) -> Option<T>) -> Result<Option<T>, DurableError> {
+    let mut damaged = false;
+    for place in [path.to_owned(), copy_of(path)] {
+        let bytes = match read(&place, MAX_STATE_BYTES) {
+            Err(DurableError::TooLong { .. }) => Some(Vec::new()),
+            read => read?,
+        };
+        let Some(bytes) = bytes.map(Zeroizing::new) else { continue };
+        match whole(&bytes) {
+            Some(found) => {
+                if damaged {
+                    tracing::warn!(path = %path.display(), "it is damaged; its copy counts");
+                }
+                return Ok(Some(found));
+            }
+            None => damaged = true,
+        }
+    }
+    if damaged { Err(DurableError::Torn { path: path.to_owned() }) } else { Ok(None) }
+}
+
+fn copy_of(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".copy");
+    path.with_file_name(name)
 }
 
 /// Removes a file or an empty directory's place; that it is gone already is no error.
 pub fn remove(path: &Path) -> Result<(), DurableError> {
-    match power::step().and_then(|()| fs::remove_file(path)) {
+    // Nothing is at stake, and no place passed, where it is gone.
+    let removed = fs::symlink_metadata(path)
+        .and_then(|_| checkpoint::file(Step::Remove, path))
+        .and_then(|()| fs::remove_file(path));
+    match removed {
         Ok(()) => sync_parent(path),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(DurableError::io("remove", path)(source)),
@@ -147,8 +202,8 @@ pub fn remove(path: &Path) -> Result<(), DurableError> {
 /// Removes a directory and all below it, or a file; that it is gone already is no error.
 pub fn remove_tree(path: &Path) -> Result<(), DurableError> {
     let removed = match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
+        Ok(meta) if meta.is_dir() => checkpoint::file(Step::Remove, path).and_then(|()| fs::remove_dir_all(path)),
+        Ok(_) => checkpoint::file(Step::Remove, path).and_then(|()| fs::remove_file(path)),
         Err(e) => Err(e),
     };
     match removed {
@@ -166,7 +221,7 @@ pub fn make_dir(path: &Path) -> Result<(), DurableError> {
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         make_dir(parent)?;
     }
-    match power::step().and_then(|()| fs::DirBuilder::new().mode(0o700).create(path)) {
+    match checkpoint::file(Step::Make, path).and_then(|()| fs::DirBuilder::new().mode(0o700).create(path)) {
         // Somebody else was faster.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         made => made.map_err(DurableError::io("make", path))?,
@@ -177,12 +232,19 @@ pub fn make_dir(path: &Path) -> Result<(), DurableError> {
 /// Makes the directory entry of `path` durable.
 pub fn sync_parent(path: &Path) -> Result<(), DurableError> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    sync_dir(parent)
+    sync(parent, path)
 }
 
 /// Makes a directory's entries durable.
 pub fn sync_dir(path: &Path) -> Result<(), DurableError> {
-    power::step().and_then(|()| File::open(path)?.sync_all()).map_err(DurableError::io("sync", path))
+    sync(path, path)
+}
+
+/// Syncs a directory, for the sake of this name in it.
+fn sync(dir: &Path, name: &Path) -> Result<(), DurableError> {
+    checkpoint::file(Step::Settle, name)
+        .and_then(|()| File::open(dir)?.sync_all())
+        .map_err(DurableError::io("sync", dir))
 }
 
 /// Bytes free for the agent on the file system that holds `path`.
@@ -191,23 +253,18 @@ pub fn free_bytes(path: &Path) -> Result<u64, DurableError> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Where the power may fail; tests cut it, elsewhere nothing happens here.
 #[cfg(not(test))]
 mod power {
     use std::fs::File;
     use std::io::{self, Write as _};
-
-    pub(super) fn step() -> io::Result<()> {
-        Ok(())
-    }
 
     pub(super) fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
         file.write_all(bytes)
     }
 }
 
-/// The power, as a test cuts it: after so many steps that touch the disk every further one fails, as if the process had
-/// ended there. A write that is cut leaves half of its bytes.
+/// The power, as a test cuts it: after so many [`checkpoint`]s every further one fails, as if the process had ended there. A
+/// write that is cut leaves half of its bytes.
 #[cfg(test)]
 pub(crate) mod power {
     use std::cell::Cell;
@@ -228,7 +285,7 @@ pub(crate) mod power {
         LEFT.take() == Some(0)
     }
 
-    pub(super) fn step() -> io::Result<()> {
+    pub(crate) fn step() -> io::Result<()> {
         match LEFT.get() {
             None => Ok(()),
             Some(0) => Err(io::Error::other("the power has failed")),
@@ -268,6 +325,27 @@ mod tests {
         assert!(matches!(read(&path, 2), Err(DurableError::TooLong { limit: 2, .. })));
         assert!(read(&dir.path().join("none"), 3).unwrap().is_none());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn of_two_copies_the_whole_one_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let whole = |bytes: &[u8]| bytes.ends_with(b".").then(|| bytes.to_vec());
+        assert!(read_either(&path, whole).unwrap().is_none());
+        write_twice(&path, b"one.", SECRET).unwrap();
+        for torn in [&path, &copy_of(&path)] {
+            for bytes in [&b""[..], b"on", b"\0\0\0\0"] {
+                fs::write(torn, bytes).unwrap();
+                assert_eq!(read_either(&path, whole).unwrap().unwrap(), b"one.");
+            }
+            fs::remove_file(torn).unwrap();
+            assert_eq!(read_either(&path, whole).unwrap().unwrap(), b"one.");
+            fs::write(torn, b"one.").unwrap();
+        }
+        fs::write(&path, b"").unwrap();
+        fs::remove_file(copy_of(&path)).unwrap();
+        assert!(matches!(read_either(&path, whole), Err(DurableError::Torn { .. })));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What never sinks: the security floor of releases, and the time that offline signatures prove.
 //!
 //! TRUST, order on the device: the time floor rises only from offline-signed `signed_at`; the release floor is raised after
-//! confirmation, fsynced, in two places. One damaged copy is mended from the other; with both damaged nothing is begun.
+//! confirmation, fsynced, in two places. One damaged copy is mended from the other at the agent's start; with both damaged
+//! nothing is begun.
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,8 @@ struct Record {
 pub struct Floors {
     places: [PathBuf; 2],
     record: Record,
+    /// Not every place holds it.
+    uneven: bool,
 }
 
 impl Floors {
@@ -34,18 +37,22 @@ impl Floors {
         let places = [state_dir.join("floor.json"), slots_dir.join(".suture-floor.json")];
         let mut record: Option<Record> = None;
         let mut damage = None;
+        let mut held = Vec::new();
         for place in &places {
             match durable::read_json::<Record>(place) {
-                Ok(Some(found)) => record = Some(record.map_or(found, |r| r.max(found))),
-                Ok(None) => {}
+                Ok(found) => held.push(found),
                 Err(e) => damage = Some(e),
             }
+        }
+        for found in held.iter().flatten() {
+            record = Some(record.map_or(*found, |r| r.max(*found)));
         }
         match (record, damage) {
             (None, Some(e)) => Err(e),
             (record, _) => {
                 let none = Record { release: Release(0), time: Timestamp::UNIX_EPOCH };
-                Ok(Self { places, record: record.unwrap_or(none) })
+                let uneven = held.len() < places.len() || held.iter().any(|found| *found != record);
+                Ok(Self { places, record: record.unwrap_or(none), uneven })
             }
         }
     }
@@ -60,16 +67,21 @@ impl Floors {
         self.record.time
     }
 
-    /// Raises them; writes nothing where neither is raised.
+    /// Raises them; writes nothing where neither is raised and both places hold them.
     pub fn raise(&mut self, release: Release, time: Timestamp) -> Result<(), DurableError> {
         let next = self.record.max(Record { release, time: whole_second(time) });
-        if next != self.record {
+        if next != self.record || self.uneven {
             for place in &self.places {
                 durable::write_json(place, &next, durable::OPEN)?;
             }
-            self.record = next;
+            (self.record, self.uneven) = (next, false);
         }
         Ok(())
+    }
+
+    /// Writes them to the place that does not hold them.
+    pub fn mend(&mut self) -> Result<(), DurableError> {
+        self.raise(self.record.release, self.record.time)
     }
 }
 
@@ -101,6 +113,12 @@ mod tests {
             assert_eq!(floors.release(), Release(3 + i as u64));
             floors.raise(Release(4 + i as u64), late).unwrap();
             assert!(durable::read_json::<Record>(place).unwrap().is_some());
+        }
+        // Both are mended before the next cut, not with the next raise, which may be a year away.
+        for (i, place) in floors.places.clone().iter().enumerate() {
+            std::fs::write(place, b"").unwrap();
+            Floors::open(&state, &slots).unwrap().mend().unwrap();
+            assert_eq!(durable::read_json::<Record>(place).unwrap().unwrap().release, Release(5), "{i}");
         }
         for place in &floors.places {
             std::fs::write(place, b"").unwrap();

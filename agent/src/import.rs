@@ -13,7 +13,7 @@ use serde::Deserialize;
 use suture_core::approval::{StopError, VerifiedStop, path};
 use suture_core::id::HdoId;
 use suture_core::json;
-use suture_core::limits::MAX_TARGETS_BYTES;
+use suture_core::limits::{MAX_ROOT_BYTES, MAX_TARGETS_BYTES};
 use suture_core::phase::{Code, Reason};
 use suture_core::report::Seen;
 use suture_core::trust::{News, Repository};
@@ -248,9 +248,11 @@ fn label(stick: &mut Stick, device: &Device) -> Result<(), ImportError> {
 fn copy(from: &Path, to: &Path, which: Which) -> Result<(), DurableError> {
     let (from, to) = (TrustStore::directory(from, which), TrustStore::directory(to, which));
     durable::make_dir(&to)?;
-    for role in suture_core::trust::Role::ALL {
-        if let Some(bytes) = durable::read(&from.join(role.file_name()), role.max_bytes())? {
-            let path = to.join(role.file_name());
+    let roles = suture_core::trust::Role::ALL.map(|role| (role.file_name(), role.max_bytes()));
+    let beside = TrustStore::BESIDE_ROLES.map(|name| (name, MAX_ROOT_BYTES));
+    for (name, limit) in roles.into_iter().chain(beside) {
+        if let Some(bytes) = durable::read(&from.join(name), limit)? {
+            let path = to.join(name);
             fs::write(&path, bytes).map_err(DurableError::io("write", &path))?;
         }
     }
@@ -274,7 +276,7 @@ fn copy(from: &Path, to: &Path, which: Which) -> Result<(), DurableError> {
 fn refused(error: RefreshError) -> ImportError {
     match error {
         // Of the device's own disk, or of a stick that cannot be read or lacks something.
-        RefreshError::Disk(..) => ImportError::Root(error),
+        RefreshError::Disk(..) | RefreshError::NoWholeRoot { .. } => ImportError::Root(error),
         error => {
             let Reason { code, text } = error.reason();
             // No network was asked: what could not be had is not on the stick.

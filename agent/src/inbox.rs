@@ -4,6 +4,10 @@
 //! import` verify first, then leave here what they verified, whole or not at all: written beside, fsynced, renamed. The
 //! agent verifies it again, by what it holds when it gets there, and takes it out. It is woken by the kernel, so that a stop
 //! order does not wait for the next check-in.
+//!
+//! Accident: a disk that loses what was handed over, of which a person was told that the device obeys it. Everything here has
+//! a digest of its contents for a name, so what was lost is not taken for something that is refused: it stays, and nothing is
+//! begun until it is handed over again.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,7 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use suture_core::digest::{Digest, Hasher};
+use suture_core::limits::{MAX_STOP_BYTES, MAX_TARGETS_BYTES};
 use tokio::io::unix::AsyncFd;
+use walkdir::WalkDir;
 
 use crate::durable::{self, DurableError};
 
@@ -43,6 +49,36 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// Whether it is what was handed over.
+    ///
+    /// # Errors
+    ///
+    /// The disk.
+    pub fn is_whole(&self) -> Result<bool, DurableError> {
+        let name = match self {
+            Self::Stop(path) => match durable::read(path, MAX_STOP_BYTES) {
+                Err(DurableError::TooLong { .. }) => return Ok(false),
+                // It was taken out meanwhile.
+                Ok(None) => return Ok(true),
+                read => Digest::of(&read?.unwrap_or_default()),
+            },
+            Self::Stick(path) => {
+                let mut files = BTreeMap::new();
+                for entry in WalkDir::new(path).into_iter().filter_map(Result::ok).filter(|e| e.file_type().is_file()) {
+                    let Some(name) = entry.path().strip_prefix(path).ok().and_then(Path::to_str) else {
+                        return Ok(false);
+                    };
+                    match durable::read(entry.path(), MAX_TARGETS_BYTES) {
+                        Err(DurableError::TooLong { .. }) => return Ok(false),
+                        read => files.insert(name.to_owned(), Digest::of(&read?.unwrap_or_default())),
+                    };
+                }
+                name_of(files.iter().map(|(name, digest)| (name.as_str(), *digest)))
+            }
+        };
+        Ok(self.path().file_stem().is_some_and(|stem| stem == name.to_string().as_str()))
+    }
+
     /// Its file or directory.
     pub fn path(&self) -> &Path {
         match self {
@@ -155,15 +191,13 @@ pub fn put_stop(state_dir: &Path, envelope: &[u8]) -> Result<(), InboxError> {
 /// The disk, or too much waits.
 pub fn put_stick(state_dir: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<(), InboxError> {
     let (dir, _lock) = room(state_dir)?;
-    let mut name = Hasher::default();
-    for (path, bytes) in files {
-        name.update(path.as_bytes());
-        name.update(Digest::of(bytes).as_bytes());
-    }
-    let name = name.finish();
+    let name = name_of(files.iter().map(|(path, bytes)| (path.as_str(), Digest::of(bytes))));
     let (beside, place) = (dir.join(format!("{name}.tmp")), dir.join(format!("{name}.{STICK}")));
     if place.exists() {
-        return Ok(());
+        if Entry::Stick(place.clone()).is_whole()? {
+            return Ok(());
+        }
+        durable::remove_tree(&place)?;
     }
     durable::remove_tree(&beside)?;
     durable::make_dir(&beside)?;
@@ -178,8 +212,17 @@ pub fn put_stick(state_dir: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<
             durable::sync_dir(above)?;
         }
     }
-    fs::rename(&beside, &place).map_err(DurableError::io("rename", &place))?;
-    Ok(durable::sync_dir(&dir)?)
+    Ok(durable::rename(&beside, &place)?)
+}
+
+/// The name of a stick that holds these files, ascending by their paths.
+fn name_of<'a>(files: impl IntoIterator<Item = (&'a str, Digest)>) -> Digest {
+    let mut name = Hasher::default();
+    for (path, digest) in files {
+        name.update(path.as_bytes());
+        name.update(digest.as_bytes());
+    }
+    name.finish()
 }
 
 /// A directory for looking at something without changing anything; it goes when this is dropped, or with the next start.
@@ -328,6 +371,32 @@ mod tests {
         fs::write(inbox.join("x.stop.tmp"), b"half").unwrap();
         assert!(Inbox::open(dir.path()).unwrap().entries().unwrap().is_empty());
         assert_eq!(list(&inbox).unwrap(), [inbox.join("lock")]);
+    }
+
+    #[test]
+    fn what_the_disk_has_lost_is_not_what_was_handed_over_until_it_is_handed_over_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = || {
+            put_stop(dir.path(), b"an order").unwrap();
+            put_stick(dir.path(), &files()).unwrap();
+            entries(&inbox(dir.path())).unwrap()
+        };
+        for entry in put() {
+            assert!(entry.is_whole().unwrap());
+            let file = match &entry {
+                Entry::Stop(path) => path.clone(),
+                Entry::Stick(path) => path.join("catalog/1.root.json"),
+            };
+            for torn in [&b""[..], b"an ", b"\0\0\0\0\0\0\0\0"] {
+                fs::write(&file, torn).unwrap();
+                assert!(!entry.is_whole().unwrap());
+            }
+            assert!(put().contains(&entry) && entry.is_whole().unwrap());
+            if let Entry::Stick(path) = &entry {
+                fs::remove_file(path.join("stops/a.json")).unwrap();
+                assert!(!entry.is_whole().unwrap());
+            }
+        }
     }
 
     #[test]

@@ -1,9 +1,14 @@
 //! The journal: what the device is at, on disk before each side effect.
 //!
-//! One JSON file, replaced whole. It holds the state, the reports of the last transition until the outbox has them, the
-//! tries that each approval has used up, the stops that were answered, and the last outcome. A journal that cannot be read
-//! is kept for the technician under another name and the device is held: what it was at is not known, so only a person can
-//! go on.
+//! Two files, of which each holds one record, and one is replaced while the other stays: the newest record and the one
+//! before it; from the claim of the interlock until its release both hold the newest. A record is one line of JSON and below it the line's SHA-256. It holds the state, the reports of the last
+//! transition until the outbox has them, the tries that each approval has used up, the stops that were answered, and the
+//! last outcome.
+//!
+//! Accident: a disk that has lost or mangled what it was told to keep. Where the newest record is not whole the one before it
+//! counts, and what was to be done by that is done again: each can be done twice with the effect of once. Where neither is
+//! whole both are kept for the technician under other names and the device is held: what it was at is not known, so only a
+//! person can go on.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use suture_core::clock::{utc, whole_second};
 use suture_core::digest::Digest;
 use suture_core::id::ApprovalId;
+use suture_core::json;
 use suture_core::limits::MAX_KEPT_STOPS;
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::retry::{Policy, Tries};
@@ -22,13 +28,18 @@ use crate::machine::{Attempt, Event, Failure, MachineError, State, Step, Subject
 /// Steps of approvals whose tries are remembered; the oldest goes first.
 const MAX_TRIED: usize = 1_024;
 
-/// The file's contents.
+/// Of a digest in hexadecimal digits.
+const SUM_BYTES: usize = 64;
+
+/// A record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
     /// Layout of the file; 1.
     format: u32,
-    /// Counts the transitions.
+    /// Counts the records.
+    written: u64,
+    /// Counts the transitions that tell of something.
     seq: u64,
     state: State,
     /// What the transition numbered `seq` tells.
@@ -77,8 +88,18 @@ pub struct Outcome {
 /// The journal, open.
 #[derive(Debug)]
 pub struct Journal {
-    path: PathBuf,
+    places: [PathBuf; 2],
+    /// Where the record lies; the next one goes to the other place.
+    at: usize,
     record: Record,
+}
+
+/// What lies at one of the places.
+#[derive(Debug)]
+enum Found {
+    Nothing,
+    Whole(Box<Record>),
+    Damaged(DurableError),
 }
 
 /// Why a transition was not made.
@@ -93,50 +114,70 @@ pub enum JournalError {
 }
 
 impl Journal {
-    /// Opens `path`. `least_seq`: the highest transition that the outbox knows of, so that a journal begun anew does not
-    /// count from below it. A damaged journal is set aside and the device held.
+    /// Opens `path` and the second file beside it. `least_seq`: the highest transition that the outbox knows of, so that no
+    /// other counts from below it. Of a journal that is damaged throughout the device is held.
+    ///
+    /// # Errors
+    ///
+    /// The disk.
     pub fn open(path: &Path, least_seq: u64) -> Result<Self, JournalError> {
-        let fresh = |state| Record {
-            format: 1,
-            seq: least_seq.saturating_add(1),
-            state,
-            told: Vec::new(),
-            tried: Vec::new(),
-            obeyed: Vec::new(),
-            last: None,
+        let places = places(path);
+        let [first, second] = [find(&places[0])?, find(&places[1])?];
+        let fresh = |at, state| Self { places: places.clone(), at, record: Record::fresh(state, least_seq) };
+        let mut journal = match (first, second) {
+            (Found::Damaged(_), Found::Damaged(_)) => return Self::lost(fresh(1, State::rest())),
+            (first, second) => match newest(first, second) {
+                Some((at, record)) => Self { places, at, record },
+                // The second file is made with the second record, so that what is damaged is the first one ever written:
+                // before that nothing was begun.
+                None => fresh(1, State::rest()),
+            },
         };
-        let path = path.to_owned();
-        match durable::read_json::<Record>(&path) {
-            Ok(Some(record)) if record.format == 1 => Ok(Self { path, record }),
-            Ok(None) => Ok(Self { path, record: fresh(State::rest()) }),
-            Err(source @ DurableError::Io { .. }) => Err(source.into()),
-            Ok(Some(_)) | Err(DurableError::Damaged { .. } | DurableError::TooLong { .. }) => {
-                let aside = path.with_extension("damaged.json");
-                std::fs::rename(&path, &aside).map_err(DurableError::io("set aside", &path))?;
-                let text = format!(
-                    "the device's journal could not be read and lies in {} now; look whether the device runs as it \
-                     should, then run `suture-agent recover`",
-                    aside.display()
-                );
-                let reason = Reason::new(Code::StateDamaged, text);
-                let mut record = fresh(State::Held { attempt: None, reason: reason.clone() });
-                record.told.push(Told {
-                    subject: None,
-                    phase: record.state.phase(),
-                    reason: Some(reason),
-                    stop: None,
-                    permanent: false,
-                });
-                let journal = Self { path, record };
-                journal.write()?;
-                Ok(journal)
-            }
+        journal.even_out()?;
+        if journal.record.seq < least_seq {
+            // What it tells was told, as was what came after it and is lost.
+            journal.record.seq = least_seq;
+            journal.record.told.clear();
         }
+        Ok(journal)
+    }
+
+    /// Neither record can be read.
+    fn lost(mut journal: Self) -> Result<Self, JournalError> {
+        let mut aside = Vec::new();
+        for place in &journal.places {
+            let name = place.with_extension("damaged.json");
+            durable::remove(&name)?;
+            // Linked, so that there is no moment without a file: that would be a device that was never at anything.
+            std::fs::hard_link(place, &name).map_err(DurableError::io("set aside", place))?;
+            aside.push(name.display().to_string());
+        }
+        let text = format!(
+            "the device's journal could not be read and lies in {} now; look whether the device runs as it should, then run \
+             `suture-agent recover`",
+            aside.join(" and ")
+        );
+        let reason = Reason::new(Code::StateDamaged, text);
+        let state = State::Held { attempt: None, reason: reason.clone() };
+        let phase = state.phase();
+        journal.record.told = vec![Told { subject: None, phase, reason: Some(reason), stop: None, permanent: false }];
+        journal.record.state = state;
+        let record = journal.record.clone();
+        journal.replace(record)?;
+        Ok(journal)
     }
 
     /// Reads the journal without touching it, as `status` does. `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
     pub fn peek(path: &Path) -> Result<Option<Self>, DurableError> {
-        Ok(durable::read_json::<Record>(path)?.map(|record| Self { path: path.to_owned(), record }))
+        let places = places(path);
+        Ok(match (find(&places[0])?, find(&places[1])?) {
+            (Found::Damaged(e), Found::Damaged(_)) => return Err(e),
+            (first, second) => newest(first, second).map(|(at, record)| Self { places, at, record }),
+        })
     }
 
     /// Makes one transition and writes it down. Only then may its action be done.
@@ -194,11 +235,30 @@ impl Journal {
         self.replace(record)
     }
 
-    fn replace(&mut self, record: Record) -> Result<(), JournalError> {
-        let next = Self { path: self.path.clone(), record };
-        next.write()?;
-        *self = next;
+    /// Writes the next record over the one before the last; from the claim on over the last one too. What is done from then
+    /// on is not undone by doing what came before it once more: a claim would never be released, or a device restarted that
+    /// is in use again. So no single file decides there.
+    fn replace(&mut self, mut record: Record) -> Result<(), JournalError> {
+        record.written = self.record.written.saturating_add(1);
+        let at = 1_usize.saturating_sub(self.at);
+        let next = self.places.get(at).into_iter();
+        let last = self.places.get(self.at).filter(|_| record.state.is_committed());
+        for place in next.chain(last) {
+            durable::write(place, &record.to_bytes(place)?, durable::OPEN)?;
+        }
+        (self.record, self.at) = (record, at);
         Ok(())
+    }
+
+    /// Brings the record to both places where it belongs to both: the power failed between the one and the other, and nothing
+    /// has been done by it yet.
+    fn even_out(&self) -> Result<(), JournalError> {
+        let Some(other) = self.places.get(1_usize.saturating_sub(self.at)).filter(|_| self.state().is_committed())
+        else {
+            return Ok(());
+        };
+        let is_even = matches!(find(other)?, Found::Whole(found) if *found == self.record);
+        if is_even { Ok(()) } else { Ok(durable::write(other, &self.record.to_bytes(other)?, durable::OPEN)?) }
     }
 
     /// What the device is at.
@@ -249,10 +309,38 @@ impl Journal {
     pub fn last(&self) -> Option<&Outcome> {
         self.record.last.as_ref()
     }
+}
 
-    fn write(&self) -> Result<(), DurableError> {
-        durable::write_json(&self.path, &self.record, durable::OPEN)
+/// Both places of the journal at `path`.
+fn places(path: &Path) -> [PathBuf; 2] {
+    [path.to_owned(), path.with_extension("second.json")]
+}
+
+fn find(place: &Path) -> Result<Found, DurableError> {
+    let read = durable::read(place, durable::MAX_STATE_BYTES);
+    match read.and_then(|bytes| bytes.map(|bytes| Record::of(&bytes, place)).transpose()) {
+        Ok(None) => Ok(Found::Nothing),
+        Ok(Some(record)) => Ok(Found::Whole(Box::new(record))),
+        Err(e @ DurableError::Io { .. }) => Err(e),
+        Err(e) => Ok(Found::Damaged(e)),
     }
+}
+
+/// The newest whole record, and where it lies.
+fn newest(first: Found, second: Found) -> Option<(usize, Record)> {
+    let mut best: Option<(usize, Record)> = None;
+    for (at, found) in [first, second].into_iter().enumerate() {
+        match found {
+            Found::Whole(record) if best.as_ref().is_none_or(|(_, best)| best.written < record.written) => {
+                best = Some((at, *record));
+            }
+            Found::Damaged(e) => {
+                tracing::warn!(error = %e, "a record of the journal is not whole; the one before it counts");
+            }
+            Found::Whole(_) | Found::Nothing => {}
+        }
+    }
+    best
 }
 
 impl Tried {
@@ -262,6 +350,35 @@ impl Tried {
 }
 
 impl Record {
+    fn fresh(state: State, least_seq: u64) -> Self {
+        let seq = least_seq.saturating_add(1);
+        Self { format: 1, written: 0, seq, state, told: Vec::new(), tried: Vec::new(), obeyed: Vec::new(), last: None }
+    }
+
+    /// The record, where the bytes are whole.
+    fn of(bytes: &[u8], place: &Path) -> Result<Self, DurableError> {
+        let torn = || DurableError::Torn { path: place.to_owned() };
+        let (line, sum) = bytes
+            .strip_suffix(b"\n")
+            .and_then(|bytes| bytes.split_at_checked(bytes.len().checked_sub(SUM_BYTES)?))
+            .and_then(|(line, sum)| Some((line.strip_suffix(b"\n")?, sum)))
+            .ok_or_else(torn)?;
+        if Digest::of(line).to_string().as_bytes() != sum {
+            return Err(torn());
+        }
+        let record: Self =
+            json::from_slice(line).map_err(|source| DurableError::Damaged { path: place.to_owned(), source })?;
+        if record.format == 1 { Ok(record) } else { Err(torn()) }
+    }
+
+    fn to_bytes(&self, place: &Path) -> Result<Vec<u8>, DurableError> {
+        let mut bytes =
+            json::to_canonical(self).map_err(|source| DurableError::Damaged { path: place.to_owned(), source })?;
+        let sum = Digest::of(&bytes);
+        bytes.extend_from_slice(format!("\n{sum}\n").as_bytes());
+        Ok(bytes)
+    }
+
     fn tell(&mut self, told: Vec<Told>) {
         self.seq = self.seq.saturating_add(1);
         for Told { subject, phase, stop, .. } in &told {

@@ -66,7 +66,9 @@ impl Lease {
         let (held, damaged) = match durable::read_json(&path) {
             Ok(held) => (held, false),
             Err(e @ DurableError::Io { .. }) => return Err(e),
-            Err(DurableError::Damaged { .. } | DurableError::TooLong { .. }) => (None, true),
+            Err(DurableError::Damaged { .. } | DurableError::Torn { .. } | DurableError::TooLong { .. }) => {
+                (None, true)
+            }
         };
         Ok(Self { path, held, damaged, keeper: None })
     }

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod backoff;
+pub mod checkpoint;
 pub mod choice;
 pub mod client;
 pub mod config;

@@ -1,7 +1,8 @@
 //! Reports on disk: stored before they are sent, removed when the server says that it has them.
 //!
-//! Each report is a file of its own, named by its number; numbers count up by one from 1 and are never used twice. The
-//! journal hands over what each of its transitions tells together with the transition's number, so that a transition that
+//! Each report is a file of its own, named by its number; numbers count up by one from 1 and are never used twice. The last
+//! one stays when the server has it, until there is a later one: its name says how far the numbers have got, which no torn
+//! file takes away. The journal hands over what each of its transitions tells together with the transition's number, so that a transition that
 //! is entered again after a restart is told once.
 
 use std::fs;
@@ -22,8 +23,10 @@ const ROOM: usize = MAX_OUTBOX_REPORTS - MAX_OUTBOX_REPORTS / 10;
 pub struct Outbox {
     dir: PathBuf,
     mark: Mark,
-    /// Numbers of the files, ascending.
+    /// Numbers of the files that the server has not got, ascending.
     waiting: Vec<u64>,
+    /// The last file that it has got.
+    last: Option<u64>,
     told: Place,
 }
 
@@ -61,7 +64,9 @@ impl Outbox {
             Ok(mark) => mark.unwrap_or_default(),
             Err(e @ DurableError::Io { .. }) => return Err(e),
             // The files and the server's answers give both numbers again.
-            Err(DurableError::Damaged { .. } | DurableError::TooLong { .. }) => Mark::default(),
+            Err(DurableError::Damaged { .. } | DurableError::Torn { .. } | DurableError::TooLong { .. }) => {
+                Mark::default()
+            }
         };
         let mut waiting = Vec::new();
         for entry in fs::read_dir(dir).map_err(DurableError::io("list", dir))? {
@@ -70,7 +75,7 @@ impl Outbox {
             waiting.extend(number);
         }
         waiting.sort_unstable();
-        let mut outbox = Self { dir: dir.to_owned(), mark, waiting, told: mark.told };
+        let mut outbox = Self { dir: dir.to_owned(), mark, waiting, last: None, told: mark.told };
         let last = outbox.waiting.iter().rev().find_map(|n| outbox.kept(*n).ok().flatten());
         outbox.told = outbox.told.max(last.map_or(Place::default(), |k| k.told));
         outbox.stored_through(mark.through)?;
@@ -161,7 +166,10 @@ impl Outbox {
             self.mark = mark;
         }
         while let Some(first) = self.waiting.first().copied().filter(|n| *n <= self.mark.through) {
-            durable::remove(&self.dir.join(file_name(first)))?;
+            if let Some(last) = self.last {
+                durable::remove(&self.dir.join(file_name(last)))?;
+            }
+            self.last = Some(first);
             self.waiting.remove(0);
         }
         Ok(())
@@ -172,7 +180,7 @@ impl Outbox {
         match durable::read_json(&self.dir.join(file_name(number))) {
             Err(e @ DurableError::Io { .. }) => Err(e),
             Ok(kept) => Ok(kept),
-            Err(DurableError::Damaged { .. } | DurableError::TooLong { .. }) => Ok(None),
+            Err(DurableError::Damaged { .. } | DurableError::Torn { .. } | DurableError::TooLong { .. }) => Ok(None),
         }
     }
 
@@ -233,6 +241,31 @@ mod tests {
         outbox.stored_through(u64::MAX).unwrap();
         outbox.put(2, 0, false, signed).unwrap();
         assert_eq!(numbers(&outbox), [42, 43]);
+    }
+
+    #[test]
+    fn no_torn_file_leads_to_a_number_that_was_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut outbox = Outbox::open(dir.path()).unwrap();
+        for transition in 1..4 {
+            outbox.put(transition, 0, false, signed).unwrap();
+        }
+        outbox.stored_through(3).unwrap();
+        assert!(outbox.is_empty());
+        let files = || fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path());
+        assert_eq!(files().count(), 2, "the mark, and the last of the reports");
+        for torn in files().collect::<Vec<_>>() {
+            let whole = fs::read(&torn).unwrap();
+            fs::write(&torn, b"").unwrap();
+            let mut outbox = Outbox::open(dir.path()).unwrap();
+            assert_eq!(outbox.transition(), 3);
+            outbox.put(3, 0, false, signed).unwrap();
+            outbox.put(4, 0, false, signed).unwrap();
+            // What the server has already is sent again where the mark is lost, and is no news to it.
+            assert_eq!(numbers(&outbox).last(), Some(&4));
+            fs::remove_file(dir.path().join(file_name(4))).unwrap();
+            fs::write(&torn, whole).unwrap();
+        }
     }
 
     #[test]

@@ -3,6 +3,11 @@
 //! `trust/catalog/` and `trust/approvals/` hold the four metadata files each, as received, `documents/` the approvals, shards
 //! of their slots and stop orders by digest, and `delegated/` the metadata of roles that the catalog delegates to. The root
 //! is pinned by fingerprint at enrolment; the server can never introduce or replace one.
+//!
+//! Accident: a torn file. Of timestamp, snapshot and targets it is as if they were not there, and they are fetched again; a
+//! document has its digest for a name. The root is what everything else is judged by, so the one before it is kept beside it
+//! and counts where the newest is not whole; where there was none before it, it is the one that enrolment pinned, and is
+//! pinned anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,6 +27,10 @@ use crate::client::{ClientError, Files, Which};
 use crate::durable::{self, DurableError};
 use crate::news::Fed;
 
+/// Below a repository's directory: the root that counts.
+const ROOT: &str = "root.json";
+/// Below a repository's directory: the root before the present one.
+const BEFORE: &str = "root.before.json";
 /// Below a repository's directory: documents by their digests.
 const DOCUMENTS: &str = "documents";
 /// Below a repository's directory: metadata of delegated roles, by the digest of the names under which they are served.
@@ -50,6 +59,18 @@ pub enum RefreshError {
     /// The server serves no root with the fingerprint that enrolment pinned.
     #[error("{0}: the server has no root with the fingerprint that this device was enrolled with")]
     NoRoot(&'static str),
+    /// Neither root can be read.
+    #[error(
+        "both roots of {name} in {} are damaged; look at the disk, then remove {ROOT} and {BEFORE}: the device follows the \
+         roots again from the one that it was enrolled with",
+        dir.display()
+    )]
+    NoWholeRoot {
+        /// Whose.
+        name: &'static str,
+        /// Where they lie.
+        dir: PathBuf,
+    },
     /// Nothing is stored: no server and no stick has been heard since enrolment.
     #[error("{0} has not been refreshed yet: connect the device to the server, or bring it a stick")]
     Unrefreshed(&'static str),
@@ -71,7 +92,7 @@ impl RefreshError {
             Self::Unreachable(_, e) => e.code(),
             Self::Refused(_, e) => e.code(),
             Self::Disk(_, e) if e.is_full() => Code::DiskFull,
-            Self::Disk(..) => Code::StateDamaged,
+            Self::Disk(..) | Self::NoWholeRoot { .. } => Code::StateDamaged,
             Self::NoRoot(_) => Code::BadSignature,
             Self::Unrefreshed(_) => Code::ServerUnreachable,
         };
@@ -100,6 +121,9 @@ impl TrustStore {
     pub fn delegated(directory: &Path) -> PathBuf {
         directory.join(DELEGATED)
     }
+
+    /// What of the store another store needs in order to be a copy of it, beside the files of the roles.
+    pub(crate) const BESIDE_ROLES: [&str; 1] = [BEFORE];
 
     /// The root that is stored, whether or not it has expired; none before the first refresh. For what its keys sign beside
     /// the metadata.
@@ -298,7 +322,7 @@ impl TrustStore {
             let root = files.metadata(self.which, &name, MAX_ROOT_BYTES).await;
             let Some(root) = root.map_err(|e| RefreshError::Unreachable(self.name(), e))? else { break };
             if Digest::of(&root) == self.root_sha256 {
-                self.store(&Change::Put { name: "root.json", bytes: root.clone() })?;
+                self.store(&Change::Put { name: ROOT, bytes: root.clone() })?;
                 return Ok(Stored { root, ..Stored::default() });
             }
         }
@@ -310,7 +334,7 @@ impl TrustStore {
             let bytes = durable::read(&self.dir.join(name), limit);
             bytes.map_err(|e| RefreshError::Disk(self.name(), e))
         };
-        let Some(root) = read("root.json", MAX_ROOT_BYTES)? else { return Ok(None) };
+        let Some(root) = self.stored_root()? else { return Ok(None) };
         Ok(Some(Stored {
             root,
             timestamp: read("timestamp.json", MAX_TIMESTAMP_BYTES)?,
@@ -319,7 +343,34 @@ impl TrustStore {
         }))
     }
 
+    /// The newest root that is whole.
+    fn stored_root(&self) -> Result<Option<Vec<u8>>, RefreshError> {
+        let mut damaged = false;
+        for name in [ROOT, BEFORE] {
+            let read = match durable::read(&self.dir.join(name), MAX_ROOT_BYTES) {
+                Err(DurableError::TooLong { .. }) => Ok(Some(Vec::new())),
+                read => read,
+            };
+            match read.map_err(|e| RefreshError::Disk(self.name(), e))? {
+                Some(root) if Verified::<Root>::pinned(&root).is_ok() => return Ok(Some(root)),
+                Some(_) if name == ROOT => {
+                    tracing::warn!("the root of {} is damaged; the one before it counts", self.name());
+                }
+                Some(_) => damaged = true,
+                None => {}
+            }
+        }
+        if damaged { Err(RefreshError::NoWholeRoot { name: self.name(), dir: self.dir.clone() }) } else { Ok(None) }
+    }
+
     fn store(&self, change: &Change) -> Result<(), RefreshError> {
+        if let Change::Put { name, .. } = change
+            && *name == ROOT
+            && let Some(before) = self.stored_root()?
+        {
+            let kept = durable::write(&self.dir.join(BEFORE), &before, durable::OPEN);
+            kept.map_err(|e| RefreshError::Disk(self.name(), e))?;
+        }
         match change {
             Change::Put { name, bytes } => durable::write(&self.dir.join(name), bytes, durable::OPEN),
             Change::Remove { name } => durable::remove(&self.dir.join(name)),

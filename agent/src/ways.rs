@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use suture_core::approval::{Service, SignedDocument as _};
+use suture_core::json;
 
 use crate::durable::{self, DurableError};
 
@@ -52,10 +53,10 @@ impl Ways {
     pub fn open(identity_dir: &Path, enrolled: Service) -> Result<Self, DurableError> {
         let path = identity_dir.join("ways.json");
         let sound = |r: &Record| r.current.check().is_ok() && r.proven.iter().all(|p| p.check().is_ok());
-        let record = match durable::read_json::<Record>(&path) {
-            Ok(Some(record)) if sound(&record) => record,
+        let record = match durable::read_either(&path, |bytes| json::from_slice::<Record>(bytes).ok().filter(sound)) {
+            Ok(Some(record)) => record,
             Ok(None) => Record { current: enrolled, proven: None },
-            Ok(Some(_)) | Err(DurableError::Damaged { .. }) => {
+            Err(DurableError::Torn { .. }) => {
                 tracing::warn!("the signed ways to the server cannot be read; those of enrolment are taken");
                 Record { current: enrolled, proven: None }
             }
@@ -114,7 +115,8 @@ impl Ways {
     }
 
     fn keep(&mut self, record: Record) -> Result<(), DurableError> {
-        durable::write_json(&self.path, &record, durable::OPEN)?;
+        let damaged = |source| DurableError::Damaged { path: self.path.clone(), source };
+        durable::write_twice(&self.path, &json::to_canonical(&record).map_err(damaged)?, durable::OPEN)?;
         self.record = record;
         Ok(())
     }
@@ -168,6 +170,9 @@ mod tests {
         let mut ways = Ways::open(dir.path(), service(0, &["old"])).unwrap();
         ways.heed(service(5, &["new"])).unwrap();
         std::fs::write(dir.path().join("ways.json"), b"\0\0").unwrap();
+        let ways = Ways::open(dir.path(), service(0, &["old"])).unwrap();
+        assert_eq!(addresses(&ways), ["new", "old"], "there are two of it");
+        std::fs::write(dir.path().join("ways.json.copy"), b"\0\0").unwrap();
         let ways = Ways::open(dir.path(), service(0, &["old"])).unwrap();
         assert_eq!(addresses(&ways), ["old"]);
     }

@@ -48,10 +48,19 @@ impl Look {
 
 /// Reads the floors, or says why nothing may be begun.
 pub(super) fn floors(settings: &Settings) -> Result<Floors, Reason> {
-    Floors::open(&settings.state_dir, &settings.slots_dir).map_err(|e| {
-        let text = format!("neither copy of the device's floors can be read ({}); a person must look at it", chain(&e));
+    let mut floors = Floors::open(&settings.state_dir, &settings.slots_dir).map_err(|e| {
+        let text = format!(
+            "neither copy of what this device's releases may not sink below can be read ({}); look at the disk; nothing is \
+             begun until a person has removed both, floor.json in the state directory and .suture-floor.json beside the slots",
+            chain(&e)
+        );
         Reason::new(Code::StateDamaged, text)
-    })
+    })?;
+    // A full disk keeps nobody from reading them.
+    if let Err(e) = floors.mend() {
+        tracing::warn!(error = %chain(&e), "a copy of the floors is damaged and cannot be mended yet");
+    }
+    Ok(floors)
 }
 
 impl Agent {

@@ -59,6 +59,7 @@ impl Agent {
         for entry in entries {
             let done = match &entry {
                 Entry::Stop(_) => self.heed_entry(&entry),
+                Entry::Stick(_) if !entry.is_whole().unwrap_or(false) => self.heed_entry(&entry),
                 Entry::Stick(path) => {
                     let refreshed = self.import(path).await;
                     // After the refresh: the stick may bring the root that names an order's signer.
@@ -81,6 +82,13 @@ impl Agent {
 
     /// Keeps the orders of one thing in the inbox; false where it must be tried again.
     fn heed_entry(&mut self, entry: &Entry) -> bool {
+        // Not refused: nobody knows what it was, and it may be an order that stops.
+        if !entry.is_whole().unwrap_or(false) {
+            let place = entry.path().display();
+            tracing::error!("{place} was handed over and is damaged; hand it over again, or remove it");
+            self.stops.miss();
+            return false;
+        }
         let found = match entry {
             Entry::Stop(path) => self.order_of(path),
             Entry::Stick(path) => Stick::open(path).map_err(ImportError::from).and_then(|mut stick| {

@@ -45,6 +45,7 @@ use throttle::{Throttle, slowly};
 use turn::Line;
 
 use crate::backoff::Random;
+use crate::checkpoint::{self, Deed};
 use crate::news::{Holdings, Tidings};
 use crate::ticks::{System, Ticks};
 use crate::traffic::Traffic;
@@ -195,7 +196,7 @@ async fn timely<T>(
     call: &'static str,
     answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
 ) -> Result<T, ClientError> {
-    match tokio::time::timeout(CALL_TIMEOUT, answer).await {
+    match checkpoint::deed(Deed::Call(call), tokio::time::timeout(CALL_TIMEOUT, answer)).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         Ok(Err(status)) => Err(ClientError::of(call, &status)),
         Err(_) => Err(ClientError::Timeout { call }),

@@ -19,6 +19,7 @@ use super::FetchError;
 use super::counters::{Counters, Origin};
 use super::holes::Holes;
 use super::room::{Room, Stretch};
+use crate::checkpoint::{self, Step};
 use crate::install::{Side, Version};
 
 /// The payload's file and what of it is verified.
@@ -161,7 +162,8 @@ impl Part {
 
     /// Makes what is there durable.
     pub fn sync(&self) -> Result<(), FetchError> {
-        self.file.sync_all().map_err(FetchError::io("sync", &self.path))
+        let synced = checkpoint::file(Step::Sync, &self.path).and_then(|()| self.file.sync_all());
+        synced.map_err(FetchError::io("sync", &self.path))
     }
 
     fn absent(&self) -> impl Iterator<Item = &Digest> {
@@ -209,7 +211,9 @@ impl Part {
             };
             if !there.load(Ordering::Acquire) {
                 self.room.take(&self.stretch, &self.path, raw.len() as u64)?;
-                self.file.write_all_at(raw, offset).map_err(FetchError::io("write", &self.path))?;
+                checkpoint::file(Step::Write, &self.path)
+                    .and_then(|()| self.file.write_all_at(raw, offset))
+                    .map_err(FetchError::io("write", &self.path))?;
                 there.store(true, Ordering::Release);
                 self.counters.present_bytes.fetch_add(raw.len() as u64, Ordering::Relaxed);
                 self.counters.origin(origin).fetch_add(raw.len() as u64, Ordering::Relaxed);

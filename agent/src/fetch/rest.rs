@@ -14,6 +14,7 @@ use suture_core::limits::CHUNK_MAX_STORED_BYTES;
 
 use super::FetchError;
 use super::error::wrong;
+use crate::checkpoint::{self, Step};
 use crate::client::Piece;
 use crate::durable;
 
@@ -101,7 +102,9 @@ impl Rest {
 
     fn write(&self, digest: &Digest) -> io::Result<()> {
         let beside = self.path.with_extension("rest.new");
+        checkpoint::file(Step::Write, &self.path)?;
         fs::write(&beside, [digest.as_bytes().as_slice(), &self.bytes].concat())?;
+        checkpoint::file(Step::Rename, &self.path)?;
         fs::rename(beside, &self.path)
     }
 }

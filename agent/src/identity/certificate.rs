@@ -50,11 +50,11 @@ pub(crate) fn life(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Times
     Some((at(parsed.validity().not_before)?, at(parsed.validity().not_after)?))
 }
 
-/// Key and chain in one file, replaced whole.
+/// Key and chain in one file, so that they always fit together; replaced whole.
 pub(super) fn write_tls(dir: &Path, key: &KeyPair, chain: &[CertificateDer<'_>]) -> Result<(), DurableError> {
     let mut text = Zeroizing::new(key.serialize_pem());
     text.push_str(&pem(&chain.iter().collect::<Vec<_>>()));
-    durable::write(&dir.join("tls.pem"), text.as_bytes(), durable::SECRET)
+    durable::write_twice(&dir.join("tls.pem"), text.as_bytes(), durable::SECRET)
 }
 
 /// Certificates as text, one after another.

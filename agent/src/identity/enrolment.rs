@@ -7,16 +7,17 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use suture_core::clock::{Clock, format_utc};
 use suture_core::digest::Digest;
 use suture_core::id::DeviceId;
+use suture_core::json;
 use suture_core::sign::{LocalKey, Signer as _};
 use suture_core::token::{Grant, Token};
 use suture_proto::connect::{self, ProxyRules, Trust};
 
 use super::certificate::{accept, csr, pem, write_tls};
-use super::{Device, Identity, IdentityError, Seed};
+use super::{Device, Identity, IdentityError, Seed, device};
 use crate::client::{Client, Enrolment};
 use crate::config::Settings;
 use crate::departure;
-use crate::durable;
+use crate::durable::{self, DurableError};
 
 impl Identity {
     /// Spends a token: makes the keys here, has the TLS key certified, and keeps all of it. Until a person of the hospital
@@ -29,8 +30,11 @@ impl Identity {
     ) -> Result<Self, IdentityError> {
         let dir = settings.state_dir.join("identity");
         departure::finish(&settings.state_dir)?;
-        if let Some(device) = durable::read_json::<Device>(&dir.join("device.json"))? {
-            return Err(IdentityError::Enrolled { device: device.device, dir });
+        match device(&dir) {
+            Ok(Some(device)) => return Err(IdentityError::Enrolled { device: device.device, dir }),
+            // What was settled is lost, and only another token settles it.
+            Ok(None) | Err(IdentityError::Damaged(_)) => {}
+            Err(e) => return Err(e),
         }
         let token = Token::decode(token)?;
         let device = device_of(&token, id, clock.now())?;
@@ -52,11 +56,14 @@ impl Identity {
         let ca = chain.last().filter(|ca| Digest::of(ca) == token.ca_sha256);
         let ca = ca.ok_or(IdentityError::Chain("it does not end in the CA that the token names"))?.clone();
         durable::make_dir(&dir)?;
-        durable::write(&dir.join("report.pem"), report.to_plain_pem()?.as_bytes(), durable::SECRET)?;
-        durable::write(&dir.join("ca.pem"), pem(&[&ca]).as_bytes(), durable::OPEN)?;
+        durable::write_twice(&dir.join("report.pem"), report.to_plain_pem()?.as_bytes(), durable::SECRET)?;
+        durable::write_twice(&dir.join("ca.pem"), pem(&[&ca]).as_bytes(), durable::OPEN)?;
         write_tls(&dir, &key, &chain)?;
         // Last: without it the device counts as not enrolled.
-        durable::write_json(&dir.join("device.json"), &device, durable::OPEN)?;
+        let place = dir.join("device.json");
+        let bytes =
+            json::to_canonical(&device).map_err(|source| DurableError::Damaged { path: place.clone(), source })?;
+        durable::write_twice(&place, &bytes, durable::OPEN)?;
         Self::open(&settings.state_dir)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! `identity/` in the state directory holds `tls.pem` (key and chain, one file, so that they always fit together), `ca.pem`,
 //! `report.pem` (a separate Ed25519 key, so that a terminator of TLS cannot forge reports) and, written last, `device.json`;
-//! later `ways.json`, where the hospital has signed other ways to the server, and `earlier.pem`, what was renewed.
+//! later `ways.json`, where the hospital has signed other ways to the server, and `earlier.pem`, what was renewed. All but
+//! the last may lead to a person's walk where they are lost, so each lies there twice.
 
 mod certificate;
 mod enrolment;
@@ -19,6 +20,7 @@ use suture_core::approval::{Service, SignedDocument as _};
 use suture_core::clock::Clock;
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId, TrustDomain};
+use suture_core::json;
 use suture_core::report;
 use suture_core::sign::{LocalKey, SignError, Signer};
 use suture_core::token::TokenError;
@@ -113,33 +115,12 @@ impl Identity {
     /// Loads it.
     pub fn open(state_dir: &Path) -> Result<Self, IdentityError> {
         let dir = state_dir.join("identity");
-        let device: Device = durable::read_json(&dir.join("device.json"))?.ok_or(IdentityError::NotEnrolled)?;
-        let file = |name: &str| -> Result<(PathBuf, Zeroizing<Vec<u8>>), IdentityError> {
-            let path = dir.join(name);
-            match durable::read(&path, durable::MAX_STATE_BYTES)? {
-                Some(bytes) => Ok((path, Zeroizing::new(bytes))),
-                None => Err(IdentityError::Damaged(path)),
-            }
-        };
-        let (tls_path, tls) = file("tls.pem")?;
-        let (ca_path, ca) = file("ca.pem")?;
-        let (report_path, report) = file("report.pem")?;
-        let damaged = |path: &Path| IdentityError::Damaged(path.to_owned());
-        let tls_text = std::str::from_utf8(&tls).map_err(|_| damaged(&tls_path))?;
-        let report_text = std::str::from_utf8(&report).map_err(|_| damaged(&report_path))?;
-        let chain: Vec<_> =
-            CertificateDer::pem_slice_iter(&tls).collect::<Result<_, _>>().map_err(|_| damaged(&tls_path))?;
-        let life = chain.first().and_then(|c| life(c)).ok_or_else(|| damaged(&tls_path))?;
-        Ok(Self {
-            device,
-            key: KeyPair::from_pem(tls_text).map_err(|_| damaged(&tls_path))?,
-            ca: CertificateDer::from_pem_slice(&ca).map_err(|_| damaged(&ca_path))?,
-            report: LocalKey::from_plain_pem(report_text).map_err(|_| damaged(&report_path))?,
-            earlier: Earlier::open(&dir),
-            dir,
-            chain,
-            life,
-        })
+        let device = device(&dir)?.ok_or(IdentityError::NotEnrolled)?;
+        let (key, chain, life) = part(&dir.join("tls.pem"), tls)?;
+        let ca = part(&dir.join("ca.pem"), |bytes| CertificateDer::from_pem_slice(bytes).ok())?;
+        let report =
+            part(&dir.join("report.pem"), |bytes| LocalKey::from_plain_pem(std::str::from_utf8(bytes).ok()?).ok())?;
+        Ok(Self { device, key, ca, report, earlier: Earlier::open(&dir), dir, chain, life })
     }
 
     /// What enrolment settled.
@@ -232,6 +213,34 @@ impl Identity {
             clock,
         })
     }
+}
+
+/// What enrolment settled, where the device has enrolled.
+fn device(dir: &Path) -> Result<Option<Device>, IdentityError> {
+    let path = dir.join("device.json");
+    match durable::read_either(&path, |bytes| json::from_slice(bytes).ok()) {
+        Err(DurableError::Torn { path }) => Err(IdentityError::Damaged(path)),
+        read => Ok(read?),
+    }
+}
+
+/// A file of it, which must be there.
+fn part<T>(path: &Path, whole: impl Fn(&[u8]) -> Option<T>) -> Result<T, IdentityError> {
+    match durable::read_either(path, whole) {
+        Ok(Some(part)) => Ok(part),
+        Ok(None) | Err(DurableError::Torn { .. }) => Err(IdentityError::Damaged(path.to_owned())),
+        Err(e) => Err(e.into()),
+    }
+}
+
+type Tls = (KeyPair, Vec<CertificateDer<'static>>, (Timestamp, Timestamp));
+
+/// Key and chain, and the first certificate's life.
+fn tls(bytes: &[u8]) -> Option<Tls> {
+    let key = KeyPair::from_pem(std::str::from_utf8(bytes).ok()?).ok()?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(bytes).collect::<Result<_, _>>().ok()?;
+    let life = life(chain.first()?)?;
+    Some((key, chain, life))
 }
 
 impl std::fmt::Debug for Identity {

@@ -14,6 +14,7 @@ use super::sum::{Sum, Summed};
 use super::tree;
 use super::version::{BUFFER_BYTES, Bytes};
 use super::{Contract, InstallError, Payloads, Proof, Version, Within};
+use crate::checkpoint::{self, Step};
 use crate::durable;
 
 /// Where a slot says what it holds. No payload can have that name: an id does not begin with a dot.
@@ -170,7 +171,7 @@ impl Slots {
         (manifest, payloads): (&[u8], &Payloads),
         within: &Within,
     ) -> Result<Side, InstallError> {
-        fs::create_dir_all(new).map_err(io_error("make", new))?;
+        checkpoint::file(Step::Make, new).and_then(|()| fs::create_dir_all(new)).map_err(io_error("make", new))?;
         for (payload, source, _) in payloads {
             write_payload(payload, source, &new.join(payload.name.as_str()), within)?;
         }
@@ -181,7 +182,9 @@ impl Slots {
         }
         durable::write(&about.join("manifest.json"), manifest, durable::OPEN)?;
         // One call for all files and directories, rather than one for each of thousands.
-        let synced = File::open(new).and_then(|dir| rustix::fs::syncfs(&dir).map_err(io::Error::from));
+        let synced = checkpoint::file(Step::Sync, new)
+            .and_then(|()| File::open(new))
+            .and_then(|dir| rustix::fs::syncfs(&dir).map_err(io::Error::from));
         synced.map_err(io_error("sync the file system of", new))?;
         let path = self.path(side);
         // A trial's way back leads to what is written over now.
@@ -190,8 +193,7 @@ impl Slots {
             self.take_trials_away()?;
         }
         tree::remove(&path)?;
-        fs::rename(new, &path).map_err(io_error("put in place", &path))?;
-        durable::sync_dir(&self.dir)?;
+        durable::rename(new, &path)?;
         Ok(side)
     }
 
@@ -226,7 +228,18 @@ impl Slots {
 
     /// Makes `current` name the other version than the one with that manifest, where it names that.
     pub fn switch_from(&self, manifest: &Digest) -> Result<(), InstallError> {
-        if self.runs(manifest)? { self.switch(self.spare()?) } else { Ok(()) }
+        match self.runs(manifest) {
+            Ok(true) => self.switch(self.spare()?),
+            Ok(false) => Ok(()),
+            Err(_) if self.is_left_for(manifest) => self.switch(self.spare()?),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether the slot that is not in use holds another whole version than that one.
+    pub(super) fn is_left_for(&self, manifest: &Digest) -> bool {
+        let other = self.spare().and_then(|side| self.manifest(side));
+        matches!(other, Ok(Some((_, digest))) if digest != *manifest)
     }
 }
 
@@ -248,7 +261,17 @@ impl Contract for Slots {
     }
 
     fn is_switched(&self, to: &Digest, _: &Within) -> Result<bool, InstallError> {
-        Ok(self.runs(to)? || self.gave_way(to)?)
+        match self.runs(to) {
+            Ok(runs) => Ok(runs || self.gave_way(to)?),
+            // Accident: a slot in use that does not say what it holds. It is not the old version, which the other one holds.
+            Err(e) => {
+                if self.is_left_for(to) {
+                    Ok(true)
+                } else {
+                    Err(e)
+                }
+            }
+        }
     }
 
     fn prepare(&self, manifest: &[u8], payloads: &Payloads, within: &Within) -> Result<(), InstallError> {
@@ -291,6 +314,7 @@ impl Contract for Slots {
 }
 
 fn write_payload(payload: &Payload, from: &Path, to: &Path, within: &Within) -> Result<(), InstallError> {
+    checkpoint::file(Step::Write, to).map_err(io_error("write", to))?;
     let file = File::open(from).map_err(io_error("open", from))?;
     let mut summed = Summed { inner: file, sum: Sum::default(), within };
     let source = BufReader::with_capacity(BUFFER_BYTES, &mut summed);

@@ -14,6 +14,7 @@ use suture_core::limits::MAX_VIEW_ENTRIES;
 use walkdir::WalkDir;
 
 use super::regular;
+use crate::checkpoint::{self, Step};
 
 /// Why a tree was not packed or unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +135,7 @@ pub(super) fn remove(root: &Path) -> Result<(), TreeError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(io_error("look at", root)(e)),
         Ok(meta) if !meta.is_dir() => return fs::remove_file(root).map_err(io_error("remove", root)),
-        Ok(_) => {}
+        Ok(_) => checkpoint::file(Step::Remove, root).map_err(io_error("remove", root))?,
     }
     let directories = WalkDir::new(root).into_iter().filter_map(Result::ok).filter(|e| e.file_type().is_dir());
     for entry in directories {

@@ -108,7 +108,10 @@ impl Slots {
     pub fn put_back(&self, manifest: &Digest) -> Result<(), InstallError> {
         let _lock = self.lock()?;
         match self.trial()? {
-            Some(trial) if self.runs(manifest)? && self.current()? == Some(trial.side) => self.follow(trial)?,
+            // A slot that does not say what it holds is left too.
+            Some(trial) if self.current()? == Some(trial.side) && self.runs(manifest).unwrap_or(true) => {
+                self.follow(trial)?;
+            }
             _ => self.switch_from(manifest)?,
         }
         self.conclude()

@@ -15,6 +15,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use suture_core::phase::Reason;
 
 use super::{Claim, still_held};
+use crate::checkpoint::{self, Step};
 use crate::durable;
 
 const OURS: &str = "suture-agent\n";
@@ -81,14 +82,15 @@ fn make(path: &Path) -> io::Result<bool> {
         _ => {}
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    checkpoint::file(Step::Write, path)?;
     let mut file: File = openat(CWD, &beside, flags, MODE)?.into();
     file.write_all(OURS.as_bytes())?;
+    checkpoint::file(Step::Sync, path)?;
     file.sync_all()?;
+    checkpoint::file(Step::Rename, path)?;
     let linked = std::fs::hard_link(&beside, path);
     std::fs::remove_file(&beside)?;
-    if let Some(dir) = path.parent() {
-        durable::sync_dir(dir).map_err(io::Error::other)?;
-    }
+    durable::sync_parent(path).map_err(io::Error::other)?;
     match linked {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),

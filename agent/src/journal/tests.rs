@@ -31,25 +31,123 @@ fn what_was_applied_is_there_after_a_restart() {
     assert_eq!(journal.told().1.len(), 2);
 }
 
-#[test]
-fn every_torn_form_holds_the_device_and_keeps_the_evidence() {
-    let (_dir, path) = written();
-    let whole = std::fs::read(&path).unwrap();
-    let torn = (0..whole.len()).step_by(5).map(|cut| whole[..cut].to_vec());
+/// Every form in which a torn file was ever found, and one that is none.
+fn torn(whole: &[u8]) -> Vec<Vec<u8>> {
+    let cut = (0..whole.len()).step_by(5).map(|cut| whole[..cut].to_vec());
     let zeroed = (0..whole.len()).step_by(31).map(|from| {
-        let mut bytes = whole.clone();
+        let mut bytes = whole.to_vec();
         bytes[from..].fill(0);
         bytes
     });
-    for bytes in torn.chain(zeroed) {
-        std::fs::write(&path, &bytes).unwrap();
+    let flipped = (0..whole.len()).step_by(7).map(|at| {
+        let mut bytes = whole.to_vec();
+        bytes[at] ^= 1;
+        bytes
+    });
+    let longer = [whole, b"\n"].concat();
+    cut.chain(zeroed).chain(flipped).chain([longer]).collect()
+}
+
+#[test]
+fn of_a_torn_record_the_one_before_counts() {
+    let (_dir, path) = written();
+    let mut journal = Journal::open(&path, 0).unwrap();
+    for (n, event) in
+        [Event::Fetched, Event::Staged, Event::Damaged(Reason::new(Code::WrongBytes, "x"))].into_iter().enumerate()
+    {
+        let before = journal.state().clone();
+        journal.apply(event, now()).unwrap();
+        let place = &journal.places[journal.at];
+        assert_eq!(journal.at, (n + 1) % 2, "they take turns");
+        let whole = std::fs::read(place).unwrap();
+        for bytes in torn(&whole) {
+            std::fs::write(place, &bytes).unwrap();
+            let fallen = Journal::open(&path, 0).unwrap();
+            assert_eq!((fallen.state(), fallen.record.written), (&before, journal.record.written - 1));
+            assert_eq!(Journal::peek(&path).unwrap().unwrap().state(), &before);
+        }
+        // As where the rename never came to the disk.
+        std::fs::remove_file(place).unwrap();
+        assert_eq!(Journal::open(&path, 0).unwrap().state(), &before);
+        std::fs::write(place, &whole).unwrap();
+    }
+    // What is done again takes the torn one's place, and counts as it did.
+    std::fs::write(&journal.places[journal.at], b"").unwrap();
+    let mut again = Journal::open(&path, 0).unwrap();
+    again.apply(Event::Damaged(Reason::new(Code::WrongBytes, "x")), now()).unwrap();
+    assert_eq!((&again.record, again.at), (&journal.record, journal.at));
+    assert_eq!(Journal::open(&path, 0).unwrap().record, journal.record);
+}
+
+#[test]
+fn what_was_told_of_a_lost_record_is_not_told_of_the_one_before() {
+    let (_dir, path) = written();
+    let mut journal = Journal::open(&path, 0).unwrap();
+    let told = journal.told().0;
+    journal.apply(Event::Nothing(withdrawn()), now()).unwrap();
+    assert_eq!(journal.told().0, told + 1);
+    std::fs::write(&journal.places[journal.at], b"").unwrap();
+    // The outbox has what the lost record told.
+    let mut journal = Journal::open(&path, told + 1).unwrap();
+    assert_eq!(journal.told(), (told + 1, &[][..]));
+    journal.apply(Event::Nothing(withdrawn()), now()).unwrap();
+    assert_eq!(journal.told().0, told + 2);
+}
+
+#[test]
+fn from_the_claim_on_no_torn_file_loses_a_record() {
+    let (_dir, path) = written();
+    let mut journal = Journal::open(&path, 0).unwrap();
+    let window = Window { start: now(), latest: now() };
+    for event in [Event::Fetched, Event::Staged, Event::Open(window)] {
+        journal.apply(event, now()).unwrap();
+    }
+    for event in [Event::Claimed, Event::Switched, Event::Restarted, Event::Healthy] {
+        for place in &places(&path) {
+            let whole = std::fs::read(place).unwrap();
+            std::fs::write(place, b"").unwrap();
+            let opened = Journal::open(&path, 0).unwrap();
+            assert_eq!((opened.state(), opened.told()), (journal.state(), journal.told()));
+            // Before anything is done by it there are two again.
+            assert_eq!(std::fs::read(place).unwrap(), whole);
+        }
+        journal.apply(event, now()).unwrap();
+    }
+}
+
+#[test]
+fn the_first_record_of_all_is_none_where_it_is_torn() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.json");
+    Journal::open(&path, 0).unwrap().apply(Event::Chosen(attempt()), now()).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    for bytes in torn(&whole) {
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(Journal::open(&path, 0).unwrap().state(), &State::rest());
+    }
+}
+
+#[test]
+fn where_both_are_torn_the_device_is_held_and_the_evidence_kept() {
+    let (_dir, path) = written();
+    Journal::open(&path, 0).unwrap().apply(Event::Fetched, now()).unwrap();
+    let places = places(&path);
+    let whole = places.each_ref().map(|place| std::fs::read(place).unwrap());
+    for (first, second) in torn(&whole[0]).iter().zip(torn(&whole[1]).iter().rev()) {
+        std::fs::write(&places[0], first).unwrap();
+        std::fs::write(&places[1], second).unwrap();
+        assert!(Journal::peek(&path).is_err());
         let journal = Journal::open(&path, 41).unwrap();
         let State::Held { attempt: None, reason } = journal.state() else { panic!("{:?}", journal.state()) };
         assert_eq!(reason.code, Code::StateDamaged);
         assert!(journal.told().0 > 41, "transitions are counted on from what the outbox knows");
-        assert_eq!(std::fs::read(path.with_extension("damaged.json")).unwrap(), bytes);
-        // It stays held, by a readable journal, until a person has spoken.
+        let aside = places.each_ref().map(|place| std::fs::read(place.with_extension("damaged.json")).unwrap());
+        assert_eq!((&aside[0], &aside[1]), (first, second));
+        // It stays held, by a readable journal, until a person has spoken: also where that one is torn in its turn.
         assert_eq!(Journal::open(&path, 41).unwrap().state(), journal.state());
+        std::fs::write(&places[0], b"").unwrap();
+        assert_eq!(Journal::open(&path, 41).unwrap().state().name(), "held");
     }
 }
 
@@ -65,10 +163,11 @@ fn a_leftover_of_an_interrupted_write_is_of_no_account() {
 #[test]
 fn an_impossible_event_changes_nothing_on_disk() {
     let (_dir, path) = written();
-    let before = std::fs::read(&path).unwrap();
+    let read = || places(&path).map(|place| std::fs::read(place).ok());
+    let before = read();
     let mut journal = Journal::open(&path, 0).unwrap();
     assert!(matches!(journal.apply(Event::Switched, now()), Err(JournalError::Machine(_))));
-    assert_eq!(std::fs::read(&path).unwrap(), before);
+    assert_eq!(read(), before);
 }
 
 #[test]

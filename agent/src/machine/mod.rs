@@ -2,16 +2,21 @@
 //! returns the next state with what is to be told and done. It opens no file and asks nobody.
 //!
 //! ```text
-//! idle -> fetching -> staging -> waiting -> claiming -> switching -> restarting -> confirming -> releasing -> idle
-//!                                   ^           |           |            |             |            |  ^
-//!                                   +-----------+-----------+-- (not the slot's time) -|--<---------+  |
-//!                                                           +----------> reverting <---+---------------+
-//!                                                                            |
-//!                                                                          held
+//! the way:            idle -> fetching -> staging -> waiting -> claiming -> switching -> restarting
+//! and on:             restarting -> confirming -> releasing -> idle
+//! given up, finished: fetching -> idle, staging -> idle, waiting -> idle
+//! begun anew:         staging -> fetching, waiting -> fetching
+//! not now after all:  claiming -> waiting, claiming -> releasing, switching -> releasing, releasing -> waiting
+//! it was switched:    claiming -> restarting
+//! the way back:       switching -> reverting, restarting -> reverting, confirming -> reverting -> releasing
+//! a person checks:    confirming -> checking -> releasing
+//! a person is needed: reverting -> held -> releasing
+//! started anew:       held -> reverting
 //! ```
 //!
-//! From `confirming` the way leads by `checking` to `releasing` where the manifest asks for a person's check before clinical
-//! use: the new version has proven its health, and the interlock stays held until that is said.
+//! Each arrow is a way from one state to another, and there are no others: a test compares them with the table. By
+//! `checking` the way leads where the manifest asks for a person's check before clinical use: the new version has proven its
+//! health, and the interlock stays held until that is said.
 //!
 //! Before `claiming` nothing on the device has changed, and an attempt may be given up at any time. From `switching` on it
 //! finishes or reverts, even if the slot ends meanwhile. The interlock is held in every state from `claiming` to
@@ -48,7 +53,7 @@
 //! | claiming   | hindered | waiting                       |
 //! | claiming   | unclear  | releasing                     |
 //! | claiming   | claimed  | releasing switching           |
-//! | claiming   | resumed  | releasing                     |
+//! | claiming   | resumed  | releasing restarting          |
 //! | switching  | switched | restarting                    |
 //! | switching  | broken   | reverting                     |
 //! | switching  | resumed  | releasing restarting          |
@@ -72,6 +77,8 @@
 //! | held       | recovered | releasing                    |
 
 mod event;
+#[cfg(test)]
+mod lives;
 mod state;
 mod step;
 #[cfg(test)]

@@ -97,7 +97,10 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         // The interlock: a claim that may have been made is released before anything else.
         (State::Claiming { attempt, trouble, .. }, Event::Hindered(t)) => wait(attempt, trouble, t),
         (State::Claiming { attempt, trouble, .. }, Event::Unclear(t)) => unclaim(attempt, trouble, t),
-        (State::Claiming { attempt, trouble, .. }, Event::Resumed { .. }) => {
+        // Accident: a disk that lost the newest record of the journal. The link was touched, so the claim was held, and is:
+        // it finishes or reverts.
+        (State::Claiming { attempt, .. }, Event::Resumed { switched: true }) => switched(attempt),
+        (State::Claiming { attempt, trouble, .. }, Event::Resumed { switched: false }) => {
             let reason = Reason::new(Code::InterlockUnknown, "the agent was stopped while it claimed the interlock");
             unclaim(attempt, trouble, Trouble::new(reason))
         }
@@ -111,11 +114,7 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         }
 
         // Past the switch it finishes or reverts.
-        (State::Switching { attempt, .. }, Event::Switched | Event::Resumed { switched: true }) => {
-            Step::to(State::Restarting { attempt: attempt.clone(), resumes: 0 })
-                .tell(&attempt, Phase::Restarting, None)
-                .spend(&attempt)
-        }
+        (State::Switching { attempt, .. }, Event::Switched | Event::Resumed { switched: true }) => switched(attempt),
         // Attack: power that is cut between claim and switch, and comes back after a stop order, or over a changed slot.
         // What was asked before the cut is asked again: signatures, bytes, window and interlock.
         (State::Switching { attempt, window }, Event::Resumed { switched: false }) => {
@@ -131,6 +130,11 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         (State::Switching { attempt, .. }, Event::Broken(reason)) => revert(attempt.clone(), reason).spend(&attempt),
         (State::Restarting { attempt, .. }, Event::Restarted) => {
             Step::to(State::Confirming { attempt: attempt.clone(), resumes: 0 }).tell(&attempt, Phase::Confirming, None)
+        }
+        // Whoever boots the device may have put the old version back by itself, or the slot does not even say what it holds.
+        (State::Restarting { attempt, .. } | State::Confirming { attempt, .. }, Event::Resumed { switched: false }) => {
+            let text = "the device came back with another version than the one that was to prove its health";
+            revert(attempt, Reason::new(Code::HealthFailed, text))
         }
         (State::Restarting { attempt, resumes }, Event::Resumed { .. }) if resumes < MAX_RESUMES => {
             Step::to(State::Restarting { attempt, resumes: resumes.saturating_add(1) })
@@ -247,6 +251,12 @@ fn wait(attempt: Attempt, before: Option<Trouble>, t: Trouble) -> Step {
 fn unclaim(attempt: Attempt, before: Option<Trouble>, t: Trouble) -> Step {
     let Step { told, .. } = wait(attempt.clone(), before, t.clone());
     Step { told, ..release(After::Wait(attempt, t)) }
+}
+
+fn switched(attempt: Attempt) -> Step {
+    Step::to(State::Restarting { attempt: attempt.clone(), resumes: 0 })
+        .tell(&attempt, Phase::Restarting, None)
+        .spend(&attempt)
 }
 
 fn revert(attempt: Attempt, reason: Reason) -> Step {

@@ -210,6 +210,40 @@ async fn the_root_is_the_one_that_enrolment_pinned_wherever_it_stands() {
 }
 
 #[tokio::test]
+async fn of_a_torn_root_the_one_before_counts_and_the_first_is_pinned_anew() {
+    let days = days();
+    let (first, last) = (&days[0], days.last().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let root = TrustStore::directory(dir.path(), Which::Approvals).join(super::ROOT);
+    let before = root.with_file_name(BEFORE);
+    let forms = |whole: &[u8]| [Vec::new(), whole[..whole.len() / 2].to_vec(), vec![0; whole.len()]];
+    refresh(dir.path(), first).await.unwrap();
+    assert!(!before.exists());
+    for torn in forms(&fs::read(&root).unwrap()) {
+        fs::write(&root, torn).unwrap();
+        assert!(open(dir.path(), first).root().unwrap().is_none());
+        refresh(dir.path(), first).await.unwrap();
+        assert!(open(dir.path(), first).root().unwrap().is_some_and(|root| root.version() == 1));
+    }
+    refresh(dir.path(), last).await.unwrap();
+    for torn in forms(&fs::read(&root).unwrap()) {
+        fs::write(&root, torn).unwrap();
+        assert!(open(dir.path(), last).root().unwrap().is_some_and(|root| root.version() == 1));
+        refresh(dir.path(), last).await.unwrap();
+        assert!(open(dir.path(), last).root().unwrap().is_some_and(|root| root.version() == 2));
+    }
+    // With neither there is no telling how far the roots had come, and only a person may begin anew.
+    fs::write(&root, b"").unwrap();
+    fs::write(&before, b"").unwrap();
+    let reason = refresh(dir.path(), last).await.unwrap_err().reason();
+    assert_eq!(reason.code, Code::StateDamaged);
+    assert!(reason.text.contains("remove root.json and root.before.json"), "{reason}");
+    fs::remove_file(&root).unwrap();
+    fs::remove_file(&before).unwrap();
+    assert_eq!(refresh(dir.path(), last).await.unwrap().seen().root, 2);
+}
+
+#[tokio::test]
 async fn what_came_in_one_answer_is_asked_for_no_more() {
     let server = days().pop().unwrap();
     let dir = tempfile::tempdir().unwrap();

@@ -10,6 +10,7 @@ use suture_core::select::Choice;
 use super::super::look::Situation;
 use super::super::{Agent, AgentError};
 use super::{Done, blocking, chain};
+use crate::checkpoint::{self, Deed};
 use crate::deferral;
 use crate::gate::{self, Question, Word};
 use crate::health;
@@ -96,7 +97,8 @@ impl Agent {
 
     pub(super) async fn claim(&self) -> Done {
         let State::Claiming { attempt, window, .. } = self.journal.state() else { return Done::Later };
-        match self.interlock.claim(&attempt.approval, window, self.now()).await {
+        let claim = self.interlock.claim(&attempt.approval, window, self.now());
+        match checkpoint::deed(Deed::Claim, claim).await {
             Claim::Held => {
                 if let Err(e) = deferral::forget(&self.settings.state_dir, &attempt.approval) {
                     tracing::warn!(error = %chain(&e), "how often it was put off cannot be forgotten");
@@ -167,7 +169,7 @@ impl Agent {
     }
 
     pub(super) async fn restart(&self) -> Done {
-        match self.installer.restart(&self.settings.restart).await {
+        match checkpoint::deed(Deed::Restart, self.installer.restart(&self.settings.restart)).await {
             Ok(()) => Done::On(Event::Restarted),
             Err(e) => Done::broken(&e),
         }
@@ -183,7 +185,7 @@ impl Agent {
         let proven = async {
             let proof = self.installer.probe(&manifest).await;
             if let Proof::Asked = proof.map_err(|e| Done::broken(&e))?
-                && let Err(reason) = health::prove(&self.settings.health, server).await
+                && let Err(reason) = checkpoint::deed(Deed::Probe, health::prove(&self.settings.health, server)).await
             {
                 // It may have given way meanwhile, and what was asked was the old one.
                 return Err(match self.installer.probe(&manifest).await {
@@ -232,7 +234,7 @@ impl Agent {
         if let Err(e) = self.installer.settle().await {
             return Ok(Done::Wait(Event::Hindered(Trouble::new(Reason::from(&e)))));
         }
-        Ok(match self.interlock.release().await {
+        Ok(match checkpoint::deed(Deed::Release, self.interlock.release()).await {
             Ok(()) => Done::Wait(Event::Released),
             Err(reason) => Done::Wait(Event::Hindered(Trouble::new(reason))),
         })

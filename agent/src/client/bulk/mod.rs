@@ -21,6 +21,7 @@ use self::reader::{Form, PREFIX_BYTES, Reader};
 use super::stall::{Stalled, Watch};
 use super::wire::Wire;
 use super::{CALL_TIMEOUT, ClientError, DeltaBytes, Piece, Pieces};
+use crate::checkpoint::{self, Deed};
 
 /// What the server answers to `request`, by the method of this path: `/suture.v1.DeviceService/FetchChunks`.
 pub async fn chunks(wire: &Wire, path: &'static str, request: &v1::FetchChunksRequest) -> Result<Pieces, ClientError> {
@@ -46,9 +47,8 @@ async fn open<M: Message>(
     form: Form,
 ) -> Result<impl futures::Stream<Item = Result<Vec<Piece>, ClientError>> + Send + use<M>, ClientError> {
     let call = form.call();
-    let response = tokio::time::timeout(CALL_TIMEOUT, ask(wire, path, request, call))
-        .await
-        .unwrap_or(Err(ClientError::Timeout { call }))?;
+    let asked = tokio::time::timeout(CALL_TIMEOUT, ask(wire, path, request, call));
+    let response = checkpoint::deed(Deed::Call(call), asked).await.unwrap_or(Err(ClientError::Timeout { call }))?;
     if !response.status().is_success() {
         let text = format!("HTTP status {}, which no server of Suture gives", response.status());
         return Err(ClientError::Interrupted { call, text });

@@ -136,6 +136,22 @@ fn what_a_cut_left_behind_is_written_over() {
 }
 
 #[test]
+fn a_slot_that_does_not_say_what_it_holds_is_left_for_the_one_that_does() {
+    let (dir, slots) = world();
+    let (_, one, one_payloads) = bundle(dir.path(), 1, b"one");
+    let (_, two, two_payloads) = bundle(dir.path(), 2, b"two");
+    slots.write(&one, &one_payloads).unwrap();
+    slots.switch(Side::A).unwrap();
+    slots.write(&two, &two_payloads).unwrap();
+    slots.switch(Side::B).unwrap();
+    fs::write(slots.path(Side::B).join(".suture/manifest.json"), b"").unwrap();
+    // Not for the very version that is to be left.
+    slots.switch_from(&Digest::of(&one)).unwrap_err();
+    slots.switch_from(&Digest::of(&two)).unwrap();
+    assert_eq!(slots.running().unwrap().unwrap().manifest.release, Release(1));
+}
+
+#[test]
 fn nothing_is_switched_to_that_is_not_whole() {
     let (dir, slots) = world();
     let (_, one, payloads) = bundle(dir.path(), 1, b"one");

@@ -369,7 +369,7 @@ fn plan() -> Value {
             "waves": [{ "size": { "count": 1 }, "gate": gate() }, { "size": "rest", "gate": gate() }],
             "cap": 1, "slack_secs": 600, "slots_per_device": 1, "not_before": "2026-11-24T15:00:00Z",
             "horizon_secs": 604_800, "deadline": "2026-11-30T00:00:00Z", "spread_secs": 60, "max_attempts": 1, "retry_wait_secs": 900, "attempt_timeout_secs": 3600,
-            "leases": true, "permit_downgrade": false, "supersedes": [], "ticket": "CHG-1",
+            "leases": true, "permit_downgrade": false, "supersedes": [], "reuse_slots": true, "ticket": "CHG-1",
         },
         "bundle": {
             "step": step(), "version": "2.0.0", "class": "routine", "min_release": 1, "status": "current",
@@ -380,13 +380,13 @@ fn plan() -> Value {
         "wards": [
             { "ward": "icu", "zone": "Europe/Vienna", "calendars": [pinned("calendars/wards/icu.json")], "devices": ["d-1"] },
         ],
-        "inventory": [{ "id": "d-1", "ward": "icu", "product": "pump", "running": running(), "proven": true }],
+        "inventory": [{ "id": "d-1", "ward": "icu", "product": "pump", "running": running(), "proven": true, "settled": true }],
         "waves": [{
             "gate": gate(), "devices": 1, "begins": "2026-11-28T02:00:00Z", "ends": "2026-11-28T02:30:00Z",
         }],
         "devices": devices(), "blocked": [{ "id": "d-2", "reason": { "code": "no-opening", "text": "none" } }],
         "no_way_back": [{ "id": "d-1", "reason": { "code": "below-floor", "text": "below" } }],
-        "supersedes": ["a-0"], "expected_finish": "2026-11-28T02:30:00Z", "expires": "2026-11-28T02:30:00Z",
+        "supersedes": ["a-0"], "settled": ["d-1"], "reuses_until": "2026-11-28T02:00:00Z", "expected_finish": "2026-11-28T02:30:00Z", "expires": "2026-11-28T02:30:00Z",
     })
 }
 
@@ -416,7 +416,7 @@ fn report() -> Value {
         "reason": { "code": "in-use", "text": "in use" }, "sources": {
             "total_bytes": 447_000_000, "slot_a_bytes": 430_000_000, "slot_b_bytes": 0, "delta_made_bytes": 16_000_000,
             "chunk_made_bytes": 1_000_000, "delta_bytes": 2_100_000, "chunk_bytes": 300_000,
-        }, "catalog": seen, "approvals": seen,
+        }, "took": { "install_secs": 90, "revert_secs": 20 }, "catalog": seen, "approvals": seen,
     })
 }
 

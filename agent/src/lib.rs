@@ -30,6 +30,7 @@ pub mod inbox;
 pub mod install;
 pub mod integrity;
 pub mod interlock;
+pub mod itself;
 pub mod journal;
 pub mod lease;
 pub mod machine;

@@ -13,6 +13,7 @@ use suture_core::manifest::{Manifest, ManifestError, PayloadFormat};
 use crate::config::Settings;
 use crate::durable::{self, DurableError};
 use crate::install::{InstallError, Installer, TreeError, Within, pack};
+use crate::itself::Itself;
 
 /// Why a device was not provisioned.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,9 @@ pub enum ProvisionError {
         /// Why.
         source: io::Error,
     },
+    /// The agent's own program is not found.
+    #[error("this program cannot be found to be put into its own slot")]
+    Program(#[source] io::Error),
     /// A payload could not be cut.
     #[error("cannot index payload {name}")]
     Index {
@@ -93,6 +97,9 @@ pub fn provision(
         return Err(ProvisionError::Refused(refusal));
     }
     let within = Within::limit(installer.limits().prepare);
+    if let Some(itself) = Itself::new(settings.itself.as_ref(), &settings.state_dir) {
+        itself.provision(&parsed, &std::env::current_exe().map_err(ProvisionError::Program)?)?;
+    }
     match installer.contract().running(&within)? {
         Some(running) if running.digest == Digest::of(&bytes) => return Ok(parsed),
         Some(running) => return Err(ProvisionError::Provisioned(running.manifest.version.to_string())),
@@ -128,7 +135,7 @@ pub fn provision(
     Ok(parsed)
 }
 
-fn index_of(name: &PayloadName, file: &Path) -> Result<Index, ProvisionError> {
+pub(crate) fn index_of(name: &PayloadName, file: &Path) -> Result<Index, ProvisionError> {
     let read = |source| ProvisionError::Read { name: name.clone(), source };
     let source = BufReader::new(File::open(file).map_err(read)?);
     let mut entries = Vec::new();

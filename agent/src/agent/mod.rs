@@ -16,6 +16,7 @@ mod leave;
 mod local;
 mod look;
 mod orders;
+mod own;
 mod rhythm;
 mod service;
 mod talk;
@@ -126,6 +127,7 @@ pub struct Agent {
     logged: u64,
     lease: Lease,
     took: took::Memory,
+    own: own::Own,
     seen: (Option<Seen>, Option<Seen>),
     /// Held as long as the agent lives: there is one agent to a state directory.
     _lock: File,
@@ -225,6 +227,7 @@ impl Agent {
             logged: local::logged(&settings.state_dir),
             lease: Lease::open(&settings.state_dir)?,
             took: took::Memory::open(&settings.state_dir),
+            own: own::Own::new(&settings),
             seen,
             _lock: lock,
             settings,
@@ -323,6 +326,7 @@ impl Agent {
         }
         self.give_lease_back().await?;
         self.attend_to_integrity()?;
+        self.attend_to_itself().await?;
         self.write_live();
         self.rhythm.passed(self.was_useless());
         Ok(Pass { next: self.next(), confirmed: !pending && self.heard.is_some() })

@@ -10,7 +10,7 @@ mod written;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use suture_core::id::{HardwareId, ProductId};
+use suture_core::id::{HardwareId, PayloadName, ProductId};
 use suture_core::pace::Rate;
 
 pub use self::face::Face;
@@ -56,6 +56,8 @@ pub struct Settings {
     pub notify_after: u32,
     /// What power an install needs.
     pub power: Power,
+    /// Where the agent's own program lies, where it is updated.
+    pub itself: Option<OwnProgram>,
     /// How often a version that is not confirmed may be started before `suture-boot` puts the old one back.
     pub trial_starts: u32,
     /// The program that knows whether a person is at the device; without it a console does.
@@ -107,6 +109,17 @@ pub struct Command {
     pub argv: Vec<String>,
     /// Killed after that.
     pub timeout: Duration,
+}
+
+/// The agent's own program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnProgram {
+    /// Its two slots and `current`.
+    pub dir: PathBuf,
+    /// Which payload of the product's bundle it is.
+    pub payload: PayloadName,
+    /// A new one that has not reported by then ends, and is started again or gives way.
+    pub deadline: Duration,
 }
 
 /// What power an install needs.
@@ -189,6 +202,17 @@ impl Settings {
             }
             Power { mains: p.mains, battery_percent: u8::try_from(percent).unwrap_or(100) }
         });
+        let itself = written.itself.and_then(|i| {
+            let deadline = faults.secs("itself.deadline_secs", i.deadline_secs, 900, 86_400);
+            let dir = faults.directory("itself.dir", Some(i.dir));
+            if dir.is_some() && (dir == slots_dir || dir == state_dir) {
+                faults.add(
+                    "itself.dir is state_dir or slots_dir; the agent's own program lies in a directory of its own",
+                );
+            }
+            let payload = faults.id("itself.payload", Some(i.payload));
+            Some(OwnProgram { dir: dir?, payload: payload?, deadline })
+        });
         let trial_starts = faults.within("trial.starts", written.trial.starts, u64::from(TRIAL_STARTS), 1, 100);
         let trial_starts = u32::try_from(trial_starts).unwrap_or(1);
         let presence = written.presence.and_then(|p| {
@@ -227,6 +251,7 @@ impl Settings {
                     interlock,
                     notify_after: u32::try_from(notify_after).unwrap_or(1),
                     power,
+                    itself,
                     trial_starts,
                     presence,
                     audit,
@@ -263,7 +288,7 @@ mod tests {
         assert_eq!(settings.poll, Duration::from_secs(300));
         assert_eq!((settings.health.successes, settings.health.deadline), (3, Duration::from_secs(60)));
         assert!(matches!(settings.interlock, Some(Signal::Program(c)) if c.timeout == Duration::from_secs(10)));
-        assert_eq!((settings.power, settings.trial_starts), (Power::default(), 3));
+        assert_eq!((settings.power, settings.trial_starts, settings.itself), (Power::default(), 3, None));
         assert_eq!(settings.audit, Audit { interval: Duration::from_secs(86_400), bytes_per_sec: 16 << 20 });
         assert_eq!((settings.fetch.max_rate, settings.fetch.reserve_bytes), (None, 64 << 20));
         let capped = format!("{GOOD}\n[fetch]\nmax_rate = \"2Mbit\"\nreserve_mib = 200\n");

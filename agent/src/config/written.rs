@@ -19,6 +19,7 @@ pub struct Written {
     pub(super) interlock: Option<Interlock>,
     pub(super) power: Option<Power>,
     pub(super) presence: Option<Presence>,
+    pub(super) itself: Option<Itself>,
     #[serde(default)]
     pub(super) trial: Trial,
     #[serde(default)]
@@ -116,6 +117,14 @@ pub(super) struct Power {
     #[serde(default)]
     pub(super) mains: bool,
     pub(super) battery_percent: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Itself {
+    pub(super) dir: PathBuf,
+    pub(super) payload: String,
+    pub(super) deadline_secs: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -43,6 +43,7 @@ mod inbound;
 mod inbox;
 mod installers;
 mod integrity;
+mod itself;
 mod journey;
 mod killed;
 mod lapse;

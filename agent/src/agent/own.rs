@@ -1,0 +1,71 @@
+//! The agent's own program, as the loop attends to it.
+
+use suture_core::phase::Reason;
+use tokio::time::Instant;
+
+use super::{Agent, AgentError, chain};
+use crate::config::Settings;
+use crate::itself::{Itself, Standing, Verdict};
+use crate::machine::{State, Told};
+
+/// The program and this process of it.
+#[derive(Debug)]
+pub(super) struct Own {
+    itself: Option<Itself>,
+    begun: Instant,
+    /// Whether it has written the report that it proves itself by.
+    introduced: bool,
+}
+
+impl Own {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let itself = Itself::new(settings.itself.as_ref(), &settings.state_dir);
+        Self { itself, begun: Instant::now(), introduced: false }
+    }
+}
+
+impl Agent {
+    /// Confirms this program once it has reported, or has the next one started. Nothing of it keeps the agent from its work.
+    pub(super) async fn attend_to_itself(&mut self) -> Result<(), AgentError> {
+        let Some(itself) = self.own.itself.clone() else { return Ok(()) };
+        let program = itself.clone();
+        let on_trial = tokio::task::spawn_blocking(move || program.is_on_trial()).await.unwrap_or(false);
+        if on_trial && !self.own.introduced {
+            self.mention(None)?;
+            self.submit().await?;
+            self.own.introduced = true;
+        }
+        let settled = match self.journal.state() {
+            State::Idle { .. } => self.installer.running().await.ok().flatten(),
+            _ => None,
+        };
+        let standing = Standing {
+            settled,
+            reported: self.heard.as_ref().is_some_and(|heard| heard.confirmed) && self.outbox.is_empty(),
+            ran: self.own.begun.elapsed(),
+            now: self.now(),
+        };
+        match tokio::task::spawn_blocking(move || itself.attend(&standing)).await {
+            Ok(Ok(Verdict::On)) | Err(_) => Ok(()),
+            Ok(Ok(Verdict::Tell(reason))) => {
+                tracing::error!(%reason, "the agent's new program gave way");
+                self.mention(Some(reason))
+            }
+            Ok(Ok(Verdict::End)) => {
+                tracing::info!("this program ends, for the service manager to start what is to run next");
+                self.stop.cancel();
+                Ok(())
+            }
+            Ok(Err(e)) => {
+                tracing::error!(error = %chain(&e), "the agent's own program cannot be attended to");
+                Ok(())
+            }
+        }
+    }
+
+    fn mention(&mut self, reason: Option<Reason>) -> Result<(), AgentError> {
+        let phase = self.journal.state().phase();
+        self.journal.mention(Told { subject: None, phase, reason, stop: None, permanent: false })?;
+        self.tell()
+    }
+}

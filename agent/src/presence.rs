@@ -21,19 +21,28 @@ const PSEUDO_TERMINALS: std::ops::RangeInclusive<u32> = 136..=143;
 /// What to do to be known to be there.
 pub async fn ask(program: Option<&Command>, input: impl AsFd) -> Result<(), String> {
     match program {
-        Some(program) => match process::run(program, &[], None).await {
-            ending if ending.is_success() => Ok(()),
-            ending => Err(format!(
-                "nobody is known to be at the device: the presence program {ending}; do what the device's maker says for it \
-                 (a key, a button), and try again"
-            )),
-        },
+        Some(program) => by(program).await,
         None if is_console(input) => Ok(()),
         None => Err(
             "nobody is known to be at the device: run this on its own console or serial line, which a remote shell \
                      is not; or have the maker name a program in [presence]"
                 .to_owned(),
         ),
+    }
+}
+
+/// The same by the maker's program alone: for what a screen of the device's own may say too, which is no terminal.
+///
+/// # Errors
+///
+/// What to do to be known to be there.
+pub async fn by(program: &Command) -> Result<(), String> {
+    match process::run(program, &[], None).await {
+        ending if ending.is_success() => Ok(()),
+        ending => Err(format!(
+            "nobody is known to be at the device: the presence program {ending}; do what the device's maker says for it (a \
+             key, a button), and try again"
+        )),
     }
 }
 

@@ -51,6 +51,7 @@ fn bundle(release: u64, least: u64) -> Outcome<Bundle> {
         floors: (1..=release).map(floor).collect(),
         budget_secs: 300,
         revert_budget_secs: 120,
+        return_to_service: false,
         payload_bytes: 450 << 20,
         risks: Vec::new(),
     })

@@ -83,7 +83,7 @@ pub struct Install {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-const fn is_false(asked: &bool) -> bool {
+pub(crate) const fn is_false(asked: &bool) -> bool {
     !*asked
 }
 

@@ -29,7 +29,9 @@
 //!
 //! Who asks is what the kernel says of the other end (`SO_PEERCRED`), never what is sent. Who may read is everybody on the
 //! device, unless `face.read_group` names a group; who may change is root, and `face.control_group` where it is named. A group
-//! is looked up in `/etc/group` by the account's name, or is the account's own. None of it is authority over what may be
+//! is looked up in `/etc/group` by the account's name, or is the account's own. Where the maker has named a presence
+//! program, it must say besides that somebody stands at the device before `confirm`, `recover` or a check is taken from anyone.
+//! None of it is authority over what may be
 //! installed: whatever is said here only keeps the agent from something, answers what it asks of a person on the spot, or
 //! hands over what others have signed.
 //!

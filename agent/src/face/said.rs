@@ -10,6 +10,7 @@ use serde_json::json;
 use suture_core::clock::{format_utc, whole_second};
 use suture_core::limits::MAX_TEXT_BYTES;
 use suture_core::phase::{Code, Reason};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Who;
@@ -25,6 +26,7 @@ use crate::interlock;
 use crate::journal::Journal;
 use crate::machine::{Event, State};
 use crate::outbox::Outbox;
+use crate::presence;
 use crate::status::Status;
 use crate::stick::Stick;
 
@@ -52,31 +54,12 @@ pub async fn said(
     who: &Who,
     now: Timestamp,
 ) -> Result<Done, Refused> {
+    if let (Some(program), Ask::Confirm | Ask::Recover { .. } | Ask::Release { checked: true, .. }) =
+        (&settings.presence, &ask)
+    {
+        presence::by(program).await.map_err(|text| Refused::new(RefusedCode::NotAllowed, text))?;
+    }
     match ask {
-        Ask::Status => {
-            let status = read(settings).await?;
-            done(status.text(), &status)
-        }
-        Ask::Why => {
-            let why = read(settings).await?.why();
-            done(why.text(), &why)
-        }
-        Ask::Log => {
-            let entries = history::last(&settings.state_dir);
-            done(history::text(&entries), &entries)
-        }
-        Ask::Hold { reason } => {
-            let reason = plain(&reason)?;
-            let done = hold(settings, reason, who, now);
-            hands.look();
-            done
-        }
-        Ask::Release { reason, checked: false } => {
-            let reason = plain(&reason)?;
-            let done = unhold(settings, reason, who, now);
-            hands.look();
-            done
-        }
         Ask::Release { reason, checked: true } => {
             let reason = plain(&reason)?;
             let text = format!("checked and returned to service at the device by {who}: {reason}");
@@ -91,11 +74,42 @@ pub async fn said(
             note(settings, "recover", who, Some(reason), now);
             done("recorded; the agent goes on\n".to_owned(), &json!({ "recovered": true }))
         }
-        Ask::Confirm => {
-            let done = confirm(settings, who, now);
-            hands.look();
+        // What reads and writes the disk waits for it beside the loop.
+        ask => {
+            let (settings, who, changes) = (settings.clone(), who.clone(), ask.changes());
+            let at_once = tokio::task::spawn_blocking(move || at_once(&settings, (ask, brought), &who, now));
+            let done = at_once.await.map_err(|_| Refused::new(RefusedCode::Failed, "the agent is ending"))?;
+            if changes {
+                hands.look();
+            }
             done
         }
+    }
+}
+
+/// Does what needs no loop.
+fn at_once(
+    settings: &Settings,
+    (ask, brought): (Ask, Option<OwnedFd>),
+    who: &Who,
+    now: Timestamp,
+) -> Result<Done, Refused> {
+    match ask {
+        Ask::Status => {
+            let status = Status::read(settings);
+            done(status.text(), &status)
+        }
+        Ask::Why => {
+            let why = Status::read(settings).why();
+            done(why.text(), &why)
+        }
+        Ask::Log => {
+            let entries = history::last(&settings.state_dir);
+            done(history::text(&entries), &entries)
+        }
+        Ask::Hold { reason } => hold(settings, plain(&reason)?, who, now),
+        Ask::Release { reason, .. } => unhold(settings, plain(&reason)?, who, now),
+        Ask::Confirm => confirm(settings, who, now),
         Ask::Stop { order } => {
             let found = hand::stop(settings, order.as_bytes()).map_err(not_taken)?;
             handed(settings, "stop", &found, who, now)
@@ -106,9 +120,11 @@ pub async fn said(
                 return Err(Refused::new(RefusedCode::NotUnderstood, text));
             };
             let stick = Stick::of(directory, Path::new(&place));
-            let found = hand::import(settings, stick, now).await.map_err(not_taken)?;
+            let found = Handle::current().block_on(hand::import(settings, stick, now)).map_err(not_taken)?;
             handed(settings, "import", &found, who, now)
         }
+        // The loop's.
+        Ask::Recover { .. } => Err(Refused::new(RefusedCode::NotNow, "only the agent's loop does that")),
     }
 }
 
@@ -177,12 +193,6 @@ pub fn event(state: &State, errand: Errand) -> Result<Option<Event>, String> {
             Err(format!("the device is not held but {}; see `suture-agent why`", state.phase().as_str()))
         }
     }
-}
-
-async fn read(settings: &Settings) -> Result<Status, Refused> {
-    let settings = settings.clone();
-    let read = tokio::task::spawn_blocking(move || Status::read(&settings)).await;
-    read.map_err(|_| Refused::new(RefusedCode::Failed, "the agent is ending"))
 }
 
 fn hold(settings: &Settings, reason: &str, who: &Who, now: Timestamp) -> Result<Done, Refused> {

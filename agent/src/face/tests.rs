@@ -151,6 +151,27 @@ async fn the_loop_has_the_last_word_on_a_check_and_a_loop_that_does_not_come_has
 }
 
 #[tokio::test]
+async fn what_a_person_says_on_the_spot_takes_a_person_there_where_the_device_can_tell() {
+    let stage = Stage::open();
+    let argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), "test -e \"$0\"".to_owned()];
+    let key = stage.dir.path().join("service-key");
+    let argv = [argv, vec![key.display().to_string()]].concat();
+    let presence = Some(crate::config::Command { argv, timeout: std::time::Duration::from_secs(10) });
+    let settings = Settings { presence, state_dir: stage.dir.path().join("other"), ..stage.settings.clone() };
+    std::fs::create_dir(&settings.state_dir).unwrap();
+    let say = async |ask: Ask| code(said(&Hands::Own, &settings, (ask, None), &Who::here(), Noon.now()).await);
+    let on_the_spot = || [Ask::Confirm, Ask::Recover { reason: "x".to_owned() }, release(true)];
+    for ask in on_the_spot() {
+        assert_eq!(say(ask.clone()).await, RefusedCode::NotAllowed, "{ask:?}");
+    }
+    assert_eq!(say(release(false)).await, RefusedCode::NotNow, "a hold is ended by whoever may");
+    std::fs::write(&key, "").unwrap();
+    for ask in on_the_spot() {
+        assert_eq!(say(ask.clone()).await, RefusedCode::NotNow, "{ask:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_request_is_refused_whole_and_the_connection_goes_on() {
     let stage = Stage::open();
     let mut stream = stage.connect().await;

@@ -127,6 +127,7 @@ impl Catalog {
             floors,
             budget_secs: version.install.budget_secs,
             revert_budget_secs: version.install.revert_budget_secs,
+            return_to_service: false,
             payload_bytes: 1 << 20,
             risks: Vec::new(),
         }

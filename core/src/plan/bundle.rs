@@ -29,6 +29,9 @@ pub struct Bundle {
     pub budget_secs: u32,
     /// The way back, at most, in seconds.
     pub revert_budget_secs: u32,
+    /// Whether each device stays out of service after it until a person has checked it.
+    #[serde(default, skip_serializing_if = "crate::manifest::is_false")]
+    pub return_to_service: bool,
     /// Bytes of all payloads together.
     pub payload_bytes: u64,
     /// Where the manufacturer warns of an update to it.
@@ -150,6 +153,7 @@ impl Bundle {
             floors,
             budget_secs: manifest.install.budget_secs,
             revert_budget_secs: manifest.install.revert_budget_secs,
+            return_to_service: manifest.install.return_to_service,
             payload_bytes: manifest.total_length(),
             risks: manifest.risks,
         })

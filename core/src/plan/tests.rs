@@ -50,6 +50,7 @@ fn bundle() -> Bundle {
         ],
         budget_secs: 600,
         revert_budget_secs: 300,
+        return_to_service: false,
         payload_bytes: 1 << 20,
         risks: Vec::new(),
     }

@@ -158,6 +158,8 @@ async fn checked() -> (Ward, String) {
     let ward = Ward::open(world, Spec { checked: true, ..Spec::default() }, &["pump-1", "pump-2"]).await;
     let args = ["--bundle", "pump@2", "--ward", "icu", "--wave", "rest", "--cap", "1", "--leases"];
     let more = ["--slots", "1", "--slack", "60s", "--spread", "0s"];
+    let planned = ward.kim.run(&[&["rollout", "plan"][..], &args, &more].concat()).await.unwrap();
+    assert!(planned.contains("stays out of service until a person has checked it"), "{planned}");
     let mut draft = ward.world.draft(&ward.kim, &[&args[..], &more].concat()).await;
     // Both in one slot: the lease alone keeps the ward's cap.
     let slot = draft.0.devices[0].slots[0];

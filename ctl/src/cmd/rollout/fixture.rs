@@ -66,6 +66,7 @@ pub(super) fn facts() -> Facts {
             floors: Vec::new(),
             budget_secs: 600,
             revert_budget_secs: 300,
+            return_to_service: false,
             payload_bytes: 1 << 20,
             risks: Vec::new(),
         },

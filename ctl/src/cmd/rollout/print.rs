@@ -144,6 +144,9 @@ fn head(plan: &Plan) -> String {
         PatchClass::OutOfCycle => "out of cycle: answers an uncontrolled risk",
     };
     line("class", class.to_owned());
+    if plan.steps().any(|step| step.return_to_service) {
+        line("after", "each device stays out of service until a person has checked it: `device release`".to_owned());
+    }
     if bundle.status != Status::Current {
         line("status", format!("{} by the manufacturer", bundle.status.as_str()));
     }

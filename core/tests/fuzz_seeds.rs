@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use suture_core::approval::{
-    GateNote, Gates, Head, OperatorDocument, Register, Roster, Service, SignedDocument, SlotShard, StopOrder,
+    Clearance, GateNote, Gates, Head, OperatorDocument, Register, Roster, Service, SignedDocument, SlotShard, StopOrder,
 };
 use suture_core::archive::Writer;
 use suture_core::audit::Entry;
@@ -80,6 +80,7 @@ fn the_seeds_are_documents_that_the_parsers_accept() {
     Register::parse(&bytes(&register())).unwrap();
     Roster::parse(&bytes(&roster())).unwrap();
     StopOrder::parse(&bytes(&stop())).unwrap();
+    Clearance::parse(&bytes(&clearance())).unwrap();
     OperatorDocument::parse(&bytes(&operator_document())).unwrap();
     Calendar::parse(&bytes(&calendar())).unwrap();
     Plan::parse(&bytes(&plan())).unwrap();
@@ -141,6 +142,7 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
         put("documents", name, Some(choice), &text(document));
     }
     put("documents", "ics", Some(12), ICS.as_bytes());
+    put("documents", "clearance", Some(13), &text(&clearance()));
 
     put("payload", "manifest", Some(0), &text(&manifest()));
     let entry = chunk::Entry { sha256: Digest::of(b"raw"), length: 3 };
@@ -297,6 +299,14 @@ fn stop() -> Value {
     json!({
         "_type": "suture-stop", "format": 1, "hdo": "riverside", "approval": "a-1", "counter": 1, "stopped": true,
         "signed_at": "2026-11-24T12:00:00Z",
+    })
+}
+
+fn clearance() -> Value {
+    json!({
+        "_type": "suture-clearance", "format": 1, "hdo": "riverside", "device": "d-1", "approval": "a-1",
+        "manifest": sha256(), "reported_at": "2026-11-24T12:00:00Z", "by": "kim", "reason": "flow measured",
+        "signed_at": "2026-11-24T12:30:00Z",
     })
 }
 

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use jiff::SignedDuration;
 use suture_core::approval::{
-    GateNote, Gates, Head, OperatorDocument, Register, Roster, Service, SignedDocument, SlotShard, StopOrder,
-    VerifiedStop,
+    Clearance, GateNote, Gates, Head, OperatorDocument, Register, Roster, Service, SignedDocument, SlotShard,
+    StopOrder, VerifiedClearance, VerifiedStop,
 };
 use suture_core::id::HdoId;
 use suture_core::json;
@@ -19,7 +19,7 @@ use super::world;
 /// The first byte says which document.
 pub(crate) fn hold(bytes: &[u8]) {
     let Some((choice, rest)) = bytes.split_first() else { return };
-    match choice % 13 {
+    match choice % 14 {
         0 => head(rest),
         1 => drop(document::<Roster>(rest)),
         2 => drop(document::<StopOrder>(rest)),
@@ -32,6 +32,7 @@ pub(crate) fn hold(bytes: &[u8]) {
         10 => gates(rest),
         11 => drop(document::<GateNote>(rest)),
         12 => ics(rest),
+        13 => clearance(rest),
         _ => plan(rest),
     }
 }
@@ -149,5 +150,24 @@ fn stop(signed: &[u8]) {
         assert_eq!(*VerifiedStop::kept(&file).expect("what was verified can be kept"), *order);
         assert!(VerifiedStop::verify(&root, &other, &file).is_err(), "another hospital's order");
         assert_eq!(by(&[world::TARGETS_B]).is_ok(), order.stopped, "one approver stops");
+    }
+}
+
+/// What is signed of a checked device, by one approver and by both: both let it go, one never does, nor for another hospital.
+fn clearance(bytes: &[u8]) {
+    drop(document::<Clearance>(bytes));
+    let Ok(signed) = json::parse(bytes) else { return };
+    let root = Verified::pinned(&world::first_root()).expect("a sound root");
+    let hdo: HdoId = "riverside".parse().expect("an id");
+    let other: HdoId = "lakeside".parse().expect("an id");
+    for too_few in [&[world::TARGETS_A][..], &[world::TARGETS_B, world::SNAPSHOT], &[world::ROOT_A, world::ROOT_B]] {
+        assert!(VerifiedClearance::verify(&root, &hdo, &world::seal(&signed, too_few)).is_err(), "too few approvers");
+    }
+    let file = world::seal(&signed, &[world::TARGETS_A, world::TARGETS_B]);
+    if let Ok(clearance) = VerifiedClearance::verify(&root, &hdo, &file) {
+        assert_eq!(clearance.bytes(), file);
+        assert_eq!(clearance.hdo, hdo);
+        assert_eq!(Clearance::read_unverified(&file).expect("what is verified can be read"), *clearance);
+        assert!(VerifiedClearance::verify(&root, &other, &file).is_err(), "another hospital's word");
     }
 }

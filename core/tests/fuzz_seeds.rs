@@ -383,7 +383,8 @@ fn plan() -> Value {
         },
         "bundle": {
             "step": step(), "version": "2.0.0", "class": "routine", "min_release": 1, "status": "current",
-            "floors": [{ "release": 2, "floor": 1, "status": "current" }], "risks": [risk()], "budget_secs": 600, "revert_budget_secs": 300, "payload_bytes": 5,
+            "floors": [{ "release": 2, "floor": 1, "status": "current" }], "risks": [risk()], "budget_secs": 600, "revert_budget_secs": 300,
+            "return_to_service": true, "payload_bytes": 5,
         },
         "way": [],
         "rosters": [pinned("rosters/all.json")],
@@ -408,7 +409,7 @@ fn manifest() -> Value {
     json!({
         "_type": "suture-manifest", "format": 1, "product": "pump", "version": "2.0.0", "release": 2,
         "hardware": ["rev-a"], "requires": { "min_release": 1 }, "class": "routine",
-        "install": { "kind": "slots", "budget_secs": 600, "revert_budget_secs": 300 },
+        "install": { "kind": "slots", "budget_secs": 600, "revert_budget_secs": 300, "return_to_service": true },
         "payloads": [{
             "name": "app", "format": "tree", "length": 5, "sha256": sha256(), "index_length": 56, "index_sha256": sha256(),
         }],

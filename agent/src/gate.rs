@@ -66,7 +66,7 @@ pub fn ask(question: &Question<'_>, now: Timestamp) -> Result<Window, Trouble> {
         let text = format!("the slot begins at {}", format_utc(slot.start));
         return Err(Trouble::until(Reason::new(Code::BeforeSlot, text), slot.start));
     }
-    let Install { kind: _, budget_secs, revert_budget_secs, return_to_service: _ } = question.install;
+    let Install { kind: _, budget_secs, revert_budget_secs, return_to_service: _, data: _ } = question.install;
     let both = i64::from(*budget_secs).saturating_add(i64::from(*revert_budget_secs));
     let latest = slot.end.checked_sub(SignedDuration::from_secs(both)).unwrap_or(Timestamp::MIN);
     if latest < now {
@@ -104,8 +104,13 @@ mod tests {
 
     fn code(word: Word, needs_server: bool, now: Timestamp) -> Result<Window, Code> {
         let slots = [Slot { start: at(0), end: at(30) }, Slot { start: at(60), end: at(90) }];
-        let install =
-            Install { kind: InstallKind::Slots, budget_secs: 300, revert_budget_secs: 300, return_to_service: false };
+        let install = Install {
+            kind: InstallKind::Slots,
+            budget_secs: 300,
+            revert_budget_secs: 300,
+            return_to_service: false,
+            data: None,
+        };
         let here = Reason::new(Code::HeldHere, "held");
         let question = |unsigned, retry, held| {
             let word = word.clone();

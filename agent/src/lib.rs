@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod choice;
 pub mod client;
 pub mod config;
+pub mod data;
 pub mod deferral;
 pub mod departure;
 pub mod doctor;

@@ -2,10 +2,12 @@
 //!
 //! It carries no signature of its own: the catalog's targets metadata, which is signed, pins its length and digest.
 
+mod data;
 mod risk;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::data::{Change, Data};
 pub use self::risk::Risk;
 use crate::digest::Digest;
 use crate::id::{HardwareId, PayloadName, ProductId};
@@ -80,6 +82,9 @@ pub struct Install {
     /// made before this could be asked for do not ask.
     #[serde(default, skip_serializing_if = "is_false")]
     pub return_to_service: bool,
+    /// What it does with the device's own data; none where it leaves them as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Data>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -260,6 +265,9 @@ impl Manifest {
             let plain = plain && d.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
             rule(plain, "a document's name is not a plain file name")?;
             rule(d.length <= MAX_DOCUMENT_BYTES, "a document is too long")?;
+        }
+        if let Some(broken) = self.install.data.as_ref().and_then(Data::broken_rule) {
+            rule(false, broken)?;
         }
         rule(self.risks.len() <= MAX_RISKS, "risks lists too many")?;
         if let Some(broken) = self.risks.iter().find_map(Risk::broken_rule) {

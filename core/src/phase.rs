@@ -197,6 +197,8 @@ codes! {
     TooOldToStart = "too-old-to-start",
     /// The manufacturer warns of an update from what runs, on this hardware.
     KnownRisk = "known-risk",
+    /// The bundle cannot read the data that the device has written, or converts them and no copy can be kept.
+    DataFormat = "data-format",
     /// The way to the bundle leads over more releases than one approval has steps for.
     TooManySteps = "too-many-steps",
     /// What it runs is not known, and devices are asked for by what they run.

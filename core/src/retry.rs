@@ -164,9 +164,12 @@ impl Code {
     /// Every code stands here, so that a new one has to be thought about.
     pub const fn is_permanent(self) -> bool {
         match self {
-            Self::HealthFailed | Self::StartFailed | Self::RestartFailed | Self::UnusableBundle | Self::KnownRisk => {
-                true
-            }
+            Self::HealthFailed
+            | Self::StartFailed
+            | Self::RestartFailed
+            | Self::UnusableBundle
+            | Self::KnownRisk
+            | Self::DataFormat => true,
             // What may go well the next time.
             Self::InstallFailed
             | Self::DiskFull

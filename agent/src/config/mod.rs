@@ -62,6 +62,8 @@ pub struct Settings {
     pub trial_starts: u32,
     /// The program that knows whether a person is at the device; without it a console does.
     pub presence: Option<Command>,
+    /// The program that keeps the device's data over an update that converts them.
+    pub data: Option<Command>,
     /// How often, and how fast, what runs is compared with what was signed.
     pub audit: Audit,
     /// How often the server is asked.
@@ -219,6 +221,10 @@ impl Settings {
             let timeout = faults.secs("presence.timeout_secs", p.timeout_secs, 60, 3_600);
             faults.command("presence", p.command, timeout)
         });
+        let data = written.data.and_then(|d| {
+            let timeout = faults.secs("data.timeout_secs", d.timeout_secs, 600, 86_400);
+            faults.command("data", d.command, timeout)
+        });
         let written::Integrity { interval_hours, max_mib_per_sec } = written.integrity;
         let hours = faults.within("integrity.interval_hours", interval_hours, AUDIT_HOURS, 1, 8_760);
         let mib = faults.within("integrity.max_mib_per_sec", max_mib_per_sec, AUDIT_MIB_PER_SEC, 1, 1 << 20);
@@ -254,6 +260,7 @@ impl Settings {
                     itself,
                     trial_starts,
                     presence,
+                    data,
                     audit,
                     poll,
                     fetch,

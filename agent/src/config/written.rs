@@ -18,7 +18,8 @@ pub struct Written {
     pub(super) health: Option<Health>,
     pub(super) interlock: Option<Interlock>,
     pub(super) power: Option<Power>,
-    pub(super) presence: Option<Presence>,
+    pub(super) presence: Option<Program>,
+    pub(super) data: Option<Program>,
     pub(super) itself: Option<Itself>,
     #[serde(default)]
     pub(super) trial: Trial,
@@ -106,7 +107,7 @@ pub(super) struct Interlock {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Presence {
+pub(super) struct Program {
     pub(super) command: Vec<String>,
     pub(super) timeout_secs: Option<u64>,
 }

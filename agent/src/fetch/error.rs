@@ -12,6 +12,7 @@ use suture_core::version::Release;
 
 use crate::client::ClientError;
 use crate::durable::DurableError;
+use crate::install::InstallError;
 
 /// Why a bundle is not there yet, or never will be.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,12 @@ pub enum FetchError {
         /// The manifest's words.
         warning: String,
     },
+    /// The data that the device has written would be lost, or could not be had back.
+    #[error("{0}")]
+    Data(String),
+    /// What runs cannot be read.
+    #[error("what runs on this device cannot be read")]
+    Running(#[source] InstallError),
     /// The bundle does not fit.
     #[error("{} are needed on the disk of {}, {} are free", size(*needed), path.display(), size(*free))]
     NoRoom {
@@ -71,7 +78,7 @@ pub enum FetchError {
 impl FetchError {
     /// Whether trying again can never help.
     pub const fn is_permanent(&self) -> bool {
-        matches!(self, Self::Unusable(_) | Self::Risk { .. })
+        matches!(self, Self::Unusable(_) | Self::Risk { .. } | Self::Data(_))
     }
 
     /// The reason for people and reports.
@@ -86,6 +93,8 @@ impl FetchError {
             Self::WrongBytes { .. } => Code::WrongBytes,
             Self::Unusable(_) => Code::UnusableBundle,
             Self::Risk { .. } => Code::KnownRisk,
+            Self::Data(_) => Code::DataFormat,
+            Self::Running(e) => Reason::from(e).code,
         };
         let mut text = self.to_string();
         let mut source = std::error::Error::source(self);

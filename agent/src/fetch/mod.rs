@@ -37,6 +37,7 @@ use suture_core::trust::Repository;
 
 use crate::backoff::{Backoff, Random};
 use crate::client::{Chunks, Deltas, Files, Indexes, Which};
+use crate::data;
 use crate::durable::{self, DurableError};
 use crate::install::{Installer, Payloads};
 use error::{sentence, wrong};
@@ -54,6 +55,7 @@ pub struct Fetch {
     installer: Installer,
     counters: Arc<Counters>,
     room: Room,
+    keeps_data: bool,
 }
 
 /// A bundle that is there: its manifest's bytes and its payloads.
@@ -69,12 +71,17 @@ impl Fetch {
     /// The fetch of the bundle with that manifest.
     pub fn new(state_dir: &Path, manifest: &Digest, installer: Installer, counters: Arc<Counters>) -> Self {
         let dir = state_dir.join("fetch").join(manifest.to_string());
-        Self { dir, installer, counters, room: Room::default() }
+        Self { dir, installer, counters, room: Room::default(), keeps_data: false }
     }
 
     /// The same, within that room.
     pub fn within(self, room: Room) -> Self {
         Self { room, ..self }
+    }
+
+    /// The same, where the device's data can be kept over an update that converts them.
+    pub fn keeping_data(self, keeps_data: bool) -> Self {
+        Self { keeps_data, ..self }
     }
 
     /// Brings all of the bundle to disk, or says why not. What is there stays there. For deltas that are being made it waits
@@ -200,6 +207,8 @@ impl Fetch {
             return Err(FetchError::Unusable(refusal));
         }
         refuse_risk(&manifest, choice)?;
+        let running = self.installer.running().await.map_err(FetchError::Running)?.map(|version| version.manifest);
+        data::refuse(running.as_ref(), &manifest, self.keeps_data).map_err(FetchError::Data)?;
         Ok(manifest)
     }
 
@@ -211,6 +220,7 @@ impl Fetch {
         self.dir.join(format!("{}.index", payload.name))
     }
 }
+
 /// A plan leads over no update that the manufacturer warns of; whoever has signed one all the same, or did not know what runs
 /// here, is stopped by the device itself, before a byte of the payload is fetched.
 fn refuse_risk(manifest: &Manifest, choice: &Choice) -> Result<(), FetchError> {

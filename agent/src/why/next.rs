@@ -85,6 +85,10 @@ fn by_code(code: Code) -> (&'static str, &'static str) {
             "It is never installed from the version that runs now.",
             "Tell those who approve updates; the manufacturer's warning, quoted above, says why.",
         ),
+        Code::DataFormat => (
+            "It is never installed over the data that are on this device now.",
+            "Tell those who approve updates, and ask the manufacturer which version reads these data.",
+        ),
         Code::RunningUnknown | Code::OtherRelease => (
             WAITS_FOR_HOSPITAL,
             "Tell those who approve updates what `suture-agent status` says that this device runs.",

@@ -49,7 +49,7 @@ fn idle(reason: Reason) -> State {
 fn gated(minute: i64, word: Word) -> State {
     let slots = [Slot { start: at(0), end: at(30) }, Slot { start: at(1_440), end: at(1_470) }];
     let (kind, return_to_service) = (InstallKind::Slots, false);
-    let install = Install { kind, budget_secs: 300, revert_budget_secs: 300, return_to_service };
+    let install = Install { kind, budget_secs: 300, revert_budget_secs: 300, return_to_service, data: None };
     let question =
         Gate { slots: &slots, install: &install, unsigned: None, held: None, retry: None, needs_server: true, word };
     let Trouble { reason, until } = gate::ask(&question, at(minute)).unwrap_err();
@@ -86,6 +86,10 @@ fn state(code: Code) -> State {
         Code::TooOldToStart => idle(said("pump release 4 can be reached from release 2 only; approve that first")),
         Code::KnownRisk => idle(said(
             "from release 1, on hardware rev-b, the manufacturer warns: the alarm stays silent until the next restart",
+        )),
+        Code::DataFormat => idle(said(
+            "the device's data have format 2, and release 1 reads formats 1: what was written since would be lost; ask the \
+             manufacturer",
         )),
         Code::TooManySteps => idle(said("the way to pump release 40 leads over more than 16 releases")),
         Code::RunningUnknown => idle(said("what this device runs is not known to those who plan")),

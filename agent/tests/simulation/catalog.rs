@@ -72,7 +72,7 @@ fn version(chance: &mut Chance, release: u64, hardware: &[&str]) -> Version {
     let budget_secs = chance.between(60, 900);
     let revert_budget_secs = chance.between(30, 600);
     let return_to_service = false;
-    let install = Install { kind: InstallKind::Slots, budget_secs, revert_budget_secs, return_to_service };
+    let install = Install { kind: InstallKind::Slots, budget_secs, revert_budget_secs, return_to_service, data: None };
     let sick_percent = if release > 1 && chance.percent(35) { chance.pick(&[10, 40, 100]) } else { 0 };
     let most = chance.pick(&[30, 900, 900, 5_000]);
     Version { entry, step, install, sick_percent, fetch_secs: chance.between(1, most) }

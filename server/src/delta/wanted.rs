@@ -68,6 +68,7 @@ mod tests {
                 budget_secs: 60,
                 revert_budget_secs: 60,
                 return_to_service: false,
+                data: None,
             },
             payloads: payloads.iter().map(payload).collect(),
             documents: Vec::new(),

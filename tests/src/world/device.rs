@@ -231,13 +231,24 @@ pub struct Spec<'a> {
     pub min_release: u64,
     /// Whether a person must check a device that it was installed on.
     pub checked: bool,
+    /// What stands in its `install` besides, as in `, data = { format = 2 }`.
+    pub install: &'a str,
     /// What stands in its specification besides.
     pub more: &'a str,
 }
 
 impl Default for Spec<'_> {
     fn default() -> Self {
-        Self { release: 1, hardware: "rev-a", faulty: false, similar: false, min_release: 0, checked: false, more: "" }
+        Self {
+            release: 1,
+            hardware: "rev-a",
+            faulty: false,
+            similar: false,
+            min_release: 0,
+            checked: false,
+            install: "",
+            more: "",
+        }
     }
 }
 
@@ -258,7 +269,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 impl World {
     /// Builds a bundle of about 4 MiB, of which a quarter is the release's own.
     pub async fn build(&self, by: &Operator, spec: Spec<'_>) -> Bundle {
-        let Spec { release, hardware, faulty, similar, min_release, checked, more } = spec;
+        let Spec { release, hardware, faulty, similar, min_release, checked, install, more } = spec;
         let version = format!("1.{}.0", release - 1);
         let tree = self.path(format!("tree-{release}-{hardware}"));
         fs::create_dir_all(tree.join("lib")).unwrap();
@@ -285,7 +296,8 @@ impl World {
         let toml = format!(
             "product = \"pump\"\nversion = \"{version}\"\nrelease = {release}\nhardware = [\"{hardware}\"]\n\
              min_release = {min_release}\nclass = \"routine\"\n\
-             install = {{ kind = \"slots\", budget_secs = 60, revert_budget_secs = 30, return_to_service = {checked} }}\n\
+             install = {{ kind = \"slots\", budget_secs = 60, revert_budget_secs = 30, \
+             return_to_service = {checked}{install} }}\n\
              [[payload]]\nname = \"app\"\nformat = \"tree\"\npath = \"{}\"\n{more}",
             tree.display()
         );

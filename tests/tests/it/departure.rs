@@ -83,7 +83,7 @@ async fn without_the_hospitals_knowledge_only_where_that_is_asked_for_and_never_
     let interlock = hospital.pumps[0].dir.join("interlock.sh");
     fs::write(&interlock, "#!/bin/sh\n[ \"$1\" = claim ]\n").unwrap();
     let state_now = hospital.pumps[0].cycle().await;
-    assert!(state_now.starts_with("releasing("), "{state_now}");
+    assert!(state_now.starts_with("releasing("), "{state_now}: {:?}", hospital.pumps[0].status().reason);
     let refused = hospital.pumps[0].depart(true).await;
     assert!(matches!(refused, Err(DepartError::Busy("releasing"))), "{refused:?}");
     fs::write(&interlock, "#!/bin/sh\nexit 0\n").unwrap();

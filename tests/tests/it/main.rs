@@ -30,6 +30,7 @@ mod calendars;
 mod ceremony;
 mod custody;
 mod cuts;
+mod data;
 mod delegated;
 mod deltas;
 mod departure;

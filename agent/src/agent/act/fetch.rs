@@ -42,7 +42,8 @@ impl Agent {
         let manifest = situation.attempt.bundle.manifest;
         Fetch::keep_only(&self.settings.state_dir, &manifest)?;
         let fetch = Fetch::new(&self.settings.state_dir, &manifest, self.installer.clone(), self.counters.clone())
-            .within(Room::reserving(self.settings.fetch.reserve_bytes));
+            .within(Room::reserving(self.settings.fetch.reserve_bytes))
+            .keeping_data(self.settings.data.is_some());
         let mut client = self.client.clone();
         let retry = (self.retry, self.around.random.clone());
         let stop = self.stop.clone();

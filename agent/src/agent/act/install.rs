@@ -11,6 +11,7 @@ use super::super::look::Situation;
 use super::super::{Agent, AgentError};
 use super::{Done, blocking, chain};
 use crate::checkpoint::{self, Deed};
+use crate::data::Keeper;
 use crate::deferral;
 use crate::gate::{self, Question, Word};
 use crate::health;
@@ -148,6 +149,10 @@ impl Agent {
             Ok(false) => {}
             Err(e) => return Done::broken(&e),
         }
+        // DESIGN, rule 5: what the new version converts is there for the old one too.
+        if let Err(reason) = self.keep_data(&manifest).await {
+            return Done::On(Event::Hindered(Trouble::new(reason)));
+        }
         // TRUST, order on the device, 8: no stop. Hashing and claiming may have taken minutes since the last look.
         self.heed_inbox();
         let State::Switching { attempt, window } = self.journal.state() else { return Done::Later };
@@ -166,6 +171,19 @@ impl Agent {
             Ok(()) => Done::On(Event::Switched),
             Err(e) => Done::broken(&e),
         }
+    }
+
+    fn keeper(&self) -> Keeper<'_> {
+        Keeper::new(self.settings.data.as_ref(), &self.settings.state_dir)
+    }
+
+    /// Before the switch: what lies prepared may convert the device's data.
+    async fn keep_data(&self, manifest: &Digest) -> Result<(), Reason> {
+        let prepared = self.installer.prepared().await.map_err(|e| Reason::from(&e))?;
+        let prepared = prepared.filter(|version| version.digest == *manifest);
+        let prepared = prepared.ok_or_else(|| Reason::from(&InstallError::NotPrepared))?;
+        let running = self.installer.running().await.map_err(|e| Reason::from(&e))?;
+        self.keeper().before(running.as_ref().map(|v| &v.manifest), &prepared.manifest, manifest).await
     }
 
     pub(super) async fn restart(&self) -> Done {
@@ -213,8 +231,12 @@ impl Agent {
     /// DESIGN, rule 5: always a way back.
     pub(super) async fn revert(&self) -> Done {
         let State::Reverting { attempt, .. } = self.journal.state() else { return Done::Later };
-        if let Err(e) = self.installer.revert(&attempt.bundle.manifest).await {
+        let manifest = &attempt.bundle.manifest;
+        if let Err(e) = self.installer.revert(manifest).await {
             return Done::broken(&e);
+        }
+        if let Err(reason) = self.keeper().back(manifest).await {
+            return Done::On(Event::Broken(reason));
         }
         match self.restart().await {
             Done::On(Event::Restarted) => Done::On(Event::Reverted),
@@ -234,6 +256,7 @@ impl Agent {
         if let Err(e) = self.installer.settle().await {
             return Ok(Done::Wait(Event::Hindered(Trouble::new(Reason::from(&e)))));
         }
+        self.keeper().over().await;
         Ok(match checkpoint::deed(Deed::Release, self.interlock.release()).await {
             Ok(()) => Done::Wait(Event::Released),
             Err(reason) => Done::Wait(Event::Hindered(Trouble::new(reason))),

@@ -60,7 +60,7 @@ pub(crate) fn manifest_of(
         hardware: vec!["rev-a".parse().unwrap()],
         requires: Requires { min_release: Release(0) },
         class: PatchClass::Routine,
-        install: Install { kind, budget_secs: 60, revert_budget_secs: 60, return_to_service: false },
+        install: Install { kind, budget_secs: 60, revert_budget_secs: 60, return_to_service: false, data: None },
         payloads: payloads.iter().map(|(payload, ..)| payload.clone()).collect(),
         documents: vec![],
         risks: vec![],

@@ -66,7 +66,13 @@ pub(super) fn release(manifest: &Digest) -> u64 {
 pub(super) const BUDGET: i64 = 10;
 
 pub(super) fn install() -> Install {
-    Install { kind: InstallKind::Slots, budget_secs: 400, revert_budget_secs: 200, return_to_service: false }
+    Install {
+        kind: InstallKind::Slots,
+        budget_secs: 400,
+        revert_budget_secs: 200,
+        return_to_service: false,
+        data: None,
+    }
 }
 
 fn step(release: u64) -> Step {

@@ -52,6 +52,7 @@ pub(crate) fn manifest(release: u64, app: &str) -> Manifest {
             budget_secs: 60,
             revert_budget_secs: 60,
             return_to_service: false,
+            data: None,
         },
         payloads: vec![payload],
         documents: Vec::new(),

@@ -57,11 +57,12 @@ impl Entry {
     pub fn is_whole(&self) -> Result<bool, DurableError> {
         let name = match self {
             Self::Stop(path) => match durable::read(path, MAX_STOP_BYTES) {
-                Err(DurableError::TooLong { .. }) => return Ok(false),
-                // It was taken out meanwhile.
-                Ok(None) => return Ok(true),
+                // No torn file is longer than it was: that is junk, and refused as such. Or it was taken out meanwhile.
+                Err(DurableError::TooLong { .. }) | Ok(None) => return Ok(true),
                 read => Digest::of(&read?.unwrap_or_default()),
             },
+            // Nobody has handed that over.
+            Self::Stick(path) if !path.is_dir() => return Ok(true),
             Self::Stick(path) => {
                 let mut files = BTreeMap::new();
                 for entry in WalkDir::new(path).into_iter().filter_map(Result::ok).filter(|e| e.file_type().is_file()) {

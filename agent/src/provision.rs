@@ -100,13 +100,14 @@ pub fn provision(
     if let Some(itself) = Itself::new(settings.itself.as_ref(), &settings.state_dir) {
         itself.provision(&parsed, &std::env::current_exe().map_err(ProvisionError::Program)?)?;
     }
+    // Also where a power cut came after all but this.
+    let work = settings.slots_dir.join("provision.tmp");
+    durable::remove_tree(&work)?;
     match installer.contract().running(&within)? {
         Some(running) if running.digest == Digest::of(&bytes) => return Ok(parsed),
         Some(running) => return Err(ProvisionError::Provisioned(running.manifest.version.to_string())),
         None => {}
     }
-    let work = settings.slots_dir.join("provision.tmp");
-    durable::remove_tree(&work)?;
     durable::make_dir(&work)?;
     let mut ready = Vec::new();
     for payload in &parsed.payloads {

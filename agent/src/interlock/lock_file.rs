@@ -12,11 +12,12 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use suture_core::phase::Reason;
+use suture_core::phase::{Code, Reason};
 
 use super::{Claim, still_held};
 use crate::checkpoint::{self, Step};
 use crate::durable;
+use crate::machine::Trouble;
 
 const OURS: &str = "suture-agent\n";
 /// Anybody may read whose claim it is.
@@ -27,12 +28,22 @@ enum Holder {
     Nobody,
     Ours,
     Theirs,
+    /// There is a file without a whole line in it.
+    Nameless,
 }
 
 pub(super) fn claim(path: &Path) -> Claim {
     match holder(path) {
         Ok(Holder::Ours) => Claim::Held,
         Ok(Holder::Theirs) => Claim::in_use(),
+        Ok(Holder::Nameless) => {
+            let text = format!(
+                "the lock file {} holds no whole line, so nobody knows whose it is: the device's software writes its own or \
+                 takes it away, or a person at the device removes it",
+                path.display()
+            );
+            Claim::Refused(Trouble::new(Reason::new(Code::InterlockUnknown, text)))
+        }
         Ok(Holder::Nobody) => match make(path) {
             Ok(true) => Claim::Held,
             // Somebody was quicker.
@@ -47,7 +58,7 @@ pub(super) fn release(path: &Path) -> Result<(), Reason> {
     let failed = |e: &dyn std::fmt::Display| still_held(&format!("the lock file {} failed: {e}", path.display()));
     match holder(path) {
         Ok(Holder::Ours) => durable::remove(path).map_err(|e| failed(&e)),
-        Ok(Holder::Nobody | Holder::Theirs) => Ok(()),
+        Ok(Holder::Nobody | Holder::Theirs | Holder::Nameless) => Ok(()),
         Err(e) => Err(failed(&e)),
     }
 }
@@ -70,7 +81,12 @@ fn holder(path: &Path) -> io::Result<Holder> {
     }
     let mut line = Vec::with_capacity(OURS.len() + 1);
     file.take(OURS.len() as u64 + 1).read_to_end(&mut line)?;
-    Ok(if line == OURS.as_bytes() { Holder::Ours } else { Holder::Theirs })
+    Ok(match line.as_slice() {
+        line if line == OURS.as_bytes() => Holder::Ours,
+        line if line.contains(&b'\n') || line.len() > OURS.len() => Holder::Theirs,
+        // Another's who has not written yet, or what a torn disk has left.
+        _ => Holder::Nameless,
+    })
 }
 
 /// Makes the file with its line in it, whole and on disk; false where there is one. It gets its name by a link, so that no
@@ -100,8 +116,6 @@ fn make(path: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use suture_core::phase::Code;
-
     use super::*;
 
     #[test]
@@ -120,7 +134,8 @@ mod tests {
         for theirs in ["", "pump 4711\n", "suture-agent", "suture-agent\n\n"] {
             std::fs::write(&path, theirs).unwrap();
             let Claim::Refused(t) = claim(&path) else { panic!("{theirs:?}") };
-            assert_eq!(t.reason.code, Code::InUse);
+            let whole = theirs.ends_with('\n');
+            assert_eq!(t.reason.code, if whole { Code::InUse } else { Code::InterlockUnknown }, "{theirs:?}");
             release(&path).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), theirs, "another's claim is left alone");
         }

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
+use suture_core::digest::Digest;
 use suture_core::limits::MAX_STOP_BYTES;
 use suture_tests::world::{Spec, text};
 
@@ -37,9 +38,9 @@ impl Ordered {
         self.hospital.pumps[0].dir.join("state")
     }
 
-    /// A place in the inbox, named as what is handed over is.
-    fn place(&self, digit: &str) -> PathBuf {
-        self.state().join(format!("inbox/{}.stop", digit.repeat(64)))
+    /// The place in the inbox of what is handed over.
+    fn place(&self, bytes: &[u8]) -> PathBuf {
+        self.state().join(format!("inbox/{}.stop", Digest::of(bytes)))
     }
 
     async fn cycle(&mut self) -> String {
@@ -53,7 +54,7 @@ async fn a_stop_order_waits_for_the_root_that_judges_it() {
     // The device loses what it has verified, and hears nobody.
     o.hospital.pumps[0].crash();
     fs::remove_dir_all(o.state().join("trust")).unwrap();
-    let place = o.place("a");
+    let place = o.place(&fs::read(&o.order).unwrap());
     fs::copy(&o.order, &place).unwrap();
     o.hospital.world.stop_server().await;
     for _ in 0..2 {
@@ -76,19 +77,20 @@ async fn what_cannot_be_read_holds_the_device_until_it_can_and_junk_does_not() {
     let mut o = Ordered::open().await;
     // Junk is final: it is removed, and holds nothing up.
     let junk = [&b"{}"[..], b"", b"\0\0\0\0", &vec![b' '; usize::try_from(MAX_STOP_BYTES).unwrap() + 1]];
-    for (digit, bytes) in ["1", "2", "3", "4"].iter().zip(junk) {
-        fs::write(o.place(digit), bytes).unwrap();
+    for bytes in junk {
+        fs::write(o.place(bytes), bytes).unwrap();
     }
-    let stick = o.place("5").with_extension("stick");
+    let stick = o.place(b"no directory").with_extension("stick");
     fs::write(&stick, b"no directory").unwrap();
     assert_eq!(o.cycle().await, "waiting(before-slot)");
-    for digit in ["1", "2", "3", "4"] {
-        assert!(!o.place(digit).exists(), "{digit}");
+    for bytes in junk {
+        assert!(!o.place(bytes).exists(), "{} bytes", bytes.len());
     }
     assert!(!stick.exists());
 
     // What the disk does not give may be an order.
-    let place = o.place("b");
+    let order = fs::read(&o.order).unwrap();
+    let place = o.place(&order);
     fs::create_dir(&place).unwrap();
     o.hospital.world.clock.set(o.start);
     for _ in 0..2 {
@@ -98,6 +100,10 @@ async fn what_cannot_be_read_holds_the_device_until_it_can_and_junk_does_not() {
     }
     o.hospital.untouched();
     fs::remove_dir(&place).unwrap();
+    // Nor is what the disk has lost of one taken for junk.
+    fs::write(&place, &order[..order.len() / 2]).unwrap();
+    assert_eq!(o.cycle().await, "waiting(state-damaged)");
+    assert!(place.exists());
     fs::copy(&o.order, &place).unwrap();
     assert_eq!(o.cycle().await, "idle(stop-order)");
     o.hospital.untouched();

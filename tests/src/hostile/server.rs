@@ -54,6 +54,7 @@ impl Hostile {
             let mut handshakes = JoinSet::new();
             while let Ok((tcp, from)) = listener.accept().await {
                 let permit = places.clone().acquire_owned().await.unwrap();
+                let _ = tcp.set_nodelay(true);
                 let (tls, accepted, held) = (tls.clone(), accepted.clone(), held.clone());
                 handshakes.spawn(async move {
                     if let Ok(connection) = tls.accept((tcp, from.ip()), &held, permit).await {

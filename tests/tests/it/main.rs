@@ -51,6 +51,7 @@ mod lapse;
 mod leases;
 mod manners;
 mod people;
+mod power_loss;
 mod recovery;
 mod refresh;
 mod refusals;

@@ -2,7 +2,7 @@
 //!
 //! The agent fetches, verifies, waits for its slot, claims the interlock, asks after health and reports. How bytes come onto
 //! your device, and how it starts them, it leaves to an *installer*. Three are built in: `slots`, two directories and a link;
-//! `image`, two partitions and a boot loader; `rauc`. If none is yours, `command` calls a program of yours for each step:
+//! `image`, two partitions and a boot loader; [`rauc`](crate::install::Rauc), if your device has it. If none is yours, `command` calls a program of yours for each step:
 //!
 //! ```toml
 //! [installer]

@@ -1,5 +1,6 @@
 //! `[installer]`: what installs on this device, and how long it may take.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::faults::Faults;
@@ -27,6 +28,13 @@ pub enum Way {
     Image(ImageSettings),
     /// The device maker's own program.
     Command(Command),
+    /// RAUC.
+    Rauc {
+        /// Its program, with its first arguments.
+        program: Command,
+        /// Its own configuration.
+        system_conf: PathBuf,
+    },
 }
 
 impl Installing {
@@ -41,8 +49,11 @@ impl Installing {
         if kind != "image" && image.contains(&true) {
             faults.add("installer: place, uboot, systemd_boot, booted and argument belong to kind = \"image\"");
         }
-        if kind != "command" && i.command.is_some() {
-            faults.add("installer.command belongs to kind = \"command\"");
+        if !matches!(kind, "command" | "rauc") && i.command.is_some() {
+            faults.add("installer.command belongs to kind = \"command\" or \"rauc\"");
+        }
+        if kind != "rauc" && i.system_conf.is_some() {
+            faults.add("installer.system_conf belongs to kind = \"rauc\"");
         }
         let way = match kind {
             "slots" => Some(Way::Slots),
@@ -52,8 +63,15 @@ impl Installing {
                 // Each step has a time of its own, which is less.
                 faults.command("installer", argv, Duration::from_secs(86_400)).map(Way::Command)
             }
+            "rauc" => {
+                let argv = i.command.unwrap_or_else(|| vec!["rauc".to_owned()]);
+                let program = faults.command("installer", argv, Duration::from_secs(86_400));
+                let conf = i.system_conf.unwrap_or_else(|| "/etc/rauc/system.conf".into());
+                let conf = faults.absolute("installer.system_conf", conf);
+                program.zip(conf).map(|(program, system_conf)| Way::Rauc { program, system_conf })
+            }
             other => {
-                faults.add(format!("installer.kind is {other:?}; it must be slots, image or command"));
+                faults.add(format!("installer.kind is {other:?}; it must be slots, image, command or rauc"));
                 None
             }
         };
@@ -196,7 +214,9 @@ mod tests {
             assert!(faults.contains(name), "{name} is missing from:\n{faults}");
         }
         for (bad, says) in [
-            ("[installer]\nkind = \"magic\"\n".to_owned(), "slots, image or command"),
+            ("[installer]\nkind = \"magic\"\n".to_owned(), "slots, image, command or rauc"),
+            ("[installer]\nsystem_conf = \"/etc/x\"\n".to_owned(), "belongs to kind = \"rauc\""),
+            ("[installer]\nkind = \"rauc\"\nsystem_conf = \"x\"\n".to_owned(), "an absolute path"),
             ("[installer]\nkind = \"command\"\n".to_owned(), "installer.command is empty"),
             (format!("[installer]\n{PLACE}"), "belong to kind = \"image\""),
             (format!("[installer]\nkind = \"image\"\n{PLACE}"), "names its boot loader"),

@@ -45,6 +45,7 @@ pub(super) struct Installer {
     pub(super) argument: Option<String>,
     pub(super) uboot: Option<UBoot>,
     pub(super) systemd_boot: Option<SystemdBoot>,
+    pub(super) system_conf: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -12,7 +12,7 @@ use suture_core::report::Running;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Image, InstallError, Payloads, Program, Slots, Version, Within};
+use super::{Image, InstallError, Payloads, Program, Rauc, Slots, Version, Within};
 use crate::config::{Command, Settings, Way};
 
 /// Beyond its own time a step is waited for that long: one that keeps it says itself what is wrong.
@@ -149,6 +149,7 @@ impl Installer {
             Way::Slots => Arc::new(Slots::new(dir).with_starts(settings.trial_starts)),
             Way::Image(image) => Arc::new(Image::new(dir, image.clone())),
             Way::Command(command) => Arc::new(Program::new(dir, command.clone())),
+            Way::Rauc { program, system_conf } => Arc::new(Rauc::new(dir, program.clone(), system_conf)),
         };
         Self::by(contract, settings.installer.limits)
     }

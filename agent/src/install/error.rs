@@ -84,6 +84,9 @@ pub enum InstallError {
     #[error("{} is locked by another program for longer than a change of the slots takes; look for a `suture-boot` or \
              `suture-agent` that hangs", .0.display())]
     Locked(PathBuf),
+    /// The bytes are as they were signed, and nothing that this device's installer takes.
+    #[error("{0}")]
+    Refused(String),
     /// An installer's program, or a program that it asks, has failed.
     #[error("{what}: {text}")]
     Program {
@@ -126,9 +129,11 @@ impl InstallError {
     /// Whether the bytes are at fault rather than the disk.
     pub const fn is_wrong_bytes(&self) -> bool {
         match self {
-            Self::WrongBytes { .. } | Self::NotPrepared | Self::Empty { .. } | Self::Tree(TreeError::Foreign(_)) => {
-                true
-            }
+            Self::WrongBytes { .. }
+            | Self::Refused(_)
+            | Self::NotPrepared
+            | Self::Empty { .. }
+            | Self::Tree(TreeError::Foreign(_)) => true,
             Self::Tree(TreeError::Archive(e)) => !matches!(e, ArchiveError::Io { .. }),
             _ => false,
         }
@@ -141,6 +146,7 @@ impl From<&InstallError> for Reason {
             e if e.is_full() => Code::DiskFull,
             InstallError::WrongBytes { .. } | InstallError::NotPrepared => Code::WrongBytes,
             InstallError::Link(_) | InstallError::Manifest { .. } => Code::StateDamaged,
+            InstallError::Refused(_) => Code::UnusableBundle,
             InstallError::Restart(_) => Code::RestartFailed,
             InstallError::Unproven(_) => Code::HealthFailed,
             InstallError::GaveWay(_) | InstallError::WentBack(_) => Code::StartFailed,

@@ -18,6 +18,7 @@ mod command;
 mod contract;
 mod error;
 mod image;
+mod rauc;
 mod regular;
 mod slots;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use command::Program;
 pub use contract::{Contract, Installer, Limits, Proof};
 pub use error::InstallError;
 pub use image::{Copy, Entries, Environment, Image, ImageSettings, Loader, Place};
+pub use rauc::Rauc;
 pub use slots::{Side, Slots, TRIAL_STARTS};
 pub use tree::{TreeError, pack, unpack};
 pub use trial::{Start, Trial};

@@ -153,7 +153,17 @@ impl Slots {
     }
 
     fn write_within(&self, manifest: &[u8], payloads: &Payloads, within: &Within) -> Result<Side, InstallError> {
-        let side = self.spare()?;
+        self.write_into(self.spare()?, manifest, payloads, within)
+    }
+
+    /// The same, into this slot, which is not in use.
+    pub(super) fn write_into(
+        &self,
+        side: Side,
+        manifest: &[u8],
+        payloads: &Payloads,
+        within: &Within,
+    ) -> Result<Side, InstallError> {
         let new = self.dir.join(format!("{}.new", side.as_str()));
         tree::remove(&new)?;
         // Attack: a tree of countless small files that fills the disk. What did not fit must not stay and starve the device.

@@ -85,11 +85,12 @@ fn each_installer_that_the_agents_example_shows_is_valid() {
                         Loader::SystemdBoot(_) => "systemd-boot",
                     }
                 }
+                Way::Rauc { .. } => "rauc",
                 Way::Command(_) => "command",
             });
         }
     }
-    assert_eq!(ways, ["slots", "U-Boot", "systemd-boot", "command"]);
+    assert_eq!(ways, ["slots", "U-Boot", "systemd-boot", "rauc", "command"]);
 }
 
 /// A unit that starts a program with what it does not understand is found on the first machine that it is installed on.

@@ -52,6 +52,7 @@ mod leases;
 mod manners;
 mod people;
 mod power_loss;
+mod rauc;
 mod recovery;
 mod refresh;
 mod refusals;

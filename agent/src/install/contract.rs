@@ -139,6 +139,7 @@ pub struct Installer {
     /// Held by the thread that does a step. One that hangs does not end by being left; the next step must not run beside it.
     hands: Arc<Mutex<()>>,
     ending: CancellationToken,
+    grace: Duration,
 }
 
 impl Installer {
@@ -156,7 +157,7 @@ impl Installer {
 
     /// This one.
     pub fn by(contract: Arc<dyn Contract>, limits: Limits) -> Self {
-        Self { contract, limits, hands: Arc::default(), ending: CancellationToken::new() }
+        Self { contract, limits, hands: Arc::default(), ending: CancellationToken::new(), grace: GRACE }
     }
 
     /// The same, where `ending` says that the agent is about to end.
@@ -289,6 +290,9 @@ impl Installer {
             done.await.map_err(|_| InstallError::Left(step))?
         };
         let slow = || InstallError::Slow { step, limit };
-        tokio::time::timeout(limit.saturating_add(GRACE), done).await.map_err(|_| slow())?
+        tokio::time::timeout(limit.saturating_add(self.grace), done).await.map_err(|_| slow())?
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use suture_core::manifest::PayloadFormat;
 
 use super::*;
@@ -292,4 +293,51 @@ fn a_factorys_slot_is_believed_only_once_it_was_hashed() {
     let error = device.contract().provision(&other.bytes, &other.payloads, &within()).unwrap_err();
     assert!(error.is_wrong_bytes());
     assert!(device.contract().running(&within()).unwrap().is_none());
+}
+
+/// A loop device over a file; none where this machine lets nobody have one.
+struct Block(PathBuf);
+
+impl Block {
+    fn over(file: &Path) -> Option<Self> {
+        let made = std::process::Command::new("losetup").args(["--find", "--show"]).arg(file).output().ok()?;
+        made.status.success().then(|| Self(String::from_utf8(made.stdout).unwrap().trim().into()))
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("losetup").arg("--detach").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_block_device_is_written_unless_it_is_in_use_or_too_small() {
+    let device = Device::new(By::UBoot);
+    let new = device.bundle(2);
+    let disk = |name: &str, bytes: u64| {
+        let path = device.path(name);
+        fs::File::create(&path).unwrap().set_len(bytes).unwrap();
+        path
+    };
+    let (Some(block), Some(small)) = (Block::over(&disk("disk", 4 << 20)), Block::over(&disk("small", 1 << 20))) else {
+        return;
+    };
+    let refusal = device.image(small.0.to_str().unwrap()).refusal(&new.manifest).unwrap();
+    assert!(refusal.contains("3000001 bytes") && refusal.contains("holds 1048576"), "{refusal}");
+    let it = device.image(block.0.to_str().unwrap());
+    assert_eq!(it.refusal(&new.manifest), None);
+    let mounted =
+        fs::OpenOptions::new().write(true).custom_flags(OFlags::EXCL.bits().cast_signed()).open(&block.0).unwrap();
+    let error = crate::agent::chain(&it.prepare(&new.bytes, &new.payloads, &within()).unwrap_err());
+    assert!(error.contains("busy"), "{error}");
+    assert!(it.prepared(&within()).unwrap().is_none());
+    drop(mounted);
+    it.prepare(&new.bytes, &new.payloads, &within()).unwrap();
+    let prepared = it.prepared(&within()).unwrap().unwrap();
+    it.verify(&prepared, &mut |_| Ok(()), &within()).unwrap();
+    let view = prepared.view(&prepared.manifest.payloads[0]).unwrap();
+    let mut end = [0; 100];
+    view.read_at(3_000_001 - 100, &mut end).unwrap();
+    assert_eq!(end[..], fs::read(&new.payloads[0].1).unwrap()[3_000_001 - 100..]);
 }

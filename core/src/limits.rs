@@ -263,12 +263,18 @@ pub const MAX_SUPERSEDED: usize = 64;
 pub const MAX_WAVES: usize = 32;
 /// Slots that one device gets in one approval.
 pub const MAX_SLOTS_PER_DEVICE: usize = 16;
+/// How fast the slowest device hashes what is staged, for which a slot leaves time: 16 MiB in a second.
+pub const HASHED_BYTES_PER_SEC: u64 = 16 << 20;
+/// How long a device may take from its last look at a slot to the switch, besides hashing: 5 seconds.
+pub const CLAIM: SignedDuration = SignedDuration::from_secs(5);
 /// Openings that a calendar is expanded to at once.
 pub const MAX_OPENINGS: usize = 1_000;
 /// Windows in a calendar.
 pub const MAX_WINDOWS: usize = 64;
 /// Freezes in a calendar.
 pub const MAX_FREEZES: usize = 128;
+/// How many dates a freeze takes each time that it recurs: 60.
+pub const MAX_RECURRING_FREEZE_DAYS: u32 = 60;
 /// An iCalendar file that is read: 1 MiB.
 pub const MAX_ICS_BYTES: usize = 1 << 20;
 /// Events in an iCalendar file.

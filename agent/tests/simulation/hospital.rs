@@ -94,6 +94,10 @@ impl Hospital {
                 }
             }
         }
+        if chance.percent(15) {
+            let recurring = chance.pick(&["12-24..01-02", "10-31", "03-28..04-06"]);
+            hospital.recurring.push(recurring.parse().unwrap());
+        }
         let hospital_is_open = !hospital.windows.is_empty();
         all.push(hospital);
         for ward in &self.wards {
@@ -118,7 +122,7 @@ impl Hospital {
                 all.push(calendar);
             }
         }
-        all.retain(|c| !c.windows.is_empty() || !c.freezes.is_empty());
+        all.retain(|c| !c.windows.is_empty() || !c.freezes.is_empty() || !c.recurring.is_empty());
         all.into_iter().map(|c| (pinned(path::calendar(&c.scope)), c)).collect()
     }
 

@@ -109,13 +109,13 @@ fn ics(bytes: &[u8]) {
     let reading = window::ics::Reading { zone: Some("Europe/Vienna".to_owned()), ..Default::default() };
     let Ok(imported) = window::ics::import(text, &reading) else { return };
     let hdo: HdoId = "riverside".parse().expect("an id");
-    let windows = imported.windows;
-    let read = Calendar { windows, freezes: imported.freezes, ..Calendar::empty(hdo, Scope::Hospital, imported.zone) };
+    let (windows, freezes, recurring) = (imported.windows, imported.freezes, imported.recurring);
+    let read = Calendar { windows, freezes, recurring, ..Calendar::empty(hdo, Scope::Hospital, imported.zone) };
     let Ok(signed) = read.to_bytes() else { return };
     calendar(&signed);
     let file = window::ics::export(&read, world::now()).expect("its zone is known");
     let again = window::ics::import(&file, &window::ics::Reading::default()).expect("what was written can be read");
-    assert_eq!(again.freezes, read.freezes);
+    assert_eq!((&again.freezes, &again.recurring), (&read.freezes, &read.recurring));
     assert_eq!(again.windows.len(), read.windows.len());
 }
 

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::opening::{Opening, first_instant};
 use super::rule::{Rule, Starts};
-use super::{Calendar, Recurrence, Window, WindowError};
+use super::{Calendar, Freeze, Recurrence, Window, WindowError};
 use crate::limits::{MAX_HORIZON_SECS, MAX_OPENINGS, MAX_WINDOW_SECS};
 
 /// What calendars open together in `[from, until)`: ascending, disjoint, clipped to the two, whole seconds, at most `max`
@@ -30,7 +30,7 @@ pub fn openings(
 
 /// The openings of [`openings`], one after another, over any time.
 pub struct Openings<'a> {
-    frozen: Frozen<'a>,
+    frozen: Frozen,
     /// Those that have windows.
     layers: Vec<Layer<'a>>,
     from: Timestamp,
@@ -42,16 +42,17 @@ impl<'a> Openings<'a> {
     ///
     /// # Errors
     ///
-    /// A zone is unknown.
+    /// A zone is unknown, or a rule by which dates are frozen takes too long to expand.
     pub fn new(layers: &[&'a Calendar], from: Timestamp, until: Timestamp) -> Result<Self, WindowError> {
         let mut clocks = Vec::new();
         for calendar in layers {
             clocks.push((*calendar, calendar.time_zone()?));
         }
         let (from, until) = (ceiling(from), ceiling(until));
+        let frozen = Frozen::new(&clocks, from, until)?;
         let open = clocks.iter().filter(|(calendar, _)| !calendar.windows.is_empty());
         let layers = open.map(|(calendar, zone)| Layer::new(calendar, zone, from, until)).collect();
-        Ok(Self { frozen: Frozen(clocks), layers, from, until })
+        Ok(Self { frozen, layers, from, until })
     }
 
     /// The next, or none once one of the layers opens no more.
@@ -88,24 +89,35 @@ impl Iterator for Openings<'_> {
 }
 
 /// The frozen dates of all layers, each by its own clock.
-struct Frozen<'a>(Vec<(&'a Calendar, TimeZone)>);
+struct Frozen(Vec<(Vec<Freeze>, TimeZone)>);
 
-impl Frozen<'_> {
+impl Frozen {
+    /// Those that can touch a window which is open in `[from, until)`.
+    fn new(clocks: &[(&Calendar, TimeZone)], from: Timestamp, until: Timestamp) -> Result<Self, WindowError> {
+        let reach = SignedDuration::from_secs(i64::from(MAX_WINDOW_SECS)) + SignedDuration::from_hours(48);
+        let [from, until] = [from.saturating_sub(reach), until.saturating_add(reach)].map(|at| at.unwrap_or(from));
+        let dates = |(calendar, zone): &(&Calendar, TimeZone)| {
+            let dates = calendar.frozen(zone.to_datetime(from).date(), zone.to_datetime(until).date())?;
+            Ok((dates, zone.clone()))
+        };
+        clocks.iter().map(dates).collect::<Result<_, _>>().map(Self)
+    }
+
     /// The first instant in `[start, end)` at which a layer's clock shows a date that it freezes.
     fn first(&self, start: Timestamp, end: Timestamp) -> Option<Timestamp> {
-        self.0.iter().filter_map(|(calendar, zone)| first_frozen(calendar, zone, start, end)).min()
+        self.0.iter().filter_map(|(dates, zone)| first_frozen(dates, zone, start, end)).min()
     }
 }
 
 /// Dates change at local midnight and where the clock jumps, so these are the only instants to look at.
-fn first_frozen(calendar: &Calendar, zone: &TimeZone, start: Timestamp, end: Timestamp) -> Option<Timestamp> {
-    if calendar.freezes.is_empty() {
+fn first_frozen(dates: &[Freeze], zone: &TimeZone, start: Timestamp, end: Timestamp) -> Option<Timestamp> {
+    if dates.is_empty() {
         return None;
     }
     let mut at = start;
     while at < end {
         let local = zone.to_datetime(at);
-        if calendar.is_frozen(local.date()) {
+        if is_frozen(dates, local.date()) {
             return Some(at);
         }
         let midnight =
@@ -114,6 +126,11 @@ fn first_frozen(calendar: &Calendar, zone: &TimeZone, start: Timestamp, end: Tim
         at = midnight.into_iter().chain(jump).min()?;
     }
     None
+}
+
+/// Whether a date is among some that are ascending and apart.
+fn is_frozen(dates: &[Freeze], date: Date) -> bool {
+    dates.get(dates.partition_point(|f| f.last < date)).is_some_and(|f| f.first <= date)
 }
 
 /// A calendar with windows, as far as it was read.
@@ -138,7 +155,7 @@ impl<'a> Layer<'a> {
     }
 
     /// Its next opening, which it keeps until it is told to forget it.
-    fn head(&mut self, frozen: &Frozen<'_>, until: Timestamp) -> Result<Option<Opening>, WindowError> {
+    fn head(&mut self, frozen: &Frozen, until: Timestamp) -> Result<Option<Opening>, WindowError> {
         while self.head.is_none() {
             let mut next: Option<(Timestamp, &mut Begins<'a>)> = None;
             for window in &mut self.windows {

@@ -22,6 +22,7 @@ mod exception;
 pub mod ics;
 mod layer;
 mod opening;
+mod recurring;
 mod rule;
 mod scope;
 mod text;
@@ -36,6 +37,7 @@ pub(crate) use self::civil::time as civil_time;
 pub use self::exception::Exception;
 pub use self::layer::{Openings, openings};
 pub use self::opening::Opening;
+pub use self::recurring::Recurring;
 pub use self::rule::{Rule, RuleError};
 pub use self::scope::Scope;
 pub use self::text::{TextError, parse_duration, parse_local};
@@ -66,6 +68,9 @@ pub struct Calendar {
     pub windows: Vec<Window>,
     /// When they may not, whatever the windows say.
     pub freezes: Vec<Freeze>,
+    /// And when they may not again and again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recurring: Vec<Recurring>,
 }
 
 /// A time in which devices may be touched.
@@ -163,7 +168,8 @@ pub enum WindowError {
 impl Calendar {
     /// A calendar without windows.
     pub fn empty(hdo: HdoId, scope: Scope, zone: String) -> Self {
-        Self { kind: Self::TYPE.to_owned(), format: 1, hdo, scope, zone, windows: Vec::new(), freezes: Vec::new() }
+        let (windows, freezes, recurring) = (Vec::new(), Vec::new(), Vec::new());
+        Self { kind: Self::TYPE.to_owned(), format: 1, hdo, scope, zone, windows, freezes, recurring }
     }
 
     /// The rules of its zone.
@@ -177,9 +183,27 @@ impl Calendar {
             .map_err(|_| WindowError::Zone { scope: self.scope.clone(), zone: self.zone.clone() })
     }
 
-    /// Whether nothing may begin on that local date.
-    pub fn is_frozen(&self, date: Date) -> bool {
-        self.freezes.iter().any(|f| f.first <= date && date <= f.last)
+    /// The local dates of `[since, before)` on which nothing may begin; ascending, and apart from one another.
+    ///
+    /// # Errors
+    ///
+    /// [`WindowError::Rule`] where a rule takes too long to expand.
+    pub fn frozen(&self, since: Date, before: Date) -> Result<Vec<Freeze>, WindowError> {
+        let mut all = self.freezes.clone();
+        for recurring in &self.recurring {
+            let dates = recurring.dates(since, before);
+            all.extend(dates.map_err(|source| WindowError::Rule { scope: self.scope.clone(), source })?);
+        }
+        all.retain(|f| since <= f.last && f.first < before);
+        all.sort_unstable_by_key(|f| (f.first, f.last));
+        let mut apart: Vec<Freeze> = Vec::with_capacity(all.len());
+        for freeze in all {
+            match apart.last_mut().filter(|before| freeze.first <= before.last) {
+                Some(before) => before.last = before.last.max(freeze.last),
+                None => apart.push(freeze),
+            }
+        }
+        Ok(apart)
     }
 }
 
@@ -206,7 +230,7 @@ impl SignedDocument for Calendar {
             ),
             (self.windows.len() <= MAX_WINDOWS, "windows lists too many"),
             (
-                !self.windows.is_empty() || !self.freezes.is_empty(),
+                !self.windows.is_empty() || !self.freezes.is_empty() || !self.recurring.is_empty(),
                 "it has neither windows nor freezes, and so says nothing",
             ),
             (self.windows.iter().all(lasts), "a window lasts no time at all, or more than 7 days"),
@@ -214,7 +238,11 @@ impl SignedDocument for Calendar {
                 self.windows.iter().all(begins),
                 "a window has no day, lies outside the years 2000 to 2199, or has too many exceptions",
             ),
-            (self.freezes.len() <= MAX_FREEZES, "freezes lists too many"),
+            (self.freezes.len() <= MAX_FREEZES && self.recurring.len() <= MAX_FREEZES, "freezes lists too many"),
+            (
+                self.recurring.iter().all(Recurring::is_orderly),
+                "a freeze recurs by the hour, lasts no day or more than 60, or has too many exceptions",
+            ),
             (self.freezes.iter().all(|f| f.first <= f.last), "a freeze ends before it begins"),
         ])
     }

@@ -167,6 +167,7 @@ fn open_minutes(calendar: &Calendar, from: Timestamp, days: i64) -> BTreeSet<Tim
     dates.push("2011-12-30".parse().unwrap()); // a date that Apia's clock never showed
     dates.sort_unstable();
     dates.dedup();
+    let frozen = |date: Date| calendar.freezes.iter().any(|f| f.first <= date && date <= f.last);
     let mut open = BTreeSet::new();
     for window in &calendar.windows {
         for date in &dates {
@@ -182,7 +183,7 @@ fn open_minutes(calendar: &Calendar, from: Timestamp, days: i64) -> BTreeSet<Tim
             let begin = clock.iter().position(|(_, shown)| *shown >= local);
             let lasts = usize::try_from(window.duration_secs / 60).unwrap();
             let minutes = clock.iter().skip(begin.unwrap_or(clock.len())).take(lasts);
-            open.extend(minutes.take_while(|(_, shown)| !calendar.is_frozen(shown.date())).map(|(t, _)| *t));
+            open.extend(minutes.take_while(|(_, shown)| !frozen(shown.date())).map(|(t, _)| *t));
         }
     }
     open.retain(|t| from <= *t && *t < minute(days * 1440));
@@ -197,6 +198,33 @@ fn windows() -> impl Strategy<Value = Window> {
         begins: Recurrence::Weekly { days, start: jiff::civil::time(hour, minute, 0, 0) },
         duration_secs: minutes * 60,
     })
+}
+
+proptest! {
+    /// What recurs is the same as its dates, each written out.
+    #[test]
+    fn a_freeze_that_recurs_is_each_of_its_dates(
+        zone in prop::sample::select(ZONES.to_vec()),
+        begin in 0i64..9_000,
+        windows in prop::collection::vec(windows(), 1..3),
+        (offset, days, every) in (0i64..40, 1u32..9, 1u32..15),
+    ) {
+        let mut ruled = calendar(zone, &[], &[]);
+        ruled.windows = windows;
+        let mut written = ruled.clone();
+        let from = Timestamp::from_second(946_684_800 + begin * 86_400).unwrap();
+        let until = from + SignedDuration::from_hours(24 * 40);
+        let span = |days: i64| jiff::Span::new().days(days);
+        let first = ruled.time_zone().unwrap().to_datetime(from).date().checked_sub(span(offset)).unwrap();
+        let rule = Box::new(format!("FREQ=DAILY;INTERVAL={every}").parse().unwrap());
+        ruled.recurring.push(Recurring { first, days, rule, except: BTreeSet::new() });
+        written.freezes = (0..120).map(|n| {
+            let first = first.checked_add(span(n * i64::from(every))).unwrap();
+            Freeze { first, last: first.checked_add(span(i64::from(days) - 1)).unwrap() }
+        }).collect();
+        let open = |calendar: &Calendar| openings(&[calendar], from, until, 1_000).unwrap();
+        prop_assert_eq!(open(&ruled), open(&written));
+    }
 }
 
 proptest! {

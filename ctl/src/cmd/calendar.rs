@@ -155,6 +155,9 @@ fn text(calendar: &Calendar) -> String {
     for freeze in &calendar.freezes {
         lines.push_str(&format!("  frozen  {freeze}\n"));
     }
+    for recurring in &calendar.recurring {
+        lines.push_str(&format!("  frozen  {recurring}\n"));
+    }
     if calendar.windows.is_empty() {
         lines.push_str("  open    when its other calendars are\n");
     }

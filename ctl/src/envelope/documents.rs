@@ -62,7 +62,8 @@ fn calendars(before: &Documents, after: &Documents, changes: &mut Vec<Change>) {
             continue;
         }
         let windows: Vec<String> = calendar.windows.iter().map(ToString::to_string).collect();
-        let freezes: Vec<String> = calendar.freezes.iter().map(ToString::to_string).collect();
+        let mut freezes: Vec<String> = calendar.freezes.iter().map(ToString::to_string).collect();
+        freezes.extend(calendar.recurring.iter().map(ToString::to_string));
         let mut text = format!("{scope} is open {} ({})", windows.join(", "), calendar.zone);
         if windows.is_empty() {
             text = format!("{scope} is open when its other calendars are ({})", calendar.zone);

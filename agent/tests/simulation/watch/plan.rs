@@ -14,7 +14,7 @@ use crate::simulation::{Outcome, Simulation};
 impl Simulation {
     /// A plan is about to be approved.
     pub(crate) fn watch_plan(&self, plan: &Plan) -> Outcome {
-        let need = plan.bundle.need();
+        let need = plan.need();
         for planned in &plan.devices {
             let i = self.devices.iter().position(|d| d.it.id == planned.id).unwrap();
             for slot in &planned.slots {
@@ -35,9 +35,11 @@ impl Simulation {
         for calendar in self.hospital.layers(id, ward) {
             let text = || format!("{} to {} by {}", format_utc(slot.start), format_utc(slot.end), calendar.scope);
             let zone = calendar.time_zone().unwrap();
+            let date = |at| zone.to_datetime(at).date();
+            let frozen = calendar.frozen(date(slot.start), date(slot.end).tomorrow().unwrap()).unwrap();
             let mut at = slot.start;
             while at < slot.end {
-                if calendar.is_frozen(zone.to_datetime(at).date()) {
+                if frozen.iter().any(|f| f.first <= date(at) && date(at) <= f.last) {
                     return self.violated("no slot touches a frozen date", Some(i), text());
                 }
                 at += SignedDuration::from_mins(15);
@@ -84,9 +86,11 @@ impl Simulation {
 
     /// A later wave's first slots begin once those of the wave before have ended and it has been watched.
     fn watch_waves(&self, plan: &Plan) -> Outcome {
-        let firsts = |wave: u32| plan.devices.iter().filter(move |d| d.wave == wave).filter_map(|d| d.slots.first());
+        let of = |wave: u32| plan.devices.iter().filter(move |d| d.wave == wave);
+        let firsts = |wave: u32| of(wave).filter_map(|d| d.slots.first());
         for (wave, planned) in (0..).zip(&plan.waves).take(plan.waves.len() - 1) {
-            let ends = firsts(wave).map(|s| s.end).max().unwrap();
+            // A turn is a slot for each step.
+            let ends = of(wave).map(|d| d.slots[plan.steps_of(d) - 1].end).max().unwrap();
             let soaked = ends + SignedDuration::from_secs(planned.gate.soak_secs.into());
             if let Some(early) = firsts(wave + 1).find(|s| s.start < soaked) {
                 let text = format!("wave {wave} is done at {}, not {}", format_utc(soaked), format_utc(early.start));

@@ -6,7 +6,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Span, Timestamp};
 
-use super::super::{Calendar, Day, Exception, Recurrence, WindowError};
+use super::super::{Calendar, Day, Exception, Recurrence, Recurring, WindowError};
 use crate::digest::Digest;
 
 /// How far the zone's clock changes are written out: ten years.
@@ -68,6 +68,20 @@ pub fn export(calendar: &Calendar, now: Timestamp) -> Result<String, WindowError
             format!("DTEND;VALUE=DATE:{}", basic(after)),
             "CATEGORIES:FREEZE".to_owned(),
         ];
+        event("Freeze", &body);
+    }
+    for Recurring { first, days, rule, except } in &calendar.recurring {
+        let after = first.checked_add(Span::new().days(i64::from(*days))).unwrap_or(*first);
+        let mut body = vec![
+            format!("DTSTART;VALUE=DATE:{}", basic(*first)),
+            format!("DTEND;VALUE=DATE:{}", basic(after)),
+            format!("RRULE:{rule}"),
+            "CATEGORIES:FREEZE".to_owned(),
+        ];
+        body.extend(except.iter().map(|e| match e {
+            Exception::Date(date) => format!("EXDATE;VALUE=DATE:{}", basic(*date)),
+            Exception::Start(at) => format!("EXDATE;VALUE=DATE:{}", basic(at.date())),
+        }));
         event("Freeze", &body);
     }
     out.line("END:VCALENDAR");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Span;
 use jiff::civil::{Date, DateTime};
 
-use super::super::{Exception, Freeze, Recurrence, Rule, Window, parse_duration};
+use super::super::{Exception, Freeze, Recurrence, Recurring, Rule, Window, parse_duration};
 use super::event::Event;
 use super::line::{Property, properties};
 use super::when::{Clock, When, iana};
@@ -23,8 +23,13 @@ pub fn import(text: &str, reading: &Reading) -> Result<Imported, IcsError> {
     }
     let file = File::read(text)?;
     let clock = Clock::new(&file.zone(reading)?, reading)?;
-    let mut imported =
-        Imported { zone: clock.name.clone(), windows: Vec::new(), freezes: Vec::new(), cancelled: Vec::new() };
+    let mut imported = Imported {
+        zone: clock.name.clone(),
+        windows: Vec::new(),
+        freezes: Vec::new(),
+        recurring: Vec::new(),
+        cancelled: Vec::new(),
+    };
     for event in &file.events {
         if event.is_cancelled() {
             imported.cancelled.push(event.summary());
@@ -34,7 +39,7 @@ pub fn import(text: &str, reading: &Reading) -> Result<Imported, IcsError> {
         let belongs = |e: &&Event| moved(e).is_some() && e.uid().is_some() && e.uid() == event.uid();
         let instances = file.events.iter().filter(belongs);
         Reader { event, clock: &clock }.read(instances, &mut imported)?;
-        if imported.windows.len() > MAX_WINDOWS || imported.freezes.len() > MAX_FREEZES {
+        if imported.windows.len() > MAX_WINDOWS || imported.freezes.len().max(imported.recurring.len()) > MAX_FREEZES {
             return Err(event.error(format!("a calendar has at most {MAX_WINDOWS} windows and {MAX_FREEZES} freezes")));
         }
     }
@@ -112,6 +117,15 @@ impl File {
     }
 }
 
+/// A rule whose UNTIL is the first instant of the date that is written.
+fn until_midnight(rule: &str) -> String {
+    let part = |part: &str| match part.split_once('=') {
+        Some(("UNTIL", date)) if date.len() == 8 => format!("{part}T000000"),
+        _ => part.to_owned(),
+    };
+    rule.split(';').map(part).collect::<Vec<_>>().join(";")
+}
+
 struct Reader<'a> {
     event: &'a Event,
     clock: &'a Clock<'a>,
@@ -122,16 +136,19 @@ impl Reader<'_> {
         let event = self.event;
         let whens = self.whens(event.one("DTSTART")?)?;
         let [start] = whens.as_slice() else { return Err(event.error("it has no DTSTART")) };
-        let rule = event.one("RRULE")?.map(|p| p.value.parse::<Rule>()).transpose();
+        // Section 3.3.10: where the start is a date, so is UNTIL.
+        let is_date = matches!(start, When::Date(_));
+        let written = |value: &str| if is_date { until_midnight(value) } else { value.to_owned() };
+        let rule = event.one("RRULE")?.map(|p| written(&p.value).parse::<Rule>()).transpose();
         let rule = rule.map_err(|e| event.error(e.to_string()))?;
         if let When::Date(first) = start {
-            return self.freeze(*first, self.last_date(*first)?, rule.is_some(), into);
+            return self.freeze(*first, self.last_date(*first)?, rule, into);
         }
         let secs = self.length(*start)?;
         let local = self.local(*start)?;
         if event.is_freeze() {
             let last = local.checked_add(Span::new().seconds(i64::from(secs) - 1)).map_or(local, |t| t);
-            return self.freeze(local.date(), last.date(), rule.is_some(), into);
+            return self.freeze(local.date(), last.date(), rule, into);
         }
         if rule.is_some() && !self.clock.shows(*start) {
             return Err(event.error(format!(
@@ -233,11 +250,30 @@ impl Reader<'_> {
             .ok_or_else(|| event.error("it has whole days, and no last one after its first"))
     }
 
-    fn freeze(&self, first: Date, last: Date, recurs: bool, into: &mut Imported) -> Result<(), IcsError> {
-        if recurs || self.event.all("RDATE").next().is_some() {
-            return Err(self.event.error("a freeze that recurs cannot be said; write an event for each year's dates"));
+    fn freeze(&self, first: Date, last: Date, rule: Option<Rule>, into: &mut Imported) -> Result<(), IcsError> {
+        let event = self.event;
+        if event.all("RDATE").next().is_some() || (rule.is_some() && moved(event).is_some()) {
+            return Err(event.error("a freeze recurs by a rule alone; write an event for each of its other dates"));
         }
-        into.freezes.push(Freeze { first, last });
+        let Some(rule) = rule else {
+            into.freezes.push(Freeze { first, last });
+            return Ok(());
+        };
+        let mut except = BTreeSet::new();
+        for property in event.all("EXDATE") {
+            for when in self.whens(Some(property))? {
+                except.insert(match self.exception(when)? {
+                    Exception::Start(start) => Exception::Date(start.date()),
+                    date @ Exception::Date(_) => date,
+                });
+            }
+        }
+        let days = first.until(last).map_or(0, |span| span.get_days()).saturating_add(1);
+        let recurring = Recurring { first, days: u32::try_from(days).unwrap_or(0), rule: Box::new(rule), except };
+        if !recurring.is_orderly() {
+            return Err(event.error("a freeze recurs by days or longer, for at most 60 days each time"));
+        }
+        into.recurring.push(recurring);
         Ok(())
     }
 }

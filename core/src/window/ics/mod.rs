@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 pub use self::export::export;
 pub use self::import::import;
-use super::{Freeze, Window};
+use super::{Freeze, Recurring, Window};
 
 /// What to make of names in a file.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +41,8 @@ pub struct Imported {
     pub windows: Vec<Window>,
     /// Its frozen dates.
     pub freezes: Vec<Freeze>,
+    /// Those that recur.
+    pub recurring: Vec<Recurring>,
     /// Events that are cancelled, by their summaries.
     pub cancelled: Vec<String>,
 }

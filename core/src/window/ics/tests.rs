@@ -104,7 +104,16 @@ fn whole_days_are_frozen_and_what_is_called_a_freeze() {
         ["2026-12-24..2026-12-25"]
     );
     assert_eq!(frozen("CATEGORIES:FREEZE\nDTSTART:20261224T220000\nDTEND:20261225T000000"), ["2026-12-24"]);
-    assert!(refusal(&["SUMMARY:New Year\nDTSTART;VALUE=DATE:20270101\nRRULE:FREQ=YEARLY"]).contains("New Year"));
+    let recurs = |event: &str| import(&file(&[event]), &vienna()).unwrap().recurring[0].to_string();
+    let yearly = "SUMMARY:New Year\nDTSTART;VALUE=DATE:20270101\nRRULE:FREQ=YEARLY";
+    assert_eq!(recurs(yearly), "1 day from 2027-01-01, FREQ=YEARLY");
+    let board = "DTSTART;VALUE=DATE:20260907\nDTEND;VALUE=DATE:20260909\nRRULE:FREQ=MONTHLY;BYDAY=1MO;UNTIL=20271231\n\
+                 EXDATE;VALUE=DATE:20261207";
+    assert!(recurs(board).starts_with("2 days from 2026-09-07, FREQ=MONTHLY;"), "{}", recurs(board));
+    assert!(recurs(board).ends_with(" -2026-12-07"), "{}", recurs(board));
+    assert!(refusal(&[&format!("{yearly}\nRDATE;VALUE=DATE:20270601")]).contains("New Year"));
+    let hourly = yearly.replace("YEARLY", "HOURLY");
+    assert!(refusal(&[&hourly]).contains("by days"));
 }
 
 #[test]
@@ -225,7 +234,7 @@ proptest! {
         let now: Timestamp = "2026-11-26T12:00:00Z".parse().unwrap();
         let c = calendar(zone, windows, &frozen);
         let read = import(&export(&c, now).unwrap(), &Reading::default()).unwrap();
-        prop_assert_eq!((&read.zone, &read.freezes), (&c.zone, &c.freezes));
+        prop_assert_eq!((&read.zone, &read.freezes, &read.recurring), (&c.zone, &c.freezes, &c.recurring));
         let again = Calendar { windows: read.windows, ..c.clone() };
         let until = "2027-03-01T00:00:00Z".parse().unwrap();
         // What recurs each week begins in the week of the export.

@@ -101,6 +101,12 @@ impl Rule {
         }
     }
 
+    /// Whether it yields no more than one start a day.
+    pub(super) fn is_of_days(&self) -> bool {
+        let times = [&self.hours, &self.minutes, &self.seconds];
+        self.freq <= Frequency::Daily && times.iter().all(|set| set.is_empty())
+    }
+
     /// The instant after which nothing begins, where UNTIL names one.
     pub(super) const fn until(&self) -> Option<Timestamp> {
         if let End::Instant(until) = self.end { Some(until) } else { None }

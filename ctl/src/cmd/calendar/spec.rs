@@ -5,6 +5,7 @@
 //! weekly = ["sat,sun 02:00 2h", "mon-fri 22:30 90m"]
 //! once = ["2026-11-24T17:00 30m"]
 //! freeze = ["2026-12-24..2027-01-02"]
+//! freeze_yearly = ["12-24..01-02"]
 //!
 //! [[rule]]
 //! rrule = "FREQ=MONTHLY;BYDAY=2TU"
@@ -64,6 +65,9 @@ pub struct Spec {
     /// Dates on which nothing begins: 2026-12-24 or 2026-12-24..2027-01-02; may be given several times
     #[arg(long, value_name = "DATE[..DATE]")]
     freeze: Vec<String>,
+    /// The same dates of each year: 12-24 or 12-24..01-02; may be given several times
+    #[arg(long, value_name = "MM-DD[..MM-DD]")]
+    freeze_yearly: Vec<String>,
 }
 
 fn alias(text: &str) -> Result<(String, String), String> {
@@ -83,6 +87,8 @@ struct Written {
     once: Vec<String>,
     #[serde(default)]
     freeze: Vec<String>,
+    #[serde(default)]
+    freeze_yearly: Vec<String>,
     #[serde(default)]
     rule: Vec<WrittenRule>,
 }
@@ -116,10 +122,11 @@ impl WrittenRule {
 impl Spec {
     /// Whether anything was given: without, `preview` shows the calendar that is signed.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { file, ics, zone_alias: _, zone, weekly, once, rrule, dtstart: _, duration: _, exclude: _, freeze } =
+        let Self { file, ics, zone_alias: _, zone, weekly, once, rrule, dtstart: _, duration: _, exclude: _, .. } =
             self;
-        let windows = weekly.is_empty() && once.is_empty() && rrule.is_none() && freeze.is_empty();
-        windows && file.is_none() && ics.is_none() && zone.is_none()
+        let windows = weekly.is_empty() && once.is_empty() && rrule.is_none();
+        let freezes = self.freeze.is_empty() && self.freeze_yearly.is_empty();
+        windows && freezes && file.is_none() && ics.is_none() && zone.is_none()
     }
 
     /// The first start of the flags' rule.
@@ -160,10 +167,14 @@ impl Spec {
         for text in written.freeze.iter().chain(&self.freeze) {
             calendar.freezes.push(text.parse().map_err(|e| Failure::of(Exit::Failed, &e))?);
         }
+        for text in written.freeze_yearly.iter().chain(&self.freeze_yearly) {
+            calendar.recurring.push(text.parse().map_err(|e| Failure::of(Exit::Failed, &e))?);
+        }
         let mut cancelled = Vec::new();
         if let Some(imported) = imported {
             calendar.windows.extend(imported.windows);
             calendar.freezes.extend(imported.freezes);
+            calendar.recurring.extend(imported.recurring);
             cancelled = imported.cancelled;
         }
         calendar.check().map_err(|e| Failure::of(Exit::Failed, &e))?;

@@ -41,9 +41,14 @@ pub fn nothing(
     stop: Option<u64>,
 ) -> Nothing {
     let terms = approval.as_ref().and_then(|id| signed.iter().map(|s| &s.terms).find(|t| t.id == *id));
-    let manifest = terms.and_then(|t| t.steps.first()).map(|s| s.sha256);
     // What an attempt came to was told when it ended; what befell its approval since is no news of this device.
-    let phase = if approval.is_some() && spent > 0 { Phase::Idle } else { phase_of(reason.code) };
+    let phase = match approval {
+        Some(_) if spent > 0 => Phase::Idle,
+        None if reason.code == Code::UpToDate => Phase::Idle,
+        _ => phase_of(reason.code),
+    };
+    let step = terms.and_then(|t| if phase == Phase::Confirmed { t.steps.last() } else { t.steps.first() });
+    let manifest = step.map(|s| s.sha256);
     let stop = stop.filter(|_| phase == Phase::Stopped && approval.is_some());
     Nothing { about: approval.map(|approval| Subject { approval, manifest }), phase, reason, stop }
 }
@@ -51,6 +56,8 @@ pub fn nothing(
 /// What a refusal is for an approval: its end on this device, something that may still change, or no affair of it.
 fn phase_of(code: Code) -> Phase {
     match code {
+        // It came to run that by another approval, by which it has proven its health.
+        Code::UpToDate => Phase::Confirmed,
         Code::StopOrder => Phase::Stopped,
         Code::Withdrawn => Phase::Withdrawn,
         Code::Superseded => Phase::Superseded,
@@ -160,5 +167,19 @@ mod tests {
             assert_eq!((told(1).phase, told(1).stop), (Phase::Idle, None), "its outcome was told");
             assert!(told(0).phase.is_outcome());
         }
+    }
+
+    #[test]
+    fn a_device_that_came_to_run_the_last_step_by_another_approval_says_that_it_is_confirmed() {
+        let share = share(vec![step(2), step(3)]);
+        let told = |approval: Option<&ApprovalId>, spent| {
+            let reason = Reason::new(Code::UpToDate, "it runs already");
+            let nothing = nothing(reason, approval.cloned(), std::slice::from_ref(&share), spent, None);
+            (nothing.phase, nothing.about.and_then(|about| about.manifest))
+        };
+        let id = Some(&share.terms.id);
+        assert_eq!(told(id, 0), (Phase::Confirmed, Some(digest(3))));
+        assert_eq!(told(id, 1).0, Phase::Idle, "it told that when it was");
+        assert_eq!(told(None, 0).0, Phase::Idle);
     }
 }

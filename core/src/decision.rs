@@ -1,7 +1,10 @@
 //! A hospital's word that it does not install a bundle, or not yet: a risk that it accepts, for so long, behind something
 //! else that protects the devices.
 //!
-//! It is a record and no authority: what installs nothing is that nobody approves.
+//! It is a record and no authority: what installs nothing is that nobody approves. Whoever holds a key signs it with that all
+//! the same ([`VerifiedDecision`]), so that the record is theirs and not the server's.
+
+mod stated;
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +12,9 @@ use std::str::FromStr;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+
+pub use self::stated::{Stated, VerifiedDecision};
 
 use crate::digest::Digest;
 use crate::id::ProductId;
@@ -53,7 +58,8 @@ impl FromStr for Choice {
 }
 
 /// The decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Decision {
     /// The product.
     pub product: ProductId,
@@ -68,7 +74,7 @@ pub struct Decision {
     /// What protects the devices meanwhile.
     pub compensating: String,
     /// When it is looked at again.
-    #[serde(serialize_with = "as_text")]
+    #[serde(with = "day")]
     pub review: Date,
 }
 
@@ -113,8 +119,19 @@ impl Decision {
     }
 }
 
-fn as_text<S: Serializer>(date: &Date, s: S) -> Result<S::Ok, S::Error> {
-    s.collect_str(date)
+/// A day, as `2027-01-15`.
+mod day {
+    use jiff::civil::Date;
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(date: &Date, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(date)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Date, D::Error> {
+        let text = String::deserialize(d)?;
+        text.parse().map_err(|_| de::Error::custom(format_args!("{text:?} is not a date like 2027-01-15")))
+    }
 }
 
 fn today(now: Timestamp) -> Date {

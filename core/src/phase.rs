@@ -219,7 +219,7 @@ codes! {
     PastDeadline = "past-deadline",
     /// The next slot has not begun.
     BeforeSlot = "before-slot",
-    /// The last slot has ended.
+    /// The last slot has ended, or the rollout that it belongs to.
     SlotsOver = "slots-over",
     /// What is left of the slot cannot hold the install and the way back.
     SlotTooShort = "slot-too-short",

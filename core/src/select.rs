@@ -117,7 +117,7 @@ pub fn select(
         match admissible(facts, approval, &superseded, stops, now) {
             Ok(()) => open.push(approval),
             Err(reason) => {
-                let rank = says(reason.code);
+                let rank = says(reason.code, is_told(facts, approval));
                 if first_no.as_ref().is_none_or(|(_, best)| rank > *best) {
                     first_no = Some((Selection::Nothing { reason, approval: Some(approval.terms.id.clone()) }, rank));
                 }
@@ -141,14 +141,22 @@ pub fn select(
     }
 }
 
-/// How much a refused approval says of the device: one that does not name it least, one that it has fulfilled most.
-const fn says(code: Code) -> u8 {
+/// How much a refused approval says of the device: one that does not name it least, one that it has fulfilled more, and one
+/// that it has come to fulfil by another most, for of that it has not told yet.
+const fn says(code: Code, is_told: bool) -> u8 {
     match code {
         Code::NotForThisDevice | Code::WrongHospital => 0,
         Code::Superseded => 1,
-        Code::UpToDate => 3,
+        Code::UpToDate if is_told => 3,
+        Code::UpToDate => 4,
         _ => 2,
     }
+}
+
+/// Whether the device has tried the last step of an approval, and has told what that came to.
+fn is_told(facts: &Facts, Share { terms, .. }: &Share) -> bool {
+    let tries = terms.steps.last().and_then(|last| facts.tries.get(&(terms.id.clone(), last.sha256)));
+    tries.is_some_and(|tries| tries.spent > 0)
 }
 
 /// Whether an approval is in force and names this device.
@@ -170,13 +178,14 @@ fn admissible(
     if superseded.contains(id) {
         return Err(Reason::new(Code::Superseded, format!("another approval took the place of {id}")));
     }
-    if VerifiedStop::stops(stops, id) {
-        return Err(Reason::new(Code::StopOrder, format!("the hospital has stopped approval {id}")));
-    }
     let over = mine.slots.iter().all(|s| s.end <= now) || approval.expires <= now;
     let done = facts.running.as_ref().is_some_and(|r| approval.steps.last().is_some_and(|s| s.sha256 == r.manifest));
+    // Before a stop order, which holds back what is not begun: here nothing is left to begin.
     if done {
         return Err(Reason::new(Code::UpToDate, format!("what approval {id} asks for runs already")));
+    }
+    if VerifiedStop::stops(stops, id) {
+        return Err(Reason::new(Code::StopOrder, format!("the hospital has stopped approval {id}")));
     }
     if over {
         return Err(Reason::new(Code::SlotsOver, format!("the last slot of approval {id} has ended; plan a new one")));

@@ -172,6 +172,7 @@ calls! {
     list_decisions(ListDecisionsRequest) -> ListDecisionsResponse;
     /// Suggests a rollout to hospitals.
     propose(ProposeRequest) -> ProposeResponse;
+    take_back_proposal(TakeBackProposalRequest) -> TakeBackProposalResponse;
     /// What was suggested.
     list_proposals(ListProposalsRequest) -> ListProposalsResponse;
     /// How far a bundle is at each hospital.

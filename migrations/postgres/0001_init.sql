@@ -300,10 +300,12 @@ CREATE TABLE rollout_wave (
     begun BIGINT NOT NULL,
     confirmed BIGINT NOT NULL,
     failed BIGINT NOT NULL,
+    retrying BIGINT NOT NULL,
     timed_out BIGINT NOT NULL,
     missed BIGINT NOT NULL,
     ended BIGINT NOT NULL,
     forgiven BIGINT NOT NULL,
+    again BIGINT NOT NULL,
     last_confirmed_ms BIGINT,
     PRIMARY KEY (hdo, rollout, wave),
     FOREIGN KEY (hdo, rollout) REFERENCES rollout (hdo, id)
@@ -328,6 +330,7 @@ CREATE TABLE rollout_device (
     turns_ms BIGINT,
     tries BIGINT NOT NULL,
     barred BOOLEAN NOT NULL,
+    touched_ms BIGINT NOT NULL,
     fetched_bytes BIGINT NOT NULL,
     total_bytes BIGINT NOT NULL,
     transfer BYTEA,
@@ -336,6 +339,7 @@ CREATE TABLE rollout_device (
 );
 CREATE INDEX rollout_device_by_device ON rollout_device (hdo, device);
 CREATE INDEX rollout_device_by_turn ON rollout_device (hdo, rollout, turns_ms) WHERE turns_ms IS NOT NULL;
+CREATE INDEX rollout_device_by_touch ON rollout_device (hdo, rollout, touched_ms);
 CREATE INDEX rollout_device_by_standing ON rollout_device (hdo, rollout, wave, standing, changed_ms);
 
 -- What a hospital has said of a bundle that it does not install, or not yet. `choice` is `declined` or `deferred`, `review` a
@@ -352,6 +356,7 @@ CREATE TABLE decision (
     review TEXT NOT NULL,
     decided_by TEXT NOT NULL,
     decided_ms BIGINT NOT NULL,
+    signed BYTEA,
     PRIMARY KEY (hdo, number),
     FOREIGN KEY (product, release) REFERENCES bundle (product, release)
 );

@@ -60,7 +60,7 @@ pub(crate) async fn check_in(
     let mut tx = store.begin().await?;
     tx.keep_check_in(hdo, device, said, now).await?;
     if let Some(Fetched { approval, bytes, total, transfer }) = fetched {
-        tx.update_fetched(hdo, &approval, device, (bytes, total), transfer.as_deref()).await?;
+        tx.update_fetched(hdo, &approval, device, (bytes, total), transfer.as_deref(), now).await?;
     }
     let known = tx.device(hdo, device).await?;
     let words = words(&mut tx, hdo, device, now).await?;

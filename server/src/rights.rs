@@ -99,6 +99,7 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/suture.v1.OperatorService/RecordDecision", &[HdoOperator]),
     ("/suture.v1.OperatorService/ListDecisions", &[HdoOperator]),
     ("/suture.v1.OperatorService/Propose", &[MdmOperator]),
+    ("/suture.v1.OperatorService/TakeBackProposal", &[MdmOperator]),
     ("/suture.v1.OperatorService/ListProposals", OPERATORS),
     ("/suture.v1.OperatorService/GetAdoption", &[MdmOperator]),
     ("/suture.v1.OperatorService/GetStatements", &[HdoOperator]),

@@ -64,7 +64,7 @@ fn version(chance: &mut Chance, release: u64, hardware: &[&str]) -> Version {
         release: Release(release),
         version: format!("{release}.0.0").parse().unwrap(),
         hardware: hardware.clone(),
-        min_release: before(chance, 25),
+        min_release: before(chance, 40),
         status: Status::Current,
         floor: before(chance, 35),
     };

@@ -17,6 +17,12 @@ pub(crate) struct Figures {
     pub(crate) paused: u64,
     pub(crate) complete: u64,
     pub(crate) ended_otherwise: u64,
+    /// Installs on the way to another.
+    pub(crate) steps: u64,
+    /// Leases that a person has given back for a device.
+    pub(crate) returned: u64,
+    /// Steps of which a lift has given tries back.
+    pub(crate) lifted: u64,
 }
 
 impl Figures {
@@ -36,5 +42,8 @@ impl Figures {
         self.paused += one.paused;
         self.complete += one.complete;
         self.ended_otherwise += one.ended_otherwise;
+        self.steps += one.steps;
+        self.returned += one.returned;
+        self.lifted += one.lifted;
     }
 }

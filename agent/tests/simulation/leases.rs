@@ -53,16 +53,21 @@ impl Simulation {
         let in_ward = |(other, _): &(&usize, _)| self.devices[**other].it.ward == it.ward;
         let ward: Vec<_> = self.desk.leases.iter().filter(in_ward).map(|(_, lease)| lease.clone()).collect();
         let holds = self.desk.leases.get(&i).is_some_and(|l| l.approval == *approval && l.counts(self.now));
+        let (cap, silence) = (asked.cap, asked.silence);
         match ask(&asked, self.desk.leases.get(&i), &ward, self.now) {
             Answer::Granted(lease) => {
                 self.desk.leases.insert(i, lease);
+                self.watch_place(i, (approval, cap, silence), stage, holds);
                 if !holds && stage != Stage::Begun {
                     self.watch_lease(i);
                 }
                 self.watch_speaks(i);
                 None
             }
-            Answer::Refused { reason, ask_again } => Some(Trouble::until(reason, self.devices[i].own(ask_again))),
+            Answer::Refused { reason, ask_again } => {
+                self.watch_refusal(i, cap);
+                Some(Trouble::until(reason, self.devices[i].own(ask_again)))
+            }
         }
     }
 
@@ -86,6 +91,18 @@ impl Simulation {
         let d = &mut self.devices[i];
         if d.words.is_some() && !d.state.is_committed() && d.lease.take().is_some() {
             self.desk.leases.remove(&i);
+            self.watch.gives_back(i);
         }
+    }
+
+    /// A person says that a device is back in service, as `device return` does.
+    pub(crate) fn return_device(&mut self, i: usize) {
+        let now = self.now;
+        let Some(lease) = self.desk.leases.get_mut(&i).filter(|lease| lease.counts(now)) else { return };
+        if self.sabotage != Sabotage::ReturnsAreForgotten {
+            lease.returned = Some(now);
+        }
+        self.figures.returned += 1;
+        self.watch.is_returned(i);
     }
 }

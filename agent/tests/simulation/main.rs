@@ -84,7 +84,9 @@ fn caught(server: Server, sabotage: Sabotage, property: &str, most: u64) -> u64 
 fn with_an_honest_server_waves_wait_for_their_gates_and_rollouts_end() {
     let figures = cases(Server::Honest, 0, 7_000);
     let happens = figures.confirmed > figures.cases && figures.waves_opened > figures.cases / 10;
-    assert!(happens && figures.complete > figures.cases / 5, "too little happens: {figures:?}");
+    let seldom = [figures.steps, figures.returned, figures.lifted];
+    assert!(happens && seldom.iter().all(|n| *n > 20), "too little happens: {figures:?}");
+    assert!(figures.complete > figures.cases / 5, "too little happens: {figures:?}");
 }
 
 #[test]
@@ -99,6 +101,11 @@ fn a_bent_rule_of_the_server_is_caught() {
         (CeilingIsForgotten, "failures exceed a ceiling by no more than what was in flight", 400),
         (LeasesAreIgnored, "nothing begins without the lease that it needs", 400),
         (LeasesAreNotCounted, "no lease is granted beside a cap's worth of devices that are down and say so", 2_000),
+        (
+            ReturnsAreForgotten,
+            "a lease is refused for devices that are down, and were not said to be back, and for no others",
+            4_000,
+        ),
         (RolloutsNeverEnd, "every rollout ends", 100),
         (ReasonsAreLost, "a rollout that rests says what for", 100),
     ];
@@ -121,6 +128,7 @@ fn a_bent_rule_of_plan_or_device_is_caught() {
         (StopsAreIgnored, "nothing is begun by a device that has the order to stop it", 400),
         (WithdrawalsAreIgnored, "a withdrawn bundle is never begun by a device that has seen that", 400),
         (DowngradesArePermitted, "a downgrade is never begun without a permit", 400),
+        (StepsAreSkipped, "the steps of an approval come in order", 400),
         (FloorIsForgotten, "nothing below the security floor is begun", 2_000),
         (TriesAreForgotten, "an approval is not tried more often than it allows", 1_000),
         (FailuresForGoodAreForgotten, "nothing is tried again that failed for good", 1_000),

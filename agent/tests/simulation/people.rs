@@ -35,6 +35,8 @@ pub(crate) enum Act {
     Tell(usize, Order),
     /// Says at a held device that it is in order again.
     Recover(usize),
+    /// Says to the server that a device which it takes to be down is back in service.
+    Return(usize),
 }
 
 impl Simulation {
@@ -87,6 +89,7 @@ impl Simulation {
                 self.spread();
             }
             Act::Resign => {}
+            Act::Return(i) => self.return_device(i),
             Act::Recover(i) => {
                 if self.devices[i].power && matches!(self.devices[i].state, State::Held { .. }) {
                     self.apply(i, Event::Recovered)?;
@@ -101,7 +104,10 @@ impl Simulation {
     fn facts(&self, version: usize, supersedes: &BTreeSet<ApprovalId>) -> Facts {
         let mut calendars = self.hospital.calendars.clone();
         if self.sabotage == Sabotage::FreezesAreIgnored {
-            let thaw = |(_, calendar): &mut (_, Calendar)| calendar.freezes.clear();
+            let thaw = |(_, calendar): &mut (_, Calendar)| {
+                calendar.freezes.clear();
+                calendar.recurring.clear();
+            };
             calendars.iter_mut().for_each(thaw);
         }
         let mut approvals: Vec<_> = self.approvals.listed.iter().map(|l| l.approval.clone()).collect();
@@ -112,7 +118,7 @@ impl Simulation {
         Facts {
             hdo: self.hospital.hdo.clone(),
             bundle: self.catalog.bundle(&self.versions[version]),
-            releases: Vec::new(),
+            releases: self.versions.iter().map(|v| self.catalog.bundle(v)).collect(),
             rosters: self.hospital.rosters.clone(),
             calendars,
             approvals,

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use suture_core::approval::{Approval, waits};
 use suture_core::id::{ApprovalId, DeviceId};
 use suture_core::phase::{Code, Phase, Reason};
-use suture_core::rollout::{Action, Progress, Stage, State, Tally, View, WaveSet, step, word};
+use suture_core::rollout::{Action, Progress, Stage, State, Tally, View, WaveSet, barred, is_barred, late, step, word};
 
 use crate::sabotage::Sabotage;
 use crate::simulation::{Happening, Outcome, Simulation};
@@ -21,6 +21,8 @@ pub(crate) struct Rollout {
     unsigned: WaveSet,
     withdrawn: bool,
     pub(crate) members: BTreeMap<DeviceId, Progress>,
+    /// Tries of the step that it is at that a device says have failed.
+    tries: BTreeMap<DeviceId, u32>,
     /// When it is looked at again though nobody has said anything.
     ticks: Option<Timestamp>,
 }
@@ -93,7 +95,7 @@ impl Simulation {
         let slots_end = |d: &suture_core::approval::DeviceSlots| d.slots.last().map_or(self.now, |s| s.end);
         let progress = |d: &suture_core::approval::DeviceSlots| {
             let (wave, phase, since) = (d.wave, Phase::Offered, self.now);
-            (d.id.clone(), Progress { wave, phase, since, slots_end: slots_end(d), forgiven: false })
+            (d.id.clone(), Progress { wave, phase, since, slots_end: slots_end(d), barred: false, forgiven: false })
         };
         let rollout = Rollout {
             state: State::Running,
@@ -102,6 +104,7 @@ impl Simulation {
             unsigned: WaveSet::gated(&approval.terms.waves),
             withdrawn: false,
             members: approval.devices.iter().map(progress).collect(),
+            tries: BTreeMap::new(),
             ticks: None,
             approval: approval.clone(),
         };
@@ -172,7 +175,15 @@ impl Simulation {
         let timeout = rollout.timeout();
         let device = &self.devices[i].it.id;
         let Some(member) = rollout.members.get_mut(device) else { return Ok(()) };
-        *member = member.told(phase, timeout, self.now);
+        let tries = rollout.tries.entry(device.clone()).or_default();
+        *tries = match report.told.phase {
+            Phase::Confirmed => 0,
+            Phase::FellBack => *tries + 1,
+            _ => *tries,
+        };
+        let most = rollout.approval.terms.max_attempts;
+        let over = report.told.permanent || is_barred(phase, report.told.reason.as_ref(), *tries, most);
+        *member = member.told(phase, over, timeout, self.now);
         self.watch_report(r, i, phase);
         self.advance_rollout(r)
     }
@@ -222,8 +233,15 @@ impl Simulation {
         for member in rollout.members.values_mut().filter(|m| m.phase == Phase::Stopped) {
             (member.phase, member.since) = (Phase::Offered, now);
         }
+        if !stopped {
+            rollout.members.values_mut().for_each(|m| m.barred = false);
+            rollout.tries.clear();
+        }
         let held = rollout.reason.as_ref().is_some_and(|r| r.code == Code::StopOrder);
-        if !rollout.state.is_over() && (stopped || held) {
+        let timeout = rollout.timeout();
+        let waits = rollout.members.values().any(|m| m.standing(timeout, now).is_open());
+        let again = rollout.state == State::Complete && !stopped && waits && now < rollout.approval.terms.expires;
+        if again || (!rollout.state.is_over() && (stopped || held)) {
             let code = if stopped { Code::StopOrder } else { Code::Operator };
             (rollout.state, rollout.reason) = (State::Paused, Some(Reason::new(code, "a stop order, or its lift")));
             self.someone_comes(r);
@@ -246,8 +264,10 @@ impl Simulation {
     /// What a device is told of an approval; none where it is in no rollout of that id.
     pub(crate) fn word_for(&self, i: usize, r: usize) -> Option<Result<(), Reason>> {
         let rollout = &self.desk.rollouts[r];
-        let wave = rollout.members.get(&self.devices[i].it.id)?.wave;
+        let Progress { wave, slots_end, barred: over, .. } = *rollout.members.get(&self.devices[i].it.id)?;
         let unsigned = rollout.unsigned.holds(wave).then(|| waits(rollout.id(), wave));
-        Some(word(rollout.state, rollout.wave, wave, rollout.reason.as_ref(), unsigned))
+        let no = over.then(|| barred(rollout.id())).or_else(|| late(slots_end, self.now));
+        let word = word(rollout.state, rollout.wave, wave, rollout.reason.as_ref(), unsigned);
+        Some(word.and(no.map_or(Ok(()), Err)))
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Sabotage {
     DowngradesArePermitted,
     /// The device forgets its security floor.
     FloorIsForgotten,
+    /// The device takes the last step of its approval at once.
+    StepsAreSkipped,
     /// The device tries for ever.
     TriesAreForgotten,
     /// The device goes on while it is in use.
@@ -39,6 +41,8 @@ pub(crate) enum Sabotage {
     LeasesAreIgnored,
     /// The server grants a lease to whoever asks.
     LeasesAreNotCounted,
+    /// The server counts a device as down that a person has said to be back.
+    ReturnsAreForgotten,
     /// The device begins whatever the server says.
     WordsAreIgnored,
     /// The server opens each wave as soon as the one before is open.

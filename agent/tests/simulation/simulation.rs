@@ -214,6 +214,11 @@ impl Simulation {
             1..4 => d.chance.secs(60, 3_600),
             _ => d.chance.secs(0, 60),
         };
+        // Somebody finds it, and says so; what they say may be wrong.
+        if d.lease.is_some() && out > SignedDuration::from_mins(10) && d.chance.percent(50) {
+            let found = d.chance.secs(60, 7_200);
+            self.later(self.now + found, Happening::Act(Act::Return(i)));
+        }
         self.later(self.now + out, Happening::Power(i));
         Ok(())
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::approval::Step;
 use crate::id::{HardwareId, ProductId};
+use crate::limits::{CLAIM, HASHED_BYTES_PER_SEC};
 use crate::manifest::{Manifest, ManifestError, PatchClass, Risk, manifest_path};
 use crate::trust::{CatalogEntry, Repository, Status, TrustError};
 use crate::version::{Release, Version};
@@ -162,6 +163,12 @@ impl Bundle {
     /// The least that a slot must last: the install and the way back.
     pub fn need(&self) -> SignedDuration {
         SignedDuration::from_secs(i64::from(self.budget_secs) + i64::from(self.revert_budget_secs))
+    }
+
+    /// The least that a slot lasts besides: what is staged is hashed once more in it, then the interlock is claimed.
+    pub fn preparation(&self) -> SignedDuration {
+        let hashed = self.payload_bytes.div_ceil(HASHED_BYTES_PER_SEC);
+        SignedDuration::from_secs(i64::try_from(hashed).unwrap_or(i64::MAX)).saturating_add(CLAIM)
     }
 
     /// Product and version, for people.

@@ -10,7 +10,7 @@ use super::eligible::{Candidate, Sorted, View};
 use super::fill::Planner;
 use super::taken::Taken;
 use super::touched::Touched;
-use super::{Bundle, Facts, Known, Plan, Request};
+use super::{Bundle, Facts, Known, Plan, Request, room};
 use crate::approval::{Pinned, SignedDocument};
 use crate::clock::whole_second;
 use crate::id::{ApprovalId, DeviceId};
@@ -85,7 +85,7 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
     }
 
     let need = steps.iter().map(|b| b.need()).max().unwrap_or(SignedDuration::ZERO);
-    let length = need.saturating_add(SignedDuration::from_secs(request.slack_secs.into()));
+    let length = need.saturating_add(room(request, &steps));
     let mut taken = Taken::new(eligible.iter().map(|c| &c.device.ward), &roster);
     taken.count(&beside);
     let reuses_until = taken.count_replaced(&replaced, (facts, request, &known), now);

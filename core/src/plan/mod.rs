@@ -229,6 +229,11 @@ impl Plan {
         self.steps().map(Bundle::need).max().unwrap_or(SignedDuration::ZERO)
     }
 
+    /// How much longer each slot lasts than that.
+    pub fn room(&self) -> SignedDuration {
+        room(&self.request, &self.steps().collect::<Vec<_>>())
+    }
+
     /// How many steps a device takes.
     pub fn steps_of(&self, device: &DeviceSlots) -> usize {
         if device.steps.is_empty() { self.steps().count() } else { device.steps.len() }
@@ -241,6 +246,13 @@ impl Plan {
         let has_time = |d: &&DeviceSlots| d.slots.iter().filter(fits).count() >= self.steps_of(d);
         self.devices.iter().filter(|d| !has_time(d)).map(|d| &d.id).collect()
     }
+}
+
+/// How much longer a slot lasts than install and way back: as long as was asked for, and no less than a device needs before it
+/// can begin. Without any, the latest instant to begin would be the slot's first, and past before the device has looked.
+fn room(request: &Request, steps: &[&Bundle]) -> SignedDuration {
+    let slack = SignedDuration::from_secs(request.slack_secs.into());
+    steps.iter().map(|b| b.preparation()).fold(slack, SignedDuration::max)
 }
 
 #[cfg(test)]

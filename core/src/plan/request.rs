@@ -27,7 +27,8 @@ pub struct Request {
     pub waves: Vec<WaveSpec>,
     /// How many devices of one ward may have a slot at any instant.
     pub cap: u32,
-    /// How long a slot lasts beyond the bundle's budgets: time for the device to come out of use.
+    /// How long a slot lasts beyond the bundle's budgets: time for the device to come out of use. It lasts no less than the
+    /// device needs to look at what is staged ([`super::Bundle::preparation`]).
     pub slack_secs: u32,
     /// How many slots a device gets for each step, where the calendar has room: chances, should it be in use in the first.
     pub slots_per_device: u32,

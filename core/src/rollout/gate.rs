@@ -29,11 +29,12 @@ pub fn ceiling(number: u32, wave: &Wave, tally: &Tally) -> Option<Reason> {
         return None;
     }
     let may = if by_count { wave.max_failures.to_string() } else { format!("{} percent", wave.max_failed_percent) };
+    let let_go = tally.let_go();
     let silent = match tally.timed_out {
         0 => String::new(),
         n => format!(", {n} of them by saying nothing any more"),
     };
-    let forgiven = match tally.forgiven {
+    let forgiven = match let_go {
         0 => String::new(),
         n => format!(" besides {n} that were let go"),
     };
@@ -48,7 +49,7 @@ pub fn ceiling(number: u32, wave: &Wave, tally: &Tally) -> Option<Reason> {
 pub fn judge(number: u32, wave: &Wave, tally: &Tally, now: Timestamp) -> Gate {
     let number = number.saturating_add(1);
     // What a person has forgiven counts neither for nor against the share.
-    let counted = tally.devices.saturating_sub(tally.forgiven);
+    let counted = tally.devices.saturating_sub(tally.let_go());
     let enough = |n: u32| u64::from(n) * 100 >= u64::from(wave.min_confirmed_percent) * u64::from(counted);
     if !enough(tally.confirmed) {
         let confirmed = format!("{} of {counted} devices of wave {number} are confirmed", tally.confirmed);
@@ -100,7 +101,8 @@ mod tests {
     }
 
     fn tally(phases: &[Phase]) -> Tally {
-        let device = |&phase| Progress { wave: 0, phase, since: at(0), slots_end: at(1_000), forgiven: false };
+        let device =
+            |&phase| Progress { wave: 0, phase, since: at(0), slots_end: at(1_000), barred: true, forgiven: false };
         let devices: Vec<_> = phases.iter().map(device).collect();
         Tally::of(&devices, SignedDuration::from_secs(1_000), at(0))
     }

@@ -15,8 +15,10 @@ pub enum Standing {
     /// It runs the new version and has proven its health.
     Confirmed,
     /// It failed, fell back, or holds until a person comes: nothing that went wrong while a device was being changed is less.
-    /// One that has tries left counts so until it says that it begins anew, and is not waited for.
     Failed,
+    /// It fell back, and has tries and slots left: a failure until it says that it begins anew, and waited for until its last
+    /// slot ends.
+    Retrying,
     /// It began and has said nothing for as long as the hospital let it: a failure until it speaks again.
     TimedOut,
     /// Its last slot ended before it began. That says nothing against the patch, so it is no failure; yet it is not confirmed,
@@ -28,8 +30,16 @@ pub enum Standing {
 
 impl Standing {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Awaited, Self::Begun, Self::Confirmed, Self::Failed, Self::TimedOut, Self::Missed, Self::Ended];
+    pub const ALL: [Self; 8] = [
+        Self::Awaited,
+        Self::Begun,
+        Self::Confirmed,
+        Self::Failed,
+        Self::Retrying,
+        Self::TimedOut,
+        Self::Missed,
+        Self::Ended,
+    ];
 
     /// The name in the store and on the wire.
     pub const fn as_str(self) -> &'static str {
@@ -38,6 +48,7 @@ impl Standing {
             Self::Begun => "begun",
             Self::Confirmed => "confirmed",
             Self::Failed => "failed",
+            Self::Retrying => "retrying",
             Self::TimedOut => "timed_out",
             Self::Missed => "missed",
             Self::Ended => "ended",
@@ -51,17 +62,17 @@ impl Standing {
 
     /// Whether it speaks against the patch.
     pub const fn is_failure(self) -> bool {
-        matches!(self, Self::Failed | Self::TimedOut)
+        matches!(self, Self::Failed | Self::Retrying | Self::TimedOut)
     }
 
     /// Whether something is waited for.
     pub const fn is_open(self) -> bool {
-        matches!(self, Self::Awaited | Self::Begun)
+        matches!(self, Self::Awaited | Self::Begun | Self::Retrying)
     }
 
     /// Whether a person may let the rollout go on without it.
     pub const fn is_forgivable(self) -> bool {
-        !self.is_open() && !matches!(self, Self::Confirmed)
+        !matches!(self, Self::Awaited | Self::Begun | Self::Confirmed)
     }
 }
 
@@ -76,6 +87,8 @@ pub struct Progress {
     pub since: Timestamp,
     /// When its last slot ends.
     pub slots_end: Timestamp,
+    /// Whether it is offered no other try ([`super::is_barred`]).
+    pub barred: bool,
     /// Whether a person lets the rollout go on without it.
     pub forgiven: bool,
 }
@@ -86,6 +99,7 @@ impl Progress {
         let is_due = self.turns(timeout).is_some_and(|at| at <= now);
         match self.phase {
             Phase::Confirmed => Standing::Confirmed,
+            Phase::FellBack if !self.barred && !is_due => Standing::Retrying,
             Phase::FellBack | Phase::Failed | Phase::Held => Standing::Failed,
             Phase::Expired => Standing::Missed,
             Phase::Stopped | Phase::Withdrawn | Phase::Superseded => Standing::Ended,
@@ -105,21 +119,23 @@ impl Progress {
                 Some(self.since.saturating_add(timeout).unwrap_or(Timestamp::MAX))
             }
             Phase::Offered | Phase::Fetching | Phase::Staged | Phase::Waiting | Phase::Idle => Some(self.slots_end),
+            Phase::FellBack if !self.barred => Some(self.slots_end),
             _ => None,
         }
     }
 
-    /// The same after a signed report that was received now.
+    /// The same after a signed report that was received now. `over`: it says that no other try follows, or has had its last.
     ///
     /// A soak is measured from the first word that it is confirmed, so that one who repeats it delays nothing; a device that
     /// then waits for a person to return it to service stays confirmed. That it is forgiven holds for what a person has
     /// looked at: not for a new try, and not for a failure of one that was only late.
     #[must_use]
-    pub fn told(self, phase: Phase, timeout: SignedDuration, now: Timestamp) -> Self {
+    pub fn told(self, phase: Phase, over: bool, timeout: SignedDuration, now: Timestamp) -> Self {
         if self.phase == Phase::Confirmed && matches!(phase, Phase::Confirmed | Phase::Held) {
             return self;
         }
-        let next = Self { phase, since: now, ..self };
+        // Once said, it holds until a lift: a device that lost its record says that it begins anew.
+        let next = Self { phase, since: now, barred: self.barred || over, ..self };
         let (before, after) = (self.standing(timeout, now), next.standing(timeout, now));
         let is_news = !after.is_forgivable() || (after.is_failure() && !before.is_failure());
         Self { forgiven: self.forgiven && !is_news, ..next }
@@ -159,6 +175,8 @@ pub struct Tally {
     pub confirmed: u32,
     /// [`Standing::Failed`], not forgiven.
     pub failed: u32,
+    /// [`Standing::Retrying`], not forgiven.
+    pub retrying: u32,
     /// [`Standing::TimedOut`], not forgiven.
     pub timed_out: u32,
     /// [`Standing::Missed`], not forgiven.
@@ -167,6 +185,9 @@ pub struct Tally {
     pub ended: u32,
     /// Failed, timed out, missed or ended, and a person lets the rollout go on without them.
     pub forgiven: u32,
+    /// [`Standing::Retrying`], and a person lets the rollout go on without them: no gate waits for them, and yet the rollout
+    /// is not over while they may begin anew, for then what they come to counts.
+    pub again: u32,
     /// When the last of the confirmed was first confirmed.
     pub last_confirmed: Option<Timestamp>,
 }
@@ -191,11 +212,13 @@ impl Tally {
     /// Where a device of that standing is counted; none for one that is awaited.
     pub fn count(&mut self, standing: Standing, forgiven: bool) -> Option<&mut u32> {
         match standing {
+            Standing::Retrying if forgiven => Some(&mut self.again),
             _ if forgiven && standing.is_forgivable() => Some(&mut self.forgiven),
             Standing::Awaited => None,
             Standing::Begun => Some(&mut self.begun),
             Standing::Confirmed => Some(&mut self.confirmed),
             Standing::Failed => Some(&mut self.failed),
+            Standing::Retrying => Some(&mut self.retrying),
             Standing::TimedOut => Some(&mut self.timed_out),
             Standing::Missed => Some(&mut self.missed),
             Standing::Ended => Some(&mut self.ended),
@@ -215,7 +238,7 @@ impl Tally {
 
     /// Failures that nobody has forgiven.
     pub const fn failures(&self) -> u32 {
-        self.failed.saturating_add(self.timed_out)
+        self.failed.saturating_add(self.retrying).saturating_add(self.timed_out)
     }
 
     /// Those for whom something is waited for.
@@ -226,12 +249,17 @@ impl Tally {
             .saturating_sub(self.timed_out)
             .saturating_sub(self.missed)
             .saturating_sub(self.ended)
-            .saturating_sub(self.forgiven)
+            .saturating_sub(self.let_go())
+    }
+
+    /// Those that a person lets the rollout go on without.
+    pub const fn let_go(&self) -> u32 {
+        self.forgiven.saturating_add(self.again)
     }
 
     /// Those that have not begun and still may.
     pub const fn awaited(&self) -> u32 {
-        self.open().saturating_sub(self.begun)
+        self.open().saturating_sub(self.begun).saturating_sub(self.retrying)
     }
 }
 
@@ -246,24 +274,43 @@ mod tests {
     }
 
     fn device(phase: Phase) -> Progress {
-        Progress { wave: 0, phase, since: at(0), slots_end: at(50), forgiven: false }
+        Progress { wave: 0, phase, since: at(0), slots_end: at(50), barred: false, forgiven: false }
     }
 
     #[test]
     fn every_phase_counts_as_one_thing_before_and_after_its_time() {
-        use Standing::{Awaited, Begun, Confirmed, Ended, Failed, Missed, TimedOut};
+        use Standing::{Awaited, Begun, Confirmed, Ended, Failed, Missed, Retrying, TimedOut};
         for phase in Phase::ALL {
             let [soon, late] = [49, 100].map(|s| device(phase).standing(TIMEOUT, at(s)));
             let expected = match phase {
                 Phase::Offered | Phase::Fetching | Phase::Staged | Phase::Waiting | Phase::Idle => (Awaited, Missed),
                 Phase::Installing | Phase::Restarting | Phase::Confirming => (Begun, TimedOut),
                 Phase::Confirmed => (Confirmed, Confirmed),
-                Phase::FellBack | Phase::Failed | Phase::Held => (Failed, Failed),
+                Phase::FellBack => (Retrying, Failed),
+                Phase::Failed | Phase::Held => (Failed, Failed),
                 Phase::Stopped | Phase::Withdrawn | Phase::Superseded => (Ended, Ended),
                 Phase::Expired => (Missed, Missed),
             };
             assert_eq!((soon, late), expected, "{phase}");
+            let barred = Progress { barred: true, ..device(phase) }.standing(TIMEOUT, at(49));
+            assert_eq!(barred, if phase == Phase::FellBack { Failed } else { soon }, "{phase}");
         }
+    }
+
+    #[test]
+    fn who_has_tries_left_is_a_failure_that_is_waited_for_until_it_begins_anew_or_its_slots_end() {
+        let fell = device(Phase::Confirming).told(Phase::FellBack, false, TIMEOUT, at(10));
+        assert_eq!(fell.standing(TIMEOUT, at(10)), Standing::Retrying);
+        let tally = Tally::of(&[fell], TIMEOUT, at(10));
+        assert_eq!((tally.failures(), tally.open(), tally.awaited()), (1, 1, 0));
+        let again = fell.told(Phase::Installing, false, TIMEOUT, at(20));
+        assert_eq!(Tally::of(&[again], TIMEOUT, at(20)).failures(), 0);
+        let last = again.told(Phase::FellBack, true, TIMEOUT, at(30));
+        assert_eq!(last.standing(TIMEOUT, at(30)), Standing::Failed);
+        assert!(last.told(Phase::Waiting, false, TIMEOUT, at(31)).barred, "until a lift");
+        let late = Tally::of(&[fell], TIMEOUT, at(50));
+        assert_eq!((late.failures(), late.open()), (1, 0));
+        assert!(Standing::Retrying.is_forgivable());
     }
 
     #[test]
@@ -282,7 +329,7 @@ mod tests {
     fn whoever_speaks_again_counts_as_what_it_says() {
         for silent in [Phase::Offered, Phase::Restarting] {
             for said in Phase::ALL {
-                let told = device(silent).told(said, TIMEOUT, at(1_000));
+                let told = device(silent).told(said, false, TIMEOUT, at(1_000));
                 assert_eq!((told.phase, told.since), (said, at(1_000)));
                 assert_ne!(told.standing(TIMEOUT, at(1_000)), Standing::TimedOut, "{silent} {said}");
             }
@@ -291,17 +338,18 @@ mod tests {
 
     #[test]
     fn the_first_confirmation_counts_and_stays() {
-        let first = device(Phase::Confirming).told(Phase::Confirmed, TIMEOUT, at(10));
+        let first = device(Phase::Confirming).told(Phase::Confirmed, false, TIMEOUT, at(10));
         for said in [Phase::Confirmed, Phase::Held] {
-            assert_eq!(first.told(said, TIMEOUT, at(20)), first);
+            assert_eq!(first.told(said, false, TIMEOUT, at(20)), first);
         }
-        let again = first.told(Phase::FellBack, TIMEOUT, at(20)).told(Phase::Confirmed, TIMEOUT, at(30));
+        let again = first.told(Phase::FellBack, true, TIMEOUT, at(20)).told(Phase::Confirmed, false, TIMEOUT, at(30));
         assert_eq!(again.since, at(30));
     }
 
     #[test]
     fn what_a_person_forgave_is_what_they_looked_at() {
-        let after = |before, said| Progress { forgiven: true, ..device(before) }.told(said, TIMEOUT, at(60)).forgiven;
+        let after =
+            |before, said| Progress { forgiven: true, ..device(before) }.told(said, false, TIMEOUT, at(60)).forgiven;
         assert!(after(Phase::FellBack, Phase::Failed), "a failure that another word follows");
         assert!(after(Phase::Offered, Phase::Fetching), "a device that is late and has no slot left");
         assert!(after(Phase::Offered, Phase::Expired));
@@ -310,7 +358,7 @@ mod tests {
         }
         assert!(!after(Phase::Offered, Phase::FellBack), "it was forgiven that it was late, not that it failed");
         let ended = Progress { forgiven: true, ..device(Phase::Stopped) };
-        assert!(!ended.told(Phase::Failed, TIMEOUT, at(60)).forgiven);
+        assert!(!ended.told(Phase::Failed, false, TIMEOUT, at(60)).forgiven);
     }
 
     #[test]
@@ -322,9 +370,13 @@ mod tests {
         for now in [0, 50, 100].map(at) {
             let tally = Tally::of(&devices, TIMEOUT, now);
             assert_eq!(tally.devices as usize, devices.len());
-            let open = devices.iter().filter(|d| d.standing(TIMEOUT, now).is_open()).count();
+            let is_open = |d: &&Progress| {
+                let standing = d.standing(TIMEOUT, now);
+                standing.is_open() && !(d.forgiven && standing.is_forgivable())
+            };
+            let open = devices.iter().filter(is_open).count();
             assert_eq!(tally.open() as usize, open);
-            assert_eq!(tally.awaited() + tally.begun, tally.open());
+            assert_eq!(tally.awaited() + tally.begun + tally.retrying, tally.open());
             let failed = devices.iter().filter(|d| !d.forgiven && d.standing(TIMEOUT, now).is_failure()).count();
             assert_eq!(tally.failures() as usize, failed);
             assert_eq!(tally.last_confirmed, Some(at(0)));

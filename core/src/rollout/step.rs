@@ -55,9 +55,9 @@ impl View {
         (self.reason.as_ref() != Some(&reason)).then_some(Action::Await(reason))
     }
 
-    /// Devices for whom something is waited for, in all waves.
+    /// Devices that may still begin or are at it, in all waves; those too that a person has let go and that have tries left.
     fn open(&self) -> u64 {
-        self.waves.iter().map(|w| u64::from(w.tally.open())).sum()
+        self.waves.iter().map(|w| u64::from(w.tally.open()) + u64::from(w.tally.again)).sum()
     }
 }
 
@@ -204,6 +204,20 @@ mod tests {
         assert_eq!(pauses(&v).code, Code::WaveClosed);
         v.waves[1].gate.min_confirmed_percent = 0;
         assert_eq!(step(&v, at(0)), Some(Action::Complete), "nobody is left to wait for");
+    }
+
+    #[test]
+    fn it_is_not_complete_while_one_that_was_let_go_may_begin_anew() {
+        let mut v = view();
+        v.waves[0].tally = Tally { devices: 1, again: 1, ..Tally::default() };
+        assert_eq!(step(&v, at(0)), Some(Action::Open(1)), "no gate waits for it");
+        v = v.after(&Action::Open(1));
+        v.waves[1].tally.confirmed = 1;
+        assert_eq!(step(&v, at(0)), None);
+        v.waves[0].tally = Tally { devices: 1, failed: 1, ..Tally::default() };
+        assert_eq!(pauses(&v).code, Code::FailureCeiling, "what it came to counts");
+        v.waves[0].tally = Tally { devices: 1, forgiven: 1, ..Tally::default() };
+        assert_eq!(step(&v, at(0)), Some(Action::Complete));
     }
 
     #[test]

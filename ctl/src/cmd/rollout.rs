@@ -47,6 +47,8 @@ pub enum Command {
     },
     /// Suggest a rollout to hospitals; nothing of it is authority
     Propose(propose::ProposeArgs),
+    /// Take a suggestion back; what hospitals have planned upon it stays as it is
+    TakeBack(propose::TakeBackArgs),
     /// What the manufacturer suggests: to a hospital, or for the manufacturer to all
     Proposals,
     /// Sign open a wave that waits for the hospital's signature; only a stop order closes it again
@@ -119,6 +121,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Approve(args) => approve::run(context, args).await,
         Command::Decisions { all } => decide::list(context, all).await,
         Command::Propose(args) => propose::run(context, args).await,
+        Command::TakeBack(args) => propose::take_back(context, args).await,
         Command::Proposals => propose::list(context).await,
         Command::Open(args) => open::run(context, args).await,
         Command::List { all } => show::list(context, all).await,

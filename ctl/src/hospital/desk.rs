@@ -4,7 +4,7 @@ use suture_core::approval::{Pinned, VerifiedStop};
 use suture_core::id::HdoId;
 use suture_core::trust::{Base, Delegated, Edition, Role, Targets};
 
-use super::{Documents, Edit, Files, ReadError, orders, shelf};
+use super::{Documents, Edit, Files, ReadError, orders, shelf, statements};
 use crate::client::Client;
 use crate::context::Context;
 use crate::envelope::Envelope;
@@ -72,6 +72,7 @@ impl Desk {
     ) -> Outcome<Done<()>> {
         let key = context.key(&signing.key)?;
         may_sign(self.approvals.root(), Role::Targets, &*key)?;
+        statements::may_use(context, self.approvals.root(), &key.public())?;
         let base = self.approvals.targets_metadata();
         let mut edit = Edit::after(self.hdo.clone(), base, &self.documents, context.now());
         change(&mut edit)?;

@@ -71,7 +71,7 @@ pub(crate) async fn begin(
 
 fn offered(device: &suture_core::approval::DeviceSlots, terms: &Terms, now: Timestamp) -> Progress {
     let slots_end = device.slots.last().map_or(terms.expires, |slot| slot.end);
-    Progress { wave: device.wave, phase: Phase::Offered, since: now, slots_end, forgiven: false }
+    Progress { wave: device.wave, phase: Phase::Offered, since: now, slots_end, barred: false, forgiven: false }
 }
 
 fn stages(rollout: &Rollout, terms: &Terms, devices: &[(DeviceId, Progress)], now: Timestamp) -> Vec<Stage> {

@@ -71,6 +71,7 @@ impl Held {
         let moved = tx.turn_members(&self.rollout.hdo, &self.rollout.id, now).await?;
         let turned = |m: &Moved| match m.standing {
             Standing::Begun => (Standing::TimedOut, m.forgiven),
+            Standing::Retrying => (Standing::Failed, m.forgiven),
             _ => (Standing::Missed, m.forgiven),
         };
         self.shift(tx, &moved, turned).await?;

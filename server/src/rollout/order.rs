@@ -52,7 +52,7 @@ pub(crate) async fn order(
         Order::Resume => {
             // Resuming says: these were looked at. Only what comes after it pauses it again.
             held.turn(tx, now).await?;
-            let forgiven = tx.forgive_members(&held.rollout).await?;
+            let forgiven = tx.forgive_members(&held.rollout, now).await?;
             held.shift(tx, &forgiven, |m| (m.standing, true)).await?;
             (State::Running, "rollout.resumed")
         }
@@ -95,7 +95,8 @@ pub(crate) async fn open(
 
 /// Keeps a signed order and obeys it, where it is news: a stop pauses the rollout. A lift leaves it paused, for `resume` is
 /// a person's word of its own. The devices that had stopped by an order before count as not begun: they have answered to
-/// that one. A lift lets those try again that had failed for good. Nothing is kept for an approval that the server does not know.
+/// that one. A lift lets those try again that had failed for good, and opens a rollout again that was complete without them.
+/// Nothing is kept for an approval that the server does not know.
 pub(crate) async fn stop(
     tx: &mut Tx,
     hdo: &HdoId,
@@ -109,12 +110,17 @@ pub(crate) async fn stop(
     }
     let reopened = tx.reopen_stopped(&held.rollout, now).await?;
     held.shift(tx, &reopened, |_| (Standing::Awaited, false)).await?;
+    let mut waits = !reopened.is_empty();
     if !stop.stopped {
-        tx.let_try_again(hdo, &stop.approval).await?;
+        let again = tx.let_try_again(hdo, &stop.approval, now).await?;
+        held.shift(tx, &again, |m| (Standing::Retrying, m.forgiven)).await?;
+        waits |= !again.is_empty();
     }
     let rollout = &mut held.rollout;
     let because = rollout.reason.as_ref().is_some_and(|r| r.code == Code::StopOrder);
-    if !rollout.state.is_over() && (stop.stopped || because) {
+    // One that was complete is waited for again, and what comes of it counts.
+    let again = rollout.state == State::Complete && !stop.stopped && waits && now < rollout.expires;
+    if again || (!rollout.state.is_over() && (stop.stopped || because)) {
         let reason = if stop.stopped {
             Reason::new(Code::StopOrder, "a signed stop order is in force; `suturectl rollout lift` undoes it")
         } else {

@@ -92,19 +92,18 @@ pub(crate) async fn progressed(
     let Some(member) = tx.member(hdo, id, &report.device).await? else { return Ok(()) };
     let (phase, reason) = told(tx, &held.rollout, report).await?;
     let before = member.progress;
-    let next = before.told(phase, held.rollout.timeout(), now);
-    if next == before && reason == member.reason {
-        return Ok(());
-    }
     let tries = match report.phase {
         // Each step has tries of its own.
         Phase::Confirmed => 0,
         Phase::FellBack => member.tries.saturating_add(1),
         _ => member.tries,
     };
-    // Once said, it holds until a lift: a device that lost its record says that it begins anew.
     let over = report.permanent || is_barred(phase, reason.as_ref(), tries, held.rollout.max_attempts);
-    let moved = Member { progress: next, reason, tries, barred: member.barred || over, ..member };
+    let next = before.told(phase, over, held.rollout.timeout(), now);
+    if next == before && reason == member.reason {
+        return Ok(());
+    }
+    let moved = Member { progress: next, reason, tries, ..member };
     tx.move_member(&held.rollout, &moved, now).await?;
     let standing = next.standing(held.rollout.timeout(), now);
     let moved = Moved { wave: before.wave, standing: moved.standing, forgiven: before.forgiven, count: 1 };

@@ -17,6 +17,8 @@ pub(crate) struct Decided {
     pub(crate) decision: Decision,
     pub(crate) by: OperatorName,
     pub(crate) at: Timestamp,
+    /// As it was signed, where it was.
+    pub(crate) signed: Option<Vec<u8>>,
     /// A later one on the same bundle.
     pub(crate) later: Option<u64>,
     /// A rollout of the bundle that was approved since.
@@ -37,6 +39,7 @@ struct Row {
     review: String,
     decided_by: String,
     decided_ms: i64,
+    signed: Option<Vec<u8>>,
     later: Option<i64>,
     rollout: Option<String>,
 }
@@ -60,6 +63,7 @@ impl Row {
             },
             by: parsed(TABLE, "decided_by", &self.decided_by)?,
             at: from_ms(TABLE, "decided_ms", self.decided_ms)?,
+            signed: self.signed,
             later: self.later.map(|n| to_u64(TABLE, "number", n)).transpose()?,
             rollout: self.rollout,
         })
@@ -84,14 +88,14 @@ impl Tx {
         hdo: &HdoId,
         number: u64,
         d: &Decision,
-        by: &OperatorName,
+        (by, signed): (&OperatorName, Option<&[u8]>),
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (number, release) = (to_i64("a decision's number", number)?, to_i64("a release", d.release.0)?);
         on!(self, |c| {
             sqlx::query(
                 "INSERT INTO decision (hdo, number, product, release, plan_sha256, choice, reason, compensating, review, \
-                 decided_by, decided_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                 decided_by, decided_ms, signed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
             )
             .bind(hdo.as_str())
             .bind(number)
@@ -104,6 +108,7 @@ impl Tx {
             .bind(d.review.to_string())
             .bind(by.as_str())
             .bind(to_ms(now))
+            .bind(signed)
             .execute(c)
             .await
             .map(drop)
@@ -147,7 +152,7 @@ impl Store {
         let rows = on!(self, |c| {
             sqlx::query_as::<_, Row>(
                 "SELECT * FROM (SELECT d.number, d.product, d.release, b.version, b.manifest_sha256, d.plan_sha256, \
-                 d.choice, d.reason, d.compensating, d.review, d.decided_by, d.decided_ms, \
+                 d.choice, d.reason, d.compensating, d.review, d.decided_by, d.decided_ms, d.signed, \
                  (SELECT MAX(x.number) FROM decision x WHERE x.hdo = d.hdo AND x.product = d.product \
                   AND x.release = d.release AND x.number > d.number) AS later, \
                  (SELECT MIN(r.id) FROM rollout r WHERE r.hdo = d.hdo AND r.product = d.product \

@@ -2,6 +2,9 @@
 //!
 //! `standing`, `forgiven` and `turns_ms` are what [`suture_core::rollout::Progress`] says of the row, written with it. Time
 //! passes without anybody's writing: [`Tx::turn_members`] brings those in line for whom it has.
+//!
+//! `touched_ms` is when anything of the row was last written, by the clock of whichever server wrote it, so that who watches
+//! reads what has changed and not all.
 
 use jiff::Timestamp;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
@@ -22,8 +25,6 @@ pub(crate) struct Member {
     pub(crate) reason: Option<Reason>,
     /// Tries that have failed of the step that it is at.
     pub(crate) tries: u32,
-    /// Whether it is offered no other.
-    pub(crate) barred: bool,
     pub(crate) fetched_bytes: u64,
     pub(crate) total_bytes: u64,
     /// How they came, as the device said it.
@@ -73,12 +74,12 @@ impl Row {
                 phase: phase.ok_or(StoreError::Row { table: TABLE, column: "phase", problem: self.phase })?,
                 since: from_ms(TABLE, "changed_ms", self.changed_ms)?,
                 slots_end: from_ms(TABLE, "slots_end_ms", self.slots_end_ms)?,
+                barred: self.barred,
                 forgiven: self.forgiven,
             },
             standing: standing(self.standing)?,
             reason: reason(self.reason_code, self.reason_text),
             tries: small(TABLE, "tries", self.tries)?,
-            barred: self.barred,
             fetched_bytes: to_u64(TABLE, "fetched_bytes", self.fetched_bytes)?,
             total_bytes: to_u64(TABLE, "total_bytes", self.total_bytes)?,
             transfer: self.transfer,
@@ -127,6 +128,24 @@ macro_rules! counted {
 }
 
 impl Tx {
+    /// A rollout's devices of whose rows something was written at that instant or later, by id.
+    pub(crate) async fn members_since(
+        &mut self,
+        hdo: &HdoId,
+        id: &ApprovalId,
+        since: Timestamp,
+    ) -> Result<Vec<Member>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, Row>(columns!("AND touched_ms >= $3 ORDER BY device"))
+                .bind(hdo.as_str())
+                .bind(id.as_str())
+                .bind(to_ms(since))
+                .fetch_all(c)
+                .await
+        })?;
+        rows.into_iter().map(Row::read).collect()
+    }
+
     /// A rollout's devices, by id.
     pub(crate) async fn members(&mut self, hdo: &HdoId, id: &ApprovalId) -> Result<Vec<Member>, StoreError> {
         let rows = on!(self, |c| {
@@ -188,14 +207,15 @@ impl Tx {
             on!(self, |c| {
                 let mut insert = sqlx::QueryBuilder::new(
                     "INSERT INTO rollout_device (hdo, rollout, device, wave, phase, changed_ms, slots_end_ms, standing, \
-                     forgiven, turns_ms, tries, barred, fetched_bytes, total_bytes) ",
+                     forgiven, turns_ms, tries, barred, touched_ms, fetched_bytes, total_bytes) ",
                 );
                 insert.push_values(rows, |mut row, (device, progress)| {
                     row.push_bind(r.hdo.as_str()).push_bind(r.id.as_str()).push_bind(device.as_str());
                     row.push_bind(i64::from(progress.wave)).push_bind(progress.phase.as_str());
                     row.push_bind(to_ms(progress.since)).push_bind(to_ms(progress.slots_end));
                     row.push_bind(progress.standing(r.timeout(), now).as_str()).push_bind(progress.forgiven);
-                    row.push_bind(turns_ms(progress, r, now)).push("0").push("FALSE").push("0").push("0");
+                    row.push_bind(turns_ms(progress, r, now)).push("0").push("FALSE");
+                    row.push_bind(to_ms(now)).push("0").push("0");
                 });
                 insert.build().execute(c).await.map(drop)
             })?;
@@ -209,7 +229,8 @@ impl Tx {
         on!(self, |c| {
             sqlx::query(
                 "UPDATE rollout_device SET phase = $4, reason_code = $5, reason_text = $6, changed_ms = $7, \
-                 standing = $8, forgiven = $9, turns_ms = $10, tries = $11, barred = $12 WHERE hdo = $1 AND rollout = $2 AND device = $3",
+                 standing = $8, forgiven = $9, turns_ms = $10, tries = $11, barred = $12, touched_ms = $13 \
+                 WHERE hdo = $1 AND rollout = $2 AND device = $3",
             )
             .bind(r.hdo.as_str())
             .bind(r.id.as_str())
@@ -222,7 +243,8 @@ impl Tx {
             .bind(progress.forgiven)
             .bind(turns_ms(progress, r, now))
             .bind(i64::from(m.tries))
-            .bind(m.barred)
+            .bind(progress.barred)
+            .bind(to_ms(now))
             .execute(c)
             .await
             .map(drop)
@@ -230,7 +252,7 @@ impl Tx {
     }
 
     /// Lets those whom time alone has made count as something else count as that: who was awaited has missed its slots, who
-    /// had begun has timed out. Says whom it moved, as they counted before.
+    /// had begun has timed out, and who might have tried again has failed. Says whom it moved, as they counted before.
     pub(crate) async fn turn_members(
         &mut self,
         hdo: &HdoId,
@@ -250,8 +272,9 @@ impl Tx {
         }
         on!(self, |c| {
             sqlx::query(
-                "UPDATE rollout_device SET standing = CASE standing WHEN 'begun' THEN 'timed_out' ELSE 'missed' END, \
-                 turns_ms = NULL WHERE hdo = $1 AND rollout = $2 AND turns_ms <= $3",
+                "UPDATE rollout_device SET standing = CASE standing WHEN 'begun' THEN 'timed_out' WHEN 'retrying' THEN 'failed' \
+                 ELSE 'missed' END, \
+                 turns_ms = NULL, touched_ms = $3 WHERE hdo = $1 AND rollout = $2 AND turns_ms <= $3",
             )
             .bind(hdo.as_str())
             .bind(id.as_str())
@@ -285,10 +308,10 @@ impl Tx {
 
     /// Forgives the devices without which a person lets the rollout go on: all that failed, and of the waves up to the open
     /// one those that missed their slots or were stopped. Says whom, as they counted before.
-    pub(crate) async fn forgive_members(&mut self, r: &Rollout) -> Result<Vec<Moved>, StoreError> {
+    pub(crate) async fn forgive_members(&mut self, r: &Rollout, now: Timestamp) -> Result<Vec<Moved>, StoreError> {
         let rows = on!(self, |c| {
             sqlx::query_as::<_, MovedRow>(counted!(
-                "NOT forgiven AND (standing IN ('failed', 'timed_out') \
+                "NOT forgiven AND (standing IN ('failed', 'retrying', 'timed_out') \
                  OR (standing IN ('missed', 'ended') AND wave <= $3))"
             ))
             .bind(r.hdo.as_str())
@@ -299,12 +322,13 @@ impl Tx {
         })?;
         on!(self, |c| {
             sqlx::query(
-                "UPDATE rollout_device SET forgiven = TRUE WHERE hdo = $1 AND rollout = $2 AND NOT forgiven \
-                 AND (standing IN ('failed', 'timed_out') OR (standing IN ('missed', 'ended') AND wave <= $3))",
+                "UPDATE rollout_device SET forgiven = TRUE, touched_ms = $4 WHERE hdo = $1 AND rollout = $2 AND NOT forgiven \
+                 AND (standing IN ('failed', 'retrying', 'timed_out') OR (standing IN ('missed', 'ended') AND wave <= $3))",
             )
             .bind(r.hdo.as_str())
             .bind(r.id.as_str())
             .bind(i64::from(r.wave))
+            .bind(to_ms(now))
             .execute(c)
             .await
             .map(drop)
@@ -325,7 +349,7 @@ impl Tx {
         on!(self, |c| {
             sqlx::query(
                 "UPDATE rollout_device SET phase = 'offered', reason_code = NULL, reason_text = NULL, changed_ms = $3, \
-                 standing = 'awaited', forgiven = FALSE, turns_ms = slots_end_ms \
+                 standing = 'awaited', forgiven = FALSE, turns_ms = slots_end_ms, touched_ms = $3 \
                  WHERE hdo = $1 AND rollout = $2 AND phase = 'stopped'",
             )
             .bind(r.hdo.as_str())
@@ -338,19 +362,49 @@ impl Tx {
         rows.into_iter().map(MovedRow::read).collect()
     }
 
-    /// Lets every device of a rollout try again that was offered it no more.
-    pub(crate) async fn let_try_again(&mut self, hdo: &HdoId, id: &ApprovalId) -> Result<(), StoreError> {
+    /// Lets every device of a rollout try again that was offered it no more. Says who is waited for by that, as they counted
+    /// before: from now on they may try again.
+    pub(crate) async fn let_try_again(
+        &mut self,
+        hdo: &HdoId,
+        id: &ApprovalId,
+        now: Timestamp,
+    ) -> Result<Vec<Moved>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, MovedRow>(counted!(
+                "barred AND phase = 'fell_back' AND standing = 'failed' AND slots_end_ms > $3"
+            ))
+            .bind(hdo.as_str())
+            .bind(id.as_str())
+            .bind(to_ms(now))
+            .fetch_all(c)
+            .await
+        })?;
         on!(self, |c| {
             sqlx::query(
-                "UPDATE rollout_device SET tries = 0, barred = FALSE WHERE hdo = $1 AND rollout = $2 \
+                "UPDATE rollout_device SET standing = 'retrying', turns_ms = slots_end_ms WHERE hdo = $1 AND rollout = $2 \
+                 AND barred AND phase = 'fell_back' AND standing = 'failed' AND slots_end_ms > $3",
+            )
+            .bind(hdo.as_str())
+            .bind(id.as_str())
+            .bind(to_ms(now))
+            .execute(c)
+            .await
+            .map(drop)
+        })?;
+        on!(self, |c| {
+            sqlx::query(
+                "UPDATE rollout_device SET tries = 0, barred = FALSE, touched_ms = $3 WHERE hdo = $1 AND rollout = $2 \
                  AND (barred OR tries > 0)",
             )
             .bind(hdo.as_str())
             .bind(id.as_str())
+            .bind(to_ms(now))
             .execute(c)
             .await
             .map(drop)
-        })
+        })?;
+        rows.into_iter().map(MovedRow::read).collect()
     }
 
     /// When the last of a wave's devices that are confirmed was confirmed.
@@ -382,11 +436,12 @@ impl Tx {
         device: &DeviceId,
         (fetched, total): (u64, u64),
         transfer: Option<&[u8]>,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
         let (fetched, total) = (to_i64("fetched bytes", fetched)?, to_i64("total bytes", total)?);
         on!(self, |c| {
             sqlx::query(
-                "UPDATE rollout_device SET fetched_bytes = $4, total_bytes = $5, transfer = $6 \
+                "UPDATE rollout_device SET fetched_bytes = $4, total_bytes = $5, transfer = $6, touched_ms = $7 \
                  WHERE hdo = $1 AND rollout = $2 AND device = $3",
             )
             .bind(hdo.as_str())
@@ -395,6 +450,7 @@ impl Tx {
             .bind(fetched)
             .bind(total)
             .bind(transfer)
+            .bind(to_ms(now))
             .execute(c)
             .await
             .map(drop)

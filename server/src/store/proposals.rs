@@ -61,6 +61,42 @@ impl Tx {
         })
     }
 
+    /// Of what bundle a suggestion is, and each hospital that has it; none where there is none.
+    pub(crate) async fn proposal_to(&mut self, id: &str) -> Result<Vec<(ProductId, Release, HdoId)>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, (String, i64, String)>(
+                "SELECT product, release, hdo FROM proposal WHERE id = $1 ORDER BY hdo",
+            )
+            .bind(id)
+            .fetch_all(c)
+            .await
+        })?;
+        let read = |(product, release, hdo): (String, i64, String)| {
+            let release = Release(to_u64(TABLE, "release", release)?);
+            Ok((parsed(TABLE, "product", &product)?, release, parsed(TABLE, "hdo", &hdo)?))
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    /// Removes a hospital's suggestion of a bundle.
+    pub(crate) async fn drop_proposal(
+        &mut self,
+        hdo: &HdoId,
+        product: &ProductId,
+        release: Release,
+    ) -> Result<(), StoreError> {
+        let release = to_i64("a release", release.0)?;
+        on!(self, |c| {
+            sqlx::query("DELETE FROM proposal WHERE hdo = $1 AND product = $2 AND release = $3")
+                .bind(hdo.as_str())
+                .bind(product.as_str())
+                .bind(release)
+                .execute(c)
+                .await
+                .map(drop)
+        })
+    }
+
     /// How many suggestions a hospital has of other bundles.
     pub(crate) async fn other_proposals(
         &mut self,

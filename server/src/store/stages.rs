@@ -24,10 +24,12 @@ struct Row {
     begun: i64,
     confirmed: i64,
     failed: i64,
+    retrying: i64,
     timed_out: i64,
     missed: i64,
     ended: i64,
     forgiven: i64,
+    again: i64,
     last_confirmed_ms: Option<i64>,
 }
 
@@ -48,10 +50,12 @@ impl Row {
                 begun: number("begun", self.begun)?,
                 confirmed: number("confirmed", self.confirmed)?,
                 failed: number("failed", self.failed)?,
+                retrying: number("retrying", self.retrying)?,
                 timed_out: number("timed_out", self.timed_out)?,
                 missed: number("missed", self.missed)?,
                 ended: number("ended", self.ended)?,
                 forgiven: number("forgiven", self.forgiven)?,
+                again: number("again", self.again)?,
                 last_confirmed: self.last_confirmed_ms.map(|ms| from_ms(TABLE, "last_confirmed_ms", ms)).transpose()?,
             },
         })
@@ -64,8 +68,8 @@ impl Tx {
         let rows = on!(self, |c| {
             sqlx::query_as::<_, Row>(
                 "SELECT needs_server, needs_signature, min_confirmed_percent, max_failures, max_failed_percent, \
-                 soak_secs, devices, begun, confirmed, failed, timed_out, missed, ended, forgiven, last_confirmed_ms \
-                 FROM rollout_wave WHERE hdo = $1 AND rollout = $2 ORDER BY wave",
+                 soak_secs, devices, begun, confirmed, failed, retrying, timed_out, missed, ended, forgiven, again, \
+                 last_confirmed_ms FROM rollout_wave WHERE hdo = $1 AND rollout = $2 ORDER BY wave",
             )
             .bind(hdo.as_str())
             .bind(id.as_str())
@@ -82,8 +86,8 @@ impl Tx {
                 sqlx::query(
                     "INSERT INTO rollout_wave (hdo, rollout, wave, needs_server, needs_signature, \
                      min_confirmed_percent, max_failures, max_failed_percent, soak_secs, devices, begun, confirmed, \
-                     failed, timed_out, missed, ended, forgiven) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, 0, 0, 0, 0, 0)",
+                     failed, retrying, timed_out, missed, ended, forgiven, again) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
                 )
                 .bind(r.hdo.as_str())
                 .bind(r.id.as_str())
@@ -108,7 +112,7 @@ impl Tx {
         on!(self, |c| {
             sqlx::query(
                 "UPDATE rollout_wave SET devices = $4, begun = $5, confirmed = $6, failed = $7, timed_out = $8, \
-                 missed = $9, ended = $10, forgiven = $11, last_confirmed_ms = $12 \
+                 missed = $9, ended = $10, forgiven = $11, last_confirmed_ms = $12, retrying = $13, again = $14 \
                  WHERE hdo = $1 AND rollout = $2 AND wave = $3",
             )
             .bind(hdo.as_str())
@@ -123,6 +127,8 @@ impl Tx {
             .bind(i64::from(t.ended))
             .bind(i64::from(t.forgiven))
             .bind(t.last_confirmed.map(to_ms))
+            .bind(i64::from(t.retrying))
+            .bind(i64::from(t.again))
             .execute(c)
             .await
             .map(drop)

@@ -53,6 +53,13 @@ impl Operator {
         Ok(serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?} printed no JSON ({e}): {text}")))
     }
 
+    /// The program itself, with this home: it takes the machine's time, and signals.
+    pub fn command(&self) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(binary("suturectl"));
+        command.arg("--home").arg(&self.home).stdin(Stdio::null());
+        command
+    }
+
     async fn run_as(&self, format: &str, args: &[&str]) -> Result<String, Failed> {
         let home = self.home.to_str().unwrap();
         let all: Vec<&str> =

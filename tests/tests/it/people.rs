@@ -49,6 +49,15 @@ async fn a_suggestion_is_deferred_then_taken_up_and_counted_at_the_manufacturer(
     let listed = h.kim.json(&["rollout", "proposals"]).await.unwrap();
     assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &again["proposal"]));
     let id = again["proposal"].as_str().unwrap().to_owned();
+    // Taken back it is gone, and who had it reads why.
+    let back = ["rollout", "take-back", &id, "--reason", "the notes are wrong"];
+    refused(h.kim.run(&back).await, 1, &["manufacturer"]);
+    refused(h.ada.run(&[&back[..], &["--hdo", "nowhere"]].concat()).await, 3, &["nowhere has no proposal"]);
+    assert_eq!(h.ada.json(&back).await.unwrap()["taken_back_from"], json!([HDO]));
+    assert_eq!(h.kim.json(&["rollout", "proposals"]).await.unwrap(), json!([]));
+    refused(h.ada.run(&back).await, 3, &["there is no proposal"]);
+    assert!(h.kim.run(&["audit", "list", "--limit", "1000"]).await.unwrap().contains("the notes are wrong"));
+    let id = h.ada.json(&propose).await.unwrap()["proposal"].as_str().unwrap().to_owned();
 
     // Not yet: with what protects the pumps meanwhile, and until when.
     let defer = ["rollout", "approve", "pump@2", "--defer", "--reason", "the ward is rebuilt"];
@@ -59,12 +68,14 @@ async fn a_suggestion_is_deferred_then_taken_up_and_counted_at_the_manufacturer(
     let words = ["--compensating", "a network of their own", "--review", &review];
     let decided = h.kim.json(&[&defer[..], &words].concat()).await.unwrap();
     assert_eq!((&decided["number"], &decided["approved"]), (&json!(1), &json!(false)));
+    assert_eq!(decided["signed"], json!(true), "kim has a key");
     let hospital = adoption(&h).await;
     assert_eq!((&hospital["decision"], &hospital["review"]), (&json!("deferred"), &json!(review)));
     assert_eq!((&hospital["devices"], &hospital["confirmed"], &hospital["others"]), (&json!(2), &json!(0), &json!(2)));
     h.world.pass(3 * 86_400);
     let decisions = h.kim.json(&["rollout", "decisions"]).await.unwrap();
     assert_eq!((&decisions[0]["choice"], &decisions[0]["overdue_days"]), (&json!("deferred"), &json!(3)));
+    assert!(decisions[0]["signed_by"].is_string(), "{decisions}");
     let bundles = h.kim.json(&["bundle", "list"]).await.unwrap();
     let second = bundles.as_array().unwrap().iter().find(|b| b["release"] == 2).unwrap();
     assert_eq!(second["decision"]["overdue_days"], json!(3));

@@ -203,7 +203,7 @@ async fn counted(url: &str, rollout: &str) {
         .unwrap();
     assert_eq!((state.as_str(), wave), ("complete", WAVES as i64 - 1));
     let kept: Vec<(i64, i64, i64, i64)> = sqlx::query_as(
-        "SELECT devices, confirmed, begun + failed + timed_out + missed + ended + forgiven, last_confirmed_ms \
+        "SELECT devices, confirmed, begun + failed + retrying + timed_out + missed + ended + forgiven + again, last_confirmed_ms \
          FROM rollout_wave WHERE rollout = $1 ORDER BY wave",
     )
     .bind(rollout)

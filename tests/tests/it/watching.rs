@@ -1,10 +1,13 @@
 //! `rollout watch`: it survives the server's restart, and draws on a terminal that it leaves as it was.
 
 use std::io::{self, Write};
+use std::process::Stdio;
 
 use jiff::Timestamp;
 use serde_json::Value;
 use suture_ctl::print::Terminal;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::hospital::Hospital;
@@ -106,4 +109,24 @@ async fn a_terminal_is_drawn_on_in_place_and_left_as_it_was() {
     assert_eq!(exit, 0, "{}", String::from_utf8_lossy(&err));
     assert!(rest.contains("F\x1b[J") && rest.contains("1 of 1 confirmed: 1 confirmed"), "{rest:?}");
     assert!(rest.ends_with("\x1b[?25h"), "the cursor is back: {rest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_leaves_with_ctrl_c_is_told_that_it_goes_on_by_itself() {
+    let h = Hospital::open().await;
+    let (rollout, _) = approved(&h).await;
+    let mut command = h.kim.command();
+    command.args(["--output", "json", "rollout", "watch", &rollout]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let pid = child.id().unwrap().to_string();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
+    assert_eq!(first["state"], "running", "it watches: {first}");
+    assert!(Command::new("sh").args(["-c", "kill -INT \"$0\"", &pid]).status().await.unwrap().success());
+    let left = child.wait_with_output().await.unwrap();
+    let said = String::from_utf8_lossy(&left.stderr);
+    assert_eq!(left.status.code(), Some(1), "{said}");
+    assert!(said.contains("it goes on by itself") && said.contains(&format!("rollout show {rollout}")), "{said}");
+    assert_eq!(h.kim.json(&["rollout", "show", &rollout]).await.unwrap()["state"], "running");
 }

@@ -104,7 +104,9 @@ impl Simulation {
         let lifts: Vec<_> = d.stops.iter().filter(|s| !s.stopped).map(|s| (s.approval.clone(), s.counter)).collect();
         for ((approval, _), tries) in &mut d.tries {
             for (_, counter) in lifts.iter().filter(|(lifted, _)| lifted == approval) {
+                let before = tries.spent;
                 *tries = std::mem::take(tries).lifted(*counter);
+                self.figures.lifted += u64::from(tries.spent < before);
             }
         }
         self.choose(i, own)
@@ -132,6 +134,12 @@ impl Simulation {
             Sabotage::WithdrawalsAreIgnored => {
                 let entries = std::rc::Rc::make_mut(&mut catalog).entries.values_mut();
                 entries.for_each(|(_, _, entry)| entry.status = Status::Current);
+            }
+            Sabotage::StepsAreSkipped => {
+                let entries = std::rc::Rc::make_mut(&mut catalog).entries.values_mut();
+                entries.for_each(|(_, _, entry)| entry.min_release = suture_core::version::Release(0));
+                bent = shares.iter().cloned().map(at_once).collect();
+                shares = &bent;
             }
             Sabotage::DowngradesArePermitted => {
                 bent = shares.iter().cloned().map(permitted).collect();
@@ -252,6 +260,14 @@ impl Simulation {
             self.later(at, Happening::Wake(i));
         }
     }
+}
+
+fn at_once(mut share: Share) -> Share {
+    let last = u32::try_from(share.terms.steps.len() - 1).unwrap();
+    if let Some(mine) = &mut share.mine {
+        mine.steps = vec![last];
+    }
+    share
 }
 
 fn permitted(mut share: Share) -> Share {

@@ -6,6 +6,7 @@
 //! or whose clock is wrong within what no signature disproves, may be down besides; it is named with that excuse, and only
 //! leases hold the others back for it.
 
+mod places;
 mod plan;
 mod rollout;
 
@@ -36,6 +37,10 @@ pub(crate) struct Watch {
     failed: BTreeMap<Try, (u32, Timestamp, bool)>,
     /// How many of its ward were down beside a device when it was granted its lease.
     beside: BTreeMap<usize, usize>,
+    /// Who holds a place among those of its ward that are down, by what was granted and what people have said.
+    places: BTreeMap<usize, places::Place>,
+    /// The first device whose place was refused although there was room.
+    wrongly_refused: Option<(usize, String)>,
     /// What was confirmed in truth, by device and approval.
     confirmed: BTreeSet<(usize, ApprovalId)>,
     /// The honest server's rollouts.
@@ -115,15 +120,22 @@ impl Simulation {
         if self.watch.floors.get(&i).is_some_and(|floor| to < *floor) {
             return broken("nothing below the security floor is begun", format!("from {from} to {to}"));
         }
-        if to >= from && from < version.entry.min_release {
-            return broken("no version that must come between is left out", format!("from {from} to {to}"));
-        }
         let path = mine.path(terms);
         let place = path.iter().position(|s| s.sha256 == attempt.bundle.manifest);
         let before = path.iter().position(|s| d.runs(&s.sha256));
-        if place.is_none() || before.is_some_and(|before| place != Some(before + 1)) {
+        // One that runs none of them begins with the first that takes what runs as a start.
+        let starts = |s: &&&suture_core::approval::Step| {
+            let version = self.versions.iter().find(|v| v.step.sha256 == s.sha256).unwrap();
+            from < s.release && s.release < to && version.entry.min_release <= from
+        };
+        let left_out = before.is_none() && path.iter().any(|s| starts(&s));
+        if place.is_none() || left_out || before.is_some_and(|before| place != Some(before + 1)) {
             return broken("the steps of an approval come in order", format!("{place:?} after {before:?}"));
         }
+        if to >= from && from < version.entry.min_release {
+            return broken("no version that must come between is left out", format!("from {from} to {to}"));
+        }
+        let on_the_way = place.is_some_and(|place| place + 1 < path.len());
         let step = (i, id.clone(), attempt.bundle.manifest, d.lift(id));
         if terms.needs_lease && d.lease.as_ref() != Some(id) {
             return broken("nothing begins without the lease that it needs", id.to_string());
@@ -158,6 +170,7 @@ impl Simulation {
         *self.watch.begun.entry(step).or_default() += 1;
         self.watch.down.insert(i, down);
         self.figures.begun += 1;
+        self.figures.steps += u64::from(on_the_way);
         self.figures.most_down = self.figures.most_down.max(self.watch.down.len() as u64);
         self.watch_caps(i)
     }
@@ -219,6 +232,11 @@ impl Simulation {
 
     /// Time has passed.
     pub(crate) fn watch_time(&self) -> Outcome {
+        if let Some((i, text)) = &self.watch.wrongly_refused {
+            let property =
+                "a lease is refused for devices that are down, and were not said to be back, and for no others";
+            return self.violated(property, Some(*i), text.clone());
+        }
         let late = |down: &Down| down.excuse.is_none() && down.slot.end < self.now;
         match self.watch.down.iter().find(|(_, down)| late(down)) {
             Some((i, down)) => {

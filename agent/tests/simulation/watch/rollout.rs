@@ -32,7 +32,10 @@ impl Simulation {
     /// A device's report was counted.
     pub(crate) fn watch_report(&mut self, r: usize, i: usize, phase: Phase) {
         let id = self.desk.rollouts[r].id().clone();
-        let true_word = self.watch.confirmed.contains(&(i, id.clone()));
+        // One that came to run it by another approval has proven its health by that.
+        let last = self.approvals.find(&id).and_then(|l| l.approval.terms.steps.last().map(|s| s.sha256));
+        let otherwise = last.is_some_and(|last| self.devices[i].confirmed.iter().any(|r| r.manifest == last));
+        let true_word = otherwise || self.watch.confirmed.contains(&(i, id.clone()));
         let ledger = self.watch.ledgers.entry(id.clone()).or_default();
         match phase {
             Phase::Confirmed if true_word => {
@@ -134,10 +137,8 @@ impl Simulation {
         if wave > 0 && !ledger.is_some_and(|l| l.opened.contains_key(&wave)) {
             return self.violated("no wave begins before its gate", Some(i), format!("wave {wave} of {id}"));
         }
-        // Once it is complete nothing is counted: nobody was waited for any more.
-        let over = self.desk.rollouts.iter().any(|r| r.id() == id && r.state == State::Complete);
         match ledger.and_then(|l| l.in_flight.as_ref()) {
-            Some(in_flight) if !over && !in_flight.contains(&i) => {
+            Some(in_flight) if !in_flight.contains(&i) => {
                 let text = format!("it begins by {id}, whose ceiling was passed before");
                 self.violated("failures exceed a ceiling by no more than what was in flight", Some(i), text)
             }
@@ -157,11 +158,16 @@ impl Simulation {
             return Ok(());
         }
         // It waits for devices of a wave that is open, or for the soak of the last.
-        let waits = view.waves.iter().take(view.wave as usize + 1).any(|w| w.tally.open() + w.tally.timed_out > 0);
+        let waits = view
+            .waves
+            .iter()
+            .take(view.wave as usize + 1)
+            .any(|w| w.tally.open() + w.tally.again + w.tally.timed_out > 0);
         let wave = &view.waves[view.wave as usize];
         let soak = SignedDuration::from_secs(wave.gate.soak_secs.into());
         let soaks = wave.tally.last_confirmed.is_some_and(|last| self.now < last + soak);
-        let beyond = view.waves.iter().any(|w| w.tally.open() > 0) && view.wave as usize + 1 == view.waves.len();
+        let beyond =
+            view.waves.iter().any(|w| w.tally.open() + w.tally.again > 0) && view.wave as usize + 1 == view.waves.len();
         if waits || soaks || beyond {
             return Ok(());
         }
@@ -185,19 +191,20 @@ impl Simulation {
         }
         for rollout in &self.desk.rollouts {
             let Approval { terms, devices } = &rollout.approval;
-            let version = self.versions.iter().find(|v| v.step.sha256 == terms.steps[0].sha256).unwrap();
-            let need = i64::from(version.install.budget_secs) + i64::from(version.install.revert_budget_secs);
+            let install = |v: &&crate::catalog::Version| terms.steps.iter().any(|s| s.sha256 == v.step.sha256);
+            let needs =
+                self.versions.iter().filter(install).map(|v| v.install.budget_secs + v.install.revert_budget_secs);
+            let need = i64::from(needs.max().unwrap());
             let in_time = |s: &Slot| {
                 let slack = s.end.duration_since(s.start).as_secs() - need;
                 slack >= 600 && s.start.duration_since(terms.created) >= SignedDuration::from_hours(6)
             };
-            // One that came to run it by another approval says nothing of this one.
-            let serves = |d: &DeviceSlots| {
-                let i = self.devices.iter().position(|o| o.it.id == d.id).unwrap();
-                let otherwise = self.devices[i].runs(&version.step.sha256)
-                    && !self.watch.confirmed.contains(&(i, terms.id.clone()));
-                !otherwise && d.slots.first().is_some_and(in_time)
+            // The next step's bundle is fetched once the one before runs, for which a slot that follows at once leaves no time.
+            let apart = |d: &DeviceSlots| {
+                let follow = d.slots.iter().zip(d.slots.iter().skip(1)).take(d.path(terms).len() - 1);
+                follow.clone().all(|(a, b)| b.start.duration_since(a.end) >= SignedDuration::from_hours(6))
             };
+            let serves = |d: &DeviceSlots| d.slots.first().is_some_and(in_time) && apart(d);
             let all = devices.iter().all(serves);
             if all && rollout.state != State::Superseded && rollout.state != State::Complete {
                 let text = format!("{} is {}: {:?}", rollout.id(), rollout.state.as_str(), rollout.members);

@@ -38,8 +38,8 @@ pub(super) async fn run(context: &mut Context<'_>) -> Outcome {
     let catalog =
         if store.is_pinned()? { Some(store.refresh_catalog(&mut client, context.now()).await?) } else { None };
     let mut decisions = BTreeMap::new();
-    if context.home.server()?.hdo().is_ok() {
-        for row in decide::fetch(&mut client, false, context.now()).await? {
+    if let Ok(hdo) = context.home.server()?.hdo() {
+        for row in decide::fetch(&mut client, &hdo, false, context.now()).await? {
             decisions.insert((row.decision.product.to_string(), row.decision.release.0), row);
         }
     }

@@ -205,12 +205,12 @@ impl Look {
         self.proposal.root.as_deref().or(in_force)
     }
 
-    /// Whether a key is one that signs the targets here; refused where they approve something and the root says that the key
-    /// is somebody else's.
+    /// Whether a key is one that signs the targets here; refused where they are a hospital's, whatever it is that they change,
+    /// and the root says that the key is somebody else's.
     pub(super) fn signs_targets(&self, context: &Context<'_>, key: &PublicKey) -> Outcome<bool> {
         let signs = self.newest_root().is_some_and(|root| root.authority(Role::Targets).keys().any(|k| k == key));
         match self.newest_root() {
-            Some(root) if signs && !self.stated.new.is_empty() => {
+            Some(root) if signs && self.envelope.hdo.is_some() => {
                 statements::may_use(context, root, key).map(|()| true)
             }
             _ => Ok(signs),

@@ -47,11 +47,13 @@ pub(super) async fn run(context: &mut Context<'_>, args: ApproveArgs) -> Outcome
         // Where nobody approves, the approvals may have lapsed.
         let mut desk = Desk::open_base(context).await?;
         if let Ok(bundle) = args.plan.parse() {
-            return decide::run(context, &mut desk, About::Bundle(bundle), decided, args.reason).await;
+            return decide::run(context, &mut desk, About::Bundle(bundle), (decided, args.reason), &args.signing.key)
+                .await;
         }
         let bytes = read(&mut desk, &args.plan).await?;
         let plan = parse(&args.plan, &bytes)?;
-        return decide::run(context, &mut desk, About::Plan(&plan, Digest::of(&bytes)), decided, args.reason).await;
+        let about = About::Plan(&plan, Digest::of(&bytes));
+        return decide::run(context, &mut desk, about, (decided, args.reason), &args.signing.key).await;
     }
     let mut desk = Desk::open(context).await?;
     let bytes = read(&mut desk, &args.plan).await?;

@@ -1,24 +1,30 @@
 //! `rollout approve --decline|--defer` and `rollout decisions`: that a bundle is not installed, or not yet, on record.
 //!
-//! A decision is the server's record and an entry of the audit trail. It is not signed and is no authority: what installs
-//! nothing is that nobody approves.
+//! A decision is on the server's record and an entry of the audit trail, and no authority: what installs nothing is that
+//! nobody approves. Whoever decides at a home with a key of the hospital's signs it with that, as an approval is stated.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
-use suture_core::clock::format_utc;
-use suture_core::decision::{Choice, Decision};
+use suture_core::approval::SignedDocument as _;
+use suture_core::clock::{format_utc, whole_second};
+use suture_core::decision::{Choice, Decision, Stated, VerifiedDecision};
 use suture_core::digest::Digest;
+use suture_core::id::HdoId;
 use suture_core::limits::MAX_ROWS_PER_CALL;
 use suture_core::manifest::manifest_path;
 use suture_core::plan::Plan;
+use suture_core::sign::PublicKey;
+use suture_core::trust::Role;
 use suture_proto::{parse, parse_digest, v1};
 
 use super::plan::BundleName;
 use crate::client::Client;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::hospital::Desk;
+use crate::hospital::statements::{may_use, own_name};
+use crate::hospital::{Desk, refused};
+use crate::keys::{KeyName, Keys};
 use crate::print::Table;
 
 /// What is said where something is not approved.
@@ -74,8 +80,8 @@ pub(super) async fn run(
     context: &mut Context<'_>,
     desk: &mut Desk,
     about: About<'_>,
-    decided: Decided,
-    reason: String,
+    (decided, reason): (Decided, String),
+    key: &KeyName,
 ) -> Outcome {
     let Decided { choice, compensating, review } = decided;
     let (bundle, plan_sha256) = match about {
@@ -93,6 +99,12 @@ pub(super) async fn run(
     let BundleName { product, release } = bundle;
     let decision = Decision { product, release, plan_sha256, choice, reason, compensating, review };
     decision.check(context.now()).map_err(|e| Failure::new(e.to_string()))?;
+    let signed = sign(context, desk, manifest_sha256, &decision, key)?;
+    if signed.is_none() {
+        context.print.note(&format!(
+            "note: this home has no key {key} that approves for the hospital, so the decision is on the server's word alone"
+        ));
+    }
     let request = v1::RecordDecisionRequest {
         product: decision.product.to_string(),
         release: decision.release.0,
@@ -102,16 +114,47 @@ pub(super) async fn run(
         reason: decision.reason.clone(),
         compensating: decision.compensating.clone(),
         review: review.to_string(),
+        signed: signed.as_ref().map(|s| s.bytes().to_vec()).unwrap_or_default().into(),
     };
     let number = desk.client.record_decision(request).await?.number;
-    let result = serde_json::json!({ "number": number, "decision": decision, "approved": false });
+    let result =
+        serde_json::json!({ "number": number, "decision": decision, "approved": false, "signed": signed.is_some() });
     context.print.result(&result, |_| {
         format!(
-            "{}@{} is {choice}, on record as decision {number}; nothing was signed, and nothing is installed by it\nlooked at \
-             again on {review}: suturectl rollout decisions",
-            decision.product, decision.release
+            "{}@{} is {choice}, on record as decision {number}{}; nothing was approved, and nothing is installed by it\nlooked \
+             at again on {review}: suturectl rollout decisions",
+            decision.product,
+            decision.release,
+            if signed.is_some() { ", signed" } else { "" }
         )
     })
+}
+
+/// Signs a decision where this home has such a key, and the root lists it as one that approves.
+fn sign(
+    context: &Context<'_>,
+    desk: &Desk,
+    manifest_sha256: Digest,
+    decision: &Decision,
+    key: &KeyName,
+) -> Outcome<Option<VerifiedDecision>> {
+    let root = desk.approvals.root();
+    let public = match Keys::of(&context.home).public(key) {
+        Ok(public) if root.authority(Role::Targets).keys().any(|k| *k == public) => public,
+        _ => return Ok(None),
+    };
+    may_use(context, root, &public)?;
+    let stated = Stated {
+        kind: Stated::TYPE.to_owned(),
+        format: 1,
+        hdo: desk.hdo.clone(),
+        manifest_sha256,
+        decision: decision.clone(),
+        key: public,
+        name: own_name(context)?,
+        decided_at: whole_second(context.now()),
+    };
+    stated.sign(&*context.key(key)?).map(Some).map_err(refused)
 }
 
 /// A decision as it is listed.
@@ -124,6 +167,8 @@ pub(crate) struct Listed {
     pub(crate) decision: Decision,
     by: String,
     at: Option<String>,
+    /// By which key whoever decided has signed it; none where it is the server's word alone.
+    signed_by: Option<PublicKey>,
     /// By how many days its review is overdue; null where it is not, or where something has answered it.
     pub(crate) overdue_days: Option<i64>,
     /// A later decision on the same bundle.
@@ -132,7 +177,7 @@ pub(crate) struct Listed {
     rollout: Option<String>,
 }
 
-fn listed(message: v1::Decision, now: Timestamp) -> Outcome<Listed> {
+fn listed(message: v1::Decision, hdo: &HdoId, now: Timestamp) -> Outcome<Listed> {
     let v1::Decision {
         number,
         product,
@@ -148,6 +193,7 @@ fn listed(message: v1::Decision, now: Timestamp) -> Outcome<Listed> {
         decided_ms,
         later,
         rollout,
+        signed,
     } = message;
     let decision = Decision {
         product: parse("product", &product)?,
@@ -160,10 +206,16 @@ fn listed(message: v1::Decision, now: Timestamp) -> Outcome<Listed> {
     };
     let (later, rollout) = ((later > 0).then_some(later), Some(rollout).filter(|r| !r.is_empty()));
     let open = later.is_none() && rollout.is_none();
+    let manifest_sha256 = parse_digest("manifest_sha256", &manifest_sha256)?;
+    let signed_by = match signed.is_empty() {
+        true => None,
+        false => Some(by_key(&signed, (hdo, manifest_sha256, &decision, &decided_by), number)?),
+    };
     Ok(Listed {
         number,
         version,
-        manifest_sha256: parse_digest("manifest_sha256", &manifest_sha256)?,
+        manifest_sha256,
+        signed_by,
         overdue_days: decision.overdue_days(now).filter(|_| open),
         decision,
         by: decided_by,
@@ -173,15 +225,30 @@ fn listed(message: v1::Decision, now: Timestamp) -> Outcome<Listed> {
     })
 }
 
+/// By which key it is signed, if what is signed is what the server says.
+fn by_key(
+    signed: &[u8],
+    (hdo, manifest, decision, by): (&HdoId, Digest, &Decision, &str),
+    number: u64,
+) -> Outcome<PublicKey> {
+    let other = |why: &str| {
+        Failure::untrusted(format!("decision {number} of the server's list is not what was signed: {why}"))
+            .next("keep the list, and ask the one whose name it bears")
+    };
+    let stated = VerifiedDecision::verify(signed).map_err(|e| other("its signature does not hold").because(&e))?;
+    let says = (&stated.hdo, stated.manifest_sha256, &stated.decision, stated.name.as_str());
+    if says == (hdo, manifest, decision, by) { Ok(stated.key) } else { Err(other("the two differ")) }
+}
+
 /// The hospital's decisions, newest first, page by page.
-pub(crate) async fn fetch(client: &mut Client, all: bool, now: Timestamp) -> Outcome<Vec<Listed>> {
+pub(crate) async fn fetch(client: &mut Client, hdo: &HdoId, all: bool, now: Timestamp) -> Outcome<Vec<Listed>> {
     let mut rows: Vec<Listed> = Vec::new();
     loop {
         let before = rows.last().map_or(0, |row| row.number);
         let request = v1::ListDecisionsRequest { all, before, limit: MAX_ROWS_PER_CALL };
         let v1::ListDecisionsResponse { decisions, more } = client.list_decisions(request).await?;
         for decision in decisions {
-            let row = listed(decision, now)?;
+            let row = listed(decision, hdo, now)?;
             if rows.last().is_some_and(|last| last.number <= row.number) {
                 return Err(Failure::untrusted("the server's list of decisions does not come to an end"));
             }
@@ -195,8 +262,8 @@ pub(crate) async fn fetch(client: &mut Client, all: bool, now: Timestamp) -> Out
 
 /// `rollout decisions`.
 pub(super) async fn list(context: &mut Context<'_>, all: bool) -> Outcome {
-    context.home.server()?.hdo()?;
-    let rows = fetch(&mut context.connect().await?, all, context.now()).await?;
+    let hdo = context.home.server()?.hdo()?;
+    let rows = fetch(&mut context.connect().await?, &hdo, all, context.now()).await?;
     for row in rows.iter().filter(|row| row.overdue_days.is_some()) {
         context.print.note(&overdue(row));
     }
@@ -214,7 +281,8 @@ pub(crate) fn overdue(row: &Listed) -> String {
 }
 
 fn table(rows: &[Listed]) -> String {
-    let mut table = Table::new(["no", "bundle", "decision", "review", "why", "meanwhile", "by", "at", "answered by"]);
+    let mut table =
+        Table::new(["no", "bundle", "decision", "review", "why", "meanwhile", "by", "at", "signed", "answered by"]);
     for row in rows {
         let d = &row.decision;
         let review = match row.overdue_days {
@@ -236,6 +304,7 @@ fn table(rows: &[Listed]) -> String {
             d.compensating.clone(),
             row.by.clone(),
             row.at.clone().unwrap_or_default(),
+            row.signed_by.map_or_else(|| "no".to_owned(), |key| key.to_string().chars().take(12).collect()),
             answered,
         ]);
     }
@@ -245,7 +314,8 @@ fn table(rows: &[Listed]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hospital::fixture::at;
+    use crate::hospital::fixture::{at, id};
+    use suture_core::sign::{LocalKey, Signer as _};
 
     fn row(review: &str, later: u64, rollout: &str) -> Listed {
         let message = v1::Decision {
@@ -263,7 +333,33 @@ mod tests {
             rollout: rollout.to_owned(),
             ..Default::default()
         };
-        listed(message, at("2027-02-01T08:00:00Z")).unwrap()
+        listed(message, &id("riverside"), at("2027-02-01T08:00:00Z")).unwrap()
+    }
+
+    #[test]
+    fn what_is_listed_is_what_was_signed_or_nothing() {
+        let key = LocalKey::from_seed(&zeroize::Zeroizing::new([7; 32]));
+        let unsigned = row("2027-03-01", 0, "");
+        assert_eq!(unsigned.signed_by, None);
+        let stated = Stated {
+            kind: Stated::TYPE.to_owned(),
+            format: 1,
+            hdo: id("riverside"),
+            manifest_sha256: unsigned.manifest_sha256,
+            decision: unsigned.decision.clone(),
+            key: key.public(),
+            name: id("kim"),
+            decided_at: at("2026-11-24T12:00:00Z"),
+        };
+        let signed = stated.sign(&key).unwrap();
+        let read = |hdo: &str, decision: &Decision, by: &str| {
+            by_key(signed.bytes(), (&id(hdo), unsigned.manifest_sha256, decision, by), 3).ok()
+        };
+        assert_eq!(read("riverside", &unsigned.decision, "kim"), Some(key.public()));
+        assert_eq!(read("riverside", &unsigned.decision, "lee"), None);
+        assert_eq!(read("lakeside", &unsigned.decision, "kim"), None);
+        let declined = Decision { choice: Choice::Declined, ..unsigned.decision.clone() };
+        assert_eq!(read("riverside", &declined, "kim"), None);
     }
 
     #[test]

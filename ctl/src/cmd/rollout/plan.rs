@@ -181,13 +181,15 @@ impl Pace {
     /// Takes what was suggested, where nothing else is asked for.
     fn after(&self, proposed: &Proposed, request: &mut Request) -> Outcome {
         request.waves = self.waves.specs_over(&proposed.suggestion.waves);
-        if let (Some(Deadline(end)), None) = (proposed.suggestion.deadline, self.horizon) {
-            let left = end.duration_since(request.not_before).as_secs().min(MAX_HORIZON_SECS);
-            request.horizon_secs = u32::try_from(left).ok().filter(|secs| *secs > 0).ok_or_else(|| {
-                Failure::new(format!("the deadline of {} is {}, which is over", proposed.id, format_utc(end)))
-                    .next("--horizon says how far ahead slots are looked for instead")
-            })?;
-        }
+        let (Some(Deadline(end)), None) = (proposed.suggestion.deadline, self.deadline) else { return Ok(()) };
+        let left = end.duration_since(request.not_before).as_secs().min(MAX_HORIZON_SECS);
+        let left = u32::try_from(left).ok().filter(|secs| *secs > 0).ok_or_else(|| {
+            Failure::new(format!("the deadline of {} is {}, which is over", proposed.id, format_utc(end)))
+                .next("--deadline sets another, as in 2026-12-01T00:00:00Z")
+        })?;
+        request.deadline = Some(end);
+        // Slots are looked for until then, unless less is asked for.
+        request.horizon_secs = self.horizon.unwrap_or(left);
         Ok(())
     }
 }
@@ -361,6 +363,29 @@ mod tests {
         for bad in ["pump", "pump@", "@7", "pump@1.0", "Pump@7", "pump@-1"] {
             assert!(bad.parse::<BundleName>().unwrap_err().contains("pump@7"), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_suggested_sets_the_deadline_and_what_is_given_here_comes_first() {
+        #[derive(clap::Parser)]
+        struct Args {
+            #[command(flatten)]
+            pace: Pace,
+        }
+        let now = instant("2026-11-24T12:00:00Z").unwrap();
+        let suggest = |deadline: &str| Proposed::of("s-1", "pump@7".parse().unwrap(), Some(instant(deadline).unwrap()));
+        let after = |args: &[&str], suggested: &str| {
+            let pace = <Args as clap::Parser>::parse_from([&["plan"], args].concat()).pace;
+            let mut request = pace.request("pump-7".parse().unwrap(), Selector::default(), now);
+            pace.after(&suggest(suggested), &mut request)?;
+            Ok::<_, Failure>((request.deadline.map(format_utc), request.horizon_secs))
+        };
+        let month = "2026-12-24T12:00:00Z";
+        assert_eq!(after(&[], month).unwrap(), (Some(month.to_owned()), 30 * 86_400));
+        assert_eq!(after(&["--horizon", "2d"], month).unwrap(), (Some(month.to_owned()), 2 * 86_400));
+        let own = "2026-12-01T00:00:00Z";
+        assert_eq!(after(&["--deadline", own], month).unwrap(), (Some(own.to_owned()), HORIZON_SECS));
+        assert!(after(&[], "2026-11-24T12:00:00Z").unwrap_err().to_text().contains("--deadline"));
     }
 
     #[test]

@@ -150,14 +150,14 @@ fn head(plan: &Plan) -> String {
     if bundle.status != Status::Current {
         line("status", format!("{} by the manufacturer", bundle.status.as_str()));
     }
-    let need = u64::try_from(plan.need().as_secs()).unwrap_or(0);
+    let [need, room] = [plan.need(), plan.room()].map(|span| u64::try_from(span.as_secs()).unwrap_or(0));
     line(
         "slots",
         format!(
             "{} each: {} to install and come back, {} to come out of use",
-            secs(need + u64::from(request.slack_secs)),
+            secs(need + room),
             secs(need),
-            secs(request.slack_secs.into()),
+            secs(room),
         ),
     );
     line("starts", starts(request));

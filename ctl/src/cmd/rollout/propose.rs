@@ -91,6 +91,36 @@ pub(super) async fn run(context: &mut Context<'_>, args: ProposeArgs) -> Outcome
     })
 }
 
+/// Arguments of `rollout take-back`.
+#[derive(Debug, Clone, Args)]
+pub struct TakeBackArgs {
+    /// The suggestion, as `rollout proposals` lists it
+    proposal: String,
+    /// From this hospital alone; may be given several times [default: from all that have it]
+    #[arg(long, value_name = "HOSPITAL")]
+    hdo: Vec<HdoId>,
+    /// Why, for the record
+    #[arg(long)]
+    reason: String,
+}
+
+/// `rollout take-back`.
+pub(super) async fn take_back(context: &mut Context<'_>, args: TakeBackArgs) -> Outcome {
+    context.home.server()?.manufacturer()?;
+    let TakeBackArgs { proposal, hdo, reason } = args;
+    let hdos = hdo.iter().map(ToString::to_string).collect();
+    let request = v1::TakeBackProposalRequest { id: proposal.clone(), hdos, reason };
+    let hdos = context.connect().await?.take_back_proposal(request).await?.hdos;
+    let result = serde_json::json!({ "proposal": proposal, "taken_back_from": hdos });
+    context.print.result(&result, |_| {
+        format!(
+            "proposal {proposal} is taken back from {}; what was planned upon it stays as it is: `suturectl bundle withdraw` \
+             keeps a bundle from being installed",
+            hdos.join(", ")
+        )
+    })
+}
+
 /// A suggestion, as it was read from the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Proposed {
@@ -104,6 +134,30 @@ pub(super) struct Proposed {
     by: String,
     created: Option<String>,
     expires: Option<String>,
+}
+
+#[cfg(test)]
+impl Proposed {
+    /// Of one wave, by a deadline.
+    pub(super) fn of(id: &str, bundle: BundleName, deadline: Option<Timestamp>) -> Self {
+        let gate = suture_core::approval::Wave {
+            needs_server: true,
+            needs_signature: false,
+            min_confirmed_percent: 100,
+            max_failures: 0,
+            max_failed_percent: 100,
+            soak_secs: 0,
+        };
+        let suggestion = Suggestion {
+            kind: "suture-suggestion".to_owned(),
+            format: 1,
+            waves: vec![WaveSpec { size: WaveSize::Rest, gate }],
+            deadline: deadline.map(Deadline),
+        };
+        let (id, hdo, version) = (id.to_owned(), "riverside".parse().unwrap(), "7.0.0".to_owned());
+        let (note, by) = (String::new(), String::new());
+        Self { id, hdo, bundle, version, suggestion, note, by, created: None, expires: None }
+    }
 }
 
 fn as_text<S: serde::Serializer>(bundle: &BundleName, s: S) -> Result<S::Ok, S::Error> {

@@ -17,6 +17,7 @@ use suture_proto::{parse_phase, parse_reason, v1};
 use super::show;
 use crate::context::Context;
 use crate::failure::Outcome;
+use crate::hospital::leases::Down;
 use crate::hospital::{Desk, Documents, inventory, rollouts};
 use crate::why::{self, About, Remedy, Unmet, Word};
 
@@ -189,6 +190,7 @@ impl Seen<'_> {
         let mut unmet: Vec<Unmet> = unsigned.iter().filter(|w| **w <= self.served.wave).map(sign).collect();
         unmet.extend(self.slots(&members, timeout, now));
         unmet.extend(held(&members));
+        unmet.extend(self.leases(terms.needs_lease, &members));
         for (number, wave) in (0u32..).zip(&terms.waves).take((self.served.wave as usize).saturating_add(1)) {
             let mine: Vec<_> = members.iter().filter(|m| m.progress.wave == number).collect();
             let tally = Tally::of(mine.iter().map(|m| &m.progress), timeout, now);
@@ -197,7 +199,7 @@ impl Seen<'_> {
                 names(mine.iter().filter(|m| standing.contains(&m.progress.standing(timeout, now))).map(|m| m.id))
             };
             if let Some(reason) = ceiling(number, wave, &tally) {
-                let failed = named(&[Standing::Failed, Standing::TimedOut]);
+                let failed = named(&[Standing::Failed, Standing::Retrying, Standing::TimedOut]);
                 let how = format!(
                     "somebody finds out why ({failed}); then suturectl rollout resume {0} --reason TEXT, or suturectl rollout \
                      rollback {0} --reason TEXT --yes",
@@ -213,6 +215,34 @@ impl Seen<'_> {
         }
         unmet.extend(unsigned.iter().filter(|w| **w == self.served.wave.saturating_add(1)).map(sign));
         unmet
+    }
+
+    /// Devices that wait for a lease: for whom, and who says when that one is back.
+    fn leases(&self, needed: bool, members: &[Member<'_>]) -> Option<Unmet> {
+        let waits = |code| {
+            let said = members.iter().filter(move |m| m.reason.as_ref().is_some_and(|r| r.code == code));
+            said.filter(|m| !m.progress.phase.is_outcome()).map(|m| m.id)
+        };
+        if !needed || waits(Code::WardBusy).next().is_none() {
+            return None;
+        }
+        let down: Vec<Down> = self.served.leases.iter().filter_map(Down::of).collect();
+        let who = match down.as_slice() {
+            [] => "as many of the ward are down by another rollout as may be".to_owned(),
+            down => down.iter().take(NAMED).map(|d| d.text.as_str()).collect::<Vec<_>>().join("; "),
+        };
+        let text =
+            format!("wait until a device of their ward is back in service: {}; {who}", names(waits(Code::WardBusy)));
+        let how = match down.as_slice() {
+            [one] => format!(
+                "{0} comes back into service; where it is, and cannot say so: suturectl device return {0} --reason TEXT",
+                one.device
+            ),
+            _ => "one of them comes back into service; where it is, and cannot say so: suturectl device return DEVICE --reason \
+                  TEXT"
+                .to_owned(),
+        };
+        Some(Unmet::with(Word::Server, Reason::new(Code::WardBusy, text), Remedy::Itself { how }))
     }
 
     /// What a gate lacks.
@@ -234,9 +264,12 @@ impl Seen<'_> {
             None if tally.open() == 0 => {
                 Remedy::Command { how: format!("suturectl rollout resume {} --reason TEXT, without these", self.id) }
             }
-            None => {
-                Remedy::Itself { how: format!("its devices confirm: {}", named(&[Standing::Awaited, Standing::Begun])) }
-            }
+            None => Remedy::Itself {
+                how: format!(
+                    "its devices confirm: {}",
+                    named(&[Standing::Awaited, Standing::Begun, Standing::Retrying])
+                ),
+            },
         };
         Some(Unmet::with(by, reason, remedy))
     }
@@ -273,7 +306,14 @@ impl Seen<'_> {
             let slots_end = device.slots.last().map_or(now, |s| s.end);
             Member {
                 id,
-                progress: Progress { wave: device.wave, phase, since, slots_end, forgiven: false },
+                progress: Progress {
+                    wave: device.wave,
+                    phase,
+                    since,
+                    slots_end,
+                    barred: told.is_some_and(|d| d.barred),
+                    forgiven: told.is_some_and(|d| d.forgiven),
+                },
                 proven: proven.is_some(),
                 reason: told.and_then(|d| parse_reason(d.reason.as_ref())),
                 next_slot: suture_core::select::slot_at(&device.slots, now).map(|s| s.start),
@@ -403,6 +443,46 @@ mod tests {
         assert_eq!(told(&why), [(Word::Server, Code::Paused), (Word::Device, Code::FailureCeiling)]);
         let Remedy::Person { how } = &why[1].remedy else { panic!("{why:?}") };
         assert!(how.contains("pump-1") && how.contains("rollout resume pump-2") && how.contains("rollback"), "{how}");
+    }
+
+    #[test]
+    fn whom_somebody_has_let_go_is_named_no_more() {
+        let mut failed = served("running", None, 0, &[v1::Phase::FellBack, v1::Phase::Offered]);
+        failed.devices[0].barred = true;
+        let proven = [("pump-1", Phase::FellBack)];
+        assert_eq!(told(&unmet(&documents(false), &failed, &proven, WITHIN)), [(Word::Device, Code::FailureCeiling)]);
+        failed.devices[0].forgiven = true;
+        assert_eq!(told(&unmet(&documents(false), &failed, &proven, WITHIN)), []);
+    }
+
+    #[test]
+    fn a_ward_that_is_busy_says_for_whom_it_waits_and_who_says_that_it_is_back() {
+        let mut waiting = served("running", None, 0, &[v1::Phase::Waiting, v1::Phase::Offered]);
+        waiting.devices[0].reason = Some((&Reason::new(Code::WardBusy, "1 of icu may be down")).into());
+        waiting.leases = vec![v1::Lease {
+            device: "pump-9".to_owned(),
+            approval_id: "pump-2".to_owned(),
+            ward_cap: 1,
+            silence_secs: 7_200,
+            taken_ms: at(WITHIN).as_millisecond(),
+            begun_ms: at(WITHIN).as_millisecond(),
+            heard_ms: at(WITHIN).as_millisecond(),
+            returned_ms: 0,
+        }];
+        let mut documents = documents(false);
+        assert!(
+            !told(&unmet(&documents, &waiting, &[], WITHIN)).contains(&(Word::Server, Code::WardBusy)),
+            "no leases"
+        );
+        documents.approvals[0].terms.needs_lease = true;
+        let why = unmet(&documents, &waiting, &[], WITHIN);
+        let busy = why.iter().find(|u| u.reason.code == Code::WardBusy).unwrap();
+        assert!(busy.reason.text.contains("pump-1; pump-9 is down since"), "{}", busy.reason.text);
+        let Remedy::Itself { how } = &busy.remedy else { panic!("{busy:?}") };
+        assert!(how.contains("suturectl device return pump-9"), "{how}");
+        waiting.leases.clear();
+        let why = unmet(&documents, &waiting, &[], WITHIN);
+        assert!(why.iter().any(|u| u.reason.text.contains("by another rollout")), "{why:?}");
     }
 
     #[test]

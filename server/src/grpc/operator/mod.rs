@@ -183,6 +183,14 @@ impl OperatorService for Api {
         Ok(Response::new(self.suggest(&principal, request.into_inner()).await?))
     }
 
+    async fn take_back_proposal(
+        &self,
+        request: Request<v1::TakeBackProposalRequest>,
+    ) -> Answer<v1::TakeBackProposalResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.take_back(&principal, request.into_inner()).await?))
+    }
+
     async fn list_proposals(&self, request: Request<v1::ListProposalsRequest>) -> Answer<v1::ListProposalsResponse> {
         let principal = caller(&request)?;
         let v1::ListProposalsRequest {} = request.into_inner();

@@ -89,6 +89,41 @@ impl Api {
         Ok(v1::ProposeResponse { id, hdos: hdos.iter().map(ToString::to_string).collect() })
     }
 
+    pub(super) async fn take_back(
+        &self,
+        principal: &Principal,
+        request: v1::TakeBackProposalRequest,
+    ) -> Result<v1::TakeBackProposalResponse, Refusal> {
+        let v1::TakeBackProposalRequest { id, hdos, reason } = request;
+        let reason = sentence("reason", &reason)?;
+        let asked = hdos.iter().map(|id| parse("hdos", id)).collect::<Result<BTreeSet<HdoId>, Invalid>>()?;
+        let now = self.app.now();
+        let mut tx = self.app.store().begin().await?;
+        tx.drop_proposals(now).await?;
+        let found = tx.proposal_to(&id).await?;
+        let Some((product, release, _)) = found.first().cloned() else {
+            return Err(Refusal::not_found(format!(
+                "there is no proposal {id:?}, or it has expired, or another took its place; `suturectl rollout proposals`"
+            )));
+        };
+        let have: BTreeSet<HdoId> = found.into_iter().map(|(_, _, hdo)| hdo).collect();
+        if let Some(without) = asked.difference(&have).next() {
+            return Err(Refusal::not_found(format!("{without} has no proposal {id}; `suturectl rollout proposals`")));
+        }
+        let hdos = if asked.is_empty() { have } else { asked };
+        let subject = format!("{product}@{release}");
+        for hdo in &hdos {
+            tx.drop_proposal(hdo, &product, release).await?;
+            let detail = json!({ "id": id, "reason": reason });
+            audit::append(&mut tx, now, principal, hdo.into(), "rollout.proposal-taken-back", &subject, detail).await?;
+        }
+        let detail = json!({ "id": id, "reason": reason, "hospitals": hdos.len() });
+        let action = "rollout.proposal-taken-back";
+        audit::append(&mut tx, now, principal, Concern::Manufacturer, action, &subject, detail).await?;
+        tx.commit().await?;
+        Ok(v1::TakeBackProposalResponse { hdos: hdos.iter().map(ToString::to_string).collect() })
+    }
+
     pub(super) async fn proposals(&self, principal: &Principal) -> Result<v1::ListProposalsResponse, Refusal> {
         let found = self.app.store().proposals(principal.hdo(), self.app.now(), MAX_ROWS_PER_CALL).await?;
         let proposals = found.into_iter().map(|(proposal, version)| {

@@ -56,16 +56,17 @@ fn stage(Stage { gate, tally }: Stage) -> v1::RolloutWave {
         begun: tally.begun,
         confirmed: tally.confirmed,
         failed: tally.failed,
+        retrying: tally.retrying,
         timed_out: tally.timed_out,
         missed: tally.missed,
         ended: tally.ended,
-        forgiven: tally.forgiven,
+        forgiven: tally.let_go(),
         last_confirmed_ms: tally.last_confirmed.map_or(0, |at| at.as_millisecond()),
     }
 }
 
 fn device(m: Member, timeout: SignedDuration) -> v1::RolloutDevice {
-    let Progress { wave, phase, since, slots_end, forgiven } = m.progress;
+    let Progress { wave, phase, since, slots_end, barred, forgiven } = m.progress;
     let reason = m.progress.reason(m.standing, timeout).or(m.reason);
     v1::RolloutDevice {
         id: m.device.to_string(),
@@ -77,7 +78,7 @@ fn device(m: Member, timeout: SignedDuration) -> v1::RolloutDevice {
         standing: m.standing.as_str().to_owned(),
         forgiven,
         tries: m.tries,
-        barred: m.barred,
+        barred,
         fetched_bytes: m.fetched_bytes,
         total_bytes: m.total_bytes,
         // What was kept by a server that wrote it otherwise is no more than missed.

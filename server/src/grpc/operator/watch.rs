@@ -1,7 +1,12 @@
 //! A rollout as it goes: its state at once and after every change, and of its devices only those that have changed.
+//!
+//! After the first look only rows are read that were written since, so that what a watcher costs goes by what happens and not
+//! by the size of the rollout. Servers' clocks and the length of their transactions differ, so each look goes back by
+//! [`OVERLAP`], and every [`WHOLE_AGAIN`] all is read once more.
 
 use std::collections::HashMap;
 
+use jiff::{SignedDuration, Timestamp};
 use suture_core::id::{ApprovalId, HdoId};
 use suture_core::limits::MAX_ROWS_PER_CALL;
 use suture_core::rollout::State;
@@ -16,6 +21,35 @@ use crate::rollout::RolloutError;
 
 /// The call that watches, as the table of rights names it.
 const WATCH: &str = "/suture.v1.OperatorService/WatchRollout";
+
+/// How far a look goes back behind the one before.
+const OVERLAP: SignedDuration = SignedDuration::from_secs(60);
+/// How often everything is read again.
+const WHOLE_AGAIN: SignedDuration = SignedDuration::from_mins(10);
+
+/// When a watcher's rows were read.
+#[derive(Debug, Clone, Copy)]
+struct Looks {
+    whole: Timestamp,
+    last: Timestamp,
+}
+
+impl Looks {
+    fn begun(now: Timestamp) -> Self {
+        Self { whole: now, last: now }
+    }
+
+    /// From when on rows are to be read, in a look at `now`; none where all are.
+    fn next(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let since = self.last.checked_sub(OVERLAP).unwrap_or(Timestamp::MIN);
+        self.last = now;
+        if now.duration_since(self.whole) < WHOLE_AGAIN {
+            return Some(since);
+        }
+        self.whole = now;
+        None
+    }
+}
 
 /// What a watcher has been told.
 #[derive(Debug, Default)]
@@ -68,7 +102,8 @@ impl Api {
         let id: ApprovalId = parse("id", &id)?;
         let mut news = self.app.news().listen();
         let mut told = Told::default();
-        let mut messages = told.news(self.whole(&hdo, &id).await?);
+        let mut looks = Looks::begun(self.app.now());
+        let mut messages = told.news(self.look(&hdo, &id, None).await?);
         let (tx, rx) = tokio::sync::mpsc::channel(1);
         let api = self.clone();
         tokio::spawn(async move {
@@ -85,7 +120,8 @@ impl Api {
                     () = tx.closed() => return,
                     more = news.wait() => if !more { return },
                 }
-                messages = match api.still_watched(&caller, &hdo, &id).await {
+                let since = looks.next(api.app.now());
+                messages = match api.still_watched(&caller, &hdo, &id, since).await {
                     Ok(now) => told.news(now),
                     Err(refusal) => {
                         // The watcher may be gone; then nobody is left to tell.
@@ -99,16 +135,26 @@ impl Api {
     }
 
     /// The rollout's state, if the watcher may still know it: a stream stays open longer than a right may hold.
-    async fn still_watched(&self, caller: &Caller, hdo: &HdoId, id: &ApprovalId) -> Result<v1::Rollout, Refusal> {
+    async fn still_watched(
+        &self,
+        caller: &Caller,
+        hdo: &HdoId,
+        id: &ApprovalId,
+        since: Option<Timestamp>,
+    ) -> Result<v1::Rollout, Refusal> {
         self.app.rights().check(WATCH, Some(&caller.peer)).await?;
-        self.whole(hdo, id).await
+        self.look(hdo, id, since).await
     }
 
-    /// The rollout with all its devices.
-    async fn whole(&self, hdo: &HdoId, id: &ApprovalId) -> Result<v1::Rollout, Refusal> {
+    /// The rollout with its devices, or with those that have changed since.
+    async fn look(&self, hdo: &HdoId, id: &ApprovalId, since: Option<Timestamp>) -> Result<v1::Rollout, Refusal> {
         let mut tx = self.app.store().read().await?;
         let rollout = tx.rollout(hdo, id).await?.ok_or_else(|| RolloutError::NotFound(id.clone()))?;
-        let (stages, members) = (tx.stages(hdo, id).await?, tx.members(hdo, id).await?);
+        let stages = tx.stages(hdo, id).await?;
+        let members = match since {
+            Some(since) => tx.members_since(hdo, id, since).await?,
+            None => tx.members(hdo, id).await?,
+        };
         Ok(message(rollout, stages, members))
     }
 }
@@ -135,6 +181,17 @@ mod tests {
                 (rollout.state.as_str(), rollout.devices.iter().map(|d| d.id.as_str()).collect(), read(m))
             })
             .collect()
+    }
+
+    #[test]
+    fn a_look_goes_back_behind_the_one_before_and_now_and_then_all_is_read() {
+        let at = |secs: i64| Timestamp::from_second(1_800_000_000 + secs).unwrap();
+        let mut looks = Looks::begun(at(0));
+        assert_eq!(looks.next(at(2)), Some(at(-60)));
+        assert_eq!(looks.next(at(100)), Some(at(-58)));
+        assert_eq!(looks.next(at(599)), Some(at(40)));
+        assert_eq!(looks.next(at(600)), None);
+        assert_eq!(looks.next(at(602)), Some(at(540)));
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub(crate) const STRICT: Wave = Wave {
 
 /// A device that has only heard of the approval.
 pub(crate) fn offered(wave: u32, now: Timestamp, slots_end: Timestamp) -> Progress {
-    Progress { wave, phase: Phase::Offered, since: now, slots_end, forgiven: false }
+    Progress { wave, phase: Phase::Offered, since: now, slots_end, barred: false, forgiven: false }
 }
 
 /// Puts a rollout's rows, with as many waves as its devices are in; their slots end with it.
@@ -106,6 +106,6 @@ pub(crate) async fn place(tx: &mut Tx, rollout: &Rollout, devices: &[(DeviceId, 
 /// Moves a device as a report does, without its tally.
 pub(crate) async fn told(tx: &mut Tx, rollout: &Rollout, device: &DeviceId, phase: Phase, now: Timestamp) {
     let member = tx.member(&rollout.hdo, &rollout.id, device).await.unwrap().unwrap();
-    let progress = member.progress.told(phase, rollout.timeout(), now);
+    let progress = member.progress.told(phase, phase == Phase::FellBack, rollout.timeout(), now);
     tx.move_member(rollout, &Member { progress, ..member }, now).await.unwrap();
 }

@@ -56,7 +56,7 @@ async fn a_decision_holds_until_a_later_one_or_a_rollout_answers_it() {
             [(2, Choice::Deferred), (3, Choice::Deferred), (3, Choice::Declined)].into_iter().enumerate()
         {
             assert_eq!(tx.decision_count(&hdo()).await.unwrap(), n as u64);
-            tx.put_decision(&hdo(), n as u64 + 1, &decision(release, choice), &kim, at(1)).await.unwrap();
+            tx.put_decision(&hdo(), n as u64 + 1, &decision(release, choice), (&kim, None), at(1)).await.unwrap();
         }
         tx.commit().await.unwrap();
         let told = async |all: bool, before: u64| {
@@ -146,7 +146,7 @@ async fn a_bundle_is_counted_device_by_device_and_no_device_is_named() {
         assert_eq!(counts(&mut tx, 2).await, (2, 0, 1, 0, 0, 2), "its reports do not count");
         tx.keep_check_in(&hdo(), &pump(2), b"said", at(3)).await.unwrap();
         let kim = "kim".parse().unwrap();
-        tx.put_decision(&hdo(), 1, &decision(2, Choice::Declined), &kim, at(4)).await.unwrap();
+        tx.put_decision(&hdo(), 1, &decision(2, Choice::Declined), (&kim, None), at(4)).await.unwrap();
         let adoption = tx.adoption(&hdo(), &asked(b"m"), at(5)).await.unwrap();
         assert_eq!(adoption.decided, Some((Choice::Declined, "2027-01-15".to_owned())));
         assert_eq!(adoption.last_heard, Some(at(3)));

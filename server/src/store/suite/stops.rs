@@ -177,6 +177,31 @@ async fn an_order_goes_with_its_approval_and_a_hospital_is_given_no_more_than_a_
 }
 
 #[tokio::test]
+async fn whoever_watches_reads_the_rows_alone_that_were_written_since() {
+    each(async |store| {
+        let mut tx = hospital(&store, 1).await;
+        let rollout = tx.rollout(&hdo(), &approval(0)).await.unwrap().unwrap();
+        let begun = tx.members(&hdo(), &approval(0)).await.unwrap().len();
+        let since = async |tx: &mut Tx, secs| tx.members_since(&hdo(), &approval(0), at(secs)).await.unwrap().len();
+        assert_eq!((since(&mut tx, -1_000).await, since(&mut tx, 10).await), (begun, 0));
+        told(&mut tx, &rollout, &pump(1), Phase::FellBack, at(10)).await;
+        assert_eq!((since(&mut tx, 10).await, since(&mut tx, 11).await), (1, 0));
+        tx.forgive_members(&rollout, at(11)).await.unwrap();
+        assert_eq!((since(&mut tx, 11).await, since(&mut tx, 12).await), (1, 0));
+        tx.let_try_again(&hdo(), &approval(0), at(12)).await.unwrap();
+        assert_eq!((since(&mut tx, 12).await, since(&mut tx, 13).await), (1, 0));
+        tx.update_fetched(&hdo(), &approval(0), &pump(1), (1, 2), None, at(13)).await.unwrap();
+        assert_eq!((since(&mut tx, 13).await, since(&mut tx, 14).await), (1, 0));
+        told(&mut tx, &rollout, &pump(1), Phase::Stopped, at(14)).await;
+        tx.reopen_stopped(&rollout, at(15)).await.unwrap();
+        assert_eq!((since(&mut tx, 15).await, since(&mut tx, 16).await), (1, 0));
+        tx.turn_members(&hdo(), &approval(0), at(1_000)).await.unwrap();
+        assert_eq!(since(&mut tx, 1_000).await, begun);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_lift_puts_back_those_alone_who_had_stopped() {
     each(async |store| {
         let mut tx = hospital(&store, 2).await;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use suture_core::approval::{Slot, StopOrder};
+use suture_core::approval::{Approval, OperatorDocument, Pinned, SignedDocument as _, Slot, StopOrder, path};
 use suture_core::clock::Clock as _;
 use suture_proto::v1;
 use suture_tests::world::{Device, HDO, Operator, World, text};
@@ -18,10 +18,19 @@ use crate::hospital::{Hospital, untouched};
 
 /// A colleague of kim's who may sign as kim may.
 async fn colleague(hospital: &Hospital, name: &str) -> Operator {
-    let colleague = join(&hospital.world, &hospital.kim, name).await;
-    let keys = hospital.kim.home().join("keys");
-    assert!(Command::new("cp").arg("-a").arg(keys).arg(colleague.home()).status().unwrap().success());
+    let colleague = hospital.world.colleague(&hospital.kim, name).await;
+    let key = colleague.public("targets").await;
+    let add = ["approvals", "add-key", "--role", "targets", "--public", &key, "--holder", name];
+    hospital.kim.run(&add).await.unwrap();
     colleague
+}
+
+/// The same, in which somebody else says that they approve it.
+fn approved_by(name: &str, (mut approval, mut document): (Approval, OperatorDocument)) -> (Approval, OperatorDocument) {
+    document.approver = name.to_owned();
+    let place = path::operator_document(&approval.terms.id);
+    approval.terms.operator_document = Pinned::of(place, &document.to_bytes().unwrap());
+    (approval, document)
 }
 
 /// Somebody whom an operator has invited, and who has come.
@@ -53,7 +62,7 @@ async fn it_revokes_a_colleague_and_the_colleagues_signature_counts_on() {
     let mut hospital = Hospital::open().await;
     assert_eq!(hospital.pumps[0].cycle().await, "idle(nothing-approved)");
     let sam = colleague(&hospital, "sam").await;
-    let draft = hospital.draft().await;
+    let draft = approved_by("sam", hospital.draft().await);
     let start = draft.0.devices[0].slots[0].start;
     let rollout = draft.0.terms.id.to_string();
     sam.sign(&draft).await;
@@ -173,7 +182,7 @@ async fn it_aborts_a_rollout_that_runs_and_devices_wait_finish_or_do_not_hear_of
     sam.run(&["operator", "revoke", "kim"]).await.unwrap();
     assert_eq!(calls.abort_rollout(abort).await.unwrap_err().code(), Code::Unauthenticated);
     let again = ["--bundle", "pump@2", "--device", "pump-2", "--slots", "1", "--slack", "60s"];
-    let draft = hospital.world.draft(&sam, &again).await;
+    let draft = approved_by("sam", hospital.world.draft(&sam, &again).await);
     sam.sign(&draft).await;
     hospital.world.clock.set(draft.0.devices[0].slots[0].start);
     assert_eq!(hospital.pumps[1].cycle().await, "idle(up-to-date)");

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use suture_agent::identity::Identity;
 use suture_core::clock::Clock as _;
+use suture_core::decision::{Choice, Decision, Stated};
 use suture_core::phase::Phase;
 use suture_core::report::{Report, Running, Took};
 use suture_core::sign::{LocalKey, Signer as _};
+use suture_core::version::Release;
 use suture_proto::v1;
 use suture_server::rights::{Role, TABLE};
 use suture_tests::hostile::{Loot, Repo, sign};
@@ -137,7 +139,6 @@ async fn a_hospital_operators_certificate() {
     let found = calls.get_transfer_limits(v1::GetTransferLimitsRequest {}).await.unwrap().into_inner();
     assert_eq!(found.otherwise.and_then(|limits| limits.rate_bits), Some(0));
     calls.clear_transfer_limits(v1::ClearTransferLimitsRequest::default()).await.unwrap();
-    // Words on the record, each under the name of whose certificate it is; nothing is installed or kept from it by them.
     let manifest = suture_core::digest::Digest::of(&std::fs::read(hospital.second.dir.join("manifest.json")).unwrap());
     let decision = v1::RecordDecisionRequest {
         product: "pump".to_owned(),
@@ -149,10 +150,34 @@ async fn a_hospital_operators_certificate() {
         review: loot.now.strftime("%Y-%m-%d").to_string(),
         ..Default::default()
     };
-    calls.record_decision(decision).await.unwrap();
+    // Not even a word on the record under the name of whose certificate it is: that takes kim's key too.
+    let refused = calls.record_decision(decision.clone()).await.unwrap_err();
+    assert_eq!((refused.code(), refused.message().contains("kim holds the key")), (Code::InvalidArgument, true));
+    let own = LocalKey::from_seed(&Zeroizing::new([66; 32]));
+    let stated = Stated {
+        kind: "suture-decision".to_owned(),
+        format: 1,
+        hdo: HDO.parse().unwrap(),
+        manifest_sha256: manifest,
+        decision: Decision {
+            product: "pump".parse().unwrap(),
+            release: Release(2),
+            plan_sha256: None,
+            choice: Choice::Declined,
+            reason: "x".to_owned(),
+            compensating: "x".to_owned(),
+            review: decision.review.parse().unwrap(),
+        },
+        key: own.public(),
+        name: "kim".parse().unwrap(),
+        decided_at: "2026-11-24T12:00:00Z".parse().unwrap(),
+    };
+    let forged = stated.sign(&own).unwrap().bytes().to_vec().into();
+    let refused = calls.record_decision(v1::RecordDecisionRequest { signed: forged, ..decision }).await.unwrap_err();
+    assert!(refused.message().contains("none that approves"), "{refused}");
     let decisions = v1::ListDecisionsRequest { all: true, ..Default::default() };
     let decisions = calls.list_decisions(decisions).await.unwrap().into_inner().decisions;
-    assert_eq!(decisions.iter().map(|d| d.decided_by.as_str()).collect::<Vec<_>>(), ["kim"]);
+    assert!(decisions.is_empty());
     assert!(calls.list_proposals(v1::ListProposalsRequest {}).await.unwrap().into_inner().proposals.is_empty());
     let statements = v1::GetStatementsRequest { rollout: rollout.clone() };
     assert_eq!(calls.get_statements(statements).await.unwrap().into_inner().statements.len(), 1);

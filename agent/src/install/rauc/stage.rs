@@ -123,7 +123,7 @@ impl Stage {
         let mut command = Command::new("dbus-daemon");
         command.args(["--nofork", "--print-address"]).arg(format!("--config-file={at}/bus.conf"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut bus = command.spawn().expect("dbus-daemon is missing; it is in Debian's package dbus-daemon");
+        let mut bus = command.spawn().unwrap_or_else(|e| panic!("dbus-daemon is in Debian's package dbus-daemon: {e}"));
         // Which it prints once it listens.
         let mut address = String::new();
         BufReader::new(bus.stdout.take().unwrap()).read_line(&mut address).unwrap();
@@ -210,7 +210,7 @@ impl Stage {
         let mut command = Command::new("rauc");
         command.arg("bundle").arg("--cert").arg(cert).arg("--key").arg(key).arg(&content).arg(&bundle);
         let made = command.output();
-        let made = made.expect("rauc is missing; it is in Debian's package rauc");
+        let made = made.unwrap_or_else(|e| panic!("rauc is in Debian's package rauc: {e}"));
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         bundle
     }

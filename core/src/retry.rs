@@ -10,7 +10,8 @@
 //! | restart-failed: the device's software did not come up with it | disk-full: there was no room for the switch |
 //! | start-failed: it was started as often as it may be and not confirmed | state-damaged: the slots could not be read |
 //! | unusable-bundle: what is signed contradicts itself | all others |
-//! | known-risk: the manufacturer warns of it; whatever a person had to come for | |
+//! | known-risk: the manufacturer warns of it | |
+//! | data-format: the device's own data would be lost; whatever a person had to come for | |
 //!
 //! A device that fell back for good is offered the same bundle again by a new approval, or where the hospital has stopped
 //! the approval since and lifted the stop. Attack: an old lift, played again. A lift counts where its counter is above those

@@ -60,8 +60,9 @@ async fn recorded(by: &Operator, action: &str) -> Vec<(String, String)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_revokes_a_colleague_and_the_colleagues_signature_counts_on() {
     let mut hospital = Hospital::open().await;
-    assert_eq!(hospital.pumps[0].cycle().await, "idle(nothing-approved)");
     let sam = colleague(&hospital, "sam").await;
+    // It knows sam's key from here on.
+    assert_eq!(hospital.pumps[0].cycle().await, "idle(nothing-approved)");
     let draft = approved_by("sam", hospital.draft().await);
     let start = draft.0.devices[0].slots[0].start;
     let rollout = draft.0.terms.id.to_string();

@@ -12,8 +12,8 @@ use crate::killed::{approved, confirmed, patiently};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(2);
-/// Fewer would have missed most of an update.
-const LEAST_LOOKS: usize = 10;
+/// Fewer would have missed most of an update. On a busy machine there are not many more.
+const LEAST_LOOKS: usize = 3;
 
 /// A process's network sockets, by `/proc`.
 #[derive(Debug, Default)]

@@ -67,6 +67,7 @@ async fn an_operators_laptop() {
     assert_eq!(thief.run(&["device", "list"]).await.unwrap_err().exit, 3);
     let keys = std::process::Command::new("cp").arg("-a").arg(kim.home().join("keys")).arg(again.home()).status();
     assert!(keys.unwrap().success());
+    holds(&again, "kim-2").await;
     again.run(&["approvals", "renew"]).await.unwrap();
 }
 
@@ -111,6 +112,8 @@ async fn the_only_operators_home() {
     // Whoever is let in reads; what signs comes from the safe, and the device's master is the same as before.
     assert!(back.run(&["approvals", "renew"]).await.unwrap_err().said.contains("no key named targets"));
     std::fs::rename(&safe, back.home().join("keys")).unwrap();
+    // As a page says that tells to copy the keys.
+    holds(&back, "kim-2").await;
     back.run(&["approvals", "renew"]).await.unwrap();
     assert_eq!(hospital.pumps[0].cycle().await, "idle(nothing-approved)");
     let refreshed = std::fs::read(hospital.pumps[0].dir.join("state/trust/approvals/targets.json")).unwrap();
@@ -124,6 +127,15 @@ async fn the_only_operators_home() {
     bob.run(&["join", "--token-file", file.to_str().unwrap()]).await.unwrap();
     bob.run(&["operator", "revoke", "ada"]).await.unwrap();
     assert_eq!(hospital.ada.run(&["whoami"]).await.unwrap_err().exit, 3);
+}
+
+/// The root says that the key is held by whoever has come back under that name; until then it signs for nobody.
+async fn holds(back: &Operator, name: &str) {
+    let refused = back.run(&["approvals", "renew"]).await.unwrap_err();
+    assert!(refused.said.contains("--holder"), "{}", refused.said);
+    let public = back.json(&["key", "export-public", "targets"]).await.unwrap();
+    let public = public["public_key"].as_str().unwrap();
+    back.run(&["approvals", "add-key", "--role", "targets", "--public", public, "--holder", name]).await.unwrap();
 }
 
 fn on_server(hospital: &Hospital, args: &[&str]) -> std::process::Output {

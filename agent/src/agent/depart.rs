@@ -44,16 +44,22 @@ impl Agent {
             return Err(DepartError::Busy(state.name()));
         }
         let hdo = self.identity.device().hdo.to_string();
-        let text = format!("a person at the device has it leave {hdo}; its keys are wiped");
-        let reason = Some(Reason::new(Code::Departed, text));
         let phase = state.phase();
-        self.tell()?;
-        let told = Told { subject: None, phase, reason, stop: None, permanent: false };
-        self.journal.mention(told).map_err(AgentError::from)?;
         self.tell()?;
         self.check_in().await;
         self.submit().await?;
-        let told = self.outbox.is_empty();
+        // Accident: a device that says that it leaves, cannot be heard, stays, and says it later: its keys would be revoked.
+        // So nothing of it is written down before the server has taken all that waited.
+        let is_heard = self.outbox.is_empty() && self.heard.as_ref().is_some_and(|h| h.confirmed);
+        if is_heard {
+            let text = format!("a person at the device has it leave {hdo}; its keys are wiped");
+            let reason = Some(Reason::new(Code::Departed, text));
+            let told = Told { subject: None, phase, reason, stop: None, permanent: false };
+            self.journal.mention(told).map_err(AgentError::from)?;
+            self.tell()?;
+            self.submit().await?;
+        }
+        let told = is_heard && self.outbox.is_empty();
         if !told && !untold {
             let why = match (&self.unheard, &self.heard) {
                 (Some(why), _) => why.clone(),

@@ -100,7 +100,8 @@ fi
 step "tests, on SQLite and on PostgreSQL"
 # Cargo builds a program for its own package's integration tests only, and these are another package's.
 cargo build --locked -p suture-server -p suture-agent -p suture-ctl --bins
-cargo nextest run --workspace --locked "$@"
+# Three places a core: see .config/nextest.toml.
+cargo nextest run --workspace --locked --test-threads "$(($(nproc) * 3))" "$@"
 
 step "repositories signed with other kinds of keys"
 # Apart, because no program may be built with the feature.

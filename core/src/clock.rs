@@ -67,6 +67,55 @@ pub mod utc_or_none {
     }
 }
 
+/// For `#[serde(with = "suture_core::clock::day")]` on a [`jiff::civil::Date`]: `2027-01-15` and no other form.
+pub mod day {
+    use jiff::civil::Date;
+
+    use super::*;
+
+    /// Writes `2027-01-15`.
+    pub fn serialize<S: Serializer>(date: &Date, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(date)
+    }
+
+    /// Reads just that.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Date, D::Error> {
+        let text = String::deserialize(d)?;
+        parse_day(&text).ok_or_else(|| D::Error::custom(format_args!("{text:?} is not a date like 2027-01-15")))
+    }
+}
+
+/// The same for a day that may be missing.
+pub mod day_or_none {
+    use jiff::civil::Date;
+    use serde::Serialize as _;
+
+    use super::*;
+
+    /// Writes `2027-01-15`, or null.
+    pub fn serialize<S: Serializer>(date: &Option<Date>, s: S) -> Result<S::Ok, S::Error> {
+        date.map(|date| date.to_string()).serialize(s)
+    }
+
+    /// Reads just that.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Date>, D::Error> {
+        Option::<String>::deserialize(d)?
+            .map(|text| parse_day(&text).ok_or_else(|| D::Error::custom("not a date like 2027-01-15")))
+            .transpose()
+    }
+}
+
+/// Reads a day as documents write it, `2027-01-15`; anything else, though it may name the same day, is refused.
+pub fn parse_day(text: &str) -> Option<jiff::civil::Date> {
+    let date: jiff::civil::Date = text.parse().ok()?;
+    (date.to_string() == text).then_some(date)
+}
+
+/// The day of an instant, in UTC.
+pub fn day_of(at: Timestamp) -> jiff::civil::Date {
+    jiff::tz::TimeZone::UTC.to_datetime(at).date()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,12 +10,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 
 pub use self::stated::{Stated, VerifiedDecision};
 
+use crate::clock::{day, day_of};
 use crate::digest::Digest;
 use crate::id::ProductId;
 use crate::limits::{MAX_REVIEW_DAYS, MAX_TEXT_BYTES};
@@ -107,35 +107,16 @@ impl Decision {
                 return Err(DecisionError::Text { field });
             }
         }
-        let first = today(now);
+        let first = day_of(now);
         let last = first.checked_add(MAX_REVIEW_DAYS.days()).unwrap_or(Date::MAX);
         if (first..=last).contains(&self.review) { Ok(()) } else { Err(DecisionError::Review { review: self.review }) }
     }
 
     /// By how many days its review is overdue; none where it is not. A day counts until its end, in UTC.
     pub fn overdue_days(&self, now: Timestamp) -> Option<i64> {
-        let late = self.review.until(today(now)).map_or(0, |span| i64::from(span.get_days()));
+        let late = self.review.until(day_of(now)).map_or(0, |span| i64::from(span.get_days()));
         (late > 0).then_some(late)
     }
-}
-
-/// A day, as `2027-01-15`.
-mod day {
-    use jiff::civil::Date;
-    use serde::{Deserialize as _, Deserializer, Serializer, de};
-
-    pub(super) fn serialize<S: Serializer>(date: &Date, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(date)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Date, D::Error> {
-        let text = String::deserialize(d)?;
-        text.parse().map_err(|_| de::Error::custom(format_args!("{text:?} is not a date like 2027-01-15")))
-    }
-}
-
-fn today(now: Timestamp) -> Date {
-    TimeZone::UTC.to_datetime(now).date()
 }
 
 #[cfg(test)]

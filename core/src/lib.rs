@@ -14,7 +14,8 @@
 //! 7. [`retry`] is how often a device tries, [`lease`] how many of a ward are down at once where one is down beyond its slot.
 //! 8. [`pace`] is what a hospital's network lets its devices fetch, and when.
 //! 9. [`decision`] is what a hospital says where it does not install.
-//! 10. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
+//! 10. [`notice`] is what the two sides write to one another: notices, reports of a suspicion, acknowledgements.
+//! 11. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
 
 #![warn(missing_docs)]
 
@@ -32,6 +33,7 @@ pub mod label;
 pub mod lease;
 pub mod limits;
 pub mod manifest;
+pub mod notice;
 pub mod pace;
 pub mod phase;
 pub mod plan;

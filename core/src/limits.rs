@@ -311,6 +311,39 @@ pub const MAX_PROPOSAL_SECS: i64 = 90 * 86_400;
 pub const MAX_PROPOSED_HOSPITALS: usize = 1_000;
 /// Hospitals in one answer on how far a bundle is.
 pub const MAX_ADOPTIONS_PER_CALL: u32 = 100;
+/// What one side writes to the other (`suture-letter`): 128 KiB, most of which are indicators.
+pub const MAX_LETTER_BYTES: u64 = 128 << 10;
+/// Letters of one side to the other: 10,000.
+pub const MAX_LETTERS: u64 = 10_000;
+/// Letters in one answer: 100 of the longest stay below [`MAX_MESSAGE_BYTES`].
+pub const MAX_LETTERS_PER_CALL: u32 = 100;
+/// Hospitals to which one notice goes: 1,000, in calls of [`MAX_LETTERS_PER_CALL`].
+pub const MAX_NOTICED_HOSPITALS: usize = 1_000;
+/// A notice's subject: one line.
+pub const MAX_SUBJECT_BYTES: usize = 200;
+/// Each of a notice's longer texts: 8 KiB.
+pub const MAX_NOTICE_TEXT_BYTES: usize = 8 << 10;
+/// Releases, hardware revisions, CVEs, links, attachments, components and ways of upgrade that one notice names, each: 64.
+pub const MAX_NOTICE_ITEMS: usize = 64;
+/// Devices that one report of a suspicion names.
+pub const MAX_SUSPECT_DEVICES: usize = 64;
+/// Indicators of compromise in one report, and the longest of them.
+pub const MAX_INDICATORS: usize = 128;
+/// See [`MAX_INDICATORS`]: 512 bytes.
+pub const MAX_INDICATOR_BYTES: usize = 512;
+/// A file of indicators that is read: 1 MiB.
+pub const MAX_INDICATOR_FILE_BYTES: u64 = 1 << 20;
+/// How far ahead the answer to a notice may be due: 400 days.
+pub const MAX_ANSWER_DAYS: i64 = 400;
+/// By when a manufacturer's customers are told of an uncontrolled risk: 30 days after it has learned of it (FDA, Postmarket
+/// Management of Cybersecurity in Medical Devices, 2016, V.B).
+pub const TOLD_WITHIN_DAYS: i64 = 30;
+/// By when what ends the risk is distributed: 60 days after that (ibid.).
+pub const DISTRIBUTED_WITHIN_DAYS: i64 = 60;
+/// How often a notice that nobody answers is repeated after its deadline: 4 times.
+pub const MAX_REPEATS: u32 = 4;
+/// How long after the deadline, and after each repetition, the next one is due: 7 days.
+pub const REPEAT_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Plans that a server keeps for a hospital, the latest; who approves an older one plans it again.
 pub const MAX_KEPT_PLANS: u64 = 256;
 /// The same in bytes: 256 MiB.

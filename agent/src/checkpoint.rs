@@ -2,7 +2,7 @@
 //!
 //! Accident: the power fails, or the process is killed, between any two lines. What is done here is on the disk, or at the
 //! device, or at the server by then, or it is not; each such place has a name, and a test ends a real agent at every one of
-//! them, starts it again and looks what becomes of it. [`FILES`] and [`DEEDS`] are the whole list: that test fails where an
+//! them, starts it again and looks what becomes of it. [`FILES`], [`PLACES`] and [`DEEDS`] are the whole list: that test fails where an
 //! agent passes a place that is not in it, or never passes one that is.
 //!
 //! Who watches is handed in from outside, once for the process, because the files are written far below anything that could
@@ -43,6 +43,10 @@ pub enum Deed {
     Release,
     /// The server is called, for this.
     Call(&'static str),
+    /// The installer takes this step.
+    Install(&'static str),
+    /// The program that keeps the device's own data is told this word.
+    Data(&'static str),
 }
 
 /// A place.
@@ -50,6 +54,8 @@ pub enum Deed {
 pub enum Checkpoint<'a> {
     /// Before this is done with that file.
     File(Step, &'a Path),
+    /// Before this is done with a place that the configuration names, which has this part.
+    Place(Step, &'static str, &'a Path),
     /// Before a deed.
     Before(Deed),
     /// After it, before anything is known of it on the disk.
@@ -63,14 +69,26 @@ const PASSING: &[Step] = &[Step::Write, Step::Sync, Step::Rename, Step::Settle, 
 
 /// A directory for them, made once.
 const MADE: &[Step] = &[Step::Make, Step::Settle];
+/// The same, where it goes with the device's hospital.
+const HELD: &[Step] = &[Step::Make, Step::Settle, Step::Remove];
+/// What is written where it lies, with nothing beside it.
+const OVER: &[Step] = &[Step::Write, Step::Sync];
+/// A slot, where it is replaced by the one that was written.
+const SLOT: &[Step] = &[Step::Remove, Step::Rename, Step::Settle];
+/// A link to one.
+const LINK: &[Step] = &[Step::Make, Step::Rename, Step::Settle];
+/// What is made, gets another name, and goes.
+const PASSAGE: &[Step] = &[Step::Make, Step::Rename, Step::Settle, Step::Remove];
+/// A directory that is written anew each time.
+const ANEW: &[Step] = &[Step::Remove, Step::Make, Step::Sync];
 
 /// Every file that the agent changes: its place (`*` stands for a part of one name, `**` for all that is below), what is done
 /// with it, and what it is for. The first that fits counts.
 pub const FILES: &[(&str, &[Step], &str)] = &[
     ("inbox/*.tmp/**", &[Step::Make, Step::Write, Step::Sync, Step::Rename, Step::Settle], "what is read of a stick"),
-    ("inbox/*.tmp", &[Step::Make, Step::Settle, Step::Remove], "all of that, until it has its name"),
-    ("journal.json", REPLACED, "what the device is at: the newest record, or the one before"),
-    ("journal.second.json", REPLACED, "the other one of these two"),
+    ("inbox/*.tmp", PASSAGE, "all of that, until it has its name, and once it was taken in"),
+    ("journal.json", PASSING, "what the device is at: the newest record, or the one before"),
+    ("journal.second.json", PASSING, "the other one of these two"),
     ("outbox/*.report", PASSING, "a signed report that the server has not got"),
     ("outbox/mark.json", REPLACED, "up to which number it has got them"),
     ("floor.json", REPLACED, "what never sinks"),
@@ -93,17 +111,26 @@ pub const FILES: &[(&str, &[Step], &str)] = &[
     ("identity/ways.json", REPLACED, "the signed ways to the server"),
     ("identity/earlier.pem", REPLACED, "earlier certificates"),
     ("inbox/*.stop", PASSING, "a stop order by a person's hand"),
-    ("inbox/*.stick", &[Step::Rename, Step::Settle, Step::Remove], "what was read of a stick"),
+    ("inbox/*.stick", &[Step::Rename, Step::Settle], "what was read of a stick"),
     ("*.lock", PASSING, "the interlock, where it is a file"),
     ("question.json", PASSING, "what a person at the device is asked"),
     ("confirmation.json", PASSING, "what that person has said"),
     ("deferrals.json", REPLACED, "how often the interlock has put an attempt off"),
     ("took.json", REPLACED, "how long installs have taken"),
     ("hold.json", PASSING, "a person's word that nothing is begun"),
+    ("farewell", PASSING, "that the device leaves its hospital, which is being told"),
     ("leaving", PASSING, "a device that leaves its hospital, until nothing of it is left"),
     ("sources.json", REPLACED, "where a bundle's bytes came from"),
-    ("integrity.json", REPLACED, "whether what runs lies there as it was signed"),
-    ("live.json", &[Step::Write, Step::Rename], "how far the agent is, for people; of no use after a power cut"),
+    ("data-copy.json.copy", PASSING, "the second copy of the next one"),
+    ("data-copy.json", PASSING, "for which bundle the device's own data were copied"),
+    ("gave-way.json", REPLACED, "which programs of the agent's own gave way"),
+    ("integrity.json", PASSING, "whether what runs lies there as it was signed"),
+    (
+        "live.json",
+        &[Step::Write, Step::Rename, Step::Settle, Step::Remove],
+        "how far the agent is, for people; of no use after a power cut",
+    ),
+    ("log.jsonl", &[Step::Settle, Step::Remove], "what has happened, for people"),
     ("fetch/*/manifest.json", REPLACED, "a manifest on its way"),
     ("fetch/*/*.index", REPLACED, "a payload's index on its way"),
     ("fetch/*/*.part", &[Step::Write, Step::Sync], "a payload on its way"),
@@ -112,32 +139,44 @@ pub const FILES: &[(&str, &[Step], &str)] = &[
     ("fetch/*", MADE, "a bundle on its way"),
     ("fetch", &[Step::Make, Step::Settle, Step::Remove], "all of that"),
     ("slots/provision.tmp", &[Step::Make, Step::Settle, Step::Remove], "the factory's version, as it is packed"),
-    ("slots/*.new", &[Step::Remove, Step::Make, Step::Sync], "a slot that is being written"),
+    ("slots/bundle.tmp", &[Step::Make, Step::Settle, Step::Remove], "what the installer's program is to install"),
+    ("slots/*.new", ANEW, "a slot that is being written"),
+    ("suture-agent/*.new", ANEW, "the same, of the agent's own program"),
     ("*.new/*", &[Step::Write], "a payload in it"),
-    (".suture/manifest.json", REPLACED, "what the slot holds"),
+    (".suture/manifest.json", PASSING, "what the slot holds"),
     (".suture/*.index", REPLACED, "a payload's index in it"),
-    (
-        "slots/a",
-        &[Step::Remove, Step::Rename, Step::Settle],
-        "a slot, where it is replaced by the one that was written",
-    ),
-    ("slots/b", &[Step::Remove, Step::Rename, Step::Settle], "the other"),
-    ("slots/current", &[Step::Make, Step::Rename, Step::Settle], "the link that names the slot in use"),
-    (
-        "slots/trial-*",
-        &[Step::Make, Step::Rename, Step::Settle, Step::Remove],
-        "the way back of a slot that is not confirmed",
-    ),
+    (".suture/*/manifest.json", REPLACED, "what the installer's program has written"),
+    (".suture/*/*.index", REPLACED, "a payload's index of it"),
+    (".suture/rauc.json", REPLACED, "what RAUC says that the slot holds"),
+    (".suture/*", &[Step::Settle, Step::Remove], "both of these, of a version that is there no more"),
+    ("slots/a", SLOT, "a slot, where it is replaced by the one that was written"),
+    ("slots/b", SLOT, "the other"),
+    ("slots/current", LINK, "the link that names the slot in use"),
+    ("slots/trial-*", PASSAGE, "the way back of a slot that is not confirmed"),
+    ("suture-agent/program.tmp", &[Step::Write, Step::Settle, Step::Remove], "the agent's next program, unpacked"),
+    ("suture-agent/a/*", &[Step::Sync], "that it can be run"),
+    ("suture-agent/b/*", &[Step::Sync], "that it can be run"),
+    ("suture-agent/a", SLOT, "a slot of the agent's own"),
+    ("suture-agent/b", SLOT, "the other"),
+    ("suture-agent/current", LINK, "the link that names the agent's program"),
+    ("suture-agent/trial-*", PASSAGE, "the way back of one that has not reported"),
+    ("entries/*.conf", PASSING, "an entry of systemd-boot's"),
     ("trust/catalog", MADE, "a directory"),
     ("trust/approvals", MADE, "a directory"),
-    ("trust", MADE, "a directory"),
+    ("trust", HELD, "a directory"),
     ("documents", MADE, "a directory"),
     ("delegated", MADE, "a directory"),
-    ("identity", MADE, "a directory"),
-    ("outbox", MADE, "a directory"),
-    ("stops", MADE, "a directory"),
-    ("inbox", MADE, "a directory"),
+    ("identity", HELD, "a directory"),
+    ("outbox", HELD, "a directory"),
+    ("stops", HELD, "a directory"),
+    ("inbox", HELD, "a directory"),
     ("state", MADE, "a directory"),
+];
+
+/// Every place that the configuration names and that is written where it lies.
+pub const PLACES: &[(&str, &[Step], &str)] = &[
+    ("a payload's place", OVER, "a partition, or a file in the place of one"),
+    ("the boot loader's environment", OVER, "one of U-Boot's two copies"),
 ];
 
 /// Every deed.
@@ -146,6 +185,14 @@ pub const DEEDS: &[(Deed, &str)] = &[
     (Deed::Restart, "from then on the version that the link names runs"),
     (Deed::Probe, "changes nothing"),
     (Deed::Release, "from then on the device may be used"),
+    (Deed::Install("prepare"), "from then on the new version lies beside the old one"),
+    (Deed::Install("switch"), "from then on the new version starts next"),
+    (Deed::Install("commit"), "from then on nothing goes back by itself"),
+    (Deed::Install("revert"), "from then on the old version starts next"),
+    (Deed::Install("settle"), "from then on what runs starts next"),
+    (Deed::Data("snapshot"), "there is a copy of the device's own data"),
+    (Deed::Data("restore"), "the device's own data are as they were"),
+    (Deed::Data("discard"), "the copy is gone"),
     (Deed::Call("the enrolment"), "spends the token"),
     (Deed::Call("the check-in"), "changes nothing"),
     (Deed::Call("the renewal"), "there is another certificate"),
@@ -182,6 +229,8 @@ impl fmt::Display for Deed {
             Self::Probe => "probe",
             Self::Release => "release",
             Self::Call(what) => return write!(f, "call for {what}"),
+            Self::Install(step) => return write!(f, "the installer's {step}"),
+            Self::Data(word) => return write!(f, "the data's {word}"),
         })
     }
 }
@@ -194,6 +243,7 @@ impl fmt::Display for Checkpoint<'_> {
                 Some((pattern, ..)) => write!(f, "{step} {pattern}"),
                 None => write!(f, "{step} {}", path.display()),
             },
+            Self::Place(step, what, _) => write!(f, "{step} {what}"),
             Self::Before(deed) => write!(f, "before {deed}"),
             Self::After(deed) => write!(f, "after {deed}"),
         }
@@ -202,7 +252,10 @@ impl fmt::Display for Checkpoint<'_> {
 
 /// The names of all places.
 pub fn names() -> impl Iterator<Item = String> {
-    let files = FILES.iter().flat_map(|(pattern, steps, _)| steps.iter().map(move |step| format!("{step} {pattern}")));
+    let files = FILES
+        .iter()
+        .chain(PLACES)
+        .flat_map(|(pattern, steps, _)| steps.iter().map(move |step| format!("{step} {pattern}")));
     let deeds = DEEDS.iter().flat_map(|(deed, _)| [format!("before {deed}"), format!("after {deed}")]);
     files.chain(deeds)
 }
@@ -260,6 +313,15 @@ pub(crate) fn pass(checkpoint: Checkpoint<'_>) -> io::Result<()> {
 /// See [`pass`].
 pub(crate) fn file(step: Step, path: &Path) -> io::Result<()> {
     pass(Checkpoint::File(step, path))
+}
+
+/// Passes a place that the configuration names.
+///
+/// # Errors
+///
+/// See [`pass`].
+pub(crate) fn place(step: Step, what: &'static str, path: &Path) -> io::Result<()> {
+    pass(Checkpoint::Place(step, what, path))
 }
 
 /// Does a deed between its two places.

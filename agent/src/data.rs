@@ -4,19 +4,22 @@
 //! with one word, always while the interlock is held, and each word can be said again:
 //!
 //! - `snapshot`, before the switch: keep a copy of the data as they are, in the place of an earlier one.
-//! - `restore`, on the way back, before the old version is restarted: put the data back as the copy has them.
+//! - `restore`, on the way back, before the old version is the one that starts: put the data back as the copy has them.
 //! - `discard`, once the new version is confirmed or the old one runs again: the copy is needed no more.
 //!
 //! Which bundle a copy was made for lies in the state directory, written after the copy is there and before the switch; a way
-//! back restores that bundle's copy and no other.
+//! back restores that bundle's copy and no other. It is written twice, as what cannot be had again: by one that a disk has
+//! torn or lost the old version would be held up, or be started on data that it cannot read.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use suture_core::digest::Digest;
+use suture_core::json;
 use suture_core::manifest::{Change, Data, Manifest};
 use suture_core::phase::{Code, Reason};
 
+use crate::checkpoint::{self, Deed};
 use crate::config::Command;
 use crate::durable::{self, DurableError};
 use crate::process;
@@ -88,7 +91,9 @@ impl<'a> Keeper<'a> {
         }
         refuse(running, next, self.program.is_some()).map_err(|text| Reason::new(Code::DataFormat, text))?;
         self.say("snapshot").await?;
-        durable::write_json(&self.mark, &Mark { manifest: *digest }, durable::OPEN).map_err(|e| self.failed(&e))
+        let made = json::to_canonical(&Mark { manifest: *digest });
+        let bytes = made.map_err(|source| self.failed(&DurableError::Damaged { path: self.mark.clone(), source }))?;
+        durable::write_twice(&self.mark, &bytes, durable::OPEN).map_err(|e| self.failed(&e))
     }
 
     /// On the way back from a bundle: puts the data back, where they were copied for it.
@@ -97,20 +102,25 @@ impl<'a> Keeper<'a> {
     ///
     /// They are not back, so the old version must not be started.
     pub async fn back(&self, from: &Digest) -> Result<(), Reason> {
-        match durable::read_json::<Mark>(&self.mark) {
-            Ok(Some(mark)) if mark.manifest == *from => self.say("restore").await,
-            Ok(_) => Ok(()),
+        // Either of both: where the disk has lost the last write of one, that one says nothing, or tells of an earlier bundle.
+        let is_it = |bytes: &[u8]| json::from_slice(bytes).ok().filter(|mark: &Mark| mark.manifest == *from);
+        let any = |bytes: &[u8]| json::from_slice::<Mark>(bytes).ok();
+        match durable::read_either(&self.mark, is_it) {
+            Ok(Some(_)) => self.say("restore").await,
+            Ok(None) => Ok(()),
+            // Whole, and of another bundle.
+            Err(DurableError::Torn { .. }) if durable::read_either(&self.mark, any).is_ok() => Ok(()),
             Err(e) => Err(self.failed(&e)),
         }
     }
 
     /// Once it is over: the copy is needed no more. That it stays is no harm, and is only logged.
     pub async fn over(&self) {
-        if !self.mark.exists() {
+        if !self.is_marked() {
             return;
         }
         let gone = match self.say("discard").await {
-            Ok(()) => durable::remove(&self.mark).map_err(|e| self.failed(&e)),
+            Ok(()) => durable::remove_twice(&self.mark).map_err(|e| self.failed(&e)),
             Err(reason) => Err(reason),
         };
         if let Err(reason) = gone {
@@ -118,12 +128,16 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    async fn say(&self, word: &str) -> Result<(), Reason> {
+    fn is_marked(&self) -> bool {
+        durable::read_either(&self.mark, |_| Some(())).is_ok_and(|mark| mark.is_some())
+    }
+
+    async fn say(&self, word: &'static str) -> Result<(), Reason> {
         let Some(program) = self.program else {
             let text = format!("the device's maker has named no program in [data] to {word} the device's data");
             return Err(Reason::new(Code::InstallFailed, text));
         };
-        match process::run(program, &[word], None).await {
+        match checkpoint::deed(Deed::Data(word), process::run(program, &[word], None)).await {
             ending if ending.is_success() => Ok(()),
             ending => {
                 let text = format!("the program that keeps the device's data {ending} when it was to {word} them");

@@ -10,13 +10,20 @@
 //! What is to be wiped is everything that is not named here as staying, so that a file that is added later does not stay by
 //! mistake. A mark is written first and removed last: after a power cut in between, whatever opens the state ends the wiping
 //! before anything else.
+//!
+//! Accident: the power fails between the hospital's being told and the wiping. The hospital revokes the device as it hears
+//! it, and the device would stay with keys that count no more. So that it leaves is written down before it is told: whatever
+//! runs next tells it, until the server has it or knows the device no more, and wipes then.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::checkpoint::{self, Step};
 use crate::durable::{self, DurableError};
 
+/// Written before the hospital is told.
+const FAREWELL: &str = "farewell";
 /// Written before anything is wiped, removed after everything is.
 const MARK: &str = "leaving";
 /// What stays: the floors, and the file by which there is one agent to a state directory.
@@ -26,6 +33,20 @@ const STAYS: [&str; 3] = [MARK, "floor.json", "lock"];
 const SECRETS: &str = "identity";
 /// Deeper than anything that the agent makes.
 const MAX_DEPTH: u32 = 16;
+
+/// Resolves to leave: from here on the device begins nothing, and does nothing but tell its hospital that it leaves.
+///
+/// # Errors
+///
+/// The disk failed, and the device stays.
+pub fn resolve(state_dir: &Path) -> Result<(), DurableError> {
+    durable::write(&state_dir.join(FAREWELL), b"", durable::OPEN)
+}
+
+/// Whether that was resolved.
+pub fn is_resolved(state_dir: &Path) -> bool {
+    state_dir.join(FAREWELL).exists()
+}
 
 /// Begins a departure: from here on the device belongs to nobody. Ends it, too, where nothing fails.
 ///
@@ -72,7 +93,9 @@ fn overwrite(path: &PathBuf, depth: u32) -> Result<(), DurableError> {
         let length = usize::try_from(meta.len().min(durable::MAX_STATE_BYTES)).unwrap_or_default();
         let zeros = vec![0; length];
         let written = OpenOptions::new().write(true).open(path).and_then(|mut file| {
+            checkpoint::file(Step::Write, path)?;
             file.write_all(&zeros)?;
+            checkpoint::file(Step::Sync, path)?;
             file.sync_all()
         });
         written.map_err(DurableError::io("write over", path))?;

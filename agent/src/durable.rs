@@ -180,6 +180,12 @@ pub fn read_either<T>(path: &Path, whole: impl Fn(&[u8]) -> Option<T>) -> Result
     if damaged { Err(DurableError::Torn { path: path.to_owned() }) } else { Ok(None) }
 }
 
+/// Removes what [`write_twice`] wrote; that it is gone already is no error.
+pub fn remove_twice(path: &Path) -> Result<(), DurableError> {
+    remove(path)?;
+    remove(&copy_of(path))
+}
+
 fn copy_of(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".copy");

@@ -130,13 +130,20 @@ impl Inbox {
         entries(&self.dir)
     }
 
-    /// Takes something out.
+    /// Takes something out. Accident: the power fails while a directory is removed. What is left of it would be what was
+    /// handed over and is damaged, which holds everything up; so it loses its name first.
     ///
     /// # Errors
     ///
     /// The disk.
     pub fn remove(&self, entry: &Entry) -> Result<(), DurableError> {
-        durable::remove_tree(entry.path())
+        if !entry.path().is_dir() {
+            return durable::remove(entry.path());
+        }
+        let taken = entry.path().with_extension("taken.tmp");
+        durable::remove_tree(&taken)?;
+        durable::rename(entry.path(), &taken)?;
+        durable::remove_tree(&taken)
     }
 
     /// Waits until something is put in. Cancelling it loses nothing.

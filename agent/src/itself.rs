@@ -30,6 +30,7 @@ use suture_core::id::PayloadName;
 use suture_core::manifest::{Manifest, Payload, PayloadFormat};
 use suture_core::phase::{Code, Reason};
 
+use crate::checkpoint::{self, Step};
 use crate::config::OwnProgram;
 use crate::durable::{self, DurableError};
 use crate::install::{InstallError, Payloads, Slots, TRIAL_STARTS, Version};
@@ -69,7 +70,7 @@ pub struct Standing {
 pub enum Verdict {
     /// Go on.
     On,
-    /// Go on, and report this.
+    /// Report this, then [`Itself::give_up`].
     Tell(Reason),
     /// End: the service manager starts what is to run next.
     End,
@@ -124,14 +125,7 @@ impl Itself {
             }
             return Ok(if standing.ran >= self.deadline { Verdict::End } else { Verdict::On });
         }
-        if let Some(new) = self.slots.version(self.slots.spare()?)?
-            && self.slots.gave_way(&new.digest)?
-        {
-            // Remembered before it is forgotten where it lies.
-            if let Some(program) = new.manifest.payloads.first() {
-                self.remember(program.sha256, standing.now)?;
-            }
-            self.slots.end_trial()?;
+        if let Some(new) = self.given_up()? {
             let text = format!(
                 "the agent's program of {} was started {TRIAL_STARTS} times and did not report; that of {} runs again",
                 new.manifest.version, running.manifest.version
@@ -153,12 +147,29 @@ impl Itself {
         Ok(Verdict::End)
     }
 
+    /// The program that used up its starts, of which nobody has heard yet.
+    fn given_up(&self) -> Result<Option<Version>, InstallError> {
+        let Some(new) = self.slots.version(self.slots.spare()?)? else { return Ok(None) };
+        Ok(if self.slots.gave_way(&new.digest)? { Some(new) } else { None })
+    }
+
+    /// Once it is written down that it is told: remembers the program that gave way, and forgets it where it lies.
+    pub fn give_up(&self, now: Timestamp) -> Result<(), ItselfError> {
+        let Some(new) = self.given_up()? else { return Ok(()) };
+        // Remembered first: by a power cut in between it waits longer, and is not tried at once.
+        if let Some(program) = new.manifest.payloads.first() {
+            self.remember(program.sha256, now)?;
+        }
+        Ok(self.slots.end_trial()?)
+    }
+
     /// Puts a program into the slot that is not in use.
     fn write(&self, version: &Version, program: &Payload) -> Result<Digest, ItselfError> {
         let dir = self.slots.dir();
         let beside = dir.join("program.tmp");
         let io = |operation| DurableError::io(operation, &beside);
-        let mut file = BufWriter::new(File::create(&beside).map_err(io("make"))?);
+        let made = checkpoint::file(Step::Write, &beside).and_then(|()| File::create(&beside));
+        let mut file = BufWriter::new(made.map_err(io("make"))?);
         version.read(program, &mut file)?;
         file.flush().map_err(io("write"))?;
         drop(file);
@@ -241,7 +252,8 @@ fn executable(program: &Path) -> Result<(), DurableError> {
     let io = |operation| DurableError::io(operation, program);
     if fs::metadata(program).map_err(io("look at"))?.is_file() {
         fs::set_permissions(program, fs::Permissions::from_mode(0o755)).map_err(io("set the permissions of"))?;
-        File::open(program).and_then(|file| file.sync_all()).map_err(io("sync"))?;
+        let synced = checkpoint::file(Step::Sync, program).and_then(|()| File::open(program)?.sync_all());
+        synced.map_err(io("sync"))?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use suture_core::report::Integrity;
 use crate::agent::{chain, journal_path};
 use crate::config::Settings;
 use crate::deferral::{self, Deferral};
+use crate::departure;
 use crate::durable::{self, DurableError};
 use crate::hold::Hold;
 use crate::identity::{Identity, grouped};
@@ -101,6 +102,8 @@ pub struct Status {
     pub stops: Vec<Shown>,
     /// How often the interlock has put the attempt off, by which answers.
     pub deferred: Option<Deferral>,
+    /// Whether it leaves its hospital, and that is being told.
+    pub leaves: bool,
     /// That a person at the device keeps it from beginning anything, where one does.
     pub hold: Option<Reason>,
     /// What a person at the device is asked for: `suture-agent confirm` answers it.
@@ -159,6 +162,7 @@ impl Status {
             deferred: state
                 .attempt()
                 .and_then(|a| deferral::kept_count(&settings.state_dir, &a.approval).map_err(|e| note(&e)).ok()?),
+            leaves: departure::is_resolved(&settings.state_dir),
             hold: Hold::standing(&settings.state_dir),
             question: question.filter(|_| asked),
             machine: why::machine(state, at),
@@ -242,6 +246,7 @@ impl Status {
     pub fn why(&self) -> Whys {
         let attempts = self.approval.is_some();
         let mut waits: Vec<Why> = Vec::new();
+        waits.extend(self.leaves.then(why::leaves));
         // The machine may have told it before, or not have come to it yet.
         let told = self.machine.as_ref().is_some_and(|why| why.code == Code::HeldHere.as_str());
         waits.extend(self.hold.as_ref().filter(|_| !told).map(|reason| Why::of(reason, None, &State::rest())));

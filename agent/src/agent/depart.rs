@@ -2,7 +2,7 @@
 
 use suture_core::phase::{Code, Reason};
 
-use super::{Agent, AgentError};
+use super::{Agent, AgentError, Pass};
 use crate::departure;
 use crate::machine::{State, Told};
 
@@ -25,6 +25,15 @@ pub enum DepartError {
         /// Why not.
         why: String,
     },
+    /// The hospital is being told.
+    #[error(
+        "the device leaves, and {hdo} has not heard it yet: it begins nothing any more, and wipes its keys once the server has \
+         heard it, by itself. To have that done now, try again with --untold; then {hdo} has to revoke it by itself"
+    )]
+    Telling {
+        /// The hospital.
+        hdo: String,
+    },
     /// The agent cannot work.
     #[error(transparent)]
     Agent(#[from] AgentError),
@@ -44,31 +53,67 @@ impl Agent {
             return Err(DepartError::Busy(state.name()));
         }
         let hdo = self.identity.device().hdo.to_string();
-        let phase = state.phase();
-        self.tell()?;
-        self.check_in().await;
-        self.submit().await?;
-        // Accident: a device that says that it leaves, cannot be heard, stays, and says it later: its keys would be revoked.
-        // So nothing of it is written down before the server has taken all that waited.
-        let is_heard = self.outbox.is_empty() && self.heard.as_ref().is_some_and(|h| h.confirmed);
-        if is_heard {
-            let text = format!("a person at the device has it leave {hdo}; its keys are wiped");
-            let reason = Some(Reason::new(Code::Departed, text));
-            let told = Told { subject: None, phase, reason, stop: None, permanent: false };
-            self.journal.mention(told).map_err(AgentError::from)?;
+        self.note_running().await;
+        let resolved = departure::is_resolved(&self.settings.state_dir);
+        if !resolved {
             self.tell()?;
+            self.check_in().await;
             self.submit().await?;
+            // Accident: a device that says that it leaves, cannot be heard, stays, and says it later: its keys would be
+            // revoked. So nothing of it is written down before the server has taken all that waited.
+            if !self.is_heard_out() && !untold {
+                let why = match (&self.unheard, &self.heard) {
+                    (Some(why), _) => why.clone(),
+                    (None, Some(heard)) if !heard.confirmed => "it has not confirmed this device yet".to_owned(),
+                    _ => "the server did not take the reports".to_owned(),
+                };
+                return Err(DepartError::Untold { hdo, why });
+            }
         }
-        let told = is_heard && self.outbox.is_empty();
+        let mut told = false;
+        if resolved || self.is_heard_out() {
+            departure::resolve(&self.settings.state_dir).map_err(AgentError::from)?;
+            told = self.say_farewell().await?;
+        }
         if !told && !untold {
-            let why = match (&self.unheard, &self.heard) {
-                (Some(why), _) => why.clone(),
-                (None, Some(heard)) if !heard.confirmed => "it has not confirmed this device yet".to_owned(),
-                _ => "the server did not take the reports".to_owned(),
-            };
-            return Err(DepartError::Untold { hdo, why });
+            return Err(DepartError::Telling { hdo });
         }
         departure::begin(&self.settings.state_dir).map_err(AgentError::from)?;
         Ok(told)
+    }
+
+    /// A cycle of a device that leaves: it tells its hospital, and is wiped once that has heard it. The process ends by that,
+    /// since the device is nobody's.
+    pub(super) async fn take_leave(&mut self) -> Result<Pass, AgentError> {
+        self.note_running().await;
+        if self.say_farewell().await? {
+            departure::begin(&self.settings.state_dir)?;
+            tracing::info!("the device has left its hospital; its keys and its record are wiped");
+            self.stop.cancel();
+        }
+        self.rhythm.passed(false);
+        Ok(Pass { next: self.next(), confirmed: false })
+    }
+
+    /// Says that the device leaves, once, and whether the hospital knows: its server has the report, or does not know the
+    /// device any more.
+    async fn say_farewell(&mut self) -> Result<bool, AgentError> {
+        let is_it = |told: &Told| told.reason.as_ref().is_some_and(|reason| reason.code == Code::Departed);
+        if !self.journal.told().1.iter().any(is_it) {
+            let hdo = &self.identity.device().hdo;
+            let text = format!("a person at the device has it leave {hdo}; its keys are wiped");
+            let reason = Some(Reason::new(Code::Departed, text));
+            let phase = self.journal.state().phase();
+            self.journal.mention(Told { subject: None, phase, reason, stop: None, permanent: false })?;
+        }
+        self.tell()?;
+        self.check_in().await;
+        self.submit().await?;
+        Ok(self.is_heard_out() || self.is_stranger)
+    }
+
+    /// Whether the server has taken all that there is to tell.
+    fn is_heard_out(&self) -> bool {
+        self.outbox.is_empty() && self.heard.as_ref().is_some_and(|heard| heard.confirmed)
     }
 }

@@ -114,6 +114,8 @@ pub struct Agent {
     reverted: Option<Instant>,
     heard: Option<Heard>,
     unheard: Option<String>,
+    /// Whether the server knows this device no more, by its last answer.
+    is_stranger: bool,
     /// What the last check-in brought of both repositories, until it is looked at.
     tidings: Option<Tidings>,
     /// The stop orders that it brought, which are verified again once there may be a newer root.
@@ -218,6 +220,7 @@ impl Agent {
             reverted: None,
             heard: None,
             unheard: None,
+            is_stranger: false,
             tidings: None,
             heard_stops: Vec::new(),
             stops: Stops::open(&settings.state_dir)?,
@@ -295,6 +298,9 @@ impl Agent {
     /// One pass: finishes what was begun, checks in, refreshes, chooses, and goes as far as it can without waiting.
     pub async fn cycle(&mut self) -> Result<Pass, AgentError> {
         self.pulse.beat(Duration::ZERO);
+        if departure::is_resolved(&self.settings.state_dir) {
+            return self.take_leave().await;
+        }
         self.inbox.rouse();
         self.note_running().await;
         // What the last transition told, if the disk had no room for it then.

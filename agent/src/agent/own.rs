@@ -45,11 +45,20 @@ impl Agent {
             ran: self.own.begun.elapsed(),
             now: self.now(),
         };
-        match tokio::task::spawn_blocking(move || itself.attend(&standing)).await {
+        let program = itself.clone();
+        match tokio::task::spawn_blocking(move || program.attend(&standing)).await {
             Ok(Ok(Verdict::On)) | Err(_) => Ok(()),
             Ok(Ok(Verdict::Tell(reason))) => {
-                tracing::error!(%reason, "the agent's new program gave way");
-                self.mention(Some(reason))
+                // Once, also where the power failed before it was forgotten.
+                if !self.journal.told().1.iter().any(|told| told.reason.as_ref() == Some(&reason)) {
+                    tracing::error!(%reason, "the agent's new program gave way");
+                    self.mention(Some(reason))?;
+                }
+                let now = self.now();
+                if let Ok(Err(e)) = tokio::task::spawn_blocking(move || itself.give_up(now)).await {
+                    tracing::error!(error = %chain(&e), "that the agent's new program gave way cannot be remembered");
+                }
+                Ok(())
             }
             Ok(Ok(Verdict::End)) => {
                 tracing::info!("this program ends, for the service manager to start what is to run next");

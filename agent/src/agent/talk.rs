@@ -128,7 +128,7 @@ impl Agent {
                         tracing::error!(error = %chain(&e), "the outbox cannot be kept");
                     }
                     self.way_worked();
-                    (self.heard, self.unheard) = (Some(heard), None);
+                    (self.heard, self.unheard, self.is_stranger) = (Some(heard), None, false);
                     return;
                 }
                 // The device's clock may be behind, and the certificate over, without its knowing.
@@ -162,6 +162,7 @@ impl Agent {
             tracing::warn!(error = text, "the server cannot be asked");
         }
         (self.heard, self.unheard) = (None, Some(text));
+        self.is_stranger = matches!(error, ClientError::Stranger { .. });
     }
 
     /// How the device is, for a check-in.

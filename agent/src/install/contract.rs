@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{Image, InstallError, Payloads, Program, Rauc, Slots, Version, Within};
+use crate::checkpoint::{self, Deed};
 use crate::config::{Command, Settings, Way};
 
 /// Beyond its own time a step is waited for that long: one that keeps it says itself what is wrong.
@@ -233,13 +234,13 @@ impl Installer {
     /// See [`Contract::prepare`].
     pub async fn prepare(&self, manifest: Vec<u8>, payloads: Payloads) -> Result<(), InstallError> {
         let work = move |it: &dyn Contract, within: &Within| it.prepare(&manifest, &payloads, within);
-        self.step("prepare", self.limits.prepare, work).await
+        self.deed("prepare", self.limits.prepare, work).await
     }
 
     /// See [`Contract::switch`].
     pub async fn switch(&self, to: &Digest) -> Result<(), InstallError> {
         let to = *to;
-        self.step("switch", self.limits.step, move |it, within| it.switch(&to, within)).await
+        self.deed("switch", self.limits.step, move |it, within| it.switch(&to, within)).await
     }
 
     /// See [`Contract::restart`].
@@ -257,18 +258,28 @@ impl Installer {
     /// See [`Contract::commit`].
     pub async fn commit(&self, new: &Digest) -> Result<(), InstallError> {
         let new = *new;
-        self.step("commit", self.limits.step, move |it, within| it.commit(&new, within)).await
+        self.deed("commit", self.limits.step, move |it, within| it.commit(&new, within)).await
     }
 
     /// See [`Contract::revert`].
     pub async fn revert(&self, new: &Digest) -> Result<(), InstallError> {
         let new = *new;
-        self.step("revert", self.limits.step, move |it, within| it.revert(&new, within)).await
+        self.deed("revert", self.limits.step, move |it, within| it.revert(&new, within)).await
     }
 
     /// See [`Contract::settle`].
     pub async fn settle(&self) -> Result<(), InstallError> {
-        self.step("settle", self.limits.step, |it, within| it.settle(within)).await
+        self.deed("settle", self.limits.step, |it, within| it.settle(within)).await
+    }
+
+    /// A step that changes the device, between its two places.
+    async fn deed<T: Send + 'static>(
+        &self,
+        step: &'static str,
+        limit: Duration,
+        work: impl FnOnce(&dyn Contract, &Within) -> Result<T, InstallError> + Send + 'static,
+    ) -> Result<T, InstallError> {
+        checkpoint::deed(Deed::Install(step), self.step(step, limit, work)).await
     }
 
     /// One step. Dropped, it is left: a program of it is killed, and long work ends at its next piece.

@@ -97,6 +97,9 @@ fn one_that_never_reports_gives_way_and_is_tried_again_a_day_later_and_not_for_e
         assert_eq!(world.program(), "from the factory");
         let Verdict::Tell(reason) = world.attend(Some(&two), true, Duration::ZERO, at(now)) else { panic!("{times}") };
         assert!(reason.text.contains("2.0.0 was started 3 times and did not report; that of 1.0.0 runs"), "{reason}");
+        let again = world.attend(Some(&two), true, Duration::ZERO, at(now));
+        assert_eq!(again, Verdict::Tell(reason), "until it is written down that it is told");
+        world.itself.give_up(at(now)).unwrap();
         assert_eq!(world.attend(Some(&two), true, Duration::ZERO, at(now)), Verdict::On, "it is told once");
         now += 24 * i64::from(times);
         assert_eq!(world.attend(Some(&two), true, Duration::ZERO, at(now - 1)), Verdict::On);

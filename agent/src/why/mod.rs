@@ -126,6 +126,16 @@ pub fn machine(state: &State, at: Option<Timestamp>) -> Option<Why> {
     }
 }
 
+/// That the device leaves its hospital.
+pub fn leaves() -> Why {
+    Why::under_way(
+        "leaving",
+        "a person at the device has it leave its hospital, which has not heard that yet",
+        "Nothing is begun any more. It tells its hospital as soon as the server can be reached, and wipes its keys then.",
+        "Nothing needs to be done where the server can be reached; else `suture-agent leave --untold`, and tell the hospital.",
+    )
+}
+
 /// That a delta of the server's was wrong.
 pub fn wrong_delta(text: &str) -> Why {
     let by_itself =

@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
+use suture_agent::agent::AgentError;
 use suture_agent::checkpoint::{self, Checkpoint, Step};
 use suture_agent::config::Settings;
-use suture_agent::identity::Identity;
+use suture_agent::identity::{Identity, IdentityError};
+use suture_agent::install::Slots;
 use suture_agent::journal::Journal;
 use suture_agent::machine::{Event, State};
 use suture_agent::stick::Stick;
@@ -61,6 +63,8 @@ enum Damage {
     Stale,
     /// The newest record of the journal is empty, whatever came after it.
     Journal,
+    /// Of the directory that is about to be removed every second file is gone.
+    Partly,
 }
 
 #[derive(Subcommand)]
@@ -82,6 +86,8 @@ enum Command {
     },
     Confirm,
     Recover,
+    /// The device leaves its hospital; that it has left already is no failure.
+    Leave,
 }
 
 struct Still(Timestamp);
@@ -130,6 +136,13 @@ fn main() -> anyhow::Result<()> {
             let mut journal = Journal::open(&agent::journal_path(&settings), 0)?;
             journal.apply(Event::Recovered, clock.now())?;
         }
+        Command::Leave => runtime.block_on(async {
+            match Agent::open(settings, around) {
+                Ok(agent) => agent.depart(false).await.map(drop).map_err(anyhow::Error::from),
+                Err(AgentError::Identity(IdentityError::NotEnrolled)) => Ok(()),
+                Err(e) => Err(e.into()),
+            }
+        })?,
     }
     runtime.shutdown_background();
     Ok(())
@@ -137,11 +150,19 @@ fn main() -> anyhow::Result<()> {
 
 /// As many cycles as it takes until nothing more happens.
 async fn run(settings: Settings, around: Surroundings) -> anyhow::Result<()> {
+    // What `suture-boot` does before the service manager starts the agent's own program.
+    if let Some(own) = &settings.itself {
+        Slots::new(&own.dir).before_start()?;
+    }
     let mut agent = Agent::open(settings, around)?;
+    let stopped = agent.stopper();
     let mut quiet = 0;
     for _ in 0..40 {
         let before = agent.state().clone();
         agent.cycle().await?;
+        if stopped.is_cancelled() {
+            return Ok(());
+        }
         let rests = matches!(agent.state(), State::Idle { .. } | State::Held { .. } | State::Waiting { .. });
         quiet = if rests && *agent.state() == before { quiet + 1 } else { 0 };
         if quiet == 2 {
@@ -159,8 +180,8 @@ fn watch(args: &Args) -> anyhow::Result<()> {
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         let name = place.to_string();
         let path = match place {
-            Checkpoint::File(step, path) => {
-                if *step == Step::Rename {
+            Checkpoint::File(step, path) | Checkpoint::Place(step, _, path) => {
+                if matches!(step, Step::Write | Step::Rename) {
                     seen.before.insert(path.to_path_buf(), fs::read(path).ok());
                 }
                 Some(*path)
@@ -171,8 +192,14 @@ fn watch(args: &Args) -> anyhow::Result<()> {
         *count += 1;
         let count = *count;
         if let Some(trace) = &mut seen.trace {
-            let is_file = path.is_some_and(|path| fs::symlink_metadata(path).is_ok_and(|m| m.is_file()));
-            writeln!(trace, "{name}\t{count}\t{is_file}")?;
+            let meta = path.and_then(|path| fs::symlink_metadata(path).ok());
+            let kind = match meta {
+                Some(meta) if meta.is_file() => "file",
+                Some(meta) if meta.is_dir() => "directory",
+                _ => "nothing",
+            };
+            let path = path.unwrap_or(Path::new("")).display();
+            writeln!(trace, "{name}\t{count}\t{kind}\t{path}")?;
         }
         // A journal's record counts as written once it has its name.
         if name.starts_with("settle journal") {
@@ -186,6 +213,8 @@ fn watch(args: &Args) -> anyhow::Result<()> {
                         fs::write(journal, b"")?;
                     }
                 }
+                (Damage::Partly, Some(path)) => lose_half(path)?,
+                (_, Some(path)) if name.starts_with("sync") => tear(damage, path, seen.before.get(path))?,
                 (_, Some(path)) => lose(damage, path, seen.before.get(path))?,
                 (_, None) => {}
             }
@@ -211,6 +240,34 @@ fn lose(damage: Damage, path: &Path, before: Option<&Option<Vec<u8>>>) -> std::i
         },
     };
     fs::write(path, torn)
+}
+
+/// Of what was written where it lay: the disk has the first half of it, or nothing of it.
+fn tear(damage: Damage, path: &Path, before: Option<&Option<Vec<u8>>>) -> std::io::Result<()> {
+    let mut torn = fs::read(path)?;
+    let length = torn.len();
+    let mut before = before.cloned().flatten().unwrap_or_default();
+    before.resize(length, 0);
+    match damage {
+        Damage::Half => torn.splice(length / 2.., before.into_iter().skip(length / 2)).for_each(drop),
+        Damage::Zeros => torn.fill(0),
+        _ => torn = before,
+    }
+    fs::write(path, torn)
+}
+
+/// Of a directory that is being removed a part is gone.
+fn lose_half(path: &Path) -> std::io::Result<()> {
+    let (mut files, mut directories) = (Vec::new(), vec![path.to_owned()]);
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let list = if entry.file_type()?.is_dir() { &mut directories } else { &mut files };
+            list.push(entry.path());
+        }
+    }
+    files.sort();
+    files.iter().step_by(2).try_for_each(fs::remove_file)
 }
 
 fn end() -> ! {

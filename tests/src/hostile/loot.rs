@@ -13,7 +13,7 @@ use suture_agent::install::pack;
 use suture_core::chunk::Index;
 use suture_core::clock::Clock as _;
 use suture_core::digest::Digest;
-use suture_core::manifest::Manifest;
+use suture_core::manifest::{Manifest, PayloadFormat};
 use suture_core::sign::LocalKey;
 use suture_core::trust::Role;
 use suture_server::identity::Authority;
@@ -56,14 +56,20 @@ impl Loot {
         let mut payloads = BTreeMap::new();
         for bundle in bundles {
             let manifest = Manifest::parse(&fs::read(bundle.dir.join("manifest.json")).unwrap()).unwrap();
-            let index = file_of(&bundle.dir, &manifest.payloads[0].index_sha256);
-            let mut archive = Vec::new();
-            pack(&bundle.tree, &mut archive).unwrap();
-            let mut rest = Bytes::from(archive);
-            let entries = Index::parse(&index).unwrap().entries().to_vec();
-            let chunks = entries.iter().map(|e| rest.split_to(e.length as usize)).collect();
-            payloads.insert(manifest.payloads[0].index_sha256, chunks);
-            catalog.targets.insert(format!("documents/{}", Digest::of(&index)), index);
+            for payload in &manifest.payloads {
+                let index = file_of(&bundle.dir, &payload.index_sha256);
+                let path = bundle.payload(payload.name.as_str());
+                let mut archive = Vec::new();
+                match payload.format {
+                    PayloadFormat::Tree => drop(pack(&path, &mut archive).unwrap()),
+                    PayloadFormat::Image => archive = fs::read(&path).unwrap(),
+                }
+                let mut rest = Bytes::from(archive);
+                let entries = Index::parse(&index).unwrap().entries().to_vec();
+                let chunks = entries.iter().map(|e| rest.split_to(e.length as usize)).collect();
+                payloads.insert(payload.index_sha256, chunks);
+                catalog.targets.insert(format!("documents/{}", Digest::of(&index)), index);
+            }
         }
         let read = |name: &str| fs::read_to_string(world.data_dir().join(name)).unwrap();
         let authority = Authority::load(&read("ca.pem"), &read("ca.key"), "acme.example".parse().unwrap()).unwrap();

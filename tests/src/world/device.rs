@@ -215,6 +215,13 @@ pub struct Bundle {
     pub tree: PathBuf,
 }
 
+impl Bundle {
+    /// What a payload was built from: of `app` the tree, of another a file or tree beside the bundle, of its name.
+    pub fn payload(&self, name: &str) -> PathBuf {
+        if name == "app" { self.tree.clone() } else { self.dir.with_extension(name) }
+    }
+}
+
 /// What a bundle is to be.
 #[derive(Clone)]
 pub struct Spec<'a> {

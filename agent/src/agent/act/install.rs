@@ -232,11 +232,13 @@ impl Agent {
     pub(super) async fn revert(&self) -> Done {
         let State::Reverting { attempt, .. } = self.journal.state() else { return Done::Later };
         let manifest = &attempt.bundle.manifest;
-        if let Err(e) = self.installer.revert(manifest).await {
-            return Done::broken(&e);
-        }
+        // The data first: after a power cut the device starts what it finds, with no agent to ask, and the old version must
+        // not find data that it cannot read. The new one finds data that it converts once more.
         if let Err(reason) = self.keeper().back(manifest).await {
             return Done::On(Event::Broken(reason));
+        }
+        if let Err(e) = self.installer.revert(manifest).await {
+            return Done::broken(&e);
         }
         match self.restart().await {
             Done::On(Event::Restarted) => Done::On(Event::Reverted),

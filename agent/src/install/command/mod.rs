@@ -13,10 +13,13 @@ use super::error::io_error;
 use super::sum::{Sum, Summed};
 use super::version::{BUFFER_BYTES, Bytes};
 use super::{Contract, InstallError, Payloads, Proof, Side, Version, Within, tree};
+use crate::checkpoint::{self, Step};
 use crate::config::Command;
 use crate::durable;
 use crate::process::Ending;
 
+/// Where what is to be installed is laid out, in the program's directory.
+const WORK: &str = "bundle.tmp";
 /// "I leave that to the agent."
 const NOT_MINE: i32 = 10;
 /// "The bytes are not those that were signed."
@@ -187,7 +190,7 @@ impl Program {
     /// What the program is to install, verified: each payload by its name.
     fn lay_out(&self, work: &Path, payloads: &Payloads, within: &Within) -> Result<(), InstallError> {
         durable::remove_tree(work)?;
-        fs::create_dir_all(work).map_err(io_error("make", work))?;
+        checkpoint::file(Step::Make, work).and_then(|()| fs::create_dir_all(work)).map_err(io_error("make", work))?;
         for (payload, from, _) in payloads {
             let to = work.join(payload.name.as_str());
             let file = File::open(from).map_err(io_error("open", from))?;
@@ -253,7 +256,7 @@ impl Contract for Program {
 
     fn prepare(&self, manifest: &[u8], payloads: &Payloads, within: &Within) -> Result<(), InstallError> {
         let digest = Digest::of(manifest);
-        let work = self.dir.join("bundle.tmp");
+        let work = self.dir.join(WORK);
         let state = self.state(within)?;
         if state.running.is_some_and(|(running, _)| running == digest) {
             return Err(InstallError::InUse { side: state.running.map_or("a", |(_, side)| side.as_str()) });
@@ -321,6 +324,8 @@ impl Contract for Program {
     }
 
     fn settle(&self, within: &Within) -> Result<(), InstallError> {
+        // What a power cut has left of a bundle that was laid out must not starve the device.
+        durable::remove_tree(&self.dir.join(WORK))?;
         // What is not the program's own needs nothing: the agent has no boot loader to tell.
         self.call(&["settle"], None, &[], within).map(drop)
     }

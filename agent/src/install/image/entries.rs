@@ -15,6 +15,8 @@ use crate::durable::{self, DurableError};
 use crate::install::error::io_error;
 use crate::install::{InstallError, Side};
 
+/// The last line of each entry that is written here: a comment, as the specification has them.
+const END: &str = "\n# written by suture-agent\n";
 /// An entry needs no more.
 const MAX_ENTRY_BYTES: u64 = 64 << 10;
 /// In the directory are a few; more are not looked at.
@@ -40,13 +42,15 @@ struct Entry {
     path: PathBuf,
     version: u64,
     left: Option<u32>,
+    /// Whether it ends as it was written; one that is not is only removed.
+    whole: bool,
 }
 
 impl Entries {
     /// The entry that is sorted first among those that may be started, or would be if it had a try left.
     pub(super) fn order(&self) -> Result<Order, InstallError> {
         let entries = self.read()?;
-        let first = entries.iter().max_by_key(|entry| entry.version);
+        let first = entries.iter().filter(|entry| entry.whole).max_by_key(|entry| entry.version);
         let first = first.ok_or_else(|| {
             InstallError::Boot(format!(
                 "{} has no entry {}-a.conf or {}-b.conf",
@@ -64,7 +68,7 @@ impl Entries {
         let other = of(side.other()).map(|entry| entry.version).max().unwrap_or(0);
         let version = entries.iter().map(|entry| entry.version).max().unwrap_or(0);
         // Done already, and not tried since.
-        let is_first = |entry: &Entry| entry.left == Some(TRIES) && entry.version > other;
+        let is_first = |entry: &Entry| entry.whole && entry.left == Some(TRIES) && entry.version > other;
         if of(side).any(is_first) && of(side).count() == 1 {
             return Ok(());
         }
@@ -85,8 +89,8 @@ impl Entries {
     fn bless(&self, entries: &[Entry], side: Side) -> Result<(), InstallError> {
         let good = self.dir.join(format!("{}-{}.conf", self.name, side.as_str()));
         let mut own: Vec<&Entry> = entries.iter().filter(|entry| entry.side == side).collect();
-        own.sort_by_key(|entry| entry.version);
-        match own.pop() {
+        own.sort_by_key(|entry| (entry.whole, entry.version));
+        match own.pop_if(|entry| entry.whole) {
             None => self.write(side, entries.iter().map(|e| e.version).max().unwrap_or(0).saturating_add(1), &good)?,
             Some(entry) if entry.path == good => {}
             Some(entry) => durable::rename(&entry.path, &good)?,
@@ -102,7 +106,7 @@ impl Entries {
         let none = || DurableError::io("open", template)(io::ErrorKind::NotFound.into());
         let text = durable::read(template, MAX_ENTRY_BYTES)?.ok_or_else(none)?;
         let head = format!("sort-key {}\nversion {version}\n", self.name);
-        Ok(durable::write(path, &[head.as_bytes(), &text].concat(), durable::OPEN)?)
+        Ok(durable::write(path, &[head.as_bytes(), &text, END.as_bytes()].concat(), durable::OPEN)?)
     }
 
     fn remove<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> Result<(), InstallError> {
@@ -121,8 +125,12 @@ impl Entries {
             let path = self.dir.join(&name);
             let Some(text) = durable::read(&path, MAX_ENTRY_BYTES)? else { continue };
             let text = String::from_utf8_lossy(&text);
-            let version = text.lines().find_map(|line| line.strip_prefix("version")?.trim().parse().ok());
-            entries.push(Entry { side, path, version: version.unwrap_or(0), left });
+            // Accident: a file system without a journal, as the boot loader's is, that has lost the end of what was written
+            // last. The boot loader would start it in vain; it is none, and written anew.
+            let whole = left.is_none() || text.ends_with(END);
+            let version =
+                text.lines().filter(|_| whole).find_map(|line| line.strip_prefix("version")?.trim().parse().ok());
+            entries.push(Entry { side, path, version: version.unwrap_or(0), left, whole });
         }
         Ok(entries)
     }

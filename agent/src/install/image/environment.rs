@@ -14,9 +14,12 @@ use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::path::PathBuf;
 
 use super::medium;
+use crate::checkpoint::{self, Step};
 use crate::install::InstallError;
 use crate::install::error::io_error;
 
+/// As [`checkpoint::PLACES`] has it.
+const PLACE: &str = "the boot loader's environment";
 /// Of the CRC and the counter.
 const HEAD_BYTES: usize = 5;
 /// No environment is larger: 1 MiB.
@@ -97,7 +100,9 @@ impl Environment {
         let write = || {
             let file = OpenOptions::new().write(true).open(&copy.path)?;
             refuse_raw_flash(&file)?;
+            checkpoint::place(Step::Write, PLACE, &copy.path)?;
             file.write_all_at(&image, copy.offset)?;
+            checkpoint::place(Step::Sync, PLACE, &copy.path)?;
             file.sync_all()
         };
         write().map_err(io_error("write the boot loader's environment", &copy.path))?;

@@ -8,10 +8,13 @@ use std::path::Path;
 use rustix::fs::{Advice, OFlags, SeekFrom};
 use suture_core::manifest::Payload;
 
+use crate::checkpoint::{self, Step};
 use crate::install::error::io_error;
 use crate::install::sum::{Sum, Summed};
 use crate::install::{InstallError, Within};
 
+/// As [`checkpoint::PLACES`] has it.
+const PLACE: &str = "a payload's place";
 /// In pieces of that: 1 MiB.
 const PIECE_BYTES: usize = 1 << 20;
 /// What direct reading asks of addresses and lengths on every medium.
@@ -62,6 +65,7 @@ pub(super) fn write(payload: &Payload, from: &Path, to: &Path, within: &Within) 
     let mut file = options.open(to).map_err(io_error("open", to))?;
     let mut buffer = vec![0; PIECE_BYTES];
     let mut left = payload.length;
+    checkpoint::place(Step::Write, PLACE, to).map_err(io_error("write", to))?;
     loop {
         let read = summed.read(&mut buffer).map_err(io_error("read", from))?;
         let Some(piece) = buffer.get(..read).filter(|piece| !piece.is_empty()) else { break };
@@ -73,7 +77,7 @@ pub(super) fn write(payload: &Payload, from: &Path, to: &Path, within: &Within) 
     if !is_device {
         file.set_len(payload.length).map_err(io_error("cut", to))?;
     }
-    file.sync_all().map_err(io_error("sync", to))?;
+    checkpoint::place(Step::Sync, PLACE, to).and_then(|()| file.sync_all()).map_err(io_error("sync", to))?;
     summed.sum.check(payload)
 }
 

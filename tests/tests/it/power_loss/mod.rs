@@ -2,11 +2,14 @@
 //! written a file that file is torn too; then it is started again, and must come to the same end as if nothing had been.
 //!
 //! `SUTURE_CUTS=all` ends every journey at every place, each time that it passes it. In every run of the tests each is ended
-//! at each place that the ones before it have not passed, once in each way, and where something hangs on the journal each time.
+//! at each place that the ones before it have not passed, once in each way, and where something hangs on the journal, on what
+//! installs or on what lies in its slots each time for each of the ways to install.
 
+mod journeys;
 mod judge;
 mod order;
 mod scene;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,114 +18,77 @@ use std::time::Instant;
 
 use suture_agent::checkpoint;
 
+use journeys::{ELSEWHERE, Journey, OF_OTHERS};
 use scene::{Case, Scene};
+use ways::Way;
 
-/// How it ends.
-#[derive(Clone, Copy)]
-struct Wanted {
-    /// The machine's state, and its reason's code.
-    state: &'static str,
-    /// The release.
-    runs: u64,
-    /// What is told once.
-    outcome: Option<&'static str>,
-}
-
-/// A device's way, by the commands that are run on it one after another.
-struct Journey {
-    id: &'static str,
-    commands: Vec<Vec<String>>,
-    wanted: Wanted,
-}
-
-/// A place that a journey passes: which command, its name, for that time; and whether it has just written a file.
+/// A place that a journey passes: which command, its name, for that time, and what lies there.
 #[derive(Clone, PartialEq, Eq)]
 struct Place {
     command: usize,
     name: String,
     nth: usize,
+    /// A file that has just been written has got its name.
     wrote: bool,
+    /// A file was written where it lies, and the disk has not been asked for it yet.
+    loose: bool,
+    /// A directory is about to be removed.
+    tree: bool,
 }
 
 /// What was done at the places of one name, and how often all went well.
 type Table = BTreeMap<String, BTreeMap<&'static str, usize>>;
 
-const TEARS: [&str; 4] = ["empty", "half", "zeros", "stale"];
+const COLUMNS: [&str; 7] = ["none", "empty", "half", "zeros", "stale", "partly", "journal"];
 
 /// Where an end is worth more than once: at the journal, at the slots, and around what reaches beyond the agent's own files.
 fn is_weighty(place: &Place) -> bool {
-    let deed = ["claim", "restart", "probe", "release"].iter().any(|deed| place.name.ends_with(deed));
-    deed || place.name.contains("journal") || place.name.contains("slots/")
+    let name = &place.name;
+    let deed = ["claim", "restart", "probe", "release"].iter().any(|deed| name.ends_with(deed));
+    let parts = ["journal", "slots/", "the installer's", "the data's", ".suture/", "a payload's place", "boot loader"];
+    deed || parts.iter().any(|part| name.contains(part))
 }
 
-/// Places that no journey here passes, and where else they are tried.
-const ELSEWHERE: &[(&str, &str)] = &[
-    ("root.before", "the root before is written where roots follow each other: trust_store"),
-    ("remove catalog/*.json", "online keys that are replaced: trust_store"),
-    ("remove approvals/*.json", "online keys that are replaced: trust_store"),
-    ("remove documents/*", "approvals that end: trust_store"),
-    ("delegated/*", "a product line that signs for itself: trust_store, delegated"),
-    ("remove stops/*.json", "approvals that end: stops"),
-    ("identity/ways.json", "another address: ways"),
-    ("identity/earlier.pem", "a certificate that is renewed: recovery"),
-    ("call for the renewal", "a certificate that is renewed: recovery"),
-    ("call for the metadata", "file by file, from a server that sends them so: hostile"),
-    ("call for the refresh", "where no check-in has brought it: refresh"),
-    ("call for the delta", "deltas"),
-    (
-        "remove slots/*.new",
-        "what a cut has left is removed by whoever comes next: in this test, where nobody watches any more",
-    ),
-    ("slots/a", "the other slot is written in turn: ways"),
-    ("deferrals.json", "a device in use: deferral"),
-    ("took.json", "what installs took: took"),
-    ("hold.json", "a person who holds the device: hold"),
-    ("leaving", "a device that leaves its hospital: departure"),
-    ("make state", "made by enrolment, before the agent's own files"),
-    ("settle state", "made by enrolment, before the agent's own files"),
-    ("*.rest", "a line that is cut: cuts"),
-    ("*.wrong", "a server that sends wrong deltas: hostile"),
-];
-
-fn journeys(scene: &Scene) -> Vec<Journey> {
-    let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-    let run = || words(&["run"]);
-    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
-    let first = &scene.bundles[0];
-    let journey =
-        |id, commands, (state, runs, outcome)| Journey { id, commands, wanted: Wanted { state, runs, outcome } };
-    vec![
-        journey("confirmed", vec![run()], ("idle(up-to-date)", 2, Some("confirmed"))),
-        journey("fell-back", vec![run()], ("idle(restart-failed)", 1, Some("fell_back"))),
-        journey(
-            "stopped",
-            vec![words(&["stop", &path(&scene.order)]), run()],
-            ("idle(stop-order)", 1, Some("stopped")),
-        ),
-        journey("person", vec![run(), words(&["confirm"]), run()], ("idle(up-to-date)", 2, Some("confirmed"))),
-        journey("held", vec![run()], ("held(restart-failed)", 1, None)),
-        journey("imported", vec![words(&["import", &path(&scene.stick)]), run()], ("idle", 1, None)),
-        journey(
-            "factory",
-            vec![words(&["provision", &path(&first.dir.join("manifest.json")), &path(&first.tree)])],
-            ("", 1, None),
-        ),
-        journey("new", vec![words(&["enroll", &scene.token]), run()], ("idle", 1, None)),
-    ]
+impl Place {
+    /// What a disk may have made of it.
+    fn damages(&self) -> Vec<&'static str> {
+        let mut damages = vec!["none"];
+        damages.extend(["empty", "half", "zeros", "stale"].iter().filter(|_| self.wrote));
+        // A medium keeps its length.
+        damages.extend(["half", "zeros", "stale"].iter().filter(|_| self.loose));
+        damages.extend(["partly"].iter().filter(|_| self.tree));
+        // That a disk lost the newest record although it has said that it had it.
+        damages
+            .extend(["journal"].iter().filter(|_| self.name.starts_with("before") || self.name.starts_with("after")));
+        damages
+    }
 }
 
 /// The whole journey, without a cut, and the places that it passes.
 fn trace(case: &Case<'_>, journey: &Journey) -> Vec<Place> {
+    let listed: BTreeSet<_> = checkpoint::names().collect();
     let mut places = Vec::new();
     for (command, words) in journey.commands.iter().enumerate() {
         let file = case.dir.join("trace");
         let status = case.watched(&["--trace", file.to_str().unwrap()], words);
         assert!(status.success(), "{}: {words:?} came to {status}: {}", journey.id, case.log());
+        // What was written since it got its name last; another name alone tears nothing.
+        let mut written = BTreeSet::new();
         for line in fs::read_to_string(file).unwrap().lines() {
             let cells: Vec<_> = line.split('\t').collect();
-            let [name, nth, is_file] = cells[..] else { panic!("{line}") };
-            let wrote = name.starts_with("settle") && is_file == "true";
-            places.push(Place { command, name: name.to_owned(), nth: nth.parse().unwrap(), wrote });
+            let [name, nth, kind, path] = cells[..] else { panic!("{line}") };
+            let (step, what) = name.split_once(' ').unwrap();
+            if step == "write" {
+                written.insert(path.to_owned());
+            }
+            places.push(Place {
+                command,
+                name: name.to_owned(),
+                nth: nth.parse().unwrap(),
+                wrote: step == "settle" && kind == "file" && written.remove(path),
+                loose: step == "sync" && kind == "file" && !listed.contains(&format!("rename {what}")),
+                tree: step == "remove" && kind == "directory",
+            });
         }
     }
     places
@@ -152,10 +118,17 @@ async fn cut(scene: &Scene, journey: &Journey, place: &Place, damage: &str) -> R
             done = !was_cut;
             judge::at_the_cut(&case, journey)?;
             case.boot();
+            judge::at_the_cut(&case, journey).map_err(|e| format!("once the power is back: {e}"))?;
         }
         // What a person did is done again where it was cut off; the agent starts by itself.
         if words[0] == "run" {
             state = case.resume().await?;
+        } else if words[0] == "leave" {
+            // The service manager starts the agent in any case. Where it had not begun, the person says it again.
+            let _ = case.resume().await;
+            if !judge::left_or_not_begun(&case)? && !case.watched(&[], words).success() {
+                return Err(format!("{words:?} does not go: {}", case.log()));
+            }
         } else if !done && !case.watched(&[], words).success() && !case.log().contains("is enrolled as") {
             return Err(format!("{words:?} does not go: {}", case.log()));
         }
@@ -180,49 +153,108 @@ async fn cut(scene: &Scene, journey: &Journey, place: &Place, damage: &str) -> R
     Ok(was_cut)
 }
 
+/// Which cuts every run of the tests makes.
+#[derive(Default)]
+struct Choice {
+    done: BTreeSet<(String, &'static str)>,
+    done_by: BTreeSet<(Way, String, &'static str)>,
+    done_on: BTreeSet<(&'static str, String, usize)>,
+    /// The places of the first journey, and how many of this one's are the same.
+    first: Vec<String>,
+    same: usize,
+}
+
+impl Choice {
+    fn begin(&mut self, places: &[Place]) {
+        let names: Vec<_> = places.iter().map(|p| p.name.clone()).collect();
+        self.same = names.iter().zip(&self.first).take_while(|(a, b)| a == b).count();
+        if self.first.is_empty() {
+            self.first = names;
+        }
+    }
+
+    /// From where the journey goes its own way, and again at what is weighty.
+    fn of_slots(&mut self, at: usize, place: &Place, damage: &'static str, length: usize) -> bool {
+        if at < self.same {
+            return false;
+        }
+        let is_first = self.done.insert((place.name.clone(), damage));
+        is_first || is_weighty(place) && ["none", "journal"].contains(&damage) && length > 100
+    }
+
+    /// What no device with two directories passes, and what is weighty once for each way to install; with a boot loader and
+    /// with a program after each record of the journal's, too.
+    fn of_others(&mut self, (way, id): (Way, &'static str), place: &Place, damage: &'static str) -> bool {
+        let is_deed = place.name.starts_with("before") || place.name.starts_with("after");
+        let is_weighty = match way {
+            Way::Slots | Way::Itself => false,
+            Way::Data => is_deed && is_weighty(place),
+            Way::UBoot | Way::Entries | Way::Program => is_weighty(place),
+        };
+        if place.name.contains("journal") {
+            let after =
+                place.name.starts_with("settle") && damage == "none" && matches!(way, Way::UBoot | Way::Program);
+            return after && self.done_on.insert((id, place.name.clone(), place.nth));
+        }
+        let is_own = OF_OTHERS.iter().any(|part| place.name.contains(part));
+        is_own && self.done.insert((place.name.clone(), damage))
+            || is_weighty && self.done_by.insert((way, place.name.clone(), damage))
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cut_at_every_place_and_torn_in_every_way_a_device_comes_to_the_same_end() {
-    let scene = Scene::open().await;
+    let scene = Scene::open(journeys::SLOTS).await;
+    let passed = play(&scene, &journeys::of_slots(&scene)).await;
+    let elsewhere = |name: &String| {
+        ELSEWHERE.iter().any(|(part, _)| name.contains(part)) || OF_OTHERS.iter().any(|p| name.contains(p))
+    };
+    let never: Vec<_> = checkpoint::names().filter(|name| !passed.contains(name) && !elsewhere(name)).collect();
+    assert!(never.is_empty(), "never passed: {never:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_does_one_that_installs_otherwise_converts_its_data_changes_its_agent_or_leaves() {
+    let scene = Scene::open(journeys::OTHERS).await;
+    let passed = play(&scene, &journeys::of_others()).await;
+    let elsewhere = |name: &String| ELSEWHERE.iter().any(|(part, _)| name.contains(part));
+    let own = |name: &String| OF_OTHERS.iter().any(|part| name.contains(part));
+    let never: Vec<_> =
+        checkpoint::names().filter(|name| !passed.contains(name) && own(name) && !elsewhere(name)).collect();
+    assert!(never.is_empty(), "never passed: {never:#?}");
+}
+
+/// Cuts each journey, prints the table, and gives the places that were passed.
+async fn play(scene: &Scene, journeys: &[Journey]) -> BTreeSet<String> {
     let everything = std::env::var("SUTURE_CUTS").is_ok_and(|cuts| cuts == "all");
+    let only = std::env::var("SUTURE_CUTS").ok().filter(|cuts| cuts != "all");
     let begun = Instant::now();
     let (mut table, mut failures, mut missed, mut passed) = (Table::new(), Vec::new(), 0, BTreeSet::new());
-    let (mut known, mut done): (Vec<String>, BTreeSet<(String, &str)>) = Default::default();
-    let mut totals = BTreeMap::new();
-    for journey in journeys(&scene) {
+    let (mut choice, mut totals) = (Choice::default(), BTreeMap::new());
+    for journey in journeys.iter().filter(|j| only.as_ref().is_none_or(|only| j.id == only)) {
         let case = scene.case(journey.id);
-        let places = trace(&case, &journey);
+        let places = trace(&case, journey);
         let state = match journey.commands.last().is_some_and(|words| words[0] == "run") {
             true => case.resume().await.unwrap_or_else(|e| e),
             false => String::new(),
         };
         case.boot();
-        if let Err(e) = judge::at_rest(&case, &journey, &state) {
-            failures.push(format!("{} without a cut: {e}", journey.id));
+        if let Err(e) = judge::at_rest(&case, journey, &state) {
+            failures.push(format!("{} without a cut: {e}: {}", journey.id, case.log()));
             continue;
         }
         passed.extend(places.iter().map(|p| p.name.clone()));
-        let names: Vec<_> = places.iter().map(|p| p.name.clone()).collect();
-        let same = names.iter().zip(&known).take_while(|(a, b)| a == b).count();
-        if known.is_empty() {
-            known = names;
-        }
-        let from = if everything { 0 } else { same };
-        for place in places.iter().skip(from) {
-            let mut damages = vec!["none"];
-            damages.extend(TEARS.iter().filter(|_| place.wrote));
-            // That a disk lost the newest record although it has said that it had it.
-            damages.extend(
-                ["journal"]
-                    .iter()
-                    .filter(|_| !place.wrote && place.name.starts_with("before") || place.name.starts_with("after")),
-            );
-            for damage in damages {
-                let is_first = done.insert((place.name.clone(), damage));
-                let again = is_weighty(place) && ["none", "journal"].contains(&damage) && places.len() > 100;
-                if !everything && !is_first && !again {
+        choice.begin(&places);
+        for (at, place) in places.iter().enumerate() {
+            for damage in place.damages() {
+                let is_chosen = match case.pump.way {
+                    Way::Slots if journey.id != "leaves" => choice.of_slots(at, place, damage, places.len()),
+                    way => choice.of_others((way, journey.id), place, damage),
+                };
+                if !everything && !is_chosen {
                     continue;
                 }
-                match cut(&scene, &journey, place, damage).await {
+                match cut(scene, journey, place, damage).await {
                     Ok(was_cut) => {
                         missed += usize::from(!was_cut);
                         *table.entry(place.name.clone()).or_default().entry(damage).or_default() += 1;
@@ -247,21 +279,18 @@ async fn cut_at_every_place_and_torn_in_every_way_a_device_comes_to_the_same_end
     let listed: BTreeSet<_> = checkpoint::names().collect();
     let unlisted: Vec<_> = passed.difference(&listed).collect();
     assert!(unlisted.is_empty(), "in no list: {unlisted:#?}");
-    let elsewhere = |name: &&String| ELSEWHERE.iter().any(|(part, _)| name.contains(part));
-    let never: Vec<_> = listed.difference(&passed).filter(|name| !elsewhere(name)).collect();
-    assert!(never.is_empty(), "never passed: {never:#?}");
     assert!(failures.is_empty(), "{} of {cases} did not converge, the first: {}", failures.len(), failures[0]);
     assert!(missed * 20 < cases, "{missed} of {cases}");
+    passed
 }
 
 /// The table: how many cases of each kind have converged, by place and by journey.
 fn shown(table: &Table, totals: &BTreeMap<(&'static str, &'static str), usize>) -> String {
-    let columns = ["none", "empty", "half", "zeros", "stale", "journal"];
     let line = |name: &str, cell: &dyn Fn(&'static str) -> Option<usize>| {
-        let cells = columns.map(|c| cell(c).map_or_else(|| format!("{:>9}", "-"), |n| format!("{n:>9}")));
+        let cells = COLUMNS.map(|c| cell(c).map_or_else(|| format!("{:>9}", "-"), |n| format!("{n:>9}")));
         format!("{name:<44}{}\n", cells.concat())
     };
-    let head = ["cut", "empty", "half", "zeros", "stale", "journal"].map(|c| format!("{c:>9}")).concat();
+    let head = COLUMNS.map(|c| format!("{:>9}", if c == "none" { "cut" } else { c })).concat();
     let mut text = format!("{:<44}{head}\n", "converged, cut at");
     for (name, row) in table {
         text.push_str(&line(name, &|c| row.get(c).copied()));

@@ -173,7 +173,7 @@ async fn nothing_is_done_before_the_disk_has_it_and_no_file_gets_its_name_before
         println!("this system lets nobody trace a process");
         return;
     }
-    let scene = Scene::open().await;
+    let scene = Scene::open(super::journeys::SLOTS).await;
     let case = scene.case("confirmed");
     let (log, dir) = (case.dir.join("strace.log"), case.dir.to_str().unwrap());
     let mut command = Command::new("strace");

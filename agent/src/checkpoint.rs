@@ -120,7 +120,7 @@ pub const FILES: &[(&str, &[Step], &str)] = &[
     ("hold.json", PASSING, "a person's word that nothing is begun"),
     ("farewell", PASSING, "that the device leaves its hospital, which is being told"),
     ("leaving", PASSING, "a device that leaves its hospital, until nothing of it is left"),
-    ("sources.json", REPLACED, "where a bundle's bytes came from"),
+    ("sources.json", PASSING, "where a bundle's bytes came from"),
     ("data-copy.json.copy", PASSING, "the second copy of the next one"),
     ("data-copy.json", PASSING, "for which bundle the device's own data were copied"),
     ("gave-way.json", REPLACED, "which programs of the agent's own gave way"),

@@ -131,6 +131,7 @@ const OF_OTHERS: &[&str] = &[
     "remove journal.json",
     "remove journal.second.json",
     "remove integrity.json",
+    "remove sources.json",
     "remove trust",
     "log.jsonl",
     "live.json",

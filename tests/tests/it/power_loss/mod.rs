@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use suture_agent::checkpoint;
 
-use journeys::{ELSEWHERE, Journey, OF_OTHERS};
+use journeys::{ELSEWHERE, Journey, is_of_others};
 use scene::{Case, Scene};
 use ways::Way;
 
@@ -196,8 +196,7 @@ impl Choice {
                 place.name.starts_with("settle") && damage == "none" && matches!(way, Way::UBoot | Way::Program);
             return after && self.done_on.insert((id, place.name.clone(), place.nth));
         }
-        let is_own = OF_OTHERS.iter().any(|part| place.name.contains(part));
-        is_own && self.done.insert((place.name.clone(), damage))
+        is_of_others(&place.name) && self.done.insert((place.name.clone(), damage))
             || is_weighty && self.done_by.insert((way, place.name.clone(), damage))
     }
 }
@@ -206,9 +205,7 @@ impl Choice {
 async fn cut_at_every_place_and_torn_in_every_way_a_device_comes_to_the_same_end() {
     let scene = Scene::open(journeys::SLOTS).await;
     let passed = play(&scene, &journeys::of_slots(&scene)).await;
-    let elsewhere = |name: &String| {
-        ELSEWHERE.iter().any(|(part, _)| name.contains(part)) || OF_OTHERS.iter().any(|p| name.contains(p))
-    };
+    let elsewhere = |name: &String| ELSEWHERE.iter().any(|(part, _)| name.contains(part)) || is_of_others(name);
     let never: Vec<_> = checkpoint::names().filter(|name| !passed.contains(name) && !elsewhere(name)).collect();
     assert!(never.is_empty(), "never passed: {never:#?}");
 }
@@ -218,9 +215,8 @@ async fn so_does_one_that_installs_otherwise_converts_its_data_changes_its_agent
     let scene = Scene::open(journeys::OTHERS).await;
     let passed = play(&scene, &journeys::of_others()).await;
     let elsewhere = |name: &String| ELSEWHERE.iter().any(|(part, _)| name.contains(part));
-    let own = |name: &String| OF_OTHERS.iter().any(|part| name.contains(part));
     let never: Vec<_> =
-        checkpoint::names().filter(|name| !passed.contains(name) && own(name) && !elsewhere(name)).collect();
+        checkpoint::names().filter(|name| !passed.contains(name) && is_of_others(name) && !elsewhere(name)).collect();
     assert!(never.is_empty(), "never passed: {never:#?}");
 }
 

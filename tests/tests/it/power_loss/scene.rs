@@ -114,12 +114,14 @@ impl Scene {
             draft.0.terms.expires = end;
             draft.0.terms.needs_lease = *lease;
             kim.sign(&draft).await;
-            if *id == "stopped" {
-                order = world.path("order.json");
+            if *early > 0 {
                 // It has fetched, and waits for its slot.
                 let pump = devices.iter_mut().find(|p| p.id == *id).unwrap();
                 assert_eq!(pump.cycle().await, "waiting(before-slot)");
                 pump.crash();
+            }
+            if *id == "stopped" {
+                order = world.path("order.json");
                 let rollout = draft.0.terms.id.to_string();
                 kim.run(&["rollout", "stop", &rollout, "--offline", "--envelope", text(&order)]).await.unwrap();
             }
@@ -149,10 +151,16 @@ impl Scene {
         if id != "factory" {
             copy(&self.world.path(id), &dir);
         }
-        // What has been updated before has an older version in the slot that is written next.
-        if id == "confirmed" {
-            fs::create_dir(dir.join("slots/b")).unwrap();
-            copy(&dir.join("slots/a"), &dir.join("slots/b"));
+        // What has been updated before has an older version in the place that is written next.
+        let before = match id {
+            "confirmed" | "u-boot" => Some(("slots/a", "slots/b")),
+            "itself" => Some(("suture-agent/a", "suture-agent/b")),
+            "command" => Some(("state/identity", "slots/.suture/before")),
+            _ => None,
+        };
+        if let Some((from, to)) = before {
+            fs::create_dir(dir.join(to)).unwrap();
+            copy(&dir.join(from), &dir.join(to));
         }
         configure(&dir, pump);
         pump.way.equip(&dir);

@@ -204,24 +204,21 @@ impl Choice {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cut_at_every_place_and_torn_in_every_way_a_device_comes_to_the_same_end() {
     let scene = Scene::open(journeys::SLOTS).await;
-    let passed = play(&scene, &journeys::of_slots(&scene)).await;
-    let elsewhere = |name: &String| ELSEWHERE.iter().any(|(part, _)| name.contains(part)) || is_of_others(name);
-    let never: Vec<_> = checkpoint::names().filter(|name| !passed.contains(name) && !elsewhere(name)).collect();
-    assert!(never.is_empty(), "never passed: {never:#?}");
+    let played = play(&scene, &journeys::of_slots(&scene)).await;
+    println!("{}", played.figures);
+    played.judge(is_of_others);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_does_one_that_installs_otherwise_converts_its_data_changes_its_agent_or_leaves() {
     let scene = Scene::open(journeys::OTHERS).await;
-    let passed = play(&scene, &journeys::of_others()).await;
-    let elsewhere = |name: &String| ELSEWHERE.iter().any(|(part, _)| name.contains(part));
-    let never: Vec<_> =
-        checkpoint::names().filter(|name| !passed.contains(name) && is_of_others(name) && !elsewhere(name)).collect();
-    assert!(never.is_empty(), "never passed: {never:#?}");
+    let played = play(&scene, &journeys::of_others()).await;
+    println!("{}", played.figures);
+    played.judge(|name| !is_of_others(name));
 }
 
-/// Cuts each journey, prints the table, and gives the places that were passed.
-async fn play(scene: &Scene, journeys: &[Journey]) -> BTreeSet<String> {
+/// Cuts each journey.
+async fn play(scene: &Scene, journeys: &[Journey]) -> Played {
     let everything = std::env::var("SUTURE_CUTS").is_ok_and(|cuts| cuts == "all");
     let only = std::env::var("SUTURE_CUTS").ok().filter(|cuts| cuts != "all");
     let begun = Instant::now();
@@ -261,23 +258,41 @@ async fn play(scene: &Scene, journeys: &[Journey]) -> BTreeSet<String> {
             }
         }
     }
-    println!("{}", shown(&table, &totals));
     let cases: usize = totals.values().sum::<usize>() + failures.len();
-    println!(
-        "{cases} cases in {:.0?}, of which {missed} passed their place no second time; {} failed",
+    let figures = format!(
+        "{}\n{cases} cases in {:.0?}, of which {missed} passed their place no second time; {} failed\n{}",
+        shown(&table, &totals),
         begun.elapsed(),
-        failures.len()
+        failures.len(),
+        failures.iter().take(40).cloned().collect::<Vec<_>>().join("\n")
     );
-    for failure in failures.iter().take(40) {
-        println!("{failure}");
+    Played { passed, failures, cases, missed, figures }
+}
+
+/// What came of the journeys.
+struct Played {
+    passed: BTreeSet<String>,
+    failures: Vec<String>,
+    cases: usize,
+    missed: usize,
+    /// The table.
+    figures: String,
+}
+
+impl Played {
+    /// All have converged, at places that are in the list; and those of the list were passed that these journeys pass.
+    fn judge(self, never: impl Fn(&str) -> bool) {
+        let Self { passed, failures, cases, missed, .. } = self;
+        // The list in one place is all that there is.
+        let listed: BTreeSet<_> = checkpoint::names().collect();
+        let unlisted: Vec<_> = passed.difference(&listed).collect();
+        assert!(unlisted.is_empty(), "in no list: {unlisted:#?}");
+        assert!(failures.is_empty(), "{} of {cases} did not converge, the first: {}", failures.len(), failures[0]);
+        assert!(missed * 20 < cases, "{missed} of {cases}");
+        let is_elsewhere = |name: &str| ELSEWHERE.iter().any(|(part, _)| name.contains(part));
+        let unseen: Vec<_> = listed.difference(&passed).filter(|name| !is_elsewhere(name) && !never(name)).collect();
+        assert!(unseen.is_empty(), "never passed: {unseen:#?}");
     }
-    // The list in one place is all that there is.
-    let listed: BTreeSet<_> = checkpoint::names().collect();
-    let unlisted: Vec<_> = passed.difference(&listed).collect();
-    assert!(unlisted.is_empty(), "in no list: {unlisted:#?}");
-    assert!(failures.is_empty(), "{} of {cases} did not converge, the first: {}", failures.len(), failures[0]);
-    assert!(missed * 20 < cases, "{missed} of {cases}");
-    passed
 }
 
 /// The table: how many cases of each kind have converged, by place and by journey.

@@ -179,7 +179,8 @@ impl Way {
                 let mut tool = Command::new("fw_setenv");
                 tool.arg("-c").arg(dir.join("fw_env.config")).arg("-f").arg(dir.join("defaults"));
                 let done = tool.args(["BOOT_ORDER", "A B"]).stderr(Stdio::null()).status();
-                assert!(done.expect("fw_setenv is in Debian's package libubootenv-tool").success());
+                let done = done.unwrap_or_else(|e| panic!("fw_setenv is in Debian's package libubootenv-tool: {e}"));
+                assert!(done.success());
             }
             Self::Entries => {
                 fs::create_dir(dir.join("entries")).unwrap();

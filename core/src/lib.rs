@@ -15,7 +15,8 @@
 //! 8. [`pace`] is what a hospital's network lets its devices fetch, and when.
 //! 9. [`decision`] is what a hospital says where it does not install.
 //! 10. [`notice`] is what the two sides write to one another: notices, reports of a suspicion, acknowledgements.
-//! 11. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
+//! 11. [`life`] is how long a product is supported, and by whom.
+//! 12. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
 
 #![warn(missing_docs)]
 
@@ -31,6 +32,7 @@ pub mod id;
 pub mod json;
 pub mod label;
 pub mod lease;
+pub mod life;
 pub mod limits;
 pub mod manifest;
 pub mod notice;

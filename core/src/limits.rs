@@ -281,6 +281,18 @@ pub const MAX_ICS_BYTES: usize = 1 << 20;
 pub const MAX_ICS_EVENTS: usize = 1_000;
 /// Starts that are taken out of one recurrence rule.
 pub const MAX_EXCEPTIONS: usize = 366;
+/// A product's life cycle with all its history.
+pub const MAX_LIFE_BYTES: u64 = 512 << 10;
+/// Changes in it.
+pub const MAX_LIFE_CHANGES: usize = 512;
+/// Components whose support ends by themselves, and sentences on what is no longer covered, each, in one change.
+pub const MAX_LIFE_NOTES: usize = 64;
+/// How many years before an end of life or of support it is said: 2 (IMDRF N70, "at least 2 years in advance").
+pub const LIFE_NOTICE_YEARS: i32 = 2;
+/// How old a change may be when it is published: 30 days, in which all who must sign it have.
+pub const MAX_LIFE_CHANGE_AGE: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How far ahead of the server's clock the clock of its signer may be: 10 minutes.
+pub const MAX_SIGNER_AHEAD: SignedDuration = SignedDuration::from_mins(10);
 /// The text of a recurrence rule.
 pub const MAX_RULE_BYTES: usize = 512;
 /// INTERVAL of a recurrence rule.

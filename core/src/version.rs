@@ -76,7 +76,7 @@ impl fmt::Display for Release {
 }
 
 /// Releases from one to another, both among them: `1..3`, or one alone: `2`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ReleaseRange {
     first: Release,
@@ -92,6 +92,21 @@ impl ReleaseRange {
     /// Whether a release is among them.
     pub fn contains(self, release: Release) -> bool {
         self.first <= release && release <= self.last
+    }
+
+    /// The first of them.
+    pub const fn first(self) -> Release {
+        self.first
+    }
+
+    /// The last of them.
+    pub const fn last(self) -> Release {
+        self.last
+    }
+
+    /// Whether a release is among both.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
     }
 }
 

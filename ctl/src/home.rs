@@ -6,6 +6,7 @@
 //! identity/chain.pem      its certificate, and the CA's
 //! keys/<name>.pem         signing keys, encrypted; <name>.pub their public halves
 //! trust/catalog/          the manufacturer's repository as last verified
+//! trust/catalog/life/     what was read last of each product's life
 //! trust/approvals/        the hospital's
 //! audit.json              how far the server's record has been verified
 //! ```

@@ -25,6 +25,7 @@ pub mod home;
 pub mod hospital;
 pub mod identity;
 pub mod keys;
+pub mod life;
 pub mod print;
 pub mod repository;
 pub mod token;

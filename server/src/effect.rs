@@ -14,6 +14,7 @@ use suture_core::approval::{
 };
 use suture_core::digest::Digest;
 use suture_core::id::HdoId;
+use suture_core::life;
 use suture_core::manifest::{Manifest, ManifestError};
 use suture_core::principal::Principal;
 use suture_core::rollout::WaveSet;
@@ -22,6 +23,7 @@ use suture_core::version::Version;
 use suture_proto::Repository;
 
 use crate::delta;
+use crate::life::TakeLifeError;
 use crate::rollout::{RolloutError, begin, order};
 use crate::statement::{NewApproval, Signers, StateError};
 use crate::store::bundles::Bundle;
@@ -40,6 +42,9 @@ pub(crate) enum EffectError {
     /// A manifest that says otherwise than the catalog.
     #[error("{0}: the manifest and the catalog's `custom` part contradict one another")]
     Contradiction(String),
+    /// A product's life that is not taken.
+    #[error("{path}")]
+    Life { path: String, source: TakeLifeError },
     /// A document of the approvals repository that cannot be read.
     #[error("{path}")]
     Document { path: String, source: DocumentError },
@@ -127,6 +132,12 @@ impl Listing<'_> {
     async fn bundles(&self, tx: &mut Tx) -> Result<(), EffectError> {
         let mut offered = Vec::new();
         for (path, target) in self.listed {
+            if let Some(product) = life::product_of(path) {
+                let bytes = self.bytes(tx, path).await?;
+                let taken = crate::life::take(tx, &product, &bytes, self.actor, self.now).await;
+                taken.map_err(|source| EffectError::Life { path: path.clone(), source })?;
+                continue;
+            }
             let entry = CatalogEntry::of(target).ok_or_else(|| EffectError::NoEntry(path.clone()))?;
             let bytes = self.bytes(tx, path).await?;
             let manifest =

@@ -18,6 +18,7 @@ pub mod identity;
 pub mod init;
 pub mod invitation;
 mod lease;
+pub(crate) mod life;
 pub(crate) mod offer;
 pub mod publish;
 pub(crate) mod refresh;

@@ -12,6 +12,7 @@ pub mod hdo;
 pub mod hdo_join;
 pub mod join;
 pub mod key;
+pub mod life;
 pub mod operator;
 pub mod rollout;
 pub mod roster;
@@ -40,6 +41,9 @@ pub enum Command {
     /// The manufacturer's signed list of bundles
     #[command(subcommand)]
     Catalog(catalog::Command),
+    /// How long products are supported, by the manufacturer's signed word
+    #[command(subcommand)]
+    Life(life::Command),
     /// Build, inspect, sign and publish bundles
     #[command(subcommand)]
     Bundle(bundle::Command),
@@ -86,6 +90,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Doctor => Box::pin(doctor::run(context)).await,
         Command::Key(command) => key::run(context, command),
         Command::Catalog(command) => Box::pin(catalog::run(context, command)).await,
+        Command::Life(command) => Box::pin(life::run(context, command)).await,
         Command::Bundle(command) => Box::pin(bundle::run(context, command)).await,
         Command::Hdo(command) => Box::pin(hdo::run(context, command)).await,
         Command::Operator(command) => Box::pin(operator::run(context, command)).await,

@@ -2,6 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use suture_core::approval::SignedDocument as _;
+use suture_core::clock::format_utc;
+use suture_core::id::ProductId;
+use suture_core::life::{self, Life};
 use suture_core::manifest::Manifest;
 use suture_core::trust::{CatalogEntry, Target, Targets};
 
@@ -44,6 +48,10 @@ pub fn catalog(before: Option<&Targets>, after: &Targets, files: &BTreeMap<Strin
         let Some(new) = after.target(path) else {
             return Err(refused(format!("it takes {path} off the catalog; a release is withdrawn, never removed")));
         };
+        if let Some(product) = life::product_of(path) {
+            changes.extend(lived(path, &product, files.get(path))?);
+            continue;
+        }
         let entry = CatalogEntry::of(new).ok_or_else(|| refused(format!("it lists {path}, which is no bundle")))?;
         match before.and_then(|t| t.target(path)) {
             None => changes.push(Change::new("bundle", added(path, new, &entry, files.get(path))?)),
@@ -86,6 +94,39 @@ fn added(path: &str, target: &Target, entry: &CatalogEntry, manifest: Option<&Ve
         if documents.is_empty() { "none".to_owned() } else { documents.join(", ") },
         if risks.is_empty() { "none".to_owned() } else { risks.join("; ") }
     ))
+}
+
+/// What the newest change of a product's life says; who reads it there was told all before it.
+fn lived(path: &str, product: &ProductId, bytes: Option<&Vec<u8>>) -> Outcome<Vec<Change>> {
+    let bytes = bytes.ok_or_else(|| refused(format!("it lists {path} and does not hold it")))?;
+    let life = Life::parse(bytes).map_err(|e| refused(format!("{path} cannot be read")).because(&e))?;
+    if life.product != *product {
+        return Err(refused(format!("{path} is the life of {}", life.product)));
+    }
+    let newest = life.newest().into_iter().map(|change| {
+        let of = change.releases.map_or_else(|| product.to_string(), |range| format!("{product}, releases {range}"));
+        let date = |date: Option<jiff::civil::Date>| date.map_or_else(|| "not announced".to_owned(), |d| d.to_string());
+        let reason = |what: &str, text: &Option<String>| {
+            text.as_ref().map_or_else(String::new, |text| format!("; {what}: {text}"))
+        };
+        let dates = &change.dates;
+        Change::new(
+            "life",
+            format!(
+                "{of}: available {}, sold until before {}, limited support from {}, no support from {}; by {} at {}: {}{}{}",
+                date(dates.general_availability),
+                date(dates.end_of_sales),
+                date(dates.end_of_life),
+                date(dates.end_of_support),
+                change.by,
+                format_utc(change.at),
+                change.why,
+                reason("short notice", &change.short_notice),
+                reason("earlier than announced", &change.earlier),
+            ),
+        )
+    });
+    Ok(newest.collect())
 }
 
 fn changed(new: &CatalogEntry, old: Option<CatalogEntry>) -> Vec<Change> {

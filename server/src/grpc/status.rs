@@ -11,6 +11,7 @@ use crate::clearance::ClearError;
 use crate::delta::DeltaError;
 use crate::effect::EffectError;
 use crate::identity::IdentityError;
+use crate::life::TakeLifeError;
 use crate::publish::PublishError;
 use crate::refresh::NewsError;
 use crate::report::SubmitError;
@@ -210,6 +211,7 @@ impl From<EffectError> for Refusal {
         match error {
             EffectError::Store(error) => error.into(),
             EffectError::Rollout(error) => error.into(),
+            EffectError::Life { source: TakeLifeError::Store(error), .. } => error.into(),
             error => Self::caused(Code::InvalidArgument, &error),
         }
     }

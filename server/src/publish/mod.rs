@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use suture_core::approval::path::Listed;
+use suture_core::life;
 use suture_core::limits::MAX_ROOT_STEPS;
 use suture_core::principal::Principal;
 use suture_core::trust::edit::{self, ONLINE_LIFETIME};
@@ -265,10 +266,12 @@ async fn store_files(
     Ok(unlisted)
 }
 
-/// Who may read a file that the targets metadata list. The catalog is everybody's; of the approvals, devices read what the
+/// Who may read a file that the targets metadata list. The catalog's bundles are everybody's; of the approvals, devices read what the
 /// targets metadata list for them, and nothing of which this server does not know what it is.
 fn readers(repository: &Repository, path: &str) -> Readers {
     match (repository, Listed::of(path)) {
+        // Devices have no use for it: what they may install is not decided by it.
+        (Repository::Catalog, _) if life::product_of(path).is_some() => Readers::Operators,
         (Repository::Catalog, _) => Readers::Devices,
         (Repository::Approvals(_), Some(listed)) if listed.is_for_devices() => Readers::Devices,
         (Repository::Approvals(_), _) => Readers::Operators,

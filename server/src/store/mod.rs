@@ -34,6 +34,7 @@ mod error;
 pub(crate) mod forks;
 pub mod hdos;
 pub(crate) mod leases;
+mod life;
 pub(crate) mod limits;
 pub(crate) mod members;
 pub mod online_keys;

@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::durable;
 use crate::floor::Floors;
 use crate::identity::Identity;
-use crate::install::Installer;
+use crate::install::{Installer, Version};
 use crate::journal::Journal;
 use crate::machine::State;
 
@@ -111,10 +111,13 @@ async fn server(settings: &Settings, connection: &suture_proto::connect::Setting
     let journal = Journal::peek(&journal_path(settings)).ok().flatten();
     let rest = State::rest();
     let state = journal.as_ref().map_or(&rest, Journal::state);
+    let installer = Installer::new(settings);
+    let running = installer.running().await.ok().flatten();
     let said = Said {
         product: settings.product.to_string(),
         hardware: settings.hardware.to_string(),
-        running: Installer::new(settings).running().await.ok().flatten().map(|version| version.running()),
+        running: running.as_ref().map(Version::running),
+        installs: running.as_ref().map(|version| version.installs(settings, &installer)),
         catalog: None,
         approvals: None,
         phase: state.phase(),

@@ -112,11 +112,14 @@ enum Command {
     Log,
     /// Keep the device from beginning anything until `release`. What is past the switch finishes, or goes back
     Hold(Said),
-    /// Let it go on: end a hold, or say that the device is checked and may be in clinical use again
+    /// Let it go on: end a hold, or say that the device is checked, and may be in clinical use again or is unfit
     Release {
         /// The device was checked after its update, as its maker asks: it goes back to clinical use
         #[arg(long)]
         checked: bool,
+        /// It was checked, and found unfit: the old version comes back
+        #[arg(long, conflicts_with = "checked")]
+        unfit: bool,
         #[command(flatten)]
         said: Said,
     },
@@ -242,8 +245,9 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Hold(Said { reason, by }) => {
             local(cli, &settings, &around, (Ask::Hold { reason: reason.clone() }, by.clone()))
         }
-        Command::Release { checked, said: Said { reason, by } } => {
-            let ask = Ask::Release { reason: reason.clone(), checked: *checked };
+        Command::Release { checked, unfit, said: Said { reason, by } } => {
+            let (reason, checked) = (reason.clone(), *checked);
+            let ask = if *unfit { Ask::Unfit { reason } } else { Ask::Release { reason, checked } };
             local(cli, &settings, &around, (ask, by.clone()))
         }
         Command::Confirm { by } => local(cli, &settings, &around, (Ask::Confirm, by.clone())),

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use suture_core::approval::{Part, Pinned, Roster, RosterDevice, Step, Wave, path};
 use suture_core::digest::Digest;
 use suture_core::limits::MAX_ROSTER_DEVICES;
-use suture_core::manifest::PatchClass;
+use suture_core::manifest::{InstallKind, PatchClass};
 use suture_core::plan::{Bundle, Facts, Floor, Known, Plan, Request, Selector, WaveSize, WaveSpec, plan};
 use suture_core::report::Running;
 use suture_core::sign::{LocalKey, Signer as _};
@@ -52,6 +52,8 @@ fn bundle(release: u64, least: u64) -> Outcome<Bundle> {
         budget_secs: 300,
         revert_budget_secs: 120,
         return_to_service: false,
+        installer: InstallKind::Slots,
+        data: None,
         payload_bytes: 450 << 20,
         risks: Vec::new(),
     })
@@ -83,6 +85,7 @@ fn hospital(devices: usize, ward: usize) -> Outcome<(Facts, Vec<Known>)> {
             ward: Some(entry.ward.clone()),
             product: Some(entry.product.clone()),
             running: Some(running),
+            installs: None,
             proven: true,
             settled: true,
         });

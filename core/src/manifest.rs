@@ -107,6 +107,9 @@ pub enum InstallKind {
 }
 
 impl InstallKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Slots, Self::Image, Self::Command, Self::Rauc];
+
     /// The name in JSON, TOML and on a terminal.
     pub const fn as_str(self) -> &'static str {
         match self {

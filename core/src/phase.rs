@@ -199,6 +199,8 @@ codes! {
     KnownRisk = "known-risk",
     /// The bundle cannot read the data that the device has written, or converts them and no copy can be kept.
     DataFormat = "data-format",
+    /// The bundle is made for another installer than the device has.
+    WrongInstaller = "wrong-installer",
     /// The way to the bundle leads over more releases than one approval has steps for.
     TooManySteps = "too-many-steps",
     /// What it runs is not known, and devices are asked for by what they run.
@@ -285,6 +287,8 @@ codes! {
     ReturnToService = "return-to-service",
     /// A person has checked the device, and it is in clinical use again.
     Returned = "returned",
+    /// A person has checked the device after its update and found it unfit; the old version comes back.
+    Unfit = "unfit",
     /// The interlock has put the attempt off so often that people are told.
     Deferred = "deferred",
     /// A person at the device keeps it from beginning anything.

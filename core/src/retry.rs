@@ -11,6 +11,8 @@
 //! | start-failed: it was started as often as it may be and not confirmed | state-damaged: the slots could not be read |
 //! | unusable-bundle: what is signed contradicts itself | all others |
 //! | known-risk: the manufacturer warns of it | |
+//! | wrong-installer: it is made for another installer | |
+//! | unfit: a person has checked the device with it, and found it unfit | |
 //! | data-format: the device's own data would be lost; whatever a person had to come for | |
 //!
 //! A device that fell back for good is offered the same bundle again by a new approval, or where the hospital has stopped
@@ -170,7 +172,9 @@ impl Code {
             | Self::RestartFailed
             | Self::UnusableBundle
             | Self::KnownRisk
-            | Self::DataFormat => true,
+            | Self::DataFormat
+            | Self::WrongInstaller
+            | Self::Unfit => true,
             // What may go well the next time.
             Self::InstallFailed
             | Self::DiskFull

@@ -384,14 +384,14 @@ fn plan() -> Value {
         "bundle": {
             "step": step(), "version": "2.0.0", "class": "routine", "min_release": 1, "status": "current",
             "floors": [{ "release": 2, "floor": 1, "status": "current" }], "risks": [risk()], "budget_secs": 600, "revert_budget_secs": 300,
-            "return_to_service": true, "payload_bytes": 5,
+            "return_to_service": true, "installer": "slots", "data": { "format": 2, "reads": [1] }, "payload_bytes": 5,
         },
         "way": [],
         "rosters": [pinned("rosters/all.json")],
         "wards": [
             { "ward": "icu", "zone": "Europe/Vienna", "calendars": [pinned("calendars/wards/icu.json")], "devices": ["d-1"] },
         ],
-        "inventory": [{ "id": "d-1", "ward": "icu", "product": "pump", "running": running(), "proven": true, "settled": true }],
+        "inventory": [{ "id": "d-1", "ward": "icu", "product": "pump", "running": running(), "installs": { "by": "slots", "data": 1, "keeps": true }, "proven": true, "settled": true }],
         "waves": [{
             "gate": gate(), "devices": 1, "begins": "2026-11-28T02:00:00Z", "ends": "2026-11-28T02:30:00Z",
         }],

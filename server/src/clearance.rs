@@ -1,4 +1,5 @@
-//! A hospital's signed word that a device was checked after its update: taken, recorded, and handed to that device.
+//! A hospital's signed word that a device was checked after its update, and is fit or unfit: taken, recorded, and handed to that
+//! device.
 //!
 //! It is verified here as the device will, so that a mistake is refused where its maker can see it. The server's copy is no
 //! authority: a server that makes one up, or hands out an old one, moves no device.
@@ -67,6 +68,7 @@ pub(crate) async fn take(
     let detail = json!({
         "rollout": clearance.approval, "manifest": clearance.manifest, "by": clearance.by, "said": clearance.reason,
     });
-    audit::append(tx, now, actor, hdo.into(), "device.released", device.as_str(), detail).await?;
+    let what = if clearance.unfit { "device.refused" } else { "device.released" };
+    audit::append(tx, now, actor, hdo.into(), what, device.as_str(), detail).await?;
     Ok(())
 }

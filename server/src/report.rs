@@ -123,6 +123,7 @@ async fn take(
         let what = match report.reason.as_ref().map(|reason| reason.code) {
             Some(Code::ReturnToService) if report.phase == Phase::Held => Some("device.waits-for-check"),
             Some(Code::Returned) => Some("device.checked"),
+            Some(Code::Unfit) => Some("device.unfit"),
             Some(Code::Deferred) => Some("device.deferred"),
             Some(Code::HeldHere) => Some("device.held"),
             _ => None,

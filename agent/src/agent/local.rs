@@ -8,7 +8,7 @@ use suture_core::phase::{Code, Reason};
 use super::{Agent, AgentError, chain};
 use crate::face::{self, Hands};
 use crate::history::{self, Entry};
-use crate::machine::{Event, State};
+use crate::machine::{Attempt, Event, State, Told};
 
 /// The last transition that stands in the log.
 pub(super) fn logged(state_dir: &Path) -> u64 {
@@ -22,13 +22,16 @@ impl Agent {
     }
 
     /// Does what people at the device wait for, and tells them.
-    pub(super) fn run_errands(&mut self) -> Result<(), AgentError> {
+    pub(super) async fn run_errands(&mut self) -> Result<(), AgentError> {
         while let Some((errand, reply)) = self.errands.take() {
             let done = match face::event(self.journal.state(), errand) {
-                Ok(Some(event)) => {
-                    self.apply(event)?;
-                    Ok(())
-                }
+                Ok(Some(event)) => match self.way_back(&event).await {
+                    Ok(()) => {
+                        self.apply(event)?;
+                        Ok(())
+                    }
+                    Err(text) => Err(text),
+                },
                 Ok(None) => Ok(()),
                 Err(text) => Err(text),
             };
@@ -64,10 +67,41 @@ impl Agent {
             tracing::error!(release = clearance.to_text(), "it is not of the check that this device waits for");
             return Ok(());
         }
-        let text = format!("checked, by the hospital's signed word of {}: {}", clearance.by, clearance.reason);
-        self.apply(Event::Checked(Reason::new(Code::Returned, text)))?;
+        let word = format!("by the hospital's signed word of {}: {}", clearance.by, clearance.reason);
+        let event = match clearance.unfit {
+            true => Event::Unfit(Reason::new(Code::Unfit, format!("checked and found unfit, {word}"))),
+            false => Event::Checked(Reason::new(Code::Returned, format!("checked, {word}"))),
+        };
+        if let Err(text) = self.way_back(&event).await {
+            return self.stay_out_of_use(&attempt, text);
+        }
+        self.apply(event)?;
         self.advance(None).await?;
         self.submit().await
+    }
+
+    /// Whether what the event asks for can be had, where it asks for the old version.
+    async fn way_back(&self, event: &Event) -> Result<(), String> {
+        match (event, self.journal.state().attempt()) {
+            (Event::Unfit(_), Some(attempt)) => {
+                self.pulse.beat(self.installer.limits().prepare);
+                self.installer.way_back(&attempt.bundle.manifest).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the hospital, once, that the device is unfit by its word and has no way back by itself.
+    fn stay_out_of_use(&mut self, attempt: &Attempt, text: String) -> Result<(), AgentError> {
+        let reason =
+            Some(Reason::new(Code::ReturnToService, format!("found unfit by the hospital's word, and {text}")));
+        if self.journal.told().1.iter().any(|told| told.reason == reason) {
+            return Ok(());
+        }
+        tracing::error!(text, "the device stays out of use");
+        let phase = self.journal.state().phase();
+        self.journal.mention(Told { subject: Some(attempt.subject()), phase, reason, stop: None, permanent: false })?;
+        self.tell()
     }
 
     fn verified(&self, bytes: &[u8]) -> Result<VerifiedClearance, String> {

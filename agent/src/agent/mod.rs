@@ -30,6 +30,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use suture_core::clock::Clock;
 use suture_core::phase::Reason;
+use suture_core::plan::Installs;
 use suture_core::report::{ReportError, Running, Seen};
 use suture_proto::connect::ProxyRules;
 use tokio::time::Instant;
@@ -102,6 +103,8 @@ pub struct Agent {
     installer: Installer,
     /// What ran when it was last asked after: at the beginning of each cycle, and after each step that may change it.
     running: Result<Option<Running>, Reason>,
+    /// What installs, and the data that lie there; none where it is not known what runs.
+    installs: Option<Installs>,
     interlock: Interlock,
     counters: Arc<Counters>,
     retry: Backoff,
@@ -209,6 +212,7 @@ impl Agent {
             tls_clock,
             installer: Installer::new(&settings).ending(stop.clone()),
             running: Ok(None),
+            installs: None,
             interlock: Interlock::new(settings.interlock.as_ref(), &settings.state_dir),
             counters: Arc::default(),
             retry: Backoff::new(RETRY_FIRST, RETRY_MOST).ok_or(AgentError::Backoff)?,
@@ -311,7 +315,7 @@ impl Agent {
             self.apply(Event::Resumed { switched })?;
             self.resumed = true;
         }
-        self.run_errands()?;
+        self.run_errands().await?;
         self.keep_lease();
         // Past the switch the device finishes or reverts, whether or not anybody can be reached.
         if self.journal.state().is_committed() {
@@ -398,6 +402,8 @@ impl Agent {
     /// Asks what runs.
     async fn note_running(&mut self) {
         let running = self.installer.running().await;
+        let version = running.as_ref().ok().and_then(Option::as_ref);
+        self.installs = version.map(|version| version.installs(&self.settings, &self.installer));
         self.running = running.map(|version| version.map(|v| v.running())).map_err(|e| Reason::from(&e));
     }
 

@@ -174,6 +174,7 @@ impl Agent {
             product: self.settings.product.to_string(),
             hardware: self.settings.hardware.to_string(),
             running: self.running(),
+            installs: self.installs,
             catalog: self.seen.0.clone(),
             approvals: self.seen.1.clone(),
             phase: state.phase(),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use suture_core::id::ApprovalId;
 use suture_core::phase::{Code, Phase, Reason};
+use suture_core::plan::Installs;
 use suture_core::progress::Progress;
 use suture_core::report::{Running, Seen};
 use suture_core::sign::Signature;
@@ -21,6 +22,8 @@ pub struct Said {
     pub hardware: String,
     /// What runs.
     pub running: Option<Running>,
+    /// What installs on it, and the data that lie there; none where it is not known what runs.
+    pub installs: Option<Installs>,
     /// The catalog that it verified last.
     pub catalog: Option<Seen>,
     /// The approvals that it verified last.
@@ -64,6 +67,7 @@ impl Client {
             product,
             hardware,
             running,
+            installs,
             catalog,
             approvals,
             phase,
@@ -89,6 +93,11 @@ impl Client {
             transfer: (progress.total_bytes > 0).then(|| (&progress).into()),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             held: held.as_ref().map(Into::into),
+            installs: installs.map(|Installs { by, data, keeps }| v1::Installs {
+                by: by.to_string(),
+                data_format: data,
+                keeps_data: keeps,
+            }),
             seen_signature: seen_signature.map(|s| s.0.to_vec().into()).unwrap_or_default(),
         };
         let v1::CheckInResponse { confirmed, server_time_ms, next_check_in_ms, words, reports_stored_through, news } =

@@ -13,6 +13,8 @@ pub enum Errand {
     Look,
     /// A person has checked the device.
     Checked(Reason),
+    /// A person has checked the device and found it unfit.
+    Unfit(Reason),
     /// A person has put the device in order.
     Recovered(Reason),
 }

@@ -12,6 +12,7 @@
 //! {"v":1,"ask":{"hold":{"reason":"the ward is full"}}}          nothing is begun until `release`  who may change
 //! {"v":1,"ask":{"release":{"reason":"the ward is free"}}}       ends the hold
 //! {"v":1,"ask":{"release":{"reason":"test 4 passed","checked":true}}}  it is clinically checked: back to service
+//! {"v":1,"ask":{"unfit":{"reason":"test 4 failed"}}}            it is checked and unfit: the old version comes back
 //! {"v":1,"ask":"confirm"}          the device may be updated in this slot: the answer to `question`
 //! {"v":1,"ask":{"recover":{"reason":"put in order by hand"}}}   a held device is in order again
 //! {"v":1,"ask":{"stop":{"order":"{..}"}}}                       a signed stop order or lift, as its file holds it

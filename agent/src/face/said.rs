@@ -22,6 +22,7 @@ use crate::durable::DurableError;
 use crate::hand::{self, Found, HandError};
 use crate::history::{self, Entry};
 use crate::hold::Hold;
+use crate::install::Installer;
 use crate::interlock;
 use crate::journal::Journal;
 use crate::machine::{Event, State};
@@ -54,9 +55,9 @@ pub async fn said(
     who: &Who,
     now: Timestamp,
 ) -> Result<Done, Refused> {
-    if let (Some(program), Ask::Confirm | Ask::Recover { .. } | Ask::Release { checked: true, .. }) =
-        (&settings.presence, &ask)
-    {
+    let on_the_spot =
+        matches!(ask, Ask::Confirm | Ask::Recover { .. } | Ask::Unfit { .. } | Ask::Release { checked: true, .. });
+    if let Some(program) = settings.presence.as_ref().filter(|_| on_the_spot) {
         presence::by(program).await.map_err(|text| Refused::new(RefusedCode::NotAllowed, text))?;
     }
     match ask {
@@ -66,6 +67,13 @@ pub async fn said(
             hands.run(settings, Errand::Checked(Reason::new(Code::Returned, text)), now).await?;
             note(settings, "checked", who, Some(reason), now);
             done("recorded; the device goes back to service\n".to_owned(), &json!({ "returned": true }))
+        }
+        Ask::Unfit { reason } => {
+            let reason = plain(&reason)?;
+            let text = format!("checked at the device by {who} and found unfit: {reason}");
+            hands.run(settings, Errand::Unfit(Reason::new(Code::Unfit, text)), now).await?;
+            note(settings, "unfit", who, Some(reason), now);
+            done("recorded; the old version comes back\n".to_owned(), &json!({ "unfit": true }))
         }
         Ask::Recover { reason } => {
             let reason = plain(&reason)?;
@@ -124,7 +132,9 @@ fn at_once(
             handed(settings, "import", &found, who, now)
         }
         // The loop's.
-        Ask::Recover { .. } => Err(Refused::new(RefusedCode::NotNow, "only the agent's loop does that")),
+        Ask::Recover { .. } | Ask::Unfit { .. } => {
+            Err(Refused::new(RefusedCode::NotNow, "only the agent's loop does that"))
+        }
     }
 }
 
@@ -154,21 +164,30 @@ impl Hands {
                     }
                 }
             }
-            Self::Own => return own(settings, errand, now),
+            Self::Own => {
+                let (settings, runtime) = (settings.clone(), Handle::current());
+                let done = tokio::task::spawn_blocking(move || own(&settings, errand, now, &runtime)).await;
+                return done.map_err(|_| Refused::new(RefusedCode::Failed, "the device's state could not be read"))?;
+            }
         };
         done.map_err(|text| Refused::new(RefusedCode::NotNow, text))
     }
 }
 
 /// In the place of an agent that does not run: the next one goes on from there.
-fn own(settings: &Settings, errand: Errand, now: Timestamp) -> Result<(), Refused> {
+fn own(settings: &Settings, errand: Errand, now: Timestamp, runtime: &Handle) -> Result<(), Refused> {
     let _lock = agent::lock(settings).map_err(|e| {
         let text = format!("{}, and does not answer at {}", chain(&e), settings.face.socket.display());
         Refused::new(RefusedCode::Busy, text)
     })?;
     let told = Outbox::open(&settings.state_dir.join("outbox")).map_err(|e| failed(&e))?.transition();
     let mut journal = Journal::open(&journal_path(settings), told).map_err(|e| failed(&e))?;
-    if let Some(event) = event(journal.state(), errand).map_err(|text| Refused::new(RefusedCode::NotNow, text))? {
+    let not_now = |text| Refused::new(RefusedCode::NotNow, text);
+    if let Some(event) = event(journal.state(), errand).map_err(not_now)? {
+        if let (Event::Unfit(_), Some(attempt)) = (&event, journal.state().attempt()) {
+            let installer = Installer::new(settings);
+            runtime.block_on(installer.way_back(&attempt.bundle.manifest)).map_err(not_now)?;
+        }
         journal.apply(event, now).map_err(|e| failed(&e))?;
     }
     Ok(())
@@ -179,14 +198,15 @@ pub fn event(state: &State, errand: Errand) -> Result<Option<Event>, String> {
     match (errand, state) {
         (Errand::Look, _) => Ok(None),
         (Errand::Checked(reason), State::Checking { .. }) => Ok(Some(Event::Checked(reason))),
-        (Errand::Checked(_), state) => Err(format!(
+        (Errand::Unfit(reason), State::Checking { .. }) => Ok(Some(Event::Unfit(reason))),
+        (Errand::Checked(_) | Errand::Unfit(_), state) => Err(format!(
             "no check is waited for: the device is {}; see `suture-agent why`",
             state.phase().as_str()
         )),
         (Errand::Recovered(_), State::Held { .. }) => Ok(Some(Event::Recovered)),
         (Errand::Recovered(_), State::Checking { .. }) => Err(
             "the device runs its new version and waits for a check; once it is checked: `suture-agent release --checked \
-             --reason TEXT`"
+             --reason TEXT`, or with --unfit where it has failed, and the old version comes back"
                 .to_owned(),
         ),
         (Errand::Recovered(_), state) => {
@@ -223,7 +243,7 @@ fn unhold(settings: &Settings, reason: &str, who: &Who, now: Timestamp) -> Resul
         let state = Journal::peek(&journal_path(settings)).ok().flatten().map(|j| j.state().clone());
         let text = match state {
             Some(State::Checking { .. }) => {
-                "nobody holds the device back; it waits for a check: once it is checked, add --checked"
+                "nobody holds the device back; it waits for a check: once it is checked, add --checked, or --unfit where it failed"
             }
             Some(State::Held { .. }) => {
                 "nobody holds the device back; it cannot go on by itself: put it in order, then `suture-agent recover`"

@@ -47,6 +47,11 @@ pub enum Ask {
         #[serde(default)]
         checked: bool,
     },
+    /// The device was checked after its update and found unfit: the old version comes back.
+    Unfit {
+        /// What was found.
+        reason: String,
+    },
     /// It may be updated in this slot.
     Confirm,
     /// A held device is in order again.

@@ -231,6 +231,28 @@ impl Installer {
         .await
     }
 
+    /// Whether the version from before lies whole beside the one with that manifest, which was confirmed: every byte of it is
+    /// hashed.
+    ///
+    /// # Errors
+    ///
+    /// Why not, and what to do.
+    pub async fn way_back(&self, from: &Digest) -> Result<(), String> {
+        let from = *from;
+        let whole = self.step("verify", self.limits.prepare, move |it, within| {
+            let before = it.prepared(within)?.filter(|version| version.digest != from);
+            let before = before.ok_or(InstallError::NotPrepared)?;
+            it.verify(&before, &mut |_| Ok(()), within)
+        });
+        whole.await.map_err(|e| {
+            format!(
+                "the old version cannot come back: it is not whole on this device any more ({}); keep the device out of use and \
+                 call its maker",
+                crate::agent::chain(&e)
+            )
+        })
+    }
+
     /// See [`Contract::prepare`].
     pub async fn prepare(&self, manifest: Vec<u8>, payloads: Payloads) -> Result<(), InstallError> {
         let work = move |it: &dyn Contract, within: &Within| it.prepare(&manifest, &payloads, within);

@@ -9,13 +9,15 @@ use suture_core::digest::Digest;
 use suture_core::id::PayloadName;
 use suture_core::limits::MAX_INDEX_BYTES;
 use suture_core::manifest::{Manifest, Payload, PayloadFormat};
+use suture_core::plan::Installs;
 use suture_core::report::Running;
 
 use super::command::Program;
 use super::error::io_error;
 use super::sum::{Passed, Sum};
 use super::view::View;
-use super::{InstallError, Side, Within, regular, tree};
+use super::{InstallError, Installer, Side, Within, regular, tree};
+use crate::config::Settings;
 use crate::durable;
 
 /// Written to in pieces of that.
@@ -54,6 +56,12 @@ impl Version {
     /// What a report says of it.
     pub fn running(&self) -> Running {
         Running { version: self.manifest.version.clone(), release: self.manifest.release, manifest: self.digest }
+    }
+
+    /// What a check-in says of what installs here, while this version runs.
+    pub fn installs(&self, settings: &Settings, installer: &Installer) -> Installs {
+        let data = self.manifest.install.data.as_ref().map_or(0, |data| data.format);
+        Installs { by: installer.contract().kind(), data, keeps: settings.data.is_some() }
     }
 
     /// The chunk index that is kept of one of its payloads; none where it is not there or not readable.

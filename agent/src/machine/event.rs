@@ -56,6 +56,8 @@ pub enum Event {
     Unchecked,
     /// A person has checked the device: who, how that is known, and why.
     Checked(Reason),
+    /// A person has checked the device and found it unfit: who, how that is known, and what was found.
+    Unfit(Reason),
     /// It did not, or what was being done failed.
     Broken(Reason),
     /// The old version runs again.
@@ -163,6 +165,7 @@ impl Event {
             Self::Healthy => "healthy",
             Self::Unchecked => "unchecked",
             Self::Checked(_) => "checked",
+            Self::Unfit(_) => "unfit",
             Self::Broken(_) => "broken",
             Self::Reverted => "reverted",
             Self::Released => "released",

@@ -10,13 +10,14 @@
 //! it was switched:    claiming -> restarting
 //! the way back:       switching -> reverting, restarting -> reverting, confirming -> reverting -> releasing
 //! a person checks:    confirming -> checking -> releasing
+//! and finds it unfit: checking -> reverting
 //! a person is needed: reverting -> held -> releasing
 //! started anew:       held -> reverting
 //! ```
 //!
 //! Each arrow is a way from one state to another, and there are no others: a test compares them with the table. By
 //! `checking` the way leads where the manifest asks for a person's check before clinical use: the new version has proven its
-//! health, and the interlock stays held until that is said.
+//! health, and the interlock stays held until that is said; where the check has failed the old version comes back.
 //!
 //! Before `claiming` nothing on the device has changed, and an attempt may be given up at any time. From `switching` on it
 //! finishes or reverts, even if the slot ends meanwhile. The interlock is held in every state from `claiming` to
@@ -72,6 +73,7 @@
 //! | releasing  | hindered | releasing                     |
 //! | releasing  | resumed  | releasing                     |
 //! | checking   | checked  | releasing                     |
+//! | checking   | unfit    | reverting                     |
 //! | checking   | resumed  | checking                      |
 //! | held       | resumed  | held reverting                |
 //! | held       | recovered | releasing                    |

@@ -15,7 +15,8 @@ const MAX_REVERTS: u32 = 3;
 /// What a device says that waits for a person's check.
 const CHECK: &str = "the new version is installed and has proven its health, and its manufacturer asks for a check before \
                      clinical use; clinical use stays blocked until a person has checked the device and says so: \
-                     `suture-agent release --checked --reason TEXT` here, or `suturectl device release DEVICE` by those who approve";
+                     `suture-agent release --checked --reason TEXT` here, or `suturectl device release DEVICE` by those who \
+                     approve; with --unfit where the check has failed, and the old version comes back";
 
 /// One transition. `now` matters where the switch is decided: never outside the window.
 pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineError> {
@@ -155,6 +156,8 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         (State::Checking { attempt, .. }, Event::Checked(reason)) => {
             release(After::Checked(attempt.clone())).tell(&attempt, Phase::Confirmed, Some(reason))
         }
+        // DESIGN, rule 5: the old version lies there whole until the device is back with its patients.
+        (State::Checking { attempt, .. }, Event::Unfit(reason)) => revert(attempt, reason),
         (State::Confirming { attempt, resumes }, Event::Resumed { .. }) if resumes < MAX_RESUMES => {
             Step::to(State::Confirming { attempt, resumes: resumes.saturating_add(1) })
         }

@@ -93,6 +93,7 @@ fn events() -> Vec<Event> {
         Event::Healthy,
         Event::Unchecked,
         Event::Checked(reason(Code::Returned)),
+        Event::Unfit(reason(Code::Unfit)),
         Event::Broken(reason(Code::HealthFailed)),
         Event::Reverted,
         Event::Released,
@@ -309,7 +310,10 @@ proptest! {
                 // A person comes in their own time, and never before the new version runs and the interlock is held.
                 None if state.name() == "checking" && luck.is_multiple_of(2) => {
                     prop_assert!(device.switched && device.claimed);
-                    Event::Checked(reason(Code::Returned))
+                    match luck & 8 {
+                        0 => Event::Checked(reason(Code::Returned)),
+                        _ => Event::Unfit(reason(Code::Unfit)),
+                    }
                 }
                 None if state.attempt().is_some() => Event::Resumed { switched: device.switched },
                 None if begun < 3 && state.name() == "idle" => {

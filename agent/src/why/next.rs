@@ -31,7 +31,8 @@ pub(super) fn next(code: Code, state: &State) -> Next {
         State::Checking { .. } => (
             "Nothing more: it stays out of clinical use until a person says that it is checked.",
             "Check it as your hospital asks after an update, then `suture-agent release --checked --reason TEXT`; or have those \
-             who approve run `suturectl device release DEVICE`. Where the check fails, keep it out of use and call its maker.",
+             who approve run `suturectl device release DEVICE`. Where the check fails: the same with --unfit, and the old version \
+             comes back.",
         ),
         State::Reverting { .. } => (
             "The old version is put back now. Where that fails several times, the device holds until a person comes.",
@@ -88,6 +89,10 @@ fn by_code(code: Code) -> (&'static str, &'static str) {
         Code::DataFormat => (
             "It is never installed over the data that are on this device now.",
             "Tell those who approve updates, and ask the manufacturer which version reads these data.",
+        ),
+        Code::WrongInstaller => (
+            WAITS_FOR_HOSPITAL,
+            "Tell those who approve updates, and ask the manufacturer for a bundle that is made for this device's installer.",
         ),
         Code::RunningUnknown | Code::OtherRelease => (
             WAITS_FOR_HOSPITAL,
@@ -217,6 +222,10 @@ fn by_code(code: Code) -> (&'static str, &'static str) {
         Code::Departed => (
             "Nothing more: it has left its hospital, and its keys are wiped. What is installed goes on running.",
             "To join another hospital, run `suture-agent enroll` with a token from there.",
+        ),
+        Code::Unfit => (
+            "The device runs the old version. The one that was found unfit is not tried again by the same approval.",
+            "The device may be used as before. Tell those who run the rollout, and the maker, what was found.",
         ),
         Code::Returned => ("It goes on asking whether something newer is approved.", USABLE),
         Code::HeldHere => (

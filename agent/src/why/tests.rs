@@ -91,6 +91,7 @@ fn state(code: Code) -> State {
             "the device's data have format 2, and release 1 reads formats 1: what was written since would be lost; ask the \
              manufacturer",
         )),
+        Code::WrongInstaller => idle(said("`image` installs on this device, and pump 1.1.0 is made for `slots`")),
         Code::TooManySteps => idle(said("the way to pump release 40 leads over more than 16 releases")),
         Code::RunningUnknown => idle(said("what this device runs is not known to those who plan")),
         Code::OtherRelease => idle(said("this device runs release 5, and releases 1 to 3 are asked for")),
@@ -191,6 +192,16 @@ fn state(code: Code) -> State {
         },
         Code::ReturnToService => after(confirming(), Event::Unchecked),
         Code::Departed => idle(said("this device has left hospital riverside, at the word of a person at it")),
+        Code::Unfit => after(
+            State::Releasing {
+                after: After::FellBack(
+                    attempt(),
+                    said("checked at the device by account kim (uid 1000) and found unfit: flow is 8 % too high"),
+                ),
+                trouble: None,
+            },
+            Event::Released,
+        ),
         Code::Returned => idle(said(
             "checked and returned to service at the device by account kim (uid 1000): flow rate measured at three points",
         )),

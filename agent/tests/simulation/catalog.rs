@@ -128,6 +128,8 @@ impl Catalog {
             budget_secs: version.install.budget_secs,
             revert_budget_secs: version.install.revert_budget_secs,
             return_to_service: false,
+            installer: version.install.kind,
+            data: version.install.data.clone(),
             payload_bytes: 1 << 20,
             risks: Vec::new(),
         }

@@ -143,7 +143,7 @@ impl Simulation {
             let proven = stale || !lies;
             let settled = proven && (stale || !d.state.is_committed());
             let (ward, product) = (Some(d.it.ward.clone()), Some(d.it.product.clone()));
-            all.push(Known { id: d.it.id.clone(), ward, product, running, proven, settled });
+            all.push(Known { id: d.it.id.clone(), ward, product, running, installs: None, proven, settled });
         }
         all
     }

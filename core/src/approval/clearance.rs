@@ -1,4 +1,5 @@
-//! A hospital's word from afar that a device was clinically checked after its update and may be in clinical use again.
+//! A hospital's word from afar that a device was clinically checked after its update and may be in clinical use again; or that
+//! it was found unfit, and its old version is to come back.
 //!
 //! DESIGN, rule 3: no remote party can override the interlock. A device that waits for a check holds its interlock until a
 //! person at the device says that it is checked, or until it reads this: signed by as many of the hospital's approvers as it
@@ -11,6 +12,7 @@
 //! | one that was signed for another device, or another hospital | `device` and `hdo` in what is signed |
 //! | one of an earlier check, played again after the same bundle has come back | [`Clearance::answers`]: `reported_at` |
 //! | one that is signed beforehand, for a check that nobody has made | `reported_at`: the device's own signed report has it |
+//! | a word that is bent into its opposite | `unfit` is signed; who signs both for one check leaves it to the server which comes first |
 //!
 //! It opens nothing else: it installs nothing, and a device that waits for no check passes it over.
 
@@ -52,9 +54,12 @@ pub struct Clearance {
     /// When the device reported, by its own clock and signature, that it waits for this check.
     #[serde(with = "utc")]
     pub reported_at: Timestamp,
+    /// The check has failed: the old version is to come back.
+    #[serde(default, skip_serializing_if = "crate::manifest::is_false")]
+    pub unfit: bool,
     /// Who says it.
     pub by: String,
-    /// What was checked, and how.
+    /// What was checked, and how, or what was found.
     pub reason: String,
     /// When it was signed, by the signer's clock. For people: it proves no time.
     #[serde(with = "utc")]
@@ -156,7 +161,8 @@ impl Clearance {
     pub fn to_text(&self) -> String {
         let Self { device, approval, by, reason, .. } = self;
         let at = format_utc(self.signed_at);
-        format!("{device} was checked after {approval} and may be in clinical use, says {by} at {at}: {reason}")
+        let found = if self.unfit { "found unfit: its old version is to come back" } else { "may be in clinical use" };
+        format!("{device} was checked after {approval} and {found}, says {by} at {at}: {reason}")
     }
 }
 

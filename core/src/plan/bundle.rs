@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::approval::Step;
 use crate::id::{HardwareId, ProductId};
 use crate::limits::{CLAIM, HASHED_BYTES_PER_SEC};
-use crate::manifest::{Manifest, ManifestError, PatchClass, Risk, manifest_path};
+use crate::manifest::{Data, InstallKind, Manifest, ManifestError, PatchClass, Risk, manifest_path};
 use crate::trust::{CatalogEntry, Repository, Status, TrustError};
 use crate::version::{Release, Version};
 
@@ -33,6 +33,11 @@ pub struct Bundle {
     /// Whether each device stays out of service after it until a person has checked it.
     #[serde(default, skip_serializing_if = "crate::manifest::is_false")]
     pub return_to_service: bool,
+    /// Which installer it is made for.
+    pub installer: InstallKind,
+    /// What it does with the device's own data, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Data>,
     /// Bytes of all payloads together.
     pub payload_bytes: u64,
     /// Where the manufacturer warns of an update to it.
@@ -155,7 +160,9 @@ impl Bundle {
             budget_secs: manifest.install.budget_secs,
             revert_budget_secs: manifest.install.revert_budget_secs,
             return_to_service: manifest.install.return_to_service,
+            installer: manifest.install.kind,
             payload_bytes: manifest.total_length(),
+            data: manifest.install.data,
             risks: manifest.risks,
         })
     }

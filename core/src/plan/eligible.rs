@@ -209,6 +209,15 @@ impl<'a> View<'a> {
     /// What the device installs, one after another: from what it runs up to the bundle. One of which it is not known what it
     /// runs takes the bundle alone, and refuses it by itself where that cannot be.
     fn way(&self, device: &RosterDevice, roads: &mut Roads<'a>) -> Result<Vec<&'a Bundle>, Reason> {
+        let known = self.known.get(&device.id);
+        let way = self.road(device, roads)?;
+        // Never proven: no report says it.
+        let refusal = known.and_then(|k| k.installs).and_then(|installs| installs.refusal(&way, "the server says"));
+        refusal.map_or(Ok(way), Err)
+    }
+
+    /// The same, by what the manufacturer lets follow what.
+    fn road(&self, device: &RosterDevice, roads: &mut Roads<'a>) -> Result<Vec<&'a Bundle>, Reason> {
         let bundle = &self.facts.bundle;
         let known = self.known.get(&device.id);
         let Some(from) = known.and_then(|k| k.running.as_ref()).map(|r| r.release) else { return Ok(vec![bundle]) };

@@ -22,6 +22,7 @@ mod calendars;
 mod compute;
 mod eligible;
 mod fill;
+mod installs;
 mod request;
 mod sign;
 mod suggestion;
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::bundle::{Bundle, BundleError, Floor};
 pub use self::compute::{PlanError, plan};
+pub use self::installs::Installs;
 pub use self::request::{Request, Selector, WaveSize, WaveSpec};
 pub use self::sign::Signing;
 pub use self::suggestion::{Deadline, Suggestion};
@@ -80,7 +82,10 @@ pub struct Known {
     pub product: Option<ProductId>,
     /// What runs.
     pub running: Option<Running>,
-    /// Whether a report says so that verifies against the roster's key; the device's word then, not the server's.
+    /// What installs on it, and the data that lie on it, by its last check-in; none where it has never said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installs: Option<Installs>,
+    /// Whether a report says what runs that verifies against the roster's key; the device's word then, not the server's.
     pub proven: bool,
     /// Whether that report also says that nothing is under way: what runs is what the device has confirmed, or fell back to.
     pub settled: bool,
@@ -232,6 +237,13 @@ impl Plan {
     /// How much longer each slot lasts than that.
     pub fn room(&self) -> SignedDuration {
         room(&self.request, &self.steps().collect::<Vec<_>>())
+    }
+
+    /// Devices that it names although they have never said what installs on them: they refuse by themselves what is made for
+    /// another installer.
+    pub fn unsaid(&self) -> impl Iterator<Item = &DeviceId> {
+        let said: BTreeSet<_> = self.inventory.iter().filter(|k| k.installs.is_some()).map(|k| &k.id).collect();
+        self.devices.iter().map(|d| &d.id).filter(move |id| !said.contains(id))
     }
 
     /// How many steps a device takes.

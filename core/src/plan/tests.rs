@@ -1,3 +1,4 @@
+mod installs;
 mod replaced;
 mod rules;
 mod spread;
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::approval::{Part, RosterDevice, Step, StopOrder, Terms, path};
 use crate::label::{LabelSelector, Labels};
-use crate::manifest::PatchClass;
+use crate::manifest::{InstallKind, PatchClass};
 use crate::phase::Code;
 use crate::sign::{LocalKey, Signer as _};
 use crate::trust::Status;
@@ -51,6 +52,8 @@ fn bundle() -> Bundle {
         budget_secs: 600,
         revert_budget_secs: 300,
         return_to_service: false,
+        installer: InstallKind::Slots,
+        data: None,
         payload_bytes: 1 << 20,
         risks: Vec::new(),
     }
@@ -136,7 +139,15 @@ fn runs(name: &str, release: u64) -> Known {
         release: Release(release),
         manifest: Digest::of(format!("release {release}").as_bytes()),
     };
-    Known { id: id(name), ward: None, product: None, running: Some(running), proven: true, settled: true }
+    Known {
+        id: id(name),
+        ward: None,
+        product: None,
+        running: Some(running),
+        installs: None,
+        proven: true,
+        settled: true,
+    }
 }
 
 fn unproven(name: &str, release: u64) -> Known {

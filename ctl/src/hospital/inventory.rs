@@ -4,8 +4,9 @@ use suture_core::approval::RosterDevice;
 use suture_core::digest::Digest;
 use suture_core::id::DeviceId;
 use suture_core::limits::{MAX_HOSPITAL_DEVICES, MAX_ROWS_PER_CALL};
+use suture_core::manifest::InstallKind;
 use suture_core::phase::Phase;
-use suture_core::plan::Known;
+use suture_core::plan::{Installs, Known};
 use suture_core::report::{Report, Running, Signed, Took};
 use suture_core::version::Release;
 use suture_proto::v1;
@@ -55,6 +56,14 @@ fn said(said: Option<&v1::CheckInRequest>) -> Option<Running> {
     })
 }
 
+/// What installs on a device, by its last check-in: the server's word. None where it names an installer that this program does
+/// not know.
+fn installs(said: &v1::Installs) -> Option<Installs> {
+    let v1::Installs { by, data_format, keeps_data } = said;
+    let by = InstallKind::ALL.into_iter().find(|kind| kind.as_str() == by)?;
+    Some(Installs { by, data: *data_format, keeps: *keeps_data })
+}
+
 /// Whether a device that says so may yet run something else than it does, without beginning anything anew.
 const fn is_under_way(phase: Phase) -> bool {
     match phase {
@@ -92,6 +101,7 @@ pub fn known(device: &v1::Device, documents: &Documents) -> Option<Known> {
         ward: record.ward.parse().ok(),
         product: record.product.parse().ok(),
         running: report.map(|r| r.running).or_else(|| said(device.said.as_ref())),
+        installs: device.said.as_ref().and_then(|said| installs(said.installs.as_ref()?)),
         proven: is_proven,
         settled: is_settled,
     })

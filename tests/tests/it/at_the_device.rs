@@ -235,6 +235,51 @@ async fn a_device_goes_back_to_service_by_the_approvers_signature_and_by_no_serv
     assert!(again.said.contains("waits for no check"), "{}", again.said);
 }
 
+fn unfit(reason: &str) -> Ask {
+    Ask::Unfit { reason: reason.to_owned() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_is_found_unfit_has_its_old_version_back_where_that_is_whole() {
+    let (mut ward, rollout) = checked().await;
+    let pump = &mut ward.pumps[0];
+    assert_eq!(pump.tell(unfit("x")).await.1, "checking(return-to-service)");
+    // Nothing leads back to what somebody has altered meanwhile.
+    let old = pump.dir.join("slots/a/app/lib/own");
+    let bytes = fs::read(&old).unwrap();
+    fs::write(&old, [&bytes[1..], &bytes[..1]].concat()).unwrap();
+    let (refused, state) = pump.tell(unfit("flow is 8 % too high")).await;
+    let refused = refused.unwrap_err();
+    assert_eq!((refused.code, state.as_str()), (RefusedCode::NotNow, "checking(return-to-service)"));
+    assert!(refused.text.contains("not whole") && refused.text.contains("call its maker"), "{}", refused.text);
+    fs::write(&old, bytes).unwrap();
+
+    let (found, state) = pump.tell(unfit("flow is 8 % too high")).await;
+    found.unwrap();
+    assert_eq!((state.as_str(), pump.runs().as_str()), ("idle(unfit)", "1.0.0"));
+    assert_eq!(pump.interlock_log(), ["claim", "release"]);
+    assert_eq!(pump.cycle().await, "idle(unfit)", "it is not tried again");
+    assert_eq!(counts_as(&ward, &rollout, "pump-1").await, ("fell_back".to_owned(), "unfit".to_owned()));
+    let why = ward.kim.run(&["rollout", "why", &rollout]).await.unwrap();
+    assert!(why.contains("failed"), "{why}");
+    let record = ward.kim.json(&["audit", "list"]).await.unwrap().to_string();
+    assert!(record.contains("device.unfit") && record.contains("8 % too high"), "{record}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn approvers_send_a_device_back_from_afar_and_say_it_as_they_let_it_go() {
+    let (mut ward, rollout) = checked().await;
+    assert_eq!(ward.pumps[0].cycle().await, "checking(return-to-service)");
+    let args = ["device", "release", "pump-1", "--unfit", "--reason", "the alarm is silent"];
+    let told = ward.kim.json(&args).await.unwrap();
+    assert_eq!((&told["unfit"], &told["published"]), (&json!(true), &json!(true)), "{told}");
+    assert_eq!(ward.pumps[0].cycle().await, "idle(unfit)");
+    assert_eq!((ward.pumps[0].runs(), ward.pumps[0].interlock_log().len()), ("1.0.0".to_owned(), 2));
+    assert_eq!(counts_as(&ward, &rollout, "pump-1").await, ("fell_back".to_owned(), "unfit".to_owned()));
+    let record = ward.kim.json(&["audit", "list"]).await.unwrap().to_string();
+    assert!(record.contains("device.refused") && record.contains("the alarm is silent"), "{record}");
+}
+
 /// Has the captured server hand a device this as the hospital's word.
 async fn hand_out(ward: &Ward, rollout: &str, device: &str, envelope: &[u8]) {
     let mut database = SqliteConnection::connect(ward.world.database()).await.unwrap();
@@ -256,6 +301,7 @@ async fn a_captured_server_lets_no_device_back_to_patients() {
         approval: rollout.parse().unwrap(),
         manifest,
         reported_at: ward.world.clock.now() + SignedDuration::from_hours(1),
+        unfit: false,
         by: "kim".to_owned(),
         reason: "it is fine".to_owned(),
         signed_at: ward.world.clock.now(),

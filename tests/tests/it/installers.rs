@@ -266,10 +266,23 @@ async fn an_image_goes_into_the_other_slot_and_the_boot_loader_starts_it() {
     assert_eq!(stage.reported(&rollout).await, ("confirmed".to_owned(), 5));
     assert_eq!((runs(&stage.pump), tool(&stage.pump.dir, &["-n", "BOOT_ORDER"])), ("a 1.4.0".into(), "A".into()));
 
-    // What is made for another installer is refused before it is fetched.
-    let before = stage.pump.fetched_chunks();
+    // What is made for another installer is not planned: the pump has said what it has.
     let sixth = stage.publish("slots", 6, false).await;
-    let rollout = stage.approve(&sixth).await;
+    let plan = ["rollout", "plan", "--bundle", &sixth.name, "--device", "pump-1"];
+    let plan = stage.kim.json(&plan).await.unwrap();
+    let reason = &plan["plan"]["blocked"][0]["reason"];
+    assert_eq!(reason["code"], "wrong-installer", "{plan}");
+    let shown = stage.kim.run(&["device", "show", "pump-1"]).await.unwrap();
+    assert!(shown.contains("by `image`") && shown.contains("format 0"), "{shown}");
+    // Signed all the same, it is refused before it is fetched.
+    let before = stage.pump.fetched_chunks();
+    let seventh = stage.publish("image", 7, false).await;
+    let plan = ["--bundle", &seventh.name, "--device", "pump-1", "--slots", "1", "--slack", "60s"];
+    let mut draft = stage.world.draft(&stage.kim, &plan).await;
+    draft.0.terms.steps = vec![sixth.step()];
+    stage.kim.sign(&draft).await;
+    let rollout = draft.0.terms.id.to_string();
+    stage.world.clock.set(draft.0.devices[0].slots[0].start);
     assert_eq!(stage.pump.cycle().await, "idle(unusable-bundle)");
     assert_eq!(stage.reported(&rollout).await, ("failed".to_owned(), 5));
     let shown = stage.kim.json(&["rollout", "show", &rollout]).await.unwrap();

@@ -332,7 +332,8 @@ impl<'a> World<'a> {
         if let State::Checking { .. } = self.state
             && (!self.faults || self.luck.one_in(3))
         {
-            self.apply(Event::Checked(reason(Code::ReturnToService)))?;
+            let unfit = self.luck.one_in(4);
+            self.apply(if unfit { Event::Unfit(reason(Code::Unfit)) } else { Event::Checked(reason(Code::Returned)) })?;
             return self.advance();
         }
         Ok(())

@@ -42,6 +42,7 @@ fn clearance() -> Clearance {
         approval: "a1".parse().unwrap(),
         manifest: Digest::of(b"m"),
         reported_at: now(),
+        unfit: false,
         by: "kim".to_owned(),
         reason: "flow rate measured at three points".to_owned(),
         signed_at: now(),
@@ -104,4 +105,22 @@ fn who_and_why_are_words_on_a_line() {
     for bad in bad.iter().chain([&Clearance { format: 2, ..clearance() }]) {
         assert!(matches!(bad.sign(&[&key(1)]), Err(ClearanceError::Document(_))), "{bad:?}");
     }
+}
+
+#[test]
+fn fit_and_unfit_are_two_words_and_neither_is_bent_into_the_other() {
+    let unfit = Clearance { unfit: true, reason: "the alarm is silent".to_owned(), ..clearance() };
+    let bytes = signed(&unfit, &[1, 2]);
+    let verified = verify(&bytes).unwrap();
+    assert!(verified.unfit && verified.to_text().contains("found unfit: its old version"), "{}", verified.to_text());
+    let fit = signed(&clearance(), &[1, 2]);
+    assert!(!verify(&fit).unwrap().unfit && !String::from_utf8(fit.clone()).unwrap().contains("unfit"));
+    let bend = |bytes: &[u8], from: &str, to: &str| {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(text.contains(from), "{text}");
+        text.replace(from, to).into_bytes()
+    };
+    assert!(verify(&bend(&bytes, "\"unfit\":true", "\"unfit\":false")).is_err());
+    assert!(verify(&bend(&bytes, ",\"unfit\":true", "")).is_err());
+    assert!(verify(&bend(&fit, "\"signed_at\"", "\"unfit\":true,\"signed_at\"")).is_err());
 }

@@ -24,7 +24,7 @@ fn risk(from: &str, hardware: &[&str]) -> Risk {
 }
 
 /// Pumps in `icu`, each named for what it runs, and the releases that lead to 7.
-fn world(devices: &[(&str, u64)], mut releases: Vec<Bundle>) -> (Facts, Vec<Known>) {
+pub(super) fn world(devices: &[(&str, u64)], mut releases: Vec<Bundle>) -> (Facts, Vec<Known>) {
     let roster = devices.iter().map(|(name, _)| device(name, "icu")).collect();
     let mut facts = facts(roster, vec![calendar("icu", &["daily 02:00 4h"], &[])]);
     facts.bundle = releases.pop().unwrap();
@@ -35,7 +35,7 @@ fn world(devices: &[(&str, u64)], mut releases: Vec<Bundle>) -> (Facts, Vec<Know
     (facts, inventory)
 }
 
-fn everyone() -> Request {
+pub(super) fn everyone() -> Request {
     let waves = vec![WaveSpec { size: WaveSize::Rest, gate: gate(0) }];
     Request { waves, slots_per_device: 2, ..request() }
 }

@@ -1,4 +1,5 @@
-//! `device release`: the hospital's signed word from afar that a device was clinically checked after its update.
+//! `device release`: the hospital's signed word from afar that a device was clinically checked after its update, and that it is
+//! fit, or with `--unfit` that its old version is to come back.
 //!
 //! The device verifies it as it verifies approvals, so neither the server nor whoever has captured it can let a device back
 //! to patients. It is signed on the device's own signed report that it waits for the check, and counts for that check alone.
@@ -32,6 +33,9 @@ pub struct ReleaseArgs {
     /// What was checked, and how; recorded and shown
     #[arg(long, required_unless_present = "sign", conflicts_with = "sign")]
     reason: Option<String>,
+    /// The check has failed: the device puts its old version back, and goes back to service with that
+    #[arg(long, conflicts_with = "sign")]
+    unfit: bool,
     /// The key that signs
     #[arg(long, value_name = "KEY", default_value = "targets")]
     key: KeyName,
@@ -49,6 +53,8 @@ struct Told {
     device: DeviceId,
     approval: ApprovalId,
     by: String,
+    /// Whether the check has failed.
+    unfit: bool,
     reason: String,
     /// When the device reported that it waits for the check.
     reported_at: String,
@@ -62,7 +68,7 @@ struct Told {
 
 /// Runs it.
 pub(super) async fn run(context: &mut Context<'_>, args: ReleaseArgs) -> Outcome {
-    let ReleaseArgs { id, reason, key, envelope, sign } = args;
+    let ReleaseArgs { id, reason, unfit, key, envelope, sign } = args;
     let mut desk = Desk::open_base(context).await?;
     let signer = approver(context, desk.approvals.root(), &key)?;
     let (bytes, file) = match (id, reason, sign) {
@@ -96,6 +102,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: ReleaseArgs) -> Outcome
                 approval: report.approval.clone().ok_or_else(|| none_awaited(&id))?,
                 manifest: report.manifest.ok_or_else(|| none_awaited(&id))?,
                 reported_at: report.at,
+                unfit,
                 by,
                 reason,
                 signed_at: whole_second(context.now()),
@@ -109,6 +116,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: ReleaseArgs) -> Outcome
         device: said.device.clone(),
         approval: said.approval.clone(),
         by: said.by.clone(),
+        unfit: said.unfit,
         reason: said.reason.clone(),
         reported_at: format_utc(said.reported_at),
         signatures,
@@ -125,9 +133,9 @@ pub(super) async fn run(context: &mut Context<'_>, args: ReleaseArgs) -> Outcome
             let told = told((needed, needed), true, file.as_ref().map(|(file, _)| file));
             context.print.result(&told, |t| {
                 format!(
-                    "{}\nthe server hands it to the device, which goes back to service at its next check-in; see \
-                     `suturectl device why {}`",
+                    "{}\nthe server hands it to the device, which {} at its next check-in; see `suturectl device why {}`",
                     said.to_text(),
+                    if t.unfit { "puts its old version back" } else { "goes back to service" },
                     t.device
                 )
             })

@@ -7,7 +7,7 @@ use suture_core::clock::format_utc;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::label::{LabelSelector, Labels};
 use suture_core::phase::Reason;
-use suture_core::plan::Known;
+use suture_core::plan::{Installs, Known};
 use suture_core::progress::Progress;
 use suture_core::report::{Integrity, Seen};
 use suture_proto::{progress, v1};
@@ -41,6 +41,8 @@ struct Shown {
     release: Option<u64>,
     /// Whether version and release are by the device's own signature.
     proven: bool,
+    /// What installs on it, and the data that lie on it: what it said at its last check-in.
+    installs: Option<Installs>,
     phase: Option<String>,
     reason: Option<Reason>,
     /// How far the bundle has come that it fetches or has fetched, and where from.
@@ -109,6 +111,7 @@ fn shown(hdo: &HdoId, device: &v1::Device, documents: &Documents, alarms: &[Alar
         version: running.map(|r| r.version.to_string()),
         release: running.map(|r| r.release.0),
         proven: report.is_some(),
+        installs: known.as_ref().and_then(|k| k.installs),
         phase: phase.map(|p| p.to_string()),
         reason,
         fetched: sources.map(Progress::from).or_else(|| said.and_then(fetched)),
@@ -233,6 +236,13 @@ fn integrity(found: Option<&Integrity>) -> String {
     format!("{found}; looked at {at} by the device's clock (proven by the device's signature)")
 }
 
+/// What installs on it, and the data that lie on it.
+fn installs(said: &Installs) -> String {
+    let Installs { by, data, keeps } = said;
+    let copy = if *keeps { "of which it keeps a copy" } else { "of which it keeps no copy" };
+    format!("by `{by}`; its own data have format {data}, {copy} (as the server says)")
+}
+
 fn text(s: &Shown) -> String {
     let by = |proven: bool| if proven { "proven by the device's signature" } else { "as the server says" };
     let mark = by(s.proven);
@@ -259,6 +269,7 @@ fn text(s: &Shown) -> String {
             "runs",
             s.version.as_ref().map_or_else(unknown, |v| format!("{v}, release {} ({mark})", s.release.unwrap_or(0))),
         ),
+        ("installs", s.installs.as_ref().map(installs).unwrap_or_default()),
         ("integrity", integrity(s.integrity.as_ref())),
         ("phase", s.phase.as_ref().map_or_else(unknown, |p| format!("{p} ({mark})"))),
         ("reason", reason.unwrap_or_default()),

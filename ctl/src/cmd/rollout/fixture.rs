@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use suture_core::approval::{Part, Pinned, Roster, RosterDevice, Step, Wave, path};
 use suture_core::digest::Digest;
 use suture_core::label::Labels;
-use suture_core::manifest::{PatchClass, manifest_path};
+use suture_core::manifest::{InstallKind, PatchClass, manifest_path};
 use suture_core::plan::{Bundle, Facts, Known, Plan, Request, Selector, WaveSize, WaveSpec, plan};
 use suture_core::report::Running;
 use suture_core::sign::{LocalKey, Signer as _};
@@ -67,6 +67,8 @@ pub(super) fn facts() -> Facts {
             budget_secs: 600,
             revert_budget_secs: 300,
             return_to_service: false,
+            installer: InstallKind::Slots,
+            data: None,
             payload_bytes: 1 << 20,
             risks: Vec::new(),
         },
@@ -97,7 +99,15 @@ pub(super) fn on(name: &str, release: u64) -> Known {
         release: Release(release),
         manifest: Digest::of(format!("release {release}").as_bytes()),
     };
-    Known { id: id(name), ward: None, product: None, running: Some(running), proven: true, settled: true }
+    Known {
+        id: id(name),
+        ward: None,
+        product: None,
+        running: Some(running),
+        installs: None,
+        proven: true,
+        settled: true,
+    }
 }
 
 /// One pump, then the other after a soak; the third's board is another.

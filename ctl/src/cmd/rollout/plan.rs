@@ -339,6 +339,7 @@ fn known_of(devices: &[v1::Device], desk: &Desk) -> Vec<Known> {
         ward: Some(d.ward.clone()),
         product: Some(d.product.clone()),
         running: None,
+        installs: None,
         proven: false,
         settled: false,
     }));

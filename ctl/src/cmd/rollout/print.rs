@@ -113,6 +113,14 @@ pub(super) fn plan(plan: &Plan, digest: Digest) -> String {
         }
         text.push_str(&table.to_text());
     }
+    let unsaid = plan.unsaid().count();
+    if unsaid > 0 {
+        let _ = writeln!(
+            text,
+            "\n{} never said what installs on them: one that has another installer than the bundle's refuses it by itself",
+            if unsaid == 1 { "1 device has".to_owned() } else { format!("{unsaid} devices have") }
+        );
+    }
     text.push_str(&trust(plan));
     let _ = write!(text, "\ndigest  {digest}\n        {}", grouped(&digest.to_string()));
     text

@@ -85,8 +85,10 @@ pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcom
     let plan = plan::plan(&facts, &request, &known, context.now()).map_err(refused)?;
     let digest = store(&mut desk, &plan).await?;
     if args.yes && plan.devices.is_empty() {
-        return Err(Failure::new("no device can be planned for the way back; `device why` tells of each")
-            .next("look at the plan without --yes"));
+        let why = plan.blocked.iter().map(|blocked| format!("{}: {}", blocked.id, blocked.reason)).take(3);
+        let why = why.collect::<Vec<_>>().join("; ");
+        return Err(Failure::new(format!("no device can be planned for the way back: {why}"))
+            .next("the plan without --yes tells of all"));
     }
     if args.yes {
         let words = Words::of(context, &args.saying, &args.reason)?;
@@ -320,6 +322,7 @@ mod tests {
             ward: None,
             product: None,
             running: Some(running(release)),
+            installs: None,
             proven,
             settled: proven,
         };

@@ -72,7 +72,7 @@ async fn what_is_converted_is_never_given_to_a_version_that_cannot_read_it() {
     assert_eq!(read(&pump.dir.join("data")), "therapy\nconverted\n");
     assert_eq!(read(&pump.dir.join("data.log")), "snapshot\ndiscard\n");
 
-    // A permit to go down has nobody to go down: the pump has said which data lie on it.
+    // The hospital signs a permit to go down, and the device is asked to, in its slot.
     let back = [
         "rollout",
         "rollback",
@@ -85,10 +85,16 @@ async fn what_is_converted_is_never_given_to_a_version_that_cannot_read_it() {
         "60s",
         "--yes",
     ];
-    let refused = kim.run(&back).await.unwrap_err();
-    let refused = refused.said;
+    kim.run(&back).await.unwrap();
+    let before = pump.fetched_chunks();
+    assert_eq!(pump.cycle().await, "idle(data-format)");
+    assert_eq!((pump.runs().as_str(), pump.fetched_chunks()), ("1.1.0", before), "{}", second.name);
+    let why = format!("{:?}", pump.status().reason);
+    assert!(why.contains("format 1") && why.contains("release 1"), "{why}");
+
+    // By then it has said which data lie on it, and no plan has it go down.
+    let refused = kim.run(&back).await.unwrap_err().said;
     assert!(refused.contains("data-format") && refused.contains("have format 1"), "{refused}");
-    assert_eq!(pump.runs(), "1.1.0", "{}", second.name);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -69,6 +69,14 @@
 //!
 //! The agent tests each installer of its own by these rules (`install/suite.rs`), this one among them.
 //!
+//! # Bytes that the kernel refuses once they are altered
+//!
+//! The agent hashes what runs at its start and on a schedule ([`crate::integrity`]). Should altered bytes never run, not
+//! even between two looks, have the kernel compare each page as it is read: an image with a dm-verity hash tree, whose
+//! root's hash is in what your boot chain verifies, goes through `image`, `rauc` or a program of yours like any other. For
+//! files, `prepare` may call `fsverity enable` on each before it says that the version is whole; write the file first and
+//! close it, for a protected one cannot be written any more.
+//!
 //! # A whole one
 //!
 //! This is one for a device whose software is one payload or more under a directory; 80 lines, of which the tests run every

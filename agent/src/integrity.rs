@@ -5,6 +5,19 @@
 //! change of it is reported at once. Attack: somebody alters the device's software where it lies. The agent cannot keep them
 //! from it; it can see to it that they are seen. Nothing is done about it here: the next update writes the other slot, and
 //! every byte that it takes from this one is verified.
+//!
+//! Between two looks altered bytes may run. What ends that is the kernel's to do, which compares each page as it is read:
+//!
+//! - dm-verity, below a whole partition. The device's maker builds the image with its hash tree and puts the root's hash
+//!   into what the boot chain verifies; the installers `image` and `rauc` write such an image as they write any other, byte
+//!   for byte as it is signed. Here is no key and no hash of it: a boot chain that the maker has signed holds against root
+//!   on the device as well, which nothing that the agent does can.
+//! - fs-verity, for single files (Linux, `Documentation/filesystems/fsverity.rst`). It is switched on by an ioctl,
+//!   FS_IOC_ENABLE_VERITY, which neither std nor rustix has as a safe call (rustix's `ioctl` and its trait are `unsafe`),
+//!   and this workspace forbids unsafe code throughout. It would not add much for `slots` either: who may write below the
+//!   slots may put another file in a protected one's place, whose digest the kernel asks nobody about. That is found here,
+//!   by comparing with what is signed. A maker who wants it all the same calls `fsverity enable` in the step `prepare` of a
+//!   program of their own ([`crate::guide`]): a file under fs-verity is read, hashed and used for deltas as any other.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -8,13 +8,14 @@
 //! normalisation. It is what TUF signs, and no JSON where a string holds a line break. What is stored and read again is
 //! therefore written with control characters escaped as JSON demands ([`to_bytes`], [`to_canonical`]), and else the same.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
-use crate::limits::MAX_JSON_DEPTH;
+use crate::limits::{MAX_FOREIGN_VALUES, MAX_JSON_DEPTH};
 
 /// Why JSON was refused or could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +33,18 @@ pub enum JsonError {
 
 /// Parses strictly: no name twice, no float, no nesting over [`MAX_JSON_DEPTH`], nothing behind the value.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
+    read(bytes, Strict { depth: 0, foreign: None })
+}
+
+/// Parses what others wrote for everybody to read: as strictly as [`parse`], but floats are let be, for nobody signs this
+/// value. At most [`MAX_FOREIGN_VALUES`], because a byte of text can cost fifty of memory.
+pub fn parse_foreign(bytes: &[u8]) -> Result<Value, JsonError> {
+    read(bytes, Strict { depth: 0, foreign: Some(&Cell::new(MAX_FOREIGN_VALUES)) })
+}
+
+fn read(bytes: &[u8], strict: Strict<'_>) -> Result<Value, JsonError> {
     let mut d = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { depth: 0 }.deserialize(&mut d).map_err(JsonError::Parse)?;
+    let value = strict.deserialize(&mut d).map_err(JsonError::Parse)?;
     d.end().map_err(JsonError::Parse)?;
     Ok(value)
 }
@@ -121,27 +132,35 @@ fn write_string(s: &str, control: Control, out: &mut Vec<u8>) {
 }
 
 #[derive(Clone, Copy)]
-struct Strict {
+struct Strict<'a> {
     depth: u32,
+    /// Of a document that others wrote: how many more values it may hold.
+    foreign: Option<&'a Cell<usize>>,
 }
 
-impl Strict {
+impl Strict<'_> {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth >= MAX_JSON_DEPTH {
             return Err(E::custom(format_args!("nested deeper than {MAX_JSON_DEPTH}")));
         }
-        Ok(Self { depth: self.depth + 1 })
+        Ok(Self { depth: self.depth + 1, ..self })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
+        if let Some(left) = self.foreign {
+            let Some(less) = left.get().checked_sub(1) else {
+                return Err(D::Error::custom(format_args!("more than {MAX_FOREIGN_VALUES} values")));
+            };
+            left.set(less);
+        }
         d.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,6 +184,9 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_f64<E: serde::de::Error>(self, n: f64) -> Result<Value, E> {
+        if let (Some(_), Some(n)) = (self.foreign, Number::from_f64(n)) {
+            return Ok(n.into());
+        }
         Err(E::custom(format_args!("{n} is a float or out of range")))
     }
 
@@ -225,6 +247,17 @@ mod tests {
         }
         assert!(parse(b"\"\xff\"").is_err());
         assert!(parse(format!("{}{}", "[".repeat(64), "]".repeat(64)).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn what_others_wrote_may_hold_floats_and_not_without_end() {
+        assert_eq!(parse_foreign(b"[9.8, 10]").unwrap(), serde_json::json!([9.8, 10]));
+        for bad in [r#"{"a":1.5,"a":2}"#, "1e999", "[1.5] 2"] {
+            assert!(parse_foreign(bad.as_bytes()).is_err(), "{bad}");
+        }
+        let many = |n: usize| format!("[{}1]", "1,".repeat(n - 2));
+        assert!(parse_foreign(many(MAX_FOREIGN_VALUES).as_bytes()).is_ok());
+        assert!(parse_foreign(many(MAX_FOREIGN_VALUES + 1).as_bytes()).is_err());
     }
 
     #[test]

@@ -16,7 +16,8 @@
 //! 9. [`decision`] is what a hospital says where it does not install.
 //! 10. [`notice`] is what the two sides write to one another: notices, reports of a suspicion, acknowledgements.
 //! 11. [`life`] is how long a product is supported, and by whom.
-//! 12. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
+//! 12. [`document`] reads what travels with a bundle for people: what it is made of, and what vulnerabilities do to it.
+//! 13. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
 
 #![warn(missing_docs)]
 
@@ -28,6 +29,7 @@ pub mod clock;
 pub mod decision;
 pub mod delta;
 pub mod digest;
+pub mod document;
 pub mod id;
 pub mod json;
 pub mod label;

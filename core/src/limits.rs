@@ -94,6 +94,24 @@ pub const MAX_URL_BYTES: usize = 300;
 pub const MAX_RELEASES_BETWEEN: usize = 512;
 /// Documents in a bundle.
 pub const MAX_DOCUMENTS: usize = 32;
+/// JSON values in an SBOM or VEX document: a million, some 20,000 components as tools describe them.
+pub const MAX_FOREIGN_VALUES: usize = 1_000_000;
+/// Components that one SBOM lists.
+pub const MAX_COMPONENTS: usize = 50_000;
+/// Dependencies that one SBOM lists.
+pub const MAX_DEPENDENCIES: usize = 200_000;
+/// Statements in one VEX document.
+pub const MAX_STATEMENTS: usize = 50_000;
+/// How often all statements of one VEX document together name a product.
+pub const MAX_STATED_PRODUCTS: usize = 100_000;
+/// What a statement says for people, cut where a document says more: 8 KiB.
+pub const MAX_STATED_BYTES: usize = 8 << 10;
+/// A licence expression: 8 KiB.
+pub const MAX_LICENCE_BYTES: usize = 8 << 10;
+/// A package URL: 2 KiB.
+pub const MAX_PURL_BYTES: usize = 2 << 10;
+/// The name of a vulnerability.
+pub const MAX_VULNERABILITY_BYTES: usize = 128;
 
 /// Chunks: FastCDC's least, average and greatest size.
 pub const CHUNK_MIN_BYTES: usize = 16 << 10;

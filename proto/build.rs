@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files =
-        ["suture/v1/common.proto", "suture/v1/device.proto", "suture/v1/decision.proto", "suture/v1/operator.proto"];
+    let files = [
+        "suture/v1/common.proto",
+        "suture/v1/audit.proto",
+        "suture/v1/device.proto",
+        "suture/v1/decision.proto",
+        "suture/v1/operator.proto",
+    ];
     println!("cargo:rerun-if-changed=suture");
     let descriptors = protox::compile(files, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);

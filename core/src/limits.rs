@@ -394,6 +394,19 @@ pub const MAX_REPORT_NUMBER: u64 = 1 << 53;
 pub const MAX_KEPT_REPORTS: u64 = 10_000;
 /// An entry of the audit trail.
 pub const MAX_AUDIT_ENTRY_BYTES: usize = 64 << 10;
+/// Entries of one audit record: 2^40, a thousand a second for 34 years.
+pub const MAX_AUDIT_ENTRIES: u64 = 1 << 40;
+/// Hashes in a proof about the audit record: twice as many as its tree can be high.
+pub const MAX_PROOF_HASHES: usize = 80;
+/// A signed note: 8 KiB, ten times what a checkpoint takes.
+pub const MAX_NOTE_BYTES: usize = 8 << 10;
+/// Signatures under a note.
+pub const MAX_NOTE_SIGNATURES: usize = 16;
+/// Changes of the audit record's key in its whole life.
+pub const MAX_KEY_CHANGES: usize = 64;
+/// The least age of audit entries whose text may be deleted: 2 years. 21 CFR 820.180(b) has records kept for a device's
+/// expected life, and no less than two years from its release; who must keep them longer says so by the date that he gives.
+pub const MIN_AUDIT_KEPT_SECS: i64 = 730 * 86_400;
 /// Rows in one answer; more are had by asking on from the last.
 pub const MAX_ROWS_PER_CALL: u32 = 1_000;
 /// Reports that wait on the device; beyond it the oldest that tell of no outcome are folded.

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL_NOPAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::LogKey;
 use crate::clock::utc;
 use crate::digest::Digest;
 use crate::id::{DeviceId, HdoId, OperatorName, TrustDomain};
@@ -41,6 +42,9 @@ pub struct Token {
     /// The same of the approvals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approvals_edition: Option<Edition>,
+    /// The key by which the server's audit record is known. Absent in tokens of those who do not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_key: Option<LogKey>,
     /// After that the server refuses it.
     #[serde(with = "utc")]
     pub expires: Timestamp,
@@ -149,6 +153,7 @@ mod tests {
             approvals_root_sha256: None,
             catalog_edition: Some(Edition { version: 3, sha256: Digest::of(b"targets") }),
             approvals_edition: None,
+            audit_key: None,
             expires: "2026-11-24T15:00:00Z".parse().unwrap(),
             secret: Secret::new([9; 32]),
         };

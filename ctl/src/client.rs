@@ -17,6 +17,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::home::Server;
 use crate::identity;
 use crate::trust_store::Which;
+use crate::witness;
 
 /// How long a single question may take. Streams have no such bound: HTTP/2 pings tell a dead server from a slow one.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -191,6 +192,10 @@ calls! {
     clear_transfer_limits(ClearTransferLimitsRequest) -> ClearTransferLimitsResponse;
     /// The record.
     list_audit(ListAuditRequest) -> ListAuditResponse;
+    /// The record's newest checkpoint.
+    get_checkpoint(GetCheckpointRequest) -> GetCheckpointResponse;
+    /// One entry of it, with its proof.
+    prove_audit(ProveAuditRequest) -> ProveAuditResponse;
 }
 
 /// A rollout's states as they come.
@@ -205,8 +210,18 @@ impl Watch {
 }
 
 impl Client {
-    /// Connects as this home's operator; renews the certificate where that is due.
+    /// Connects as this home's operator, and holds the server to what this home remembers of its audit record.
     pub async fn connect(context: &Context<'_>) -> Outcome<Self> {
+        let mut client = Self::certified(context).await?;
+        match witness::follow(context, &mut client).await {
+            // What stops devices is signed, and goes through whatever is said of the record.
+            Err(failure) if context.stops_devices && failure.exit == Exit::Untrusted => Ok(client),
+            followed => followed.map(|_| client),
+        }
+    }
+
+    /// Connects as this home's operator; renews the certificate where that is due.
+    async fn certified(context: &Context<'_>) -> Outcome<Self> {
         let server = context.home.server()?;
         let identity = identity::load(&context.home)?;
         let due = identity::renewal_due(&identity, context.clock.now());

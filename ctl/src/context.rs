@@ -46,6 +46,8 @@ pub struct Context<'a> {
     pub clock: Arc<dyn Clock>,
     /// The way out of this network.
     pub proxy: ProxyRules,
+    /// Whether this command stops devices: then a server whose audit record is in doubt is no reason not to send it.
+    pub stops_devices: bool,
 }
 
 impl<'a> Context<'a> {
@@ -69,6 +71,7 @@ impl<'a> Context<'a> {
             pins: global.pin_file.into(),
             clock,
             proxy: ProxyRules::from_env(variable),
+            stops_devices: false,
         })
     }
 
@@ -86,7 +89,8 @@ impl<'a> Context<'a> {
 
     /// The server, as this home's operator. Renews the certificate where that is due.
     pub async fn connect(&self) -> Outcome<Client> {
-        Client::connect(self).await
+        // On the heap: it is part of every command's future.
+        Box::pin(Client::connect(self)).await
     }
 
     /// A signing key, opened, wherever its private half is kept.

@@ -8,7 +8,8 @@
 //! trust/catalog/          the manufacturer's repository as last verified
 //! trust/catalog/life/     what was read last of each product's life
 //! trust/approvals/        the hospital's
-//! audit.json              how far the server's record has been verified
+//! audit.json              the server's audit record: its key, the checkpoint seen last, how far it was read
+//! audit.doubt.json        what a server has signed of it that does not fit together
 //! ```
 
 use std::path::{Path, PathBuf};

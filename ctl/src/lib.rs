@@ -31,6 +31,7 @@ pub mod repository;
 pub mod token;
 pub mod trust_store;
 pub mod why;
+pub mod witness;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -40,6 +40,7 @@ fn token(grant: Grant, expires: &str, server: &str) -> String {
         approvals_root_sha256: None,
         catalog_edition: None,
         approvals_edition: None,
+        audit_key: None,
         expires: expires.parse().unwrap(),
         secret: Secret::new([9; 32]),
     };

@@ -6,6 +6,7 @@ use suture_core::token::{Grant, Secret, Token};
 use crate::context::Context;
 use crate::failure::{Failure, OrFail as _, Outcome};
 use crate::trust_store::{TrustStore, Which, pinned_root};
+use crate::witness;
 
 /// How long a token lasts.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -55,6 +56,7 @@ pub fn compose(context: &Context<'_>, grant: Grant, lifetime: Lifetime) -> Outco
     let token = Token {
         catalog_edition,
         approvals_edition,
+        audit_key: witness::kept(&context.home)?.map(|kept| kept.witness.key),
         ca_sha256: server.ca_sha256()?,
         server: server.address,
         trust_domain: server.trust_domain,

@@ -447,10 +447,13 @@ CREATE TABLE report (
     FOREIGN KEY (hdo, device) REFERENCES device (hdo, id)
 );
 
--- `concerns` is who may read the payload: `everybody`, `manufacturer` or `hdo/<id>`.
+-- `concerns` is who may read the payload: `everybody`, `manufacturer` or `hdo/<id>`. The payload is null once it is kept no
+-- longer; its digest, and the root of the tree that ends with it, stay.
 CREATE TABLE audit (
     seq BIGINT NOT NULL PRIMARY KEY,
+    at_ms BIGINT NOT NULL,
     concerns TEXT NOT NULL,
-    payload BLOB NOT NULL,
-    sha256 BLOB NOT NULL
+    payload BLOB,
+    payload_sha256 BLOB NOT NULL,
+    root BLOB NOT NULL
 );

@@ -3,6 +3,7 @@
 
 #![warn(missing_docs)]
 
+mod audit;
 pub mod codec;
 pub mod connect;
 mod convert;
@@ -11,6 +12,7 @@ mod lease;
 mod limits;
 mod refresh;
 
+pub use audit::{hashes, head_seen};
 pub use convert::{Invalid, Repository, parse, parse_digest, parse_phase, parse_reason, progress};
 pub use lease::parse_stage;
 

@@ -18,6 +18,8 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use zeroize::Zeroizing;
 
+use crate::audit::key::{self as audit_key, KeyError};
+use crate::audit::log::Log;
 use crate::authorities::{self, AuthoritiesError};
 use crate::blobs::{BlobError, Blobs};
 use crate::config::Settings;
@@ -77,6 +79,9 @@ pub enum AppError {
     /// The object store.
     #[error("the object store cannot be used")]
     Blobs(#[from] BlobError),
+    /// The audit record's key.
+    #[error("the audit record cannot be used")]
+    Record(#[from] KeyError),
     /// TLS.
     #[error("TLS cannot be offered")]
     Tls(#[from] TlsError),
@@ -100,6 +105,7 @@ pub struct App {
     authority: Arc<Authority>,
     rights: Rights,
     seal: Zeroizing<String>,
+    log: Log,
     tls: Tls,
     transfer: Transfer,
     pace: Pace,
@@ -118,12 +124,30 @@ impl App {
         let tls = Tls::new(authority.clone(), hosts, clock.clone())?;
         let blobs = Blobs::open(&dir.join("objects"), clock.now()).await?;
         let store = Store::open(settings.database.url()).await?;
+        let mut tx = store.begin().await?;
+        audit_key::ensure(&mut tx, &settings.trust_domain, &seal, clock.now()).await?;
+        tx.commit().await?;
+        let log = Log::new(store.clone(), settings.trust_domain.clone());
         let rights = Rights::new(store.clone(), clock.clone());
         let transfer = Transfer::new(store.clone(), blobs.clone(), clock.clone());
         let pace = Pace::new(store.clone(), clock.clone());
         let deltas = Deltas::new(store.clone(), blobs.clone(), &settings);
         let news = News::new();
-        Ok(Arc::new(Self { settings, clock, store, blobs, authority, rights, seal, tls, transfer, pace, deltas, news }))
+        Ok(Arc::new(Self {
+            settings,
+            clock,
+            store,
+            blobs,
+            authority,
+            rights,
+            seal,
+            log,
+            tls,
+            transfer,
+            pace,
+            deltas,
+            news,
+        }))
     }
 
     /// What it runs by.
@@ -159,6 +183,11 @@ impl App {
     /// What the online keys in the database are sealed under.
     pub fn seal(&self) -> &str {
         &self.seal
+    }
+
+    /// The audit record, as others see it.
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Chunks in and out.

@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use suture_core::audit::Concern;
+use suture_core::audit::{Concern, LogKey};
 use suture_core::digest::Digest;
 use suture_core::id::OperatorName;
 use suture_core::principal::Principal;
@@ -57,6 +57,9 @@ pub enum InitError {
     /// The audit trail's first entry could not be written.
     #[error("the audit trail could not be begun")]
     Audit(#[from] crate::audit::AuditError),
+    /// The audit trail's key could not be made.
+    #[error("the audit trail's key could not be made")]
+    Key(#[from] crate::audit::key::KeyError),
     /// No randomness.
     #[error("the system gives no random numbers")]
     Random(#[from] getrandom::Error),
@@ -74,6 +77,8 @@ pub struct Made {
     pub ca: PathBuf,
     /// SHA-256 of the authority's certificate.
     pub ca_sha256: Digest,
+    /// The key by which the audit record is known.
+    pub audit_key: LogKey,
     /// Where the first operator's token is.
     pub token: PathBuf,
     /// When the token ends.
@@ -106,8 +111,9 @@ pub async fn init(settings: &Settings, operator: &OperatorName, now: Timestamp) 
         write(&path, content, mode).map_err(written(&path))?;
     }
 
-    let token = invitation::token(settings, authority.fingerprint(), Grant::Mdm(operator.clone()), now)?;
-    remember(settings, &token, now).await?;
+    let mut token = invitation::token(settings, authority.fingerprint(), Grant::Mdm(operator.clone()), now)?;
+    let audit_key = remember(settings, &token, &seal, now).await?;
+    token.audit_key = Some(audit_key.clone());
     let token_path = dir.join(TOKEN_FILE);
     let text = Zeroizing::new(token.encode()? + "\n");
     write(&token_path, &text, 0o600).map_err(written(&token_path))?;
@@ -116,20 +122,22 @@ pub async fn init(settings: &Settings, operator: &OperatorName, now: Timestamp) 
         config,
         ca: dir.join(CA_FILE),
         ca_sha256: authority.fingerprint(),
+        audit_key,
         token: token_path,
         expires: token.expires,
     })
 }
 
-async fn remember(settings: &Settings, token: &Token, now: Timestamp) -> Result<(), InitError> {
+async fn remember(settings: &Settings, token: &Token, seal: &str, now: Timestamp) -> Result<LogKey, InitError> {
     let store = Store::open(settings.database.url()).await?;
     let mut tx = store.begin().await?;
     tx.insert_token(&token.secret.sha256(), &token.grant, &Principal::Server, now, token.expires).await?;
     let detail = serde_json::json!({ "trust_domain": settings.trust_domain, "ca_sha256": token.ca_sha256 });
     crate::audit::append(&mut tx, now, &Principal::Server, Concern::Everybody, "server.init", "server", detail).await?;
+    let key = crate::audit::key::ensure(&mut tx, &settings.trust_domain, seal, now).await?;
     tx.commit().await?;
     store.close().await;
-    Ok(())
+    Ok(key)
 }
 
 /// The configuration file. Written by hand, because it is read by people.

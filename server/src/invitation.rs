@@ -125,6 +125,7 @@ pub(crate) fn token(
         approvals_root_sha256: None,
         catalog_edition: None,
         approvals_edition: None,
+        audit_key: None,
         expires: whole_second(now).saturating_add(SignedDuration::from_secs(MAX_TOKEN_SECS)).unwrap_or(now),
         secret: Secret::new(secret),
     })

@@ -25,6 +25,7 @@ pub(crate) mod refresh;
 pub(crate) mod report;
 pub mod rights;
 pub(crate) mod rollout;
+pub(crate) mod seal;
 pub(crate) mod statement;
 mod stop;
 pub mod store;

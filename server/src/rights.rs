@@ -115,6 +115,8 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/suture.v1.OperatorService/SetTransferLimits", &[HdoOperator]),
     ("/suture.v1.OperatorService/ClearTransferLimits", &[HdoOperator]),
     ("/suture.v1.OperatorService/ListAudit", OPERATORS),
+    ("/suture.v1.OperatorService/GetCheckpoint", OPERATORS),
+    ("/suture.v1.OperatorService/ProveAudit", OPERATORS),
     // A load balancer's probe has no certificate; a watch would hold a connection.
     ("/grpc.health.v1.Health/Check", &Role::ALL),
     ("/grpc.health.v1.Health/Watch", OPERATORS),

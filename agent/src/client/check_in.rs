@@ -99,9 +99,17 @@ impl Client {
                 keeps_data: keeps,
             }),
             seen_signature: seen_signature.map(|s| s.0.to_vec().into()).unwrap_or_default(),
+            audit: None,
         };
-        let v1::CheckInResponse { confirmed, server_time_ms, next_check_in_ms, words, reports_stored_through, news } =
-            self.traffic.hears(timely(CALL, self.inner.check_in(self.traffic.asks(request))).await?);
+        let v1::CheckInResponse {
+            confirmed,
+            server_time_ms,
+            next_check_in_ms,
+            words,
+            reports_stored_through,
+            news,
+            audit: _,
+        } = self.traffic.hears(timely(CALL, self.inner.check_in(self.traffic.asks(request))).await?);
         // An approval id that cannot be read cannot be one that this device knows.
         let words = words.into_iter().filter_map(|word| {
             let v1::ServerWord { approval_id, go, reason } = word;

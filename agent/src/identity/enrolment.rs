@@ -118,6 +118,7 @@ mod tests {
             approvals_root_sha256: Some(Digest::of(b"a")),
             catalog_edition: None,
             approvals_edition: None,
+            audit_key: None,
             expires: "2026-11-25T12:00:00Z".parse().unwrap(),
             secret: Secret::new([1; 32]),
         }

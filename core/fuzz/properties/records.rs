@@ -3,7 +3,7 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
-use suture_core::audit::{Chain, Concern, Entry, Head, Link};
+use suture_core::audit::{Concern, Entry, Frontier, Head, Leaf, Reading};
 use suture_core::clock;
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId, PayloadName, TrustDomain};
@@ -63,11 +63,13 @@ fn audit(payload: &[u8]) {
     }
     assert!(Entry::parse(2, payload).is_err(), "an entry of another place");
     let payload_sha256 = Digest::of(payload);
-    let head = Head::START.then(&payload_sha256);
-    let link = Link { seq: 1, payload: Some(payload.to_vec()), payload_sha256, sha256: head.sha256 };
-    let mut chain = Chain::from_start(head);
-    assert_eq!(chain.take(&link).expect("it follows from the beginning"), Some(entry));
-    assert_eq!(chain.finish().expect("it leads to its head"), head);
+    let mut frontier = Frontier::EMPTY;
+    frontier.push(&payload_sha256);
+    let head = frontier.head();
+    let leaf = Leaf { seq: 1, payload: Some(payload.to_vec()), payload_sha256, root: head.root };
+    let mut reading = Reading::from_start(Head::empty());
+    assert_eq!(reading.take(&leaf).expect("it follows from the beginning"), Some(entry));
+    assert_eq!(reading.finish(&head).expect("it leads to its head"), head);
 }
 
 fn token(text: &str) {

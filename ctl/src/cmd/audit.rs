@@ -1,20 +1,21 @@
-//! `suturectl audit`: the server's hash-chained record, and whether it still extends what was seen before.
+//! `suturectl audit`: the server's record, and whether it still extends what was seen before.
+
+mod file;
+
+use std::path::PathBuf;
 
 use clap::Subcommand;
-use serde::{Deserialize, Serialize};
-use suture_core::audit::{AuditError, Chain, Entry, Head, Link};
+use serde::Serialize;
+use suture_core::audit::{AuditError, Entry, Head, Leaf, LogKey, Reading};
 use suture_core::clock::format_utc;
-use suture_core::limits::MAX_ROWS_PER_CALL;
-use suture_proto::{parse_digest, v1};
+use suture_core::limits::{MAX_ROWS_PER_CALL, MAX_TEXT_BYTES};
+use suture_proto::v1;
 
 use crate::client::Client;
 use crate::context::Context;
-use crate::failure::{Exit, Failure, OrFail as _, Outcome};
-use crate::files::Access;
-use crate::home::Home;
+use crate::failure::{Exit, Failure, Outcome};
 use crate::print::{Table, grouped};
-
-const FILE: &str = "audit.json";
+use crate::witness;
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -28,15 +29,45 @@ pub enum Command {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         limit: u32,
     },
-    /// Verify the whole chain, and that it extends what this home verified last
-    Verify,
+    /// Read the whole record and verify it, and that it extends what this home saw last; or verify a file without a server,
+    /// as in `suturectl audit verify --file record.jsonl`
+    Verify {
+        /// A record that `audit export` has written
+        #[arg(long, value_name = "FILE", conflicts_with = "proof")]
+        file: Option<PathBuf>,
+        /// An entry that `audit prove` has written
+        #[arg(long, value_name = "FILE")]
+        proof: Option<PathBuf>,
+        /// The record's key, where this home does not know it
+        #[arg(long, value_name = "KEY", value_parser = log_key)]
+        key: Option<LogKey>,
+    },
+    /// The key and the checkpoint by which this home knows the record: compare them with a colleague's
+    Key,
+    /// Write the whole record to a file that anybody can verify who has its key
+    Export {
+        /// The file, which must not exist yet
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Prove that an entry stands in the record, as in `suturectl audit prove 17 -o entry-17.json`
+    Prove {
+        /// Its number, from `audit list`
+        entry: u64,
+        /// The file, which must not exist yet
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Begin anew with a server whose record does not go on from what this home saw, once those who run it have said why
+    Restart {
+        /// What they said; it is kept with what was remembered
+        #[arg(long)]
+        reason: String,
+    },
 }
 
-/// How far this home has verified the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Seen {
-    head: Head,
+fn log_key(text: &str) -> Result<LogKey, String> {
+    text.parse().map_err(|e: suture_core::audit::CheckpointError| e.to_string())
 }
 
 #[derive(Serialize)]
@@ -44,13 +75,21 @@ struct Verified {
     entries: u64,
     withheld: u64,
     head: Head,
-    since: Head,
+    since: Option<Head>,
+}
+
+#[derive(Serialize)]
+struct Known {
+    key: LogKey,
+    head: Option<Head>,
+    checkpoint: Option<String>,
 }
 
 impl From<AuditError> for Failure {
     fn from(error: AuditError) -> Self {
-        Self::of(Exit::Untrusted, &error)
-            .next("keep this home as it is: its audit.json is evidence; compare heads with a colleague's `suturectl audit verify`")
+        Self::of(Exit::Untrusted, &error).next(
+            "keep this home as it is: its audit.json is evidence; compare with a colleague's `suturectl audit verify`",
+        )
     }
 }
 
@@ -58,17 +97,23 @@ impl From<AuditError> for Failure {
 pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
         Command::List { after, limit } => list(context, after, limit).await,
-        Command::Verify => verify(context).await,
+        Command::Verify { file: Some(file), proof: _, key } => file::verify(context, &file, key),
+        Command::Verify { file: None, proof: Some(proof), key } => file::verify_proof(context, &proof, key),
+        Command::Verify { file: None, proof: None, key: _ } => verify(context).await,
+        Command::Key => show_key(context).await,
+        Command::Export { out } => file::export(context, &out).await,
+        Command::Prove { entry, out } => file::prove(context, entry, &out).await,
+        Command::Restart { reason } => restart(context, &reason).await,
     }
 }
 
 async fn list(context: &mut Context<'_>, after: u64, limit: u32) -> Outcome {
-    let (links, more) = page(&mut context.connect().await?, after, limit).await?;
+    let (leaves, more) = page(&mut context.connect().await?, after, limit).await?;
     let mut shown: Vec<Entry> = Vec::new();
     let mut withheld = 0_u64;
-    for link in &links {
-        match &link.payload {
-            Some(payload) => shown.push(Entry::parse(link.seq, payload)?),
+    for leaf in &leaves {
+        match &leaf.payload {
+            Some(payload) => shown.push(Entry::parse(leaf.seq, payload)?),
             None => withheld += 1,
         }
     }
@@ -86,90 +131,93 @@ async fn list(context: &mut Context<'_>, after: u64, limit: u32) -> Outcome {
         table.to_text()
     })?;
     if withheld > 0 {
-        context.print.note(&format!("{withheld} entries concern others and are withheld"));
+        context.print.note(&format!("{withheld} entries concern others, or are kept no longer, and are withheld"));
     }
-    if let (true, Some(last)) = (more, links.last()) {
+    if let (true, Some(last)) = (more, leaves.last()) {
         context.print.note(&format!("there are more: --after {}", last.seq));
     }
     Ok(())
 }
 
 async fn verify(context: &mut Context<'_>) -> Outcome {
-    let since = last_head(&context.home)?;
     let mut client = context.connect().await?;
-    let mut chain = Chain::from_start(since);
+    let mut kept = witness::follow(context, &mut client).await?;
+    let signed = witness::checkpoint(&kept)?.head();
+    let since = kept.verified;
+    let mut reading = Reading::from_start(since.unwrap_or_else(Head::empty));
     let mut withheld = 0_u64;
-    loop {
-        let (links, more) = page(&mut client, chain.head().seq, MAX_ROWS_PER_CALL).await?;
-        let ended = links.is_empty();
-        for link in &links {
-            if chain.take(link)?.is_none() {
-                withheld += 1;
-            }
-        }
-        if ended || !more {
-            break;
-        }
-    }
-    let head = chain.finish()?;
-    remember(&context.home, head)?;
-    let verified = Verified { entries: head.seq, withheld, head, since };
+    each(&mut client, signed.size, |leaf| {
+        withheld += u64::from(reading.take(&leaf)?.is_none());
+        Ok(())
+    })
+    .await?;
+    let head = reading.finish(&signed)?;
+    kept.verified = Some(head);
+    witness::keep(&context.home, &kept)?;
+    let verified = Verified { entries: head.size, withheld, head, since };
     context.print.result(&verified, |v| {
+        let since = v.since.map_or_else(
+            || "this home had not read it before".to_owned(),
+            |since| format!("the record extends what was read before (entry {})", since.size),
+        );
         format!(
-            "{} entries verified, {} of them by digest alone; the record extends what was verified before (entry {})\nhead {} {}\n",
+            "{} entries verified, {} of them by digest alone; {since}\nhead {} {}\n",
             v.entries,
             v.withheld,
-            v.since.seq,
-            v.head.seq,
-            grouped(&v.head.sha256.to_string())
+            v.head.size,
+            grouped(&v.head.root.to_string())
         )
     })
 }
 
-async fn page(client: &mut Client, after: u64, limit: u32) -> Outcome<(Vec<Link>, bool)> {
-    let v1::ListAuditResponse { entries, more } = client.list_audit(v1::ListAuditRequest { after, limit }).await?;
-    let mut links = Vec::with_capacity(entries.len());
-    for v1::AuditEntry { seq, payload, sha256, payload_sha256 } in entries {
-        links.push(Link {
-            seq,
-            payload: if payload.is_empty() { None } else { Some(payload.to_vec()) },
-            payload_sha256: parse_digest("payload_sha256", &payload_sha256)?,
-            sha256: parse_digest("sha256", &sha256)?,
-        });
-    }
-    Ok((links, more))
+async fn show_key(context: &mut Context<'_>) -> Outcome {
+    let mut client = context.connect().await?;
+    let kept = witness::follow(context, &mut client).await?;
+    show(context, kept)
 }
 
-fn last_head(home: &Home) -> Outcome<Head> {
-    match home.read(FILE)? {
-        None => Ok(Head::START),
-        Some(bytes) => {
-            let seen: Seen = serde_json::from_slice(&bytes)
-                .or_fail(|| format!("{} cannot be read", home.directory().join(FILE).display()))?;
-            Ok(seen.head)
+fn show(context: &mut Context<'_>, kept: witness::Kept) -> Outcome {
+    let witness = kept.witness;
+    let known = Known { key: witness.key, head: witness.head, checkpoint: witness.checkpoint };
+    context.print.result(&known, |k| {
+        let head = k.head.map_or_else(
+            || "nothing of it seen yet".to_owned(),
+            |head| format!("{} entries, {}", head.size, grouped(&head.root.to_string())),
+        );
+        format!("key   {}\nseen  {head}\n", k.key)
+    })
+}
+
+async fn restart(context: &mut Context<'_>, reason: &str) -> Outcome {
+    if reason.trim().is_empty() || reason.len() > MAX_TEXT_BYTES {
+        return Err(Failure::new("the reason is empty, or too long").next("--reason TEXT"));
+    }
+    let place = witness::forget(context, reason)?;
+    let mut client = context.connect().await?;
+    let kept = witness::follow(context, &mut client).await?;
+    context.print.note(&format!("what was remembered is in {place}"));
+    show(context, kept)
+}
+
+/// Hands over the first `size` entries in order.
+pub(super) async fn each(client: &mut Client, size: u64, mut take: impl FnMut(Leaf) -> Outcome) -> Outcome {
+    let mut at = 0_u64;
+    while at < size {
+        let limit = u32::try_from(size - at).unwrap_or(MAX_ROWS_PER_CALL).min(MAX_ROWS_PER_CALL);
+        let (leaves, _) = page(client, at, limit).await?;
+        if leaves.is_empty() {
+            break;
+        }
+        for leaf in leaves.into_iter().take(limit as usize) {
+            at += 1;
+            take(leaf)?;
         }
     }
+    Ok(())
 }
 
-fn remember(home: &Home, head: Head) -> Outcome {
-    let bytes = serde_json::to_vec(&Seen { head }).or_fail(|| "cannot write the audit head".to_owned())?;
-    home.write(FILE, &bytes, Access::Public)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use suture_core::digest::Digest;
-
-    #[test]
-    fn the_last_head_is_kept_and_damage_is_not_taken_for_a_fresh_start() {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(dir.path()).unwrap();
-        assert_eq!(last_head(&home).unwrap(), Head::START);
-        let head = Head { seq: 7, sha256: Digest::of(b"x") };
-        remember(&home, head).unwrap();
-        assert_eq!(last_head(&home).unwrap(), head);
-        std::fs::write(dir.path().join(FILE), "{").unwrap();
-        assert!(last_head(&home).is_err());
-    }
+async fn page(client: &mut Client, after: u64, limit: u32) -> Outcome<(Vec<Leaf>, bool)> {
+    let v1::ListAuditResponse { entries, more } = client.list_audit(v1::ListAuditRequest { after, limit }).await?;
+    let leaves = entries.into_iter().map(Leaf::try_from).collect::<Result<_, _>>()?;
+    Ok((leaves, more))
 }

@@ -20,6 +20,7 @@ use crate::home::Server;
 use crate::identity;
 use crate::print::grouped;
 use crate::trust_store::{TrustStore, Which};
+use crate::witness;
 
 /// Arguments of `join`.
 #[derive(Debug, clap::Args)]
@@ -108,6 +109,9 @@ pub(crate) async fn join(context: &mut Context<'_>, args: Args) -> Outcome<Joine
         authorities: vec![BASE64.encode(ca)],
         uri,
     })?;
+    if let Some(key) = &token.audit_key {
+        witness::pin(&context.home, key)?;
+    }
     finish(context, &token).await
 }
 

@@ -30,6 +30,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::hospital::Desk;
 use crate::repository::Signing;
+use crate::witness;
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -116,6 +117,16 @@ pub enum Command {
 
 /// Runs one.
 pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
+    context.stops_devices = matches!(command, Command::Pause { .. } | Command::Abort { .. } | Command::Stop(_));
+    let stops = context.stops_devices;
+    let done = Box::pin(each(context, command)).await;
+    if let (true, Some(warning)) = (stops, witness::warning(&context.home)?) {
+        context.print.note(&warning);
+    }
+    done
+}
+
+async fn each(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
         Command::Plan(args) => plan::run(context, args).await,
         Command::Approve(args) => approve::run(context, args).await,

@@ -29,10 +29,12 @@ fn text(made: &Made) -> String {
         "configuration           {}\n\
          CA certificate          {}\n\
          CA fingerprint          {}\n\
+         audit record's key      {}\n\
          first operator's token  {} (once, until {})\n",
         made.config.display(),
         made.ca.display(),
         made.ca_sha256,
+        made.audit_key,
         made.token.display(),
         made.expires
     )

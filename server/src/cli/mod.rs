@@ -1,5 +1,6 @@
 //! The command line: one file a command. Each reads its arguments, asks the library and prints.
 
+mod audit;
 mod ca;
 mod flags;
 mod init;
@@ -45,6 +46,9 @@ enum Command {
     /// (`suturectl service set`); switch; retire. A running server takes notice when it is started again.
     #[command(subcommand)]
     Ca(ca::Command),
+    /// The audit record: its key, and how long its texts are kept.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Serve until SIGTERM or SIGINT.
     Run(Configured),
 }
@@ -104,6 +108,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Keys(command) => runtime.block_on(keys::run(command, output)),
         Command::Operator(command) => runtime.block_on(operator::run(command, output)),
         Command::Ca(command) => runtime.block_on(ca::run(command, output)),
+        Command::Audit(command) => runtime.block_on(audit::run(command, output)),
         Command::Run(configured) => {
             let settings = configured.settings()?;
             run::start_log(&settings)?;

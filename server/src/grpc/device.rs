@@ -53,6 +53,7 @@ impl DeviceService for Api {
             words: Vec::new(),
             reports_stored_through: 0,
             news: None,
+            audit: None,
         };
         if !confirmed {
             return Ok(Response::new(answer));
@@ -78,6 +79,8 @@ impl DeviceService for Api {
             // A failure is in the log, and no reason not to hear the device: it asks for itself what it was not told.
             answer.news = self.news(&principal, held).await.ok();
         }
+        // The same holds for the record: a device without news of it remembers what it had.
+        answer.audit = self.audit_news(said.audit.as_ref().unwrap_or(&v1::AuditSeen::default())).await.ok();
         Ok(Response::new(answer))
     }
 

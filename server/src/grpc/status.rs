@@ -6,6 +6,7 @@ use suture_proto::Invalid;
 use tonic::{Code, Status};
 
 use crate::audit::AuditError;
+use crate::audit::key::KeyError;
 use crate::blobs::BlobError;
 use crate::clearance::ClearError;
 use crate::delta::DeltaError;
@@ -115,6 +116,15 @@ impl From<AuditError> for Refusal {
     fn from(error: AuditError) -> Self {
         match error {
             AuditError::Store(error) => error.into(),
+            error => Self::ours(&error),
+        }
+    }
+}
+
+impl From<KeyError> for Refusal {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error.into(),
             error => Self::ours(&error),
         }
     }

@@ -10,9 +10,6 @@
 //! drove versions up by them locks nobody out.
 
 use jiff::Timestamp;
-use pkcs8::pkcs5::pbes2::Parameters;
-use pkcs8::pkcs5::scrypt;
-use pkcs8::{LineEnding, PrivateKeyInfoRef, SecretDocument};
 use suture_core::audit::Concern;
 use suture_core::principal::Principal;
 use suture_core::sign::{LocalKey, PublicKey, Signer as _};
@@ -22,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::PublishError;
 use crate::audit;
+use crate::seal;
 use crate::store::online_keys::{OnlineKeyRow, Turn};
 use crate::store::{Lock, Tx};
 
@@ -150,30 +148,12 @@ async fn find_or_make(
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *seed)?;
     let key = LocalKey::from_seed(&seed);
-    let sealed = sealed(&key, seal)?;
+    let sealed = seal::close(&key, seal).map_err(|_| PublishError::Sealing)?;
     tx.insert_online_key(repository, role, turn, &OnlineKeyRow { public: key.public(), sealed }, now).await?;
     Ok((key.public(), true))
 }
 
 async fn open(tx: &mut Tx, repository: &str, role: Role, seal: &str) -> Result<LocalKey, PublishError> {
     let row = tx.online_key(repository, role).await?.ok_or(PublishError::ForeignKeys { role })?;
-    let key = LocalKey::from_pem(&row.sealed, Some(seal)).map_err(|_| PublishError::Seal { role })?;
-    if key.public() == row.public { Ok(key) } else { Err(PublishError::Seal { role }) }
-}
-
-/// PKCS#8 PEM under PBES2 with AES-256-GCM. The seal key is 256 random bits, so stretching it by scrypt gains nothing and
-/// costs time under the database's lock: the least parameters that scrypt is commonly run with.
-fn sealed(key: &LocalKey, seal: &str) -> Result<String, PublishError> {
-    let failed = || PublishError::Sealing;
-    let (mut salt, mut nonce) = ([0; 16], [0; 12]);
-    getrandom::fill(&mut salt)?;
-    getrandom::fill(&mut nonce)?;
-    let plain = key.to_pem(None).map_err(|_| failed())?;
-    let (_, document) = SecretDocument::from_pem(&plain).map_err(|_| failed())?;
-    let info = PrivateKeyInfoRef::try_from(document.as_bytes()).map_err(|_| failed())?;
-    let stretch = scrypt::Params::new(10, 8, 1).map_err(|_| failed())?;
-    let parameters = Parameters::scrypt_aes256gcm(stretch, &salt, nonce).map_err(|_| failed())?;
-    let encrypted = info.encrypt_with_params(parameters, seal).map_err(|_| failed())?;
-    let pem = encrypted.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF).map_err(|_| failed())?;
-    Ok(pem.to_string())
+    seal::open(&row.sealed, &row.public, seal).map_err(|_| PublishError::Seal { role })
 }

@@ -104,7 +104,7 @@ async fn client(store: &Store, repository: &Repository, root: Vec<u8>, at: Times
 
 async fn audited(store: &Store) -> Vec<Entry> {
     let rows = store.read().await.unwrap().audit_after(0, 100).await.unwrap();
-    rows.iter().map(|row| Entry::parse(row.seq, &row.payload).unwrap()).collect()
+    rows.iter().map(|row| Entry::parse(row.seq, row.payload.as_ref().unwrap()).unwrap()).collect()
 }
 
 #[tokio::test]

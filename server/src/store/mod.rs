@@ -22,6 +22,7 @@
 
 pub(crate) mod adoption;
 pub mod audit;
+pub mod audit_keys;
 pub(crate) mod bundles;
 pub mod certificates;
 pub(crate) mod chunks;
@@ -105,8 +106,20 @@ macro_rules! with_texts {
         }
     };
 }
+/// The same with numbers, in JSON.
+macro_rules! with_numbers {
+    ($on:expr, $before:literal, $after:literal) => {
+        match $on.driver() {
+            $crate::store::Driver::Sqlite(_) => concat!($before, "SELECT value FROM json_each($1)", $after),
+            $crate::store::Driver::Postgres(_) => {
+                concat!($before, "SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb)", $after)
+            }
+        }
+    };
+}
 pub(crate) use value::{hex_list, text_list};
 pub(crate) use with_list;
+pub(crate) use with_numbers;
 pub(crate) use with_texts;
 
 /// One of the two drivers' somethings.

@@ -168,6 +168,7 @@ impl DeviceService for Stage {
             words: act.words(),
             reports_stored_through: 0,
             news: (act.sends == Sends::WithCheckIn).then(|| act.news()),
+            audit: None,
         };
         (act.check_in)(&mut answer);
         Ok(Response::new(answer))

@@ -94,6 +94,7 @@ impl Operator {
             pins: Pins::from(None),
             clock: self.clock.clone(),
             proxy: ProxyRules::from_env(|_| None),
+            stops_devices: false,
         };
         act(&mut context).await.map_err(|failure| failure.to_text())
     }

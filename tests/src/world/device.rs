@@ -164,7 +164,7 @@ impl Device {
 
     /// One cycle, and the machine's state after it.
     pub async fn cycle(&mut self) -> String {
-        self.agent().cycle().await.unwrap();
+        Box::pin(self.agent().cycle()).await.unwrap();
         self.state()
     }
 

@@ -68,7 +68,8 @@ impl Operator {
             return process(&all[1..], hsm).await;
         }
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let exit = suture_ctl::run(all, &mut out, &mut err, self.clock.clone()).await;
+        // On the heap: a journey's own future would hold the state of each of its commands.
+        let exit = Box::pin(suture_ctl::run(all, &mut out, &mut err, self.clock.clone())).await;
         let said = String::from_utf8(err).unwrap();
         if exit == 0 { Ok(String::from_utf8(out).unwrap()) } else { Err(Failed { exit, said }) }
     }

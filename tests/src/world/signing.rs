@@ -151,6 +151,7 @@ impl Operator {
             pins: Pins::from(None),
             clock: self.clock.clone(),
             proxy: ProxyRules::from_env(|_| None),
+            stops_devices: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What operators may call. Each method finds out who calls and hands over to the file of its noun.
 
 mod adoption;
+mod audit;
 mod bundles;
 mod decisions;
 mod devices;
@@ -289,6 +290,15 @@ impl OperatorService for Api {
         let (principal, hdo) = hospital(&request)?;
         self.clear_limits(&principal, &hdo, request.into_inner()).await?;
         Ok(Response::new(v1::ClearTransferLimitsResponse {}))
+    }
+
+    async fn get_checkpoint(&self, request: Request<v1::GetCheckpointRequest>) -> Answer<v1::GetCheckpointResponse> {
+        Ok(Response::new(self.newest_checkpoint(request.into_inner()).await?))
+    }
+
+    async fn prove_audit(&self, request: Request<v1::ProveAuditRequest>) -> Answer<v1::ProveAuditResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.prove(&principal, request.into_inner()).await?))
     }
 
     async fn list_audit(&self, request: Request<v1::ListAuditRequest>) -> Answer<v1::ListAuditResponse> {

@@ -1,11 +1,11 @@
-//! Hospitals, operators, and the record of what they did.
+//! Hospitals and operators.
 
 use jiff::Timestamp;
 use serde_json::json;
 use suture_core::audit::Concern;
 use suture_core::digest::Digest;
 use suture_core::id::{HdoId, OperatorName};
-use suture_core::limits::{MAX_ROWS_PER_CALL, MAX_TEXT_BYTES, MAX_TOKEN_SECS};
+use suture_core::limits::{MAX_TEXT_BYTES, MAX_TOKEN_SECS};
 use suture_core::principal::Principal;
 use suture_core::token::Grant;
 use suture_proto::{Invalid, parse, parse_digest, v1};
@@ -16,7 +16,6 @@ use super::super::{Api, Newcomer, Refusal, caller};
 use crate::audit;
 use crate::identity::Csr;
 use crate::rights::Caller;
-use crate::store::audit::AuditRow;
 use crate::store::operators::principal as principal_of;
 
 /// When a token that a caller wants may end: later than now, and not too late.
@@ -185,26 +184,4 @@ impl Api {
         self.app.news().tell();
         Ok(v1::RevokeOperatorResponse {})
     }
-
-    pub(super) async fn audit(
-        &self,
-        principal: &Principal,
-        request: v1::ListAuditRequest,
-    ) -> Result<v1::ListAuditResponse, Refusal> {
-        let v1::ListAuditRequest { after, limit } = request;
-        let limit = if limit == 0 { MAX_ROWS_PER_CALL } else { limit.min(MAX_ROWS_PER_CALL) };
-        let mut tx = self.app.store().read().await?;
-        let mut rows = tx.audit_after(after, limit + 1).await?;
-        let more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
-        Ok(v1::ListAuditResponse { entries: rows.into_iter().map(|row| shown_to(principal, row)).collect(), more })
-    }
-}
-
-/// An audit entry as `principal` may see it: its text where it concerns the caller, otherwise its digest alone.
-fn shown_to(principal: &Principal, row: AuditRow) -> v1::AuditEntry {
-    let AuditRow { seq, concerns, payload, sha256 } = row;
-    let payload_sha256 = Digest::of(&payload).as_bytes().to_vec().into();
-    let payload = if concerns.includes(principal) { payload.into() } else { bytes::Bytes::new() };
-    v1::AuditEntry { seq, payload, payload_sha256, sha256: sha256.as_bytes().to_vec().into() }
 }

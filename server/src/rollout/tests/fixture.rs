@@ -256,7 +256,8 @@ impl Ward {
     /// What was recorded of it, in order.
     pub(super) async fn actions(&self) -> Vec<String> {
         let rows = self.store.read().await.unwrap().audit_after(0, 10_000).await.unwrap();
-        let entries = rows.iter().map(|row| serde_json::from_slice::<serde_json::Value>(&row.payload).unwrap());
+        let entries =
+            rows.iter().map(|row| serde_json::from_slice::<serde_json::Value>(row.payload.as_ref().unwrap()).unwrap());
         let ours = entries.filter(|e| e["subject"] == self.id.as_str());
         ours.map(|e| e["action"].as_str().unwrap().to_owned()).collect()
     }

@@ -11,6 +11,7 @@ use tokio::sync::{Barrier, Mutex};
 use super::super::{Driver, Lock, Store, StoreError, retried};
 use super::{PostgresDatabase, each};
 use crate::audit;
+use crate::store::audit::AuditRow;
 
 fn now() -> jiff::Timestamp {
     "2026-11-24T15:00:00Z".parse().unwrap()
@@ -42,7 +43,7 @@ async fn a_token_is_spent_once_however_many_try_at_once() {
 }
 
 #[tokio::test]
-async fn the_audit_chain_has_no_gap_and_no_fork_however_many_append_at_once() {
+async fn the_audit_record_has_no_gap_and_no_fork_however_many_append_at_once() {
     each(async |store| {
         let appends = (0..20).map(|i| {
             let store = store.clone();
@@ -70,16 +71,12 @@ async fn the_audit_chain_has_no_gap_and_no_fork_however_many_append_at_once() {
         let mut tx = store.read().await.unwrap();
         let rows = tx.audit_after(0, 100).await.unwrap();
         assert_eq!(rows.len(), 15);
-        let mut chain = suture_core::audit::Chain::from_start(suture_core::audit::Head::START);
+        let mut reading = suture_core::audit::Reading::from_start(suture_core::audit::Head::empty());
         for row in rows {
-            let link = suture_core::audit::Link {
-                seq: row.seq,
-                payload_sha256: Digest::of(&row.payload),
-                payload: Some(row.payload),
-                sha256: row.sha256,
-            };
-            chain.take(&link).unwrap();
+            let AuditRow { seq, at: _, concerns: _, payload, payload_sha256, root } = row;
+            reading.take(&suture_core::audit::Leaf { seq, payload, payload_sha256, root }).unwrap();
         }
+        assert_eq!(reading.finish(&tx.audit_head().await.unwrap()).unwrap().size, 15);
     })
     .await;
 }

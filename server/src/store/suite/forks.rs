@@ -62,7 +62,7 @@ async fn alarm(tx: &mut Tx) -> (Vec<(u64, bool, bool)>, u64) {
     let rows = tx.forks(&hdo(), MAX_ROWS_PER_CALL).await.unwrap();
     assert_eq!(rows, tx.forks_of(&hdo(), &pump(), &pump()).await.unwrap());
     assert_eq!(rows, tx.forks_in(REPOSITORY, MAX_ROWS_PER_CALL).await.unwrap());
-    let entries = tx.audit_head().await.unwrap().map_or(0, |head| head.seq);
+    let entries = tx.audit_head().await.unwrap().size;
     (rows.iter().map(|f| (f.version, f.proven, f.healed.is_some())).collect(), entries)
 }
 

@@ -1,7 +1,7 @@
 //! The audit trail: everybody verifies all of it and reads what concerns them.
 
-use suture_core::audit::{Chain, Concern, Entry, Head, Link};
-use suture_proto::{parse_digest, v1};
+use suture_core::audit::{Concern, Entry, Head, Leaf, Reading};
+use suture_proto::v1;
 use suture_tests::world::{HDO, Kind, Operator, World};
 
 /// The whole record as somebody is given it, verified; the entries that came with their text.
@@ -9,18 +9,12 @@ async fn read(world: &World, who: &Operator) -> (Head, Vec<Entry>) {
     let mut calls = world.operator_calls(Some(who.identity())).await;
     let page = calls.list_audit(v1::ListAuditRequest::default()).await.unwrap().into_inner();
     assert!(!page.more);
-    let mut chain = Chain::from_start(Head::START);
+    let mut reading = Reading::from_start(Head::empty());
     let mut entries = Vec::new();
-    for v1::AuditEntry { seq, payload, sha256, payload_sha256 } in page.entries {
-        let link = Link {
-            seq,
-            payload: (!payload.is_empty()).then(|| payload.to_vec()),
-            payload_sha256: parse_digest("payload_sha256", &payload_sha256).unwrap(),
-            sha256: parse_digest("sha256", &sha256).unwrap(),
-        };
-        entries.extend(chain.take(&link).unwrap());
+    for entry in page.entries {
+        entries.extend(reading.take(&Leaf::try_from(entry).unwrap()).unwrap());
     }
-    (chain.finish().unwrap(), entries)
+    (reading.head(), entries)
 }
 
 fn did(entries: &[Entry], action: &str, subject: &str) -> bool {
@@ -71,8 +65,8 @@ async fn read_by_whom_it_concerns(kind: Kind) {
     // What the programs make of it.
     for (who, withheld) in [(&ada, ada_reads.len()), (&kim, kim_reads.len())] {
         let verified = who.json(&["audit", "verify"]).await.unwrap();
-        assert_eq!(verified["entries"], kim_head.seq);
-        assert_eq!(verified["withheld"], kim_head.seq - withheld as u64);
+        assert_eq!(verified["entries"], kim_head.size);
+        assert_eq!(verified["withheld"], kim_head.size - withheld as u64);
     }
 }
 on_both!(the_record_is_one_and_each_reads_its_own, super::read_by_whom_it_concerns);

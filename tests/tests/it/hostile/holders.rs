@@ -57,6 +57,8 @@ const READS: &[&str] = &[
     "WatchRollout",
     "GetStops",
     "ListAudit",
+    "GetCheckpoint",
+    "ProveAudit",
     "Watch",
     "Check",
     "ServerReflectionInfo",

@@ -1,8 +1,16 @@
 //! The server's record of what was changed: every change appends to it in its own transaction, or does not happen.
+//!
+//! What is appended is a leaf of a Merkle tree (see [`suture_core::audit`]); what is stored of the tree makes every proof
+//! about it a matter of one query, however long the record is ([`log`]). The texts may go one day, the tree stays
+//! ([`retention`]).
+
+pub mod key;
+pub mod log;
+pub mod retention;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use suture_core::audit::{Concern, Entry, Head, Salt};
+use suture_core::audit::{Concern, Entry, Frontier, Head, Salt};
 use suture_core::clock::whole_second;
 use suture_core::digest::Digest;
 use suture_core::principal::Principal;
@@ -19,13 +27,18 @@ pub enum AuditError {
     /// The entry has no bytes.
     #[error("the audit entry could not be written")]
     Entry(#[from] suture_core::audit::AuditError),
+    /// The tree that is stored is not that of the last entry.
+    #[error(
+        "the audit record is damaged: what is stored of its tree does not lead to the head behind entry {0}; restore a backup"
+    )]
+    Damaged(u64),
     /// No randomness.
     #[error("the system gives no random numbers")]
     Random(#[from] getrandom::Error),
 }
 
 /// Records that `actor` did `action` (as in `rollout.pause`) to `subject`, for those whom it concerns to read. `detail` is a
-/// JSON object. The chain is locked from here to the end of the transaction, so call it
+/// JSON object. The record is locked from here to the end of the transaction, so call it
 /// last.
 pub async fn append(
     tx: &mut Tx,
@@ -37,16 +50,20 @@ pub async fn append(
     detail: Value,
 ) -> Result<Head, AuditError> {
     tx.lock(Lock::AuditChain).await?;
-    let head = match tx.audit_head().await? {
-        Some(row) => Head { seq: row.seq, sha256: row.sha256 },
-        None => Head::START,
-    };
+    let head = tx.audit_head().await?;
+    let edge = tx.audit_nodes(&Frontier::places(head.size)).await?;
+    let mut frontier = Frontier::of(head.size, edge).ok_or(AuditError::Damaged(head.size))?;
+    // Building on what is damaged would sign it.
+    if frontier.head() != head {
+        return Err(AuditError::Damaged(head.size));
+    }
     let mut salt = [0; 16];
     getrandom::fill(&mut salt)?;
+    let at = whole_second(now);
     let entry = Entry {
         kind: Entry::TYPE.to_owned(),
-        seq: head.seq + 1,
-        at: whole_second(now),
+        seq: head.size + 1,
+        at,
         actor: actor.to_string(),
         concerns,
         action: action.to_owned(),
@@ -55,9 +72,14 @@ pub async fn append(
         salt: Salt(salt),
     };
     let payload = entry.to_bytes()?;
-    let next = head.then(&Digest::of(&payload));
-    tx.insert_audit(&AuditRow { seq: next.seq, concerns: entry.concerns, payload, sha256: next.sha256 }).await?;
-    Ok(next)
+    let payload_sha256 = Digest::of(&payload);
+    for (place, sha256) in frontier.push(&payload_sha256) {
+        tx.insert_audit_node(&place, &sha256).await?;
+    }
+    let Head { size: seq, root } = frontier.head();
+    let concerns = entry.concerns;
+    tx.insert_audit(&AuditRow { seq, at, concerns, payload: Some(payload), payload_sha256, root }).await?;
+    Ok(Head { size: seq, root })
 }
 
 fn particulars(detail: Value) -> Map<String, Value> {
@@ -67,3 +89,6 @@ fn particulars(detail: Value) -> Map<String, Value> {
         other => Map::from_iter([("value".to_owned(), other)]),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,4 @@
-//! The record of what was changed, chained by hashes, so that the past cannot be rewritten unnoticed.
-//!
-//! Attack: whoever holds the server's database removes, reorders or alters entries after the fact. Each entry's hash covers
-//! the whole past before it, and each side keeps the last [`Head`] that it has seen; a record that was rewritten no
-//! longer leads to that head.
-//!
-//! A hospital must be able to verify the chain without reading what concerns other hospitals. Therefore the chain runs over
-//! the *digests* of the payloads: `hash(n) = SHA-256(hash(n-1) || SHA-256(payload(n)))`, 64 bytes in, beginning with 32
-//! zero bytes; an entry of somebody else is handed out as its digest alone. Each payload holds a [`Salt`], so that nobody
-//! finds out what an entry says by hashing guesses.
+//! One entry of the record, and whom it concerns.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,20 +8,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::clock::utc;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::id::{HdoId, IdError};
 use crate::json::{self, JsonError};
 use crate::limits::MAX_AUDIT_ENTRY_BYTES;
 use crate::principal::Principal;
 
-/// One entry. Its canonical bytes are the payload that is stored, chained and handed out.
+/// One entry. Its canonical bytes are the payload that is stored, counted in as a leaf, and handed out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Always [`Entry::TYPE`].
     #[serde(rename = "_type")]
     pub kind: String,
-    /// Its place in the chain, from 1, without gaps.
+    /// Its place in the record, from 1, without gaps.
     pub seq: u64,
     /// When it was written, by the server's clock.
     #[serde(with = "utc")]
@@ -155,7 +146,7 @@ impl From<Salt> for String {
     }
 }
 
-/// Why an entry was refused, or the first place at which a chain is broken.
+/// Why an entry was refused, or the first place at which the record is broken.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// Longer than an entry may be.
@@ -175,19 +166,31 @@ pub enum AuditError {
         source: JsonError,
     },
     /// Removed, inserted or out of order.
-    #[error("the audit chain is broken: entry {offered} stands where entry {wanted} belongs")]
+    #[error("the audit record is broken: entry {offered} stands where entry {wanted} belongs")]
     Gap {
         /// The place.
         wanted: u64,
         /// What stands there.
         offered: u64,
     },
-    /// The payload is not the one that was chained.
-    #[error("the audit chain is broken at entry {0}: its text is not the one that was chained")]
+    /// The payload is not the one that was counted in.
+    #[error("the audit record is broken at entry {0}: its text is not the one that was recorded")]
     Payload(u64),
-    /// The entry does not follow from the one before it.
-    #[error("the audit chain is broken at entry {0}: its hash does not follow from the entry before it")]
+    /// The tree's root behind the entry is not the one that follows from it and all entries before it.
+    #[error(
+        "the audit record is broken at entry {0}: the hash behind it does not follow from it and the entries before it"
+    )]
     Hash(u64),
+    /// The entries do not lead to the head that is signed.
+    #[error(
+        "the audit record is broken: its {seq} entries lead to another head than the checkpoint's, of {signed} entries"
+    )]
+    Head {
+        /// How many entries there are.
+        seq: u64,
+        /// How many the checkpoint counts.
+        signed: u64,
+    },
     /// The record is shorter than, or leads elsewhere than, a head that was seen before.
     #[error("the audit record was rewritten: entry {seq} was {before} when it was last seen")]
     Rewritten {
@@ -227,102 +230,3 @@ fn bounded(seq: u64, payload: &[u8]) -> Result<(), AuditError> {
     let length = payload.len();
     if length > MAX_AUDIT_ENTRY_BYTES { Err(AuditError::TooLong { seq, length }) } else { Ok(()) }
 }
-
-/// How far a chain reaches, and the hash that stands for all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Head {
-    /// The last entry; 0 before the first.
-    pub seq: u64,
-    /// Its hash.
-    pub sha256: Digest,
-}
-
-impl Head {
-    /// Before the first entry.
-    pub const START: Self = Self { seq: 0, sha256: Digest::from_bytes([0; 32]) };
-
-    /// The head after one more entry, whose payload has that digest.
-    pub fn then(&self, payload: &Digest) -> Self {
-        let mut hasher = Hasher::default();
-        hasher.update(self.sha256.as_bytes());
-        hasher.update(payload.as_bytes());
-        Self { seq: self.seq.saturating_add(1), sha256: hasher.finish() }
-    }
-}
-
-impl fmt::Display for Head {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.seq, self.sha256)
-    }
-}
-
-/// One entry as it is handed out: whole, or as its digest where it concerns somebody else.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// Its place.
-    pub seq: u64,
-    /// The payload, unless it is withheld.
-    pub payload: Option<Vec<u8>>,
-    /// SHA-256 of the payload.
-    pub payload_sha256: Digest,
-    /// The chain's hash at this entry.
-    pub sha256: Digest,
-}
-
-/// Verifies entries as they come in, in order.
-#[derive(Debug, Clone)]
-pub struct Chain {
-    head: Head,
-    last_seen: Head,
-}
-
-impl Chain {
-    /// Begins at the chain's beginning and will insist on passing through `last_seen`, the head that the caller kept from
-    /// the last time; [`Head::START`] where there was no last time.
-    pub fn from_start(last_seen: Head) -> Self {
-        Self { head: Head::START, last_seen }
-    }
-
-    /// Goes on from a head that the caller verified before.
-    pub fn resume(head: Head) -> Self {
-        Self { head, last_seen: head }
-    }
-
-    /// How far it has been verified.
-    pub fn head(&self) -> Head {
-        self.head
-    }
-
-    /// Verifies the next entry; reads it, unless it is withheld. An error names the first entry that is broken, and the
-    /// chain stays where it was.
-    pub fn take(&mut self, link: &Link) -> Result<Option<Entry>, AuditError> {
-        let next = self.head.then(&link.payload_sha256);
-        if link.seq != next.seq {
-            return Err(AuditError::Gap { wanted: next.seq, offered: link.seq });
-        }
-        if link.payload.as_ref().is_some_and(|payload| Digest::of(payload) != link.payload_sha256) {
-            return Err(AuditError::Payload(link.seq));
-        }
-        if link.sha256 != next.sha256 {
-            return Err(AuditError::Hash(link.seq));
-        }
-        if next.seq == self.last_seen.seq && next != self.last_seen {
-            return Err(AuditError::Rewritten { seq: next.seq, before: self.last_seen.sha256 });
-        }
-        let entry = link.payload.as_ref().map(|payload| Entry::parse(link.seq, payload)).transpose()?;
-        self.head = next;
-        Ok(entry)
-    }
-
-    /// Says that there are no more entries: a chain that ends before the head seen last has lost entries.
-    pub fn finish(self) -> Result<Head, AuditError> {
-        if self.head.seq < self.last_seen.seq {
-            return Err(AuditError::Rewritten { seq: self.last_seen.seq, before: self.last_seen.sha256 });
-        }
-        Ok(self.head)
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,199 @@
+//! What this home remembers of the server's audit record, and the server held to it at every connection.
+//!
+//! Attack: see [`suture_core::audit`]. `audit.json` holds the record's key and the last checkpoint that was seen. A server
+//! that cannot show that its newest checkpoint extends that one is refused, and both checkpoints are put aside in
+//! `audit.doubt.json`: signed by one key, they convict it before anybody. Only orders that stop devices go through
+//! nevertheless: they are signed, and the record has no say in them.
+
+use serde::{Deserialize, Serialize};
+use suture_core::audit::{Checkpoint, Head, LogKey, News, Refused, Taken, Witness};
+use suture_proto::v1;
+
+use crate::client::Client;
+use crate::context::Context;
+use crate::failure::{Exit, Failure, OrFail as _, Outcome};
+use crate::files::Access;
+use crate::home::Home;
+
+/// What is remembered.
+pub const FILE: &str = "audit.json";
+/// What a server has signed that does not fit together.
+pub const DOUBT: &str = "audit.doubt.json";
+
+/// `audit.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// The key, and the last checkpoint.
+    pub witness: Witness,
+    /// How far this home has read the record itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Head>,
+}
+
+/// `audit.doubt.json`: two checkpoints of one log of which neither extends the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Doubt {
+    /// When, by this machine's clock.
+    pub at: String,
+    /// The key that signed the first.
+    pub key: LogKey,
+    /// What was remembered.
+    pub seen: Option<String>,
+    /// What was shown instead.
+    pub offered: String,
+}
+
+/// What this home remembers; none before it has joined.
+pub fn kept(home: &Home) -> Outcome<Option<Kept>> {
+    let Some(bytes) = home.read(FILE)? else { return Ok(None) };
+    let kept = serde_json::from_slice(&bytes);
+    let kept = kept.or_fail(|| format!("{} cannot be read", home.directory().join(FILE).display()));
+    Ok(Some(kept.map_err(|f| f.next("restore it; without it the audit record may be another one unnoticed"))?))
+}
+
+/// Remembers that.
+pub fn keep(home: &Home, kept: &Kept) -> Outcome {
+    let mut bytes = serde_json::to_vec_pretty(kept).or_fail(|| format!("cannot write {FILE}"))?;
+    bytes.push(b'\n');
+    home.write(FILE, &bytes, Access::Public)
+}
+
+/// Knows the record by the key that a token names, from the beginning.
+pub fn pin(home: &Home, key: &LogKey) -> Outcome {
+    match kept(home)? {
+        None => keep(home, &Kept { witness: Witness::new(key.clone()), verified: None }),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The key by which this home knows the record.
+pub fn key(home: &Home) -> Outcome<LogKey> {
+    let kept = kept(home)?.ok_or_else(|| {
+        Failure::new("this home does not know the audit record's key yet")
+            .next("name it with --key, as `suture-server audit key` or a colleague's `suturectl audit key` prints it")
+    })?;
+    Ok(kept.witness.key)
+}
+
+/// Asks for the newest checkpoint and holds the server to what is remembered.
+pub async fn follow(context: &Context<'_>, client: &mut Client) -> Outcome<Kept> {
+    let home = &context.home;
+    let known = kept(home)?;
+    let seen = known.as_ref().map(|k| v1::AuditSeen::from(&k.witness));
+    let v1::GetCheckpointResponse { news } = client.get_checkpoint(v1::GetCheckpointRequest { seen }).await?;
+    let news = news.ok_or_else(|| Failure::untrusted("the server shows no checkpoint of its audit record"))?;
+    let mut kept = match known {
+        Some(kept) => kept,
+        // A home that no token has told of the key takes the one that it is shown first, of its own server's name.
+        None => {
+            let key: LogKey = news.key.parse().map_err(|e| Failure::of(Exit::Untrusted, &e))?;
+            if key.origin != home.server()?.trust_domain {
+                return Err(Failure::untrusted(format!("the server shows the audit record of {}", key.origin)));
+            }
+            Kept { witness: Witness::new(key), verified: None }
+        }
+    };
+    let before = kept.witness.clone();
+    match kept.witness.take(&News::try_from(news)?) {
+        Ok(Taken::Stands) => {}
+        Ok(Taken::Grown) => keep(home, &kept)?,
+        Err(refused) => {
+            if let Refused::Rewritten { checkpoint, .. } = &refused {
+                set_aside(context, &before, checkpoint)?;
+            }
+            return Err(distrust(home, &refused));
+        }
+    }
+    Ok(kept)
+}
+
+fn set_aside(context: &Context<'_>, before: &Witness, offered: &str) -> Outcome {
+    let home = &context.home;
+    // The first is the one that counts: a server that goes to and fro cannot wash it away.
+    if home.read(DOUBT)?.is_some() {
+        return Ok(());
+    }
+    let at = suture_core::clock::format_utc(context.now());
+    let doubt = Doubt { at, key: before.key.clone(), seen: before.checkpoint.clone(), offered: offered.to_owned() };
+    let mut bytes = serde_json::to_vec_pretty(&doubt).or_fail(|| format!("cannot write {DOUBT}"))?;
+    bytes.push(b'\n');
+    home.write(DOUBT, &bytes, Access::Public)
+}
+
+/// What a person does about a record that does not go on from where it was.
+fn distrust(home: &Home, refused: &Refused) -> Failure {
+    let place = |name: &str| home.directory().join(name).display().to_string();
+    Failure::of(Exit::Untrusted, refused).next(format!(
+        "do nothing more through this server; keep {} and {} as evidence and compare with a colleague's `suturectl audit key`; \
+         if the server was set back by those who run it, and they can say why: `suturectl audit restart --reason TEXT`",
+        place(FILE),
+        place(DOUBT)
+    ))
+}
+
+/// What goes to whoever has sent an order through a server whose record is in doubt; nothing where none is.
+pub fn warning(home: &Home) -> Outcome<Option<String>> {
+    Ok(home.read(DOUBT)?.map(|_| {
+        format!(
+            "the server's audit record is in doubt ({}); `suturectl audit verify` says more",
+            home.directory().join(DOUBT).display()
+        )
+    }))
+}
+
+/// Forgets the record, once a person has said why it may be another: what was remembered stays as evidence. Gives where.
+pub fn forget(context: &Context<'_>, reason: &str) -> Outcome<String> {
+    let home = &context.home;
+    let Some(kept) = kept(home)? else { return Err(Failure::new("this home remembers no audit record")) };
+    let size = kept.witness.size();
+    let name = format!("audit.before.{}.json", context.now().as_second());
+    let doubt = home.read(DOUBT)?.map(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes));
+    let doubt = doubt.transpose().or_fail(|| format!("{DOUBT} cannot be read"))?;
+    let aside = serde_json::json!({ "reason": reason, "size": size, "remembered": kept, "doubt": doubt });
+    let mut bytes = serde_json::to_vec_pretty(&aside).or_fail(|| format!("cannot write {name}"))?;
+    bytes.push(b'\n');
+    home.write(&name, &bytes, Access::Public)?;
+    // The key stays: another one needs its word.
+    keep(home, &Kept { witness: Witness::new(kept.witness.key), verified: None })?;
+    crate::files::remove(&home.directory().join(DOUBT))?;
+    Ok(home.directory().join(name).display().to_string())
+}
+
+/// The checkpoint that is remembered, verified again.
+pub fn checkpoint(kept: &Kept) -> Outcome<Checkpoint> {
+    let note = kept.witness.checkpoint.as_deref().unwrap_or_default();
+    Checkpoint::verify(note, &kept.witness.key)
+        .map_err(|e| Failure::of(Exit::Failed, &e).next(format!("{FILE} was changed; restore it")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use suture_core::digest::Digest;
+    use suture_core::sign::{LocalKey, Signer as _};
+
+    #[test]
+    fn what_is_remembered_is_kept_and_damage_is_not_taken_for_a_fresh_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        assert_eq!(kept(&home).unwrap(), None);
+        assert!(key(&home).unwrap_err().to_text().contains("audit key"));
+        let signer = LocalKey::from_seed(&zeroize::Zeroizing::new([3; 32]));
+        let named = LogKey { origin: "acme.example".parse().unwrap(), key: signer.public() };
+        pin(&home, &named).unwrap();
+        let head = Head { size: 7, root: Digest::of(b"root") };
+        let note = Checkpoint::sign(head, &named.origin, &signer).unwrap().note().to_owned();
+        let witness = Witness { checkpoint: Some(note), head: Some(head), key: named.clone() };
+        let remembered = Kept { witness, verified: Some(head) };
+        keep(&home, &remembered).unwrap();
+        // A second token does not make it forget.
+        pin(&home, &LogKey { key: LocalKey::from_seed(&zeroize::Zeroizing::new([4; 32])).public(), ..named.clone() })
+            .unwrap();
+        assert_eq!(kept(&home).unwrap().unwrap(), remembered);
+        assert_eq!(checkpoint(&remembered).unwrap().head(), head);
+        std::fs::write(dir.path().join(FILE), "{").unwrap();
+        assert!(kept(&home).is_err() && key(&home).is_err());
+    }
+}

@@ -1,0 +1,237 @@
+//! The record on both databases: appended, proven, known by its key, and kept as long as it must be.
+
+use jiff::{SignedDuration, Timestamp};
+use suture_core::audit::{Checkpoint, Concern, Frontier, Head, LogKey, Refused, Taken, Witness, includes};
+use suture_core::digest::Digest;
+use suture_core::id::TrustDomain;
+use suture_core::principal::Principal;
+
+use super::key::{KeyError, ensure, rotate};
+use super::log::{Log, Seen};
+use super::retention::{RetentionError, prune};
+use super::{AuditError, append};
+use crate::store::suite::each;
+use crate::store::{Driver, Store};
+
+const SEAL: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+fn origin() -> TrustDomain {
+    "acme.example".parse().unwrap()
+}
+
+fn at(days: i64) -> Timestamp {
+    "2024-01-01T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(24 * days)
+}
+
+async fn write(store: &Store, count: u64, now: Timestamp) -> Head {
+    let mut head = Head::empty();
+    for _ in 0..count {
+        let mut tx = store.begin().await.unwrap();
+        let by = Principal::Server;
+        head = append(&mut tx, now, &by, Concern::Everybody, "test.append", "test", ().into()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    head
+}
+
+/// A record with its key, and who knows it.
+async fn begun(store: &Store) -> (Log, Witness) {
+    let mut tx = store.begin().await.unwrap();
+    let key = ensure(&mut tx, &origin(), SEAL, at(0)).await.unwrap();
+    assert_eq!(ensure(&mut tx, &origin(), SEAL, at(0)).await.unwrap(), key, "it is made once");
+    tx.commit().await.unwrap();
+    (Log::new(store.clone(), origin()), Witness::new(key))
+}
+
+fn seen(witness: &Witness) -> Seen {
+    Seen { size: witness.size(), key: Some(witness.key.key) }
+}
+
+async fn run(store: &Store, statement: &'static str) {
+    let mut tx = store.begin().await.unwrap();
+    match tx.driver() {
+        Driver::Sqlite(c) => drop(sqlx::query(statement).execute(c).await.unwrap()),
+        Driver::Postgres(c) => drop(sqlx::query(statement).execute(c).await.unwrap()),
+    }
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_growing_record_is_followed_from_any_size_and_every_entry_is_proven() {
+    each(async |store| {
+        let (log, mut witness) = begun(&store).await;
+        let mut witnesses = vec![witness.clone()];
+        for count in [1, 1, 3, 6, 20] {
+            let head = write(&store, count, at(0)).await;
+            assert_eq!(witness.take(&log.news(seen(&witness), SEAL).await.unwrap()).unwrap(), Taken::Grown);
+            assert_eq!(witness.head, Some(head));
+            witnesses.push(witness.clone());
+        }
+        assert_eq!(witness.take(&log.news(seen(&witness), SEAL).await.unwrap()).unwrap(), Taken::Stands);
+        for mut earlier in witnesses {
+            earlier.take(&log.news(seen(&earlier), SEAL).await.unwrap()).unwrap();
+            assert_eq!(earlier, witness);
+        }
+        let head = witness.head.unwrap();
+        for seq in 1..=head.size {
+            let proven = log.prove(seq, head.size).await.unwrap().unwrap();
+            assert!(includes(&head, seq - 1, &proven.row.payload_sha256, &proven.path), "{seq}");
+        }
+        for (seq, size) in [(0, head.size), (head.size + 1, head.size), (1, head.size + 1), (1, 0)] {
+            assert!(log.prove(seq, size).await.unwrap().is_none(), "{seq} of {size}");
+        }
+        // Another server process over the same database signs the same.
+        let other = Log::new(store.clone(), origin()).checkpoint(SEAL).await.unwrap();
+        assert_eq!(Some(other.note()), witness.checkpoint.as_deref());
+        let wrong = Log::new(store.clone(), origin()).checkpoint(&SEAL.replace('0', "1")).await;
+        assert!(matches!(wrong, Err(KeyError::Seal(_))), "{wrong:?}");
+    })
+    .await;
+}
+
+/// What becomes of the entries' digests.
+type Edit = fn(&mut Vec<Digest>);
+
+/// Rewrites the whole record as somebody would who holds the database: rows and tree fit together afterwards.
+async fn rewrite(store: &Store, edit: impl Fn(&mut Vec<Digest>)) {
+    let mut tx = store.begin().await.unwrap();
+    let rows = tx.audit_after(0, 1_000).await.unwrap();
+    let mut digests: Vec<_> = rows.iter().map(|r| r.payload_sha256).collect();
+    edit(&mut digests);
+    tx.commit().await.unwrap();
+    run(store, "DELETE FROM audit").await;
+    run(store, "DELETE FROM audit_node").await;
+    let mut tx = store.begin().await.unwrap();
+    let mut frontier = Frontier::EMPTY;
+    for (digest, row) in digests.into_iter().zip(rows) {
+        for (place, sha256) in frontier.push(&digest) {
+            tx.insert_audit_node(&place, &sha256).await.unwrap();
+        }
+        let Head { size: seq, root } = frontier.head();
+        let row = crate::store::audit::AuditRow { seq, root, payload: None, payload_sha256: digest, ..row };
+        tx.insert_audit(&row).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_in_which_entries_were_dropped_reordered_or_edited_convicts_itself() {
+    each(async |store| {
+        let (log, mut witness) = begun(&store).await;
+        write(&store, 9, at(0)).await;
+        witness.take(&log.news(seen(&witness), SEAL).await.unwrap()).unwrap();
+        let rows = store.read().await.unwrap().audit_after(0, 100).await.unwrap();
+        let honest: Vec<_> = rows.iter().map(|r| r.payload_sha256).collect();
+        let edits: [(&str, Edit); 4] = [
+            ("dropped", |d| {
+                d.remove(3);
+            }),
+            ("reordered", |d| d.swap(2, 5)),
+            ("edited", |d| d[4] = Digest::of(b"another")),
+            ("cut", |d| d.truncate(6)),
+        ];
+        for (name, edit) in edits {
+            rewrite(&store, |d| {
+                d.clone_from(&honest);
+                edit(d);
+            })
+            .await;
+            // Grown past what was seen: the number of entries gives nothing away.
+            write(&store, 7, at(1)).await;
+            let refused = witness.take(&log.news(seen(&witness), SEAL).await.unwrap()).unwrap_err();
+            let Refused::Rewritten { checkpoint, .. } = refused else { panic!("{name}: {refused}") };
+            Checkpoint::verify(&checkpoint, &witness.key).unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_built_on_a_tree_that_is_damaged() {
+    each(async |store| {
+        begun(&store).await;
+        write(&store, 4, at(0)).await;
+        run(&store, "DELETE FROM audit_node WHERE number = 8").await;
+        let mut tx = store.begin().await.unwrap();
+        let by = Principal::Server;
+        let refused = append(&mut tx, at(0), &by, Concern::Everybody, "a", "b", ().into()).await;
+        assert!(matches!(refused, Err(AuditError::Store(_))), "{refused:?}");
+        drop(tx);
+        run(&store, "INSERT INTO audit_node (number, sha256) SELECT 8, sha256 FROM audit_node WHERE number = 0").await;
+        let mut tx = store.begin().await.unwrap();
+        let refused = append(&mut tx, at(0), &by, Concern::Everybody, "a", "b", ().into()).await;
+        assert!(matches!(refused, Err(AuditError::Damaged(5))), "{refused:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_key_is_followed_by_everybody_and_the_old_ones_private_half_is_gone() {
+    each(async |store| {
+        let (log, mut witness) = begun(&store).await;
+        witness.take(&log.news(seen(&witness), SEAL).await.unwrap()).unwrap();
+        let old = witness.key.clone();
+        for _ in 0..2 {
+            let mut tx = store.begin().await.unwrap();
+            rotate(&mut tx, &origin(), SEAL, at(1)).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        let news = log.news(seen(&witness), SEAL).await.unwrap();
+        assert_eq!(news.succession.len(), 2);
+        witness.take(&news).unwrap();
+        let newest: LogKey = log.key(SEAL).await.unwrap();
+        assert!(witness.key == newest && newest != old);
+        assert!(log.news(seen(&witness), SEAL).await.unwrap().succession.is_empty());
+        let keys = store.read().await.unwrap().audit_keys().await.unwrap();
+        assert_eq!(keys.iter().map(|k| k.sealed.is_some()).collect::<Vec<_>>(), [false, false, true]);
+        // Who knows a key that this record never had is told of no way from it.
+        let stranger = Seen {
+            size: 0,
+            key: Some(
+                LogKey {
+                    key: suture_core::sign::Signer::public(&suture_core::sign::LocalKey::from_seed(
+                        &zeroize::Zeroizing::new([9; 32]),
+                    )),
+                    ..old
+                }
+                .key,
+            ),
+        };
+        assert!(log.news(stranger, SEAL).await.unwrap().succession.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn texts_that_are_deleted_leave_a_record_that_still_proves_them() {
+    each(async |store| {
+        let (log, mut witness) = begun(&store).await;
+        write(&store, 5, at(0)).await;
+        write(&store, 3, at(10)).await;
+        witness.take(&log.news(seen(&witness), SEAL).await.unwrap()).unwrap();
+        let before = store.read().await.unwrap().audit_after(0, 100).await.unwrap();
+        let day = |days| jiff::tz::Offset::UTC.to_datetime(at(days)).date();
+
+        let early = prune(&store, day(5), at(5 + 729)).await.unwrap_err();
+        let RetentionError::TooYoung { latest } = early else { panic!("{early}") };
+        assert_eq!(latest, day(4));
+        let now = at(5 + 730);
+        let pruned = prune(&store, day(5), now).await.unwrap();
+        assert_eq!((pruned.entries, pruned.first, pruned.last), (6, 1, 6));
+        assert_eq!(prune(&store, day(5), now).await.unwrap().entries, 0, "nothing is left to delete, nor to record");
+
+        let rows = store.read().await.unwrap().audit_after(0, 100).await.unwrap();
+        assert_eq!(
+            rows.iter().map(|r| r.payload.is_some()).collect::<Vec<_>>(),
+            [false, false, false, false, false, false, true, true, true, true]
+        );
+        let entry = suture_core::audit::Entry::parse(10, rows[9].payload.as_ref().unwrap()).unwrap();
+        assert_eq!((entry.action.as_str(), &entry.detail["last"]), ("audit.pruned", &6.into()));
+        // The record goes on from what was seen before, and a text that somebody kept is proven yet.
+        witness.take(&log.news(seen(&witness), SEAL).await.unwrap()).unwrap();
+        let proven = log.prove(3, 10).await.unwrap().unwrap();
+        let kept = Digest::of(before[2].payload.as_ref().unwrap());
+        assert!(includes(&witness.head.unwrap(), 2, &kept, &proven.path));
+    })
+    .await;
+}

@@ -1,0 +1,45 @@
+//! `suture-server audit`: the key of the audit record, and how long its texts are kept.
+
+use jiff::civil::Date;
+use suture_core::audit::LogKey;
+use suture_core::clock::Clock as _;
+use suture_server::audit::retention::{self, Pruned};
+
+use super::{Configured, Output};
+use crate::SystemClock;
+
+/// The subcommands.
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Show the key by which operators and devices know the record: they compare it, and refuse another.
+    Key(Configured),
+    /// Put another key in its place, which the present one signs: everybody follows by that alone. The server may run.
+    RotateKey(Configured),
+    /// Delete the texts of entries older than a date, two years at least. Digests and tree stay: the record verifies as
+    /// before, and a kept copy of a text is still proven to have stood in it. It goes on record. Example:
+    /// `suture-server audit prune --before 2024-01-01 --config server.toml`. The server may run.
+    Prune {
+        /// The first day (UTC) whose entries keep their texts.
+        #[arg(long, value_name = "DATE")]
+        before: Date,
+        #[command(flatten)]
+        configured: Configured,
+    },
+}
+
+/// Runs one.
+pub(super) async fn run(command: Command, output: Output) -> anyhow::Result<()> {
+    let now = SystemClock.now();
+    let key = |key: &LogKey| format!("{key}\n");
+    match command {
+        Command::Key(configured) => output.print(&retention::key(&configured.settings()?, false, now).await?, key),
+        Command::RotateKey(configured) => output.print(&retention::key(&configured.settings()?, true, now).await?, key),
+        Command::Prune { before, configured } => {
+            let pruned = retention::prune_configured(&configured.settings()?, before, now).await?;
+            output.print(&pruned, |Pruned { entries, first, last }| match entries {
+                0 => format!("no entry from before {before} has its text\n"),
+                _ => format!("{entries} texts deleted, of entries {first} to {last}; their digests stay\n"),
+            })
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The record of what was changed, as operators ask for it.
+
+use suture_core::limits::MAX_ROWS_PER_CALL;
+use suture_core::principal::Principal;
+use suture_core::sign::PublicKey;
+use suture_proto::{Invalid, v1};
+
+use super::super::{Api, Refusal};
+use crate::audit::log::{Proven, Seen};
+use crate::store::audit::AuditRow;
+
+impl Api {
+    pub(super) async fn audit(
+        &self,
+        principal: &Principal,
+        request: v1::ListAuditRequest,
+    ) -> Result<v1::ListAuditResponse, Refusal> {
+        let v1::ListAuditRequest { after, limit } = request;
+        let limit = if limit == 0 { MAX_ROWS_PER_CALL } else { limit.min(MAX_ROWS_PER_CALL) };
+        let mut tx = self.app.store().read().await?;
+        let mut rows = tx.audit_after(after, limit + 1).await?;
+        let more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        Ok(v1::ListAuditResponse { entries: rows.into_iter().map(|row| shown_to(principal, row)).collect(), more })
+    }
+
+    pub(super) async fn newest_checkpoint(
+        &self,
+        request: v1::GetCheckpointRequest,
+    ) -> Result<v1::GetCheckpointResponse, Refusal> {
+        let v1::GetCheckpointRequest { seen } = request;
+        Ok(v1::GetCheckpointResponse { news: Some(self.audit_news(&seen.unwrap_or_default()).await?) })
+    }
+
+    /// The newest of the record for somebody who remembers that.
+    pub(in crate::grpc) async fn audit_news(&self, seen: &v1::AuditSeen) -> Result<v1::AuditNews, Refusal> {
+        let v1::AuditSeen { size, root: _, key } = seen;
+        let known = (!key.is_empty()).then(|| PublicKey::from_bytes(key)).transpose();
+        let seen = Seen { size: *size, key: known.map_err(|e| Invalid::new("key", e))? };
+        let (log, seal) = (self.app.log(), self.app.seal());
+        let news = log.news(seen, seal).await?;
+        let key = log.key(seal).await?.to_string();
+        Ok(v1::AuditNews { key, ..v1::AuditNews::from(&news) })
+    }
+
+    pub(super) async fn prove(
+        &self,
+        principal: &Principal,
+        request: v1::ProveAuditRequest,
+    ) -> Result<v1::ProveAuditResponse, Refusal> {
+        let v1::ProveAuditRequest { seq, size } = request;
+        let Some(Proven { row, path }) = self.app.log().prove(seq, size).await? else {
+            return Err(Refusal::not_found(format!("the audit record of {size} entries has no entry {seq} here")));
+        };
+        let path = path.iter().map(|hash| hash.as_bytes().to_vec().into()).collect();
+        Ok(v1::ProveAuditResponse { entry: Some(shown_to(principal, row)), path })
+    }
+}
+
+/// An entry as `principal` may see it: its text where it concerns the caller, otherwise its digest alone.
+fn shown_to(principal: &Principal, row: AuditRow) -> v1::AuditEntry {
+    let AuditRow { seq, at: _, concerns, payload, payload_sha256, root } = row;
+    let pruned = payload.is_none();
+    let payload = payload.filter(|_| concerns.includes(principal)).unwrap_or_default().into();
+    let bytes = |digest: suture_core::digest::Digest| digest.as_bytes().to_vec().into();
+    v1::AuditEntry { seq, payload, root: bytes(root), payload_sha256: bytes(payload_sha256), pruned }
+}

@@ -17,7 +17,8 @@
 //! 10. [`notice`] is what the two sides write to one another: notices, reports of a suspicion, acknowledgements.
 //! 11. [`life`] is how long a product is supported, and by whom.
 //! 12. [`document`] reads what travels with a bundle for people: what it is made of, and what vulnerabilities do to it.
-//! 13. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
+//! 13. [`exposure`] says which devices carry what, and which vulnerabilities they are exposed to.
+//! 14. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
 
 #![warn(missing_docs)]
 
@@ -30,6 +31,7 @@ pub mod decision;
 pub mod delta;
 pub mod digest;
 pub mod document;
+pub mod exposure;
 pub mod id;
 pub mod json;
 pub mod label;

@@ -374,6 +374,10 @@ pub const DISTRIBUTED_WITHIN_DAYS: i64 = 60;
 pub const MAX_REPEATS: u32 = 4;
 /// How long after the deadline, and after each repetition, the next one is due: 7 days.
 pub const REPEAT_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// A range of versions, as text.
+pub const MAX_RANGE_BYTES: usize = 1_024;
+/// Versions that a range names.
+pub const MAX_RANGE_CONSTRAINTS: usize = 64;
 /// Plans that a server keeps for a hospital, the latest; who approves an older one plans it again.
 pub const MAX_KEPT_PLANS: u64 = 256;
 /// The same in bytes: 256 MiB.

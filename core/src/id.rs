@@ -119,6 +119,11 @@ id!(
     "approval id"
 );
 id!(
+    /// A document of statements about vulnerabilities, as its manufacturer calls it.
+    VexId,
+    "VEX document id"
+);
+id!(
     /// A payload's name in its bundle and in the slot: a safe single component of a path.
     PayloadName,
     "payload name"

@@ -378,6 +378,20 @@ pub const REPEAT_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 pub const MAX_RANGE_BYTES: usize = 1_024;
 /// Versions that a range names.
 pub const MAX_RANGE_CONSTRAINTS: usize = 64;
+/// Statements about one vulnerability that a server answers by.
+pub const MAX_QUESTION_STATEMENTS: u32 = 10_000;
+/// Rollouts that bring what ends it, of one hospital.
+pub const MAX_QUESTION_ROLLOUTS: u32 = 10_000;
+/// A document of statements that is published beside the bundles: 4 MiB.
+pub const MAX_VEX_BYTES: u64 = 4 << 20;
+/// A vulnerability's id, in a question and in a document.
+pub const MAX_VULNERABILITY_BYTES: usize = 128;
+/// A package URL without its version, a component's name, or its version.
+pub const MAX_PACKAGE_BYTES: usize = 1_024;
+/// Components of a bundle, and statements that contradict one another, that an answer names.
+pub const MAX_SHOWN_COMPONENTS: usize = 16;
+/// Components of all bundles that one question is about.
+pub const MAX_QUESTION_COMPONENTS: u32 = 100_000;
 /// Plans that a server keeps for a hospital, the latest; who approves an older one plans it again.
 pub const MAX_KEPT_PLANS: u64 = 256;
 /// The same in bytes: 256 MiB.

@@ -49,7 +49,8 @@ CREATE INDEX certificate_by_principal ON certificate (principal);
 
 -- `state` is `imported`, `pending`, `active` or `revoked`. `said` is the last check-in as it came (protobuf, believed);
 -- `proven_*` the last signed report,
--- `proven_manifest` what runs by it, where the hospital's roster has its key. `reports_through`: every report up to that number is stored.
+-- `proven_manifest` what runs by it, where the hospital's roster has its key; `said_manifest` what runs by the check-in; `runs_manifest` the former, else
+-- the latter. `reports_through`: every report up to that number is stored.
 CREATE TABLE device (
     hdo TEXT NOT NULL REFERENCES hdo (id),
     id TEXT NOT NULL,
@@ -71,10 +72,13 @@ CREATE TABLE device (
     proven_payload BYTEA,
     proven_signature BYTEA,
     proven_manifest BYTEA,
+    said_manifest BYTEA,
+    runs_manifest BYTEA,
     reports_through BIGINT NOT NULL,
     PRIMARY KEY (hdo, id)
 );
 CREATE INDEX device_by_product ON device (hdo, product);
+CREATE INDEX device_by_running ON device (hdo, runs_manifest, id, state, proven_manifest);
 
 -- Devices of the hospital's signed rosters, with the keys whose reports gates count and the wards that they stand in. `roster` is the roster's file, by the
 -- name that it has in `target_file`; what is there already is not read again.

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use suture_core::approval::waits;
+use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::phase::Reason;
 use suture_core::report::{Seen, Sighting};
@@ -39,6 +40,8 @@ pub(crate) struct Fetched {
 pub(crate) struct CheckIn<'a> {
     /// The message as it came, to be kept.
     pub(crate) said: &'a [u8],
+    /// What runs by it.
+    pub(crate) manifest: Option<Digest>,
     /// Of a transfer, for those who watch.
     pub(crate) fetched: Option<Fetched>,
     /// The catalog and the approvals that it verified.
@@ -56,9 +59,9 @@ pub(crate) async fn check_in(
     check_in: CheckIn<'_>,
     now: Timestamp,
 ) -> Result<(Vec<Word>, u64), AuditError> {
-    let CheckIn { said, fetched, seen: (catalog, approvals), signature } = check_in;
+    let CheckIn { said, manifest, fetched, seen: (catalog, approvals), signature } = check_in;
     let mut tx = store.begin().await?;
-    tx.keep_check_in(hdo, device, said, now).await?;
+    tx.keep_check_in(hdo, device, said, manifest.as_ref(), now).await?;
     if let Some(Fetched { approval, bytes, total, transfer }) = fetched {
         tx.update_fetched(hdo, &approval, device, (bytes, total), transfer.as_deref(), now).await?;
     }

@@ -20,10 +20,12 @@
 //! Nothing of this asks the server: `suturectl` computes it again from the documents, which the signed catalog pins.
 
 mod claim;
+mod entry;
 mod judge;
 mod range;
 pub mod why;
 
 pub use self::claim::{Claim, Part, Source, Status, Subject, Versions};
+pub use self::entry::{VexEntry, VexStatus, vex_at};
 pub use self::judge::{Answer, Bundle, Finding, Overruled, Question, Verdict, Wanted, answer};
 pub use self::range::{Range, RangeError, Scheme};

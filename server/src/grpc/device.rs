@@ -70,7 +70,8 @@ impl DeviceService for Api {
         let seen = |seen: &Option<v1::MetadataSeen>| seen.as_ref().map(Seen::try_from).transpose();
         let seen = (seen(&said.catalog).map_err(Refusal::from)?, seen(&said.approvals).map_err(Refusal::from)?);
         let signature = Signature::try_from(said.seen_signature.as_ref()).ok();
-        let check_in = CheckIn { said: &said.encode_to_vec(), fetched, seen, signature };
+        let manifest = Digest::try_from(said.running_manifest_sha256.as_ref()).ok();
+        let check_in = CheckIn { said: &said.encode_to_vec(), manifest, fetched, seen, signature };
         let heard = offer::check_in(self.app.store(), &hdo, &id, check_in, now).await;
         let (words, through) = heard.map_err(Refusal::from)?;
         answer.words = words.into_iter().map(server_word).collect();

@@ -89,6 +89,8 @@ impl From<StoreError> for Refusal {
             Self::new(Code::ResourceExhausted, error.to_string())
         } else if error.is_retryable() {
             Self::new(Code::Unavailable, error.to_string())
+        } else if matches!(error, StoreError::TooMuch { .. }) {
+            Self::new(Code::FailedPrecondition, error.to_string())
         } else {
             Self::ours(&error)
         }

@@ -327,7 +327,8 @@ impl Tx {
         let done = on!(self, |c| sqlx::query(
             "UPDATE device SET state = 'pending', fingerprint = $3, report_key = $4, enrolled_ms = $5,
                 confirmed_ms = NULL, revoked_ms = NULL, last_seen_ms = NULL, said = NULL, proven_payload = NULL,
-                proven_signature = NULL, proven_manifest = NULL, reports_through = 0
+                proven_signature = NULL, proven_manifest = NULL, said_manifest = NULL, runs_manifest = NULL,
+                reports_through = 0
             WHERE hdo = $1 AND id = $2 AND state <> 'active'"
         )
         .bind(hdo.as_str())
@@ -377,21 +378,26 @@ impl Tx {
         Ok(done == 1)
     }
 
-    /// Keeps what a device said at a check-in.
+    /// Keeps what a device said at a check-in. `manifest` is what runs by it.
     pub async fn keep_check_in(
         &mut self,
         hdo: &HdoId,
         id: &DeviceId,
         said: &[u8],
+        manifest: Option<&Digest>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        on!(self, |c| sqlx::query("UPDATE device SET said = $3, last_seen_ms = $4 WHERE hdo = $1 AND id = $2")
-            .bind(hdo.as_str())
-            .bind(id.as_str())
-            .bind(said)
-            .bind(to_ms(now))
-            .execute(c)
-            .await
-            .map(drop))
+        on!(self, |c| sqlx::query(
+            "UPDATE device SET said = $3, said_manifest = $4, runs_manifest = COALESCE(proven_manifest, $4), \
+             last_seen_ms = $5 WHERE hdo = $1 AND id = $2"
+        )
+        .bind(hdo.as_str())
+        .bind(id.as_str())
+        .bind(said)
+        .bind(manifest.map(|m| m.as_bytes().as_slice()))
+        .bind(to_ms(now))
+        .execute(c)
+        .await
+        .map(drop))
     }
 }

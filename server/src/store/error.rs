@@ -46,6 +46,14 @@ pub enum StoreError {
         /// Its value.
         value: u64,
     },
+    /// A question that would take more rows than one answer is made of.
+    #[error("there are more than {most} {what}; ask for one product, or for fewer versions")]
+    TooMuch {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many are read at most.
+        most: u32,
+    },
     /// Anything else.
     #[error("the database refused a statement")]
     Statement(#[source] sqlx::Error),

@@ -32,6 +32,7 @@ pub(crate) mod decisions;
 pub(crate) mod deltas;
 pub mod devices;
 mod error;
+pub(crate) mod exposure;
 pub(crate) mod forks;
 pub mod hdos;
 pub(crate) mod leases;

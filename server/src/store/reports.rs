@@ -79,7 +79,7 @@ impl Tx {
         on!(self, |c| {
             sqlx::query(
                 "UPDATE device SET reports_through = $3, proven_payload = $4, proven_signature = $5, \
-                 proven_manifest = $6 WHERE hdo = $1 AND id = $2",
+                 proven_manifest = $6, runs_manifest = COALESCE($6, said_manifest) WHERE hdo = $1 AND id = $2",
             )
             .bind(hdo.as_str())
             .bind(device.as_str())

@@ -5,6 +5,7 @@ mod audit;
 mod bundles;
 mod decisions;
 mod devices;
+mod exposure;
 mod limits;
 mod organisation;
 mod proposals;
@@ -200,6 +201,26 @@ impl OperatorService for Api {
 
     async fn get_adoption(&self, request: Request<v1::GetAdoptionRequest>) -> Answer<v1::GetAdoptionResponse> {
         Ok(Response::new(self.adoption(request.into_inner()).await?))
+    }
+
+    async fn get_exposure(&self, request: Request<v1::GetExposureRequest>) -> Answer<v1::GetExposureResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.exposure(&principal, request.into_inner()).await?))
+    }
+
+    async fn list_exposed_devices(
+        &self,
+        request: Request<v1::ListExposedDevicesRequest>,
+    ) -> Answer<v1::ListExposedDevicesResponse> {
+        let (_, hdo) = hospital(&request)?;
+        Ok(Response::new(self.exposed_devices(&hdo, request.into_inner()).await?))
+    }
+
+    async fn list_exposed_hospitals(
+        &self,
+        request: Request<v1::ListExposedHospitalsRequest>,
+    ) -> Answer<v1::ListExposedHospitalsResponse> {
+        Ok(Response::new(self.exposed_hospitals(request.into_inner()).await?))
     }
 
     async fn get_statements(&self, request: Request<v1::GetStatementsRequest>) -> Answer<v1::GetStatementsResponse> {

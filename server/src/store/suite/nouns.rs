@@ -216,7 +216,7 @@ async fn a_device_is_confirmed_with_its_fingerprint_only_and_a_live_one_cannot_e
         assert!(!tx.confirm_device(&hdo(), &id(1), &second, now()).await.unwrap(), "another fingerprint");
         assert!(tx.confirm_device(&hdo(), &id(1), &first, now()).await.unwrap());
         assert!(!tx.confirm_device(&hdo(), &id(1), &first, now()).await.unwrap(), "twice");
-        tx.keep_check_in(&hdo(), &id(1), b"said", after(9)).await.unwrap();
+        tx.keep_check_in(&hdo(), &id(1), b"said", None, after(9)).await.unwrap();
         let again = Enrolment { fingerprint: &second, report_key: &other, now: after(10) };
         assert!(!tx.enroll_device(&hdo(), &id(1), again).await.unwrap(), "live");
         let device = tx.device(&hdo(), &id(1)).await.unwrap().unwrap();

@@ -144,7 +144,7 @@ async fn a_bundle_is_counted_device_by_device_and_no_device_is_named() {
         assert_eq!(counts(&mut tx, 2).await, (2, 1, 1, 0, 0, 2), "whoever brought it there");
         tx.set_proven(&hdo(), &pump(2), 2, &report, None).await.unwrap();
         assert_eq!(counts(&mut tx, 2).await, (2, 0, 1, 0, 0, 2), "its reports do not count");
-        tx.keep_check_in(&hdo(), &pump(2), b"said", at(3)).await.unwrap();
+        tx.keep_check_in(&hdo(), &pump(2), b"said", None, at(3)).await.unwrap();
         let kim = "kim".parse().unwrap();
         tx.put_decision(&hdo(), 1, &decision(2, Choice::Declined), (&kim, None), at(4)).await.unwrap();
         let adoption = tx.adoption(&hdo(), &asked(b"m"), at(5)).await.unwrap();

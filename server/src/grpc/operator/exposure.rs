@@ -13,7 +13,7 @@ use suture_core::principal::Principal;
 use suture_proto::{parse, parse_digest, v1};
 
 use super::super::{Api, Refusal};
-use crate::exposure::{Asked, Counts, Course, Look, count};
+use crate::exposure::{Asked, Counts, Course, Look, Page, count};
 use crate::store::exposure::{Exposed, FixRollout, Running};
 
 /// Reads a question. Attack: one that is everything's, or a text of any length.
@@ -140,7 +140,8 @@ impl Api {
             counts = count(&mut tx, hdo, &look, &course).await?;
             let (found, unknown) = tx.running(hdo).await?;
             running = found.into_iter().map(|r| (r.manifest, r)).collect();
-            let unknown = unknown.into_iter().filter(|(of, _)| asked.product.as_ref().is_none_or(|product| product == of));
+            let unknown =
+                unknown.into_iter().filter(|(of, _)| asked.product.as_ref().is_none_or(|product| product == of));
             answer.unknown_devices = unknown.map(|(product, n)| (product.to_string(), n)).collect();
             answer.rollouts = course.rollouts.iter().filter(|r| r.course.is_open()).map(bringing).collect();
         }
@@ -167,7 +168,7 @@ impl Api {
     ) -> Result<v1::ListExposedDevicesResponse, Refusal> {
         let v1::ListExposedDevicesRequest { question, after_manifest_sha256, after, limit } = request;
         let asked = asked(question)?;
-        let mut from: Option<(Digest, DeviceId)> = match after.as_str() {
+        let from: Option<(Digest, DeviceId)> = match after.as_str() {
             "" => None,
             id => Some((parse_digest("after_manifest_sha256", &after_manifest_sha256)?, parse("after", id)?)),
         };
@@ -176,30 +177,11 @@ impl Api {
         let mut tx = store.read().await?;
         let look = Look::take(&mut tx, &asked).await?;
         let course = Course::of(store, &mut tx, hdo, &look, now).await?;
-        let mut devices = Vec::new();
-        for (bundle, finding) in look.exposed() {
-            // Bundles before the one that the last answer ended in are behind us.
-            let after = match &from {
-                Some((manifest, _)) if *manifest != bundle.manifest => continue,
-                Some(_) => from.take().map(|(_, id)| id),
-                None => None,
-            };
-            let left = (limit as usize + 1).saturating_sub(devices.len());
-            let left = u32::try_from(left).unwrap_or(u32::MAX);
-            let page = tx.exposed_devices(hdo, &bundle.manifest, &course.rollouts, after.as_ref(), left).await?;
-            devices.extend(page.into_iter().map(|device| exposed(device, (bundle, finding), &look, &course)));
-            if devices.len() > limit as usize {
-                break;
-            }
-        }
-        if from.is_some() {
-            return Err(Refusal::invalid(
-                "after_manifest_sha256: that bundle is not exposed any more; ask from the first device",
-            ));
-        }
-        let more = devices.len() > limit as usize;
-        devices.truncate(limit as usize);
-        Ok(v1::ListExposedDevicesResponse { devices, more })
+        let page = Page::read(&mut tx, hdo, &look, &course, from, limit).await?.ok_or_else(|| {
+            Refusal::invalid("after_manifest_sha256: that bundle is not exposed any more; ask from the first device")
+        })?;
+        let devices = page.devices.into_iter().map(|(found, device)| exposed(device, found, &look, &course)).collect();
+        Ok(v1::ListExposedDevicesResponse { devices, more: page.more })
     }
 
     pub(super) async fn exposed_hospitals(

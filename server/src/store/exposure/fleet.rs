@@ -15,8 +15,7 @@ use suture_core::rollout::{Standing, State};
 use suture_core::version::{Release, Version};
 
 use super::super::{
-    Driver, StoreError, Tx, digest, from_ms, hex_list, on, parsed, text_list, to_ms, to_u64, with_list,
-    with_texts,
+    Driver, StoreError, Tx, digest, from_ms, hex_list, on, parsed, text_list, to_ms, to_u64, with_list, with_texts,
 };
 
 /// How many devices run a bundle.

@@ -101,7 +101,11 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let manifest = bundle.manifest.as_bytes().as_slice();
         on!(self, |c| {
-            sqlx::query("DELETE FROM bundle_component WHERE manifest_sha256 = $1").bind(manifest).execute(c).await.map(drop)
+            sqlx::query("DELETE FROM bundle_component WHERE manifest_sha256 = $1")
+                .bind(manifest)
+                .execute(c)
+                .await
+                .map(drop)
         })?;
         let itself = read.itself.as_ref().map(|part| written("itself", part)).transpose()?;
         let serials = written("serials", &read.serials)?;

@@ -3,18 +3,21 @@
 //! The rules are [`suture_core::exposure`]'s; here is what they are asked of. Every answer is made from one unchanging view of
 //! the database, save the hospital's decisions, which are read beside it.
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use suture_core::digest::Digest;
 use suture_core::exposure::why::{Place, Why, why};
 use suture_core::exposure::{self, Answer, Bundle, Finding, Question};
-use suture_core::id::{HdoId, ProductId};
+use suture_core::id::{DeviceId, HdoId, ProductId};
 use suture_core::limits::{MAX_DECISIONS, MAX_ROWS_PER_CALL};
 use suture_core::version::Release;
 
 use crate::store::decisions::Decided;
-use crate::store::exposure::{FixRollout, Material};
+use crate::store::exposure::{Exposed, FixRollout, Material};
 use crate::store::{Store, StoreError, Tx};
 
 /// Whose question, and of which product.
@@ -144,4 +147,43 @@ pub(crate) async fn count(
         *count.whys.entry(course.why(look, bundle, group.place)).or_default() += group.devices;
     }
     Ok(counts)
+}
+
+/// A hospital's devices that run exposed bundles, at most so many from behind one on: by bundle, then by id.
+#[derive(Debug, Clone)]
+pub(crate) struct Page<'a> {
+    pub(crate) devices: Vec<((&'a Bundle, &'a Finding), Exposed)>,
+    pub(crate) more: bool,
+}
+
+impl<'a> Page<'a> {
+    /// Reads it; none where the bundle that it begins in is not exposed any more.
+    pub(crate) async fn read(
+        tx: &mut Tx,
+        hdo: &HdoId,
+        look: &'a Look,
+        course: &Course,
+        mut from: Option<(Digest, DeviceId)>,
+        limit: u32,
+    ) -> Result<Option<Self>, StoreError> {
+        let mut devices = Vec::new();
+        for (bundle, finding) in look.exposed() {
+            // What comes before the bundle that the last page ended in is behind us.
+            let after = match &from {
+                Some((manifest, _)) if *manifest != bundle.manifest => continue,
+                Some(_) => from.take().map(|(_, id)| id),
+                None => None,
+            };
+            let left = (limit as usize).saturating_add(1).saturating_sub(devices.len());
+            let left = u32::try_from(left).unwrap_or(u32::MAX);
+            let page = tx.exposed_devices(hdo, &bundle.manifest, &course.rollouts, after.as_ref(), left).await?;
+            devices.extend(page.into_iter().map(|device| ((bundle, finding), device)));
+            if devices.len() > limit as usize {
+                break;
+            }
+        }
+        let more = devices.len() > limit as usize;
+        devices.truncate(limit as usize);
+        Ok(from.is_none().then_some(Self { devices, more }))
+    }
 }

@@ -1,6 +1,7 @@
 //! Answers about fleets that were made up, beside what one finds who looks at every device by itself.
 
 mod fleet;
+mod load;
 
 use std::collections::{BTreeMap, BTreeSet};
 

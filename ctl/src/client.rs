@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
 use rustls_pki_types::CertificateDer;
+use suture_core::digest::Digest;
 use suture_core::limits::RENEWAL_GRACE_SECS;
 use suture_core::trust::{Held, News};
 use suture_proto::connect::{self, ConnectError, Identity, Settings, Trust};
@@ -178,6 +179,12 @@ calls! {
     list_proposals(ListProposalsRequest) -> ListProposalsResponse;
     /// How far a bundle is at each hospital.
     get_adoption(GetAdoptionRequest) -> GetAdoptionResponse;
+    /// What bundles are to a vulnerability or a component.
+    get_exposure(GetExposureRequest) -> GetExposureResponse;
+    /// Devices that run exposed bundles.
+    list_exposed_devices(ListExposedDevicesRequest) -> ListExposedDevicesResponse;
+    /// How many there are at each hospital.
+    list_exposed_hospitals(ListExposedHospitalsRequest) -> ListExposedHospitalsResponse;
     /// What the signers of an approval have stated.
     get_statements(GetStatementsRequest) -> GetStatementsResponse;
     /// Hands over a stop order or a lift.
@@ -291,6 +298,15 @@ impl Client {
             if bytes.len() as u64 > length {
                 return Err(Failure::untrusted(format!("the server sends more for {name} than its {length} bytes")));
             }
+        }
+        Ok(bytes)
+    }
+
+    /// A bundle's document, as its manifest names it: of just that length, and of that digest.
+    pub async fn document(&mut self, sha256: &Digest, length: u64) -> Outcome<Vec<u8>> {
+        let bytes = self.target(Which::Catalog, &format!("documents/{sha256}"), length).await?;
+        if bytes.len() as u64 != length || Digest::of(&bytes) != *sha256 {
+            return Err(Failure::untrusted(format!("what the server sends is not the document {sha256}")));
         }
         Ok(bytes)
     }

@@ -8,7 +8,7 @@ use suture_core::id::ProductId;
 use suture_core::limits::{MAX_QUESTION_COMPONENTS, MAX_QUESTION_STATEMENTS};
 use suture_core::version::Release;
 
-use super::super::{Store, StoreError, Tx, digest, on, parsed, text_list, to_u64, with_texts};
+use super::super::{StoreError, Tx, digest, on, parsed, text_list, to_u64, with_texts};
 use super::{EDITION, bad};
 
 /// Bundles and statements, as [`suture_core::exposure::answer`] takes them.
@@ -71,19 +71,8 @@ fn json<T: serde::de::DeserializeOwned>(column: &'static str, text: &str) -> Res
     suture_core::json::from_slice(text.as_bytes()).map_err(|e| bad(column, e.to_string()))
 }
 
-impl Store {
-    /// All that answers a question, in one unchanging view. Of one product, or of all.
-    pub(crate) async fn material(
-        &self,
-        question: &Question,
-        product: Option<&ProductId>,
-    ) -> Result<Material, StoreError> {
-        self.read().await?.material(question, product).await
-    }
-}
-
 impl Tx {
-    /// See [`Store::material`].
+    /// All that answers a question. Of one product, or of all.
     pub(crate) async fn material(
         &mut self,
         question: &Question,

@@ -21,6 +21,7 @@ use super::{ROWS_PER_INSERT, Store, StoreError, Tx, digest, on, parsed, to_i64, 
 /// What these rows mean: a program that reads more out of the documents has the next number, and reads them all anew.
 pub(crate) const EDITION: i64 = 1;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the documents are read by the next step"))]
 /// A bundle whose documents are to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unread {
@@ -30,6 +31,7 @@ pub(crate) struct Unread {
     pub(crate) manifest: Digest,
 }
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the documents are read by the next step"))]
 /// What was read of a bundle's documents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Read {
@@ -44,6 +46,7 @@ pub(crate) struct Read {
     pub(crate) problem: Option<String>,
 }
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the documents are read by the next step"))]
 /// JSON as a column holds it.
 fn written<T: serde::Serialize>(column: &'static str, value: &T) -> Result<String, StoreError> {
     let bytes = json::to_canonical(value).map_err(|e| bad(column, e.to_string()))?;
@@ -54,6 +57,7 @@ fn bad(column: &'static str, problem: String) -> StoreError {
     StoreError::Row { table: "indexed_bundle", column, problem }
 }
 
+#[expect(dead_code, reason = "the documents are read by the next step")]
 impl Store {
     /// Listed bundles whose documents were not read yet, or by an earlier edition, at most so many.
     pub(crate) async fn unread_bundles(&self, limit: u32) -> Result<Vec<Unread>, StoreError> {
@@ -91,6 +95,7 @@ impl Store {
     }
 }
 
+#[expect(dead_code, reason = "the documents are read by the next step")]
 impl Tx {
     /// Keeps what was read of a bundle's documents, in the place of what was kept of it before.
     pub(crate) async fn put_read_bundle(

@@ -56,6 +56,8 @@ const READS: &[&str] = &[
     "GetRollout",
     "WatchRollout",
     "GetStops",
+    "GetExposure",
+    "ListExposedDevices",
     "ListAudit",
     "GetCheckpoint",
     "ProveAudit",

@@ -97,7 +97,7 @@ fn a_bundles_own_word_on_a_component_is_its_own_and_makes_others_suspect() {
     assert_eq!(verdicts(&cve(), &bundles, &affected), (vec![Affected, Carried, Absent], vec![3]));
     // By the reference in the bundle's SBOM; others have the same reference and are not meant.
     let by_reference = Subject { reference: Some("ref-openssl".to_owned()), ..Subject::default() };
-    let affected = [(own(1), claim(Status::Affected, &[by_reference.clone()]))];
+    let affected = [(own(1), claim(Status::Affected, std::slice::from_ref(&by_reference)))];
     assert_eq!(verdicts(&cve(), &bundles, &affected).0, [Affected, Unstated, Unstated]);
     let linked = Subject { serial: Some("urn:uuid:2".to_owned()), ..by_reference };
     let affected = [(published(3, 1), claim(Status::Affected, &[linked]))];

@@ -384,12 +384,12 @@ pub const MAX_QUESTION_STATEMENTS: u32 = 10_000;
 pub const MAX_QUESTION_ROLLOUTS: u32 = 10_000;
 /// A document of statements that is published beside the bundles: 4 MiB.
 pub const MAX_VEX_BYTES: u64 = 4 << 20;
-/// A vulnerability's id, in a question and in a document.
-pub const MAX_VULNERABILITY_BYTES: usize = 128;
 /// A package URL without its version, a component's name, or its version.
 pub const MAX_PACKAGE_BYTES: usize = 1_024;
 /// Components of a bundle, and statements that contradict one another, that an answer names.
 pub const MAX_SHOWN_COMPONENTS: usize = 16;
+/// Documents of bundles that an operator's program keeps.
+pub const MAX_KEPT_DOCUMENTS: usize = 5_000;
 /// Components of all bundles that one question is about.
 pub const MAX_QUESTION_COMPONENTS: u32 = 100_000;
 /// Plans that a server keeps for a hospital, the latest; who approves an older one plans it again.

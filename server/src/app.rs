@@ -25,6 +25,7 @@ use crate::blobs::{BlobError, Blobs};
 use crate::config::Settings;
 use crate::connections::Connections;
 use crate::delta::{self, Deltas};
+use crate::exposure;
 use crate::grpc::{Api, Bulk};
 use crate::identity::Authority;
 use crate::init::{SEAL_BYTES, SEAL_FILE};
@@ -224,6 +225,7 @@ impl App {
         tasks.spawn(self.clone().keep_rollouts(leader.clone(), shutdown.clone()));
         tasks.spawn(self.pace.clone().keep(shutdown.clone()));
         tasks.spawn(self.news.clone().fall_silent_after(shutdown.clone()));
+        tasks.spawn(exposure::index::begin(self.clone(), shutdown.clone()));
         let deltas = tokio::spawn(delta::keep(self.clone(), shutdown.clone()));
         let serving = Server::builder()
             .max_frame_size(MAX_FRAME_BYTES)

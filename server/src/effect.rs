@@ -13,6 +13,7 @@ use suture_core::approval::{
     SignedDocument, StopError, Terms, VerifiedStop,
 };
 use suture_core::digest::Digest;
+use suture_core::exposure::vex_at;
 use suture_core::id::HdoId;
 use suture_core::life;
 use suture_core::manifest::{Manifest, ManifestError};
@@ -23,6 +24,7 @@ use suture_core::version::Version;
 use suture_proto::Repository;
 
 use crate::delta;
+use crate::exposure::published::{Shelf, TakeVexError};
 use crate::life::TakeLifeError;
 use crate::rollout::{RolloutError, begin, order};
 use crate::statement::{NewApproval, Signers, StateError};
@@ -45,6 +47,9 @@ pub(crate) enum EffectError {
     /// A product's life that is not taken.
     #[error("{path}")]
     Life { path: String, source: TakeLifeError },
+    /// Statements about vulnerabilities that are not taken.
+    #[error("{path}")]
+    Vex { path: String, source: TakeVexError },
     /// A document of the approvals repository that cannot be read.
     #[error("{path}")]
     Document { path: String, source: DocumentError },
@@ -131,7 +136,14 @@ impl Listing<'_> {
 
     async fn bundles(&self, tx: &mut Tx) -> Result<(), EffectError> {
         let mut offered = Vec::new();
+        let shelf = Shelf::of(tx, self.listed).await?;
         for (path, target) in self.listed {
+            if vex_at(path).is_some() {
+                let bytes = self.bytes(tx, path).await?;
+                let taken = shelf.take(tx, path, target, &bytes, self.now).await;
+                taken.map_err(|source| EffectError::Vex { path: path.clone(), source })?;
+                continue;
+            }
             if let Some(product) = life::product_of(path) {
                 let bytes = self.bytes(tx, path).await?;
                 let taken = crate::life::take(tx, &product, &bytes, self.actor, self.now).await;
@@ -168,6 +180,7 @@ impl Listing<'_> {
             }
         }
         tx.unlist_bundles(self.listed).await?;
+        tx.unlist_vex(self.listed).await?;
         order::halt_withdrawn(tx, self.now).await?;
         tx.drop_deltas(self.now).await?;
         if self.delta_sources > 0 {

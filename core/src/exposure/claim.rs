@@ -70,7 +70,7 @@ impl Subject {
     pub fn means(&self, part: &Part, serials: &[String], own: bool) -> bool {
         if let Some(reference) = &self.reference {
             let here = self.serial.as_ref().map_or(own, |serial| serials.contains(serial));
-            return here && part.reference.as_ref() == Some(reference);
+            return here && part.reference.as_ref() == Some(reference) && self.versions.hold(&part.version);
         }
         let named = match (&self.package, &self.name) {
             (Some(package), _) => part.package.as_ref() == Some(package),

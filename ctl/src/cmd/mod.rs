@@ -19,6 +19,7 @@ pub mod roster;
 pub mod service;
 pub mod stick;
 pub mod transfer;
+pub mod vex;
 pub mod whoami;
 
 use clap::Subcommand;
@@ -47,6 +48,9 @@ pub enum Command {
     /// Build, inspect, sign and publish bundles
     #[command(subcommand)]
     Bundle(bundle::Command),
+    /// What the manufacturer says of vulnerabilities after a release
+    #[command(subcommand)]
+    Vex(vex::Command),
     /// Hospitals
     #[command(subcommand)]
     Hdo(hdo::Command),
@@ -92,6 +96,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Catalog(command) => Box::pin(catalog::run(context, command)).await,
         Command::Life(command) => Box::pin(life::run(context, command)).await,
         Command::Bundle(command) => Box::pin(bundle::run(context, command)).await,
+        Command::Vex(command) => Box::pin(vex::run(context, command)).await,
         Command::Hdo(command) => Box::pin(hdo::run(context, command)).await,
         Command::Operator(command) => Box::pin(operator::run(context, command)).await,
         Command::Approvals(command) => Box::pin(approvals::run(context, command)).await,

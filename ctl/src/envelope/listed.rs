@@ -4,8 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use suture_core::approval::SignedDocument as _;
 use suture_core::clock::format_utc;
+use suture_core::digest::Digest;
+use suture_core::document::{Product, Vex};
+use suture_core::exposure::{VexEntry, VexStatus, vex_at};
 use suture_core::id::ProductId;
 use suture_core::life::{self, Life};
+use suture_core::limits::MAX_SHOWN_COMPONENTS;
 use suture_core::manifest::Manifest;
 use suture_core::trust::{CatalogEntry, Target, Targets};
 
@@ -52,6 +56,10 @@ pub fn catalog(before: Option<&Targets>, after: &Targets, files: &BTreeMap<Strin
             changes.extend(lived(path, &product, files.get(path))?);
             continue;
         }
+        if vex_at(path).is_some() {
+            changes.push(said(path, before.and_then(|t| t.target(path)), new, files.get(path))?);
+            continue;
+        }
         let entry = CatalogEntry::of(new).ok_or_else(|| refused(format!("it lists {path}, which is no bundle")))?;
         match before.and_then(|t| t.target(path)) {
             None => changes.push(Change::new("bundle", added(path, new, &entry, files.get(path))?)),
@@ -94,6 +102,51 @@ fn added(path: &str, target: &Target, entry: &CatalogEntry, manifest: Option<&Ve
         if documents.is_empty() { "none".to_owned() } else { documents.join(", ") },
         if risks.is_empty() { "none".to_owned() } else { risks.join("; ") }
     ))
+}
+
+/// What becomes of statements about vulnerabilities: new ones are described from the document, which must be among the files;
+/// what replaces others has a higher number.
+fn said(path: &str, old: Option<&Target>, new: &Target, bytes: Option<&Vec<u8>>) -> Outcome<Change> {
+    let entry = |target| VexEntry::of(path, target);
+    let now = entry(new).ok_or_else(|| refused(format!("it lists {path} and does not say what document that is")))?;
+    let name = format!("{} of {}, number {}", now.id, now.product, now.number);
+    let was = old.and_then(entry);
+    if old.is_some_and(|old| old.sha256 == new.sha256 && old.length == new.length) {
+        return Ok(Change::new(
+            "vex",
+            match (&now.reason, now.status) {
+                (Some(reason), VexStatus::Withdrawn) => format!("{name}: its statements are taken back: {reason}"),
+                _ => format!(
+                    "{name} is {} and was {}",
+                    now.status.as_str(),
+                    was.map_or("nothing", |w| w.status.as_str())
+                ),
+            },
+        ));
+    }
+    if was.is_some_and(|was| was.number >= now.number) {
+        return Err(refused(format!(
+            "it puts other statements in the place of {path} under a number that is not higher"
+        )));
+    }
+    let bytes = bytes.ok_or_else(|| refused(format!("it lists {path} and does not hold it")))?;
+    if Digest::of(bytes) != new.sha256 {
+        return Err(refused(format!("it holds another {path} than it lists")));
+    }
+    let vex = Vex::parse(bytes).map_err(|e| refused(format!("{path} cannot be read")).because(&e))?;
+    let stated: Vec<String> = vex
+        .statements
+        .iter()
+        .map(|s| {
+            let about: Vec<String> = s.products.iter().map(Product::label).collect();
+            format!("{} {} {}", s.vulnerability, s.status, about.join(", "))
+        })
+        .collect();
+    let (shown, more) = (stated.len().min(MAX_SHOWN_COMPONENTS), stated.len().saturating_sub(MAX_SHOWN_COMPONENTS));
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let what = if old.is_some() { "is replaced" } else { "is added" };
+    let stated = stated.get(..shown).unwrap_or_default().join("; ");
+    Ok(Change::new("vex", format!("{name} {what}: {}, SHA-256 {}: {stated}{more}", vex.format, new.sha256)))
 }
 
 /// What the newest change of a product's life says; who reads it there was told all before it.

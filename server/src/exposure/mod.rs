@@ -3,8 +3,10 @@
 //! The rules are [`suture_core::exposure`]'s; here is what they are asked of. Every answer is made from one unchanging view of
 //! the database, save the hospital's decisions, which are read beside it.
 
+pub(crate) mod index;
+pub(crate) mod published;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use suture_core::approval::path::Listed;
+use suture_core::exposure::vex_at;
 use suture_core::life;
 use suture_core::limits::MAX_ROOT_STEPS;
 use suture_core::principal::Principal;
@@ -270,8 +271,8 @@ async fn store_files(
 /// targets metadata list for them, and nothing of which this server does not know what it is.
 fn readers(repository: &Repository, path: &str) -> Readers {
     match (repository, Listed::of(path)) {
-        // Devices have no use for it: what they may install is not decided by it.
-        (Repository::Catalog, _) if life::product_of(path).is_some() => Readers::Operators,
+        // Devices have no use for either: what they may install is not decided by it.
+        (Repository::Catalog, _) if life::product_of(path).is_some() || vex_at(path).is_some() => Readers::Operators,
         (Repository::Catalog, _) => Readers::Devices,
         (Repository::Approvals(_), Some(listed)) if listed.is_for_devices() => Readers::Devices,
         (Repository::Approvals(_), _) => Readers::Operators,

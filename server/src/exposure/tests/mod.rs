@@ -1,5 +1,6 @@
 //! Answers about fleets that were made up, beside what one finds who looks at every device by itself.
 
+mod documents;
 mod fleet;
 mod load;
 

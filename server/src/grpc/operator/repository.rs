@@ -7,6 +7,7 @@ use tonic::Code;
 
 use super::super::{Api, Refusal};
 use crate::effect::Listing;
+use crate::exposure;
 use crate::publish::{self, Offer, OnlineKeys};
 
 /// The catalog is the manufacturer's to publish, approvals are the hospital's.
@@ -65,6 +66,9 @@ impl Api {
         tx.commit().await?;
         self.app.news().tell();
         self.app.deltas().wake();
+        if repository == Repository::Catalog {
+            exposure::index::run(&self.app).await;
+        }
         Ok(v1::PublishMetadataResponse {
             root_version: done.root_version,
             targets_version: done.targets_version,

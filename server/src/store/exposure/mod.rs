@@ -6,9 +6,11 @@
 mod fleet;
 mod material;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use suture_core::digest::Digest;
-use suture_core::exposure::{Claim, Part, Source, VexEntry};
+use suture_core::exposure::{Claim, Part, Source, VexEntry, VexStatus};
 use suture_core::id::ProductId;
 use suture_core::json;
 use suture_core::version::Release;
@@ -18,10 +20,11 @@ pub(crate) use material::Material;
 
 use super::{ROWS_PER_INSERT, Store, StoreError, Tx, digest, on, parsed, to_i64, to_ms, to_u64};
 
+/// The status of a document that the catalog lists no more.
+const UNLISTED: &str = "unlisted";
 /// What these rows mean: a program that reads more out of the documents has the next number, and reads them all anew.
 pub(crate) const EDITION: i64 = 1;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the documents are read by the next step"))]
 /// A bundle whose documents are to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unread {
@@ -31,7 +34,6 @@ pub(crate) struct Unread {
     pub(crate) manifest: Digest,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the documents are read by the next step"))]
 /// What was read of a bundle's documents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Read {
@@ -46,7 +48,6 @@ pub(crate) struct Read {
     pub(crate) problem: Option<String>,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the documents are read by the next step"))]
 /// JSON as a column holds it.
 fn written<T: serde::Serialize>(column: &'static str, value: &T) -> Result<String, StoreError> {
     let bytes = json::to_canonical(value).map_err(|e| bad(column, e.to_string()))?;
@@ -57,7 +58,6 @@ fn bad(column: &'static str, problem: String) -> StoreError {
     StoreError::Row { table: "indexed_bundle", column, problem }
 }
 
-#[expect(dead_code, reason = "the documents are read by the next step")]
 impl Store {
     /// Listed bundles whose documents were not read yet, or by an earlier edition, at most so many.
     pub(crate) async fn unread_bundles(&self, limit: u32) -> Result<Vec<Unread>, StoreError> {
@@ -84,18 +84,33 @@ impl Store {
             .collect()
     }
 
-    /// Published documents of statements, of a product or of all, by product and number.
-    pub(crate) async fn unread_vex(&self) -> Result<Vec<String>, StoreError> {
-        on!(self, |c| {
-            sqlx::query_scalar::<_, String>("SELECT path FROM vex_document WHERE edition <> $1 ORDER BY path")
-                .bind(EDITION)
-                .fetch_all(c)
-                .await
-        })
+    /// Published documents of statements that an earlier edition has read: path, digest, and what the catalog said of each.
+    pub(crate) async fn unread_vex(&self) -> Result<Vec<(String, Digest, VexEntry)>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, (String, Vec<u8>, String, String, String, i64, i64)>(
+                "SELECT path, sha256, product, id, format, number, after_release FROM vex_document \
+                 WHERE edition <> $1 AND status = 'current' ORDER BY path",
+            )
+            .bind(EDITION)
+            .fetch_all(c)
+            .await
+        })?;
+        let read = |(path, sha256, product, id, format, number, after): (_, Vec<u8>, String, String, _, _, _)| {
+            let entry = VexEntry {
+                product: parsed("vex_document", "product", &product)?,
+                id: parsed("vex_document", "id", &id)?,
+                format,
+                number: to_u64("vex_document", "number", number)?,
+                after: Release(to_u64("vex_document", "after_release", after)?),
+                status: VexStatus::Current,
+                reason: None,
+            };
+            Ok((path, digest("vex_document", "sha256", &sha256)?, entry))
+        };
+        rows.into_iter().map(read).collect()
     }
 }
 
-#[expect(dead_code, reason = "the documents are read by the next step")]
 impl Tx {
     /// Keeps what was read of a bundle's documents, in the place of what was kept of it before.
     pub(crate) async fn put_read_bundle(
@@ -190,6 +205,41 @@ impl Tx {
             .map(drop)
         })?;
         self.put_statements(path, &entry.product, claims).await
+    }
+
+    /// The highest number that the published statements of each product have reached.
+    pub(crate) async fn vex_numbers(&mut self) -> Result<BTreeMap<ProductId, u64>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, (String, i64)>("SELECT product, MAX(number) FROM vex_document GROUP BY product")
+                .fetch_all(c)
+                .await
+        })?;
+        let read = |(product, number): (String, i64)| {
+            Ok((parsed("vex_document", "product", &product)?, to_u64("vex_document", "number", number)?))
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    /// Lets documents of statements that the catalog lists no more say nothing more; their numbers stay used.
+    pub(crate) async fn unlist_vex<T>(&mut self, listed: &BTreeMap<String, T>) -> Result<(), StoreError> {
+        let paths = on!(self, |c| {
+            sqlx::query_as::<_, (String, String)>("SELECT path, product FROM vex_document WHERE status <> $1")
+                .bind(UNLISTED)
+                .fetch_all(c)
+                .await
+        })?;
+        for (path, product) in paths.iter().filter(|(path, _)| !listed.contains_key(path)) {
+            on!(self, |c| {
+                sqlx::query("UPDATE vex_document SET status = $1 WHERE path = $2")
+                    .bind(UNLISTED)
+                    .bind(path.as_str())
+                    .execute(c)
+                    .await
+                    .map(drop)
+            })?;
+            self.put_statements(path, &parsed("vex_document", "product", product)?, &[]).await?;
+        }
+        Ok(())
     }
 
     /// What is kept of a published document: what it was, and where it stood.

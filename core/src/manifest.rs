@@ -189,6 +189,48 @@ pub enum DocumentKind {
     Other,
 }
 
+impl DocumentKind {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::ReleaseNotes,
+        Self::Sbom,
+        Self::Vex,
+        Self::Mds2,
+        Self::SecurityConfiguration,
+        Self::TestEvidence,
+        Self::Other,
+    ];
+
+    /// The name in JSON, TOML and on a terminal.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReleaseNotes => "release-notes",
+            Self::Sbom => "sbom",
+            Self::Vex => "vex",
+            Self::Mds2 => "mds2",
+            Self::SecurityConfiguration => "security-configuration",
+            Self::TestEvidence => "test-evidence",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl std::fmt::Display for DocumentKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for DocumentKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::as_str).join(", ");
+        let kind = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        kind.ok_or_else(|| format!("a document is one of {}", names()))
+    }
+}
+
 /// Why a manifest was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {

@@ -34,11 +34,12 @@ use zeroize::Zeroizing;
 mod properties;
 
 type Hold = fn(&[u8]);
-const TARGETS: [(&str, Hold); 7] = [
+const TARGETS: [(&str, Hold); 8] = [
     ("json", properties::json::hold),
     ("metadata", properties::metadata::hold),
     ("refresh", properties::refresh::hold),
     ("documents", properties::documents::hold),
+    ("foreign", properties::foreign::hold),
     ("payload", properties::payload::hold),
     ("records", properties::records::hold),
     ("delta", properties::delta::hold),
@@ -144,6 +145,15 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
     put("documents", "ics", Some(12), ICS.as_bytes());
     put("documents", "clearance", Some(13), &text(&clearance()));
 
+    for (choice, kind) in [(0, "sbom"), (1, "vex")] {
+        for (name, document) in others(kind) {
+            put("foreign", &name, Some(choice), &document);
+        }
+    }
+    put("foreign", "purl", Some(2), b"pkg:deb/debian/attr@1:2.4.47-2%2Bb1?arch=source#usr/bin");
+    put("foreign", "notes", Some(3), "# 1.1.0\n\n- a louder alarm \u{e9}\n".as_bytes());
+    put("foreign", "form", Some(3), b"%PDF-1.7\n%%EOF\n");
+
     put("payload", "manifest", Some(0), &text(&manifest()));
     let entry = chunk::Entry { sha256: Digest::of(b"raw"), length: 3 };
     put("payload", "index", Some(1), &Index::new(vec![entry, entry]).unwrap().to_bytes());
@@ -191,6 +201,16 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
         put("records", name, Some(5), value.as_bytes());
     }
     seeds
+}
+
+/// The small ones of the documents that others wrote (`tests/documents`).
+fn others(kind: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/documents").join(kind);
+    let documents = fs::read_dir(folder).unwrap().map(|entry| {
+        let path = entry.unwrap().path();
+        (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
+    });
+    documents.filter(|(_, bytes)| bytes.len() < 8 << 10).collect()
 }
 
 /// What the target `delta` reads: a head, a map with its frame, two payloads.

@@ -5,6 +5,7 @@
 
 pub(crate) mod delta;
 pub(crate) mod documents;
+pub(crate) mod foreign;
 pub(crate) mod json;
 pub(crate) mod metadata;
 pub(crate) mod payload;

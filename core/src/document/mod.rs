@@ -8,27 +8,34 @@
 //!
 //! | what | formats | read by |
 //! | --- | --- | --- |
-//! | SBOM | `CycloneDX` JSON 1.4, 1.5, 1.6 | [`Sbom::parse`] |
-//! | VEX | `CycloneDX` VEX 1.4, 1.5, 1.6; `OpenVEX` 0.2 | [`Vex::parse`] |
+//! | SBOM | `CycloneDX` JSON 1.4, 1.5, 1.6; SPDX 2.3 JSON | [`Sbom::parse`] |
+//! | VEX | `CycloneDX` VEX 1.4, 1.5, 1.6; `OpenVEX` 0.2; CSAF 2.0, profiles `csaf_vex` and `csaf_security_advisory` | [`Vex::parse`] |
+//! | MDS2, release notes, security configuration, test evidence | by their first bytes | [`check`] |
 //!
 //! A document comes from its author's tools, not from Suture's: fields that nothing here reads are let be. What is read is held
 //! to its format's rules, and a fault says where it stands ([`DocumentFault`]). Every document is bounded in size, depth, values,
 //! components and statements, for the server reads them as well.
 
+mod check;
 mod component;
+mod csaf;
 mod cyclonedx;
+mod difference;
 mod fault;
 mod fields;
 mod licence;
 mod openvex;
 mod purl;
 mod sbom;
+mod spdx;
 mod statement;
 mod vex;
 
 use serde_json::Value;
 
+pub use self::check::{Contents, check};
 pub use self::component::{Component, ComponentHash, Support};
+pub use self::difference::{ComponentChange, ComponentVersions, Components, Difference, StatementChange, difference};
 pub use self::fault::DocumentFault;
 pub use self::purl::{Purl, PurlError};
 pub use self::sbom::{Dependency, Gap, Sbom};
@@ -114,3 +121,6 @@ fn read(bytes: &[u8]) -> Result<(Value, Format), DocumentFault> {
     let format = Format::of(&value)?;
     Ok((value, format))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Component, DocumentFault, Format, Statement, cyclonedx, read};
+use super::{Component, DocumentFault, Format, Statement, cyclonedx, read, spdx};
 
 /// A software bill of materials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,7 @@ impl Sbom {
     pub fn parse(bytes: &[u8]) -> Result<Self, DocumentFault> {
         match read(bytes)? {
             (value, Format::CycloneDx) => cyclonedx::sbom(&value),
+            (value, Format::Spdx) => spdx::sbom(&value),
             (_, other) => Err(DocumentFault::new(format!("is {other}; an SBOM is CycloneDX or SPDX"))),
         }
     }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{DocumentFault, Format, Statement, cyclonedx, openvex, read};
+use super::{DocumentFault, Format, Statement, csaf, cyclonedx, openvex, read};
 
 /// A document of statements on what vulnerabilities do to products.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,7 @@ impl Vex {
         match read(bytes)? {
             (value, Format::CycloneDx) => cyclonedx::vex(&value),
             (value, Format::OpenVex) => openvex::vex(&value),
+            (value, Format::Csaf) => csaf::vex(&value),
             (_, other) => Err(DocumentFault::new(format!("is {other}; VEX is CycloneDX, OpenVEX or CSAF"))),
         }
     }

@@ -8,6 +8,7 @@ mod vulnerability;
 
 use serde_json::Value;
 
+pub(super) use self::component::{cpe, day, hexadecimal};
 use self::references::References;
 use super::fields::{Fields, instant, number, object, text, text_or_none, word};
 use super::{Component, Dependency, DocumentFault, Format, Sbom, Vex};

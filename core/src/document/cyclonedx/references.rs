@@ -7,14 +7,21 @@ use serde_json::Value;
 use crate::document::DocumentFault;
 use crate::document::fields::text;
 
-/// Every `bom-ref` of a document. "Every bom-ref must be unique within the BOM", whatever it names.
+/// Every `bom-ref` of what is read. "Every bom-ref must be unique within the BOM": held where something refers to one, since the
+/// format's own examples of formulas use one twice.
 pub(super) struct References(HashSet<String>);
 
+/// The parts of a document in which they count.
+const PARTS: [&str; 4] = ["metadata", "components", "services", "vulnerabilities"];
+
 impl References {
-    /// Looks through the whole document, whose depth is bounded ([`crate::limits::MAX_JSON_DEPTH`]).
+    /// Looks through all that stands in these parts; the depth is bounded ([`crate::limits::MAX_JSON_DEPTH`]).
     pub(super) fn collect(document: &Value) -> Result<Self, DocumentFault> {
         let mut found = Self(HashSet::new());
-        found.look(document)?;
+        for part in PARTS {
+            let looked = document.get(part).map_or(Ok(()), |value| found.look(value));
+            looked.map_err(|fault| fault.under(part))?;
+        }
         Ok(found)
     }
 

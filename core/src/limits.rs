@@ -388,6 +388,8 @@ pub const MAX_VEX_BYTES: u64 = 4 << 20;
 pub const MAX_PACKAGE_BYTES: usize = 1_024;
 /// Components of a bundle, and statements that contradict one another, that an answer names.
 pub const MAX_SHOWN_COMPONENTS: usize = 16;
+/// After how many days without a check-in a device that is exposed is said to be silent, unless asked otherwise.
+pub const EXPOSURE_SILENT_DAYS: u32 = 7;
 /// Documents of bundles that an operator's program keeps.
 pub const MAX_KEPT_DOCUMENTS: usize = 5_000;
 /// Components of all bundles that one question is about.

@@ -77,6 +77,15 @@ impl<'a> Printer<'a> {
         }
     }
 
+    /// Prints lines that programs read as they are, in whichever format results are printed.
+    pub fn lines(&mut self, lines: &[String]) -> Outcome {
+        let text: String = lines.iter().map(|line| plain(line) + "\n").collect();
+        match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            done => done.or_fail(|| "cannot print the result".to_owned()),
+        }
+    }
+
     /// Tells a person something that is not the result.
     pub fn note(&mut self, text: &str) {
         // A note that cannot be shown changes nothing of what was done.

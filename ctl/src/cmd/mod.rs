@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod ceremony;
 pub mod device;
 pub mod doctor;
+pub mod exposure;
 pub mod hdo;
 pub mod hdo_join;
 pub mod join;
@@ -48,6 +49,17 @@ pub enum Command {
     /// Build, inspect, sign and publish bundles
     #[command(subcommand)]
     Bundle(bundle::Command),
+    /// Which bundles carry a component or are exposed to a vulnerability, which devices run those, and why they still do
+    ///
+    /// What bundles carry, and what the manufacturer says of them, is computed from the SBOMs and statements that the signed
+    /// catalog pins: they are fetched once and kept. The server tells which devices run what, by their signed reports, else by what
+    /// they said; where its index is not what the documents say the command fails (5).
+    ///
+    ///     suturectl exposure --cve CVE-2026-0001
+    ///     suturectl exposure --component pkg:deb/debian/openssl --range "vers:deb/<3.0.8" --csv > exposed.csv
+    ///     suturectl exposure --cve CVE-2026-0001 --component pkg:npm/left-pad@1.3.0    # by your own word it is in that
+    #[command(verbatim_doc_comment)]
+    Exposure(exposure::Args),
     /// What the manufacturer says of vulnerabilities after a release
     #[command(subcommand)]
     Vex(vex::Command),
@@ -96,6 +108,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Catalog(command) => Box::pin(catalog::run(context, command)).await,
         Command::Life(command) => Box::pin(life::run(context, command)).await,
         Command::Bundle(command) => Box::pin(bundle::run(context, command)).await,
+        Command::Exposure(args) => Box::pin(exposure::run(context, args)).await,
         Command::Vex(command) => Box::pin(vex::run(context, command)).await,
         Command::Hdo(command) => Box::pin(hdo::run(context, command)).await,
         Command::Operator(command) => Box::pin(operator::run(context, command)).await,

@@ -19,6 +19,7 @@
 //! 12. [`document`] reads what travels with a bundle for people: what it is made of, and what vulnerabilities do to it.
 //! 13. [`exposure`] says which devices carry what, and which vulnerabilities they are exposed to.
 //! 14. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
+//! 15. [`event`] is what security staff wants to know at once.
 
 #![warn(missing_docs)]
 
@@ -31,6 +32,7 @@ pub mod decision;
 pub mod delta;
 pub mod digest;
 pub mod document;
+pub mod event;
 pub mod exposure;
 pub mod id;
 pub mod json;

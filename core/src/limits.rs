@@ -462,3 +462,27 @@ pub const MAX_ACCOUNTS_BYTES: u64 = 1 << 20;
 pub const MAX_LOG_BYTES: u64 = 128 << 10;
 /// What of it is shown: the last 200 entries.
 pub const MAX_LOG_ENTRIES: usize = 200;
+
+/// Whom or what a security event is about.
+pub const MAX_EVENT_SUBJECT_BYTES: usize = 200;
+/// What else is said of it.
+pub const MAX_EVENT_DETAIL_BYTES: usize = 500;
+/// Equal security events within that time are one with a count: 1 hour.
+pub const EVENT_WINDOW: SignedDuration = SignedDuration::from_hours(1);
+/// Different security events that wait for being written, in one program: 1,000, or 1 MB.
+pub const MAX_EVENTS_WAITING: usize = 1_000;
+/// Security events that a device keeps until its server has them; the least grave, and of those the oldest, go first.
+pub const MAX_DEVICE_EVENTS: usize = 200;
+/// Security events in one check-in.
+pub const MAX_EVENT_BATCH: usize = 16;
+/// The same in bytes: 32 KiB.
+pub const MAX_EVENT_BATCH_BYTES: usize = 32 << 10;
+/// Security events that a server keeps of each hospital, and of itself: 20,000, or 20 MB. The least grave, and of those the
+/// oldest, go first, and how many went is counted.
+pub const MAX_KEPT_EVENTS: u64 = 20_000;
+/// How long a device may be silent before it counts as lost, where its hospital says nothing else: 7 days.
+pub const LOST_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// The least that a hospital may say: 1 hour.
+pub const MIN_LOST_AFTER: SignedDuration = SignedDuration::from_hours(1);
+/// The most: 1 year.
+pub const MAX_LOST_AFTER: SignedDuration = SignedDuration::from_hours(365 * 24);

@@ -15,7 +15,8 @@
 //! 8. [`pace`] is what a hospital's network lets its devices fetch, and when.
 //! 9. [`decision`] is what a hospital says where it does not install.
 //! 10. [`notice`] is what the two sides write to one another: notices, reports of a suspicion, acknowledgements.
-//! 11. [`life`] is how long a product is supported, and by whom.
+//! 11. [`life`] is how long a product is supported, [`responsibility`] who does what meanwhile, and [`risk`] what a hospital finds
+//!     and accepts.
 //! 12. [`document`] reads what travels with a bundle for people: what it is made of, and what vulnerabilities do to it.
 //! 13. [`exposure`] says which devices carry what, and which vulnerabilities they are exposed to.
 //! 14. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
@@ -48,7 +49,9 @@ pub mod plan;
 pub mod principal;
 pub mod progress;
 pub mod report;
+pub mod responsibility;
 pub mod retry;
+pub mod risk;
 pub mod rollout;
 pub mod select;
 pub mod sign;
@@ -56,6 +59,7 @@ pub mod token;
 pub mod trust;
 pub mod version;
 pub mod window;
+pub mod word;
 
 /// Whether this build verifies what only tests may: see the feature `interop`. A program asserts at compile time that it
 /// does not, because Cargo unites the features of all that it builds together.

@@ -311,6 +311,28 @@ pub const LIFE_NOTICE_YEARS: i32 = 2;
 pub const MAX_LIFE_CHANGE_AGE: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How far ahead of the server's clock the clock of its signer may be: 10 minutes.
 pub const MAX_SIGNER_AHEAD: SignedDuration = SignedDuration::from_mins(10);
+/// An assessment of risk.
+pub const MAX_ASSESSMENT_BYTES: u64 = 128 << 10;
+/// Assessments of one hospital.
+pub const MAX_ASSESSMENTS: u64 = 10_000;
+/// Compensating controls that one lists.
+pub const MAX_COMPENSATING: usize = 32;
+/// Wards that a group of devices names.
+pub const MAX_GROUP_WARDS: usize = 256;
+/// Devices that a group of devices names.
+pub const MAX_GROUP_DEVICES: usize = 1_000;
+/// For how many months an assessment holds at most: a year.
+pub const RISK_MONTHS: i32 = 12;
+/// The same once support ends within [`RISK_ENDING_YEARS`]: half a year.
+pub const RISK_ENDING_MONTHS: i32 = 6;
+/// See [`RISK_ENDING_MONTHS`]: 2 years, when N70 has the transfer of responsibility begin.
+pub const RISK_ENDING_YEARS: i32 = 2;
+/// The same once support has ended: a quarter.
+pub const RISK_ENDED_MONTHS: i32 = 3;
+/// An agreement on who does what, and the consent to it: 60 cells, each with a note.
+pub const MAX_AGREEMENT_BYTES: u64 = 128 << 10;
+/// Agreements proposed to one hospital for one product.
+pub const MAX_AGREEMENTS: u64 = 1_000;
 /// The text of a recurrence rule.
 pub const MAX_RULE_BYTES: usize = 512;
 /// INTERVAL of a recurrence rule.

@@ -329,6 +329,8 @@ pub const RISK_ENDING_MONTHS: i32 = 6;
 pub const RISK_ENDING_YEARS: i32 = 2;
 /// The same once support has ended: a quarter.
 pub const RISK_ENDED_MONTHS: i32 = 3;
+/// Words of a series in one answer: 32, of 256 KiB at most each with the answer to it.
+pub const MAX_WORDS_PER_CALL: u32 = 32;
 /// An agreement on who does what, and the consent to it: 60 cells, each with a note.
 pub const MAX_AGREEMENT_BYTES: u64 = 128 << 10;
 /// Agreements proposed to one hospital for one product.

@@ -175,7 +175,10 @@ pub(crate) const fn placed(number: u64, previous: Option<&Digest>) -> bool {
 /// # Errors
 ///
 /// One is missing, does not stand upon the one before, or is another than was seen.
-pub fn follow<D: Spoken>(words: &[Word<D>], known: Option<Head>) -> Result<Option<Head>, SeriesError> {
+pub fn follow<'a, D: Spoken + 'a>(
+    words: impl IntoIterator<Item = &'a Word<D>>,
+    known: Option<Head>,
+) -> Result<Option<Head>, SeriesError> {
     let mut before: Option<Head> = None;
     for word in words {
         let (number, previous) = word.place();

@@ -191,6 +191,18 @@ calls! {
     publish_stop(PublishStopRequest) -> PublishStopResponse;
     /// The newest order for each approval.
     get_stops(GetStopsRequest) -> GetStopsResponse;
+    /// Records what was found of a risk.
+    record_risk(RecordRiskRequest) -> RecordRiskResponse;
+    /// The register of risk.
+    list_risks(ListRisksRequest) -> ListRisksResponse;
+    /// Proposes who does what.
+    propose_agreement(ProposeAgreementRequest) -> ProposeAgreementResponse;
+    /// Agrees to that.
+    consent_to_agreement(ConsentToAgreementRequest) -> ConsentToAgreementResponse;
+    /// What was agreed.
+    list_agreements(ListAgreementsRequest) -> ListAgreementsResponse;
+    /// A device that is out of use for good.
+    decommission_device(DecommissionDeviceRequest) -> DecommissionDeviceResponse;
     /// What devices may fetch at once, and how many do.
     get_transfer_limits(GetTransferLimitsRequest) -> GetTransferLimitsResponse;
     /// Limits them.

@@ -8,6 +8,7 @@
 //! trust/catalog/          the manufacturer's repository as last verified
 //! trust/catalog/life/     what was read last of each product's life
 //! trust/approvals/        the hospital's
+//! trust/words/             the end of each series of words that was seen: risks, agreements
 //! audit.json              the server's audit record: its key, the checkpoint seen last, how far it was read
 //! audit.doubt.json        what a server has signed of it that does not fit together
 //! ```

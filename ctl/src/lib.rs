@@ -33,6 +33,7 @@ pub mod token;
 pub mod trust_store;
 pub mod why;
 pub mod witness;
+pub mod words;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -47,7 +47,7 @@ CREATE TABLE certificate (
 );
 CREATE INDEX certificate_by_principal ON certificate (principal);
 
--- `state` is `imported`, `pending`, `active` or `revoked`. `said` is the last check-in as it came (protobuf, believed);
+-- `state` is `imported`, `pending`, `active`, `revoked` or `decommissioned`. `said` is the last check-in as it came (protobuf, believed);
 -- `proven_*` the last signed report,
 -- `proven_manifest` what runs by it, where the hospital's roster has its key; `said_manifest` what runs by the check-in; `runs_manifest` the former, else
 -- the latter. `reports_through`: every report up to that number is stored.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use suture_core::approval::path::{self, Listed, Registered};
 use suture_core::approval::{
-    Approval, DocumentError, GateNote, Gates, Head, OperatorDocument, Pinned, Register, Roster, Service,
+    Approval, DocumentError, GateNote, Gates, Head, OperatorDocument, Pinned, Register, Roster, RosterDevice, Service,
     SignedDocument, StopError, Terms, VerifiedStop,
 };
 use suture_core::digest::Digest;
@@ -26,6 +26,7 @@ use suture_proto::Repository;
 use crate::delta;
 use crate::exposure::published::{Shelf, TakeVexError};
 use crate::life::TakeLifeError;
+use crate::risk::{self, Unaccepted};
 use crate::rollout::{RolloutError, begin, order};
 use crate::statement::{NewApproval, Signers, StateError};
 use crate::store::bundles::Bundle;
@@ -50,6 +51,9 @@ pub(crate) enum EffectError {
     /// Statements about vulnerabilities that are not taken.
     #[error("{path}")]
     Vex { path: String, source: TakeVexError },
+    /// A rollout past the end of support whose risk nobody has accepted.
+    #[error(transparent)]
+    Unaccepted(#[from] Unaccepted),
     /// A document of the approvals repository that cannot be read.
     #[error("{path}")]
     Document { path: String, source: DocumentError },
@@ -301,12 +305,28 @@ impl Listing<'_> {
             shards.push(self.pinned_bytes(tx, &pinned).await?);
         }
         let approval = head.whole(&shards).map_err(|source| EffectError::Document { path, source })?;
+        if let Some(ended) = risk::is_needed(tx, &approval, self.now).await? {
+            let roster = self.roster(tx, register).await?;
+            let refused = risk::refused(tx, self.root, (&approval, ended), &roster, self.now).await?;
+            refused.map_or(Ok(()), Err)?;
+        }
         let version = self.version(tx, &approval).await?;
         begin::begin(tx, &approval, sha256, &notes, version, self.actor, self.now).await?;
         let signers = Signers::of(self.root, self.targets)?;
         let Terms { id, hdo, .. } = &approval.terms;
         let new = NewApproval { hdo, id, head_sha256: sha256, signers: &signers };
         Ok(new.take_statements(tx, &mut self.sent, self.actor, self.now).await?)
+    }
+
+    /// All devices of the hospital's rosters.
+    async fn roster(&self, tx: &mut Tx, register: &Register) -> Result<Vec<RosterDevice>, EffectError> {
+        let mut devices = Vec::new();
+        for file in
+            register.files.iter().filter(|file| matches!(Registered::of(&file.path), Some(Registered::Roster(_))))
+        {
+            devices.extend(self.pinned::<Roster>(tx, file).await?.devices);
+        }
+        Ok(devices)
     }
 
     /// Opens the waves that the hospital has opened by its signature since. None is closed again by such a document.

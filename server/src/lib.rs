@@ -26,6 +26,7 @@ pub mod publish;
 pub(crate) mod refresh;
 pub(crate) mod report;
 pub mod rights;
+pub(crate) mod risk;
 pub(crate) mod rollout;
 pub(crate) mod seal;
 pub(crate) mod statement;

@@ -46,7 +46,7 @@ pub fn last_day(end_of_support: Option<Date>, day: Date) -> Date {
 
 /// The newest assessment of each group, of a whole register in ascending order. A later one takes the place of an earlier
 /// one of the same group, whatever it says, and even once it has expired.
-pub fn newest(register: &[Word<Assessment>]) -> Vec<&Word<Assessment>> {
+pub fn newest<'a>(register: impl IntoIterator<Item = &'a Word<Assessment>>) -> Vec<&'a Word<Assessment>> {
     let mut groups: BTreeMap<Digest, &Word<Assessment>> = BTreeMap::new();
     for word in register {
         groups.insert(word.group.digest(), word);

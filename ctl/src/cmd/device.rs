@@ -68,7 +68,7 @@ pub enum Command {
         /// Of this product
         #[arg(long)]
         product: Option<ProductId>,
-        /// In this state: imported, pending, active or revoked
+        /// In this state: imported, pending, active, revoked or decommissioned [default: all but those decommissioned]
         #[arg(long)]
         state: Option<String>,
         /// With this label, as in area=icu; several must all hold, and of one key any. By the signed roster, where it has the device
@@ -106,6 +106,17 @@ pub enum Command {
         #[command(flatten)]
         signing: Signing,
     },
+    /// Take a device out of use for good: its certificate is refused, it leaves the signed roster and never enrols again. All
+    /// that is known of it stays: `device list --state decommissioned`, `device show`
+    Decommission {
+        /// The device
+        id: DeviceId,
+        /// Why, and what became of it and of the data on it, for the record
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        signing: Signing,
+    },
 }
 
 /// Runs one.
@@ -124,6 +135,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Return { id, reason } => give_back(context, &id, reason).await,
         Command::Release(args) => release::run(context, args).await,
         Command::Revoke { id, reason, signing } => revoke(context, id, reason, &signing).await,
+        Command::Decommission { id, reason, signing } => decommission(context, id, reason, &signing).await,
     }
 }
 
@@ -240,21 +252,41 @@ async fn give_back(context: &mut Context<'_>, id: &DeviceId, reason: String) -> 
 async fn revoke(context: &mut Context<'_>, id: DeviceId, reason: String, signing: &Signing) -> Outcome {
     let mut desk = Desk::open_base(context).await?;
     desk.client.revoke_device(v1::RevokeDeviceRequest { id: id.to_string(), reason }).await?;
-    if desk.documents.device(&id).is_some() {
+    if !off_the_roster(context, &mut desk, &id, signing).await? {
+        return Ok(());
+    }
+    context.print.result(&json!({ "revoked": id }), |_| {
+        format!("{id} is refused from now on and on no roster; slots that are signed for it end with their approval")
+    })
+}
+
+async fn decommission(context: &mut Context<'_>, id: DeviceId, reason: String, signing: &Signing) -> Outcome {
+    let mut desk = Desk::open_base(context).await?;
+    desk.client.decommission_device(v1::DecommissionDeviceRequest { id: id.to_string(), reason }).await?;
+    if !off_the_roster(context, &mut desk, &id, signing).await? {
+        return Ok(());
+    }
+    context.print.result(&json!({ "decommissioned": id }), |_| {
+        format!("{id} is out of use for good and on no roster; what is known of it stays: suturectl device show {id}")
+    })
+}
+
+/// Takes a device off the signed roster; false where others must sign that too, which is printed then.
+async fn off_the_roster(context: &mut Context<'_>, desk: &mut Desk, id: &DeviceId, signing: &Signing) -> Outcome<bool> {
+    if desk.documents.device(id).is_some() {
         let dismissed = desk.publish(context, signing, |edit| {
-            edit.dismiss(&id);
+            edit.dismiss(id);
             Ok(())
         });
         if let Done::Waiting(waiting) = dismissed.await? {
             context
                 .print
                 .note(&format!("{id} is refused by the server from now on; it leaves the signed roster later"));
-            return waiting.print(context);
+            waiting.print(context)?;
+            return Ok(false);
         }
     }
-    context.print.result(&json!({ "revoked": id }), |_| {
-        format!("{id} is refused from now on and on no roster; slots that are signed for it end with their approval")
-    })
+    Ok(true)
 }
 
 /// Reads a fingerprint as people type it.

@@ -15,6 +15,8 @@ pub mod join;
 pub mod key;
 pub mod life;
 pub mod operator;
+pub mod responsibilities;
+pub mod risk;
 pub mod rollout;
 pub mod roster;
 pub mod service;
@@ -46,6 +48,12 @@ pub enum Command {
     /// How long products are supported, by the manufacturer's signed word
     #[command(subcommand)]
     Life(life::Command),
+    /// Who does what over a product's life, as is usual and as both sides agree
+    #[command(subcommand)]
+    Responsibilities(responsibilities::Command),
+    /// The hospital's register of risk: what was found in which devices, and what is done about it
+    #[command(subcommand)]
+    Risk(risk::Command),
     /// Build, inspect, sign and publish bundles
     #[command(subcommand)]
     Bundle(bundle::Command),
@@ -107,6 +115,8 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Key(command) => key::run(context, command),
         Command::Catalog(command) => Box::pin(catalog::run(context, command)).await,
         Command::Life(command) => Box::pin(life::run(context, command)).await,
+        Command::Responsibilities(command) => Box::pin(responsibilities::run(context, command)).await,
+        Command::Risk(command) => Box::pin(risk::run(context, command)).await,
         Command::Bundle(command) => Box::pin(bundle::run(context, command)).await,
         Command::Exposure(args) => Box::pin(exposure::run(context, args)).await,
         Command::Vex(command) => Box::pin(vex::run(context, command)).await,

@@ -15,6 +15,7 @@ mod rollback;
 mod says;
 mod show;
 mod signers;
+mod stage;
 mod stop;
 mod stop_status;
 mod watch;

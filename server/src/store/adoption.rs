@@ -93,7 +93,7 @@ impl Tx {
                   WHEN p.state IN ('running', 'paused', 'expired', 'complete') THEN 'late' \
                   ELSE 'none' END AS stands \
                   FROM device d LEFT JOIN placed p ON p.device = d.id AND p.place = 1 \
-                  WHERE d.hdo = $1 AND d.product = $2 AND d.state <> 'revoked'), \
+                  WHERE d.hdo = $1 AND d.product = $2 AND d.state NOT IN ('revoked', 'decommissioned')), \
                  latest AS (SELECT x.choice, x.review, x.decided_ms FROM decision x \
                   WHERE x.hdo = $1 AND x.product = $2 AND x.release = $3 ORDER BY x.number DESC LIMIT 1), \
                  word AS (SELECT l.choice, l.review FROM latest l WHERE NOT EXISTS (SELECT 1 FROM rollout r \
@@ -131,7 +131,7 @@ impl Store {
         let rows = on!(self, |c| {
             sqlx::query_as::<_, (String, String)>(
                 "SELECT h.id, h.name FROM hdo h WHERE h.id > $2 AND EXISTS (SELECT 1 FROM device d \
-                 WHERE d.hdo = h.id AND d.product = $1 AND d.state <> 'revoked') ORDER BY h.id LIMIT $3",
+                 WHERE d.hdo = h.id AND d.product = $1 AND d.state NOT IN ('revoked', 'decommissioned')) ORDER BY h.id LIMIT $3",
             )
             .bind(product.as_str())
             .bind(after.map_or("", HdoId::as_str))

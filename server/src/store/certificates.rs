@@ -76,7 +76,7 @@ impl Store {
             return Ok(Standing::Operator);
         }
         match row.device_state.as_deref().map(DeviceState::read).transpose()? {
-            Some(DeviceState::Revoked) => Ok(Standing::Revoked),
+            Some(DeviceState::Revoked | DeviceState::Decommissioned) => Ok(Standing::Revoked),
             Some(state) => Ok(Standing::Device(state)),
             None => Ok(Standing::Unknown),
         }

@@ -41,6 +41,8 @@ pub enum DeviceState {
     Active,
     /// Refused from now on.
     Revoked,
+    /// Out of use for good: refused, and never enrolled again.
+    Decommissioned,
 }
 
 /// A device as the server knows it.
@@ -107,12 +109,15 @@ impl DeviceState {
             Self::Pending => "pending",
             Self::Active => "active",
             Self::Revoked => "revoked",
+            Self::Decommissioned => "decommissioned",
         }
     }
 
     /// The state of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Imported, Self::Pending, Self::Active, Self::Revoked].into_iter().find(|s| s.as_str() == name)
+        [Self::Imported, Self::Pending, Self::Active, Self::Revoked, Self::Decommissioned]
+            .into_iter()
+            .find(|s| s.as_str() == name)
     }
 
     pub(super) fn read(name: &str) -> Result<Self, StoreError> {
@@ -317,7 +322,7 @@ impl Tx {
     }
 
     /// Enrols a device, which is pending from then on and counts its reports from 1; false where there is none of that
-    /// id, or an active one: a live id cannot enrol again.
+    /// id, or an active one: a live id cannot enrol again, and one out of use never.
     pub async fn enroll_device(
         &mut self,
         hdo: &HdoId,
@@ -329,7 +334,7 @@ impl Tx {
                 confirmed_ms = NULL, revoked_ms = NULL, last_seen_ms = NULL, said = NULL, proven_payload = NULL,
                 proven_signature = NULL, proven_manifest = NULL, said_manifest = NULL, runs_manifest = NULL,
                 reports_through = 0
-            WHERE hdo = $1 AND id = $2 AND state <> 'active'"
+            WHERE hdo = $1 AND id = $2 AND state NOT IN ('active', 'decommissioned')"
         )
         .bind(hdo.as_str())
         .bind(id.as_str())
@@ -366,15 +371,17 @@ impl Tx {
 
     /// Revokes a device; false where there is none, or it is revoked already.
     pub async fn revoke_device(&mut self, hdo: &HdoId, id: &DeviceId, now: Timestamp) -> Result<bool, StoreError> {
-        let done = on!(self, |c| sqlx::query(
-            "UPDATE device SET state = 'revoked', revoked_ms = $3 WHERE hdo = $1 AND id = $2 AND state <> 'revoked'"
+        let done = on!(self, |c| {
+            sqlx::query(
+            "UPDATE device SET state = 'revoked', revoked_ms = $3 WHERE hdo = $1 AND id = $2 AND state NOT IN ('revoked', 'decommissioned')"
         )
         .bind(hdo.as_str())
         .bind(id.as_str())
         .bind(to_ms(now))
         .execute(c)
         .await
-        .map(|done| done.rows_affected()))?;
+        .map(|done| done.rows_affected())
+        })?;
         Ok(done == 1)
     }
 

@@ -59,16 +59,18 @@ impl Tx {
 
     /// Every hospital, by id.
     pub async fn hdos(&mut self) -> Result<Vec<Hdo>, StoreError> {
-        let rows = on!(self, |c| sqlx::query_as::<_, Row>(
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, Row>(
             "SELECT h.id, h.name,
                 (SELECT COUNT(*) FROM operator o WHERE o.hdo = h.id AND o.revoked_ms IS NULL) AS operators,
-                (SELECT COUNT(*) FROM device d WHERE d.hdo = h.id AND d.state <> 'revoked') AS devices,
+                (SELECT COUNT(*) FROM device d WHERE d.hdo = h.id AND d.state NOT IN ('revoked', 'decommissioned')) AS devices,
                 (SELECT r.sha256 FROM repo_file r
                     WHERE r.repository = 'approvals/' || h.id AND r.name = '1.root.json') AS root
             FROM hdo h ORDER BY h.id"
         )
         .fetch_all(c)
-        .await)?;
+        .await
+        })?;
         rows.into_iter().map(Row::read).collect()
     }
 }

@@ -21,6 +21,7 @@
 //! ```
 
 pub(crate) mod adoption;
+pub(crate) mod agreements;
 pub mod audit;
 pub mod audit_keys;
 pub(crate) mod bundles;
@@ -29,6 +30,7 @@ pub(crate) mod chunks;
 mod claims;
 mod clearances;
 pub(crate) mod decisions;
+pub(crate) mod decommissions;
 pub(crate) mod deltas;
 pub mod devices;
 mod error;
@@ -46,6 +48,7 @@ pub(crate) mod proposals;
 pub(crate) mod reports;
 pub mod repository;
 mod retry;
+pub(crate) mod risks;
 pub(crate) mod rollouts;
 pub(crate) mod stages;
 pub(crate) mod statements;

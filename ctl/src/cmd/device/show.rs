@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use suture_core::approval::RosterDevice;
-use suture_core::clock::format_utc;
+use suture_core::clock::{day_of, format_utc};
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::label::{LabelSelector, Labels};
+use suture_core::life::Standing;
 use suture_core::phase::Reason;
 use suture_core::plan::{Installs, Known};
 use suture_core::progress::Progress;
@@ -13,6 +14,7 @@ use suture_core::report::{Integrity, Seen};
 use suture_proto::{progress, v1};
 
 use crate::alarm::{self, Alarm, Sighted};
+use crate::cmd::life::{DeviceLife, device_life, lives, uncovered};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::hospital::leases::Down;
@@ -61,6 +63,18 @@ struct Shown {
     said: Sighted,
     /// Where that is not what is known here.
     alarms: Vec<Alarm>,
+    /// In which stage what it runs is; null in lists, and where the manufacturer has said nothing.
+    life: Option<DeviceLife>,
+    /// Why it is out of use for good, by whom and since when; null in lists, and where it is not.
+    decommissioned: Option<OutOfUse>,
+}
+
+/// That a device was taken out of use, by the server's record.
+#[derive(Debug, Serialize)]
+struct OutOfUse {
+    reason: String,
+    by: String,
+    at: Option<String>,
 }
 
 /// What of a report is proven beside what runs and how far it got.
@@ -102,6 +116,8 @@ fn shown(hdo: &HdoId, device: &v1::Device, documents: &Documents, alarms: &[Alar
             approvals: told(said.and_then(|s| s.approvals.as_ref())),
         },
         alarms: alarms.iter().filter(|a| a.device.as_ref() == Some(&record.id)).cloned().collect(),
+        life: None,
+        decommissioned: None,
         on_roster: roster.is_some(),
         key_matches_roster: roster.map(|r| r.report_key.as_bytes().as_slice() == device.report_key.as_ref()),
         fingerprint: grouped(&hex::encode(&device.fingerprint)),
@@ -149,7 +165,9 @@ pub(super) async fn list(
     let devices = inventory::devices(&mut desk.client, ward, product, state).await?;
     let alarms = alarm::look(context, &mut desk.client, &desk.hdo, &desk.documents, &devices).await?;
     let rows = devices.iter().map(|d| shown(&desk.hdo, d, &desk.documents, &alarms));
-    let rows: Vec<Shown> = rows.filter(|shown| labels.matches(&shown.labels)).collect();
+    let is_asked =
+        |shown: &Shown| labels.matches(&shown.labels) && (shown.state != "decommissioned" || shown.state == state);
+    let rows: Vec<Shown> = rows.filter(is_asked).collect();
     context.print.result(&rows, |rows| {
         let mut table = Table::new([
             "device",
@@ -201,12 +219,46 @@ fn by(shown: &Shown) -> &'static str {
 pub(super) async fn one(context: &mut Context<'_>, id: &DeviceId) -> Outcome {
     let mut desk = Desk::open(context).await?;
     let request = v1::GetDeviceRequest { id: id.to_string() };
-    let device = desk.client.get_device(request).await?.device;
+    let v1::GetDeviceResponse { device, decommissioned, words: _, reports: _ } =
+        desk.client.get_device(request).await?;
     let device = device.ok_or_else(|| Failure::new(format!("the server tells nothing of {id}")))?;
     let devices = std::slice::from_ref(&device);
     let alarms = alarm::look(context, &mut desk.client, &desk.hdo, &desk.documents, devices).await?;
-    context.print.result(&shown(&desk.hdo, &device, &desk.documents, &alarms), text)?;
+    let mut shown = shown(&desk.hdo, &device, &desk.documents, &alarms);
+    shown.decommissioned = decommissioned.map(|d| OutOfUse {
+        at: Timestamp::from_millisecond(d.at_ms).ok().map(format_utc),
+        reason: d.reason,
+        by: d.by,
+    });
+    shown.life = lived(context, &mut desk, &device).await?;
+    context.print.result(&shown, text)?;
     alarm::raise(&alarms)
+}
+
+/// In which stage what a device runs is; none where the manufacturer has said nothing of its product.
+async fn lived(context: &mut Context<'_>, desk: &mut Desk, device: &v1::Device) -> Outcome<Option<DeviceLife>> {
+    // What a device is and does is shown whatever becomes of the catalog.
+    let catalog = match desk.catalog(context).await {
+        Ok(catalog) => catalog,
+        Err(failure) => {
+            context
+                .print
+                .note(&format!("note: its support is not shown, for the catalog cannot be read: {}", failure.message));
+            return Ok(None);
+        }
+    };
+    let product = device.record.as_ref().and_then(|record| record.product.parse().ok());
+    let lives = lives(context, &mut desk.client, &catalog, product).await?;
+    let life = device_life(device, &desk.documents, &lives, day_of(context.now()));
+    Ok(Some(life).filter(|life| life.standing.is_some()))
+}
+
+/// A stage, with its dates and what is no longer covered.
+fn supported(standing: &Standing) -> String {
+    let date = |date: Option<jiff::civil::Date>| date.map_or_else(|| "not announced".to_owned(), |d| d.to_string());
+    let (life, support) = (date(standing.dates.end_of_life), date(standing.dates.end_of_support));
+    let head = format!("{}; limited from: {life}, none from: {support}", standing.stage);
+    [vec![head], uncovered(standing)].concat().join("\n             ")
 }
 
 /// What a device has seen of one repository: each word with whose it is, a signed one first.
@@ -270,6 +322,13 @@ fn text(s: &Shown) -> String {
             s.version.as_ref().map_or_else(unknown, |v| format!("{v}, release {} ({mark})", s.release.unwrap_or(0))),
         ),
         ("installs", s.installs.as_ref().map(installs).unwrap_or_default()),
+        ("support", s.life.as_ref().and_then(|life| life.standing.as_ref()).map(supported).unwrap_or_default()),
+        (
+            "out of use",
+            s.decommissioned.as_ref().map_or_else(String::new, |d| {
+                format!("since {} by {}: {} (as the server says)", d.at.as_deref().unwrap_or("?"), d.by, d.reason)
+            }),
+        ),
         ("integrity", integrity(s.integrity.as_ref())),
         ("phase", s.phase.as_ref().map_or_else(unknown, |p| format!("{p} ({mark})"))),
         ("reason", reason.unwrap_or_default()),

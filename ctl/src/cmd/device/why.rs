@@ -140,6 +140,12 @@ fn not_on_roster(id: &DeviceId, state: &str) -> Unmet {
                 how: format!("suturectl device token {id}, then at the device suture-agent enroll --token TOKEN"),
             },
         ),
+        "decommissioned" => (
+            format!("{id} is out of use for good"),
+            Remedy::Person {
+                how: "a device that comes back is imported under another id, and enrols as that".to_owned(),
+            },
+        ),
         "revoked" => (
             format!("{id} is revoked"),
             Remedy::Person { how: "somebody decides that it is to come back, and enrols it anew".to_owned() },

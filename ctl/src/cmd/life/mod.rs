@@ -10,7 +10,8 @@ use suture_core::clock::parse_day;
 use suture_core::id::ProductId;
 use suture_core::version::Release;
 
-pub(crate) use self::show::text;
+pub(crate) use self::list::{DeviceLife, device_life, lives};
+pub(crate) use self::show::{text, uncovered};
 
 use crate::context::Context;
 use crate::failure::Outcome;

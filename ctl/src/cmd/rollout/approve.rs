@@ -15,6 +15,7 @@ use suture_proto::v1;
 
 use super::decide::{self, About, Instead};
 use super::plan::{self, BundleName};
+use super::stage;
 use super::waves::gated;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -62,6 +63,9 @@ pub(super) async fn run(context: &mut Context<'_>, args: ApproveArgs) -> Outcome
     let facts = plan::facts(context, &mut desk, &bundle, &plan.inventory).await?;
     check(&plan, &facts, context.now())?;
     prove(&mut desk, &plan).await?;
+    if let Some(stages) = stage::of(context, &mut desk, &plan).await? {
+        stages.may_begin()?;
+    }
     if args.saying.meaning == Meaning::Reviewed && desk.approvals.root().authority(Role::Targets).threshold() == 1 {
         return Err(Failure::new("one signature is enough here, and this one would only say that it was reviewed")
             .next("--meaning approved; or have two sign: `suturectl approvals set-threshold --role targets 2`"));

@@ -23,7 +23,7 @@ use suture_proto::v1;
 
 use super::propose::{self, Proposed};
 use super::waves::WaveArgs;
-use super::{longer, print, says};
+use super::{longer, print, says, stage};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, OrFail as _, Outcome};
 use crate::files::{self, Access};
@@ -247,17 +247,28 @@ pub(super) async fn run(context: &mut Context<'_>, args: PlanArgs) -> Outcome {
     if let Some(warning) = longer::note(&longer, plan.request.slack_secs) {
         context.print.note(&warning);
     }
-    shown(context, &plan, digest, &longer)
+    let stages = stage::of(context, &mut desk, &plan).await?;
+    shown(context, &plan, digest, &longer, stages.as_ref())
 }
 
 /// Prints a plan.
 pub(super) fn show(context: &mut Context<'_>, plan: &Plan, digest: Digest) -> Outcome {
-    shown(context, plan, digest, &[])
+    shown(context, plan, digest, &[], None)
 }
 
-fn shown(context: &mut Context<'_>, plan: &Plan, digest: Digest, longer: &[longer::Longer]) -> Outcome {
-    let result = json!({ "sha256": digest, "plan": plan, "says": says::Says::of(plan), "too_short_for": longer });
-    context.print.result(&result, |_| print::plan(plan, digest))
+fn shown(
+    context: &mut Context<'_>,
+    plan: &Plan,
+    digest: Digest,
+    longer: &[longer::Longer],
+    life: Option<&stage::Stages>,
+) -> Outcome {
+    let says = says::Says::of(plan);
+    let result = json!({ "sha256": digest, "plan": plan, "says": says, "too_short_for": longer, "life": life });
+    context.print.result(&result, |_| {
+        let life = life.map(stage::Stages::to_text).unwrap_or_default();
+        format!("{life}{}", print::plan(plan, digest))
+    })
 }
 
 /// Keeps the plan at the server for the other approvers. Nobody believes it there: `approve` computes it again.
@@ -330,8 +341,11 @@ pub(super) async fn known(desk: &mut Desk) -> Outcome<Vec<Known>> {
 /// The same, of what the server says of them.
 fn known_of(devices: &[v1::Device], desk: &Desk) -> Vec<Known> {
     let named: BTreeSet<&str> = devices.iter().filter_map(|d| d.record.as_ref()).map(|r| r.id.as_str()).collect();
-    let mut all: Vec<Known> =
-        devices.iter().filter(|d| d.state != "revoked").filter_map(|d| inventory::known(d, &desk.documents)).collect();
+    let mut all: Vec<Known> = devices
+        .iter()
+        .filter(|d| !matches!(d.state.as_str(), "revoked" | "decommissioned"))
+        .filter_map(|d| inventory::known(d, &desk.documents))
+        .collect();
     // A device that the server keeps quiet about is still the hospital's: it is named as one of which nothing is known.
     let rosters = desk.documents.rosters.iter().flat_map(|(_, roster)| &roster.devices);
     all.extend(rosters.filter(|d| !named.contains(d.id.as_str())).map(|d| Known {

@@ -86,7 +86,7 @@ fn fork(row: ForkRow) -> v1::Fork {
     }
 }
 
-fn unknown(hdo: &HdoId, id: &DeviceId) -> Refusal {
+pub(super) fn unknown(hdo: &HdoId, id: &DeviceId) -> Refusal {
     Refusal::not_found(format!("{hdo} has no device {id}; `suturectl device list` names them"))
 }
 
@@ -157,7 +157,8 @@ impl Api {
         let state = match state.as_str() {
             "" => None,
             text => {
-                let unknown = || Refusal::invalid("state: neither imported, pending, active nor revoked");
+                let unknown =
+                    || Refusal::invalid("state: neither imported, pending, active, revoked nor decommissioned");
                 Some(DeviceState::from_name(text).ok_or_else(unknown)?)
             }
         };
@@ -206,6 +207,7 @@ impl Api {
         let key = tx.joined_key(&Principal::Device(hdo.clone(), id.clone())).await?;
         let forks = tx.forks_of(hdo, &id, &id).await?;
         let lease = tx.lease(hdo, &id).await?.filter(|lease| lease.counts(self.app.now()));
+        let decommissioned = tx.decommissioned(hdo, &id).await?;
         drop(tx);
         let reports = self.app.store().latest_reports(hdo, &id, LATEST_REPORTS).await?;
         Ok(v1::GetDeviceResponse {
@@ -217,6 +219,7 @@ impl Api {
             }),
             words: words.into_iter().map(server_word).collect(),
             reports: reports.iter().map(v1::SignedReport::from).collect(),
+            decommissioned: decommissioned.map(Into::into),
         })
     }
 
@@ -240,7 +243,7 @@ impl Api {
             // A confirmation that was cut off before the roster was signed can be given again.
             DeviceState::Active => return Ok(v1::ConfirmDeviceResponse {}),
             DeviceState::Pending => {}
-            DeviceState::Imported | DeviceState::Revoked => {
+            DeviceState::Imported | DeviceState::Revoked | DeviceState::Decommissioned => {
                 let text = format!("{id} is {}, not pending: it must enrol first", device.state.as_str());
                 return Err(Refusal::new(Code::FailedPrecondition, text));
             }

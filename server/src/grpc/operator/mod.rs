@@ -4,6 +4,7 @@ mod adoption;
 mod audit;
 mod bundles;
 mod decisions;
+mod decommission;
 mod devices;
 mod exposure;
 mod limits;
@@ -12,6 +13,7 @@ mod proposals;
 mod repository;
 mod rollouts;
 mod watch;
+mod words;
 
 use suture_proto::v1;
 use suture_proto::v1::operator_service_server::OperatorService;
@@ -284,6 +286,45 @@ impl OperatorService for Api {
         let (_, hdo) = hospital(&request)?;
         let v1::GetStopsRequest {} = request.into_inner();
         Ok(Response::new(self.stops(&hdo).await?))
+    }
+
+    async fn record_risk(&self, request: Request<v1::RecordRiskRequest>) -> Answer<v1::RecordRiskResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        Ok(Response::new(self.assess(&principal, &hdo, request.into_inner()).await?))
+    }
+
+    async fn list_risks(&self, request: Request<v1::ListRisksRequest>) -> Answer<v1::ListRisksResponse> {
+        let (_, hdo) = hospital(&request)?;
+        Ok(Response::new(self.risks(&hdo, request.into_inner()).await?))
+    }
+
+    async fn propose_agreement(
+        &self,
+        request: Request<v1::ProposeAgreementRequest>,
+    ) -> Answer<v1::ProposeAgreementResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.offer_agreement(&principal, request.into_inner()).await?))
+    }
+
+    async fn consent_to_agreement(
+        &self,
+        request: Request<v1::ConsentToAgreementRequest>,
+    ) -> Answer<v1::ConsentToAgreementResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        Ok(Response::new(self.consent(&principal, &hdo, request.into_inner()).await?))
+    }
+
+    async fn list_agreements(&self, request: Request<v1::ListAgreementsRequest>) -> Answer<v1::ListAgreementsResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.agreements(&principal, request.into_inner()).await?))
+    }
+
+    async fn decommission_device(
+        &self,
+        request: Request<v1::DecommissionDeviceRequest>,
+    ) -> Answer<v1::DecommissionDeviceResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        Ok(Response::new(self.take_out_of_use(&principal, &hdo, request.into_inner()).await?))
     }
 
     async fn get_transfer_limits(

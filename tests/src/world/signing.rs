@@ -69,13 +69,20 @@ impl Operator {
     }
 
     /// Signs an approval with the hospital's real key and publishes it, whatever it says.
-    pub async fn sign(&self, (approval, document): &(Approval, OperatorDocument)) {
+    pub async fn sign(&self, draft: &(Approval, OperatorDocument)) {
+        self.try_sign(draft).await.unwrap();
+    }
+
+    /// The same: what the server said to it, where it refused.
+    pub async fn try_sign(&self, (approval, document): &(Approval, OperatorDocument)) -> Result<(), String> {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let context = self.context(&mut out, &mut err);
         let mut desk = Desk::open(&context).await.unwrap();
         let by = repository::Signing { key: "targets".parse().unwrap(), envelope: None };
         let done = desk.publish(&context, &by, |edit| edit.approve(approval, document).map_err(refused)).await;
-        assert!(matches!(done.unwrap(), Done::Published(())));
+        let done = done.map_err(|failure| failure.to_text())?;
+        assert!(matches!(done, Done::Published(())));
+        Ok(())
     }
 }
 

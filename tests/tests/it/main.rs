@@ -49,6 +49,7 @@ mod journey;
 mod killed;
 mod lapse;
 mod leases;
+mod life;
 mod manners;
 mod people;
 mod power_loss;

@@ -134,7 +134,11 @@ impl Api {
         let id: Option<DeviceId> = (!device_id.is_empty()).then(|| parse("device_id", &device_id)).transpose()?;
         let mut tx = self.app.store().begin().await?;
         if let Some(id) = &id {
-            tx.device(hdo, id).await?.ok_or_else(|| unknown(hdo, id))?;
+            let device = tx.device(hdo, id).await?.ok_or_else(|| unknown(hdo, id))?;
+            if device.state == DeviceState::Decommissioned {
+                let text = format!("{id} is out of use for good; import the device that is to come under another id");
+                return Err(Refusal::new(Code::FailedPrecondition, text));
+            }
         }
         let subject = id.as_ref().map_or("any", |id| id.as_str()).to_owned();
         if !tx.insert_token(&secret, &Grant::Device(hdo.clone(), id), principal, now, expires).await? {

@@ -9,6 +9,7 @@ mod people;
 mod quotas;
 mod schema;
 mod stops;
+mod words;
 
 use jiff::Timestamp;
 use sqlx::Connection as _;

@@ -8,8 +8,11 @@ use suture_core::clock::Clock as _;
 use suture_core::decision::{Choice, Decision, Stated};
 use suture_core::phase::Phase;
 use suture_core::report::{Report, Running, Took};
-use suture_core::sign::{LocalKey, Signer as _};
+use suture_core::responsibility::Consent;
+use suture_core::risk::{Assessment, Exploitability, Group, Likelihood, Severity, Treatment};
+use suture_core::sign::{LocalKey, PublicKey, Signer as _};
 use suture_core::version::Release;
+use suture_core::word::Word;
 use suture_proto::v1;
 use suture_server::rights::{Role, TABLE};
 use suture_tests::hostile::{Loot, Repo, sign};
@@ -188,6 +191,42 @@ async fn a_hospital_operators_certificate() {
     // A place in a ward's cap can be given back; the slots that are signed keep the cap.
     let back = v1::ReturnDeviceRequest { id: "pump-1".to_owned(), reason: "x".to_owned() };
     assert_eq!(calls.return_device(back).await.map(|found| found.into_inner().lease).ok().flatten(), None);
+    // Nor on the register of risk, nor to an agreement: each takes kim's key.
+    let kim: suture_core::id::OperatorName = "kim".parse().unwrap();
+    let key = |key: &LocalKey| Some(key.public());
+    let unsigned = Word::unsigned(&assessment(kim.clone(), None, loot.now)).unwrap();
+    let request = v1::RecordRiskRequest { word: unsigned.bytes().to_vec().into() };
+    let refused = calls.record_risk(request).await.unwrap_err();
+    assert!(refused.message().contains("kim holds a key"), "{refused}");
+    let forged = Word::sign(&assessment(kim.clone(), key(&own), loot.now), &own).unwrap();
+    let request = v1::RecordRiskRequest { word: forged.bytes().to_vec().into() };
+    let refused = calls.record_risk(request).await.unwrap_err();
+    assert!(refused.message().contains("none that signs"), "{refused}");
+    let lee = Word::unsigned(&assessment("lee".parse().unwrap(), None, loot.now)).unwrap();
+    let request = v1::RecordRiskRequest { word: lee.bytes().to_vec().into() };
+    assert!(calls.record_risk(request).await.unwrap_err().message().contains("lee's, and kim sends it"));
+    let consent = Consent {
+        kind: "suture-consent".to_owned(),
+        format: 1,
+        hdo: HDO.parse().unwrap(),
+        product: "pump".parse().unwrap(),
+        number: 1,
+        agreement_sha256: manifest,
+        key: key(&own),
+        name: kim,
+        consented_at: loot.now,
+    };
+    let consent = Word::sign(&consent, &own).unwrap();
+    let request = v1::ConsentToAgreementRequest { word: consent.bytes().to_vec().into() };
+    assert_eq!(calls.consent_to_agreement(request).await.unwrap_err().code(), Code::InvalidArgument);
+    let register = v1::ListRisksRequest { after: 0, limit: 0 };
+    assert!(calls.list_risks(register).await.unwrap().into_inner().risks.is_empty());
+    let other =
+        v1::ListAgreementsRequest { hdo: "hilltop".to_owned(), product: "pump".to_owned(), ..Default::default() };
+    assert_eq!(calls.list_agreements(other).await.unwrap_err().code(), Code::PermissionDenied);
+    // As a revocation, a device out of use is the hospital's own loss, and on record; devices that are approved are not touched.
+    let request = v1::DecommissionDeviceRequest { id: "pump-9".to_owned(), reason: "x".to_owned() };
+    calls.decommission_device(request).await.unwrap();
     // A device that waits for a person's check is let go by the approvers' signatures, of which the thief has none.
     let forged = v1::ReleaseDeviceRequest { envelope: b"{\"signatures\":[],\"signed\":{}}".to_vec().into() };
     assert_eq!(calls.release_device(forged).await.unwrap_err().code(), Code::InvalidArgument);
@@ -223,10 +262,45 @@ async fn a_hospital_operators_certificate() {
         "GetStatements",
         "ReturnDevice",
         "ReleaseDevice",
+        "RecordRisk",
+        "ListRisks",
+        "ConsentToAgreement",
+        "ListAgreements",
+        "DecommissionDevice",
     ]);
     let may = TABLE.iter().filter(|(_, roles)| roles.contains(&Role::HdoOperator));
     let untried: Vec<_> = may.filter(|(path, _)| !tried.contains(path.rsplit('/').next().unwrap())).collect();
     assert!(untried.is_empty(), "a thief may call these too; try what comes of it: {untried:?}");
+}
+
+/// That the risk of every pump is accepted.
+fn assessment(name: suture_core::id::OperatorName, key: Option<PublicKey>, now: jiff::Timestamp) -> Assessment {
+    Assessment {
+        kind: "suture-risk".to_owned(),
+        format: 1,
+        hdo: HDO.parse().unwrap(),
+        number: 1,
+        previous: None,
+        group: Group {
+            product: "pump".parse().unwrap(),
+            releases: None,
+            wards: BTreeSet::new(),
+            labels: Default::default(),
+            devices: BTreeSet::new(),
+        },
+        hazard: "x".to_owned(),
+        likelihood: Likelihood::Remote,
+        severity: Severity::Minor,
+        exploitability: Exploitability::Low,
+        treatment: Treatment::Acceptance,
+        reason: "x".to_owned(),
+        compensating: vec!["x".to_owned()],
+        reviewer: "x".to_owned(),
+        expires: suture_core::clock::day_of(now),
+        key,
+        name,
+        assessed_at: now,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -299,6 +299,7 @@ fn text(s: &Shown) -> String {
     let by = |proven: bool| if proven { "proven by the device's signature" } else { "as the server says" };
     let mark = by(s.proven);
     let roster = match (s.on_roster, s.key_matches_roster) {
+        (false, _) if s.decommissioned.is_some() => "no: it is out of use",
         (false, _) => "no: only `device confirm` puts it there",
         (true, Some(false)) => "yes, but the server holds another report key: ALARM",
         (true, _) if s.differs_from_roster => {

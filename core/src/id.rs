@@ -124,6 +124,11 @@ id!(
     "VEX document id"
 );
 id!(
+    /// Where a hospital wants to be told of notices, as its operators call it.
+    ContactName,
+    "contact's name"
+);
+id!(
     /// A payload's name in its bundle and in the slot: a safe single component of a path.
     PayloadName,
     "payload name"

@@ -418,6 +418,22 @@ pub const EXPOSURE_SILENT_DAYS: u32 = 7;
 pub const MAX_KEPT_DOCUMENTS: usize = 5_000;
 /// Components of all bundles that one question is about.
 pub const MAX_QUESTION_COMPONENTS: u32 = 100_000;
+/// Letters that are repeated in one step of the server's.
+pub const MAX_REPEATED_AT_ONCE: u32 = 50;
+/// Where one hospital wants to be told: 16 webhooks.
+pub const MAX_CONTACTS: u64 = 16;
+/// How often a delivery is tried: 12 times, in three days.
+pub const MAX_DELIVERY_TRIES: u32 = 12;
+/// Deliveries that are under way at once.
+pub const MAX_DELIVERIES_AT_ONCE: u32 = 16;
+/// How long one delivery may take, from the name to the answer: 15 seconds.
+pub const DELIVERY_PATIENCE: SignedDuration = SignedDuration::from_secs(15);
+/// A machine's file of authorities: 4 MiB.
+pub const MAX_AUTHORITIES_BYTES: u64 = 4 << 20;
+/// Roots of a hospital in one answer: 16, of which each has at most [`MAX_ROOT_BYTES`], 8 MiB.
+pub const MAX_ROOTS_PER_CALL: usize = 16;
+/// Notices that one question about clocks names.
+pub const MAX_CLOCK_NOTICES: usize = 64;
 /// Plans that a server keeps for a hospital, the latest; who approves an older one plans it again.
 pub const MAX_KEPT_PLANS: u64 = 256;
 /// The same in bytes: 256 MiB.

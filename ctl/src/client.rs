@@ -9,11 +9,12 @@ use suture_core::limits::RENEWAL_GRACE_SECS;
 use suture_core::trust::{Held, News};
 use suture_proto::connect::{self, ConnectError, Identity, Settings, Trust};
 use suture_proto::v1::operator_service_client::OperatorServiceClient;
-use suture_proto::{Invalid, v1};
+use suture_proto::{Invalid, UNREAD, v1};
+use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
-use crate::context::Context;
+use crate::context::{Context, Unread};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::home::Server;
 use crate::identity;
@@ -27,6 +28,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone)]
 pub struct Client {
     calls: OperatorServiceClient<Channel>,
+    unread: Unread,
 }
 
 impl From<ConnectError> for Failure {
@@ -86,6 +88,11 @@ fn refusal(call: &str, status: Status) -> Failure {
     }
 }
 
+/// What an answer says of letters that nobody has opened; 0 where it says nothing that can be read.
+fn unread(headers: &MetadataMap) -> u64 {
+    headers.get(UNREAD).and_then(|n| n.to_str().ok()).and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
 fn overdue(call: &str) -> Failure {
     Failure::new(format!("{call}: the server has not answered within {} s", CALL_TIMEOUT.as_secs()))
         .exit(Exit::Unreachable)
@@ -100,7 +107,10 @@ macro_rules! calls {
                 $(#[$doc])*
                 pub async fn $name(&mut self, request: v1::$request) -> Outcome<v1::$response> {
                     match tokio::time::timeout(CALL_TIMEOUT, self.calls.$name(request)).await {
-                        Ok(Ok(response)) => Ok(response.into_inner()),
+                        Ok(Ok(response)) => {
+                            self.unread.set(unread(response.metadata()));
+                            Ok(response.into_inner())
+                        }
                         Ok(Err(status)) => Err(refusal(stringify!($name), status)),
                         Err(_) => Err(overdue(stringify!($name))),
                     }
@@ -209,6 +219,28 @@ calls! {
     set_transfer_limits(SetTransferLimitsRequest) -> SetTransferLimitsResponse;
     /// Takes limits away.
     clear_transfer_limits(ClearTransferLimitsRequest) -> ClearTransferLimitsResponse;
+    /// Hands over signed letters.
+    send_letters(SendLettersRequest) -> SendLettersResponse;
+    /// What one side has written.
+    list_letters(ListLettersRequest) -> ListLettersResponse;
+    /// How far the series with each hospital is.
+    list_letter_heads(ListLetterHeadsRequest) -> ListLetterHeadsResponse;
+    /// That letters have been verified and opened.
+    mark_letters(MarkLettersRequest) -> MarkLettersResponse;
+    /// An answer by certificate alone.
+    acknowledge_letter(AcknowledgeLetterRequest) -> AcknowledgeLetterResponse;
+    /// The notices that were sent.
+    list_notices(ListNoticesRequest) -> ListNoticesResponse;
+    /// How far a notice has come at each hospital.
+    get_notice_status(GetNoticeStatusRequest) -> GetNoticeStatusResponse;
+    /// When each hospital was told, and how far what helps is there.
+    get_notice_clocks(GetNoticeClocksRequest) -> GetNoticeClocksResponse;
+    /// Where notices are delivered to.
+    add_contact(AddContactRequest) -> AddContactResponse;
+    list_contacts(ListContactsRequest) -> ListContactsResponse;
+    remove_contact(RemoveContactRequest) -> RemoveContactResponse;
+    /// What came of a letter's deliveries.
+    list_deliveries(ListDeliveriesRequest) -> ListDeliveriesResponse;
     /// The record.
     list_audit(ListAuditRequest) -> ListAuditResponse;
     /// The record's newest checkpoint.
@@ -244,7 +276,7 @@ impl Client {
         let server = context.home.server()?;
         let identity = identity::load(&context.home)?;
         let due = identity::renewal_due(&identity, context.clock.now());
-        let mut client = Self::open(&settings(context, &server, Some(identity))?).await?;
+        let mut client = Self::open(&settings(context, &server, Some(identity))?).await?.telling(context);
         if !due {
             return Ok(client);
         }
@@ -256,13 +288,18 @@ impl Client {
             ))
         })?;
         identity::store_chain(&context.home, &chain)?;
-        Self::open(&settings(context, &server, Some(identity::load(&context.home)?))?).await
+        Ok(Self::open(&settings(context, &server, Some(identity::load(&context.home)?))?).await?.telling(context))
+    }
+
+    /// The same, which tells this command what waits.
+    fn telling(self, context: &Context<'_>) -> Self {
+        Self { unread: context.unread.clone(), ..self }
     }
 
     /// Connects by these settings.
     pub async fn open(settings: &Settings) -> Outcome<Self> {
         let channel = connect::connect(settings).await?;
-        Ok(Self { calls: connect::operator_client(channel) })
+        Ok(Self { calls: connect::operator_client(channel), unread: Unread::default() })
     }
 
     /// What differs of a repository from what this home holds, in one answer. None of it has been looked at.

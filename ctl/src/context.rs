@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use suture_core::clock::{Clock, whole_second};
@@ -46,8 +47,26 @@ pub struct Context<'a> {
     pub clock: Arc<dyn Clock>,
     /// The way out of this network.
     pub proxy: ProxyRules,
+    /// How many letters wait, as the server says with its answers.
+    pub unread: Unread,
     /// Whether this command stops devices: then a server whose audit record is in doubt is no reason not to send it.
     pub stops_devices: bool,
+}
+
+/// How many letters of the other side nobody has opened yet, as the server said last.
+#[derive(Debug, Clone, Default)]
+pub struct Unread(Arc<AtomicU64>);
+
+impl Unread {
+    /// What an answer says.
+    pub fn set(&self, count: u64) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+
+    /// What the last one said.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl<'a> Context<'a> {
@@ -72,6 +91,7 @@ impl<'a> Context<'a> {
             clock,
             proxy: ProxyRules::from_env(variable),
             stops_devices: false,
+            unread: Unread::default(),
         })
     }
 
@@ -91,6 +111,17 @@ impl<'a> Context<'a> {
     pub async fn connect(&self) -> Outcome<Client> {
         // On the heap: it is part of every command's future.
         Box::pin(Client::connect(self)).await
+    }
+
+    /// Tells a person of letters that nobody has opened, where the server has said that there are some.
+    pub fn tell_unread(&mut self) {
+        let Ok(server) = self.home.server() else { return };
+        let note = match (self.unread.count(), server.hdo().is_ok()) {
+            (0, _) => return,
+            (n, true) => format!("note: {n} notices of the manufacturer's wait to be read: suturectl notice list"),
+            (n, false) => format!("note: {n} reports of hospitals wait to be read: suturectl report list"),
+        };
+        self.print.note(&note);
     }
 
     /// A signing key, opened, wherever its private half is kept.

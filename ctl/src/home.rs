@@ -9,6 +9,8 @@
 //! trust/catalog/life/     what was read last of each product's life
 //! trust/approvals/        the hospital's
 //! trust/words/             the end of each series of words that was seen: risks, agreements
+//! letters.json            how far letters of either side have been verified
+//! trust/hospitals/<id>    a hospital's root, where this is the manufacturer's home
 //! audit.json              the server's audit record: its key, the checkpoint seen last, how far it was read
 //! audit.doubt.json        what a server has signed of it that does not fit together
 //! ```

@@ -26,6 +26,7 @@ pub mod home;
 pub mod hospital;
 pub mod identity;
 pub mod keys;
+pub mod letters;
 pub mod life;
 pub mod print;
 pub mod repository;
@@ -92,7 +93,15 @@ where
     };
     let format = cli.global.output;
     let done = match Context::open(cli.global, out, err, terminal, clock) {
-        Ok(mut context) => cmd::run(&mut context, cli.command).await,
+        Ok(mut context) => {
+            // Who reads letters already need not be told of them.
+            let reads = matches!(&cli.command, cmd::Command::Notice(_) | cmd::Command::Report(_));
+            let done = cmd::run(&mut context, cli.command).await;
+            if !reads {
+                context.tell_unread();
+            }
+            done
+        }
         Err(failure) => Err(failure),
     };
     match done {

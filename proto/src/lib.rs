@@ -16,6 +16,9 @@ pub use audit::{hashes, head_seen};
 pub use convert::{Invalid, Repository, parse, parse_digest, parse_phase, parse_reason, progress};
 pub use lease::parse_stage;
 
+/// The header of an answer to an operator in which the server counts the letters of the other side that nobody has opened.
+pub const UNREAD: &str = "suture-unread";
+
 /// The generated messages, clients and servers.
 #[expect(missing_docs, reason = "generated; the .proto files carry the comments")]
 #[expect(clippy::all, clippy::allow_attributes, unused_qualifications, reason = "generated")]

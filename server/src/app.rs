@@ -29,6 +29,8 @@ use crate::exposure;
 use crate::grpc::{Api, Bulk};
 use crate::identity::Authority;
 use crate::init::{SEAL_BYTES, SEAL_FILE};
+use crate::notice::courier::{self, Courier};
+use crate::notice::webhook::Sender;
 use crate::rights::Rights;
 use crate::rollout::leader::{self, Leader};
 use crate::rollout::news::News;
@@ -223,6 +225,7 @@ impl App {
         tasks.spawn(crate::publish::keep_fresh(self.clone(), shutdown.clone()));
         let leader = Leader::new(self.store.clone())?;
         tasks.spawn(self.clone().keep_rollouts(leader.clone(), shutdown.clone()));
+        tasks.spawn(self.clone().keep_letters(self.courier()?, shutdown.clone()));
         tasks.spawn(self.pace.clone().keep(shutdown.clone()));
         tasks.spawn(self.news.clone().fall_silent_after(shutdown.clone()));
         tasks.spawn(exposure::index::begin(self.clone(), shutdown.clone()));
@@ -340,6 +343,23 @@ impl App {
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "the rollouts could not be advanced");
                 }
+            }
+        }
+    }
+
+    /// What delivers letters, as this server is configured.
+    fn courier(&self) -> Result<Courier, AppError> {
+        let Settings { webhook_authorities, webhook_networks, webhook_proxy, .. } = &self.settings;
+        let rules = (webhook_authorities.clone(), webhook_networks.clone(), webhook_proxy.clone());
+        let sender = Sender::new(rules, self.clock.clone());
+        Ok(Courier::new(self.store.clone(), sender, self.seal.clone())?)
+    }
+
+    /// Repeats and delivers letters, if this server has the job.
+    async fn keep_letters(self: Arc<Self>, courier: Courier, shutdown: CancellationToken) {
+        while shutdown.run_until_cancelled(tokio::time::sleep(courier::LOOK)).await.is_some() {
+            if let Err(error) = courier.look(self.clock.now()).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "letters could not be delivered");
             }
         }
     }

@@ -21,6 +21,7 @@ pub mod init;
 pub mod invitation;
 mod lease;
 pub(crate) mod life;
+pub(crate) mod notice;
 pub(crate) mod offer;
 pub mod publish;
 pub(crate) mod refresh;

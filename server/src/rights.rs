@@ -11,13 +11,17 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use suture_core::clock::Clock;
+use suture_core::id::HdoId;
 use suture_core::limits::{MAX_ANONYMOUS_REQUEST_BYTES, MAX_DEVICE_REQUEST_BYTES, RENEWAL_GRACE_SECS};
+use suture_core::notice::Side;
 use suture_core::principal::Principal;
+use suture_proto::UNREAD;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::identity::Peer;
+use crate::notice;
 use crate::store::certificates::Standing;
 use crate::store::devices::DeviceState;
 use crate::store::{Store, StoreError};
@@ -123,6 +127,18 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/suture.v1.OperatorService/GetTransferLimits", &[HdoOperator]),
     ("/suture.v1.OperatorService/SetTransferLimits", &[HdoOperator]),
     ("/suture.v1.OperatorService/ClearTransferLimits", &[HdoOperator]),
+    ("/suture.v1.OperatorService/SendLetters", OPERATORS),
+    ("/suture.v1.OperatorService/ListLetters", OPERATORS),
+    ("/suture.v1.OperatorService/ListLetterHeads", &[MdmOperator]),
+    ("/suture.v1.OperatorService/MarkLetters", OPERATORS),
+    ("/suture.v1.OperatorService/AcknowledgeLetter", OPERATORS),
+    ("/suture.v1.OperatorService/ListNotices", &[MdmOperator]),
+    ("/suture.v1.OperatorService/GetNoticeStatus", &[MdmOperator]),
+    ("/suture.v1.OperatorService/GetNoticeClocks", &[MdmOperator]),
+    ("/suture.v1.OperatorService/AddContact", &[HdoOperator]),
+    ("/suture.v1.OperatorService/ListContacts", &[HdoOperator]),
+    ("/suture.v1.OperatorService/RemoveContact", &[HdoOperator]),
+    ("/suture.v1.OperatorService/ListDeliveries", &[HdoOperator]),
     ("/suture.v1.OperatorService/ListAudit", OPERATORS),
     ("/suture.v1.OperatorService/GetCheckpoint", OPERATORS),
     ("/suture.v1.OperatorService/ProveAudit", OPERATORS),
@@ -186,6 +202,15 @@ impl Rights {
         }
     }
 
+    /// How many letters wait for somebody to open them; told with each answer, so that nobody need ask. That it cannot be
+    /// found out keeps no call from being answered.
+    async fn unread(&self, (hdo, from): &(Option<HdoId>, Side)) -> u64 {
+        self.store.unread_letters(hdo.as_ref(), *from).await.unwrap_or_else(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "unread letters could not be counted");
+            0
+        })
+    }
+
     async fn role(&self, peer: &Peer) -> Result<Role, Status> {
         let overdue_secs = self.clock.now().as_second().saturating_sub(peer.not_after.as_second());
         if overdue_secs >= RENEWAL_GRACE_SECS {
@@ -208,6 +233,11 @@ impl Rights {
             _ => Err(Status::unauthenticated("this server does not know the certificate; ask for a new token")),
         }
     }
+}
+
+/// Whose letters wait for a caller: for an operator, those of the other side.
+fn unread_of(principal: &Principal) -> Option<(Option<HdoId>, Side)> {
+    notice::side(principal).map(|side| (principal.hdo().cloned(), side.other()))
 }
 
 /// What a caller says, cut off where it is more than the role has to say in one call. The limit on messages alone would let
@@ -291,10 +321,19 @@ where
                         request.extensions_mut().insert(held);
                     }
                     let role = caller.as_ref().map_or(Anonymous, |caller| caller.role);
+                    let unread = caller.as_ref().and_then(|caller| unread_of(caller.principal()));
                     if let Some(caller) = caller {
                         request.extensions_mut().insert(caller);
                     }
-                    inner.call(request.map(|body| within(role, body))).await
+                    let unread = match &unread {
+                        Some(of) => rights.unread(of).await,
+                        None => 0,
+                    };
+                    let mut response = inner.call(request.map(|body| within(role, body))).await?;
+                    if unread > 0 {
+                        response.headers_mut().insert(UNREAD, unread.into());
+                    }
+                    Ok(response)
                 }
                 Err(status) => Ok(status.into_http()),
             }

@@ -5,6 +5,8 @@
 //! device that comes back from a shelf can renew. Revocation and expiry are looked at again at every call: a resumed
 //! session or an old connection is worth no more than its certificate is at that moment.
 
+pub(crate) mod client;
+
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};

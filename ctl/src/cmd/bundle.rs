@@ -2,6 +2,7 @@
 
 mod adoption;
 mod list;
+mod tell;
 mod withdraw;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::context::Context;
 use crate::envelope::Envelope;
 use crate::failure::{Failure, Outcome};
 use crate::keys::KeyName;
+use crate::letters;
 use crate::print::{Table, bytes};
 use crate::repository::{self, Done, List};
 use crate::trust_store::{TrustStore, Which};
@@ -54,6 +56,8 @@ pub enum Command {
         /// changes, in the current directory]
         #[arg(long, value_name = "FILE")]
         envelope: Option<PathBuf>,
+        #[command(flatten)]
+        tell: tell::TellArgs,
     },
     /// Withdraw a published bundle, by the manufacturer's signature and with a reason that every hospital reads: no device
     /// begins it any more, and rollouts of it are halted
@@ -100,6 +104,9 @@ struct Published {
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<String>,
     uploaded: Uploaded,
+    /// What the hospitals were told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<letters::Published>,
 }
 
 /// Runs one.
@@ -122,7 +129,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         }
         Command::Inspect { dir } => inspect(context, &dir),
         Command::Sign(args) => sign(context, args).await,
-        Command::Publish { dir, envelope } => publish(context, &dir, envelope.as_deref()).await,
+        Command::Publish { dir, envelope, tell } => publish(context, &dir, envelope.as_deref(), tell).await,
         Command::Withdraw(args) => withdraw::run(context, args).await,
         Command::Adoption(args) => adoption::run(context, args).await,
         Command::List => list::run(context).await,
@@ -257,9 +264,10 @@ fn list_in(
     Ok(())
 }
 
-async fn publish(context: &mut Context<'_>, dir: &Path, file: Option<&Path>) -> Outcome {
+async fn publish(context: &mut Context<'_>, dir: &Path, file: Option<&Path>, tell: tell::TellArgs) -> Outcome {
     context.home.server()?.manufacturer()?;
     let bundle = Bundle::open(dir)?;
+    let notice = tell.prepare(context, &bundle.manifest)?;
     let path = bundle.manifest.path();
     let mut client = context.connect().await?;
     let base = repository::base(context, &mut client, Which::Catalog).await?;
@@ -271,6 +279,7 @@ async fn publish(context: &mut Context<'_>, dir: &Path, file: Option<&Path>) -> 
             targets_version: list.current.version(),
             role,
             uploaded: Uploaded::default(),
+            notice: notice.send(context, &mut client).await?,
         };
         return context.print.result(&published, |_| "published already; nothing was sent".to_owned());
     }
@@ -293,7 +302,13 @@ async fn publish(context: &mut Context<'_>, dir: &Path, file: Option<&Path>) -> 
     {
         return waiting.print(context);
     }
-    let published = Published { manifest_sha256: bundle.sha256(), targets_version: signed.version(), role, uploaded };
+    let published = Published {
+        manifest_sha256: bundle.sha256(),
+        targets_version: signed.version(),
+        role,
+        uploaded,
+        notice: notice.send(context, &mut client).await?,
+    };
     context.print.result(&published, |p| {
         let m = &bundle.manifest;
         format!(

@@ -14,7 +14,9 @@ pub mod hdo_join;
 pub mod join;
 pub mod key;
 pub mod life;
+pub mod notice;
 pub mod operator;
+pub mod report;
 pub mod responsibilities;
 pub mod risk;
 pub mod rollout;
@@ -98,6 +100,12 @@ pub enum Command {
     /// Plan, approve, watch, pause, abort, roll back
     #[command(subcommand)]
     Rollout(rollout::Command),
+    /// What the manufacturer tells its hospitals: published, listed, read, acknowledged
+    #[command(subcommand)]
+    Notice(notice::Command),
+    /// What a hospital reports to the manufacturer: a suspicion or an incident
+    #[command(subcommand)]
+    Report(report::Command),
     /// What both sides have signed, in a directory for devices without a network
     #[command(subcommand)]
     Stick(stick::Command),
@@ -129,6 +137,8 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Service(command) => Box::pin(service::run(context, command)).await,
         Command::Transfer(command) => Box::pin(transfer::run(context, command)).await,
         Command::Rollout(command) => Box::pin(rollout::run(context, command)).await,
+        Command::Notice(command) => Box::pin(notice::run(context, command)).await,
+        Command::Report(command) => Box::pin(report::run(context, command)).await,
         Command::Stick(command) => Box::pin(stick::run(context, command)).await,
         Command::Audit(command) => Box::pin(audit::run(context, command)).await,
     }

@@ -180,7 +180,7 @@ impl Proxy {
     }
 
     /// Asks for a tunnel to `server` and leaves the stream at its beginning.
-    pub(super) async fn tunnel<S>(&self, stream: &mut S, server: &Authority) -> Result<(), ConnectError>
+    pub async fn tunnel<S>(&self, stream: &mut S, server: &Authority) -> Result<(), ConnectError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {

@@ -12,8 +12,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use suture_core::id::TrustDomain;
+use suture_proto::connect::{Authority, ProxyRules};
 use tracing_subscriber::EnvFilter;
 
+pub use crate::notice::address::Network;
 pub use written::{Source, Written};
 
 /// What an environment variable of ours begins with; the rest is the setting's name in upper case.
@@ -38,6 +40,9 @@ pub const KEYS: &[(&str, &str)] = &[
         "a number from 1 to 65536: what deltas may take of the object store, in GiB; beyond it the oldest go",
     ),
     ("drain_secs", "a number of seconds from 0 to 3600"),
+    ("webhook_authorities", "a PEM file: who may certify the receivers of webhooks; Debian's own where it is not set"),
+    ("webhook_networks", "private networks that webhooks may lead to, as in 10.1.0.0/16,10.2.0.5"),
+    ("webhook_proxy", "http://[user:password@]host[:port], through which webhooks go"),
     ("log", "a level (error, warn, info, debug, trace) or a list of target=level"),
     ("log_format", "text or json"),
 ];
@@ -76,6 +81,12 @@ pub struct Settings {
     pub delta_store_bytes: u64,
     /// How long calls that are under way may go on after a signal to stop.
     pub drain: Duration,
+    /// PEM: who may certify the receivers of webhooks.
+    pub webhook_authorities: PathBuf,
+    /// Private networks that webhooks may lead to.
+    pub webhook_networks: Vec<Network>,
+    /// The way out for webhooks.
+    pub webhook_proxy: ProxyRules,
     /// What is logged.
     pub log: String,
     /// How.
@@ -159,6 +170,9 @@ impl Settings {
         let delta_sources = w.or("delta_sources", "3", |text| number(text, 0, 16));
         let delta_store = w.or("delta_store_gib", "64", |text| number(text, 1, 65_536));
         let drain = w.or("drain_secs", "20", |text| secs(text, 0, 3_600));
+        let webhook_authorities = w.or("webhook_authorities", AUTHORITIES, directory);
+        let webhook_networks = w.or("webhook_networks", "", networks);
+        let webhook_proxy = w.or("webhook_proxy", "", proxy);
         let log = w.or("log", "info", |text| EnvFilter::try_new(text).ok().map(|_| text.to_owned()));
         let log_format = w.or("log_format", "text", |text| match text {
             "text" => Some(LogFormat::Text),
@@ -178,6 +192,9 @@ impl Settings {
                 delta_sources: usize::try_from(delta_sources?).ok()?,
                 delta_store_bytes: delta_store? << 30,
                 drain: drain?,
+                webhook_authorities: webhook_authorities?,
+                webhook_networks: webhook_networks?,
+                webhook_proxy: webhook_proxy?,
                 log: log?,
                 log_format: log_format?,
                 data_dir,
@@ -234,6 +251,20 @@ fn is_host(text: &str) -> bool {
 fn hosts(text: &str) -> Option<Vec<String>> {
     let hosts: Vec<String> = text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
     hosts.iter().all(|host| is_host(host)).then_some(hosts)
+}
+
+/// Where Debian keeps the authorities that the machine trusts.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+fn networks(text: &str) -> Option<Vec<Network>> {
+    text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(Network::parse).collect()
+}
+
+/// The one rule: everything through that proxy. An empty text: nothing.
+fn proxy(text: &str) -> Option<ProxyRules> {
+    let rules = ProxyRules::from_env(|name| (name == "HTTPS_PROXY").then(|| text.to_owned()));
+    let anybody = Authority { host: "receiver.example".to_owned(), port: 443 };
+    rules.for_server(&anybody).is_ok().then_some(rules)
 }
 
 fn number(text: &str, least: u64, most: u64) -> Option<u64> {
@@ -314,6 +345,23 @@ mod tests {
         let text = faults.to_string();
         assert!(text.contains("server.toml") && text.contains("line 2"), "{text}");
         assert_eq!(faults.0.len(), 1, "{text}");
+    }
+
+    #[test]
+    fn webhooks_lead_out_alone_unless_the_file_says_more() {
+        let s = settings(GOOD, &[], &[]).unwrap();
+        assert_eq!((s.webhook_networks.len(), s.webhook_authorities.to_str()), (0, Some(AUTHORITIES)));
+        let file = format!(
+            "{GOOD}webhook_networks = [\"10.1.0.0/16\", \"fd00::/8\"]\nwebhook_proxy = \"http://u:hunter2@p:3128\"\n"
+        );
+        let s = settings(&file, &[], &[]).unwrap();
+        let networks: Vec<String> = s.webhook_networks.iter().map(ToString::to_string).collect();
+        assert_eq!(networks, ["10.1.0.0/16", "fd00::/8"]);
+        assert!(!format!("{s:?}").contains("hunter2"));
+        for bad in ["webhook_networks = \"10.0.0.0/40\"", "webhook_proxy = \"https://u:hunter2@p\""] {
+            let text = settings(&format!("{GOOD}{bad}\n"), &[], &[]).unwrap_err().to_string();
+            assert!(text.contains("webhook_") && !text.contains("hunter2"), "{text}");
+        }
     }
 
     #[test]

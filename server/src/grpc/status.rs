@@ -13,6 +13,7 @@ use crate::delta::DeltaError;
 use crate::effect::EffectError;
 use crate::identity::IdentityError;
 use crate::life::TakeLifeError;
+use crate::notice::take::LetterTakeError;
 use crate::publish::PublishError;
 use crate::refresh::NewsError;
 use crate::report::SubmitError;
@@ -189,6 +190,25 @@ impl From<TakeError> for Refusal {
             TakeError::Old { .. } => Self::caused(Code::FailedPrecondition, &error),
             TakeError::Refused(_) => Self::caused(Code::InvalidArgument, &error),
             TakeError::Root(_) => Self::ours(&error),
+        }
+    }
+}
+
+impl From<LetterTakeError> for Refusal {
+    fn from(error: LetterTakeError) -> Self {
+        match error {
+            LetterTakeError::Store(error) => error.into(),
+            LetterTakeError::Audit(error) => error.into(),
+            LetterTakeError::Root(_) => Self::ours(&error),
+            LetterTakeError::Hospital(_) => Self::caused(Code::NotFound, &error),
+            LetterTakeError::Moved { .. } => Self::caused(Code::Aborted, &error),
+            LetterTakeError::Full { .. } => Self::caused(Code::ResourceExhausted, &error),
+            LetterTakeError::Other { .. } => Self::caused(Code::PermissionDenied, &error),
+            LetterTakeError::Letter(_)
+            | LetterTakeError::Key { .. }
+            | LetterTakeError::Deadline(_)
+            | LetterTakeError::Answers(_)
+            | LetterTakeError::Updates(_) => Self::caused(Code::InvalidArgument, &error),
         }
     }
 }

@@ -51,6 +51,7 @@ mod lapse;
 mod leases;
 mod life;
 mod manners;
+mod notices;
 mod people;
 mod power_loss;
 mod rauc;

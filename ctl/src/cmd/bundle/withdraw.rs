@@ -4,13 +4,16 @@
 //! approved. The server halts the rollouts of it meanwhile, which is its own doing and no authority.
 
 use serde::Serialize;
+use suture_core::notice::{Kind, Notice};
 use suture_core::trust::Status;
 
 use super::adoption;
 use crate::cmd::catalog::mark::{Mark, Marked};
+use crate::cmd::notice::auto::{self, With, prepare, tell};
 use crate::cmd::rollout::BundleName;
 use crate::context::Context;
 use crate::failure::Outcome;
+use crate::letters::Published;
 use crate::repository::{Done, Signing};
 
 /// Arguments of `bundle withdraw`.
@@ -25,6 +28,9 @@ pub struct WithdrawArgs {
     /// In the list of this delegated role, by its keys [default: by the catalog's own, which speak before any role]
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
+    /// Tell the hospitals that have such devices: `auto` by what this command knows, or a notice of the kind `withdrawal`
+    #[arg(long, value_name = "FILE|auto")]
+    notice: Option<With>,
     #[command(flatten)]
     signing: Signing,
 }
@@ -42,12 +48,27 @@ struct Withdrawn {
     hospitals: u32,
     /// Devices that are confirmed on it, and run it until their hospital takes them off it.
     confirmed: u32,
+    /// What the hospitals were told.
+    notice: Option<Published>,
+}
+
+/// What everybody should know of it.
+fn draft(bundle: &BundleName, reason: &str, now: jiff::Timestamp) -> Outcome<Notice> {
+    let subject = format!("{bundle} is withdrawn");
+    let actions = format!(
+        "Do not install {bundle}; no device begins it any more. Where it runs, take the devices off it: suturectl rollout rollback, or \
+         a newer release."
+    );
+    auto::draft(Kind::Withdrawal, bundle, (subject, reason.to_owned(), actions), now)
 }
 
 /// Runs it.
 pub(super) async fn run(context: &mut Context<'_>, args: WithdrawArgs) -> Outcome {
     context.home.server()?.manufacturer()?;
-    let WithdrawArgs { bundle, reason, role, signing } = args;
+    let WithdrawArgs { bundle, reason, role, notice, signing } = args;
+    let now = context.now();
+    let of = (Kind::Withdrawal, &bundle);
+    let notice = notice.map(|with| prepare(context, &with, of, || draft(&bundle, &reason, now))).transpose()?;
     let mut client = context.connect().await?;
     // Before it is withdrawn: what goes on then is what is halted.
     let before = adoption::fetch(&mut client, &bundle).await?;
@@ -63,6 +84,16 @@ pub(super) async fn run(context: &mut Context<'_>, args: WithdrawArgs) -> Outcom
         Done::Published(Marked::Already) => None,
         Done::Published(Marked::Now { version, .. }) => Some(version),
     };
+    let told = match notice {
+        Some(notice) => Some(tell(context, &mut client, notice, &signing.key).await?),
+        None => {
+            context.print.note(
+                "note: no notice was sent; the hospitals see it at their next look: --notice auto tells them, or suturectl notice \
+                 publish FILE",
+            );
+            None
+        }
+    };
     let halted = before.hospitals.iter().filter(|h| h.open_rollouts > 0);
     let withdrawn = Withdrawn {
         bundle: bundle.to_string(),
@@ -72,6 +103,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: WithdrawArgs) -> Outcom
         rollouts: halted.clone().map(|h| h.open_rollouts).sum(),
         hospitals: u32::try_from(halted.count()).unwrap_or(u32::MAX),
         confirmed: before.hospitals.iter().map(|h| h.confirmed).sum(),
+        notice: told,
     };
     context.print.result(&withdrawn, text)
 }
@@ -86,9 +118,10 @@ fn text(w: &Withdrawn) -> String {
             "{n} devices are confirmed on it: their hospitals take them off it, by `rollout rollback` or a newer one"
         ),
     };
+    let told = w.notice.as_ref().map(|n| format!("\n{} hospitals are told of it", n.letters.len())).unwrap_or_default();
     format!(
         "{} is withdrawn, by targets {version}: {:?}\n{} rollouts at {} hospitals are halted, and no device begins it\n{running}\n\
-         who is where: suturectl bundle adoption {}",
+         who is where: suturectl bundle adoption {}{told}",
         w.bundle, w.reason, w.rollouts, w.hospitals, w.bundle
     )
 }

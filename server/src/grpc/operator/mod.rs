@@ -3,10 +3,12 @@
 mod adoption;
 mod audit;
 mod bundles;
+mod contacts;
 mod decisions;
 mod decommission;
 mod devices;
 mod exposure;
+mod letters;
 mod limits;
 mod organisation;
 mod proposals;
@@ -361,6 +363,75 @@ impl OperatorService for Api {
     async fn prove_audit(&self, request: Request<v1::ProveAuditRequest>) -> Answer<v1::ProveAuditResponse> {
         let principal = caller(&request)?;
         Ok(Response::new(self.prove(&principal, request.into_inner()).await?))
+    }
+
+    async fn send_letters(&self, request: Request<v1::SendLettersRequest>) -> Answer<v1::SendLettersResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.send(&principal, request.into_inner()).await?))
+    }
+
+    async fn list_letters(&self, request: Request<v1::ListLettersRequest>) -> Answer<v1::ListLettersResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.letters(&principal, request.into_inner()).await?))
+    }
+
+    async fn list_letter_heads(
+        &self,
+        request: Request<v1::ListLetterHeadsRequest>,
+    ) -> Answer<v1::ListLetterHeadsResponse> {
+        Ok(Response::new(self.heads(request.into_inner()).await?))
+    }
+
+    async fn mark_letters(&self, request: Request<v1::MarkLettersRequest>) -> Answer<v1::MarkLettersResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.mark(&principal, request.into_inner()).await?))
+    }
+
+    async fn acknowledge_letter(
+        &self,
+        request: Request<v1::AcknowledgeLetterRequest>,
+    ) -> Answer<v1::AcknowledgeLetterResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.acknowledge(&principal, request.into_inner()).await?))
+    }
+
+    async fn list_notices(&self, request: Request<v1::ListNoticesRequest>) -> Answer<v1::ListNoticesResponse> {
+        Ok(Response::new(self.notices(request.into_inner()).await?))
+    }
+
+    async fn get_notice_status(
+        &self,
+        request: Request<v1::GetNoticeStatusRequest>,
+    ) -> Answer<v1::GetNoticeStatusResponse> {
+        Ok(Response::new(self.notice_status(request.into_inner()).await?))
+    }
+
+    async fn get_notice_clocks(
+        &self,
+        request: Request<v1::GetNoticeClocksRequest>,
+    ) -> Answer<v1::GetNoticeClocksResponse> {
+        Ok(Response::new(self.clocks(request.into_inner()).await?))
+    }
+
+    async fn add_contact(&self, request: Request<v1::AddContactRequest>) -> Answer<v1::AddContactResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        Ok(Response::new(self.add_contact(&principal, &hdo, request.into_inner()).await?))
+    }
+
+    async fn list_contacts(&self, request: Request<v1::ListContactsRequest>) -> Answer<v1::ListContactsResponse> {
+        let (_, hdo) = hospital(&request)?;
+        let v1::ListContactsRequest {} = request.into_inner();
+        Ok(Response::new(self.contacts(&hdo).await?))
+    }
+
+    async fn remove_contact(&self, request: Request<v1::RemoveContactRequest>) -> Answer<v1::RemoveContactResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        Ok(Response::new(self.remove_contact(&principal, &hdo, request.into_inner()).await?))
+    }
+
+    async fn list_deliveries(&self, request: Request<v1::ListDeliveriesRequest>) -> Answer<v1::ListDeliveriesResponse> {
+        let (_, hdo) = hospital(&request)?;
+        Ok(Response::new(self.deliveries(&hdo, request.into_inner()).await?))
     }
 
     async fn list_audit(&self, request: Request<v1::ListAuditRequest>) -> Answer<v1::ListAuditResponse> {

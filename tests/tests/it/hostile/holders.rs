@@ -188,6 +188,7 @@ async fn a_hospital_operators_certificate() {
     assert!(calls.list_proposals(v1::ListProposalsRequest {}).await.unwrap().into_inner().proposals.is_empty());
     let statements = v1::GetStatementsRequest { rollout: rollout.clone() };
     assert_eq!(calls.get_statements(statements).await.unwrap().into_inner().statements.len(), 1);
+    super::letters::thief(&hospital, &mut calls, &own).await;
     // A place in a ward's cap can be given back; the slots that are signed keep the cap.
     let back = v1::ReturnDeviceRequest { id: "pump-1".to_owned(), reason: "x".to_owned() };
     assert_eq!(calls.return_device(back).await.map(|found| found.into_inner().lease).ok().flatten(), None);
@@ -245,6 +246,7 @@ async fn a_hospital_operators_certificate() {
 
     // What comes of these stands in `colleague`: a colleague who is revoked, a rollout that is aborted while it runs.
     tried.extend(["RevokeOperator", "AbortRollout"]);
+    tried.extend(super::letters::TRIED);
     tried.extend([
         "ImportDevices",
         "CreateDeviceToken",

@@ -14,6 +14,7 @@ mod gates;
 mod holders;
 mod identity;
 mod leases;
+mod letters;
 mod line;
 mod metadata;
 mod news;

@@ -1,0 +1,148 @@
+//! One notice to many hospitals: one letter in each one's series, all signed in one go.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use suture_core::digest::Digest;
+use suture_core::id::{HdoId, ProductId};
+use suture_core::limits::{MAX_NOTICED_HOSPITALS, MAX_ROWS_PER_CALL};
+use suture_core::notice::{Head, Notice, Said, Side};
+use suture_core::trust::{Root, Verified};
+use suture_proto::{parse, parse_digest, v1};
+
+use super::{From, Heads, Writing, fetch, send, write};
+use crate::client::Client;
+use crate::context::Context;
+use crate::failure::{Failure, OrFail as _, Outcome};
+use crate::keys::KeyName;
+use crate::repository;
+use crate::trust_store::Which;
+
+/// To whom a notice goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recipients {
+    /// Every hospital that has devices of the product.
+    Users,
+    /// Every hospital.
+    All,
+    /// These.
+    Named(BTreeSet<HdoId>),
+}
+
+/// What was published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Published {
+    /// The notice's id: the same at all hospitals.
+    pub id: Digest,
+    /// Its number at each.
+    pub letters: Vec<Numbered>,
+}
+
+/// One hospital's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Numbered {
+    /// The hospital.
+    pub hdo: HdoId,
+    /// The letter's number in its series.
+    pub number: u64,
+}
+
+/// Signs a notice for each recipient with a key of the catalog's targets role, and publishes it.
+///
+/// # Errors
+///
+/// It lacks something, nobody is to be told, the key may not sign, or a series is not as this home has seen it.
+pub async fn publish(
+    context: &mut Context<'_>,
+    client: &mut Client,
+    notice: &Notice,
+    recipients: &Recipients,
+    key: &KeyName,
+) -> Outcome<Published> {
+    notice.complete().map_err(|e| Failure::new(e.to_string()))?;
+    let id = notice.id().or_fail(|| "the notice cannot be written".to_owned())?;
+    context.home.server()?.manufacturer()?;
+    let product = match recipients {
+        Recipients::Users => Some(&notice.product),
+        Recipients::All | Recipients::Named(_) => None,
+    };
+    let found = heads(client, product).await?;
+    let known: BTreeSet<HdoId> = found.iter().map(|(hdo, _)| hdo.clone()).collect();
+    let chosen = match recipients {
+        Recipients::Named(named) => {
+            if let Some(unknown) = named.difference(&known).next() {
+                return Err(Failure::new(format!("there is no hospital {unknown}")).next("`suturectl hdo list`"));
+            }
+            named.clone()
+        }
+        Recipients::Users | Recipients::All => known,
+    };
+    if chosen.is_empty() || chosen.len() > MAX_NOTICED_HOSPITALS {
+        let text =
+            format!("the notice would go to {} hospitals, and goes to 1 to {MAX_NOTICED_HOSPITALS}", chosen.len());
+        return Err(
+            Failure::new(text).next("name them with --hdo, or --all for hospitals without devices of the product too")
+        );
+    }
+    let root = repository::base(context, client, Which::Catalog).await?.root().clone();
+    let writing = Writing::open(context, &root, Side::Manufacturer, key)?;
+    let mut letters = Vec::new();
+    for (hdo, shown) in found.into_iter().filter(|(hdo, _)| chosen.contains(hdo)) {
+        let before = own_head(context, client, &hdo, shown, &root).await?;
+        letters.push(write(context, &writing, &hdo, before, Said::Notice(Box::new(notice.clone())))?);
+    }
+    send(context, client, &letters).await?;
+    let letters = letters.iter().map(|l| Numbered { hdo: l.hdo.clone(), number: l.number }).collect();
+    Ok(Published { id, letters })
+}
+
+/// The end of the own series with a hospital: what the server shows, if it is, or follows upon, what this home has seen.
+async fn own_head(
+    context: &mut Context<'_>,
+    client: &mut Client,
+    hdo: &HdoId,
+    shown: Option<Head>,
+    root: &Verified<Root>,
+) -> Outcome<Option<Head>> {
+    let seen = Heads::load(&context.home)?.get(hdo, Side::Manufacturer);
+    if seen == shown {
+        return Ok(shown);
+    }
+    // A colleague has written, or the server has lost something: that is for the series itself to say.
+    fetch(context, client, (hdo, Side::Manufacturer), root, From::Seen).await?;
+    let head = Heads::load(&context.home)?.get(hdo, Side::Manufacturer);
+    if head == shown {
+        return Ok(shown);
+    }
+    Err(Failure::untrusted(format!("the last letters to {hdo} are by no key that the catalog's root lists"))
+        .next("ask your colleagues whether one of them wrote them, with a key that was replaced since"))
+}
+
+/// How far the own series is with each hospital, by the server's word.
+async fn heads(client: &mut Client, product: Option<&ProductId>) -> Outcome<Vec<(HdoId, Option<Head>)>> {
+    let mut found: Vec<(HdoId, Option<Head>)> = Vec::new();
+    loop {
+        let after = found.last().map(|(hdo, _)| hdo.to_string()).unwrap_or_default();
+        let request = v1::ListLetterHeadsRequest {
+            from: Side::Manufacturer.as_str().to_owned(),
+            after: after.clone(),
+            limit: MAX_ROWS_PER_CALL,
+            product: product.map(ToString::to_string).unwrap_or_default(),
+        };
+        let v1::ListLetterHeadsResponse { heads, more } = client.list_letter_heads(request).await?;
+        for v1::LetterHead { hdo, number, sha256 } in heads {
+            let hdo: HdoId = parse("hdo", &hdo)?;
+            if found.last().is_some_and(|(last, _)| *last >= hdo) {
+                return Err(Failure::untrusted("the server's list of hospitals does not come to an end"));
+            }
+            let head = match number {
+                0 => None,
+                number => Some(Head { number, sha256: parse_digest("sha256", &sha256)? }),
+            };
+            found.push((hdo, head));
+        }
+        if !more || found.last().is_none_or(|(last, _)| last.as_str() == after) {
+            return Ok(found);
+        }
+    }
+}

@@ -300,6 +300,7 @@ async fn publish(context: &mut Context<'_>, dir: &Path, file: Option<&Path>, tel
     if let Done::Waiting(waiting) =
         repository::conclude(context, &mut client, in_force, &list.before, envelope, file).await?
     {
+        notice.not_yet(context);
         return waiting.print(context);
     }
     let published = Published {

@@ -1,10 +1,10 @@
 //! `bundle publish --notice`: that a patch is there, told with its publication.
 
 use suture_core::manifest::{Manifest, PatchClass};
-use suture_core::notice::{Kind, Notice};
+use suture_core::notice::Kind;
 
 use crate::client::Client;
-use crate::cmd::notice::auto::{self, With};
+use crate::cmd::notice::auto::{self, Ready, With};
 use crate::cmd::rollout::BundleName;
 use crate::context::Context;
 use crate::failure::Outcome;
@@ -24,7 +24,7 @@ pub struct TellArgs {
 
 /// What is sent once the bundle is published.
 pub(super) struct Prepared {
-    notice: Option<(Notice, Vec<Vec<u8>>)>,
+    notice: Option<Ready>,
     key: KeyName,
     /// That nobody is told of an out-of-cycle patch is said.
     is_urgent: bool,
@@ -48,13 +48,18 @@ impl TellArgs {
             auto::draft(Kind::PatchAvailable, &bundle, (subject, text, actions), now)
         };
         let Self { notice, notice_key } = self;
-        let of = (Kind::PatchAvailable, &bundle);
+        let of = (Kind::PatchAvailable, &bundle.product);
         let notice = notice.map(|with| auto::prepare(context, &with, of, draft)).transpose()?;
         Ok(Prepared { notice, key: notice_key, is_urgent: manifest.class == PatchClass::OutOfCycle })
     }
 }
 
 impl Prepared {
+    /// Where others must sign first.
+    pub(super) fn not_yet(&self, context: &mut Context<'_>) {
+        auto::not_yet(context, self.notice.as_ref());
+    }
+
     /// Once it is published.
     pub(super) async fn send(self, context: &mut Context<'_>, client: &mut Client) -> Outcome<Option<Published>> {
         match self.notice {

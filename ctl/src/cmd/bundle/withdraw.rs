@@ -67,7 +67,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: WithdrawArgs) -> Outcom
     context.home.server()?.manufacturer()?;
     let WithdrawArgs { bundle, reason, role, notice, signing } = args;
     let now = context.now();
-    let of = (Kind::Withdrawal, &bundle);
+    let of = (Kind::Withdrawal, &bundle.product);
     let notice = notice.map(|with| prepare(context, &with, of, || draft(&bundle, &reason, now))).transpose()?;
     let mut client = context.connect().await?;
     // Before it is withdrawn: what goes on then is what is halted.
@@ -80,7 +80,10 @@ pub(super) async fn run(context: &mut Context<'_>, args: WithdrawArgs) -> Outcom
         role,
     };
     let targets_version = match mark.sign(context, &mut client, &signing).await? {
-        Done::Waiting(waiting) => return waiting.print(context),
+        Done::Waiting(waiting) => {
+            auto::not_yet(context, notice.as_ref());
+            return waiting.print(context);
+        }
         Done::Published(Marked::Already) => None,
         Done::Published(Marked::Now { version, .. }) => Some(version),
     };

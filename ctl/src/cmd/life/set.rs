@@ -1,5 +1,7 @@
 //! `life set`: one change more, signed into the catalog.
 
+use std::path::PathBuf;
+
 use jiff::civil::Date;
 use suture_core::approval::SignedDocument as _;
 use suture_core::clock::day_of;
@@ -9,6 +11,7 @@ use suture_core::trust::Target;
 use suture_core::version::ReleaseRange;
 
 use super::date;
+use crate::cmd::notice::auto;
 use crate::context::Context;
 use crate::envelope::Envelope;
 use crate::failure::{Exit, Failure, Outcome};
@@ -55,6 +58,10 @@ pub struct SetArgs {
     /// In the list of this delegated role, by its keys; it must be let list life/PRODUCT.json [default: the catalog's own]
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
+    /// Tell the hospitals that have such devices: a notice (TOML, see `notice publish`) of the kind end-of-life, end-of-support or
+    /// component-end-of-support, from the day that is set here
+    #[arg(long, value_name = "FILE")]
+    notice: Option<PathBuf>,
     #[command(flatten)]
     signing: Signing,
 }
@@ -84,6 +91,8 @@ pub(super) async fn run(context: &mut Context<'_>, args: SetArgs) -> Outcome {
     let known = crate::life::read(context, &mut client, list.known.get(&path), &args.product).await?;
     let by = own_name(context)?;
     let change = args.change(known.as_ref(), by, context.now());
+    let notice =
+        args.notice.as_deref().map(|path| auto::of_life(path, &args.product, &change, context.now())).transpose()?;
     let life = match &known {
         None => Life::begin(args.product.clone(), change),
         Some(life) => life.then(change),
@@ -99,7 +108,16 @@ pub(super) async fn run(context: &mut Context<'_>, args: SetArgs) -> Outcome {
     if let Done::Waiting(waiting) =
         repository::conclude(context, &mut client, in_force, &list.before, envelope, file).await?
     {
+        auto::not_yet(context, notice.as_ref());
         return waiting.print(context);
+    }
+    if let Some(notice) = notice {
+        let told = auto::tell(context, &mut client, notice, &args.signing.key).await?;
+        context.print.note(&format!(
+            "note: {} hospitals are told of it: suturectl notice status {}",
+            told.letters.len(),
+            told.id
+        ));
     }
     for warning in warnings(&life) {
         context.print.note(&warning);

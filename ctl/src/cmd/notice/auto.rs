@@ -3,9 +3,11 @@
 //! `--notice auto` writes what the command itself knows, `--notice FILE` takes a notice of the right kind; without either
 //! nothing is sent, and it is said how.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use suture_core::id::ProductId;
+use suture_core::life::Change;
 use suture_core::notice::{Kind, Notice, Severity};
 use suture_core::version::ReleaseRange;
 
@@ -16,6 +18,9 @@ use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::keys::KeyName;
 use crate::letters::{Published, Recipients, publish};
+
+/// A notice, and the documents that belong to it.
+pub(crate) type Ready = (Notice, Vec<Vec<u8>>);
 
 /// What `--notice` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,9 +73,9 @@ pub(crate) fn draft(
 pub(crate) fn prepare(
     context: &Context<'_>,
     with: &With,
-    (kind, bundle): (Kind, &BundleName),
+    (kind, product): (Kind, &ProductId),
     draft: impl FnOnce() -> Outcome<Notice>,
-) -> Outcome<(Notice, Vec<Vec<u8>>)> {
+) -> Outcome<Ready> {
     let (notice, documents) = match with {
         With::Auto => (draft()?, Vec::new()),
         With::File(path) => {
@@ -78,21 +83,58 @@ pub(crate) fn prepare(
             (read.notice, read.documents)
         }
     };
-    if (notice.kind, &notice.product) != (kind, &bundle.product) {
+    if (notice.kind, &notice.product) != (kind, product) {
         return Err(Failure::new(format!(
-            "the notice is a {} for {}, and what is done asks for a {kind} for {}",
-            notice.kind, notice.product, bundle.product
+            "the notice is a {} for {}, and what is done asks for a {kind} for {product}",
+            notice.kind, notice.product
         )));
     }
     notice.complete().map_err(|e| Failure::new(e.to_string()))?;
     Ok((notice, documents))
 }
 
+/// The notice that goes with a change of a product's life: of its end of life, of its end of support, or of a component's, from
+/// the very day that the change says.
+pub(crate) fn of_life(path: &Path, product: &ProductId, change: &Change, now: jiff::Timestamp) -> Outcome<Ready> {
+    let read = spec::read(path, now)?;
+    let (notice, documents) = (read.notice, read.documents);
+    notice.complete().map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
+    let says = notice.support.as_ref().map(|support| support.service_change);
+    let day = match notice.kind {
+        Kind::EndOfLife => change.dates.end_of_life,
+        Kind::EndOfSupport => change.dates.end_of_support,
+        Kind::ComponentEndOfSupport => {
+            change.components.iter().map(|c| c.end_of_support).find(|day| Some(*day) == says)
+        }
+        kind => {
+            return Err(Failure::new(format!("{} is a notice of the kind {kind}", path.display()))
+                .next("with a product's life go end-of-life, end-of-support and component-end-of-support"));
+        }
+    };
+    if notice.product != *product || day.is_none() || day != says {
+        return Err(Failure::new(format!(
+            "{} is about another product or day than what is set: {} from {}",
+            path.display(),
+            notice.product,
+            says.map_or_else(|| "no day".to_owned(), |day| day.to_string())
+        ))
+        .next("hospitals would read two things; mend support.service_change, or the date"));
+    }
+    Ok((notice, documents))
+}
+
+/// Says that a notice waits for what it is about: others must sign that first.
+pub(crate) fn not_yet(context: &mut Context<'_>, notice: Option<&Ready>) {
+    if notice.is_some() {
+        context.print.note("note: no notice was sent, for others must sign first; then: suturectl notice publish FILE");
+    }
+}
+
 /// Sends it to the hospitals that have devices of the product. That nobody has any is no failure of what was done.
 pub(crate) async fn tell(
     context: &mut Context<'_>,
     client: &mut Client,
-    (notice, documents): (Notice, Vec<Vec<u8>>),
+    (notice, documents): Ready,
     key: &KeyName,
 ) -> Outcome<Published> {
     super::publish::upload(client, documents).await?;
@@ -102,4 +144,57 @@ pub(crate) async fn tell(
             "what it is about is done; only the notice was not sent: suturectl notice publish FILE. {next}"
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use suture_core::life::Dates;
+
+    const END: &str = r#"
+kind = "end-of-support"
+product = "pump"
+releases = ["1..9"]
+severity = "medium"
+subject = "support ends"
+text = "There are no patches from that day on."
+actions = "Replace it."
+compensating = "A network of its own."
+support = { service_change = "2033-01-01", operating_system = "Linux 6.12", maintenance = "patches until then", upgrades = [
+    { scope = "full-replacement", text = "pump II" },
+] }
+"#;
+
+    #[test]
+    fn hospitals_read_of_the_day_that_is_set_and_of_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("end.toml");
+        let (product, now) = ("pump".parse().unwrap(), "2026-11-24T15:00:00Z".parse().unwrap());
+        let change = |eol: &str, eos: &str| Change {
+            at: now,
+            by: "ada".parse().unwrap(),
+            why: "as planned".to_owned(),
+            releases: None,
+            dates: Dates { end_of_life: eol.parse().ok(), end_of_support: eos.parse().ok(), ..Dates::default() },
+            short_notice: None,
+            earlier: None,
+            components: Vec::new(),
+            not_covered: Vec::new(),
+        };
+        let read = |text: &str, eol: &str, eos: &str| {
+            std::fs::write(&path, text).unwrap();
+            of_life(&path, &product, &change(eol, eos), now).map_err(|f| f.to_text())
+        };
+        read(END, "2031-01-01", "2033-01-01").unwrap();
+        for (text, eos, told) in [
+            (END.to_owned(), "2034-01-01", "2033-01-01"),
+            (END.to_owned(), "none", "another product or day"),
+            (END.replace("\"pump\"", "\"monitor\""), "2033-01-01", "monitor"),
+            (END.replace("end-of-support", "advisory"), "2033-01-01", "advisory"),
+            (END.replace("compensating", "# "), "2033-01-01", "must say more"),
+        ] {
+            let failure = read(&text, "2031-01-01", eos).unwrap_err();
+            assert!(failure.contains(told), "{told}: {failure}");
+        }
+    }
 }

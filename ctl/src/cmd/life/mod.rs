@@ -27,7 +27,7 @@ pub enum Command {
     ///
     ///     suturectl life set pump --general-availability 2026-01-01 --eol 2031-01-01 --eos 2033-01-01 --reason "as sold"
     #[command(verbatim_doc_comment)]
-    Set(set::SetArgs),
+    Set(Box<set::SetArgs>),
     /// The stage, the dates, and what is no longer covered
     ///
     ///     suturectl life show pump --release 7 --as-of 2031-06-01
@@ -79,7 +79,7 @@ pub(crate) fn date(text: &str) -> Result<Date, String> {
 /// Runs one.
 pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
-        Command::Set(args) => set::run(context, args).await,
+        Command::Set(args) => set::run(context, *args).await,
         Command::Show { product, release, as_of } => show::run(context, &product, release.map(Release), as_of).await,
         Command::History { product } => show::history(context, &product).await,
         Command::Export { product, openeox: _, release } => show::export(context, &product, release.map(Release)).await,

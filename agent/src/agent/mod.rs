@@ -12,9 +12,11 @@
 mod act;
 mod answer;
 mod depart;
+mod error;
 mod leave;
 mod local;
 mod look;
+mod open;
 mod orders;
 mod own;
 mod rhythm;
@@ -22,6 +24,8 @@ mod service;
 mod talk;
 
 pub use self::depart::DepartError;
+pub use self::error::{AgentError, chain};
+pub use self::open::{journal_path, lock};
 
 use std::fs::File;
 use std::sync::Arc;
@@ -31,31 +35,30 @@ use jiff::Timestamp;
 use suture_core::clock::Clock;
 use suture_core::phase::Reason;
 use suture_core::plan::Installs;
-use suture_core::report::{ReportError, Running, Seen};
+use suture_core::report::{Running, Seen};
 use suture_proto::connect::ProxyRules;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::{Backoff, Random};
-use crate::client::{Client, ClientError, Heard, Manners, Which};
+use crate::client::{Client, Heard, Manners};
 use crate::config::Settings;
 use crate::departure;
-use crate::durable::{self, DurableError};
 use crate::face::Errands;
 use crate::fetch::Counters;
 use crate::floor::Floors;
-use crate::identity::{Identity, IdentityError};
+use crate::identity::Identity;
 use crate::inbox::Inbox;
-use crate::install::{InstallError, Installer};
+use crate::install::Installer;
 use crate::integrity::Watch;
 use crate::interlock::Interlock;
-use crate::journal::{Journal, JournalError};
+use crate::journal::Journal;
 use crate::lease::Lease;
 use crate::machine::{Event, State, Told};
 use crate::news::Tidings;
 use crate::outbox::Outbox;
 use crate::pulse::Pulse;
-use crate::stops::{KeepError, Stops};
+use crate::stops::Stops;
 use crate::tls_clock::TlsClock;
 use crate::took;
 use crate::traffic::Traffic;
@@ -138,41 +141,6 @@ pub struct Agent {
     _lock: File,
 }
 
-/// Why the agent cannot work.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// Its identity.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The server's address or its own certificate.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The disk.
-    #[error(transparent)]
-    Durable(#[from] DurableError),
-    /// The journal.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The stop orders.
-    #[error(transparent)]
-    Stops(#[from] KeepError),
-    /// The slots.
-    #[error(transparent)]
-    Install(#[from] InstallError),
-    /// A report.
-    #[error("a report cannot be signed")]
-    Report(#[from] ReportError),
-    /// Neither enrolment nor the hospital says where the server is.
-    #[error("no way to the server is known; enrol the device again with a new token")]
-    NoWay,
-    /// A constant of this program is wrong.
-    #[error("the back-off is not valid")]
-    Backoff,
-    /// Another agent works on the same state.
-    #[error("another suture-agent works on {0}")]
-    Busy(String),
-}
-
 /// What a cycle came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pass {
@@ -183,72 +151,6 @@ pub struct Pass {
 }
 
 impl Agent {
-    /// Opens everything that is on disk; makes no call yet.
-    pub fn open(settings: Settings, around: Surroundings) -> Result<Self, AgentError> {
-        durable::make_dir(&settings.state_dir)?;
-        let lock = lock(&settings)?;
-        departure::finish(&settings.state_dir)?;
-        let identity = Identity::open(&settings.state_dir)?;
-        let ways = identity.ways()?;
-        let floors = look::floors(&settings);
-        let proven = floors.as_ref().map_or(Timestamp::UNIX_EPOCH, Floors::time);
-        let tls_clock = TlsClock::new(around.clock.clone(), proven.max(identity.issued()));
-        let manners = Manners::new(settings.fetch.max_rate, around.random.clone());
-        let client = service::client(&identity, &ways, (tls_clock.clone(), around.proxy.clone()), &manners)?;
-        let outbox = Outbox::open(&settings.state_dir.join("outbox"))?;
-        let journal = Journal::open(&journal_path(&settings), outbox.transition())?;
-        let store = |which, root| TrustStore::open(&settings.state_dir, which, root);
-        let device = identity.device();
-        let catalog = store(Which::Catalog, device.catalog_root_sha256)?;
-        let approvals = store(Which::Approvals, device.approvals_root_sha256)?;
-        // What it verified before it was started is what it has seen: a fork comes to light by that.
-        let seen = |store: &TrustStore| store.offline(tls_clock.now()).ok().map(|repository| repository.seen());
-        let seen = (seen(&catalog), seen(&approvals));
-        let stop = CancellationToken::new();
-        Ok(Self {
-            catalog,
-            approvals,
-            floors,
-            tls_clock,
-            installer: Installer::new(&settings).ending(stop.clone()),
-            running: Ok(None),
-            installs: None,
-            interlock: Interlock::new(settings.interlock.as_ref(), &settings.state_dir),
-            counters: Arc::default(),
-            retry: Backoff::new(RETRY_FIRST, RETRY_MOST).ok_or(AgentError::Backoff)?,
-            rhythm: Rhythm::new(settings.poll).ok_or(AgentError::Backoff)?,
-            stop,
-            pulse: Arc::default(),
-            watch: Watch::new(settings.audit),
-            resumed: false,
-            reverted: None,
-            heard: None,
-            unheard: None,
-            is_stranger: false,
-            tidings: None,
-            heard_stops: Vec::new(),
-            stops: Stops::open(&settings.state_dir)?,
-            answers: Vec::new(),
-            inbox: Inbox::open(&settings.state_dir)?,
-            errands: Errands::new(),
-            logged: local::logged(&settings.state_dir),
-            lease: Lease::open(&settings.state_dir)?,
-            took: took::Memory::open(&settings.state_dir),
-            own: own::Own::new(&settings),
-            seen,
-            _lock: lock,
-            settings,
-            around,
-            identity,
-            ways,
-            client,
-            manners,
-            ask_again: None,
-            journal,
-            outbox,
-        })
-    }
-
     /// Cancelled, it makes a running fetch, probe or wait end early, as the end of the process would.
     pub fn stopper(&self) -> CancellationToken {
         self.stop.clone()
@@ -411,34 +313,4 @@ impl Agent {
     fn running(&self) -> Option<Running> {
         self.running.as_ref().ok().cloned().flatten()
     }
-}
-
-/// The journal's place.
-pub fn journal_path(settings: &Settings) -> std::path::PathBuf {
-    settings.state_dir.join("journal.json")
-}
-
-/// Takes the state directory for this process. Also for those commands that must not run beside the agent.
-pub fn lock(settings: &Settings) -> Result<File, AgentError> {
-    let path = settings.state_dir.join("lock");
-    let file = File::create(&path).map_err(DurableError::io("make", &path))?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| AgentError::Busy(settings.state_dir.display().to_string()))?;
-    Ok(file)
-}
-
-/// An error with all that lies below it.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Transparent errors repeat their source.
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

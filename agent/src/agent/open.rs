@@ -1,0 +1,112 @@
+//! The agent's start: everything that is on disk, read, by one agent at a time.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use suture_core::clock::Clock as _;
+use tokio_util::sync::CancellationToken;
+
+use super::rhythm::Rhythm;
+use super::{Agent, AgentError, RETRY_FIRST, RETRY_MOST, Surroundings, local, look, own, service};
+use crate::backoff::Backoff;
+use crate::client::{Manners, Which};
+use crate::config::Settings;
+use crate::departure;
+use crate::durable::{self, DurableError};
+use crate::face::Errands;
+use crate::floor::Floors;
+use crate::identity::Identity;
+use crate::inbox::Inbox;
+use crate::install::Installer;
+use crate::integrity::Watch;
+use crate::interlock::Interlock;
+use crate::journal::Journal;
+use crate::lease::Lease;
+use crate::outbox::Outbox;
+use crate::stops::Stops;
+use crate::tls_clock::TlsClock;
+use crate::took;
+use crate::trust_store::TrustStore;
+
+impl Agent {
+    /// Opens everything that is on disk; makes no call yet.
+    pub fn open(settings: Settings, around: Surroundings) -> Result<Self, AgentError> {
+        durable::make_dir(&settings.state_dir)?;
+        let lock = lock(&settings)?;
+        departure::finish(&settings.state_dir)?;
+        let identity = Identity::open(&settings.state_dir)?;
+        let ways = identity.ways()?;
+        let floors = look::floors(&settings);
+        let proven = floors.as_ref().map_or(Timestamp::UNIX_EPOCH, Floors::time);
+        let tls_clock = TlsClock::new(around.clock.clone(), proven.max(identity.issued()));
+        let manners = Manners::new(settings.fetch.max_rate, around.random.clone());
+        let client = service::client(&identity, &ways, (tls_clock.clone(), around.proxy.clone()), &manners)?;
+        let outbox = Outbox::open(&settings.state_dir.join("outbox"))?;
+        let journal = Journal::open(&journal_path(&settings), outbox.transition())?;
+        let store = |which, root| TrustStore::open(&settings.state_dir, which, root);
+        let device = identity.device();
+        let catalog = store(Which::Catalog, device.catalog_root_sha256)?;
+        let approvals = store(Which::Approvals, device.approvals_root_sha256)?;
+        // What it verified before it was started is what it has seen: a fork comes to light by that.
+        let seen = |store: &TrustStore| store.offline(tls_clock.now()).ok().map(|repository| repository.seen());
+        let seen = (seen(&catalog), seen(&approvals));
+        let stop = CancellationToken::new();
+        Ok(Self {
+            catalog,
+            approvals,
+            floors,
+            tls_clock,
+            installer: Installer::new(&settings).ending(stop.clone()),
+            running: Ok(None),
+            installs: None,
+            interlock: Interlock::new(settings.interlock.as_ref(), &settings.state_dir),
+            counters: Arc::default(),
+            retry: Backoff::new(RETRY_FIRST, RETRY_MOST).ok_or(AgentError::Backoff)?,
+            rhythm: Rhythm::new(settings.poll).ok_or(AgentError::Backoff)?,
+            stop,
+            pulse: Arc::default(),
+            watch: Watch::new(settings.audit),
+            resumed: false,
+            reverted: None,
+            heard: None,
+            unheard: None,
+            is_stranger: false,
+            tidings: None,
+            heard_stops: Vec::new(),
+            stops: Stops::open(&settings.state_dir)?,
+            answers: Vec::new(),
+            inbox: Inbox::open(&settings.state_dir)?,
+            errands: Errands::new(),
+            logged: local::logged(&settings.state_dir),
+            lease: Lease::open(&settings.state_dir)?,
+            took: took::Memory::open(&settings.state_dir),
+            own: own::Own::new(&settings),
+            seen,
+            _lock: lock,
+            settings,
+            around,
+            identity,
+            ways,
+            client,
+            manners,
+            ask_again: None,
+            journal,
+            outbox,
+        })
+    }
+}
+
+/// The journal's place.
+pub fn journal_path(settings: &Settings) -> std::path::PathBuf {
+    settings.state_dir.join("journal.json")
+}
+
+/// Takes the state directory for this process. Also for those commands that must not run beside the agent.
+pub fn lock(settings: &Settings) -> Result<File, AgentError> {
+    let path = settings.state_dir.join("lock");
+    let file = File::create(&path).map_err(DurableError::io("make", &path))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| AgentError::Busy(settings.state_dir.display().to_string()))?;
+    Ok(file)
+}

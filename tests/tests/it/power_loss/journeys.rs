@@ -50,6 +50,10 @@ pub(super) const OTHERS: &[Pump] = &[
     Pump { early: 180, ..Pump::new("leaves", Way::Slots, 1, Some(2)) },
 ];
 
+/// Devices with RAUC, of which a case takes seconds.
+pub(super) const RAUC: &[Pump] =
+    &[Pump::new("rauc", Way::Rauc, 13, Some(14)), Pump::new("rauc-back", Way::Rauc, 13, Some(15))];
+
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|w| (*w).to_owned()).collect()
 }
@@ -102,6 +106,13 @@ pub(super) fn of_others() -> Vec<Journey> {
         journey("itself", vec![run(), run()], confirmed(12)),
         once("gave-way", ("idle", 1, None)),
         journey("leaves", vec![words(&["leave"])], ("", 1, None)),
+    ]
+}
+
+pub(super) fn of_rauc() -> Vec<Journey> {
+    vec![
+        journey("rauc", vec![words(&["run"])], ("idle(up-to-date)", 14, Some("confirmed"))),
+        journey("rauc-back", vec![words(&["run"])], ("idle(start-failed)", 13, Some("fell_back"))),
     ]
 }
 
@@ -165,6 +176,5 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("settle state", "made by enrolment, before the agent's own files"),
     ("*.rest", "a line that is cut: cuts"),
     ("*.wrong", "a server that sends wrong deltas: hostile"),
-    ("rauc.json", "the table of RAUC"),
     ("the installer's settle", "where nothing is under way at a start"),
 ];

@@ -148,6 +148,7 @@ pub(super) fn at_rest(case: &Case<'_>, journey: &Journey, state: &str) -> Result
         Way::Itself => program(case, journey),
         Way::UBoot | Way::Entries => loader(case),
         Way::Slots | Way::Program => Ok(()),
+        Way::Rauc => rauc(case),
     }
 }
 
@@ -211,6 +212,14 @@ fn loader(case: &Case<'_>) -> Result<(), String> {
     let says = installer.contract().examine(&within())?;
     let slot = says.split("slot ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
     if says.ends_with(&format!("starts slot {slot} always")) { Ok(()) } else { Err(says) }
+}
+
+/// What runs is what RAUC's boot loader starts next.
+fn rauc(case: &Case<'_>) -> Result<(), String> {
+    let installer = Installer::new(&case.settings());
+    let says = installer.contract().examine(&within())?;
+    let starts = says.split(": ").nth(1).and_then(|rest| rest.split_once(" runs, and ")).unwrap_or_default();
+    if starts.1 == format!("{} starts next", starts.0) { Ok(()) } else { Err(says) }
 }
 
 /// Once its agent was started again: it has left, and all of it is gone, or it has said nothing of it.

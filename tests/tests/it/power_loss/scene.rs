@@ -23,6 +23,7 @@ use suture_proto::connect::ProxyRules;
 use suture_tests::hostile::{Act, Hostile, Loot, Sends};
 use suture_tests::world::{Bundle, Device, Kind, Operator, TestClock, World, text};
 
+use super::stage::{self, Stage};
 use super::ways::Way;
 
 /// A device of the table.
@@ -60,6 +61,9 @@ pub(super) const RELEASES: &[(u64, Way, bool)] = &[
     (10, Way::Data, false),
     (11, Way::Data, true),
     (12, Way::Itself, false),
+    (13, Way::Rauc, false),
+    (14, Way::Rauc, false),
+    (15, Way::Rauc, true),
 ];
 
 /// The stage.
@@ -76,6 +80,8 @@ pub(super) struct Scene {
     /// For a device that has not enrolled.
     pub(super) token: String,
     pumps: &'static [Pump],
+    /// RAUC, where a device has it: the one that all its copies have in turn.
+    rauc: Option<Stage>,
     /// Where the copies lie: in memory, where there is such a place, because nothing here is about the disk's speed.
     room: tempfile::TempDir,
 }
@@ -90,16 +96,22 @@ pub(super) struct Case<'a> {
 impl Scene {
     pub(super) async fn open(pumps: &'static [Pump]) -> Self {
         let mut world = World::start(Kind::Sqlite).await.unwrap();
+        let kept = pumps.iter().find(|p| p.way == Way::Rauc).map(|p| {
+            let stage = Stage::new(world.path("raucs-own"), &stage::image(p.from, stage::Image::Good));
+            stage.keep();
+            stage
+        });
+        let rauc = kept.as_ref();
         let ada = world.manufacturer().await;
         let mut bundles = BTreeMap::new();
         let used = |release: u64| pumps.iter().any(|p| p.from == release || p.to == Some(release));
         for (release, way, faulty) in RELEASES.iter().filter(|(release, ..)| used(*release)) {
-            bundles.insert(*release, publish(&world, &ada, *release, *way, *faulty).await);
+            bundles.insert(*release, publish(&world, &ada, (*release, *way, *faulty), rauc).await);
         }
         let kim = world.hospital(&ada).await;
         let always = "mon,tue,wed,thu,fri,sat,sun 00:00 24h";
         kim.run(&["calendar", "set", "icu", "--zone", "Etc/UTC", "--weekly", always]).await.unwrap();
-        let mut devices = import(&world, &kim, pumps, &bundles).await;
+        let mut devices = import(&world, &kim, pumps, &bundles, rauc).await;
         let token = kim.json(&["device", "token", "new"]).await.unwrap()["token"].as_str().unwrap().to_owned();
         let now = world.clock.now();
         let mut order = PathBuf::new();
@@ -137,7 +149,7 @@ impl Scene {
         let room = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         // The order holds against a device whose slot is open.
         let now = now + SignedDuration::from_mins(61);
-        Self { world, hostile, loot, bundles, now, order, stick, token, pumps, room }
+        Self { world, hostile, loot, bundles, now, order, stick, token, pumps, rauc: kept, room }
     }
 
     /// The device once more, as it was before, and a server that has heard nothing of it.
@@ -162,8 +174,11 @@ impl Scene {
             fs::create_dir(dir.join(to)).unwrap();
             copy(&dir.join(from), &dir.join(to));
         }
-        configure(&dir, pump);
-        pump.way.equip(&dir);
+        configure(&dir, pump, self.rauc.as_ref());
+        pump.way.equip(&dir, self.rauc.as_ref());
+        if let Some(stage) = &self.rauc {
+            stage.restore();
+        }
         // The new program was started as often as it may be, and has not reported.
         if id == "gave-way" {
             let own = Slots::new(&dir.join("suture-agent"));
@@ -186,12 +201,12 @@ impl Scene {
 }
 
 /// Writes `agent.toml`.
-fn configure(dir: &Path, Pump { id, way, .. }: Pump) {
+fn configure(dir: &Path, Pump { id, way, .. }: Pump, rauc: Option<&Stage>) {
     let text = dir.display();
     let interlock =
         if id == "person" { String::new() } else { format!("[interlock]\nlock_file = \"{text}/in-use.lock\"\n") };
     // It does not start with FAULT in its tree; what answers is what was started last.
-    let (tables, restart) = way.configuration(dir);
+    let (tables, restart) = way.configuration(dir, rauc);
     let restart = if id == "held" { "[\"sh\", \"-c\", \"false\"]".to_owned() } else { restart };
     let toml = format!(
         "state_dir = \"{text}/state\"\nslots_dir = \"{text}/slots\"\nproduct = \"pump\"\nhardware = \"rev-a\"\n{tables}\
@@ -203,7 +218,13 @@ fn configure(dir: &Path, Pump { id, way, .. }: Pump) {
 }
 
 /// Brings the devices to the hospital, each with its factory's version, enrolled and confirmed; `new` is to enrol yet.
-async fn import(world: &World, kim: &Operator, pumps: &[Pump], bundles: &BTreeMap<u64, Bundle>) -> Vec<Device> {
+async fn import(
+    world: &World,
+    kim: &Operator,
+    pumps: &[Pump],
+    bundles: &BTreeMap<u64, Bundle>,
+    rauc: Option<&Stage>,
+) -> Vec<Device> {
     let mut csv = "id,product,hardware,ward,serial,udi\nnew,pump,rev-a,icu,SN-new,UDI-new\n".to_owned();
     for Pump { id, .. } in pumps.iter().filter(|p| p.id != "new") {
         csv.push_str(&format!("{id},pump,rev-a,icu,SN-{id},UDI-{id}\n"));
@@ -213,9 +234,9 @@ async fn import(world: &World, kim: &Operator, pumps: &[Pump], bundles: &BTreeMa
     let mut devices = Vec::new();
     for pump in pumps.iter().filter(|p| p.id != "factory") {
         let device = Device::new(world, pump.id, "rev-a");
-        configure(&device.dir, *pump);
+        configure(&device.dir, *pump, rauc);
         let first = &bundles[&pump.from];
-        pump.way.factory(&device.dir, &first.tree);
+        pump.way.factory(&device.dir, &first.tree, rauc);
         if pump.way == Way::Itself {
             let program = world.path("program");
             fs::write(&program, "#!/bin/sh\n# the agent's first program\n").unwrap();
@@ -238,6 +259,13 @@ async fn import(world: &World, kim: &Operator, pumps: &[Pump], bundles: &BTreeMa
 impl Case<'_> {
     pub(super) fn settings(&self) -> Settings {
         Settings::load(&self.dir.join("agent.toml")).unwrap()
+    }
+
+    /// The power is cut: whatever the agent has started ends too.
+    pub(super) fn fail(&self) {
+        if let Some(stage) = &self.scene.rauc {
+            stage.cut();
+        }
     }
 
     /// The power is back: what is to start starts.
@@ -295,10 +323,15 @@ impl Case<'_> {
 }
 
 /// A release of a few kilobytes.
-async fn publish(world: &World, ada: &Operator, release: u64, way: Way, faulty: bool) -> Bundle {
+async fn publish(
+    world: &World,
+    ada: &Operator,
+    (release, way, faulty): (u64, Way, bool),
+    rauc: Option<&Stage>,
+) -> Bundle {
     let tree = world.path(format!("small-{release}"));
     let dir = world.path(format!("small-{release}.bundle"));
-    let format = way.payload(release, faulty, &tree);
+    let format = way.payload(release, faulty, &tree, rauc);
     let (kind, (install, more)) = (way.kind(), way.specification(&dir));
     let toml = format!(
         "product = \"pump\"\nversion = \"1.{}.0\"\nrelease = {release}\nhardware = [\"rev-a\"]\nmin_release = 0\n\

@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 use suture_tests::world::text;
 
+use super::stage::{self, Stage};
+
 /// How a device installs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Way {
@@ -23,6 +25,8 @@ pub(super) enum Way {
     Entries,
     /// The program that the integrators' guide shows.
     Program,
+    /// The real RAUC.
+    Rauc,
 }
 
 /// What U-Boot does at a start, by its own tools, with the environment's two copies. An image that says FAULT does not come up.
@@ -108,11 +112,13 @@ impl Way {
             Self::Slots | Self::Data | Self::Itself => "slots",
             Self::UBoot | Self::Entries => "image",
             Self::Program => "command",
+            Self::Rauc => "rauc",
         }
     }
 
-    /// What stands in `agent.toml` of it, for a device in `dir`; and how its software is restarted.
-    pub(super) fn configuration(self, dir: &Path) -> (String, String) {
+    /// What stands in `agent.toml` of it, for a device in `dir`; and how its software is restarted. `rauc` is how RAUC is
+    /// called, and where it is.
+    pub(super) fn configuration(self, dir: &Path, rauc: Option<&Stage>) -> (String, String) {
         let at = dir.display();
         let simple = format!(
             "[\"sh\", \"-c\", \"test ! -e {at}/slots/current/app/FAULT && cp {at}/slots/current/app/VERSION {at}/answers\"]"
@@ -136,12 +142,17 @@ impl Way {
                 );
                 (format!("{places}[installer.systemd_boot]\n{entries}"), start)
             }
+            Self::Rauc => {
+                let stage = rauc.unwrap();
+                let (argv, conf) = (stage.argv(), stage.dir.join("system.conf"));
+                (format!("[installer]\nkind = \"rauc\"\ncommand = {argv:?}\nsystem_conf = {conf:?}\n"), start)
+            }
             Self::Program => (format!("[installer]\nkind = \"command\"\ncommand = [\"{at}/installer.sh\"]\n"), simple),
         }
     }
 
     /// The device's own programs, and what names its directory.
-    pub(super) fn equip(self, dir: &Path) {
+    pub(super) fn equip(self, dir: &Path, rauc: Option<&Stage>) {
         let program = |name: &str, script: &str| {
             fs::write(dir.join(name), script).unwrap();
             fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
@@ -158,6 +169,15 @@ impl Way {
                 fs::write(dir.join("fw_env.config"), copy(1) + &copy(2)).unwrap();
             }
             Self::Entries => program("start.sh", ENTRIES),
+            Self::Rauc => {
+                let stage = rauc.unwrap();
+                let (at, bus) = (stage.dir.display(), stage.argv()[1].clone());
+                let start = format!(
+                    "#!/bin/sh\nset -eu\nenv {bus} {at}/power.sh\n\
+                     head -n 1 {at}/$(cat {at}/booted).img | cut -d' ' -f1 > \"$(dirname \"$0\")/answers\"\n"
+                );
+                program("start.sh", &start);
+            }
             Self::Program => {
                 let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/src/install/command/example.sh");
                 program("installer.sh", &fs::read_to_string(guide).unwrap());
@@ -166,10 +186,10 @@ impl Way {
     }
 
     /// What the factory puts there before the agent is given the first version.
-    pub(super) fn factory(self, dir: &Path, first: &Path) {
-        self.equip(dir);
+    pub(super) fn factory(self, dir: &Path, first: &Path, rauc: Option<&Stage>) {
+        self.equip(dir, rauc);
         match self {
-            Self::Slots | Self::Itself | Self::Program => {}
+            Self::Slots | Self::Itself | Self::Program | Self::Rauc => {}
             Self::Data => fs::write(dir.join("data"), "therapy\n").unwrap(),
             Self::UBoot => {
                 for n in [1, 2] {
@@ -206,7 +226,7 @@ impl Way {
             // That a faulty version does not come up is what it is for.
             let _ = Command::new(dir.join("start.sh")).stderr(Stdio::null()).status().unwrap();
         }
-        if self.kind() != "image"
+        if !matches!(self, Self::UBoot | Self::Entries | Self::Rauc)
             && let Ok(version) = fs::read(dir.join("slots/current/app/VERSION"))
         {
             fs::write(dir.join("answers"), version).unwrap();
@@ -214,7 +234,12 @@ impl Way {
     }
 
     /// The payload `app` of a release, as a bundle is built from it: where it lies, and its format.
-    pub(super) fn payload(self, release: u64, faulty: bool, at: &Path) -> &'static str {
+    pub(super) fn payload(self, release: u64, faulty: bool, at: &Path, rauc: Option<&Stage>) -> &'static str {
+        if let (Self::Rauc, Some(stage)) = (self, rauc) {
+            let kind = if faulty { stage::Image::Panic } else { stage::Image::Good };
+            fs::copy(stage.bundle(&release.to_string(), &stage::image(release, kind), "maker"), at).unwrap();
+            return "image";
+        }
         let fault = if faulty { "FAULT" } else { "sound" };
         let own = format!("{release} ").repeat(4_000);
         if self.kind() == "image" {

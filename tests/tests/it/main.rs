@@ -55,6 +55,9 @@ mod notices;
 mod people;
 mod power_loss;
 mod rauc;
+#[path = "../../../agent/src/install/rauc/stage.rs"]
+#[expect(dead_code, reason = "the installer's own tests need more of it")]
+mod rauc_stage;
 mod recovery;
 mod refresh;
 mod refusals;

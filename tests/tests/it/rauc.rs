@@ -3,10 +3,6 @@
 //!
 //! RAUC mounts bundles, which only root may: an ordinary user has no journey here, and the tests end at once.
 
-#[path = "../../../agent/src/install/rauc/stage.rs"]
-#[expect(dead_code, reason = "the installer's own tests need more of it")]
-mod stage;
-
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +14,7 @@ use suture_core::approval::Slot;
 use suture_core::clock::Clock as _;
 use suture_tests::world::{Bundle, Device, Kind, Operator, World, text};
 
-use self::stage::{Image, Stage, image};
+use crate::rauc_stage::{self as stage, Image, Stage, image};
 
 /// Far more than any of it takes.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -10,9 +10,6 @@ mod judge;
 mod order;
 mod rauc;
 mod scene;
-#[path = "../../../../agent/src/install/rauc/stage.rs"]
-#[expect(dead_code, reason = "the installer's own tests need more of it")]
-mod stage;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +18,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::time::Instant;
 
 use suture_agent::checkpoint;
+
+use crate::rauc_stage;
 
 use journeys::{ELSEWHERE, Journey, is_of_others};
 use scene::{Case, Scene};
@@ -233,7 +232,7 @@ async fn so_does_one_that_installs_otherwise_converts_its_data_changes_its_agent
 /// RAUC mounts bundles, which only root may: an ordinary user has no journey here, and the test ends at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_does_one_with_rauc() {
-    if !stage::may_mount() {
+    if !rauc_stage::may_mount() {
         return;
     }
     let scene = Scene::open(journeys::RAUC).await;

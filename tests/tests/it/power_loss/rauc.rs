@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::stage::Stage;
+use crate::rauc_stage::Stage;
 
 /// What RAUC, its boot loader and its slots consist of; the last one is there once RAUC has written something.
 const FILES: [&str; 7] = ["A.img", "B.img", "A.left", "B.left", "order", "boots", "status.raucs"];

@@ -23,8 +23,8 @@ use suture_proto::connect::ProxyRules;
 use suture_tests::hostile::{Act, Hostile, Loot, Sends};
 use suture_tests::world::{Bundle, Device, Kind, Operator, TestClock, World, text};
 
-use super::stage::{self, Stage};
 use super::ways::Way;
+use crate::rauc_stage::{self as stage, Stage};
 
 /// A device of the table.
 #[derive(Clone, Copy)]

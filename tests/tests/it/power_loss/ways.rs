@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use suture_tests::world::text;
 
-use super::stage::{self, Stage};
+use crate::rauc_stage::{self as stage, Stage};
 
 /// How a device installs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -414,6 +414,8 @@ pub const MAX_PACKAGE_BYTES: usize = 1_024;
 pub const MAX_SHOWN_COMPONENTS: usize = 16;
 /// After how many days without a check-in a device that is exposed is said to be silent, unless asked otherwise.
 pub const EXPOSURE_SILENT_DAYS: u32 = 7;
+/// Open vulnerabilities that a device is shown with.
+pub const MAX_SHOWN_VULNERABILITIES: usize = 20;
 /// Documents of bundles that an operator's program keeps.
 pub const MAX_KEPT_DOCUMENTS: usize = 5_000;
 /// Components of all bundles that one question is about.

@@ -6,11 +6,13 @@
 //! which devices run what is its word taken (their signed reports: `suturectl device show`). Documents are fetched once and kept in
 //! the home by their digests.
 
+mod open;
 mod shelf;
+
+pub use self::open::{Open, Vulnerability, open};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use suture_core::digest::Digest;
 use suture_core::document::{Sbom, Vex};
 use suture_core::exposure::{Bundle, Claim, Contents, Source, VexEntry, VexStatus, stated, vex_at};
 use suture_core::id::ProductId;
@@ -176,10 +178,5 @@ impl Known {
     pub fn vulnerabilities(&self, product: &ProductId) -> BTreeSet<String> {
         let claims = self.claims.get(product).into_iter().flatten();
         claims.filter_map(|(_, claim)| claim.vulnerability.first().cloned()).collect()
-    }
-
-    /// The bundle of that manifest.
-    pub fn of_manifest(&self, manifest: &Digest) -> Option<&Bundle> {
-        self.bundles.iter().find(|bundle| bundle.manifest == *manifest)
     }
 }

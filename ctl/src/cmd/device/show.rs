@@ -16,6 +16,7 @@ use suture_proto::{progress, v1};
 use crate::alarm::{self, Alarm, Sighted};
 use crate::cmd::life::{DeviceLife, device_life, lives, uncovered};
 use crate::context::Context;
+use crate::exposure::{self, Open};
 use crate::failure::{Failure, Outcome};
 use crate::hospital::leases::Down;
 use crate::hospital::{Desk, Documents, inventory};
@@ -63,6 +64,9 @@ struct Shown {
     said: Sighted,
     /// Where that is not what is known here.
     alarms: Vec<Alarm>,
+    /// What is open in what it runs, by the documents that the catalog pins; none where that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open: Option<Open>,
     /// In which stage what it runs is; null in lists, and where the manufacturer has said nothing.
     life: Option<DeviceLife>,
     /// Why it is out of use for good, by whom and since when; null in lists, and where it is not.
@@ -108,6 +112,7 @@ fn shown(hdo: &HdoId, device: &v1::Device, documents: &Documents, alarms: &[Alar
     let sources = report.as_ref().and_then(|r| r.sources);
     let told = |seen: Option<&v1::MetadataSeen>| seen.and_then(|s| Seen::try_from(s).ok());
     Shown {
+        open: None,
         report: report.as_ref().map(|r| Reported { number: r.number, at: format_utc(r.at) }),
         integrity: report.as_ref().and_then(|r| r.integrity.clone()),
         seen: alarm::sighted(hdo, device, documents),
@@ -231,6 +236,10 @@ pub(super) async fn one(context: &mut Context<'_>, id: &DeviceId) -> Outcome {
         by: d.by,
     });
     shown.life = lived(context, &mut desk, &device).await?;
+    let running = inventory::known(&device, &desk.documents).and_then(|known| Some((known.product?, known.running?)));
+    if let Some((product, running)) = running {
+        shown.open = exposure::open(context, &mut desk.client, &product, &running.manifest).await;
+    }
     context.print.result(&shown, text)?;
     alarm::raise(&alarms)
 }
@@ -330,6 +339,7 @@ fn text(s: &Shown) -> String {
                 format!("since {} by {}: {} (as the server says)", d.at.as_deref().unwrap_or("?"), d.by, d.reason)
             }),
         ),
+        ("open", s.open.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("integrity", integrity(s.integrity.as_ref())),
         ("phase", s.phase.as_ref().map_or_else(unknown, |p| format!("{p} ({mark})"))),
         ("reason", reason.unwrap_or_default()),

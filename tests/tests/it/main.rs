@@ -35,6 +35,7 @@ mod delegated;
 mod deltas;
 mod departure;
 mod examples;
+mod exposure;
 mod faults;
 mod forks;
 mod gates;

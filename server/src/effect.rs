@@ -143,6 +143,9 @@ impl Listing<'_> {
         let shelf = Shelf::of(tx, self.listed).await?;
         for (path, target) in self.listed {
             if vex_at(path).is_some() {
+                if Shelf::knows(tx, path, target).await? {
+                    continue;
+                }
                 let bytes = self.bytes(tx, path).await?;
                 let taken = shelf.take(tx, path, target, &bytes, self.now).await;
                 taken.map_err(|source| EffectError::Vex { path: path.clone(), source })?;

@@ -76,7 +76,14 @@ impl Shelf {
         Ok(Self { newest, highest: tx.vex_numbers().await? })
     }
 
-    /// Takes what is listed under a path, if it is new. `bytes` are the document's.
+    /// Whether what is listed under a path was taken before, as it is.
+    pub(crate) async fn knows(tx: &mut Tx, path: &str, target: &Target) -> Result<bool, StoreError> {
+        let Some(entry) = VexEntry::of(path, target) else { return Ok(false) };
+        let known = tx.vex(path).await?;
+        Ok(known.is_some_and(|known| known.is_read && known.is(&entry, target)))
+    }
+
+    /// Takes what is listed under a path and was not known. `bytes` are the document's.
     pub(crate) async fn take(
         &self,
         tx: &mut Tx,
@@ -87,12 +94,6 @@ impl Shelf {
     ) -> Result<(), TakeVexError> {
         let entry = VexEntry::of(path, target).ok_or(TakeVexError::Entry)?;
         let known = tx.vex(path).await?;
-        let same = |known: &crate::store::exposure::KnownVex| {
-            known.sha256 == target.sha256 && known.status == entry.status.as_str() && known.number == entry.number
-        };
-        if known.as_ref().is_some_and(|known| same(known) && known.is_read) {
-            return Ok(());
-        }
         if bytes.len() as u64 > MAX_VEX_BYTES {
             return Err(TakeVexError::TooLong);
         }

@@ -86,7 +86,9 @@ impl Catalog {
     async fn publish(&self, tx: &mut Tx) -> Result<(), TakeVexError> {
         let shelf = Shelf::of(tx, &self.listed).await?;
         for (path, bytes) in &self.files {
-            if let Some(target) = self.listed.get(path) {
+            if let Some(target) = self.listed.get(path)
+                && !Shelf::knows(tx, path, target).await?
+            {
                 shelf.take(tx, path, target, bytes, at(0)).await?;
             }
         }

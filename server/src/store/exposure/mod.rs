@@ -13,6 +13,7 @@ use suture_core::digest::Digest;
 use suture_core::exposure::{Claim, Part, Source, VexEntry, VexStatus};
 use suture_core::id::ProductId;
 use suture_core::json;
+use suture_core::trust::Target;
 use suture_core::version::Release;
 
 pub(crate) use fleet::{Exposed, FixRollout, Running};
@@ -316,4 +317,11 @@ pub(crate) struct KnownVex {
     pub(crate) status: String,
     /// Whether its statements were read by this edition.
     pub(crate) is_read: bool,
+}
+
+impl KnownVex {
+    /// Whether it is what the catalog lists, as the catalog says it.
+    pub(crate) fn is(&self, entry: &VexEntry, target: &Target) -> bool {
+        (self.sha256, self.number, self.status.as_str()) == (target.sha256, entry.number, entry.status.as_str())
+    }
 }

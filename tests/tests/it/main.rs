@@ -35,7 +35,6 @@ mod delegated;
 mod deltas;
 mod departure;
 mod examples;
-mod exposure;
 mod faults;
 mod forks;
 mod gates;

@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "suture/v1/audit.proto",
         "suture/v1/device.proto",
         "suture/v1/decision.proto",
+        "suture/v1/event.proto",
         "suture/v1/exposure.proto",
         "suture/v1/life.proto",
         "suture/v1/notice.proto",

@@ -126,6 +126,7 @@ async fn server(settings: &Settings, connection: &suture_proto::connect::Setting
         progress: Progress::default(),
         seen_signature: None,
         held: None,
+        events: None,
     };
     let asked = clock.now();
     let heard = match Client::new(connection) {

@@ -241,6 +241,12 @@ calls! {
     remove_contact(RemoveContactRequest) -> RemoveContactResponse;
     /// What came of a letter's deliveries.
     list_deliveries(ListDeliveriesRequest) -> ListDeliveriesResponse;
+    /// Security events.
+    list_events(ListEventsRequest) -> ListEventsResponse;
+    /// Devices that have been silent for too long.
+    list_lost_devices(ListLostDevicesRequest) -> ListLostDevicesResponse;
+    /// Says what is too long.
+    set_lost_after(SetLostAfterRequest) -> SetLostAfterResponse;
     /// The record.
     list_audit(ListAuditRequest) -> ListAuditResponse;
     /// The record's newest checkpoint.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use suture_core::clock::Clock;
+use suture_core::event::Kind;
 use suture_core::limits::MAX_MESSAGE_BYTES;
 use suture_proto::v1::device_service_server::DeviceServiceServer;
 use suture_proto::v1::operator_service_server::OperatorServiceServer;
@@ -25,6 +26,9 @@ use crate::blobs::{BlobError, Blobs};
 use crate::config::Settings;
 use crate::connections::Connections;
 use crate::delta::{self, Deltas};
+use crate::events::out::Way;
+use crate::events::{self, Events, Turn};
+use crate::export::syslog::SyslogError;
 use crate::exposure;
 use crate::grpc::{Api, Bulk};
 use crate::identity::Authority;
@@ -91,6 +95,9 @@ pub enum AppError {
     /// The reflection service.
     #[error("the service's description cannot be offered")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The receiver of security events.
+    #[error("security events cannot be sent")]
+    Events(#[from] SyslogError),
     /// No randomness.
     #[error("the system gives no random numbers")]
     Random(#[from] getrandom::Error),
@@ -107,6 +114,7 @@ pub struct App {
     blobs: Blobs,
     authority: Arc<Authority>,
     rights: Rights,
+    events: Events,
     seal: Zeroizing<String>,
     log: Log,
     tls: Tls,
@@ -131,7 +139,8 @@ impl App {
         audit_key::ensure(&mut tx, &settings.trust_domain, &seal, clock.now()).await?;
         tx.commit().await?;
         let log = Log::new(store.clone(), settings.trust_domain.clone());
-        let rights = Rights::new(store.clone(), clock.clone());
+        let events = Events::default();
+        let rights = Rights::new(store.clone(), clock.clone(), events.clone());
         let transfer = Transfer::new(store.clone(), blobs.clone(), clock.clone());
         let pace = Pace::new(store.clone(), clock.clone());
         let deltas = Deltas::new(store.clone(), blobs.clone(), &settings);
@@ -143,6 +152,7 @@ impl App {
             blobs,
             authority,
             rights,
+            events,
             seal,
             log,
             tls,
@@ -193,6 +203,11 @@ impl App {
         &self.log
     }
 
+    /// Security events on their way into the database.
+    pub(crate) const fn events(&self) -> &Events {
+        &self.events
+    }
+
     /// Chunks in and out.
     pub(crate) fn transfer(&self) -> &Transfer {
         &self.transfer
@@ -217,6 +232,8 @@ impl App {
     /// database.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: CancellationToken) -> Result<(), AppError> {
         let routes = self.routes().await?;
+        let ways = Way::all(&self.settings.events)?;
+        events::run::begin(&self.events, &self.settings, self.now());
         crate::publish::look(&self).await;
         let mut tasks = JoinSet::new();
         let (accepted, connections) = mpsc::channel(64);
@@ -229,6 +246,13 @@ impl App {
         tasks.spawn(self.pace.clone().keep(shutdown.clone()));
         tasks.spawn(self.news.clone().fall_silent_after(shutdown.clone()));
         tasks.spawn(exposure::index::begin(self.clone(), shutdown.clone()));
+        tasks.spawn(events::keep::keep(self.clone(), shutdown.clone()));
+        let turn = Turn::new(self.store.clone(), "lost-devices")?;
+        tasks.spawn(events::lost::keep(self.clone(), turn, shutdown.clone()));
+        for way in ways {
+            let turn = Turn::new(self.store.clone(), way.job())?;
+            tasks.spawn(events::out::keep(self.clone(), way, turn, shutdown.clone()));
+        }
         let deltas = tokio::spawn(delta::keep(self.clone(), shutdown.clone()));
         let serving = Server::builder()
             .max_frame_size(MAX_FRAME_BYTES)
@@ -262,6 +286,8 @@ impl App {
         if tokio::time::timeout(LAST_WORD, leader.resign()).await.is_err() {
             tracing::warn!("the claim on rollouts was not given back in time");
         }
+        events::keep::flush(&self.events, &self.store, self.now()).await;
+        events::run::end(&self.settings);
         self.store.close().await;
         Ok(ended?)
     }
@@ -327,6 +353,8 @@ impl App {
                     // Nobody receives any more once the server is shutting down.
                     Ok(connection) => drop(accepted.send(Ok(connection)).await),
                     Err(error) => {
+                        let why = error.to_string();
+                        app.events.tell(Kind::HandshakeRefused, None, &from.ip().to_string(), &why, app.now());
                         tracing::info!(%from, error = &error as &dyn std::error::Error, "a connection was refused");
                     }
                 }

@@ -12,6 +12,7 @@ pub mod config;
 pub mod connections;
 pub(crate) mod delta;
 pub(crate) mod effect;
+pub mod events;
 pub mod export;
 pub(crate) mod exposure;
 pub(crate) mod fork;

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use suture_core::clock::Clock;
+use suture_core::event::Kind;
 use suture_core::id::HdoId;
 use suture_core::limits::{MAX_ANONYMOUS_REQUEST_BYTES, MAX_DEVICE_REQUEST_BYTES, RENEWAL_GRACE_SECS};
 use suture_core::notice::Side;
@@ -20,6 +21,8 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use crate::events::Events;
+use crate::events::refused::{self, marked};
 use crate::identity::Peer;
 use crate::notice;
 use crate::store::certificates::Standing;
@@ -124,6 +127,9 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/suture.v1.OperatorService/ConsentToAgreement", &[HdoOperator]),
     ("/suture.v1.OperatorService/ListAgreements", OPERATORS),
     ("/suture.v1.OperatorService/DecommissionDevice", &[HdoOperator]),
+    ("/suture.v1.OperatorService/ListEvents", OPERATORS),
+    ("/suture.v1.OperatorService/ListLostDevices", &[HdoOperator]),
+    ("/suture.v1.OperatorService/SetLostAfter", &[HdoOperator]),
     ("/suture.v1.OperatorService/GetTransferLimits", &[HdoOperator]),
     ("/suture.v1.OperatorService/SetTransferLimits", &[HdoOperator]),
     ("/suture.v1.OperatorService/ClearTransferLimits", &[HdoOperator]),
@@ -179,13 +185,14 @@ impl Caller {
 pub struct Rights {
     store: Store,
     clock: Arc<dyn Clock>,
+    events: Events,
     table: Arc<HashMap<&'static str, &'static [Role]>>,
 }
 
 impl Rights {
     /// The table over a database and a clock.
-    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, table: Arc::new(TABLE.iter().copied().collect()) }
+    pub fn new(store: Store, clock: Arc<dyn Clock>, events: Events) -> Self {
+        Self { store, clock, events, table: Arc::new(TABLE.iter().copied().collect()) }
     }
 
     /// Whether `peer` may call `path` now, and as what. For a stream that stays open, ask again before what it sends.
@@ -198,7 +205,7 @@ impl Rights {
         match self.table.get(path) {
             Some(roles) if roles.contains(&role) => Ok(caller),
             Some(_) => Err(refusal(role, path)),
-            None => Err(Status::permission_denied(format!("this server has no call {path}"))),
+            None => Err(Status::permission_denied("this server has no such call")),
         }
     }
 
@@ -214,15 +221,15 @@ impl Rights {
     async fn role(&self, peer: &Peer) -> Result<Role, Status> {
         let overdue_secs = self.clock.now().as_second().saturating_sub(peer.not_after.as_second());
         if overdue_secs >= RENEWAL_GRACE_SECS {
-            return Err(Status::unauthenticated(
-                "the certificate expired too long ago to be renewed; ask for a new token",
-            ));
+            let text = "the certificate expired too long ago to be renewed; ask for a new token";
+            return Err(marked(Kind::CertificateExpired, Status::unauthenticated(text)));
         }
         let expired = overdue_secs > 0;
         let standing = self.store.standing(&peer.serial, &peer.principal).await.map_err(|e| unknown(&e))?;
         match (standing, &peer.principal) {
             (Standing::Revoked, _) => {
-                Err(Status::unauthenticated("the certificate or its holder was revoked; ask for a new token"))
+                let text = "the certificate or its holder was revoked; ask for a new token";
+                Err(marked(Kind::CertificateRevoked, Status::unauthenticated(text)))
             }
             (Standing::Operator, Principal::Operator(..) | Principal::Mdm(_)) if expired => Ok(ExpiredOperator),
             (Standing::Operator, Principal::Operator(..)) => Ok(HdoOperator),
@@ -230,7 +237,10 @@ impl Rights {
             (Standing::Device(_), Principal::Device(..)) if expired => Ok(ExpiredDevice),
             (Standing::Device(DeviceState::Active), Principal::Device(..)) => Ok(Device),
             (Standing::Device(DeviceState::Pending), Principal::Device(..)) => Ok(PendingDevice),
-            _ => Err(Status::unauthenticated("this server does not know the certificate; ask for a new token")),
+            _ => {
+                let text = "this server does not know the certificate; ask for a new token";
+                Err(marked(Kind::CertificateUnknown, Status::unauthenticated(text)))
+            }
         }
     }
 }
@@ -266,7 +276,7 @@ fn no_certificate() -> Status {
 
 fn refusal(role: Role, path: &str) -> Status {
     let what = match role {
-        Anonymous => return no_certificate(),
+        Anonymous => return marked(Kind::CallForbidden, no_certificate()),
         ExpiredDevice | ExpiredOperator => "the certificate has expired; renew it first, it may call nothing else",
         PendingDevice => "the device is pending: its hospital must compare its fingerprint and confirm it first",
         Device => "a device may not make this call",
@@ -314,8 +324,9 @@ where
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         let rights = self.rights.clone();
         Box::pin(async move {
-            let PeerInfo { peer, held } = request.extensions_mut().remove().unwrap_or_default();
-            match rights.check(request.uri().path(), peer.as_ref()).await {
+            let PeerInfo { peer, held, from } = request.extensions_mut().remove().unwrap_or_default();
+            let path = request.uri().path().to_owned();
+            let answer = match rights.check(&path, peer.as_ref()).await {
                 Ok(caller) => {
                     if let Some(held) = held {
                         request.extensions_mut().insert(held);
@@ -336,7 +347,12 @@ where
                     Ok(response)
                 }
                 Err(status) => Ok(status.into_http()),
-            }
+            };
+            answer.map(|mut answer| {
+                let (who, now) = ((peer.as_deref(), from), rights.clock.now());
+                refused::tell(&rights.events, &path, who, answer.headers_mut(), now);
+                answer
+            })
         })
     }
 }

@@ -119,7 +119,7 @@ impl Tls {
         let who = peer.as_ref().map_or(Who::Nobody(from), |peer| Who::Known(peer.principal.clone()));
         let ticket = connections.enter(who);
         let over = Box::pin(ticket.over().cancelled_owned());
-        Ok(Connection { stream, peer, deadline, over, ticket, _permit: permit })
+        Ok(Connection { stream, peer, from, deadline, over, ticket, _permit: permit })
     }
 
     /// Makes a new server certificate where the present one has lived 70 % of its life. Says whether it did.
@@ -265,12 +265,15 @@ pub struct PeerInfo {
     pub peer: Option<Arc<Peer>>,
     /// The connection.
     pub(crate) held: Option<Arc<Held>>,
+    /// Where it comes from; a proxy's address, where there is one between.
+    pub(crate) from: Option<IpAddr>,
 }
 
 /// An accepted connection.
 pub struct Connection {
     stream: TlsStream<BufReader<TcpStream>>,
     peer: Option<Arc<Peer>>,
+    from: IpAddr,
     /// When a connection without a certificate ends.
     deadline: Option<Pin<Box<Sleep>>>,
     /// When it ends for another's sake.
@@ -299,7 +302,7 @@ impl Connection {
 impl Connected for Connection {
     type ConnectInfo = PeerInfo;
     fn connect_info(&self) -> PeerInfo {
-        PeerInfo { peer: self.peer.clone(), held: Some(self.ticket.held()) }
+        PeerInfo { peer: self.peer.clone(), held: Some(self.ticket.held()), from: Some(self.from) }
     }
 }
 

@@ -183,6 +183,7 @@ impl Agent {
             progress: self.progress(),
             seen_signature: self.sign_sighting(),
             held: None,
+            events: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use suture_core::event::SignedBatch;
 use suture_core::id::ApprovalId;
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::plan::Installs;
@@ -40,6 +41,8 @@ pub struct Said {
     pub seen_signature: Option<Signature>,
     /// What it holds of both repositories, where it wants to hear what differs.
     pub held: Option<Holdings>,
+    /// Security events that the server may not have yet.
+    pub events: Option<SignedBatch>,
 }
 
 /// What the server says at a check-in.
@@ -57,6 +60,8 @@ pub struct Heard {
     pub stored_through: u64,
     /// What differs from what the device holds, where it asked and is confirmed.
     pub news: Option<Tidings>,
+    /// Up to which number it has the security events; 0 where it has taken none.
+    pub events_through: u64,
 }
 
 impl Client {
@@ -76,6 +81,7 @@ impl Client {
             progress,
             seen_signature,
             held,
+            events,
         } = said;
         let request = v1::CheckInRequest {
             product,
@@ -100,6 +106,10 @@ impl Client {
             }),
             seen_signature: seen_signature.map(|s| s.0.to_vec().into()).unwrap_or_default(),
             audit: None,
+            events: events.map(|SignedBatch { payload, signature }| v1::SignedEvents {
+                payload: payload.into(),
+                signature: signature.0.to_vec().into(),
+            }),
         };
         let v1::CheckInResponse {
             confirmed,
@@ -109,6 +119,7 @@ impl Client {
             reports_stored_through,
             news,
             audit: _,
+            events_stored_through,
         } = self.traffic.hears(timely(CALL, self.inner.check_in(self.traffic.asks(request))).await?);
         // An approval id that cannot be read cannot be one that this device knows.
         let words = words.into_iter().filter_map(|word| {
@@ -123,6 +134,7 @@ impl Client {
             words: words.collect(),
             stored_through: reports_stored_through,
             news: news.map(Into::into),
+            events_through: events_stored_through,
         })
     }
 }

@@ -208,7 +208,9 @@ impl Kind {
             "device.reports-lost" => Self::ReportsLost,
             "device.enrolled" | "operator.joined" => Self::IdentityIssued,
             "certificate.renewed" => Self::IdentityRenewed,
-            "device.revoked" | "device.departed" | "operator.revoked" => Self::IdentityRevoked,
+            "device.revoked" | "device.departed" | "device.decommissioned" | "operator.revoked" => {
+                Self::IdentityRevoked
+            }
             "repository.keys" => Self::KeysChanged,
             "transfer.limited" | "transfer.cleared" | "lost-after.set" => Self::LimitsChanged,
             "rollout.approved" => Self::Approved,
@@ -270,6 +272,31 @@ mod tests {
         }
         for severity in Severity::ALL {
             assert_eq!(Severity::from_name(severity.as_str()), Some(severity));
+        }
+    }
+
+    #[test]
+    fn each_action_that_is_an_event_is_one_that_the_server_records() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src");
+        let mut sources = String::new();
+        let mut open = vec![root];
+        while let Some(directory) = open.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path);
+                } else if path.extension().is_some_and(|e| e == "rs") {
+                    sources.push_str(&std::fs::read_to_string(path).unwrap());
+                }
+            }
+        }
+        let this = include_str!("kind.rs");
+        let table = this.split_once("pub fn of_action").unwrap().1.split_once("_ => return None").unwrap().0;
+        let actions: Vec<_> = table.split('"').skip(1).step_by(2).collect();
+        assert!(actions.len() > 12, "{actions:?}");
+        for action in actions {
+            assert!(Kind::of_action(action).is_some());
+            assert!(sources.contains(&format!("\"{action}\"")), "the server never records {action}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `suturectl device`: the hospital's devices, from the inventory list to the signed roster.
 
 pub(super) mod import;
+mod lost;
 mod release;
 mod show;
 mod why;
@@ -74,6 +75,15 @@ pub enum Command {
         /// With this label, as in area=icu; several must all hold, and of one key any. By the signed roster, where it has the device
         #[arg(long, value_name = "KEY=VALUE")]
         label: Vec<Label>,
+        /// Only those that have been silent for longer than the hospital allows
+        #[arg(long)]
+        lost: bool,
+    },
+    /// Set after what silence a device counts as lost: from 1h to a year, and 7 days where nothing is set
+    #[command(after_help = "Example: suturectl device lost-after 48h")]
+    LostAfter {
+        /// As in 48h
+        after: jiff::SignedDuration,
     },
     /// One device: what it has proven by its signature, and what the server merely says
     Show {
@@ -125,10 +135,11 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Import { csv, dry_run } => import(context, csv, dry_run).await,
         Command::Token { id, lifetime } => make_token(context, id, lifetime).await,
         Command::Confirm { id, fingerprint, signing } => confirm(context, id, &fingerprint, &signing).await,
-        Command::List { ward, product, state, label } => {
+        Command::LostAfter { after } => lost::set(context, after).await,
+        Command::List { ward, product, state, label, lost } => {
             let text = |v: Option<String>| v.unwrap_or_default();
             let (ward, product) = (text(ward.map(String::from)), text(product.map(String::from)));
-            show::list(context, &ward, &product, &text(state), &label.into_iter().collect()).await
+            show::list(context, &ward, &product, &text(state), &label.into_iter().collect(), lost).await
         }
         Command::Show { id } => show::one(context, &id).await,
         Command::Why { id } => why::run(context, &id).await,

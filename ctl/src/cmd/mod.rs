@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod ceremony;
 pub mod device;
 pub mod doctor;
+pub mod events;
 pub mod exposure;
 pub mod hdo;
 pub mod hdo_join;
@@ -97,6 +98,9 @@ pub enum Command {
     /// How much the hospital's devices may fetch at once, and when
     #[command(subcommand)]
     Transfer(transfer::Command),
+    /// Security events: what was refused, found or fell silent
+    #[command(subcommand)]
+    Events(events::Command),
     /// Plan, approve, watch, pause, abort, roll back
     #[command(subcommand)]
     Rollout(rollout::Command),
@@ -136,6 +140,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Calendar(command) => Box::pin(calendar::run(context, command)).await,
         Command::Service(command) => Box::pin(service::run(context, command)).await,
         Command::Transfer(command) => Box::pin(transfer::run(context, command)).await,
+        Command::Events(command) => Box::pin(events::run(context, command)).await,
         Command::Rollout(command) => Box::pin(rollout::run(context, command)).await,
         Command::Notice(command) => Box::pin(notice::run(context, command)).await,
         Command::Report(command) => Box::pin(report::run(context, command)).await,

@@ -17,6 +17,7 @@ use tonic_health::pb::health_client::HealthClient;
 use super::*;
 use crate::config::Written;
 use crate::identity::Csr;
+use crate::store::events::Of;
 
 struct ManualClock(Mutex<Timestamp>);
 
@@ -47,6 +48,10 @@ impl World {
         let settings = Settings::of(written).unwrap();
         let clock = Arc::new(ManualClock(Mutex::new("2026-11-24T15:00:00Z".parse().unwrap())));
         crate::init::init(&settings, &"ada".parse().unwrap(), clock.now()).await.unwrap();
+        Self::run(settings, clock, dir).await
+    }
+
+    async fn run(settings: Settings, clock: Arc<ManualClock>, dir: tempfile::TempDir) -> Self {
         let app = App::open(settings, clock.clone()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("https://localhost:{}", listener.local_addr().unwrap().port());
@@ -200,4 +205,101 @@ async fn init_leaves_a_server_that_is_there_alone() {
     let again = crate::init::init(world.app.settings(), &"eve".parse().unwrap(), world.app.now()).await;
     assert!(matches!(again, Err(crate::init::InitError::Exists(_))));
     world.stop().await;
+}
+
+/// The security events that the server keeps: kind, whom they are about, how often.
+async fn told(app: &App) -> Vec<(Kind, String, u64)> {
+    events::keep::flush(app.events(), app.store(), app.now()).await;
+    let mut tx = app.store().read().await.unwrap();
+    let kept = tx.events_after(Of::All, 0, None, 1_000).await.unwrap();
+    let told = kept.into_iter().map(|kept| kept.event);
+    told.map(|event| (event.what.kind, event.what.subject, event.count)).collect()
+}
+
+#[tokio::test]
+async fn what_is_refused_is_a_security_event_and_its_mark_never_leaves_the_server() {
+    let world = World::start("16").await;
+    let anonymous = connect::operator_client(world.connect(None).await.unwrap());
+    for _ in 0..3 {
+        let refused = anonymous.clone().who_am_i(WhoAmIRequest {}).await.unwrap_err();
+        assert!(refused.metadata().get("suture-event").is_none(), "{refused:?}");
+    }
+    let mut joining = anonymous.clone();
+    let token = suture_proto::v1::JoinRequest { secret: vec![1; 32].into(), ..csr() };
+    assert_eq!(joining.join(token).await.unwrap_err().code(), Code::Unauthenticated);
+    let identity = world.operator().await;
+    let ada = world.connect(Some(identity)).await.unwrap();
+    let mut tx = world.app.store().begin().await.unwrap();
+    tx.revoke_operator(None, &"ada".parse().unwrap(), world.app.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    who_am_i(&ada).await.unwrap();
+    let mut told = told(&world.app).await;
+    told.sort();
+    let here = "127.0.0.1".to_owned();
+    assert_eq!(
+        told,
+        [
+            (Kind::CertificateRevoked, "mdm/ada".to_owned(), 1),
+            (Kind::CallForbidden, here.clone(), 3),
+            (Kind::TokenRefused, here, 1),
+        ]
+    );
+    world.stop().await;
+}
+
+/// A request to join by a key that is good.
+fn csr() -> suture_proto::v1::JoinRequest {
+    let key = KeyPair::generate().unwrap();
+    let csr = CertificateParams::default().serialize_request(&key).unwrap();
+    suture_proto::v1::JoinRequest { csr: csr.der().to_vec().into(), name: "eve".to_owned(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_is_a_security_event() {
+    let (world, other) = (World::start("16").await, World::start("16").await);
+    let stranger = other.operator().await;
+    if let Ok(channel) = world.connect(Some(stranger)).await {
+        health(channel).await.unwrap_err();
+    }
+    // The refusal is told by the task that shook hands, which may end after the client has.
+    let told = loop {
+        let told = told(&world.app).await;
+        if !told.is_empty() {
+            break told;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((told[0].0, told[0].1.as_str()), (Kind::HandshakeRefused, "127.0.0.1"));
+    world.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_tells_how_the_last_run_ended_and_whether_the_settings_are_others() {
+    let world = World::start("16").await;
+    let (mut settings, clock) = (world.app.settings().clone(), world.clock.clone());
+    assert_eq!(told(&world.app).await, [], "the very first start");
+    world.shutdown.cancel();
+    world.serving.await.unwrap().unwrap();
+    let mut dir = Some(world.dir);
+    let mut run = async |settings: &Settings, ends: bool| {
+        let world = World::run(settings.clone(), clock.clone(), dir.take().unwrap()).await;
+        health(world.connect(None).await.unwrap()).await.unwrap();
+        let told = told(&world.app).await;
+        if ends {
+            world.shutdown.cancel();
+            world.serving.await.unwrap().unwrap();
+        } else {
+            world.serving.abort();
+        }
+        dir = Some(world.dir);
+        let mut kinds: Vec<_> = told.into_iter().map(|(kind, _, count)| (kind, count)).collect();
+        kinds.sort();
+        kinds
+    };
+    assert_eq!(run(&settings, false).await, [(Kind::Restarted, 1)]);
+    assert_eq!(run(&settings, true).await, [(Kind::Restarted, 1), (Kind::RestartedUnexpectedly, 1)]);
+    settings.max_connections += 1;
+    let all = [(Kind::Restarted, 2), (Kind::RestartedUnexpectedly, 1), (Kind::ConfigurationChanged, 1)];
+    assert_eq!(run(&settings, true).await, all);
 }

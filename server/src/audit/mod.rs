@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use suture_core::audit::{Concern, Entry, Frontier, Head, Salt};
 use suture_core::clock::whole_second;
 use suture_core::digest::Digest;
+use suture_core::event::{Event, Kind, Observer, What};
 use suture_core::principal::Principal;
 
 use crate::store::audit::AuditRow;
@@ -75,6 +76,14 @@ pub async fn append(
     let payload_sha256 = Digest::of(&payload);
     for (place, sha256) in frontier.push(&payload_sha256) {
         tx.insert_audit_node(&place, &sha256).await?;
+    }
+    if let Some(kind) = Kind::of_action(action) {
+        let hdo = match &entry.concerns {
+            Concern::Hospital(hdo) => Some(hdo),
+            Concern::Everybody | Concern::Manufacturer => None,
+        };
+        let what = What::new(kind, Observer::Server, hdo, subject, &format!("{action} by {actor}"));
+        tx.put_events(&[Event::once(what, now)]).await?;
     }
     let Head { size: seq, root } = frontier.head();
     let concerns = entry.concerns;

@@ -4,6 +4,7 @@
 //! [`Settings`] is what is left once every value has been understood. All faults are found at once, before a port is
 //! bound or a file touched.
 
+mod events;
 mod written;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use suture_proto::connect::{Authority, ProxyRules};
 use tracing_subscriber::EnvFilter;
 
 pub use crate::notice::address::Network;
+pub use events::{EventScope, EventsOut};
 pub use written::{Source, Written};
 
 /// What an environment variable of ours begins with; the rest is the setting's name in upper case.
@@ -39,6 +41,11 @@ pub const KEYS: &[(&str, &str)] = &[
         "delta_store_gib",
         "a number from 1 to 65536: what deltas may take of the object store, in GiB; beyond it the oldest go",
     ),
+    ("events_syslog", "a syslog receiver over TLS, as in tls://siem.acme.example:6514, with events_syslog_ca"),
+    ("events_syslog_ca", "a PEM file with the certificates of the receiver's authorities"),
+    ("events_file", "a file that security events are appended to, one JSON object a line"),
+    ("events_file_mib", "a number from 1 to 65536: when that file is turned over; 8 full ones are kept"),
+    ("events_scope", "own: the server's and the manufacturer's, or all: every hospital's too"),
     ("drain_secs", "a number of seconds from 0 to 3600"),
     ("webhook_authorities", "a PEM file: who may certify the receivers of webhooks; Debian's own where it is not set"),
     ("webhook_networks", "private networks that webhooks may lead to, as in 10.1.0.0/16,10.2.0.5"),
@@ -79,6 +86,8 @@ pub struct Settings {
     pub delta_sources: usize,
     /// What deltas may take of the object store, in bytes.
     pub delta_store_bytes: u64,
+    /// Where security events go.
+    pub events: EventsOut,
     /// How long calls that are under way may go on after a signal to stop.
     pub drain: Duration,
     /// PEM: who may certify the receivers of webhooks.
@@ -169,6 +178,7 @@ impl Settings {
         let max_connections = w.or("max_connections", "10000", |text| number(text, 1, 1_000_000));
         let delta_sources = w.or("delta_sources", "3", |text| number(text, 0, 16));
         let delta_store = w.or("delta_store_gib", "64", |text| number(text, 1, 65_536));
+        let events = EventsOut::of(w);
         let drain = w.or("drain_secs", "20", |text| secs(text, 0, 3_600));
         let webhook_authorities = w.or("webhook_authorities", AUTHORITIES, directory);
         let webhook_networks = w.or("webhook_networks", "", networks);
@@ -191,6 +201,7 @@ impl Settings {
                 max_connections: usize::try_from(max_connections?).ok()?,
                 delta_sources: usize::try_from(delta_sources?).ok()?,
                 delta_store_bytes: delta_store? << 30,
+                events: events?,
                 drain: drain?,
                 webhook_authorities: webhook_authorities?,
                 webhook_networks: webhook_networks?,

@@ -238,4 +238,4 @@ fn word(line: &mut String, text: &str, most: usize) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

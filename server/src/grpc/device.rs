@@ -3,6 +3,8 @@
 use prost::Message as _;
 use suture_core::audit::Concern;
 use suture_core::digest::Digest;
+use suture_core::event::{BatchError, Kind, SignedBatch};
+use suture_core::id::{DeviceId, HdoId};
 use suture_core::limits::{MAX_RENEWALS, MAX_REPORT_BYTES, MAX_REPORTS_PER_CALL, RENEWALS_COUNT};
 use suture_core::principal::Principal;
 use suture_core::report::{Seen, Signed};
@@ -15,6 +17,8 @@ use super::stream::{self, Answers};
 use super::{Api, Newcomer, Refusal, caller, device};
 use crate::audit;
 use crate::delta::Asker;
+use crate::events;
+use crate::events::device::TakeEventsError;
 use crate::identity::Csr;
 use crate::offer::{self, CheckIn, Fetched, Word};
 use crate::report;
@@ -40,6 +44,7 @@ impl DeviceService for Api {
         let mut said = request.into_inner();
         // Answered, and not kept: it is no word of the device's to its hospital.
         let held = said.held.take();
+        let events = said.events.take();
         // Attack: a device whose one word fills the answer that shows a hospital all of its devices.
         let length = said.encoded_len();
         if length > MAX_REPORT_BYTES {
@@ -54,6 +59,7 @@ impl DeviceService for Api {
             reports_stored_through: 0,
             news: None,
             audit: None,
+            events_stored_through: 0,
         };
         if !confirmed {
             return Ok(Response::new(answer));
@@ -76,6 +82,10 @@ impl DeviceService for Api {
         let (words, through) = heard.map_err(Refusal::from)?;
         answer.words = words.into_iter().map(server_word).collect();
         answer.reports_stored_through = through;
+        if let Some(events) = events {
+            // As with the news: what is not taken comes again.
+            answer.events_stored_through = self.device_events(&hdo, &id, &events, now).await;
+        }
         if let Some(held) = held {
             // A failure is in the log, and no reason not to hear the device: it asks for itself what it was not told.
             answer.news = self.news(&principal, held).await.ok();
@@ -208,6 +218,26 @@ pub(super) fn server_word(word: Word) -> v1::ServerWord {
 }
 
 impl Api {
+    /// Takes what a device has seen and signed, and says up to which number that is here; 0 where nothing is taken.
+    async fn device_events(&self, hdo: &HdoId, id: &DeviceId, message: &v1::SignedEvents, now: jiff::Timestamp) -> u64 {
+        let v1::SignedEvents { payload, signature } = message;
+        let taken = match Signature::try_from(signature.as_ref()) {
+            Ok(signature) => {
+                let signed = SignedBatch { payload: payload.to_vec(), signature };
+                events::device::take(self.app.store(), hdo, id, &signed, now).await
+            }
+            Err(e) => Err(BatchError::from(e).into()),
+        };
+        taken.unwrap_or_else(|error| {
+            tracing::warn!(%hdo, device = %id, error = &error as &dyn std::error::Error, "events are not taken");
+            if matches!(error, TakeEventsError::Refused(_)) {
+                let by = Principal::Device(hdo.clone(), id.clone());
+                self.app.events().tell_of(Kind::SignatureRefused, &by, &error.to_string(), now);
+            }
+            0
+        })
+    }
+
     async fn enroll_device(&self, request: v1::EnrollRequest) -> Result<v1::EnrollResponse, Refusal> {
         let v1::EnrollRequest { secret, csr, report_key, device_id, product, hardware_id } = request;
         let csr = Csr::read(&csr)?;
@@ -338,9 +368,12 @@ pub(super) fn good(state: TokenState) -> Result<suture_core::token::Grant, Refus
     match state {
         TokenState::Good(grant) => Ok(grant),
         TokenState::Spent => Err(spent()),
-        TokenState::Expired => Err(Refusal::new(Code::Unauthenticated, "the token has expired; ask for a new one")),
+        TokenState::Expired => {
+            Err(Refusal::new(Code::Unauthenticated, "the token has expired; ask for a new one").is(Kind::TokenRefused))
+        }
         TokenState::Unknown => {
-            Err(Refusal::new(Code::Unauthenticated, "the server knows no such token; was it made on this server?"))
+            let text = "the server knows no such token; was it made on this server?";
+            Err(Refusal::new(Code::Unauthenticated, text).is(Kind::TokenRefused))
         }
     }
 }
@@ -348,5 +381,5 @@ pub(super) fn good(state: TokenState) -> Result<suture_core::token::Grant, Refus
 /// A token works once.
 pub(super) fn spent() -> Refusal {
     let text = "the token was used before; if that was not you, revoke what joined with it, and ask for a new one";
-    Refusal::new(Code::Unauthenticated, text)
+    Refusal::new(Code::Unauthenticated, text).is(Kind::TokenRefused)
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use suture_core::event::Kind;
 use suture_proto::Invalid;
 use tonic::{Code, Status};
 
@@ -11,6 +12,7 @@ use crate::blobs::BlobError;
 use crate::clearance::ClearError;
 use crate::delta::DeltaError;
 use crate::effect::EffectError;
+use crate::events::refused;
 use crate::identity::IdentityError;
 use crate::life::TakeLifeError;
 use crate::notice::take::LetterTakeError;
@@ -27,12 +29,14 @@ use crate::transfer::TransferError;
 pub(crate) struct Refusal {
     code: Code,
     text: String,
+    /// What security event it is.
+    kind: Option<Kind>,
 }
 
 impl Refusal {
     /// A refusal with a sentence that says what and what to do next.
     pub(crate) fn new(code: Code, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
+        Self { code, text: text.into(), kind: None }
     }
 
     /// A field that does not hold what it must.
@@ -54,7 +58,12 @@ impl Refusal {
             text.push_str(&cause.to_string());
             source = cause.source();
         }
-        Self { code, text }
+        Self { code, text, kind: None }
+    }
+
+    /// It is a security event.
+    pub(crate) fn is(self, kind: Kind) -> Self {
+        Self { kind: Some(kind), ..self }
     }
 
     /// A failure of ours: the log has the causes, the caller a sentence.
@@ -67,7 +76,11 @@ impl Refusal {
 
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.code, refusal.text)
+        let Refusal { code, text, kind } = refusal;
+        match kind {
+            Some(kind) => refused::marked(kind, Self::new(code, text)),
+            None => Self::new(code, text),
+        }
     }
 }
 
@@ -188,7 +201,7 @@ impl From<TakeError> for Refusal {
             TakeError::Rollout(error) => error.into(),
             TakeError::NoApproval(_) | TakeError::NoRoot(_) => Self::caused(Code::NotFound, &error),
             TakeError::Old { .. } => Self::caused(Code::FailedPrecondition, &error),
-            TakeError::Refused(_) => Self::caused(Code::InvalidArgument, &error),
+            TakeError::Refused(_) => Self::caused(Code::InvalidArgument, &error).is(Kind::SignatureRefused),
             TakeError::Root(_) => Self::ours(&error),
         }
     }
@@ -220,7 +233,7 @@ impl From<ClearError> for Refusal {
             ClearError::Audit(error) => error.into(),
             ClearError::NoDevice(_) | ClearError::NoRoot(_) => Self::caused(Code::NotFound, &error),
             ClearError::NotAwaited(_) => Self::caused(Code::FailedPrecondition, &error),
-            ClearError::Refused(_) => Self::caused(Code::InvalidArgument, &error),
+            ClearError::Refused(_) => Self::caused(Code::InvalidArgument, &error).is(Kind::SignatureRefused),
             ClearError::Root(_) => Self::ours(&error),
         }
     }
@@ -232,7 +245,9 @@ impl From<SubmitError> for Refusal {
             SubmitError::Store(error) => error.into(),
             SubmitError::Rollout(error) => error.into(),
             SubmitError::Audit(error) => error.into(),
-            SubmitError::Refused { .. } | SubmitError::Foreign { .. } => Self::caused(Code::InvalidArgument, &error),
+            SubmitError::Refused { .. } | SubmitError::Foreign { .. } => {
+                Self::caused(Code::InvalidArgument, &error).is(Kind::SignatureRefused)
+            }
             SubmitError::Unknown => Self::caused(Code::FailedPrecondition, &error),
         }
     }
@@ -267,8 +282,11 @@ impl From<PublishError> for Refusal {
             PublishError::Seal { .. } | PublishError::Sealing | PublishError::Random(_) => Self::ours(&error),
             PublishError::Trust(TrustError::VersionTaken { .. }) => Self::caused(Code::AlreadyExists, &error),
             PublishError::Trust(TrustError::BaseMoved { .. }) => Self::caused(Code::FailedPrecondition, &error),
-            PublishError::Trust(_)
-            | PublishError::ForeignKeys { .. }
+            PublishError::Trust(ref trust) => {
+                let kind = Kind::of_code(trust.code());
+                Self { kind, ..Self::caused(Code::InvalidArgument, &error) }
+            }
+            PublishError::ForeignKeys { .. }
             | PublishError::Nothing
             | PublishError::TooManyRoots(_)
             | PublishError::Unlisted(_)

@@ -66,7 +66,7 @@ impl Scene {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&format!("sqlite:{}", dir.path().join("suture.db").display())).await.unwrap();
-        let rights = Rights::new(store.clone(), Arc::new(At(now())));
+        let rights = Rights::new(store.clone(), Arc::new(At(now())), Events::default());
         let mut tx = store.begin().await.unwrap();
         tx.insert_hdo(&hdo(), "Riverside", now()).await.unwrap();
         tx.join_operator(None, &name("ada"), now()).await.unwrap();
@@ -128,7 +128,7 @@ impl Scene {
         });
         let mut request = http::Request::new(Body::empty());
         *request.uri_mut() = path.parse().unwrap();
-        request.extensions_mut().insert(PeerInfo { peer, held: None });
+        request.extensions_mut().insert(PeerInfo { peer, held: None, from: None });
         let response = self.rights.layer(yes).oneshot(request).await.unwrap();
         match Status::from_header_map(response.headers()) {
             Some(status) => Err(status),

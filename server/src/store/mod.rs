@@ -35,6 +35,7 @@ pub(crate) mod decommissions;
 pub(crate) mod deltas;
 pub mod devices;
 mod error;
+pub(crate) mod events;
 pub(crate) mod exposure;
 pub(crate) mod forks;
 pub mod hdos;
@@ -42,6 +43,7 @@ pub(crate) mod leases;
 pub(crate) mod letters;
 mod life;
 pub(crate) mod limits;
+pub(crate) mod lost;
 pub(crate) mod members;
 pub mod online_keys;
 pub mod operators;
@@ -168,6 +170,8 @@ pub enum Lock<'a> {
     Rollouts(&'a HdoId),
     /// The head of the audit chain.
     AuditChain,
+    /// The order in which security events change.
+    Events,
 }
 
 impl Lock<'_> {
@@ -180,6 +184,7 @@ impl Lock<'_> {
                 (ROLLOUTS_SPACE, i32::from_be_bytes([a, b, c, d]))
             }
             Self::AuditChain => (ADVISORY_SPACE, 3),
+            Self::Events => (ADVISORY_SPACE, 6),
         }
     }
 }

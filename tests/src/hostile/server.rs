@@ -169,6 +169,7 @@ impl DeviceService for Stage {
             reports_stored_through: 0,
             news: (act.sends == Sends::WithCheckIn).then(|| act.news()),
             audit: None,
+            events_stored_through: 0,
         };
         (act.check_in)(&mut answer);
         Ok(Response::new(answer))

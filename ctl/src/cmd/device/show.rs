@@ -13,6 +13,7 @@ use suture_core::progress::Progress;
 use suture_core::report::{Integrity, Seen};
 use suture_proto::{progress, v1};
 
+use super::lost::Silence;
 use crate::alarm::{self, Alarm, Sighted};
 use crate::cmd::life::{DeviceLife, device_life, lives, uncovered};
 use crate::context::Context;
@@ -165,14 +166,17 @@ pub(super) async fn list(
     product: &str,
     state: &str,
     labels: &LabelSelector,
+    only_lost: bool,
 ) -> Outcome {
     let mut desk = Desk::open(context).await?;
     let devices = inventory::devices(&mut desk.client, ward, product, state).await?;
     let alarms = alarm::look(context, &mut desk.client, &desk.hdo, &desk.documents, &devices).await?;
+    let silence = Silence::look(&mut desk.client).await?;
     let rows = devices.iter().map(|d| shown(&desk.hdo, d, &desk.documents, &alarms));
     let is_asked =
         |shown: &Shown| labels.matches(&shown.labels) && (shown.state != "decommissioned" || shown.state == state);
-    let rows: Vec<Shown> = rows.filter(is_asked).collect();
+    let rows = rows.filter(is_asked);
+    let rows: Vec<Shown> = rows.filter(|shown| !only_lost || silence.has(&shown.id)).collect();
     context.print.result(&rows, |rows| {
         let mut table = Table::new([
             "device",
@@ -202,6 +206,7 @@ pub(super) async fn list(
         }
         table.to_text()
     })?;
+    silence.note(context);
     alarm::raise(&alarms)
 }
 

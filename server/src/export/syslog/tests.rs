@@ -13,7 +13,7 @@ use super::*;
 
 /// What a receiver does with one connection.
 #[derive(Debug, Clone, Copy)]
-enum Manner {
+pub(crate) enum Manner {
     /// Reads all, and closes when the sender has.
     Read,
     /// Goes away after so many messages.
@@ -23,16 +23,16 @@ enum Manner {
 }
 
 /// One connection: the messages that arrived.
-type Heard = Vec<String>;
+pub(crate) type Heard = Vec<String>;
 
-struct World {
+pub(crate) struct World {
     address: SocketAddr,
     roots: RootCertStore,
-    heard: mpsc::UnboundedReceiver<Heard>,
+    pub(crate) heard: mpsc::UnboundedReceiver<Heard>,
 }
 
 /// A receiver that meets its connections in these manners, one after the other.
-async fn receiver(host: &str, manners: Vec<Manner>) -> World {
+pub(crate) async fn receiver(host: &str, manners: Vec<Manner>) -> World {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -96,7 +96,7 @@ async fn next(stream: &mut tokio_rustls::server::TlsStream<TcpStream>) -> Option
 }
 
 impl World {
-    fn receiver(&self) -> Receiver {
+    pub(crate) fn receiver(&self) -> Receiver {
         Receiver::of("localhost", self.address.port(), self.roots.clone()).unwrap()
     }
 }

@@ -7,6 +7,7 @@ mod contacts;
 mod decisions;
 mod decommission;
 mod devices;
+mod events;
 mod exposure;
 mod letters;
 mod limits;
@@ -327,6 +328,25 @@ impl OperatorService for Api {
     ) -> Answer<v1::DecommissionDeviceResponse> {
         let (principal, hdo) = hospital(&request)?;
         Ok(Response::new(self.take_out_of_use(&principal, &hdo, request.into_inner()).await?))
+    }
+
+    async fn list_events(&self, request: Request<v1::ListEventsRequest>) -> Answer<v1::ListEventsResponse> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.events(&principal, request.into_inner()).await?))
+    }
+
+    async fn list_lost_devices(
+        &self,
+        request: Request<v1::ListLostDevicesRequest>,
+    ) -> Answer<v1::ListLostDevicesResponse> {
+        let (_, hdo) = hospital(&request)?;
+        Ok(Response::new(self.lost_devices(&hdo, request.into_inner()).await?))
+    }
+
+    async fn set_lost_after(&self, request: Request<v1::SetLostAfterRequest>) -> Answer<v1::SetLostAfterResponse> {
+        let (principal, hdo) = hospital(&request)?;
+        self.silence(&principal, &hdo, request.into_inner()).await?;
+        Ok(Response::new(v1::SetLostAfterResponse {}))
     }
 
     async fn get_transfer_limits(

@@ -146,6 +146,10 @@ async fn a_hospital_operators_certificate() {
     let found = calls.get_transfer_limits(v1::GetTransferLimitsRequest {}).await.unwrap().into_inner();
     assert_eq!(found.otherwise.and_then(|limits| limits.rate_bits), Some(0));
     calls.clear_transfer_limits(v1::ClearTransferLimitsRequest::default()).await.unwrap();
+    // Security events can be read, and so can which devices are silent; when that is too long is on record.
+    calls.list_events(v1::ListEventsRequest::default()).await.unwrap();
+    calls.list_lost_devices(v1::ListLostDevicesRequest::default()).await.unwrap();
+    calls.set_lost_after(v1::SetLostAfterRequest { secs: 86_400 }).await.unwrap();
     let manifest = suture_core::digest::Digest::of(&std::fs::read(hospital.second.dir.join("manifest.json")).unwrap());
     let decision = v1::RecordDecisionRequest {
         product: "pump".to_owned(),

@@ -14,7 +14,7 @@ use suture_core::manifest::{Document, Manifest, Payload, PayloadFormat, Requires
 
 use super::pack::PackWriter;
 use super::spec::{DocumentSpec, PayloadSpec, Spec};
-use super::{Bundle, tree};
+use super::{Bundle, documents, tree};
 use crate::failure::{Failure, OrFail as _, Outcome};
 use crate::files;
 
@@ -58,6 +58,9 @@ fn build_in(spec: &Spec, directory: &Path, options: Options) -> Outcome {
     create(directory)?;
     create(&directory.join("indexes"))?;
     create(&directory.join("documents"))?;
+    // First, for a document that is refused ends the build.
+    let papers = spec.document.iter().map(|d| document(d, directory)).collect::<Outcome<Vec<_>>>()?;
+    documents::distinct(&papers)?;
     let mut builder = Builder {
         packs: PackWriter::new(&directory.join("packs"))?,
         packed: HashSet::new(),
@@ -72,10 +75,6 @@ fn build_in(spec: &Spec, directory: &Path, options: Options) -> Outcome {
     builder.flush()?;
     builder.packs.close()?;
     builder.progress.finish_and_clear();
-    let mut documents = Vec::with_capacity(spec.document.len());
-    for d in &spec.document {
-        documents.push(document(d, directory)?);
-    }
     let manifest = Manifest {
         kind: TYPE.to_owned(),
         format: 1,
@@ -87,7 +86,7 @@ fn build_in(spec: &Spec, directory: &Path, options: Options) -> Outcome {
         class: spec.class,
         install: spec.install.clone(),
         payloads,
-        documents,
+        documents: papers,
         risks: spec.risk.clone(),
     };
     let bytes = manifest
@@ -204,6 +203,7 @@ fn document(spec: &DocumentSpec, directory: &Path) -> Outcome<Document> {
     let limit = MAX_DOCUMENT_BYTES.min(MAX_PUT_BYTES as u64);
     let bytes = files::read(&spec.path, limit)?
         .ok_or_else(|| Failure::new(format!("there is no document {}", spec.path.display())))?;
+    documents::admit(&spec.path, spec.kind, &bytes)?;
     let name = spec.path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
     let sha256 = Digest::of(&bytes);
     write(&directory.join("documents").join(sha256.to_string()), &bytes)?;

@@ -14,6 +14,7 @@
 //! the machine or the order of a directory.
 
 pub mod build;
+pub mod documents;
 pub mod pack;
 pub mod spec;
 pub mod tree;
@@ -31,6 +32,7 @@ use suture_core::limits::{
 use suture_core::manifest::{Manifest, Payload};
 
 pub use build::{Options, build};
+pub use documents::{DocumentSummary, summaries};
 pub use pack::Packs;
 pub use upload::{Uploaded, upload};
 pub use verify::{Checked, verify};

@@ -226,3 +226,66 @@ fn a_bundle_is_built_for_any_installer_that_can_have_its_payloads() {
         }
     }
 }
+
+/// The specification of [`sources`], with one more document.
+fn with_document(dir: &Path, kind: &str, name: &str, content: &str) {
+    let spec = sources(dir, false);
+    fs::write(dir.join(name), content).unwrap();
+    let more = format!("\n[[document]]\nkind = \"{kind}\"\npath = \"{name}\"\n");
+    fs::write(&spec, fs::read_to_string(&spec).unwrap() + &more).unwrap();
+}
+
+#[test]
+fn a_malformed_document_ends_the_build_with_file_and_place() {
+    let bad = r#"{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{"type": "library", "name": ""}]}"#;
+    for (kind, name, content, says) in [
+        ("sbom", "sbom.json", bad, "components[0].name: is empty"),
+        ("vex", "vex.json", "{}", "in no format that is known"),
+        ("mds2", "form.pdf", "%PDF-1.7", "its end is missing"),
+        ("release-notes", "more.md", "\u{1b}[2J", "control character"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        with_document(dir.path(), kind, name, content);
+        let failure = built(dir.path(), "out").unwrap_err().to_text();
+        assert!(failure.contains(name) && failure.contains(says), "{failure}");
+        assert!(!dir.path().join("out").exists());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("more")).unwrap();
+    with_document(dir.path(), "test-evidence", "more/Notes.md", "passed");
+    let failure = built(dir.path(), "out").unwrap_err().to_text();
+    assert!(failure.contains("two documents are called Notes.md"), "{failure}");
+}
+
+#[test]
+fn an_sbom_of_another_version_and_its_gaps_are_warned_of() {
+    let sbom = |subject: &str| {
+        format!(
+            r#"{{"bomFormat": "CycloneDX", "specVersion": "1.5", "metadata": {{ {subject} }},
+                "components": [{{"type": "library", "name": "curl"}}]}}"#
+        )
+    };
+    for (subject, says) in [
+        (
+            r#""component": {"type": "firmware", "name": "pump", "version": "1.0.9"}"#,
+            Some("it is the bill of pump 1.0.9, and"),
+        ),
+        (r#""component": {"type": "firmware", "name": "pump"}"#, Some("does not say which version of pump")),
+        ("", Some("does not say what it is the bill of")),
+        (r#""component": {"type": "firmware", "name": "pump", "version": "1.1.0"}"#, None),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        with_document(dir.path(), "sbom", "sbom.json", &sbom(subject));
+        let bundle = built(dir.path(), "out").unwrap();
+        let summaries = summaries(&bundle.manifest, &bundle.documents().unwrap());
+        let warnings = summaries[1].warnings.join("\n");
+        assert_eq!(says.is_none(), !warnings.contains("bill of"), "{warnings}");
+        assert!(warnings.contains(says.unwrap_or_default()), "{warnings}");
+        for element in
+            ["no author", "no timestamp", "no dependency relationship", "no version of", "no supplier", "no unique"]
+        {
+            assert!(warnings.contains(element), "{element}: {warnings}");
+        }
+        assert_eq!((summaries[1].components, summaries[0].format.as_str()), (Some(1), "text"));
+    }
+}

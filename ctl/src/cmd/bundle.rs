@@ -1,6 +1,8 @@
 //! `suturectl bundle`: from a specification to a published bundle.
 
 mod adoption;
+mod diff;
+mod documents;
 mod list;
 mod tell;
 mod withdraw;
@@ -17,7 +19,7 @@ use suture_core::trust::edit::TargetsDraft;
 use suture_core::trust::{CatalogEntry, Metadata as _, Proposed, Status, Target, Targets};
 use suture_core::version::Release;
 
-use crate::bundle::{self, Bundle, Checked, Options, Uploaded};
+use crate::bundle::{self, Bundle, Checked, DocumentSummary, Options, Uploaded};
 use crate::context::Context;
 use crate::envelope::Envelope;
 use crate::failure::{Failure, Outcome};
@@ -46,6 +48,11 @@ pub enum Command {
         /// A directory that `build` made
         dir: PathBuf,
     },
+    /// Fetch the documents of a published bundle, each verified by the signed catalog: release notes, SBOM, VEX, MDS2
+    Documents(documents::DocumentsArgs),
+    /// Compare two bundles by their documents: components that came, went or changed their version, and vulnerabilities of
+    /// which something else is said
+    Diff(diff::DiffArgs),
     /// List the bundle in the catalog's next version and sign that
     Sign(SignArgs),
     /// Upload what the server lacks and put the signed catalog in force; run it again after an interruption
@@ -94,6 +101,7 @@ pub struct SignArgs {
 struct Shown<'a> {
     manifest: &'a Manifest,
     checked: Checked,
+    documents: Vec<DocumentSummary>,
 }
 
 #[derive(Serialize)]
@@ -115,7 +123,16 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Build { spec, output_dir, level } => {
             let built = bundle::build(&spec, &output_dir, Options { level })?;
             let (sha256, path) = (built.sha256(), output_dir.display().to_string());
-            let value = json!({ "manifest_sha256": sha256, "directory": path, "payload_length": built.manifest.total_length() });
+            let documents = bundle::summaries(&built.manifest, &built.documents()?);
+            for document in &documents {
+                for warning in &document.warnings {
+                    context.print.note(&format!("{}: {warning}", document.name));
+                }
+            }
+            let value = json!({
+                "manifest_sha256": sha256, "directory": path, "payload_length": built.manifest.total_length(),
+                "documents": documents,
+            });
             context.print.result(&value, |_| {
                 let m = &built.manifest;
                 format!(
@@ -128,6 +145,8 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
             })
         }
         Command::Inspect { dir } => inspect(context, &dir),
+        Command::Documents(args) => documents::run(context, args).await,
+        Command::Diff(args) => diff::run(context, args).await,
         Command::Sign(args) => sign(context, args).await,
         Command::Publish { dir, envelope, tell } => publish(context, &dir, envelope.as_deref(), tell).await,
         Command::Withdraw(args) => withdraw::run(context, args).await,
@@ -140,17 +159,14 @@ fn inspect(context: &mut Context<'_>, dir: &Path) -> Outcome {
     let bundle = Bundle::open(dir)?;
     let checked = bundle::verify(&bundle)?;
     let signed = bundle.targets()?.is_some();
-    context.print.result(&Shown { manifest: &bundle.manifest, checked }, |s| {
-        let Shown { manifest: m, checked } = s;
+    let documents = bundle::summaries(&bundle.manifest, &bundle.documents()?);
+    context.print.result(&Shown { manifest: &bundle.manifest, checked, documents }, |s| {
+        let Shown { manifest: m, checked, documents } = s;
         let hardware: Vec<&str> = m.hardware.iter().map(|h| h.as_str()).collect();
         let mut payloads = Table::new(["payload", "length", "chunks", "directories", "files", "links"]);
         for p in &checked.payloads {
             let [d, f, l] = p.tree.map_or_else(|| [const { String::new() }; 3], |t| t.map(|n| n.to_string()));
             payloads.row([p.name.clone(), bytes(p.length), p.chunks.to_string(), d, f, l]);
-        }
-        let mut documents = Table::new(["document", "kind", "length"]);
-        for d in &m.documents {
-            documents.row([d.name.clone(), format!("{:?}", d.kind), bytes(d.length)]);
         }
         let mut risks = String::new();
         for risk in &m.risks {
@@ -173,7 +189,7 @@ fn inspect(context: &mut Context<'_>, dir: &Path) -> Outcome {
             m.class,
             if signed { "yes, not yet known whether in force" } else { "no" },
             payloads.to_text(),
-            documents.to_text(),
+            documents::table(documents),
             checked.chunks,
             bytes(checked.stored_bytes)
         )

@@ -34,6 +34,7 @@ mod data;
 mod delegated;
 mod deltas;
 mod departure;
+mod documents;
 mod examples;
 mod faults;
 mod forks;

@@ -103,7 +103,11 @@ pub const MAX_DEPENDENCIES: usize = 200_000;
 /// Statements in one VEX document.
 pub const MAX_STATEMENTS: usize = 50_000;
 /// How often all statements of one VEX document together name a product.
-pub const MAX_STATED_PRODUCTS: usize = 100_000;
+pub const MAX_STATED_PRODUCTS: usize = 25_000;
+/// Other names of a vulnerability.
+pub const MAX_ALIASES: usize = 64;
+/// What all statements of one document together say for people: 64 MiB.
+pub const MAX_ALL_STATED_BYTES: usize = 64 << 20;
 /// What a statement says for people, cut where a document says more: 8 KiB.
 pub const MAX_STATED_BYTES: usize = 8 << 10;
 /// A licence expression: 8 KiB.

@@ -3,9 +3,8 @@
 use serde_json::Value;
 
 use super::fields::{Fields, instant, number, object, prose, text, word};
-use super::statement::{Mentions, joined, vulnerability};
+use super::statement::{Room, aliases, joined, vulnerability};
 use super::{DocumentFault, Format, Product, Statement, Status, Vex};
-use crate::limits::MAX_STATEMENTS;
 
 const CONTEXT: &str = "https://openvex.dev/ns/v0.2.0";
 const STATUSES: [(&str, Status); 4] = [
@@ -32,14 +31,10 @@ pub(super) fn vex(value: &Value) -> Result<Vex, DocumentFault> {
     let at = root.required("timestamp", instant)?;
     root.optional("last_updated", instant)?;
     let version = root.required("version", number)?;
-    let mut mentions = Mentions::new();
-    let mut read = 0_usize;
+    let mut room = Room::new();
     let statements = root.some("statements", |v| {
-        read += 1;
-        if read > MAX_STATEMENTS {
-            return Err(DocumentFault::new(format!("there are more than {MAX_STATEMENTS} statements")));
-        }
-        let mut statement = statement(v, &mut mentions)?;
+        let mut statement = statement(v, &mut room)?;
+        room.statement(&statement)?;
         // What a statement does not say, the document does: "Inheritance".
         statement.at = statement.at.or(Some(at));
         statement.author = Some(author.clone());
@@ -56,17 +51,19 @@ pub(super) fn vex(value: &Value) -> Result<Vex, DocumentFault> {
     })
 }
 
-fn statement(value: &Value, mentions: &mut Mentions) -> Result<Statement, DocumentFault> {
+fn statement(value: &Value, room: &mut Room) -> Result<Statement, DocumentFault> {
     let fields = object(value)?;
     let (vulnerability, aliases) = fields.required("vulnerability", |v| {
         let fields = object(v)?;
-        Ok((fields.required("name", vulnerability)?, fields.list("aliases", vulnerability)?))
+        let name = fields.required("name", vulnerability)?;
+        let aliases = aliases(&name, fields.list("aliases", vulnerability)?).map_err(|fault| fault.under("aliases"))?;
+        Ok((name, aliases))
     })?;
     let products = fields.list("products", |v| {
-        mentions.take(1)?;
+        room.product()?;
         let fields = object(v)?;
         let parts = fields.list("subcomponents", |v| {
-            mentions.take(1)?;
+            room.product()?;
             product(&object(v)?)
         })?;
         Ok(Product { parts, ..product(&fields)? })

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 
 use super::{Component, DocumentFault, Purl};
-use crate::limits::{MAX_STATED_BYTES, MAX_STATED_PRODUCTS, MAX_VULNERABILITY_BYTES};
+use crate::limits::{
+    MAX_ALIASES, MAX_ALL_STATED_BYTES, MAX_STATED_BYTES, MAX_STATED_PRODUCTS, MAX_STATEMENTS, MAX_VULNERABILITY_BYTES,
+};
 
 /// What a vulnerability does to a thing: the four that the minimum requirements for VEX (CISA, April 2023) name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,22 +112,57 @@ impl Product {
     }
 }
 
-/// How many more products a document may name: a few bytes can name a thousand through a group.
+/// What a document may still state.
+///
+/// Attack: a short document that comes to a long one, for a reference of a few bytes stands for a product that is written at
+/// length, and one remark is made of a thousand products.
 #[derive(Debug)]
-pub(super) struct Mentions(usize);
+pub(super) struct Room {
+    products: usize,
+    statements: usize,
+    bytes: usize,
+}
 
-impl Mentions {
+impl Room {
     pub(super) const fn new() -> Self {
-        Self(MAX_STATED_PRODUCTS)
+        Self { products: MAX_STATED_PRODUCTS, statements: MAX_STATEMENTS, bytes: MAX_ALL_STATED_BYTES }
     }
 
-    pub(super) fn take(&mut self, n: usize) -> Result<(), DocumentFault> {
-        let left = self.0.checked_sub(n);
-        self.0 = left.ok_or_else(|| {
+    /// Room for a product.
+    pub(super) fn product(&mut self) -> Result<(), DocumentFault> {
+        let left = self.products.checked_sub(1);
+        self.products = left.ok_or_else(|| {
             DocumentFault::new(format!("all statements together name more than {MAX_STATED_PRODUCTS} products"))
         })?;
         Ok(())
     }
+
+    /// Room for a statement, and for what it says for people.
+    pub(super) fn statement(&mut self, statement: &Statement) -> Result<(), DocumentFault> {
+        let left = self.statements.checked_sub(1);
+        self.statements =
+            left.ok_or_else(|| DocumentFault::new(format!("there are more than {MAX_STATEMENTS} statements")))?;
+        let said = statement.impact.iter().chain(&statement.action).map(String::len).sum();
+        let left = self.bytes.checked_sub(said);
+        self.bytes = left.ok_or_else(|| {
+            DocumentFault::new(format!("all statements together say more than {MAX_ALL_STATED_BYTES} bytes for people"))
+        })?;
+        Ok(())
+    }
+}
+
+/// Other names of a vulnerability, each once.
+pub(super) fn aliases(of: &str, names: Vec<String>) -> Result<Vec<String>, DocumentFault> {
+    if names.len() > MAX_ALIASES {
+        return Err(DocumentFault::new(format!("has {} names, more than {MAX_ALIASES}", names.len())));
+    }
+    let mut aliases: Vec<String> = Vec::with_capacity(names.len());
+    for name in names {
+        if name != of && !aliases.contains(&name) {
+            aliases.push(name);
+        }
+    }
+    Ok(aliases)
 }
 
 /// The name of a vulnerability: one word.

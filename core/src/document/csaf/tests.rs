@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::super::{Status, Vex};
+use crate::limits::MAX_STATED_PRODUCTS;
 
 fn advisory() -> Value {
     let product = |id: &str, name: &str| json!({ "name": name, "product_id": id });
@@ -175,5 +176,20 @@ fn a_group_that_is_named_again_and_again_is_refused() {
     let threat = json!({ "category": "impact", "details": "x", "group_ids": ["G"] });
     advisory["vulnerabilities"][0]["threats"] = Value::from(vec![threat; 200]);
     let fault = read(&advisory).unwrap_err();
-    assert!(fault.contains("hold more than 100000 products"), "{fault}");
+    assert!(fault.contains(&format!("hold more than {MAX_STATED_PRODUCTS} products")), "{fault}");
+}
+
+#[test]
+fn a_remark_that_is_made_of_thousands_of_products_is_refused() {
+    let mut advisory = advisory();
+    let ids: Vec<String> = (0..9_000).map(|n| format!("N{n}")).collect();
+    let products = ids.iter().map(|id| json!({ "name": "p", "product_id": id }));
+    advisory["product_tree"]["full_product_names"].as_array_mut().unwrap().extend(products);
+    advisory["vulnerabilities"][0]["product_status"] = json!({ "known_affected": ids });
+    advisory["vulnerabilities"][0]["flags"] = json!([]);
+    let remark = json!({ "category": "vendor_fix", "details": "x".repeat(8_000), "product_ids": ids });
+    let own = ids.iter().map(|id| json!({ "category": "workaround", "details": id, "product_ids": [id] }));
+    advisory["vulnerabilities"][0]["remediations"] = [remark].into_iter().chain(own).collect();
+    let fault = read(&advisory).unwrap_err();
+    assert!(fault.contains("say more than"), "{fault}");
 }

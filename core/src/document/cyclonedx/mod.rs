@@ -12,7 +12,7 @@ pub(super) use self::component::{cpe, day, hexadecimal};
 use self::references::References;
 use super::fields::{Fields, instant, number, object, text, text_or_none, word};
 use super::{Component, Dependency, DocumentFault, Format, Sbom, Vex};
-use crate::limits::{MAX_COMPONENTS, MAX_DEPENDENCIES};
+use crate::limits::{MAX_COMPONENTS, MAX_DEPENDENCIES, MAX_TEXT_BYTES};
 
 /// A version of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,10 +78,11 @@ impl<'a> Head<'a> {
         Ok(Self { root, spec, serial, version, created, authors, subject, components, references })
     }
 
-    /// What the references of this document stand for.
-    fn component(&self, reference: &str) -> Option<&Component> {
-        let named = |c: &&Component| c.reference.as_deref() == Some(reference);
-        self.subject.iter().find(named).or_else(|| self.components.iter().find(named))
+    /// Who made it, in one line; cut where that is a long one, since each statement repeats it.
+    fn author(&self) -> Option<String> {
+        let names = self.authors.join(", ");
+        let end = (0..=MAX_TEXT_BYTES.min(names.len())).rev().find(|end| names.is_char_boundary(*end));
+        names.get(..end.unwrap_or_default()).filter(|names| !names.is_empty()).map(str::to_owned)
     }
 }
 
@@ -127,9 +128,9 @@ pub(super) fn vex(value: &Value) -> Result<Vex, DocumentFault> {
     Ok(Vex {
         format: Format::CycloneDx,
         format_version: head.spec.as_str().to_owned(),
+        author: head.author(),
         id: head.serial,
         version: Some(head.version.to_string()),
-        author: (!head.authors.is_empty()).then(|| head.authors.join(", ")),
         at: head.created,
         statements,
     })

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::super::{Sbom, Status, Vex};
+use crate::limits::MAX_TEXT_BYTES;
 
 fn bill() -> Value {
     json!({
@@ -187,4 +188,26 @@ fn a_vex_document_states_something_about_what_there_is() {
     let whole = with("affects", json!([])).unwrap();
     assert_eq!(whole.statements[0].products[0].label(), "pump 1.1.0");
     assert!(Vex::parse(self::bill().to_string().as_bytes()).is_err(), "it states nothing");
+}
+
+#[test]
+fn a_document_states_no_more_than_there_is_room_for() {
+    let with = |name: &str, value: Value| {
+        let mut vulnerability =
+            json!({ "id": "CVE-2026-1", "analysis": { "state": "in_triage" }, "affects": [{ "ref": "a" }] });
+        vulnerability[name] = value;
+        vex(&vulnerability).unwrap_err()
+    };
+    let versions: Vec<Value> = (0..30_000).map(|n| json!({ "version": n.to_string() })).collect();
+    let fault = with("affects", json!([{ "ref": "a", "versions": versions }]));
+    assert!(fault.contains("together name more than"), "{fault}");
+    let names: Vec<Value> = (0..100).map(|n| json!({ "id": format!("X-{n}") })).collect();
+    let fault = with("references", Value::from(names));
+    assert!(fault.starts_with("vulnerabilities[0].references: has 100 names"), "{fault}");
+    // A thousand authors are named once, and not in each statement.
+    let mut bill = bill();
+    bill["metadata"]["authors"] = Value::from(vec![json!({ "name": "ada" }); 1_000]);
+    bill["vulnerabilities"] = json!([{ "id": "CVE-2026-1", "analysis": { "state": "in_triage" } }]);
+    let read = read(&bill).unwrap();
+    assert_eq!((read.authors.len(), read.statements[0].author.as_ref().unwrap().len()), (1_000, MAX_TEXT_BYTES));
 }

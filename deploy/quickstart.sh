@@ -4,7 +4,8 @@
 #   deploy/quickstart.sh [--keep] [--dir D] [--debug]
 #
 #   --keep     leave everything running, and print the commands to play on
-#   --dir D    use this directory, which must be empty or missing; otherwise a temporary one, removed at the end
+#   --dir D    use this directory, which must be empty or missing; otherwise a temporary one, removed at the end, and the
+#              evidence is left where the script was called
 #   --debug    the debug build: quicker to build, slower to run
 #
 # Needs a Rust toolchain, a C compiler and make. Exits 0 only if every device ends as the last table says.
@@ -23,7 +24,7 @@ while [ $# -gt 0 ]; do
     --keep) keep=yes; shift ;;
     --dir) dir=${2:?--dir needs a directory}; shift 2 ;;
     --debug) profile=debug; shift ;;
-    *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+    *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
     esac
 done
 
@@ -165,5 +166,11 @@ run mdm audit verify
 say "manufacturer: how far 1.0.0 is, in counts: $(adopted pump@1)"
 say "what each device runs, as the pump itself answers and as the hospital sees it:"
 final_table 1.0.0
+say "hospital: evidence of the rollout to 1.1.0, for an auditor, who verifies it without a server:"
+evidence=$(evidence_place)
+run hdo evidence rollout "$rollout_110" -o "$evidence"
+mkdir -p "$dir/auditor"
+answer suturectl --home "$dir/auditor" evidence verify "$evidence" | sed 's/^/         /'
 say "done in $SECONDS seconds after the build"
 [ "$keep" = no ] || play_on
+echo "evidence: $evidence (open index.html; verify it again with: suturectl evidence verify $evidence)"

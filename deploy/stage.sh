@@ -385,6 +385,15 @@ final_table() {
     [ "$wrong" = 0 ] || fail "not every pump runs $1"
 }
 
+# evidence_place: with the stage where that stays, otherwise a directory of its own where the script was called.
+evidence_place() {
+    if [ "$stage_made" = no ] || [ "$keep" = yes ]; then
+        echo "$dir/evidence"
+    else
+        mktemp -d "$PWD/suture-evidence.XXXXXX"
+    fi
+}
+
 play_on() {
     cat <<TEXT
 

@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "suture/v1/exposure.proto",
         "suture/v1/life.proto",
         "suture/v1/notice.proto",
+        "suture/v1/evidence.proto",
         "suture/v1/operator.proto",
     ];
     println!("cargo:rerun-if-changed=suture");

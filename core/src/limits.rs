@@ -440,6 +440,16 @@ pub const MAX_AUTHORITIES_BYTES: u64 = 4 << 20;
 pub const MAX_ROOTS_PER_CALL: usize = 16;
 /// Notices that one question about clocks names.
 pub const MAX_CLOCK_NOTICES: usize = 64;
+/// Files of one folder of evidence: 20,000.
+pub const MAX_EVIDENCE_FILES: usize = 20_000;
+/// The same in bytes: 2 GiB, all of which its maker holds in memory.
+pub const MAX_EVIDENCE_BYTES: u64 = 2 << 30;
+/// Entries of the audit record in it: 10,000.
+pub const MAX_EVIDENCE_ENTRIES: usize = 10_000;
+/// Rollouts in the evidence of a product or of a device, the latest: 64.
+pub const MAX_EVIDENCE_ROLLOUTS: usize = 64;
+/// Bundles in the evidence of a product, the latest: 256.
+pub const MAX_EVIDENCE_BUNDLES: usize = 256;
 /// Plans that a server keeps for a hospital, the latest; who approves an older one plans it again.
 pub const MAX_KEPT_PLANS: u64 = 256;
 /// The same in bytes: 256 MiB.

@@ -168,6 +168,8 @@ calls! {
     store_plan(StorePlanRequest) -> StorePlanResponse;
     /// A plan by its digest.
     get_plan(GetPlanRequest) -> GetPlanResponse;
+    /// What devices have signed, as it was received.
+    list_reports(ListReportsRequest) -> ListReportsResponse;
     /// Rollouts.
     list_rollouts(ListRolloutsRequest) -> ListRolloutsResponse;
     /// One rollout.

@@ -18,6 +18,7 @@ pub mod client;
 pub mod cmd;
 pub mod context;
 pub mod envelope;
+pub mod evidence;
 pub mod exposure;
 pub mod failure;
 pub mod files;

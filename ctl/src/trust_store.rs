@@ -40,7 +40,7 @@ impl Which {
     }
 
     /// Whether it may delegate: the manufacturer's product lines may sign for themselves, a hospital's wards not.
-    fn delegations(self) -> Delegations {
+    pub fn delegations(self) -> Delegations {
         match self {
             Self::Catalog => Delegations::Followed,
             Self::Approvals => Delegations::Refused,
@@ -144,6 +144,11 @@ impl<'a> TrustStore<'a> {
         }
         Err(Failure::untrusted(format!("the server has no {} root with the SHA-256 {digest}", self.which.as_str()))
             .next("compare the root's fingerprint with whoever gave the token; the server may be serving another repository"))
+    }
+
+    /// The root that trust began with.
+    pub fn pinned(&self) -> Outcome<Vec<u8>> {
+        self.read("pinned.json")?.ok_or_else(|| self.not_pinned())
     }
 
     /// What is stored.

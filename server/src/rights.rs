@@ -113,6 +113,7 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/suture.v1.OperatorService/ListExposedDevices", &[HdoOperator]),
     ("/suture.v1.OperatorService/ListExposedHospitals", &[MdmOperator]),
     ("/suture.v1.OperatorService/GetStatements", &[HdoOperator]),
+    ("/suture.v1.OperatorService/ListReports", &[HdoOperator]),
     ("/suture.v1.OperatorService/ListRollouts", &[HdoOperator]),
     ("/suture.v1.OperatorService/GetRollout", &[HdoOperator]),
     ("/suture.v1.OperatorService/WatchRollout", &[HdoOperator]),

@@ -9,6 +9,7 @@ pub mod ceremony;
 pub mod device;
 pub mod doctor;
 pub mod events;
+pub mod evidence;
 pub mod exposure;
 pub mod hdo;
 pub mod hdo_join;
@@ -116,6 +117,9 @@ pub enum Command {
     /// The server's record
     #[command(subcommand)]
     Audit(audit::Command),
+    /// One folder with all that an auditor asks for, which verifies without a server
+    #[command(subcommand)]
+    Evidence(evidence::Command),
 }
 
 /// Runs one command. Each has its state on the heap: in one future all of them together would fill a test's stack.
@@ -146,5 +150,6 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Report(command) => Box::pin(report::run(context, command)).await,
         Command::Stick(command) => Box::pin(stick::run(context, command)).await,
         Command::Audit(command) => Box::pin(audit::run(context, command)).await,
+        Command::Evidence(command) => Box::pin(evidence::run(context, command)).await,
     }
 }

@@ -4,11 +4,55 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use suture_core::digest::Digest;
-use suture_core::id::{DeviceId, HdoId, WardId};
+use suture_core::id::{ApprovalId, DeviceId, HdoId, WardId};
 use suture_core::report::Signed;
 use suture_core::sign::{PublicKey, Signature};
 
-use super::{ROWS_PER_INSERT, Store, StoreError, Tx, on, to_i64, to_ms};
+use super::{ROWS_PER_INSERT, Store, StoreError, Tx, from_ms, on, parsed, to_i64, to_ms, to_u64};
+
+/// A report's place in the order of all: by device, the key that it came under, and number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) device: String,
+    pub(crate) key: Vec<u8>,
+    pub(crate) number: u64,
+}
+
+/// A report as it was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) place: Place,
+    pub(crate) device: DeviceId,
+    pub(crate) received: Timestamp,
+    pub(crate) report: Signed,
+}
+
+#[derive(sqlx::FromRow)]
+struct KeptRow {
+    device: String,
+    report_key: Vec<u8>,
+    number: i64,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+    received_ms: i64,
+}
+
+impl KeptRow {
+    fn read(self) -> Result<Kept, StoreError> {
+        let Self { device, report_key, number, payload, signature, received_ms } = self;
+        Ok(Kept {
+            device: parsed("report", "device", &device)?,
+            received: from_ms("report", "received_ms", received_ms)?,
+            report: Signed { payload, signature: read_signature(&signature)? },
+            place: Place { device, key: report_key, number: to_u64("report", "number", number)? },
+        })
+    }
+}
+
+fn read_signature(bytes: &[u8]) -> Result<Signature, StoreError> {
+    let problem = || "not 64 bytes".to_owned();
+    Signature::try_from(bytes).map_err(|_| StoreError::Row { table: "report", column: "signature", problem: problem() })
+}
 
 impl Tx {
     /// Stores a report; false where that number is stored already.
@@ -180,14 +224,63 @@ impl Store {
             .await
         })?;
         rows.into_iter()
-            .map(|(payload, signature)| {
-                let signature = Signature::try_from(signature.as_slice()).map_err(|_| StoreError::Row {
-                    table: "report",
-                    column: "signature",
-                    problem: "not 64 bytes".to_owned(),
-                })?;
-                Ok(Signed { payload, signature })
-            })
+            .map(|(payload, signature)| Ok(Signed { payload, signature: read_signature(&signature)? }))
             .collect()
+    }
+
+    /// A device's reports from behind `after` on.
+    pub(crate) async fn reports_of(
+        &self,
+        hdo: &HdoId,
+        device: &DeviceId,
+        after: &Place,
+        limit: u32,
+    ) -> Result<Vec<Kept>, StoreError> {
+        let number = to_i64("a report's number", after.number)?;
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, KeptRow>(
+                "SELECT device, report_key, number, payload, signature, received_ms FROM report \
+                 WHERE hdo = $1 AND device = $2 AND (report_key, number) > ($3, $4) \
+                 ORDER BY report_key, number LIMIT $5",
+            )
+            .bind(hdo.as_str())
+            .bind(device.as_str())
+            .bind(after.key.as_slice())
+            .bind(number)
+            .bind(i64::from(limit))
+            .fetch_all(c)
+            .await
+        })?;
+        rows.into_iter().map(KeptRow::read).collect()
+    }
+
+    /// All reports that the devices of a rollout have sent since it began, on whatever, from behind `after` on.
+    pub(crate) async fn reports_since(
+        &self,
+        hdo: &HdoId,
+        (rollout, begun): (&ApprovalId, Timestamp),
+        after: &Place,
+        limit: u32,
+    ) -> Result<Vec<Kept>, StoreError> {
+        let number = to_i64("a report's number", after.number)?;
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, KeptRow>(
+                "SELECT r.device, r.report_key, r.number, r.payload, r.signature, r.received_ms FROM rollout_device m \
+                 JOIN report r ON r.hdo = m.hdo AND r.device = m.device \
+                 WHERE m.hdo = $1 AND m.rollout = $2 AND m.device >= $3 \
+                 AND (r.device, r.report_key, r.number) > ($3, $4, $5) AND r.received_ms >= $6 \
+                 ORDER BY r.device, r.report_key, r.number LIMIT $7",
+            )
+            .bind(hdo.as_str())
+            .bind(rollout.as_str())
+            .bind(after.device.as_str())
+            .bind(after.key.as_slice())
+            .bind(number)
+            .bind(to_ms(begun))
+            .bind(i64::from(limit))
+            .fetch_all(c)
+            .await
+        })?;
+        rows.into_iter().map(KeptRow::read).collect()
     }
 }

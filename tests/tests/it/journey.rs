@@ -153,6 +153,7 @@ async fn journey(kind: Kind) {
     for who in [&ada, &kim] {
         who.run(&["audit", "verify"]).await.unwrap();
     }
+    crate::evidence::of_both_sides(&world, &ada, &kim, &rollout, &bad).await;
     world.stop_server().await;
 }
 

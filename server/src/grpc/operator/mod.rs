@@ -13,6 +13,7 @@ mod letters;
 mod limits;
 mod organisation;
 mod proposals;
+mod reports;
 mod repository;
 mod rollouts;
 mod watch;
@@ -231,6 +232,11 @@ impl OperatorService for Api {
     async fn get_statements(&self, request: Request<v1::GetStatementsRequest>) -> Answer<v1::GetStatementsResponse> {
         let (_, hdo) = hospital(&request)?;
         Ok(Response::new(self.statements(&hdo, request.into_inner()).await?))
+    }
+
+    async fn list_reports(&self, request: Request<v1::ListReportsRequest>) -> Answer<v1::ListReportsResponse> {
+        let (_, hdo) = hospital(&request)?;
+        Ok(Response::new(self.reports(&hdo, request.into_inner()).await?))
     }
 
     async fn list_rollouts(&self, request: Request<v1::ListRolloutsRequest>) -> Answer<v1::ListRolloutsResponse> {

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::super::certificates::Certificate;
 use super::super::devices::Record;
+use super::super::reports::Place;
 use super::super::rollouts::Rollout;
 use super::super::{Store, Tx};
 use super::nouns::rollout;
@@ -141,6 +142,44 @@ async fn the_latest_reports_are_kept_of_each_device_and_each_of_its_keys() {
         }
         let all = [true; 5];
         assert_eq!(there, [[false, false, true, true, true], all, all].concat());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_devices_reports_are_read_page_by_page_under_each_of_its_keys() {
+    each(async |store| {
+        let mut tx = hospital(&store).await;
+        let record = |n| Record {
+            id: pump(n),
+            product: "pump".parse().unwrap(),
+            hardware: "rev-a".parse().unwrap(),
+            ward: "icu".parse().unwrap(),
+            serial: String::new(),
+            udi: String::new(),
+            labels: Labels::default(),
+        };
+        tx.import_devices(&hdo(), &[record(1), record(2)], at(0)).await.unwrap();
+        let key = |seed| LocalKey::from_seed(&Zeroizing::new([seed; 32])).public();
+        for (device, seed) in [(1, 1), (1, 2), (2, 3)] {
+            for number in 1..=3_u64 {
+                let signed =
+                    Signed { payload: format!("{device} {seed} {number}").into(), signature: Signature([0; 64]) };
+                tx.put_report(&hdo(), &pump(device), &key(seed), number, &signed, at(0)).await.unwrap();
+            }
+        }
+        tx.commit().await.unwrap();
+        for limit in [1, 2, 10] {
+            let (mut after, mut read) = (Place::default(), Vec::new());
+            loop {
+                let page = store.reports_of(&hdo(), &pump(1), &after, limit).await.unwrap();
+                let Some(last) = page.last() else { break };
+                after = last.place.clone();
+                read.extend(page.into_iter().map(|kept| String::from_utf8(kept.report.payload).unwrap()));
+            }
+            read.sort();
+            assert_eq!(read, ["1 1 1", "1 1 2", "1 1 3", "1 2 1", "1 2 2", "1 2 3"], "{limit} at a time");
+        }
     })
     .await;
 }

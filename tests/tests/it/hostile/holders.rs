@@ -55,6 +55,7 @@ const READS: &[&str] = &[
     "ListDevices",
     "GetDevice",
     "GetPlan",
+    "ListReports",
     "ListRollouts",
     "GetRollout",
     "WatchRollout",

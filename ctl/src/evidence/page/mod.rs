@@ -1,0 +1,77 @@
+//! `index.html` and `README.md`: the report for people. One file that loads nothing, runs nothing, and prints well.
+//!
+//! Attack: text of a device, a person or a server that acts in the reader's browser. [`html`] escapes all text, and is the only
+//! place that writes a tag.
+
+mod html;
+mod sections;
+
+use suture_core::clock::format_utc;
+
+use self::html::Page;
+use super::facts::Facts;
+use super::{Evidence, Subject};
+
+/// The report.
+pub fn draw(evidence: &Evidence, facts: &Facts) -> String {
+    let about = &evidence.about;
+    let mut page = Page::new(&format!("Evidence: {}", about.subject));
+    page.paragraph(&format!(
+        "Made {} with the certificate of {} from the server {}, by {}. All times are UTC. What rests on a signature is marked \
+         signed; what is marked server is the server's word alone.",
+        format_utc(about.made),
+        about.by,
+        about.server,
+        about.program
+    ));
+    sections::summary(&mut page, evidence, facts);
+    sections::bundles(&mut page, evidence);
+    sections::approvals(&mut page, evidence);
+    sections::timings(&mut page, facts);
+    sections::outcomes(&mut page, facts);
+    sections::deviations(&mut page, facts);
+    sections::decisions(&mut page, evidence);
+    sections::adoption(&mut page, evidence);
+    sections::record(&mut page, evidence);
+    sections::trust(&mut page, evidence);
+    page.finish()
+}
+
+/// For whoever opens the folder first.
+pub fn readme(evidence: &Evidence) -> String {
+    let about = &evidence.about;
+    let hospital = about.hdo.as_ref().map_or_else(String::new, |hdo| format!(" of {hdo}"));
+    let reports = match &about.subject {
+        Subject::Product { .. } if about.hdo.is_none() => "",
+        _ => {
+            "- `reports.jsonl`: what the devices have signed of themselves, one report a line, each with its signature.\n"
+        }
+    };
+    let approvals = match about.hdo {
+        Some(_) => {
+            "- `approvals/`: the hospital's signed metadata, approvals, slots, rosters; `statements/` who signed and what it \
+             means; `stops/` orders beside them; `plans/` what was planned; `decisions/` what was declined or deferred.\n"
+        }
+        None => "",
+    };
+    format!(
+        "# Evidence: {}{hospital}\n\n\
+         Open `index.html` for the report. `suturectl evidence verify .` verifies the folder, without a server.\n\n\
+         - `index.json`: every file with its length, its SHA-256, what it is and what it rests on; and when all was made.\n\
+         - `catalog/`: the manufacturer's signed metadata and manifests. `documents/`: what travels with a bundle.\n\
+         {approvals}{reports}\
+         - `audit/`: entries of the server's record that concern this, each proven to stand under the checkpoint there.\n\
+         - `served/`: what the server says and nobody has signed.\n\
+         - `facts/`: drawn from the other files: the outcome of each device, deviations, timings. `evidence verify` draws them \
+         up again.\n\n\
+         Everything rests on the root of the catalog, {}{}.\n\
+         No folder can vouch for its own roots: compare these digests with the hospital and the manufacturer over another \
+         channel.\n",
+        about.subject,
+        evidence.catalog.pinned(),
+        evidence
+            .approvals
+            .as_ref()
+            .map_or_else(String::new, |a| format!(", and that of the approvals, {}", a.pinned())),
+    )
+}

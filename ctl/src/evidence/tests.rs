@@ -1,0 +1,184 @@
+//! A folder as it ought to be, and as somebody on the way would like it.
+
+use suture_core::phase::Phase;
+
+use super::facts::{Facts, What};
+use super::fixture::{about, gathered, line};
+use super::reports;
+use super::whole::{Evidence, Verdict, draw_up, verify};
+use super::{Files, Index, index};
+
+fn folder() -> Files {
+    draw_up(&about(), &gathered()).unwrap_or_else(|f| panic!("{}", f.to_text()))
+}
+
+/// The files that a verdict names, each once.
+fn named(verdict: &Verdict) -> Vec<&str> {
+    let mut names: Vec<&str> = verdict.problems.iter().filter_map(|p| p.file.as_deref()).collect();
+    names.dedup();
+    names
+}
+
+/// The same folder after somebody has changed what it rests on, with everything drawn up anew as far as that goes: facts and
+/// pages from the honest folder, lengths and digests of the index from the new files.
+fn forged(change: impl FnOnce(&mut Files)) -> Verdict {
+    let mut files = folder();
+    change(&mut files);
+    files.remove(index::PATH);
+    let index = Index::of(&about(), &files).unwrap();
+    files.insert(index::PATH.to_owned(), index.to_bytes().unwrap());
+    let verdict = verify(&files);
+    assert!(!verdict.problems.is_empty() && verdict.evidence.is_none(), "it passes for evidence");
+    verdict
+}
+
+/// The head of an approval in the folder.
+fn path_of(files: &Files, end: &str) -> String {
+    files.keys().find(|path| path.starts_with("approvals/approvals/") && path.ends_with(end)).unwrap().clone()
+}
+
+#[test]
+fn the_same_data_give_the_same_bytes_and_they_verify() {
+    let files = folder();
+    assert_eq!(files, folder());
+    let verdict = verify(&files);
+    assert_eq!(verdict.problems, []);
+    assert!(verdict.drawn_again && verdict.evidence.is_some());
+    // Drawn up again from a folder that is whole, it is the same folder.
+    assert_eq!(draw_up(&about(), &files).unwrap(), files);
+    for path in
+        ["README.md", "index.html", "index.json", "facts/outcome.csv", "served/rollouts.json", "audit/checkpoint"]
+    {
+        assert!(files.contains_key(path), "{path}");
+    }
+    assert!(files.keys().any(|path| path.ends_with(".manifest.json")));
+}
+
+#[test]
+fn one_flipped_byte_is_named_by_its_file_whichever_it_is() {
+    let files = folder();
+    for (path, bytes) in &files {
+        for at in [0, bytes.len() / 2, bytes.len() - 1] {
+            let mut bent = files.clone();
+            bent.get_mut(path).unwrap()[at] ^= 1;
+            let verdict = verify(&bent);
+            assert_eq!(named(&verdict), [path.as_str()], "byte {at} of {path}");
+            assert!(verdict.evidence.is_none());
+        }
+        let mut without = files.clone();
+        without.remove(path);
+        assert_eq!(named(&verify(&without)), [path.as_str()], "{path} is gone");
+    }
+    let mut more = files;
+    more.insert("thesis.txt".to_owned(), b"years".to_vec());
+    assert_eq!(named(&verify(&more)), ["thesis.txt"]);
+}
+
+#[test]
+fn what_a_device_became_is_what_it_has_signed() {
+    let files = folder();
+    let evidence = Evidence::read(&about(), &files).unwrap();
+    let facts = Facts::of(&evidence);
+    let told: Vec<_> =
+        facts.outcomes.iter().map(|o| (o.device.as_str(), o.proven, o.report, o.runs.as_deref())).collect();
+    assert_eq!(
+        told,
+        [
+            ("pump-1", Some(Phase::Confirmed), Some(2), Some("1.1.0 (release 2)")),
+            ("pump-2", Some(Phase::FellBack), Some(2), Some("1.0.0 (release 1)")),
+        ]
+    );
+    let deviations: Vec<_> = facts.deviations.iter().map(|d| (d.device.as_ref().map(|d| d.as_str()), d.what)).collect();
+    assert_eq!(deviations, [(Some("pump-2"), What::FellBack), (Some("pump-2"), What::Forgiven)]);
+    let timing = &facts.timings[0];
+    assert_eq!((timing.devices, timing.confirmed, timing.per_day_hundredths), (2, 1, Some(100)));
+    assert_eq!(timing.within.iter().map(|w| w.share_thousandths).collect::<Vec<_>>(), [500, 500]);
+    // The page says both, and nobody's text is a tag in it.
+    let page = String::from_utf8(files["index.html"].clone()).unwrap();
+    for words in [
+        "fell back",
+        "kim",
+        "tested on the &lt;bench&gt;",
+        "&lt;b&gt;the alarm stays silent&lt;/b&gt;",
+        "1.1.0 (release 2)",
+        "rollout.complete",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    assert!(!page.contains("<b>") && !page.contains("<bench>"));
+}
+
+#[test]
+fn no_conclusion_can_be_changed_and_leave_what_it_rests_on() {
+    let replaced = |path: &'static str, from: &'static str, to: &'static str| {
+        move |files: &mut Files| {
+            let text = String::from_utf8(files[path].clone()).unwrap();
+            assert!(text.contains(from), "{from} is not in {path}");
+            files.insert(path.to_owned(), text.replace(from, to).into_bytes());
+        }
+    };
+    assert_eq!(named(&forged(replaced("facts/outcome.csv", "fell_back", "confirmed"))), ["facts/outcome.csv"]);
+    assert_eq!(named(&forged(replaced("index.html", "fell back", "went well"))), ["index.html"]);
+    // What the server says may be replaced by whoever holds the folder; then the conclusions no longer follow from it.
+    let verdict = forged(replaced("served/rollouts.json", "\"forgiven\": true", "\"forgiven\": false"));
+    assert!(named(&verdict).contains(&"facts/deviations.json"), "{:?}", verdict.problems);
+}
+
+#[test]
+fn what_is_signed_cannot_be_made_up_or_swapped() {
+    // A device that fell back says that it is confirmed: by another's key, or by none.
+    let lines = |lines: Vec<reports::Line>| {
+        move |files: &mut Files| {
+            files.insert(reports::PATH.to_owned(), reports::to_bytes(lines).unwrap());
+        }
+    };
+    let honest = line(1, 2, Phase::Confirmed, None);
+    let mut claimed = line(2, 2, Phase::Confirmed, None);
+    claimed.signature = honest.signature.clone();
+    let told = |verdict: Verdict| verdict.problems.iter().map(|p| p.what.clone()).collect::<String>();
+    assert!(told(forged(lines(vec![claimed]))).contains("not signed by the device's report key"));
+    let mut swapped = honest.clone();
+    swapped.number = 7;
+    assert!(told(forged(lines(vec![swapped]))).contains("another device's, or another report"));
+    // A statement about another approval, by another key, or in other words.
+    let verdict = forged(|files| {
+        let path = files.keys().find(|path| path.starts_with("statements/")).unwrap().clone();
+        let text = String::from_utf8(files[&path].clone()).unwrap().replace("clinical", "critical");
+        files.insert(path, text.into_bytes());
+    });
+    assert!(named(&verdict)[0].starts_with("statements/pump-2/"), "{:?}", verdict.problems);
+    // A version of the approvals that nobody's successor names.
+    let verdict = forged(|files| {
+        let bytes = files["approvals/2.targets.json"].clone();
+        files.insert(
+            "approvals/2.targets.json".to_owned(),
+            String::from_utf8(bytes).unwrap().replace("\"version\":2", "\"version\":1").into_bytes(),
+        );
+    });
+    assert_eq!(named(&verdict), ["approvals/2.targets.json"]);
+    // The approval left out: what it pins is named by nothing then.
+    let verdict = forged(|files| drop(files.remove(&path_of(files, ".pump-2.json"))));
+    assert!(told(verdict).contains("nothing that is signed names it"));
+    // An entry that does not stand in the record.
+    let verdict = forged(|files| {
+        let text = String::from_utf8(files["audit/entries.jsonl"].clone()).unwrap();
+        files.insert(
+            "audit/entries.jsonl".to_owned(),
+            text.replace("rollout.complete", "rollout.aborted.").into_bytes(),
+        );
+    });
+    assert!(told(verdict).contains("does not stand in the record"));
+    // A file that nothing signed names, in a place where such files are.
+    let verdict = forged(|files| drop(files.insert("approvals/notes.json".to_owned(), b"{}".to_vec())));
+    assert_eq!(named(&verdict), ["approvals/notes.json"]);
+}
+
+#[test]
+fn nothing_is_drawn_up_where_something_does_not_verify() {
+    let mut files = gathered();
+    let plan = files.keys().find(|path| path.starts_with("plans/")).unwrap().clone();
+    files.insert(plan.clone(), b"another plan".to_vec());
+    let failure = draw_up(&about(), &files).unwrap_err();
+    assert_eq!(failure.exit, crate::failure::Exit::Untrusted);
+    assert!(failure.message.starts_with(&plan), "{}", failure.message);
+}

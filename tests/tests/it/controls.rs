@@ -1,0 +1,74 @@
+//! `deploy/controls.md` names no test that does not exist, and leaves no category without one.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// FDA's eight categories, as the page's headings have them.
+const CATEGORIES: [&str; 8] = [
+    "A. Authentication",
+    "B. Authorization",
+    "C. Cryptography",
+    "D. Code, data and execution integrity",
+    "E. Confidentiality",
+    "F. Event detection and logging",
+    "G. Resiliency and recovery",
+    "H. Firmware and software updates",
+];
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The tests that a row names: `file#function` in backticks, in its last cell.
+fn named(row: &str) -> Vec<(&str, &str)> {
+    let cell = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+    cell.split('`').skip(1).step_by(2).map(|name| name.split_once('#').unwrap_or((name, ""))).collect()
+}
+
+/// Whether the file has a function of that name that is a test: one of the attributes right before it says so.
+fn is_test(source: &str, function: &str) -> bool {
+    let Some(at) = source.find(&format!("fn {function}(")) else { return false };
+    // The function's own line, then what stands right above it.
+    let above = source[..at].lines().rev().skip(usize::from(!source[..at].ends_with('\n')));
+    let mut above = above.map(str::trim).take_while(|line| !line.is_empty() && *line != "}");
+    above.any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+}
+
+#[test]
+fn every_control_has_a_test_that_exists() {
+    let page = std::fs::read_to_string(root().join("deploy/controls.md")).unwrap();
+    let mut covered: BTreeSet<&str> = BTreeSet::new();
+    let (mut heading, mut rows) = ("", 0);
+    for line in page.lines() {
+        if let Some(text) = line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with("##")) {
+            heading = text;
+        }
+        let is_row = line.starts_with("| ") && !line.starts_with("| what is asked for") && !line.starts_with("| ---");
+        if !is_row {
+            continue;
+        }
+        rows += 1;
+        let tests = named(line);
+        assert!(!tests.is_empty(), "{heading}: no test in: {line}");
+        for (file, function) in tests {
+            let source = std::fs::read_to_string(root().join(file));
+            let source = source.unwrap_or_else(|e| panic!("{heading}: {file}: {e}"));
+            assert!(is_test(&source, function), "{heading}: {file} has no test {function}");
+        }
+        covered.insert(heading);
+    }
+    assert!(rows > 30, "the page was read to its end: {rows} rows");
+    for category in CATEGORIES {
+        assert!(covered.contains(category), "{category} has no row");
+    }
+}
+
+#[test]
+fn a_test_that_is_gone_is_noticed() {
+    assert!(is_test("#[test]\nfn a_b() {\n}\n", "a_b"));
+    assert!(is_test("#[tokio::test(flavor = \"multi_thread\")]\nasync fn a_b() {\n}\n", "a_b"));
+    assert!(!is_test("#[test]\nfn a_b() {\n}\nfn c_d() {\n}\n", "c_d"), "no attribute of its own");
+    assert!(!is_test("#[test]\nfn a_b_c() {}\n", "a_b"));
+    assert!(is_test("proptest! {\n    #[test]\n    fn a_b(n in 0..9) {\n", "a_b"));
+    assert_eq!(named("| a | b | `x.rs#f` `y.rs#g` |"), [("x.rs", "f"), ("y.rs", "g")]);
+}

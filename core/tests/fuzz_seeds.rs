@@ -20,9 +20,12 @@ use suture_core::audit::Entry;
 use suture_core::chunk::{self, Index};
 use suture_core::delta::{Payload, make};
 use suture_core::digest::Digest;
+use suture_core::life::Life;
 use suture_core::manifest::Manifest;
 use suture_core::plan::Plan;
 use suture_core::report::Report;
+use suture_core::responsibility::{Agreement, Consent};
+use suture_core::risk::Assessment;
 use suture_core::sign::{LocalKey, Signer};
 use suture_core::token::Token;
 use suture_core::trust::Role;
@@ -88,10 +91,56 @@ fn the_seeds_are_documents_that_the_parsers_accept() {
     Gates::parse(&bytes(&gates())).unwrap();
     GateNote::parse(&bytes(&gate_note())).unwrap();
     Service::parse(&bytes(&service())).unwrap();
+    Life::parse(&bytes(&life())).unwrap();
+    Assessment::parse(&bytes(&risk())).unwrap();
+    Agreement::parse(&bytes(&agreement())).unwrap();
+    Consent::parse(&bytes(&consent())).unwrap();
     Manifest::parse(&bytes(&manifest())).unwrap();
     Entry::parse(1, &bytes(&audit())).unwrap();
     serde_json::from_value::<Report>(report()).unwrap();
     serde_json::from_value::<Token>(token()).unwrap();
+}
+
+fn life() -> Value {
+    let change = |at: &str, eos: &str| {
+        json!({
+            "at": at, "by": "ada", "why": "as sold",
+            "dates": { "general_availability": "2026-01-01", "end_of_life": "2030-01-01", "end_of_support": eos },
+            "components": [{ "component": "pkg:generic/openssl@1.1.1", "end_of_support": "2027-05-01" }],
+            "not_covered": ["the Bluetooth stack"],
+        })
+    };
+    let mut range = change("2026-03-01T00:00:00Z", "2031-06-01");
+    range["releases"] = json!("1..3");
+    range["earlier"] = json!("the old board");
+    let changes = [change("2026-02-01T00:00:00Z", "2032-01-01"), range];
+    json!({ "_type": "suture-life", "format": 1, "product": "pump", "changes": changes })
+}
+
+fn risk() -> Value {
+    json!({
+        "_type": "suture-risk", "format": 1, "hdo": "riverside", "number": 1,
+        "group": { "product": "pump", "releases": "1..3", "wards": ["icu"], "labels": { "area": ["icu"] }, "devices": ["pump-1"] },
+        "hazard": "a wrong dose", "likelihood": "remote", "severity": "critical", "exploitability": "low",
+        "treatment": "acceptance", "reason": "no other pump", "compensating": ["a network of their own"],
+        "reviewer": "Dr. Lee", "expires": "2027-05-01", "name": "kim", "assessed_at": "2026-11-24T15:00:00Z",
+    })
+}
+
+fn agreement() -> Value {
+    let cell = json!({ "task": "apply-patches", "stage": "support", "holder": "shared-manufacturer", "note": "contract 4711" });
+    json!({
+        "_type": "suture-agreement", "format": 1, "hdo": "riverside", "product": "pump", "number": 1, "cells": [cell],
+        "from": "2027-01-01", "until": "2028-01-01", "reason": "on site", "name": "ada",
+        "proposed_at": "2026-11-24T15:00:00Z",
+    })
+}
+
+fn consent() -> Value {
+    json!({
+        "_type": "suture-consent", "format": 1, "hdo": "riverside", "product": "pump", "number": 1,
+        "agreement_sha256": Digest::of(b"agreement"), "name": "kim", "consented_at": "2026-11-25T15:00:00Z",
+    })
 }
 
 /// Every seed, by target and name. What a target reads behind its first byte is said in its property's doc.
@@ -144,6 +193,10 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
     }
     put("documents", "ics", Some(12), ICS.as_bytes());
     put("documents", "clearance", Some(13), &text(&clearance()));
+    put("documents", "life", Some(14), &text(&life()));
+    put("documents", "risk", Some(15), &text(&risk()));
+    put("documents", "agreement", Some(16), &text(&agreement()));
+    put("documents", "consent", Some(17), &text(&consent()));
 
     for (choice, kind) in [(0, "sbom"), (1, "vex")] {
         for (name, document) in others(kind) {

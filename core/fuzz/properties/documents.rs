@@ -3,23 +3,28 @@
 use std::fmt::Debug;
 
 use jiff::SignedDuration;
+use jiff::civil::Date;
 use suture_core::approval::{
     Clearance, GateNote, Gates, Head, OperatorDocument, Register, Roster, Service, SignedDocument, SlotShard,
     StopOrder, VerifiedClearance, VerifiedStop,
 };
 use suture_core::id::HdoId;
 use suture_core::json;
+use suture_core::life::Life;
 use suture_core::limits::MAX_OPENINGS;
 use suture_core::plan::Plan;
+use suture_core::responsibility::{Agreement, Consent};
+use suture_core::risk::Assessment;
 use suture_core::trust::Verified;
 use suture_core::window::{self, Calendar, Scope};
+use suture_core::word::{Spoken, Word};
 
 use super::world;
 
 /// The first byte says which document.
 pub(crate) fn hold(bytes: &[u8]) {
     let Some((choice, rest)) = bytes.split_first() else { return };
-    match choice % 14 {
+    match choice % 18 {
         0 => head(rest),
         1 => drop(document::<Roster>(rest)),
         2 => drop(document::<StopOrder>(rest)),
@@ -33,6 +38,10 @@ pub(crate) fn hold(bytes: &[u8]) {
         11 => drop(document::<GateNote>(rest)),
         12 => ics(rest),
         13 => clearance(rest),
+        14 => life(rest),
+        15 => word::<Assessment>(rest),
+        16 => word::<Agreement>(rest),
+        17 => word::<Consent>(rest),
         _ => plan(rest),
     }
 }
@@ -49,6 +58,35 @@ fn document<T: SignedDocument + PartialEq + Debug>(bytes: &[u8]) -> Option<T> {
         assert_eq!(again.to_bytes().expect("as before"), written, "one document has one form");
     }
     Some(document)
+}
+
+/// A history that is read is admitted change by change, and what it says of a day does not go back with the days.
+fn life(bytes: &[u8]) {
+    let Some(life) = document::<Life>(bytes) else { return };
+    let (first, rest) = life.changes().split_first().expect("a history says something");
+    let mut again = Life::begin(life.product.clone(), first.clone()).expect("it was admitted");
+    for change in rest {
+        let longer = again.then(change.clone()).expect("it was admitted");
+        assert_eq!(longer.extends(&again).expect("it begins with what was said"), std::slice::from_ref(change));
+        again = longer;
+    }
+    assert_eq!(again, life);
+    let scopes = life.ranges().into_iter().map(|range| Some(range.first())).chain([None]);
+    for scope in scopes {
+        let stages = (2000..2100).map(|year| life.standing(scope, Date::constant(year, 1, 1)).stage);
+        assert!(stages.is_sorted());
+    }
+}
+
+/// A word that nobody signed is read as it was written; one that names a key needs its signature.
+fn word<D: Spoken + PartialEq + Debug>(bytes: &[u8]) {
+    if let Some(document) = document::<D>(bytes) {
+        let unsigned = Word::unsigned(&document);
+        assert_eq!(unsigned.is_ok(), document.key().is_none());
+    }
+    if let Ok(word) = Word::<D>::read(bytes) {
+        assert_eq!(word.bytes(), bytes);
+    }
 }
 
 fn head(bytes: &[u8]) {

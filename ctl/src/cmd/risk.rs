@@ -15,6 +15,8 @@ use suture_core::trust::Root;
 use suture_core::version::Release;
 use suture_proto::v1;
 
+pub(crate) use self::list::remind;
+
 use crate::client::Client;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};

@@ -13,6 +13,7 @@ use suture_proto::v1;
 
 use super::show::uncovered;
 use crate::client::Client;
+use crate::cmd::risk;
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::hospital::{Desk, Documents, inventory};
@@ -105,6 +106,8 @@ pub(super) async fn run(context: &mut Context<'_>, args: ListArgs) -> Outcome {
     let products: std::collections::BTreeSet<ProductId> =
         devices.iter().filter_map(|d| d.record.as_ref()?.product.parse().ok()).collect();
     let lives = lives(context, &mut desk.client, &catalog, products).await?;
+    let register = risk::register(context, &mut desk.client, &desk.hdo).await?;
+    risk::remind(context, &register);
     let today = day_of(context.now());
     let rows: Vec<DeviceLife> = devices
         .iter()

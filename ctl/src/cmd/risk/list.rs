@@ -37,7 +37,7 @@ impl Listed {
         Self {
             signed: heard.word.is_listed(root),
             replaced: !is_newest,
-            overdue_days: heard.word.expires.until(today).map_or(0, |span| span.get_days().into()),
+            overdue_days: late(&heard.word, today),
             by_key: signed_cell(&heard.word, Some(root)),
             recorded_by: heard.by.clone(),
             recorded_at: heard.at.clone(),
@@ -50,6 +50,11 @@ impl Listed {
     }
 }
 
+/// By how many days an assessment is overdue; none or below 1 where it is not.
+fn late(assessment: &Assessment, today: Date) -> i64 {
+    assessment.expires.until(today).map_or(0, |span| span.get_days().into())
+}
+
 async fn read(context: &mut Context<'_>) -> Outcome<Vec<Listed>> {
     let mut desk = Desk::open_base(context).await?;
     let register = register(context, &mut desk.client, &desk.hdo).await?;
@@ -57,19 +62,31 @@ async fn read(context: &mut Context<'_>) -> Outcome<Vec<Listed>> {
     Ok(register.iter().map(|heard| Listed::of(heard, &newest, desk.approvals.root(), today)).collect())
 }
 
-/// Says of each overdue one what to do.
-fn warn(context: &mut Context<'_>, rows: &[Listed]) {
-    for row in rows.iter().filter(|row| row.is_overdue()) {
-        context.print.note(&overdue_text(row));
+/// Says of each overdue assessment of a hospital's what to do, where its register is read for something else.
+pub(crate) fn remind(context: &mut Context<'_>, register: &[Heard<Assessment>]) {
+    let today = today(context);
+    let overdue = |heard: &&Heard<Assessment>| heard.word.expires < today;
+    let texts: Vec<String> =
+        newest(register).into_iter().filter(overdue).map(|h| overdue_text(&h.word, today)).collect();
+    for text in texts {
+        context.print.note(&text);
     }
 }
 
-fn overdue_text(row: &Listed) -> String {
-    let Assessment { number, group, expires, treatment, .. } = &row.assessment;
+/// Says of each overdue one what to do.
+fn warn(context: &mut Context<'_>, rows: &[Listed]) {
+    for row in rows.iter().filter(|row| row.is_overdue()) {
+        let today = today(context);
+        context.print.note(&overdue_text(&row.assessment, today));
+    }
+}
+
+fn overdue_text(assessment: &Assessment, today: Date) -> String {
+    let Assessment { number, group, expires, treatment, .. } = assessment;
+    let days = late(assessment, today);
     format!(
-        "overdue: {treatment} of the risk of {group} held until {expires}, {} days ago (assessment {number}); assess it again: \
-         suturectl risk assess",
-        row.overdue_days
+        "overdue: {treatment} of the risk of {group} held until {expires}, {days} days ago (assessment {number}); assess it \
+         again: suturectl risk assess"
     )
 }
 

@@ -207,7 +207,7 @@ fn differs(plan: &Plan, mine: &Plan) -> &'static str {
 /// The plan behind an approval that somebody else has signed, if it leads to that very approval: the server contributes the
 /// plan's bytes, whose digest the approval pins; what it comes to is computed here.
 pub(crate) async fn computed_again(
-    context: &Context<'_>,
+    context: &mut Context<'_>,
     desk: &mut Desk,
     approval: &Approval,
     operator: &OperatorDocument,
@@ -219,6 +219,9 @@ pub(crate) async fn computed_again(
     check(&plan, &facts, context.now())?;
     prove(desk, &plan).await?;
     comes_to(&plan, approval, operator)?;
+    if let Some(stages) = stage::of(context, desk, &plan).await? {
+        stages.may_begin()?;
+    }
     Ok(plan)
 }
 

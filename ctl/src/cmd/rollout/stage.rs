@@ -43,11 +43,12 @@ struct RunningStage {
 /// The stages of a plan's bundle and devices; none where the manufacturer has said nothing of the product.
 pub(super) async fn of(context: &mut Context<'_>, desk: &mut Desk, plan: &Plan) -> Outcome<Option<Stages>> {
     let step = &plan.bundle.step;
+    let register = risk::register(context, &mut desk.client, &desk.hdo).await?;
+    risk::remind(context, &register);
     let Some(life) = crate::life::refreshed(context, &mut desk.client, &step.product).await? else { return Ok(None) };
     let today = day_of(context.now());
     let mut stages = stages(&life, plan, today);
     if stages.target.stage == Stage::EndOfSupport && !plan.request.permit_downgrade {
-        let register = risk::register(context, &mut desk.client, &desk.hdo).await?;
         let devices = plan.devices.iter().filter_map(|planned| desk.documents.device(&planned.id)).map(Member::from);
         let root = desk.approvals.root();
         let open = risk::uncovered(&register, root, (&step.product, step.release), devices, today);

@@ -79,7 +79,7 @@ macro_rules! groups {
              JOIN rollout_device m ON m.hdo = $3 AND m.rollout = f.id GROUP BY m.device) \
              SELECT d.runs_manifest, d.proven_manifest IS NOT NULL AS proven, n.stands, COUNT(*) \
              FROM device d LEFT JOIN nearest n ON n.device = d.id \
-             WHERE d.hdo = $3 AND d.state <> 'revoked' AND d.runs_manifest IN (",
+             WHERE d.hdo = $3 AND d.state NOT IN ('revoked', 'decommissioned') AND d.runs_manifest IN (",
             $exposed,
             ") GROUP BY d.runs_manifest, d.proven_manifest IS NOT NULL, n.stands"
         )
@@ -146,7 +146,7 @@ impl Tx {
         let rows = on!(self, |c| {
             sqlx::query_as::<_, (Vec<u8>, bool, i64)>(
                 "SELECT runs_manifest, proven_manifest IS NOT NULL AS proven, COUNT(*) FROM device \
-                 WHERE hdo = $1 AND runs_manifest IS NOT NULL AND state <> 'revoked' \
+                 WHERE hdo = $1 AND runs_manifest IS NOT NULL AND state NOT IN ('revoked', 'decommissioned') \
                  GROUP BY runs_manifest, proven_manifest IS NOT NULL",
             )
             .bind(hdo.as_str())
@@ -160,7 +160,7 @@ impl Tx {
         }
         let unknown = on!(self, |c| {
             sqlx::query_as::<_, (String, i64)>(
-                "SELECT product, COUNT(*) FROM device WHERE hdo = $1 AND runs_manifest IS NULL AND state <> 'revoked' \
+                "SELECT product, COUNT(*) FROM device WHERE hdo = $1 AND runs_manifest IS NULL AND state NOT IN ('revoked', 'decommissioned') \
                  GROUP BY product",
             )
             .bind(hdo.as_str())
@@ -287,7 +287,7 @@ impl Tx {
         let rows = on!(self, |c| {
             sqlx::query_as::<_, DeviceRow>(
                 "SELECT id, ward, proven_manifest IS NOT NULL AS proven, last_seen_ms FROM device \
-                 WHERE hdo = $1 AND runs_manifest = $2 AND id > $3 AND state <> 'revoked' ORDER BY id LIMIT $4",
+                 WHERE hdo = $1 AND runs_manifest = $2 AND id > $3 AND state NOT IN ('revoked', 'decommissioned') ORDER BY id LIMIT $4",
             )
             .bind(hdo.as_str())
             .bind(manifest.as_bytes().as_slice())

@@ -92,7 +92,7 @@ fn the_seeds_are_documents_that_the_parsers_accept() {
     GateNote::parse(&bytes(&gate_note())).unwrap();
     Service::parse(&bytes(&service())).unwrap();
     Life::parse(&bytes(&life())).unwrap();
-    Assessment::parse(&bytes(&risk())).unwrap();
+    Assessment::parse(&bytes(&assessment())).unwrap();
     Agreement::parse(&bytes(&agreement())).unwrap();
     Consent::parse(&bytes(&consent())).unwrap();
     Manifest::parse(&bytes(&manifest())).unwrap();
@@ -102,22 +102,23 @@ fn the_seeds_are_documents_that_the_parsers_accept() {
 }
 
 fn life() -> Value {
-    let change = |at: &str, eos: &str| {
-        json!({
+    let change = |at: &str, eos: &str, more: Value| {
+        let mut change = json!({
             "at": at, "by": "ada", "why": "as sold",
             "dates": { "general_availability": "2026-01-01", "end_of_life": "2030-01-01", "end_of_support": eos },
             "components": [{ "component": "pkg:generic/openssl@1.1.1", "end_of_support": "2027-05-01" }],
             "not_covered": ["the Bluetooth stack"],
-        })
+        });
+        change.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        change
     };
-    let mut range = change("2026-03-01T00:00:00Z", "2031-06-01");
-    range["releases"] = json!("1..3");
-    range["earlier"] = json!("the old board");
-    let changes = [change("2026-02-01T00:00:00Z", "2032-01-01"), range];
+    let range = json!({ "releases": "1..3", "earlier": "the old board" });
+    let changes =
+        [change("2026-02-01T00:00:00Z", "2032-01-01", json!({})), change("2026-03-01T00:00:00Z", "2031-06-01", range)];
     json!({ "_type": "suture-life", "format": 1, "product": "pump", "changes": changes })
 }
 
-fn risk() -> Value {
+fn assessment() -> Value {
     json!({
         "_type": "suture-risk", "format": 1, "hdo": "riverside", "number": 1,
         "group": { "product": "pump", "releases": "1..3", "wards": ["icu"], "labels": { "area": ["icu"] }, "devices": ["pump-1"] },
@@ -194,7 +195,7 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
     put("documents", "ics", Some(12), ICS.as_bytes());
     put("documents", "clearance", Some(13), &text(&clearance()));
     put("documents", "life", Some(14), &text(&life()));
-    put("documents", "risk", Some(15), &text(&risk()));
+    put("documents", "risk", Some(15), &text(&assessment()));
     put("documents", "agreement", Some(16), &text(&agreement()));
     put("documents", "consent", Some(17), &text(&consent()));
 

@@ -171,7 +171,11 @@ impl FromStr for Purl {
         let decoded = [&purl.name].into_iter().chain(&purl.version).chain(purl.qualifiers.values());
         let control =
             decoded.chain(&purl.namespace).chain(&purl.subpath).any(|text| text.chars().any(char::is_control));
-        if control { Err(PurlError::Control) } else { Ok(purl) }
+        if control {
+            return Err(PurlError::Control);
+        }
+        // What is encoded takes up to three times its bytes, and the canonical form is read again.
+        if purl.to_string().len() > MAX_PURL_BYTES { Err(PurlError::TooLong) } else { Ok(purl) }
     }
 }
 

@@ -66,6 +66,8 @@ fn the_package_is_the_same_in_any_version_and_place() {
 #[test]
 fn what_is_no_package_url_says_why() {
     let long = format!("pkg:generic/{}", "x".repeat(MAX_PURL_BYTES));
+    // Short as it is written, and not in the canonical form.
+    let long_encoded = format!("pkg:generic/{}", "+".repeat(MAX_PURL_BYTES / 2));
     for (text, why) in [
         ("", PurlError::Scheme),
         ("http://acme.example/x", PurlError::Scheme),
@@ -81,6 +83,7 @@ fn what_is_no_package_url_says_why() {
         ("pkg:cargo/serde?a=1&A=2", PurlError::Qualifier),
         ("pkg:cargo/serde@%0A", PurlError::Control),
         (&long, PurlError::TooLong),
+        (&long_encoded, PurlError::TooLong),
     ] {
         assert_eq!(text.parse::<Purl>(), Err(why), "{text}");
     }

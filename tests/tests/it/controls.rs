@@ -1,4 +1,4 @@
-//! `deploy/controls.md` names no test that does not exist, and leaves no category without one.
+//! `deploy/controls.md` and `SECURITY.md` name no test that does not exist, and leave no category and no attack without one.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -34,6 +34,12 @@ fn is_test(source: &str, function: &str) -> bool {
     above.any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
 }
 
+fn exists(heading: &str, file: &str, function: &str) {
+    let source = std::fs::read_to_string(root().join(file));
+    let source = source.unwrap_or_else(|e| panic!("{heading}: {file}: {e}"));
+    assert!(is_test(&source, function), "{heading}: {file} has no test {function}");
+}
+
 #[test]
 fn every_control_has_a_test_that_exists() {
     let page = std::fs::read_to_string(root().join("deploy/controls.md")).unwrap();
@@ -51,15 +57,28 @@ fn every_control_has_a_test_that_exists() {
         let tests = named(line);
         assert!(!tests.is_empty(), "{heading}: no test in: {line}");
         for (file, function) in tests {
-            let source = std::fs::read_to_string(root().join(file));
-            let source = source.unwrap_or_else(|e| panic!("{heading}: {file}: {e}"));
-            assert!(is_test(&source, function), "{heading}: {file} has no test {function}");
+            exists(heading, file, function);
         }
         covered.insert(heading);
     }
     assert!(rows > 30, "the page was read to its end: {rows} rows");
     for category in CATEGORIES {
         assert!(covered.contains(category), "{category} has no row");
+    }
+}
+
+#[test]
+fn every_attack_has_a_test_that_exists() {
+    let page = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let (_, table) = page.split_once("| attack | what stops it | test |\n| --- | --- | --- |\n").unwrap();
+    let rows: Vec<&str> = table.lines().take_while(|line| line.starts_with("| ")).collect();
+    assert!(rows.len() > 30, "the table was read to its end: {} rows", rows.len());
+    for row in rows {
+        let tests = named(row);
+        assert!(!tests.is_empty(), "no test in: {row}");
+        for (file, function) in tests {
+            exists(row, file, function);
+        }
     }
 }
 

@@ -124,6 +124,7 @@ pub const FILES: &[(&str, &[Step], &str)] = &[
     ("data-copy.json.copy", PASSING, "the second copy of the next one"),
     ("data-copy.json", PASSING, "for which bundle the device's own data were copied"),
     ("gave-way.json", REPLACED, "which programs of the agent's own gave way"),
+    ("record.json", PASSING, "what it remembers of the server's audit record"),
     ("integrity.json", PASSING, "whether what runs lies there as it was signed"),
     (
         "live.json",

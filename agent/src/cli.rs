@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use suture_agent::history;
 use suture_core::id::{DeviceId, PayloadName};
+use suture_core::report::LogHead;
 
 const EXITS: &str = "Exit codes:
   0   done
@@ -69,7 +71,21 @@ pub(crate) enum Command {
     /// Only why it is not further: what is wrong, what happens by itself, and what you can do
     Why,
     /// The last things that happened, and what people at the device have said
-    Log,
+    Log {
+        /// Verify instead that no line of it was edited or removed. Exit code 5 where one was
+        #[arg(long)]
+        verify: bool,
+        /// With --verify: the line that the device has signed last, as `suturectl device show` prints it
+        #[arg(long, value_name = "LINE:SHA256", requires = "verify", value_parser = history::parse_head)]
+        signed: Option<LogHead>,
+    },
+    /// What the device remembers of its server's audit record, and what it holds against it
+    Record {
+        /// Begin anew with a server whose record does not go on from there, once those who run it have said why. No agent
+        /// may run meanwhile
+        #[arg(long)]
+        forget: bool,
+    },
     /// Keep the device from beginning anything until `release`. What is past the switch finishes, or goes back
     Hold(Said),
     /// Let it go on: end a hold, or say that the device is checked, and may be in clinical use again or is unfit

@@ -125,6 +125,8 @@ async fn server(settings: &Settings, connection: &suture_proto::connect::Setting
         approval: state.attempt().map(|a| a.approval.clone()),
         progress: Progress::default(),
         seen_signature: None,
+        witness: None,
+        doubts: false,
         held: None,
         events: None,
     };

@@ -42,6 +42,7 @@ pub mod presence;
 pub mod process;
 pub mod provision;
 pub mod pulse;
+pub mod record;
 pub mod report;
 pub mod status;
 pub mod stick;

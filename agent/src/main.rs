@@ -18,9 +18,10 @@ use suture_agent::face::{self, Ask, Done, Refused, RefusedCode};
 use suture_agent::hand::{self, HandError};
 use suture_agent::identity::{Identity, grouped};
 use suture_agent::pulse::Pulse;
-use suture_agent::{Agent, Surroundings, agent, doctor, presence, provision};
+use suture_agent::{Agent, Surroundings, agent, doctor, history, presence, provision, record};
 use suture_core::clock::Clock;
 use suture_core::id::DeviceId;
+use suture_core::report::LogHead;
 use suture_proto::connect::{Outcome, ProxyRules};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -76,6 +77,9 @@ fn exit(error: &anyhow::Error) -> u8 {
     if error.downcast_ref::<HandError>().is_some_and(HandError::is_refusal) {
         return EXIT_UNVERIFIED;
     }
+    if error.is::<history::Altered>() {
+        return EXIT_UNVERIFIED;
+    }
     match error.downcast_ref::<Refused>().map(|refused| refused.code) {
         Some(RefusedCode::NotVerified) => EXIT_UNVERIFIED,
         Some(RefusedCode::NotAllowed | RefusedCode::NotNow | RefusedCode::Busy) => EXIT_REFUSED,
@@ -115,7 +119,9 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Run { once } => work(settings, around, *once),
         Command::Status => local(cli, &settings, &around, (Ask::Status, None)),
         Command::Why => local(cli, &settings, &around, (Ask::Why, None)),
-        Command::Log => local(cli, &settings, &around, (Ask::Log, None)),
+        Command::Log { verify: false, .. } => local(cli, &settings, &around, (Ask::Log, None)),
+        Command::Log { verify: true, signed } => verify_log(cli, &settings, *signed),
+        Command::Record { forget } => record(cli, &settings, *forget),
         Command::Hold(Said { reason, by }) => {
             local(cli, &settings, &around, (Ask::Hold { reason: reason.clone() }, by.clone()))
         }
@@ -198,6 +204,37 @@ fn enroll(
         "hdo": device.hdo, "device": device.device, "fingerprint": identity.fingerprint(), "grouped": fingerprint,
     });
     print(cli, &text, &json)
+}
+
+fn verify_log(cli: &Cli, settings: &Settings, signed: Option<LogHead>) -> anyhow::Result<ExitCode> {
+    let verified = history::verify(&settings.state_dir, signed)?;
+    let text = match verified.head {
+        Some(head) => format!("lines {} to {} are as they were written\nhead {head}\n", verified.first, head.line),
+        None => "nothing was written yet\n".to_owned(),
+    };
+    print(cli, &text, &verified)
+}
+
+fn record(cli: &Cli, settings: &Settings, forget: bool) -> anyhow::Result<ExitCode> {
+    let kept = match forget {
+        false => record::kept(&settings.state_dir),
+        true => {
+            let _lock = agent::lock(settings)?;
+            record::forget(&settings.state_dir)?
+        }
+    };
+    let Some(kept) = kept else {
+        return print(cli, "this device remembers nothing of an audit record yet\n", &serde_json::Value::Null);
+    };
+    let head = kept.witness.head.map_or_else(|| "nothing seen yet".to_owned(), |head| head.to_string());
+    let mut text = format!("key   {}\nseen  {head}\n", kept.witness.key);
+    if let Some(doubt) = &kept.doubt {
+        text += &format!("doubt {}\n", doubt.reason().text);
+    }
+    if forget {
+        text += "this is forgotten, but for the key; the next check-in begins anew\n";
+    }
+    print(cli, &text, &kept)
 }
 
 fn leave(cli: &Cli, settings: Settings, around: Surroundings, id: &DeviceId, untold: bool) -> anyhow::Result<ExitCode> {

@@ -6,9 +6,11 @@ use suture_core::report::{Report, ReportError, Running, Seen, Signed};
 
 use crate::config::Settings;
 use crate::fetch::sources;
+use crate::history;
 use crate::identity::Identity;
 use crate::integrity;
 use crate::machine::Told;
+use crate::record;
 use crate::took;
 
 /// Writes and signs reports.
@@ -51,6 +53,8 @@ impl Scribe<'_> {
             permanent,
             catalog,
             approvals,
+            record: record::seen(&self.settings.state_dir),
+            log: history::head(&self.settings.state_dir),
         };
         Ok(report.sign(self.identity.report_key())?)
     }

@@ -25,6 +25,7 @@ use crate::interlock::{self, Question};
 use crate::journal::{Journal, Outcome, Tried};
 use crate::lease::{Held, Lease};
 use crate::machine::State;
+use crate::record;
 use crate::stops::{Shown, Stops};
 use crate::why::{self, Why, Whys};
 
@@ -108,6 +109,8 @@ pub struct Status {
     pub hold: Option<Reason>,
     /// What a person at the device is asked for: `suture-agent confirm` answers it.
     pub question: Option<Question>,
+    /// What it holds against the server's audit record, where that does not go on from what it remembers.
+    pub record: Option<Reason>,
     /// What the agent left with its last cycle.
     pub live: Option<Live>,
     /// Why the machine is not further, with what follows of it.
@@ -164,6 +167,7 @@ impl Status {
                 .and_then(|a| deferral::kept_count(&settings.state_dir, &a.approval).map_err(|e| note(&e)).ok()?),
             leaves: departure::is_resolved(&settings.state_dir),
             hold: Hold::standing(&settings.state_dir),
+            record: record::kept(&settings.state_dir).and_then(|kept| kept.doubt).map(|doubt| doubt.reason()),
             question: question.filter(|_| asked),
             machine: why::machine(state, at),
             device: identity.as_ref().map(|i| format!("{}/{}", i.device().hdo, i.device().device)),
@@ -260,6 +264,7 @@ impl Status {
                 waits.push(Why::under_way("fetching", live.progress.to_string(), by_itself, you_can));
             }
             waits.extend(live.delta_refused.as_ref().filter(|_| attempts).map(|text| why::wrong_delta(text)));
+            waits.extend(self.record.as_ref().map(|reason| Why::of(reason, None, &State::rest())));
             if live.confirmed == Some(false) {
                 let text = "the hospital has not confirmed this device yet; it compares the fingerprint and runs \
                             `suturectl device confirm`";

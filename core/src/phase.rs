@@ -297,6 +297,8 @@ codes! {
     Pending = "pending",
     /// What runs is not what was signed: it was altered where it lies.
     Drift = "drift",
+    /// Attack or accident: the server's audit record does not go on from what the device remembers of it.
+    RecordRewritten = "record-rewritten",
     /// A person at the device had it leave its hospital.
     Departed = "departed",
     /// The device's record on disk cannot be read.

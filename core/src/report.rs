@@ -1,8 +1,11 @@
 //! What a device says of itself, signed with its report key. Gates count nothing else.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::Head;
 use crate::clock::utc;
 use crate::digest::{Digest, Hasher};
 use crate::id::{ApprovalId, DeviceId, HdoId, ProductId};
@@ -60,6 +63,39 @@ pub struct Report {
     pub catalog: Option<Seen>,
     /// The same of the approvals.
     pub approvals: Option<Seen>,
+    /// What it remembers of the server's audit record, and what it holds against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<RecordSeen>,
+    /// How far its own log reaches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogHead>,
+}
+
+/// A server's audit record as a device knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordSeen {
+    /// The last head that went on from the one before.
+    pub head: Head,
+    /// What is wrong with what the server shows now; none where it goes on from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
+}
+
+/// How many lines a device's own log has had, and the hash over all of them. Text form: `<line>:<sha256>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogHead {
+    /// The last line's number.
+    pub line: u64,
+    /// Its hash, over those before it too.
+    pub sha256: Digest,
+}
+
+impl fmt::Display for LogHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.sha256)
+    }
 }
 
 /// What a device runs.
@@ -127,6 +163,9 @@ pub struct Sighting {
     pub catalog: Option<Seen>,
     /// The approvals that it verified last.
     pub approvals: Option<Seen>,
+    /// The head of the server's audit record that it remembers: whoever has read the record finds a fork by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Head>,
 }
 
 impl Sighting {
@@ -135,7 +174,13 @@ impl Sighting {
 
     /// What a device has seen.
     pub fn new(hdo: HdoId, device: DeviceId, catalog: Option<Seen>, approvals: Option<Seen>) -> Self {
-        Self { kind: Self::TYPE.to_owned(), hdo, device, catalog, approvals }
+        Self { kind: Self::TYPE.to_owned(), hdo, device, catalog, approvals, audit: None }
+    }
+
+    /// And of the audit record.
+    #[must_use]
+    pub fn with_audit(self, audit: Option<Head>) -> Self {
+        Self { audit, ..self }
     }
 
     /// Signs. The signature alone travels: the rest stands beside it in the check-in.
@@ -224,6 +269,7 @@ impl Signed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_TEXT_BYTES;
     use crate::phase::Code;
     use crate::sign::LocalKey;
 
@@ -248,6 +294,8 @@ mod tests {
             took: Took::default(),
             catalog: None,
             approvals: None,
+            record: None,
+            log: None,
         }
     }
 
@@ -265,6 +313,7 @@ mod tests {
             sighting("pump-1", seen(4), seen(3)),
             sighting("pump-1", seen(3), None),
             sighting("pump-1", seen(3), seen(5)),
+            sighting("pump-1", seen(3), seen(4)).with_audit(Some(Head::empty())),
         ];
         for other in others {
             assert!(other.verify(&key.public(), &signature).is_err(), "{other:?}");
@@ -299,6 +348,10 @@ mod tests {
             delta_bytes: u64::MAX >> 11,
             chunk_bytes: u64::MAX >> 11,
         });
+        let head = Head { size: u64::MAX >> 11, root: Digest::of(b"root") };
+        let doubt = Some("\"é".repeat(MAX_TEXT_BYTES / 3));
+        honest.record = Some(RecordSeen { head, doubt });
+        honest.log = Some(LogHead { line: u64::MAX >> 11, sha256: Digest::of(b"log") });
         honest.reason = Some(Reason::new(Code::StateDamaged, "\"é".repeat(MAX_REPORT_BYTES)));
         honest.sign(&key).unwrap().verify(&key.public()).unwrap();
     }

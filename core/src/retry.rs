@@ -233,6 +233,7 @@ impl Code {
             | Self::Deferred
             | Self::Pending
             | Self::Drift
+            | Self::RecordRewritten
             | Self::Departed
             | Self::TimedOut
             | Self::FailureCeiling

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use suture_core::audit::Head;
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
 use suture_core::id::HdoId;
@@ -50,6 +51,10 @@ pub struct Sighted {
     pub catalog: Option<Seen>,
     /// Of the approvals.
     pub approvals: Option<Seen>,
+    /// Of the server's audit record.
+    pub audit: Option<Head>,
+    /// What the device holds against that record; its reports say it.
+    pub doubt: Option<String>,
 }
 
 /// What a device has proven by its roster's key: at the check-in, and in the last report.
@@ -60,13 +65,17 @@ pub fn sighted(hdo: &HdoId, device: &v1::Device, documents: &Documents) -> Vec<S
     if let Some(said) = &device.said {
         let seen = |seen: &Option<v1::MetadataSeen>| seen.as_ref().and_then(|s| Seen::try_from(s).ok());
         let sighting = Sighting::new(hdo.clone(), roster.id.clone(), seen(&said.catalog), seen(&said.approvals));
+        let audit = said.audit.as_ref().and_then(|seen| suture_proto::head_seen(seen).ok().flatten());
+        let sighting = sighting.with_audit(audit);
         let signature = Signature::try_from(said.seen_signature.as_ref()).ok();
         if signature.is_some_and(|signature| sighting.verify(&roster.report_key, &signature).is_ok()) {
-            proven.push(Sighted { catalog: sighting.catalog, approvals: sighting.approvals });
+            let Sighting { catalog, approvals, audit, .. } = sighting;
+            proven.push(Sighted { catalog, approvals, audit, doubt: None });
         }
     }
     if let Some(report) = inventory::proven(device.proven.as_ref(), Some(roster)).filter(|r| r.hdo == *hdo) {
-        proven.push(Sighted { catalog: report.catalog, approvals: report.approvals });
+        let (audit, doubt) = report.record.map_or((None, None), |record| (Some(record.head), record.doubt));
+        proven.push(Sighted { catalog: report.catalog, approvals: report.approvals, audit, doubt });
     }
     proven
 }
@@ -253,6 +262,8 @@ pub(crate) mod tests {
             took: Took::default(),
             catalog: None,
             approvals,
+            record: None,
+            log: None,
         }
     }
 

@@ -9,7 +9,7 @@ impl From<&Witness> for v1::AuditSeen {
     fn from(witness: &Witness) -> Self {
         let Witness { key, checkpoint: _, head } = witness;
         let (size, root) = head.map_or((0, Vec::new()), |head| (head.size, head.root.as_bytes().to_vec()));
-        Self { size, root: root.into(), key: key.key.as_bytes().to_vec().into() }
+        Self { size, root: root.into(), key: key.key.as_bytes().to_vec().into(), show: false }
     }
 }
 

@@ -27,7 +27,7 @@ const RECORD_EVERY: SignedDuration = SignedDuration::from_hours(24);
 /// Compares what a device has seen with what was published here, and raises or ends the alarm. Call it last in a
 /// transaction: it may write to the record.
 pub(crate) async fn watch(tx: &mut Tx, sighting: &Sighting, proven: bool, now: Timestamp) -> Result<(), AuditError> {
-    let Sighting { kind: _, hdo, device, catalog, approvals } = sighting;
+    let Sighting { kind: _, hdo, device, catalog, approvals, audit: _ } = sighting;
     let approvals_of = Repository::Approvals(hdo.clone());
     for (repository, seen) in [(&Repository::Catalog, catalog), (&approvals_of, approvals)] {
         // Version 0 is what a device that has verified nothing would say.

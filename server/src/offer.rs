@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use suture_core::approval::waits;
+use suture_core::audit::Head;
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::phase::Reason;
@@ -46,6 +47,8 @@ pub(crate) struct CheckIn<'a> {
     pub(crate) fetched: Option<Fetched>,
     /// The catalog and the approvals that it verified.
     pub(crate) seen: (Option<Seen>, Option<Seen>),
+    /// The head of the audit record that it remembers.
+    pub(crate) audit: Option<Head>,
     /// Its signature over these.
     pub(crate) signature: Option<Signature>,
 }
@@ -59,7 +62,7 @@ pub(crate) async fn check_in(
     check_in: CheckIn<'_>,
     now: Timestamp,
 ) -> Result<(Vec<Word>, u64), AuditError> {
-    let CheckIn { said, manifest, fetched, seen: (catalog, approvals), signature } = check_in;
+    let CheckIn { said, manifest, fetched, seen: (catalog, approvals), audit, signature } = check_in;
     let mut tx = store.begin().await?;
     tx.keep_check_in(hdo, device, said, manifest.as_ref(), now).await?;
     if let Some(Fetched { approval, bytes, total, transfer }) = fetched {
@@ -67,7 +70,7 @@ pub(crate) async fn check_in(
     }
     let known = tx.device(hdo, device).await?;
     let words = words(&mut tx, hdo, device, now).await?;
-    let sighting = Sighting::new(hdo.clone(), device.clone(), catalog, approvals);
+    let sighting = Sighting::new(hdo.clone(), device.clone(), catalog, approvals).with_audit(audit);
     let key = known.as_ref().and_then(|d| d.report_key);
     let proven = key.zip(signature).is_some_and(|(key, signature)| sighting.verify(&key, &signature).is_ok());
     fork::watch(&mut tx, &sighting, proven, now).await?;

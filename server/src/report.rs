@@ -109,6 +109,14 @@ async fn take(
             let detail = serde_json::json!({ "report": report.number, "drift": reason.text });
             audit::append(&mut tx, now, &by, hdo.into(), "device.drift", device.as_str(), detail).await?;
         }
+        // The same of this very record: a server that was set back, by whoever it was, has it from the device.
+        if let Some(reason) = report.reason.as_ref().filter(|reason| reason.code == Code::RecordRewritten) {
+            tracing::error!(%hdo, %device, reason = %reason, "a device finds that the audit record was rewritten");
+            let by = Principal::Device(hdo.clone(), device.clone());
+            let detail =
+                serde_json::json!({ "report": report.number, "doubt": reason.text, "remembers": report.record });
+            audit::append(&mut tx, now, &by, hdo.into(), "device.record-doubt", device.as_str(), detail).await?;
+        }
         // Its keys are gone, it says: whoever shows them from now on has a copy.
         if let Some(reason) = report.reason.as_ref().filter(|reason| reason.code == Code::Departed) {
             let by = Principal::Device(hdo.clone(), device.clone());

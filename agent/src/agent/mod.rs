@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use suture_core::audit::News;
 use suture_core::clock::Clock;
 use suture_core::phase::Reason;
 use suture_core::plan::Installs;
@@ -58,6 +59,7 @@ use crate::machine::{Event, State, Told};
 use crate::news::Tidings;
 use crate::outbox::Outbox;
 use crate::pulse::Pulse;
+use crate::record::Record;
 use crate::stops::Stops;
 use crate::tls_clock::TlsClock;
 use crate::took;
@@ -136,6 +138,9 @@ pub struct Agent {
     lease: Lease,
     took: took::Memory,
     own: own::Own,
+    record: Record,
+    /// What the last check-in brought of the audit record, until it is looked at.
+    shown: Option<(News, String)>,
     seen: (Option<Seen>, Option<Seen>),
     /// Held as long as the agent lives: there is one agent to a state directory.
     _lock: File,
@@ -238,6 +243,7 @@ impl Agent {
         }
         self.give_lease_back().await?;
         self.attend_to_integrity()?;
+        self.attend_to_record()?;
         self.attend_to_itself().await?;
         self.write_live();
         self.rhythm.passed(self.was_useless());
@@ -278,6 +284,20 @@ impl Agent {
         let Some(reason) = self.watch.attend(self.installer.contract(), &self.settings.state_dir, now)? else {
             return Ok(());
         };
+        let phase = self.journal.state().phase();
+        self.journal.mention(Told { subject: None, phase, reason, stop: None, permanent: false })?;
+        self.tell()
+    }
+
+    /// Holds the server to what this device remembers of its audit record, and tells what has changed; not while the device is
+    /// being changed, when there is no time for it.
+    fn attend_to_record(&mut self) -> Result<(), AgentError> {
+        if self.journal.state().is_committed() {
+            return Ok(());
+        }
+        let Some((news, key)) = self.shown.take() else { return Ok(()) };
+        let now = self.now();
+        let Some(reason) = self.record.take(&news, &key, now)? else { return Ok(()) };
         let phase = self.journal.state().phase();
         self.journal.mention(Told { subject: None, phase, reason, stop: None, permanent: false })?;
         self.tell()

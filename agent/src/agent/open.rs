@@ -24,6 +24,7 @@ use crate::interlock::Interlock;
 use crate::journal::Journal;
 use crate::lease::Lease;
 use crate::outbox::Outbox;
+use crate::record::Record;
 use crate::stops::Stops;
 use crate::tls_clock::TlsClock;
 use crate::took;
@@ -46,6 +47,7 @@ impl Agent {
         let journal = Journal::open(&journal_path(&settings), outbox.transition())?;
         let store = |which, root| TrustStore::open(&settings.state_dir, which, root);
         let device = identity.device();
+        let record = Record::open(&settings.state_dir, device.audit_key.clone(), device.trust_domain.clone())?;
         let catalog = store(Which::Catalog, device.catalog_root_sha256)?;
         let approvals = store(Which::Approvals, device.approvals_root_sha256)?;
         // What it verified before it was started is what it has seen: a fork comes to light by that.
@@ -82,6 +84,8 @@ impl Agent {
             lease: Lease::open(&settings.state_dir)?,
             took: took::Memory::open(&settings.state_dir),
             own: own::Own::new(&settings),
+            record,
+            shown: None,
             seen,
             _lock: lock,
             settings,

@@ -122,6 +122,7 @@ impl Agent {
             match self.client.check_in(said.clone()).await {
                 Ok(mut heard) => {
                     self.tidings = heard.news.take();
+                    self.shown = heard.audit.take();
                     self.heard_stops = self.tidings.as_ref().map(|t| t.stops.clone()).unwrap_or_default();
                     self.heed_heard(None);
                     if let Err(e) = self.outbox.stored_through(heard.stored_through) {
@@ -182,6 +183,8 @@ impl Agent {
             approval: state.attempt().map(|a| a.approval.clone()),
             progress: self.progress(),
             seen_signature: self.sign_sighting(),
+            witness: self.record.witness(),
+            doubts: self.record.doubts(),
             held: None,
             events: None,
         }
@@ -193,6 +196,7 @@ impl Agent {
         catalog.as_ref().or(approvals.as_ref())?;
         let device = self.identity.device();
         let sighting = Sighting::new(device.hdo.clone(), device.device.clone(), catalog, approvals);
+        let sighting = sighting.with_audit(self.record.head());
         let signature = sighting.sign(self.identity.report_key());
         signature.inspect_err(|e| tracing::error!(error = %chain(e), "what was seen cannot be signed")).ok()
     }

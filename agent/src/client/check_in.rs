@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use suture_core::audit::{self, Witness};
 use suture_core::event::SignedBatch;
 use suture_core::id::ApprovalId;
 use suture_core::phase::{Code, Phase, Reason};
@@ -39,6 +40,10 @@ pub struct Said {
     pub progress: Progress,
     /// The device's signature over what it has seen of both; see [`suture_core::report::Sighting`].
     pub seen_signature: Option<Signature>,
+    /// What it remembers of the server's audit record.
+    pub witness: Option<Witness>,
+    /// Whether it was shown another one since.
+    pub doubts: bool,
     /// What it holds of both repositories, where it wants to hear what differs.
     pub held: Option<Holdings>,
     /// Security events that the server may not have yet.
@@ -60,6 +65,8 @@ pub struct Heard {
     pub stored_through: u64,
     /// What differs from what the device holds, where it asked and is confirmed.
     pub news: Option<Tidings>,
+    /// The newest of the audit record, and the key in force by the server's word, where it is confirmed.
+    pub audit: Option<(audit::News, String)>,
     /// Up to which number it has the security events; 0 where it has taken none.
     pub events_through: u64,
 }
@@ -80,6 +87,8 @@ impl Client {
             approval,
             progress,
             seen_signature,
+            witness,
+            doubts,
             held,
             events,
         } = said;
@@ -105,7 +114,7 @@ impl Client {
                 keeps_data: keeps,
             }),
             seen_signature: seen_signature.map(|s| s.0.to_vec().into()).unwrap_or_default(),
-            audit: None,
+            audit: witness.as_ref().map(|witness| v1::AuditSeen { show: doubts, ..witness.into() }),
             events: events.map(|SignedBatch { payload, signature }| v1::SignedEvents {
                 payload: payload.into(),
                 signature: signature.0.to_vec().into(),
@@ -118,7 +127,7 @@ impl Client {
             words,
             reports_stored_through,
             news,
-            audit: _,
+            audit,
             events_stored_through,
         } = self.traffic.hears(timely(CALL, self.inner.check_in(self.traffic.asks(request))).await?);
         // An approval id that cannot be read cannot be one that this device knows.
@@ -134,6 +143,13 @@ impl Client {
             words: words.collect(),
             stored_through: reports_stored_through,
             news: news.map(Into::into),
+            // What cannot be read proves nothing, and is shown as a checkpoint that no key has signed.
+            audit: audit.map(|news| {
+                let key = news.key.clone();
+                let nothing =
+                    audit::News { checkpoint: String::new(), consistency: Vec::new(), succession: Vec::new() };
+                (audit::News::try_from(news).unwrap_or(nothing), key)
+            }),
             events_through: events_stored_through,
         })
     }

@@ -89,6 +89,7 @@ mod tests {
             device: "pump-1".parse().unwrap(),
             catalog_root_sha256: Digest::of(b"c"),
             approvals_root_sha256: Digest::of(b"a"),
+            audit_key: None,
         };
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let certificate = |uri: &str| {

@@ -100,6 +100,7 @@ fn device_of(token: &Token, id: Option<DeviceId>, now: Timestamp) -> Result<Devi
         device,
         catalog_root_sha256,
         approvals_root_sha256,
+        audit_key: token.audit_key.clone(),
     })
 }
 

@@ -17,6 +17,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 use suture_core::approval::{Service, SignedDocument as _};
+use suture_core::audit::LogKey;
 use suture_core::clock::Clock;
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId, TrustDomain};
@@ -54,6 +55,9 @@ pub struct Device {
     pub catalog_root_sha256: Digest,
     /// SHA-256 of the root that the approvals are followed from.
     pub approvals_root_sha256: Digest,
+    /// The key by which the server's audit record is known, where the token names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_key: Option<LogKey>,
 }
 
 /// The device's identity, loaded.

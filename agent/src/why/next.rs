@@ -241,6 +241,11 @@ fn by_code(code: Code) -> (&'static str, &'static str) {
             "It is looked at again on schedule, and reported. Nothing is repaired by itself.",
             "Take the device out of use as your hospital's rules for altered software say, and call its maker.",
         ),
+        Code::RecordRewritten => (
+            "It is kept with what was seen before, and told to the hospital; updates go on, for they are signed by others.",
+            "Tell those who run the rollout. Was the server set back by its own people: stop the agent, then `suture-agent record \
+             --forget`.",
+        ),
         Code::StateDamaged => (
             "Nothing is begun until it can be read. What is installed goes on running.",
             "Do what stands above; where it names no command, have the device's disk looked at.",

@@ -213,6 +213,9 @@ fn state(code: Code) -> State {
             "the hospital has not confirmed this device yet; it compares the fingerprint and runs `suturectl device confirm`",
         )),
         Code::Drift => idle(said("slot a, payload app: bin/pump is not what was signed")),
+        Code::RecordRewritten => idle(said(
+            "the audit record was rewritten, or is another one: what is signed now (6:0f..) does not extend what was signed before (5:3a..)",
+        )),
         Code::StateDamaged => State::Held {
             attempt: None,
             reason: said(

@@ -55,6 +55,8 @@ mod tests {
             integrity: None,
             sources: None,
             took: Took::default(),
+            record: None,
+            log: None,
         };
         let (phase, reason) = heard(&report(Phase::Confirmed, &first), &last);
         assert_eq!((phase, reason.map(|r| r.code)), (Phase::Waiting, Some(Code::BeforeSlot)));

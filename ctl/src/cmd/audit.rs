@@ -1,6 +1,7 @@
 //! `suturectl audit`: the server's record, and whether it still extends what was seen before.
 
 mod file;
+mod views;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,8 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::print::{Table, grouped};
 use crate::witness;
 
+use self::views::Views;
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -29,7 +32,8 @@ pub enum Command {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         limit: u32,
     },
-    /// Read the whole record and verify it, and that it extends what this home saw last; or verify a file without a server,
+    /// Read the whole record and verify it, that it extends what this home saw last, and that the hospital's devices have seen
+    /// the same; or verify a file without a server,
     /// as in `suturectl audit verify --file record.jsonl`
     Verify {
         /// A record that `audit export` has written
@@ -76,6 +80,8 @@ struct Verified {
     withheld: u64,
     head: Head,
     since: Option<Head>,
+    /// How many devices have signed that they saw this very record.
+    devices: usize,
 }
 
 #[derive(Serialize)]
@@ -140,6 +146,8 @@ async fn list(context: &mut Context<'_>, after: u64, limit: u32) -> Outcome {
 }
 
 async fn verify(context: &mut Context<'_>) -> Outcome {
+    // What devices have seen comes first: by then the record is at least as long.
+    let mut views = Box::pin(Views::gather(context)).await?;
     let mut client = context.connect().await?;
     let mut kept = witness::follow(context, &mut client).await?;
     let signed = witness::checkpoint(&kept)?.head();
@@ -148,22 +156,26 @@ async fn verify(context: &mut Context<'_>) -> Outcome {
     let mut withheld = 0_u64;
     each(&mut client, signed.size, |leaf| {
         withheld += u64::from(reading.take(&leaf)?.is_none());
+        views.compare(&reading.head());
         Ok(())
     })
     .await?;
     let head = reading.finish(&signed)?;
+    let devices = views.finish(&head)?;
     kept.verified = Some(head);
     witness::keep(&context.home, &kept)?;
-    let verified = Verified { entries: head.size, withheld, head, since };
+    let verified = Verified { entries: head.size, withheld, head, since, devices };
     context.print.result(&verified, |v| {
         let since = v.since.map_or_else(
             || "this home had not read it before".to_owned(),
             |since| format!("the record extends what was read before (entry {})", since.size),
         );
         format!(
-            "{} entries verified, {} of them by digest alone; {since}\nhead {} {}\n",
+            "{} entries verified, {} of them by digest alone; {since}\n{} devices have signed that they saw this record\n\
+             head {} {}\n",
             v.entries,
             v.withheld,
+            v.devices,
             v.head.size,
             grouped(&v.head.root.to_string())
         )

@@ -256,6 +256,8 @@ pub(super) fn line(device: u8, number: u64, phase: Phase, reason: Option<Reason>
         took: Took::default(),
         catalog: None,
         approvals: None,
+        record: None,
+        log: None,
     };
     let signed = report.sign(&report_key(device)).unwrap();
     Line {

@@ -23,6 +23,17 @@ pub struct Seen {
     pub key: Option<PublicKey>,
 }
 
+/// The newest of the record.
+#[derive(Debug)]
+pub struct Shown {
+    /// For whoever remembers something of it.
+    pub news: News,
+    /// Its head.
+    pub head: Head,
+    /// The key in force.
+    pub key: LogKey,
+}
+
 /// One entry with its proof.
 #[derive(Debug)]
 pub struct Proven {
@@ -81,6 +92,15 @@ impl Log {
     ///
     /// The database, or the key.
     pub async fn news(&self, seen: Seen, seal: &str) -> Result<News, KeyError> {
+        Ok(self.shown(seen, seal).await?.news)
+    }
+
+    /// The same, with the head and the key in force: each check-in asks for all of it.
+    ///
+    /// # Errors
+    ///
+    /// The database, or the key.
+    pub async fn shown(&self, seen: Seen, seal: &str) -> Result<Shown, KeyError> {
         let mut tx = self.store.read().await?;
         let signed = self.sign(&mut tx, seal).await?;
         let head = signed.checkpoint.head();
@@ -93,7 +113,8 @@ impl Log {
             let since = keys.iter().position(|row| Some(row.public) == seen.key).unwrap_or(keys.len());
             succession = keys.into_iter().skip(since + 1).filter_map(|row| row.change).collect();
         }
-        Ok(News { checkpoint: signed.checkpoint.note().to_owned(), consistency, succession })
+        let news = News { checkpoint: signed.checkpoint.note().to_owned(), consistency, succession };
+        Ok(Shown { news, head, key: LogKey { origin: self.origin.clone(), key: signed.key.public() } })
     }
 
     /// An entry, and the proof that it is one of the first `size`; none where it is not.

@@ -10,7 +10,7 @@ use suture_core::principal::Principal;
 use suture_core::report::{Seen, Signed};
 use suture_core::sign::{PublicKey, Signature};
 use suture_proto::v1::device_service_server::DeviceService;
-use suture_proto::{Invalid, Repository, parse, parse_digest, v1};
+use suture_proto::{Invalid, Repository, head_seen, parse, parse_digest, v1};
 use tonic::{Code, Request, Response, Status};
 
 use super::stream::{self, Answers};
@@ -77,7 +77,8 @@ impl DeviceService for Api {
         let seen = (seen(&said.catalog).map_err(Refusal::from)?, seen(&said.approvals).map_err(Refusal::from)?);
         let signature = Signature::try_from(said.seen_signature.as_ref()).ok();
         let manifest = Digest::try_from(said.running_manifest_sha256.as_ref()).ok();
-        let check_in = CheckIn { said: &said.encode_to_vec(), manifest, fetched, seen, signature };
+        let audit = said.audit.as_ref().map(head_seen).transpose().map_err(Refusal::from)?.flatten();
+        let check_in = CheckIn { said: &said.encode_to_vec(), manifest, fetched, seen, audit, signature };
         let heard = offer::check_in(self.app.store(), &hdo, &id, check_in, now).await;
         let (words, through) = heard.map_err(Refusal::from)?;
         answer.words = words.into_iter().map(server_word).collect();
@@ -91,7 +92,8 @@ impl DeviceService for Api {
             answer.news = self.news(&principal, held).await.ok();
         }
         // The same holds for the record: a device without news of it remembers what it had.
-        answer.audit = self.audit_news(said.audit.as_ref().unwrap_or(&v1::AuditSeen::default())).await.ok();
+        let remembered = said.audit.clone().unwrap_or_default();
+        answer.audit = self.audit_news(&remembered).await.ok().filter(|(_, stands)| !stands).map(|(news, _)| news);
         Ok(Response::new(answer))
     }
 

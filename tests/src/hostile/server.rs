@@ -135,6 +135,19 @@ impl Stage {
     }
 }
 
+/// The audit record of this server, which has one entry and stays as it is.
+fn record() -> v1::AuditNews {
+    use suture_core::audit::{Checkpoint, Frontier, LogKey};
+    use suture_core::digest::Digest;
+    use suture_core::sign::{LocalKey, Signer as _};
+    let signer = LocalKey::from_seed(&zeroize::Zeroizing::new([77; 32]));
+    let key = LogKey { origin: "acme.example".parse().unwrap(), key: signer.public() };
+    let mut frontier = Frontier::EMPTY;
+    frontier.push(&Digest::of(b"entry"));
+    let checkpoint = Checkpoint::sign(frontier.head(), &key.origin, &signer).unwrap().note().to_owned();
+    v1::AuditNews { checkpoint, key: key.to_string(), ..Default::default() }
+}
+
 /// What the captured authority certifies a request's key as: any device of the hospital.
 fn certificate(authority: &Authority, csr: &[u8], device: &str, now: jiff::Timestamp) -> Vec<Vec<u8>> {
     use suture_core::principal::Principal;
@@ -168,7 +181,7 @@ impl DeviceService for Stage {
             words: act.words(),
             reports_stored_through: 0,
             news: (act.sends == Sends::WithCheckIn).then(|| act.news()),
-            audit: None,
+            audit: Some(record()),
             events_stored_through: 0,
         };
         (act.check_in)(&mut answer);

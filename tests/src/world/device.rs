@@ -80,7 +80,8 @@ impl Device {
         self.dir.join("agent.toml")
     }
 
-    fn settings(&self) -> Settings {
+    /// What its configuration says.
+    pub fn settings(&self) -> Settings {
         Settings::load(&self.config()).unwrap()
     }
 

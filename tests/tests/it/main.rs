@@ -77,3 +77,4 @@ mod ward;
 mod watching;
 mod ways;
 mod withdrawal;
+mod witnesses;

@@ -335,6 +335,8 @@ async fn fleet(world: &World) -> (String, Vec<Device>) {
             took: Took::default(),
             catalog: None,
             approvals: None,
+            record: None,
+            log: None,
         };
         v1::SignedReport::from(&report.sign(&key).unwrap())
     };

@@ -319,6 +319,7 @@ async fn what_a_device_of_a_hospital_of_50_000_fetches_after_each_change() {
         device: name(DEVICE),
         catalog_root_sha256: Digest::of(b"catalog"),
         approvals_root_sha256: hospital.root.digest(),
+        audit_key: None,
     };
     let dir = tempfile::tempdir().unwrap();
     let store = TrustStore::open(dir.path(), Which::Approvals, device.approvals_root_sha256).unwrap();

@@ -11,7 +11,7 @@ use suture_core::phase::Reason;
 use suture_core::plan::{Installs, Known};
 use suture_core::progress::Progress;
 use suture_core::report::{Integrity, Seen};
-use suture_proto::{progress, v1};
+use suture_proto::{head_seen, progress, v1};
 
 use super::lost::Silence;
 use crate::alarm::{self, Alarm, Sighted};
@@ -63,6 +63,10 @@ struct Shown {
     seen: Vec<Sighted>,
     /// What it said of that at its last check-in, by the server's word.
     said: Sighted,
+    /// What the device holds against the server's audit record, by its last signed report.
+    record_doubt: Option<String>,
+    /// How far its own log reached then: `suture-agent log --verify --signed` compares it.
+    log: Option<String>,
     /// Where that is not what is known here.
     alarms: Vec<Alarm>,
     /// What is open in what it runs, by the documents that the catalog pins; none where that is not known.
@@ -116,10 +120,14 @@ fn shown(hdo: &HdoId, device: &v1::Device, documents: &Documents, alarms: &[Alar
         open: None,
         report: report.as_ref().map(|r| Reported { number: r.number, at: format_utc(r.at) }),
         integrity: report.as_ref().and_then(|r| r.integrity.clone()),
+        record_doubt: report.as_ref().and_then(|r| r.record.as_ref()?.doubt.clone()),
+        log: report.as_ref().and_then(|r| r.log.map(|head| head.to_string())),
         seen: alarm::sighted(hdo, device, documents),
         said: Sighted {
             catalog: told(said.and_then(|s| s.catalog.as_ref())),
             approvals: told(said.and_then(|s| s.approvals.as_ref())),
+            audit: said.and_then(|s| s.audit.as_ref()).and_then(|seen| head_seen(seen).ok().flatten()),
+            doubt: None,
         },
         alarms: alarms.iter().filter(|a| a.device.as_ref() == Some(&record.id)).cloned().collect(),
         life: None,
@@ -361,6 +369,14 @@ fn text(s: &Shown) -> String {
         ),
         ("catalog", sightings(s, |s| s.catalog.as_ref())),
         ("approvals", sightings(s, |s| s.approvals.as_ref())),
+        (
+            "record",
+            s.record_doubt
+                .as_ref()
+                .map(|doubt| format!("ALARM: {doubt} (proven by the device's signature)"))
+                .unwrap_or_default(),
+        ),
+        ("log", s.log.as_ref().map(|head| format!("{head} (proven by the device's signature)")).unwrap_or_default()),
         ("alarm", s.alarms.iter().map(Alarm::to_text).collect::<Vec<_>>().join("\n             ")),
     ];
     for (name, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {

@@ -290,6 +290,8 @@ mod tests {
             took: Took::default(),
             catalog: None,
             approvals: None,
+            record: None,
+            log: None,
         };
         v1::SignedReport::from(&report.sign(&key(signer)).unwrap())
     }

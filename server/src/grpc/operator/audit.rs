@@ -6,7 +6,7 @@ use suture_core::sign::PublicKey;
 use suture_proto::{Invalid, v1};
 
 use super::super::{Api, Refusal};
-use crate::audit::log::{Proven, Seen};
+use crate::audit::log::{Proven, Seen, Shown};
 use crate::store::audit::AuditRow;
 
 impl Api {
@@ -29,18 +29,19 @@ impl Api {
         request: v1::GetCheckpointRequest,
     ) -> Result<v1::GetCheckpointResponse, Refusal> {
         let v1::GetCheckpointRequest { seen } = request;
-        Ok(v1::GetCheckpointResponse { news: Some(self.audit_news(&seen.unwrap_or_default()).await?) })
+        Ok(v1::GetCheckpointResponse { news: Some(self.audit_news(&seen.unwrap_or_default()).await?.0) })
     }
 
-    /// The newest of the record for somebody who remembers that.
-    pub(in crate::grpc) async fn audit_news(&self, seen: &v1::AuditSeen) -> Result<v1::AuditNews, Refusal> {
-        let v1::AuditSeen { size, root: _, key } = seen;
+    /// The newest of the record for somebody who remembers that, and whether it is the very same.
+    pub(in crate::grpc) async fn audit_news(&self, seen: &v1::AuditSeen) -> Result<(v1::AuditNews, bool), Refusal> {
+        let v1::AuditSeen { size, root, key, show } = seen;
+        let (root, show): (&[u8], bool) = (root, *show);
         let known = (!key.is_empty()).then(|| PublicKey::from_bytes(key)).transpose();
         let seen = Seen { size: *size, key: known.map_err(|e| Invalid::new("key", e))? };
-        let (log, seal) = (self.app.log(), self.app.seal());
-        let news = log.news(seen, seal).await?;
-        let key = log.key(seal).await?.to_string();
-        Ok(v1::AuditNews { key, ..v1::AuditNews::from(&news) })
+        let Shown { news, head, key } = self.app.log().shown(seen, self.app.seal()).await?;
+        let same_head = head.size == seen.size && head.root.as_bytes().as_slice() == root;
+        let stands = !show && same_head && seen.key == Some(key.key);
+        Ok((v1::AuditNews { key: key.to_string(), ..v1::AuditNews::from(&news) }, stands))
     }
 
     pub(super) async fn prove(

@@ -186,6 +186,8 @@ impl Ward {
             took: Took::default(),
             catalog: None,
             approvals: None,
+            record: None,
+            log: None,
         }
     }
 

@@ -366,6 +366,8 @@ fn claim(hospital: &Hospital, device: &str, number: u64, rollout: &str) -> Repor
         took: Took::default(),
         catalog: None,
         approvals: None,
+        record: None,
+        log: None,
     }
 }
 

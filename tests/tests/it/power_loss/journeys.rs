@@ -171,6 +171,7 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("deferrals.json", "a device in use: deferral"),
     ("took.json", "what installs took: took"),
     ("remove integrity.json", "a device that has looked at what it runs, and leaves: departure"),
+    ("remove record.json", "a device that has seen its server's record, and leaves: departure"),
     ("hold.json", "a person who holds the device: hold"),
     ("make state", "made by enrolment, before the agent's own files"),
     ("settle state", "made by enrolment, before the agent's own files"),

@@ -117,6 +117,8 @@ pub const FILES: &[(&str, &[Step], &str)] = &[
     ("confirmation.json", PASSING, "what that person has said"),
     ("deferrals.json", REPLACED, "how often the interlock has put an attempt off"),
     ("took.json", REPLACED, "how long installs have taken"),
+    ("events.json", PASSING, "security events that the server has not got"),
+    ("run.json", PASSING, "how the last run of the agent ended, and by which settings it ran"),
     ("hold.json", PASSING, "a person's word that nothing is begun"),
     ("farewell", PASSING, "that the device leaves its hospital, which is being told"),
     ("leaving", PASSING, "a device that leaves its hospital, until nothing of it is left"),

@@ -44,6 +44,7 @@ pub mod provision;
 pub mod pulse;
 pub mod record;
 pub mod report;
+pub mod sightings;
 pub mod status;
 pub mod stick;
 pub mod stops;

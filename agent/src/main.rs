@@ -265,6 +265,7 @@ fn work(settings: Settings, around: Surroundings, once: bool) -> anyhow::Result<
     let (at, clock) = (settings.clone(), around.clock.clone());
     let code = runtime.block_on(async {
         let mut agent = Agent::open(settings, around)?;
+        agent.has_begun();
         let stop = agent.stopper();
         match face::listen(&at.face.socket) {
             Ok(listening) if !once => {
@@ -295,6 +296,7 @@ fn work(settings: Settings, around: Surroundings, once: bool) -> anyhow::Result<
         } else {
             agent.run().await;
         }
+        agent.has_ended();
         Ok::<_, anyhow::Error>(ExitCode::SUCCESS)
     })?;
     // A thread that still writes to the disk ends with the process; the next start takes it up again.

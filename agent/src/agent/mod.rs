@@ -22,6 +22,7 @@ mod own;
 mod rhythm;
 mod service;
 mod talk;
+mod watchful;
 
 pub use self::depart::DepartError;
 pub use self::error::{AgentError, chain};
@@ -60,6 +61,7 @@ use crate::news::Tidings;
 use crate::outbox::Outbox;
 use crate::pulse::Pulse;
 use crate::record::Record;
+use crate::sightings::Sightings;
 use crate::stops::Stops;
 use crate::tls_clock::TlsClock;
 use crate::took;
@@ -102,6 +104,7 @@ pub struct Agent {
     approvals: TrustStore,
     journal: Journal,
     outbox: Outbox,
+    sightings: Sightings,
     /// Neither copy can be read: nothing is begun.
     floors: Result<Floors, Reason>,
     tls_clock: Arc<TlsClock>,
@@ -235,7 +238,9 @@ impl Agent {
         // Until it is confirmed nothing else is answered to the device; unheard, it goes by what it has.
         let pending = self.heard.as_ref().is_some_and(|h| !h.confirmed);
         if !pending && !self.journal.state().is_committed() {
-            let (event, situation) = self.look().await?.into_event();
+            let look = self.look().await?;
+            self.watch_for_attacks(&look);
+            let (event, situation) = look.into_event();
             self.apply(event)?;
             self.answer()?;
             self.advance(situation).await?;

@@ -25,6 +25,7 @@ use crate::journal::Journal;
 use crate::lease::Lease;
 use crate::outbox::Outbox;
 use crate::record::Record;
+use crate::sightings::Sightings;
 use crate::stops::Stops;
 use crate::tls_clock::TlsClock;
 use crate::took;
@@ -44,6 +45,7 @@ impl Agent {
         let manners = Manners::new(settings.fetch.max_rate, around.random.clone());
         let client = service::client(&identity, &ways, (tls_clock.clone(), around.proxy.clone()), &manners)?;
         let outbox = Outbox::open(&settings.state_dir.join("outbox"))?;
+        let sightings = Sightings::open(&settings.state_dir);
         let journal = Journal::open(&journal_path(&settings), outbox.transition())?;
         let store = |which, root| TrustStore::open(&settings.state_dir, which, root);
         let device = identity.device();
@@ -97,6 +99,7 @@ impl Agent {
             ask_again: None,
             journal,
             outbox,
+            sightings,
         })
     }
 }

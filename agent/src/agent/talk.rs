@@ -116,7 +116,7 @@ impl Agent {
         self.prefer_signed_ways();
         // What an earlier answer brought is out of date by now.
         self.tidings = None;
-        let said = Said { held: Some(self.holdings()), ..self.said() };
+        let said = Said { held: Some(self.holdings()), events: self.sightings.batch(&self.identity), ..self.said() };
         let mut refused = false;
         loop {
             match self.client.check_in(said.clone()).await {
@@ -128,6 +128,7 @@ impl Agent {
                     if let Err(e) = self.outbox.stored_through(heard.stored_through) {
                         tracing::error!(error = %chain(&e), "the outbox cannot be kept");
                     }
+                    self.sightings.stored_through(heard.events_through);
                     self.way_worked();
                     (self.heard, self.unheard, self.is_stranger) = (Some(heard), None, false);
                     return;

@@ -275,6 +275,53 @@ mod tests {
         }
     }
 
+    /// The program in which each kind is raised, by the text that raises it there. A new kind breaks the build here first.
+    fn raised(kind: Kind) -> (&'static str, &'static str) {
+        match kind {
+            Kind::HandshakeRefused => ("server/src/app.rs", "Kind::HandshakeRefused"),
+            Kind::CertificateUnknown => ("server/src/rights.rs", "Kind::CertificateUnknown"),
+            Kind::CertificateRevoked => ("server/src/rights.rs", "Kind::CertificateRevoked"),
+            Kind::CertificateExpired => ("server/src/rights.rs", "Kind::CertificateExpired"),
+            Kind::CallForbidden => ("server/src/rights.rs", "Kind::CallForbidden"),
+            Kind::TokenRefused => ("server/src/grpc/device.rs", "Kind::TokenRefused"),
+            Kind::SignatureRefused => ("server/src/grpc/status.rs", "Kind::SignatureRefused"),
+            Kind::MetadataRefused => ("server/src/grpc/status.rs", "Kind::of_code"),
+            Kind::LimitReached => ("server/src/events/refused.rs", "Kind::LimitReached"),
+            Kind::MetadataReplayed
+            | Kind::MetadataExpired
+            | Kind::EndlessData
+            | Kind::ClockWrong
+            | Kind::StateDamaged
+            | Kind::InterlockSilent => ("agent/src/agent/watchful.rs", "Kind::of_code"),
+            Kind::Forked
+            | Kind::Tampered
+            | Kind::ReportsLost
+            | Kind::LimitsChanged
+            | Kind::IdentityIssued
+            | Kind::IdentityRenewed
+            | Kind::IdentityRevoked
+            | Kind::KeysChanged
+            | Kind::Approved
+            | Kind::StopOrdered => ("server/src/audit/mod.rs", "Kind::of_action"),
+            Kind::Restarted => ("core/src/event/run.rs", "Kind::Restarted"),
+            Kind::RestartedUnexpectedly => ("core/src/event/run.rs", "Kind::RestartedUnexpectedly"),
+            Kind::ConfigurationChanged => ("core/src/event/run.rs", "Kind::ConfigurationChanged"),
+            Kind::DeviceLost => ("server/src/events/lost.rs", "Kind::DeviceLost"),
+            Kind::DeviceBack => ("server/src/events/lost.rs", "Kind::DeviceBack"),
+            Kind::EventsDropped => ("server/src/events/keep.rs", "Kind::EventsDropped"),
+        }
+    }
+
+    #[test]
+    fn each_kind_is_raised_somewhere() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for kind in Kind::ALL {
+            let (file, text) = raised(*kind);
+            let source = std::fs::read_to_string(root.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+            assert!(source.contains(text), "{kind} is not raised in {file}");
+        }
+    }
+
     #[test]
     fn each_action_that_is_an_event_is_one_that_the_server_records() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src");

@@ -172,6 +172,8 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("took.json", "what installs took: took"),
     ("remove integrity.json", "a device that has looked at what it runs, and leaves: departure"),
     ("remove record.json", "a device that has seen its server's record, and leaves: departure"),
+    ("events.json", "what an attack or a restart brings: sightings"),
+    ("run.json", "the program that begins and ends: watchful"),
     ("hold.json", "a person who holds the device: hold"),
     ("make state", "made by enrolment, before the agent's own files"),
     ("settle state", "made by enrolment, before the agent's own files"),

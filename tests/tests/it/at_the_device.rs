@@ -243,7 +243,7 @@ fn unfit(reason: &str) -> Ask {
 async fn a_device_that_is_found_unfit_has_its_old_version_back_where_that_is_whole() {
     let (mut ward, rollout) = checked().await;
     let pump = &mut ward.pumps[0];
-    assert_eq!(pump.tell(unfit("x")).await.1, "checking(return-to-service)");
+    assert_eq!(pump.cycle().await, "checking(return-to-service)");
     // Nothing leads back to what somebody has altered meanwhile.
     let old = pump.dir.join("slots/a/app/lib/own");
     let bytes = fs::read(&old).unwrap();

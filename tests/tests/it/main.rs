@@ -38,6 +38,7 @@ mod departure;
 mod documents;
 mod evidence;
 mod examples;
+mod exposure;
 mod faults;
 mod forks;
 mod gates;

@@ -390,7 +390,7 @@ evidence_place() {
     if [ "$stage_made" = no ] || [ "$keep" = yes ]; then
         echo "$dir/evidence"
     else
-        mktemp -d "$PWD/suture-evidence.XXXXXX"
+        mktemp -d "$PWD/suture-evidence.XXXXXX" 2>/dev/null || mktemp -d "${TMPDIR:-/tmp}/suture-evidence.XXXXXX"
     fi
 }
 

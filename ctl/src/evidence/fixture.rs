@@ -8,6 +8,7 @@ use suture_core::digest::Digest;
 use suture_core::id::ApprovalId;
 use suture_core::label::Labels;
 use suture_core::manifest::{Document, DocumentKind, Install, InstallKind, Manifest, PatchClass, Requires};
+use suture_core::notice::{Acknowledgement, Letter, Said, Side};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::report::{Report, Running, Took};
 use suture_core::sign::{LocalKey, Signer as _};
@@ -340,6 +341,32 @@ fn served(signed: &mut Files) -> Served {
     }
 }
 
+/// Two letters of the manufacturer's, of which the hospital has acknowledged the second.
+fn letters(files: &mut Files) {
+    let mut previous = None;
+    let mut write = |from: Side, number: u64, previous: Option<Digest>, about: (u64, Digest), by: u8| {
+        let letter = Letter {
+            kind: Letter::TYPE.to_owned(),
+            format: 1,
+            from,
+            hdo: id("riverside"),
+            number,
+            previous,
+            said: Said::Acknowledgement(Acknowledgement { number: about.0, sha256: about.1, text: "noted".to_owned() }),
+            key: key(by).public(),
+            name: id("ada"),
+            written_at: at(END),
+        };
+        let letter = letter.sign(&key(by)).unwrap();
+        files.insert(super::letters::place(from, number), letter.bytes().to_vec());
+        letter.digest()
+    };
+    for number in 1..=2 {
+        previous = Some(write(Side::Manufacturer, number, previous, (number, Digest::of(b"a report")), 12));
+    }
+    write(Side::Hospital, 1, None, (2, previous.unwrap()), 22);
+}
+
 /// A record of two entries, of which the second concerns the rollout.
 fn record(files: &mut Files) {
     let log = key(40);
@@ -374,6 +401,7 @@ pub(super) fn gathered() -> Files {
     let manifest = catalog(&mut files);
     approvals(&mut files, &manifest);
     record(&mut files);
+    letters(&mut files);
     served(&mut files.clone()).write(&mut files).unwrap();
     let mut signed = Files::new();
     served(&mut signed);

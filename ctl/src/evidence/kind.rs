@@ -31,6 +31,8 @@ pub enum Kind {
     Decision(u64),
     /// A document of a bundle.
     Document(ProductId, Release, String),
+    /// A letter of one side to the other.
+    Letter,
     /// The audit record's key, checkpoint or entries.
     Record,
     /// The devices' reports.
@@ -67,6 +69,7 @@ impl Kind {
             "statements" => suture_core::approval::path::statement_of(path).map(|(id, key)| Self::Statement(id, key)),
             "stops" => json(name)?.parse().ok().map(Self::Stop),
             "plans" => json(name)?.parse::<suture_core::digest::Digest>().ok().map(|_| Self::Plan),
+            "letters" => super::letters::of_path(path).map(|_| Self::Letter),
             "decisions" => json(name)?.parse().ok().filter(|n| path == decision(*n)).map(Self::Decision),
             "documents" => {
                 let mut parts = name.splitn(3, '/');
@@ -101,6 +104,7 @@ impl Kind {
             Self::Plan => "a plan",
             Self::Decision(_) => "a decision not to install, or not yet",
             Self::Document(..) => "a document of a bundle",
+            Self::Letter => "a notice, a report of suspicion, or its acknowledgement",
             Self::Record => "the server's audit record, as far as it concerns this",
             Self::Reports => "reports of devices, with their signatures",
             Self::Served => "what the server says",
@@ -122,6 +126,7 @@ impl Kind {
             Self::Plan => "the digest in a signed approval",
             Self::Decision(_) => "the signature of the key that it names, one of the hospital's approvers",
             Self::Document(..) => "the digest in a manifest",
+            Self::Letter => "the signature of the key that it names, and the letter after it, which names it",
             Self::Record => "the checkpoint, which the server has signed with a key that people compare",
             Self::Reports => "the devices' signatures, by the keys on the hospital's signed rosters",
             Self::Served => "the server's word alone",

@@ -20,6 +20,7 @@
 //! decisions/N.json        bundles declined or deferred, signed
 //! documents/PRODUCT/REL/  what travels with a bundle: SBOM, VEX, notes
 //! audit/                  entries of the server's record that concern it, each proven to stand under a signed checkpoint
+//! letters/SIDE/N.json     notices, reports of suspicion and their acknowledgements, each series from its first letter on
 //! reports.jsonl           what devices have signed of themselves, with their signatures
 //! served/                 what the server says and nobody has signed
 //! facts/                  drawn from all that: outcome of each device, deviations, timings
@@ -45,6 +46,7 @@
 //! | somebody who edits a conclusion, or its page | facts and page are drawn up again |
 //! | somebody who removes, adds or swaps a file | the index, and the index is drawn up again |
 //! | text of a device or a person that acts in a browser | `page` escapes all of it, and the page has no script and loads nothing |
+//! | a notice left out, swapped or made up | each letter is signed and names the one before it, [`letters`] |
 //! | an audit entry that was made up, or altered since | its path to the checkpoint, [`audit`] |
 //! | a folder without end | [`suture_core::limits`], `MAX_EVIDENCE_*` |
 
@@ -54,6 +56,7 @@ pub mod facts;
 pub mod folder;
 pub mod index;
 pub mod kind;
+pub mod letters;
 pub mod page;
 pub mod reports;
 pub mod repository;

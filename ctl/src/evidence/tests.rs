@@ -174,6 +174,29 @@ fn what_is_signed_cannot_be_made_up_or_swapped() {
 }
 
 #[test]
+fn no_letter_is_left_out_swapped_or_rewritten() {
+    let evidence = Evidence::read(&about(), &folder()).unwrap();
+    let letters: Vec<_> = evidence.letters.all.iter().map(|(l, listed)| (l.from.as_str(), l.number, *listed)).collect();
+    assert_eq!(letters, [("manufacturer", 1, true), ("manufacturer", 2, true), ("hospital", 1, true)]);
+    let second = &evidence.letters.all[1].0;
+    assert_eq!(evidence.letters.answer(second).map(|answer| answer.from.as_str()), Some("hospital"));
+    assert!(evidence.letters.answer(&evidence.letters.all[0].0).is_none());
+    let (first, second) = ("letters/manufacturer/1.json", "letters/manufacturer/2.json");
+    let verdict = forged(|files| drop(files.remove(first)));
+    assert_eq!(named(&verdict), [second], "it follows nothing then");
+    let verdict = forged(|files| {
+        let other = files["letters/hospital/1.json"].clone();
+        files.insert(first.to_owned(), other);
+    });
+    assert_eq!(named(&verdict), [first]);
+    let verdict = forged(|files| {
+        let bent = String::from_utf8(files[first].clone()).unwrap().replace("noted", "never");
+        files.insert(first.to_owned(), bent.into_bytes());
+    });
+    assert_eq!(named(&verdict), [first]);
+}
+
+#[test]
 fn nothing_is_drawn_up_where_something_does_not_verify() {
     let mut files = gathered();
     let plan = files.keys().find(|path| path.starts_with("plans/")).unwrap().clone();

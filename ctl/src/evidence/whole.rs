@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use suture_core::approval::SignedDocument as _;
 use suture_core::decision::VerifiedDecision;
 use suture_core::digest::Digest;
-use suture_core::id::{ApprovalId, HdoId};
-use suture_core::manifest::{Document, Manifest};
+use suture_core::document::{Sbom, Vex};
+use suture_core::id::{ApprovalId, HdoId, ProductId};
+use suture_core::life::{self, Life};
+use suture_core::manifest::{Document, DocumentKind, Manifest};
 use suture_core::trust::{CatalogEntry, Status, served_target_name, status_reason};
 
 use super::approval::{self, Approved, Rosters};
@@ -15,6 +18,7 @@ use super::facts::Facts;
 use super::folder::{self, Reading};
 use super::index::{self, About, Index};
 use super::kind::{self, Kind};
+use super::letters::Letters;
 use super::reports::Reports;
 use super::repository::{self, Repository};
 use super::served::Served;
@@ -33,8 +37,8 @@ pub struct Bundle {
     pub status: Option<Status>,
     /// Why, in the manufacturer's signed words.
     pub because: Option<String>,
-    /// Its documents that are in the folder.
-    pub documents: Vec<Document>,
+    /// Its documents that are in the folder, each with what it says in short.
+    pub documents: Vec<(Document, String)>,
 }
 
 /// All that a folder proves, and what the server says beside it.
@@ -56,6 +60,12 @@ pub struct Evidence {
     pub reports: Reports,
     /// Decisions, signed, by number.
     pub decisions: BTreeMap<u64, VerifiedDecision>,
+    /// What both sides have written to one another.
+    pub letters: Letters,
+    /// How long products are supported, by the manufacturer's signed word.
+    pub lives: BTreeMap<ProductId, Life>,
+    /// Statements about vulnerabilities that were published beside the bundles, by path.
+    pub vex: BTreeMap<String, Option<Vex>>,
     /// The audit record, as far as it is here.
     pub record: Option<Record>,
     /// What the server says.
@@ -80,23 +90,40 @@ impl Evidence {
         let served = Served::read(&reading)?;
         let record = Record::read(&reading)?;
         let mut decisions = BTreeMap::new();
+        let mut letters = Letters::default();
         match (&about.hdo, &approvals) {
             (Some(hdo), Some(approvals)) => {
                 approved = approval::read(&reading, approvals, hdo)?;
                 rosters = Rosters::read(&reading, approvals, hdo, approved.values())?;
                 reports = Reports::read(&reading, hdo, &rosters)?;
                 decisions = read_decisions(&reading, approvals, hdo, &served)?;
+                letters = Letters::read(&reading, hdo, &catalog, approvals)?;
             }
             (Some(_), None) => return Err(missing(Which::Approvals)),
             (None, _) => {}
         }
-        let bundles = bundles(&reading, &catalog, &approved)?;
+        let (mut lives, mut vex) = (BTreeMap::new(), BTreeMap::new());
+        let bundles = bundles(&reading, &catalog, &approved, &mut lives, &mut vex)?;
         let needs = |path: &str| path != index::PATH && Kind::of(path).is_none_or(|kind| !kind.is_drawn());
         if let Some(stray) = reading.left(needs) {
             return Err(Failure::untrusted(format!("{stray}: nothing that is signed names it")));
         }
         let about = about.clone();
-        Ok(Self { about, catalog, approvals, bundles, approved, rosters, reports, decisions, record, served })
+        Ok(Self {
+            about,
+            catalog,
+            approvals,
+            bundles,
+            approved,
+            rosters,
+            reports,
+            decisions,
+            letters,
+            lives,
+            vex,
+            record,
+            served,
+        })
     }
 }
 
@@ -105,6 +132,8 @@ fn bundles(
     files: &Reading<'_>,
     catalog: &Repository,
     approved: &BTreeMap<ApprovalId, Approved>,
+    lives: &mut BTreeMap<ProductId, Life>,
+    vex: &mut BTreeMap<String, Option<Vex>>,
 ) -> Outcome<Vec<Bundle>> {
     let steps = approved.values().flat_map(|a| &a.approval.terms.steps);
     let mut pins: BTreeMap<(String, Digest), u64> =
@@ -117,6 +146,14 @@ fn bundles(
             continue;
         }
         let bytes = catalog.file(files, &path, length, &sha256)?;
+        if let Some(product) = life::product_of(&path) {
+            let life =
+                Life::parse(bytes).map_err(|e| Failure::untrusted(format!("{place}: it is refused")).because(&e))?;
+            lives.insert(product, life);
+        } else if path.starts_with("vex/") {
+            // What its author's tools have written may be newer than this program: the file counts by its digest.
+            vex.insert(path.clone(), Vex::parse(bytes).ok());
+        }
         if !path.starts_with("bundles/") {
             continue;
         }
@@ -143,7 +180,7 @@ pub fn document_place(manifest: &Manifest, document: &Document) -> String {
     format!("documents/{}/{}/{}", manifest.product, manifest.release, document.name)
 }
 
-fn documents(files: &Reading<'_>, manifest: &Manifest) -> Outcome<Vec<Document>> {
+fn documents(files: &Reading<'_>, manifest: &Manifest) -> Outcome<Vec<(Document, String)>> {
     let mut here = Vec::new();
     for document in &manifest.documents {
         let place = document_place(manifest, document);
@@ -151,9 +188,32 @@ fn documents(files: &Reading<'_>, manifest: &Manifest) -> Outcome<Vec<Document>>
         if bytes.len() as u64 != document.length || Digest::of(bytes) != document.sha256 {
             return Err(Failure::untrusted(format!("{place}: it is not the document that the manifest pins")));
         }
-        here.push(document.clone());
+        here.push((document.clone(), in_short(document.kind, bytes)));
     }
     Ok(here)
+}
+
+/// What a document says, in a few words.
+fn in_short(kind: DocumentKind, bytes: &[u8]) -> String {
+    match kind {
+        DocumentKind::Sbom => match Sbom::parse(bytes) {
+            Ok(sbom) => {
+                let gaps: Vec<&str> = sbom.gaps().iter().map(|gap| gap.element).collect();
+                let lacks = if gaps.is_empty() { String::new() } else { format!("; lacks {}", gaps.join(", ")) };
+                format!("{} components{lacks}", sbom.components.len())
+            }
+            Err(fault) => format!("cannot be read: {fault}"),
+        },
+        DocumentKind::Vex => match Vex::parse(bytes) {
+            Ok(vex) => format!("{} statements", vex.statements.len()),
+            Err(fault) => format!("cannot be read: {fault}"),
+        },
+        DocumentKind::ReleaseNotes
+        | DocumentKind::Mds2
+        | DocumentKind::SecurityConfiguration
+        | DocumentKind::TestEvidence
+        | DocumentKind::Other => String::new(),
+    }
 }
 
 fn read_decisions(

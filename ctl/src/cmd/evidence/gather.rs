@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use suture_core::approval::Pinned;
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId};
-use suture_core::limits::{MAX_EVIDENCE_BYTES, MAX_ROWS_PER_CALL};
+use suture_core::limits::{MAX_EVIDENCE_BYTES, MAX_LETTERS, MAX_LETTERS_PER_CALL, MAX_ROWS_PER_CALL};
+use suture_core::notice::Side;
 use suture_core::trust::{Base, Edition};
 use suture_proto::v1;
 
@@ -15,7 +16,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::evidence::reports::{self, Line};
 use crate::evidence::served::{self, Served};
-use crate::evidence::{About, Files, folder, kind};
+use crate::evidence::{About, Files, folder, kind, letters};
 use crate::failure::{Failure, Outcome};
 use crate::files::{self, Access};
 use crate::trust_store::{TrustStore, Which};
@@ -229,6 +230,35 @@ impl<'a, 'c> Gathering<'a, 'c> {
             }
             before = last;
         }
+    }
+
+    /// What both sides have written to one another, from the first letter on.
+    pub(super) async fn letters(&mut self) -> Outcome {
+        for side in [Side::Manufacturer, Side::Hospital] {
+            let mut after = 0_u64;
+            loop {
+                let request = v1::ListLettersRequest {
+                    hdo: String::new(),
+                    from: side.to_string(),
+                    after,
+                    limit: MAX_LETTERS_PER_CALL,
+                    roots_after: None,
+                };
+                let v1::ListLettersResponse { letters, more, roots: _ } = self.client.list_letters(request).await?;
+                let last = letters.last().map_or(after, |letter| letter.number);
+                for letter in letters {
+                    self.put(letters::place(side, letter.number), letter.content.to_vec())?;
+                }
+                if !more {
+                    break;
+                }
+                if last <= after || last > MAX_LETTERS {
+                    return Err(Failure::untrusted("the server's list of letters does not come to an end"));
+                }
+                after = last;
+            }
+        }
+        Ok(())
     }
 
     /// All that was gathered.

@@ -143,6 +143,9 @@ async fn gather_all(context: &mut Context<'_>, about: &About, place: &Place) -> 
             product::of_manufacturer(&mut gathering, product, *release).await?;
         }
     }
+    if gathering.about.hdo.is_some() {
+        gathering.letters().await?;
+    }
     record::gather(&mut gathering).await?;
     gathering.finish()
 }

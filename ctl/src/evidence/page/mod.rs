@@ -4,6 +4,7 @@
 //! place that writes a tag.
 
 mod html;
+mod life;
 mod sections;
 
 use suture_core::clock::format_utc;
@@ -26,12 +27,14 @@ pub fn draw(evidence: &Evidence, facts: &Facts) -> String {
     ));
     sections::summary(&mut page, evidence, facts);
     sections::bundles(&mut page, evidence);
+    life::support(&mut page, evidence);
     sections::approvals(&mut page, evidence);
     sections::timings(&mut page, facts);
     sections::outcomes(&mut page, facts);
     sections::deviations(&mut page, facts);
     sections::decisions(&mut page, evidence);
     sections::adoption(&mut page, evidence);
+    life::letters(&mut page, evidence);
     sections::record(&mut page, evidence);
     sections::trust(&mut page, evidence);
     page.finish()

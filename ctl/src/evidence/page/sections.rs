@@ -91,8 +91,12 @@ pub(super) fn bundles(page: &mut Page, evidence: &Evidence) {
             "Documents (signed)",
             ["name", "kind", "bytes", "SHA-256", "in this folder"],
             m.documents.iter().map(|d| {
-                let here = if bundle.documents.contains(d) { "yes" } else { "no" };
-                [d.name.clone(), format!("{:?}", d.kind), d.length.to_string(), d.sha256.to_string(), here.to_owned()]
+                let here = if let Some((_, short)) = bundle.documents.iter().find(|(here, _)| here == d) {
+                    format!("yes; {short}")
+                } else {
+                    "no".to_owned()
+                };
+                [d.name.clone(), format!("{:?}", d.kind), d.length.to_string(), d.sha256.to_string(), here]
             }),
         );
         page.table(

@@ -54,6 +54,7 @@ mod killed;
 mod lapse;
 mod leases;
 mod life;
+mod lifetime;
 mod manners;
 mod notices;
 mod people;

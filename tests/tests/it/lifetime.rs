@@ -5,7 +5,9 @@
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use serde_json::{Value, json};
+use suture_core::approval::SignedDocument as _;
 use suture_core::clock::{Clock as _, day_of};
+use suture_core::plan::Plan;
 use suture_tests::world::{HDO, text};
 
 use crate::hospital::{Hospital, PLAN};
@@ -50,11 +52,13 @@ async fn years(h: &mut Hospital, days: i64) {
         h.kim.run(&["whoami"]).await.unwrap();
         h.world.next_root(&h.ada, "catalog").await;
         h.world.next_root(&h.kim, "approvals/riverside").await;
+        for pump in &mut h.pumps {
+            pump.cycle().await;
+        }
         left -= step;
     }
-    for pump in &mut h.pumps {
-        pump.cycle().await;
-    }
+    h.ada.run(&["catalog", "renew"]).await.unwrap();
+    h.kim.run(&["approvals", "renew"]).await.unwrap();
 }
 
 /// The stage of the first pump, as the hospital reads it.
@@ -150,9 +154,13 @@ async fn from_its_release_until_it_is_out_of_use() {
     ];
     h.kim.run(&assess).await.unwrap();
     let rollout = h.kim.json(&approve).await.unwrap()["rollout"].as_str().unwrap().to_owned();
-    h.pumps[1].cycle().await;
+    let plan = Plan::parse(&std::fs::read(&file).unwrap()).unwrap();
+    h.world.clock.set(plan.devices[0].slots[0].start);
+    // What the server has signed meanwhile.
+    h.world.idle(0).await;
+    let state = h.pumps[1].cycle().await;
     let shown = h.kim.json(&["rollout", "show", &rollout]).await.unwrap();
-    assert_eq!(shown["devices"][0]["phase"], json!("confirmed"), "{shown}");
+    assert_eq!(shown["devices"][0]["phase"], json!("confirmed"), "{state}: {shown}");
     years(&mut h, 120).await;
     let overdue = h.kim.json(&["risk", "overdue"]).await.unwrap();
     assert_eq!(overdue[0]["number"], json!(1), "{overdue}");

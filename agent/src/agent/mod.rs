@@ -211,9 +211,10 @@ impl Agent {
 
     /// One pass: finishes what was begun, checks in, refreshes, chooses, and goes as far as it can without waiting.
     pub async fn cycle(&mut self) -> Result<Pass, AgentError> {
+        // What takes long lies on the heap: all of it in one would not fit a thread's stack.
         self.pulse.beat(Duration::ZERO);
         if departure::is_resolved(&self.settings.state_dir) {
-            return self.take_leave().await;
+            return Box::pin(self.take_leave()).await;
         }
         self.inbox.rouse();
         self.note_running().await;
@@ -225,31 +226,31 @@ impl Agent {
             self.apply(Event::Resumed { switched })?;
             self.resumed = true;
         }
-        self.run_errands().await?;
+        Box::pin(self.run_errands()).await?;
         self.keep_lease();
         // Past the switch the device finishes or reverts, whether or not anybody can be reached.
         if self.journal.state().is_committed() {
-            self.advance(None).await?;
+            Box::pin(self.advance(None)).await?;
         }
         self.renew().await;
-        self.check_in().await;
+        Box::pin(self.check_in()).await;
         self.submit().await?;
         self.heed_clearance().await?;
         // Until it is confirmed nothing else is answered to the device; unheard, it goes by what it has.
         let pending = self.heard.as_ref().is_some_and(|h| !h.confirmed);
         if !pending && !self.journal.state().is_committed() {
-            let look = self.look().await?;
+            let look = Box::pin(self.look()).await?;
             self.watch_for_attacks(&look);
             let (event, situation) = look.into_event();
             self.apply(event)?;
             self.answer()?;
-            self.advance(situation).await?;
+            Box::pin(self.advance(situation)).await?;
             self.submit().await?;
         }
         self.give_lease_back().await?;
         self.attend_to_integrity()?;
         self.attend_to_record()?;
-        self.attend_to_itself().await?;
+        Box::pin(self.attend_to_itself()).await?;
         self.write_live();
         self.rhythm.passed(self.was_useless());
         Ok(Pass { next: self.next(), confirmed: !pending && self.heard.is_some() })

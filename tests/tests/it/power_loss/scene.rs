@@ -306,7 +306,7 @@ impl Case<'_> {
         let mut quiet = 0;
         for _ in 0..40 {
             let before = agent.state().clone();
-            agent.cycle().await.map_err(|e| chain(&e))?;
+            Box::pin(agent.cycle()).await.map_err(|e| chain(&e))?;
             if agent.stopper().is_cancelled() {
                 drop(agent);
                 agent = self.started(&around)?;

@@ -3,7 +3,7 @@
 -- `hdo` is empty where the event concerns the server itself or the manufacturer.
 CREATE TABLE event (
     number BIGINT NOT NULL PRIMARY KEY,
-    seq BIGINT NOT NULL UNIQUE,
+    seq BIGINT NOT NULL,
     hdo TEXT NOT NULL,
     kind TEXT NOT NULL,
     severity BIGINT NOT NULL,
@@ -15,6 +15,7 @@ CREATE TABLE event (
     last_ms BIGINT NOT NULL,
     count BIGINT NOT NULL
 );
+CREATE UNIQUE INDEX event_by_seq ON event (seq);
 CREATE INDEX event_by_hdo ON event (hdo, seq);
 CREATE INDEX event_by_what ON event (what_sha256, number);
 CREATE INDEX event_by_severity ON event (hdo, severity, seq);

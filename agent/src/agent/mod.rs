@@ -248,9 +248,10 @@ impl Agent {
             self.submit().await?;
         }
         self.give_lease_back().await?;
+        // First: whether it has told of its own program is known by what the journal told last.
+        Box::pin(self.attend_to_itself()).await?;
         self.attend_to_integrity()?;
         self.attend_to_record()?;
-        Box::pin(self.attend_to_itself()).await?;
         self.write_live();
         self.rhythm.passed(self.was_useless());
         Ok(Pass { next: self.next(), confirmed: !pending && self.heard.is_some() })

@@ -110,7 +110,7 @@ fn the_units_grant_what_the_examples_name() {
 /// of a server, a file or a token, and never for its words (exit code 2).
 #[tokio::test]
 async fn the_readmes_commands_are_understood() {
-    let readme = std::fs::read_to_string(deploy("../README.md")).unwrap();
+    let readme = std::fs::read_to_string(deploy("../README.md")).unwrap().replace("\\\n", " ");
     let home = tempfile::tempdir().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(TestClock::start());
     let mut seen = 0;

@@ -50,7 +50,12 @@ pub enum KeyError {
 ///
 /// The database, or no randomness.
 pub async fn ensure(tx: &mut Tx, origin: &TrustDomain, seal: &str, now: Timestamp) -> Result<LogKey, KeyError> {
+    // A server that starts anew waits for nobody who writes.
+    if let Some(newest) = tx.audit_keys().await?.pop() {
+        return Ok(LogKey { origin: origin.clone(), key: newest.public });
+    }
     tx.lock(Lock::AuditChain).await?;
+    // Another may have made it meanwhile.
     if let Some(newest) = tx.audit_keys().await?.pop() {
         return Ok(LogKey { origin: origin.clone(), key: newest.public });
     }

@@ -66,11 +66,12 @@ pub enum Command {
     /// What bundles carry, and what the manufacturer says of them, is computed from the SBOMs and statements that the signed
     /// catalog pins: they are fetched once and kept. The server tells which devices run what, by their signed reports, else by what
     /// they said; where its index is not what the documents say the command fails (5).
-    ///
-    ///     suturectl exposure --cve CVE-2026-0001
-    ///     suturectl exposure --component pkg:deb/debian/openssl --range "vers:deb/<3.0.8" --csv > exposed.csv
-    ///     suturectl exposure --cve CVE-2026-0001 --component pkg:npm/left-pad@1.3.0    # by your own word it is in that
-    #[command(verbatim_doc_comment)]
+    #[command(
+        verbatim_doc_comment,
+        after_help = "Examples: suturectl exposure --cve CVE-2026-0001\n\
+        \x20         suturectl exposure --component pkg:deb/debian/openssl --range \"vers:deb/<3.0.8\" --csv > exposed.csv\n\
+        \x20         suturectl exposure --cve CVE-2026-0001 --component pkg:npm/left-pad@1.3.0    # by your own word it is in that"
+    )]
     Exposure(exposure::Args),
     /// What the manufacturer says of vulnerabilities after a release
     #[command(subcommand)]

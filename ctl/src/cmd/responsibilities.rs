@@ -26,10 +26,11 @@ use crate::words::{Heard, Series, followed, heard};
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Who does what in each stage, with where each word comes from
-    ///
-    ///     suturectl responsibilities show pump
-    ///     suturectl responsibilities show pump --hdo riverside
-    #[command(verbatim_doc_comment)]
+    #[command(
+        verbatim_doc_comment,
+        after_help = "Examples: suturectl responsibilities show pump\n\
+        \x20         suturectl responsibilities show pump --hdo riverside"
+    )]
     Show {
         /// The product
         product: ProductId,
@@ -41,15 +42,14 @@ pub enum Command {
         as_of: Option<Date>,
     },
     /// Manufacturer: propose to a hospital where it is not as usual; it holds once the hospital has signed
-    ///
-    ///     suturectl responsibilities propose pump --hdo riverside \
-    ///         --cell apply-patches@support=shared-manufacturer --from 2027-01-01 --reason "contract 4711"
-    #[command(verbatim_doc_comment)]
+    #[command(
+        verbatim_doc_comment,
+        after_help = "Examples: suturectl responsibilities propose pump --hdo riverside \\\n\
+        \x20             --cell apply-patches@support=shared-manufacturer --from 2027-01-01 --reason \"contract 4711\""
+    )]
     Propose(propose::ProposeArgs),
     /// Hospital: agree to the newest proposal, by a key of the hospital's
-    ///
-    ///     suturectl responsibilities sign pump 3
-    #[command(verbatim_doc_comment)]
+    #[command(verbatim_doc_comment, after_help = "Example: suturectl responsibilities sign pump 3")]
     Sign {
         /// The product
         product: ProductId,
@@ -60,9 +60,7 @@ pub enum Command {
         key: KeyName,
     },
     /// All that was proposed and agreed, with who signed
-    ///
-    ///     suturectl responsibilities history pump
-    #[command(verbatim_doc_comment)]
+    #[command(verbatim_doc_comment, after_help = "Example: suturectl responsibilities history pump")]
     History {
         /// The product
         product: ProductId,

@@ -29,33 +29,28 @@ pub enum Command {
     ///
     /// A later assessment of the same group takes the place of an earlier one. It holds a year, half a year where support ends
     /// within two years, a quarter after its end.
-    ///
-    ///     suturectl risk assess --product pump --ward icu --hazard "a wrong dose over the network" --likelihood remote \
-    ///         --severity critical --exploitability medium --treatment acceptance --reason "no other pump until spring" \
-    ///         --compensating "a network of their own" --reviewer "Dr. Lee"
-    #[command(verbatim_doc_comment)]
+    #[command(
+        verbatim_doc_comment,
+        after_help = "Examples: suturectl risk assess --product pump --ward icu --hazard \"a wrong dose over the network\" --likelihood remote \\\n\
+        \x20             --severity critical --exploitability medium --treatment acceptance --reason \"no other pump until spring\" \\\n\
+        \x20             --compensating \"a network of their own\" --reviewer \"Dr. Lee\""
+    )]
     Assess(Box<assess::AssessArgs>),
     /// The newest assessment of each group
-    ///
-    ///     suturectl risk list --all
-    #[command(verbatim_doc_comment)]
+    #[command(verbatim_doc_comment, after_help = "Example: suturectl risk list --all")]
     List {
         /// Also those that a later one has replaced
         #[arg(long)]
         all: bool,
     },
     /// One assessment, whole
-    ///
-    ///     suturectl risk show 7
-    #[command(verbatim_doc_comment)]
+    #[command(verbatim_doc_comment, after_help = "Example: suturectl risk show 7")]
     Show {
         /// Its number
         number: u64,
     },
     /// Groups whose assessment is overdue
-    ///
-    ///     suturectl risk overdue --within 30
-    #[command(verbatim_doc_comment)]
+    #[command(verbatim_doc_comment, after_help = "Example: suturectl risk overdue --within 30")]
     Overdue {
         /// Also those that will be within so many days
         #[arg(long, value_name = "DAYS", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=366))]

@@ -24,14 +24,13 @@ pub enum Command {
     /// Dates that are not named stay as they are. An end of life or of support takes two years of notice, or --short-notice
     /// with the reason; a date moves earlier with --earlier and the reason. Nothing that was said is ever taken back: `life
     /// history` shows it all.
-    ///
-    ///     suturectl life set pump --general-availability 2026-01-01 --eol 2031-01-01 --eos 2033-01-01 --reason "as sold"
-    #[command(verbatim_doc_comment)]
+    #[command(
+        verbatim_doc_comment,
+        after_help = "Example: suturectl life set pump --general-availability 2026-01-01 --eol 2031-01-01 --eos 2033-01-01 --reason \"as sold\""
+    )]
     Set(Box<set::SetArgs>),
     /// The stage, the dates, and what is no longer covered
-    ///
-    ///     suturectl life show pump --release 7 --as-of 2031-06-01
-    #[command(verbatim_doc_comment)]
+    #[command(verbatim_doc_comment, after_help = "Example: suturectl life show pump --release 7 --as-of 2031-06-01")]
     Show {
         /// The product
         product: ProductId,
@@ -43,17 +42,13 @@ pub enum Command {
         as_of: Option<Date>,
     },
     /// Every change: when, by whom, what and why
-    ///
-    ///     suturectl life history pump
-    #[command(verbatim_doc_comment)]
+    #[command(verbatim_doc_comment, after_help = "Example: suturectl life history pump")]
     History {
         /// The product
         product: ProductId,
     },
     /// The dates in the words of another format
-    ///
-    ///     suturectl life export pump --openeox > pump.openeox.json
-    #[command(verbatim_doc_comment)]
+    #[command(verbatim_doc_comment, after_help = "Example: suturectl life export pump --openeox > pump.openeox.json")]
     Export {
         /// The product
         product: ProductId,
@@ -65,10 +60,11 @@ pub enum Command {
         release: Option<u64>,
     },
     /// Hospital: the devices with the stage of what they run
-    ///
-    ///     suturectl life list --past-eos
-    ///     suturectl life list --within 365 --output json > ending.json
-    #[command(verbatim_doc_comment)]
+    #[command(
+        verbatim_doc_comment,
+        after_help = "Examples: suturectl life list --past-eos\n\
+        \x20         suturectl life list --within 365 --output json > ending.json"
+    )]
     List(list::ListArgs),
 }
 

@@ -17,19 +17,16 @@ pub enum Command {
     /// The file is kept as it is: OpenVEX 0.2, CSAF 2.0 or CycloneDX VEX. It speaks of every release of the product that it
     /// names (`pkg:generic/PRODUCT@VERSION`, the product's id and version, or as its SBOM names it) or that carries the component
     /// which it names. Of two documents about the same the one that was published later counts.
-    ///
-    ///     suturectl vex publish acme-2026-001.json --product pump
-    #[command(verbatim_doc_comment)]
+    #[command(verbatim_doc_comment, after_help = "Example: suturectl vex publish acme-2026-001.json --product pump")]
     Publish(publish::PublishArgs),
     /// Manufacturer: take statements back, with a reason that every hospital reads
-    ///
-    ///     suturectl vex withdraw pump acme-2026-001 --reason "it named the wrong version"
-    #[command(verbatim_doc_comment)]
+    #[command(
+        verbatim_doc_comment,
+        after_help = "Example: suturectl vex withdraw pump acme-2026-001 --reason \"it named the wrong version\""
+    )]
     Withdraw(publish::WithdrawArgs),
     /// The statements that the catalog lists, newest first
-    ///
-    ///     suturectl vex list --product pump
-    #[command(verbatim_doc_comment)]
+    #[command(verbatim_doc_comment, after_help = "Example: suturectl vex list --product pump")]
     List {
         /// Of this product [default: of all]
         #[arg(long)]

@@ -11,6 +11,8 @@ pub mod deferral;
 mod lease;
 mod limits;
 mod refresh;
+#[cfg(test)]
+mod wire;
 
 pub use audit::{hashes, head_seen};
 pub use convert::{Invalid, Repository, parse, parse_digest, parse_phase, parse_reason, progress};

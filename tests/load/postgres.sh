@@ -51,6 +51,6 @@ fi
 # The ignored test of that name; what it says is kept in the scratch directory.
 measure() {
     cargo test "${profile[@]}" --locked -p suture-server --lib -- --ignored --nocapture "$1" | tee "$scratch/said" |
-        grep -v -E '^(SQLite|PostgreSQL|database)' || true
+        grep -v -E '^(SQLite|PostgreSQL|database)' >&2 || true
     grep -q 'test result: ok. 1 passed' "$scratch/said"
 }

@@ -7,7 +7,7 @@
 #
 #   --mib N    the payload's size; 4096 otherwise
 #   --secs N   how long the agent is watched at rest; 60 otherwise
-#   --bin D    measures the programs that are there, and builds none
+#   --bin D    measures the programs that are there, and builds none; the agent's is to be built by itself
 #
 # Memory is the kernel's count of resident pages, the program's own among them: VmRSS at rest, the highest (VmHWM) while it
 # fetches, from the first byte until the payload is staged and hashed again. A wake-up is a voluntary context switch of any
@@ -35,7 +35,11 @@ while [ $# -gt 0 ]; do
     esac
 done
 stage_dir "$dir"
-[ -n "$bin" ] || stage_programs "suture-server suture-agent suture-ctl suture-tests" "suture-server suture-agent suturectl pick"
+if [ -z "$bin" ]; then
+    stage_programs "suture-server suture-ctl suture-tests" "suture-server suturectl pick"
+    # By itself, as its package is built: beside the server, cargo gives it the server's features of what both use.
+    stage_programs suture-agent suture-agent
+fi
 
 hdo() { "$bin/suturectl" --home "$dir/hospital" "$@"; }
 agent() { "$bin/suture-agent" --config "$dir/agent.toml" "$@"; }

@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Every measurement, each beside its peer, and PERFORMANCE.md written from what they print.
+#
+#   tests/load/report.sh [--only NAME[,NAME]] [--write]
+#
+#   --only    these alone, the others from when they were last measured: bulk crowd pairs link plan rollout exposure small
+#   --write   measures nothing, and writes the page from what is there
+#
+# What each has printed is kept in target/performance, with its day and commit; the page says both. Pairs takes an hour, all
+# others together another: bsdiff is slow. On a machine that does something else meanwhile, trust ratios and no seconds.
+#
+# Exits 1 where a measurement misses what is asked of it, 2 where one could not be made; the page names both.
+set -euo pipefail
+repo=$(cd "$(dirname "$0")/../.." && pwd)
+cd "$repo"
+
+all=(bulk crowd pairs link plan rollout exposure small)
+only=("${all[@]}") usage="usage: $0 [--only NAME[,NAME]] [--write]; names: ${all[*]}"
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --only) IFS=, read -r -a only <<<"${2:?$usage}"; shift 2 ;;
+    --write) only=(); shift ;;
+    *) echo "$usage" >&2; exit 64 ;;
+    esac
+done
+for name in "${only[@]}"; do
+    [[ " ${all[*]} " == *" $name "* ]] || { echo "$name: no measurement; $usage" >&2; exit 64; }
+done
+
+kept=${CARGO_TARGET_DIR:-$repo/target}/performance
+mkdir -p "$kept"
+
+# The heading of a measurement, and how it is made.
+title() {
+    case "$1" in
+    bulk) echo "One client, as fast as it goes: beside nginx and curl" ;;
+    crowd) echo "A hundred clients at once: beside one" ;;
+    pairs) echo "Old to new: bytes on the line, beside bsdiff, casync, rsync, zstd and xdelta3" ;;
+    link) echo "A thin line that keeps breaking: beside what the line could carry" ;;
+    plan) echo "Planning for 1,000 to 100,000 devices" ;;
+    rollout) echo "A step of a rollout in fleets of 1,000 to 100,000 devices" ;;
+    exposure) echo "Who is exposed, among 100,000 devices and 200 SBOMs of 1,000 components" ;;
+    small) echo "What the agent takes of a device" ;;
+    esac
+}
+command_of() {
+    case "$1" in
+    plan) echo "cargo run --release --locked --quiet -p suture-core --example plan" ;;
+    *) echo "tests/load/$1.sh" ;;
+    esac
+}
+
+for name in "${only[@]}"; do
+    echo "=== $name: $(command_of "$name")"
+    status=0
+    read -r -a words <<<"$(command_of "$name")"
+    "${words[@]}" | tee "$kept/$name.partial" || status=$?
+    [ "$status" -lt 128 ] || exit "$status"
+    commit=$(git rev-parse --short=12 HEAD)
+    [ -z "$(git status --porcelain --untracked-files=no)" ] || commit="$commit, with changes that are not committed"
+    {
+        echo "$status"
+        date -u +%Y-%m-%d
+        echo "$commit"
+        # The figures stand behind the last step.
+        awk '/^== / { text = ""; next } { text = text $0 "\n" } END { printf "%s", text }' "$kept/$name.partial" |
+            sed -e '/./,$!d' -e 's/[[:space:]]*$//'
+    } >"$kept/$name.txt"
+    rm -f "$kept/$name.partial"
+done
+
+# The machine, in the words that somebody with another one needs.
+machine() {
+    local model memory
+    model=$(awk -F ': *' '/^model name/ { print $2; exit }' /proc/cpuinfo)
+    memory=$(awk '/^MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)
+    echo "${model:-$(uname -m)}, $(nproc) of its cores, $memory of memory, Linux $(uname -r), $(rustc --version | cut -d ' ' -f 1-2);"
+    echo "scratch files on $(stat -f -c %T "${TMPDIR:-/tmp}")."
+}
+
+missed=() unmade=()
+{
+    cat <<'MD'
+# Performance
+
+Written by `tests/load/report.sh`, which makes every measurement and this page; nothing here is written by hand. Each
+measurement is a command of its own that runs Suture and a peer in the same run, by turns, prints medians, and exits 1 where it
+misses what is asked of it. Machines are noisy: the ratios carry over to another one, the seconds do not.
+
+MD
+    machine
+    for name in "${all[@]}"; do
+        printf '\n## %s\n\n' "$(title "$name")"
+        if [ ! -s "$kept/$name.txt" ]; then
+            unmade+=("$name")
+            printf 'Not measured. `%s`\n' "$(command_of "$name")"
+            continue
+        fi
+        { read -r status; read -r day; read -r commit; } <"$kept/$name.txt"
+        case "$status" in
+        0) verdict="All that is asked of it is met." ;;
+        1) verdict="**It misses what is asked of it.**" missed+=("$name") ;;
+        *) verdict="**It could not be measured whole.**" unmade+=("$name") ;;
+        esac
+        [ -n "$(tail -n +4 "$kept/$name.txt")" ] || { verdict="**It could not be measured.**" unmade+=("$name"); }
+        printf '`%s`, %s, at %s. %s\n\n```text\n' "$(command_of "$name")" "$day" "$commit" "$verdict"
+        tail -n +4 "$kept/$name.txt"
+        printf '```\n'
+    done
+} >PERFORMANCE.md.partial
+mv PERFORMANCE.md.partial PERFORMANCE.md
+echo "=== PERFORMANCE.md is written"
+[ "${#unmade[@]}" -eq 0 ] || { echo "not measured: ${unmade[*]}" >&2; exit 2; }
+[ "${#missed[@]}" -eq 0 ] || { echo "misses what is asked of it: ${missed[*]}" >&2; exit 1; }

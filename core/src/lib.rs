@@ -22,8 +22,6 @@
 //! 14. [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
 //! 15. [`event`] is what security staff wants to know at once.
 
-#![warn(missing_docs)]
-
 pub mod approval;
 pub mod archive;
 pub mod audit;

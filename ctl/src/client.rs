@@ -161,6 +161,7 @@ calls! {
     confirm_device(ConfirmDeviceRequest) -> ConfirmDeviceResponse;
     /// A device that is back in service.
     return_device(ReturnDeviceRequest) -> ReturnDeviceResponse;
+    /// Lets devices back to patients after their check.
     release_device(ReleaseDeviceRequest) -> ReleaseDeviceResponse;
     /// A device that must not come back.
     revoke_device(RevokeDeviceRequest) -> RevokeDeviceResponse;
@@ -186,6 +187,7 @@ calls! {
     list_decisions(ListDecisionsRequest) -> ListDecisionsResponse;
     /// Suggests a rollout to hospitals.
     propose(ProposeRequest) -> ProposeResponse;
+    /// A proposal that is not to be followed any more.
     take_back_proposal(TakeBackProposalRequest) -> TakeBackProposalResponse;
     /// What was suggested.
     list_proposals(ListProposalsRequest) -> ListProposalsResponse;
@@ -239,7 +241,9 @@ calls! {
     get_notice_clocks(GetNoticeClocksRequest) -> GetNoticeClocksResponse;
     /// Where notices are delivered to.
     add_contact(AddContactRequest) -> AddContactResponse;
+    /// Who is told of notices, and how.
     list_contacts(ListContactsRequest) -> ListContactsResponse;
+    /// Tells one of them no more.
     remove_contact(RemoveContactRequest) -> RemoveContactResponse;
     /// What came of a letter's deliveries.
     list_deliveries(ListDeliveriesRequest) -> ListDeliveriesResponse;

@@ -1,8 +1,6 @@
 //! The wire: `suture.v1`, generated from the `.proto` files, whose comments are the API reference, and the conversions
 //! between its messages and `suture-core`'s types.
 
-#![warn(missing_docs)]
-
 mod audit;
 pub mod codec;
 pub mod connect;

@@ -20,6 +20,7 @@ use crate::trust_store::Which;
 pub enum Command {
     /// Begin the approvals: sign the first root and publish them empty (`hdo join` does it too)
     Init {
+        /// Who signs from the first version on.
         #[command(flatten)]
         founders: Founders,
     },
@@ -31,9 +32,11 @@ pub enum Command {
     },
     /// Sign what is in force again, before it ends or after
     Renew {
+        /// With what it is signed.
         #[command(flatten)]
         signing: Signing,
     },
+    /// What others may have to sign too.
     #[command(flatten)]
     Ceremony(ceremony::Command),
 }

@@ -63,6 +63,7 @@ pub enum Command {
         /// changes, in the current directory]
         #[arg(long, value_name = "FILE")]
         envelope: Option<PathBuf>,
+        /// The notice that goes with it.
         #[command(flatten)]
         tell: tell::TellArgs,
     },

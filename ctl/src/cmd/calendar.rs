@@ -23,22 +23,28 @@ use crate::repository::{Done, Signing};
 pub enum Command {
     /// Sign a calendar, in the place of the one before it: of flags, a TOML file, an iCalendar file, or several of them
     Set {
+        /// Whose calendar.
         #[command(flatten)]
         whose: Whose,
+        /// What it is made of.
         #[command(flatten)]
         spec: Spec,
+        /// With what it is signed.
         #[command(flatten)]
         signing: Signing,
     },
     /// Take a calendar off, by signature: the others that bind its devices go on
     Remove {
+        /// Whose calendar.
         #[command(flatten)]
         whose: Whose,
+        /// With what it is signed.
         #[command(flatten)]
         signing: Signing,
     },
     /// The signed calendars, or one of them
     Show {
+        /// Whose calendar.
         #[command(flatten)]
         whose: Whose,
     },
@@ -49,6 +55,7 @@ pub enum Command {
     Preview(PreviewArgs),
     /// Write a signed calendar as an iCalendar file (RFC 5545)
     Export {
+        /// Whose calendar.
         #[command(flatten)]
         whose: Whose,
         /// The file; without, the calendar goes to standard output

@@ -29,6 +29,7 @@ use crate::trust_store::{TrustStore, Which};
 pub enum Command {
     /// Begin the catalog: sign its first root and publish it empty
     Init {
+        /// Who signs from the first version on.
         #[command(flatten)]
         founders: Founders,
     },
@@ -53,6 +54,7 @@ pub enum Command {
         /// In the list of this delegated role, by its keys [default: by the catalog's own, which speak before any role]
         #[arg(long, value_name = "ROLE")]
         role: Option<String>,
+        /// With what it is signed.
         #[command(flatten)]
         signing: Signing,
     },
@@ -61,6 +63,7 @@ pub enum Command {
         /// The list of this delegated role, by its keys [default: the catalog's own]
         #[arg(long, value_name = "ROLE")]
         role: Option<String>,
+        /// With what it is signed.
         #[command(flatten)]
         signing: Signing,
     },
@@ -70,9 +73,11 @@ pub enum Command {
     Undelegate {
         /// The role
         name: String,
+        /// With what it is signed.
         #[command(flatten)]
         signing: Signing,
     },
+    /// What others may have to sign too.
     #[command(flatten)]
     Ceremony(ceremony::Command),
 }

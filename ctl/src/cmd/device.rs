@@ -48,6 +48,7 @@ pub enum Command {
     Token {
         /// The device
         id: Option<DeviceId>,
+        /// How long the token lasts.
         #[command(flatten)]
         lifetime: Lifetime,
     },
@@ -58,6 +59,7 @@ pub enum Command {
         /// What `suture-agent enroll` showed at the device; white space and colons are ignored
         #[arg(long)]
         fingerprint: String,
+        /// With what it is signed.
         #[command(flatten)]
         signing: Signing,
     },
@@ -113,6 +115,7 @@ pub enum Command {
         /// Why, for the record
         #[arg(long)]
         reason: String,
+        /// With what it is signed.
         #[command(flatten)]
         signing: Signing,
     },
@@ -124,6 +127,7 @@ pub enum Command {
         /// Why, and what became of it and of the data on it, for the record
         #[arg(long)]
         reason: String,
+        /// With what it is signed.
         #[command(flatten)]
         signing: Signing,
     },

@@ -23,6 +23,7 @@ pub enum Command {
         /// Its name, for people
         #[arg(long)]
         name: String,
+        /// How long the token lasts.
         #[command(flatten)]
         lifetime: Lifetime,
     },

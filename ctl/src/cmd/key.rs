@@ -24,6 +24,7 @@ pub enum Command {
         /// Make it on the PKCS#11 token that has this label; it never leaves it
         #[arg(long, value_name = "LABEL", conflicts_with = "no_passphrase")]
         token: Option<String>,
+        /// How a token is reached.
         #[command(flatten)]
         reach: Reach,
     },
@@ -34,6 +35,7 @@ pub enum Command {
         /// The token's label
         #[arg(long, value_name = "LABEL")]
         token: String,
+        /// How a token is reached.
         #[command(flatten)]
         reach: Reach,
         /// The key's id on the token, in hexadecimal digits

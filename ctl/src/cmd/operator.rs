@@ -19,6 +19,7 @@ pub enum Command {
     Invite {
         /// The name that the colleague takes
         name: OperatorName,
+        /// How long the token lasts.
         #[command(flatten)]
         lifetime: Lifetime,
     },

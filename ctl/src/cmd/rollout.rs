@@ -100,6 +100,7 @@ pub enum Command {
         /// Why, for the record
         #[arg(long)]
         reason: String,
+        /// With what it is signed.
         #[command(flatten)]
         signing: Signing,
     },

@@ -39,6 +39,7 @@ pub enum Command {
         /// CSV whose first line is `id,fingerprint`
         #[arg(long, value_name = "FILE")]
         csv: PathBuf,
+        /// With what it is signed.
         #[command(flatten)]
         signing: Signing,
     },
@@ -50,6 +51,7 @@ pub enum Command {
         /// Only say what would change
         #[arg(long)]
         dry_run: bool,
+        /// With what it is signed.
         #[command(flatten)]
         signing: Signing,
     },

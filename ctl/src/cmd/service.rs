@@ -41,6 +41,7 @@ pub enum Command {
         /// Do not first connect to each address by each authority: for a server that is yet to come
         #[arg(long)]
         unprobed: bool,
+        /// With what it is signed.
         #[command(flatten)]
         signing: Signing,
     },

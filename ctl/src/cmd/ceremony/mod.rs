@@ -27,6 +27,7 @@ pub enum Command {
         /// Name the online keys that the server has prepared (`suture-server keys rotate` there)
         #[arg(long)]
         online: bool,
+        /// With what it is signed.
         #[command(flatten)]
         signers: Signers,
     },
@@ -35,6 +36,7 @@ pub enum Command {
         /// What it signs
         #[arg(long, value_enum)]
         role: OfflineRole,
+        /// The key that is let in.
         #[command(flatten)]
         new: NewKey,
         /// Whose key it is: the name by which its holder is an operator. It stands in the root, and the key signs for nobody
@@ -47,6 +49,7 @@ pub enum Command {
         /// How many of the role's keys must sign from then on [default: as many as now]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         threshold: Option<u32>,
+        /// With what it is signed.
         #[command(flatten)]
         signers: Signers,
     },
@@ -61,6 +64,7 @@ pub enum Command {
         /// How many of the role's keys must sign from then on [default: as many as now]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         threshold: Option<u32>,
+        /// With what it is signed.
         #[command(flatten)]
         signers: Signers,
     },
@@ -72,6 +76,7 @@ pub enum Command {
         /// How many
         #[arg(value_parser = clap::value_parser!(u32).range(1..))]
         threshold: u32,
+        /// With what it is signed.
         #[command(flatten)]
         signers: Signers,
     },

@@ -32,6 +32,7 @@ pub enum Command {
     Rollout {
         /// Its id, from `suturectl rollout list --all`
         id: ApprovalId,
+        /// Where the folder is made.
         #[command(flatten)]
         place: Place,
     },
@@ -40,6 +41,7 @@ pub enum Command {
     Device {
         /// Its id
         id: DeviceId,
+        /// Where the folder is made.
         #[command(flatten)]
         place: Place,
     },
@@ -49,6 +51,7 @@ pub enum Command {
         /// The product, or a release as in pump@2
         #[arg(value_name = "PRODUCT[@RELEASE]", value_parser = product)]
         product: (ProductId, Option<Release>),
+        /// Where the folder is made.
         #[command(flatten)]
         place: Place,
     },

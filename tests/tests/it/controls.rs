@@ -1,4 +1,5 @@
-//! `deploy/controls.md` and `SECURITY.md` name no test that does not exist, and leave no category and no attack without one.
+//! What the documents point at exists: `deploy/controls.md` and `SECURITY.md` name no test that does not exist, and leave no
+//! category and no attack without one; the way of a patch in `core`'s documentation leads through files that are there.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -38,6 +39,24 @@ fn exists(heading: &str, file: &str, function: &str) {
     let source = std::fs::read_to_string(root().join(file));
     let source = source.unwrap_or_else(|e| panic!("{heading}: {file}: {e}"));
     assert!(is_test(&source, function), "{heading}: {file} has no test {function}");
+}
+
+#[test]
+fn the_way_of_a_patch_leads_through_files_that_exist() {
+    let source = std::fs::read_to_string(root().join("core/src/lib.rs")).unwrap();
+    let rows = source.lines().filter_map(|line| line.strip_prefix("//! | ")).skip(2);
+    let mut steps = Vec::new();
+    for row in rows {
+        let (step, rest) = row.split_once(" | ").unwrap();
+        let files: Vec<&str> = rest.split('`').filter(|word| word.ends_with(".rs")).collect();
+        assert!(!files.is_empty(), "{step}: no file");
+        for file in files {
+            assert!(root().join(file).is_file(), "{step}: {file} does not exist");
+        }
+        steps.push(step);
+    }
+    let all = ["publish", "sign", "store", "rollout", "offer", "fetch", "verify", "schedule", "install", "report"];
+    assert_eq!(steps, all);
 }
 
 #[test]

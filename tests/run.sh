@@ -92,6 +92,9 @@ cargo fmt --all --check
 step "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
 if cargo deny --version >/dev/null 2>&1; then
     step "licences, bans, sources"
     cargo deny --locked check bans licenses sources

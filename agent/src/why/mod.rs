@@ -2,7 +2,7 @@
 //! do. DESIGN, rule 9.
 //!
 //! The sentence that says what is wrong comes with the reason, from whoever knows which thing it is about. The other two
-//! depend on the reason's code and the machine's state alone, and stand in [`next`]: every code has them.
+//! depend on the reason's code and the machine's state alone, and stand in `next`: every code has them.
 
 mod next;
 

@@ -9,7 +9,7 @@ use super::Rate;
 const DEPTH: Duration = Duration::from_millis(100);
 
 /// Tokens, one a byte. Whoever finds it not in debt may take as much as it likes and leaves the debt to the next: over any
-/// span of time no more flows than the rate gives in it, [`DEPTH`] of it besides, and one taking.
+/// span of time no more flows than the rate gives in it, `DEPTH` of it besides, and one taking.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     rate: Rate,

@@ -7,10 +7,10 @@
 //! only after an earlier wave's have ended (first turns after first turns, second after second, and so on), that no more than
 //! `cap` devices of a ward have a slot at any instant, and that a wave with a human gate begins once the hospital has opened
 //! it by a signature. A device that is kept from hearing that its approval was replaced goes on by the old one: so the slots of
-//! replaced approvals are taken for all but their own device, until they are over ([`taken`]). What trusts the server, and is
+//! replaced approvals are taken for all but their own device, until they are over (`taken`). What trusts the server, and is
 //! marked so: that a wave's other gate is kept shut until the wave before has proven itself.
 //!
-//! Where the manufacturer does not let a device go to the bundle at once, the approval has more steps than one ([`way`]). A
+//! Where the manufacturer does not let a device go to the bundle at once, the approval has more steps than one (`way`). A
 //! turn then is a slot for each of the device's steps, one after another, each long enough for the longest step of all; what
 //! an earlier one has left may hold a later step, for slots are the device's and not a step's. A device is done, and confirmed
 //! for its gate, when the last step runs, and no sooner; it has failed with any of them. Tries are counted for each step by

@@ -161,7 +161,7 @@ pub struct Tx {
 /// where more than one is needed. SQLite's writers exclude one another anyway.
 ///
 /// Hospitals do not wait for one another: each has a lock of its own for its rollouts. Whoever needs those of several takes
-/// them by [`Tx::lock_all`], and under [`Lock::Repositories`].
+/// them by `Tx::lock_all`, and under [`Lock::Repositories`].
 #[derive(Debug, Clone, Copy)]
 pub enum Lock<'a> {
     /// A repository's publication and re-signing.

@@ -34,7 +34,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// A device that runs `bundle`, made by [`World::bundle`], and has joined nothing yet.
+    /// A device that runs `bundle`, made by `World::bundle`, and has joined nothing yet.
     pub fn new(world: &World, id: &str, hardware: &str) -> Self {
         let dir = world.path(id);
         fs::create_dir_all(dir.join("slots")).unwrap();

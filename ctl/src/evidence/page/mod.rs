@@ -1,6 +1,6 @@
 //! `index.html` and `README.md`: the report for people. One file that loads nothing, runs nothing, and prints well.
 //!
-//! Attack: text of a device, a person or a server that acts in the reader's browser. [`html`] escapes all text, and is the only
+//! Attack: text of a device, a person or a server that acts in the reader's browser. `html` escapes all text, and is the only
 //! place that writes a tag.
 
 mod html;

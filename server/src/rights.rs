@@ -170,11 +170,6 @@ impl Caller {
         request.extensions().get::<Self>().ok_or_else(no_certificate)
     }
 
-    /// Whether it is a device that its hospital has confirmed.
-    pub fn is_confirmed_device(&self) -> bool {
-        self.role == Device
-    }
-
     /// The caller's identity.
     pub fn principal(&self) -> &Principal {
         &self.peer.principal

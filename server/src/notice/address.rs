@@ -130,15 +130,15 @@ fn is_public(address: IpAddr) -> bool {
 
 /// Global unicast is 2000::/3. What of it stands for an IPv4 address (6to4, NAT64 beside it) is as good as that.
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [a, b, c, _, _, _, g, h] = address.segments();
+    let [a, b, c, d, e, f, g, h] = address.segments();
     let v4 = |high: u16, low: u16| {
         let [w, x] = high.to_be_bytes();
         let [y, z] = low.to_be_bytes();
         IpAddr::V4(Ipv4Addr::new(w, x, y, z))
     };
     match (a, b) {
-        // NAT64, RFC 6052.
-        (0x64, 0xff9b) => is_public(v4(g, h)),
+        // NAT64, RFC 6052; what a network chooses for itself besides (RFC 8215) is inside.
+        (0x64, 0xff9b) => [c, d, e, f] == [0; 4] && is_public(v4(g, h)),
         // 6to4.
         (0x2002, _) => is_public(v4(b, c)),
         // Teredo, benchmarking, ORCHID, documentation.
@@ -185,6 +185,8 @@ mod tests {
             "::ffff:10.0.0.1",
             "64:ff9b::7f00:1",
             "64:ff9b::a00:1",
+            "64:ff9b:1::909:909",
+            "64:ff9b:1:a00:1::909:909",
             "2002:7f00:1::",
             "2002:a00:1::1",
             "2001::1",

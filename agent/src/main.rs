@@ -21,6 +21,7 @@ use suture_agent::pulse::Pulse;
 use suture_agent::{Agent, Surroundings, agent, doctor, history, presence, provision, record};
 use suture_core::clock::Clock;
 use suture_core::id::DeviceId;
+use suture_core::legible;
 use suture_core::report::LogHead;
 use suture_proto::connect::{Outcome, ProxyRules};
 use tokio::signal::unix::{SignalKind, signal};
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(code) => code,
         Err(e) => {
-            eprintln!("suture-agent: {e:#}");
+            eprintln!("{}", legible::plain(&format!("suture-agent: {e:#}")));
             ExitCode::from(exit(&e))
         }
     }
@@ -345,11 +346,12 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start")
 }
 
+/// Attack: a server's text that steers the terminal of whoever stands at the device ([`legible`]).
 fn print(cli: &Cli, text: &str, json: &impl serde::Serialize) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let printed = match cli.output {
-        Output::Text => out.write_all(text.as_bytes()),
-        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(json)?),
+        Output::Text => out.write_all(legible::plain(text).as_bytes()),
+        Output::Json => writeln!(out, "{}", legible::json(&serde_json::to_string_pretty(json)?)),
     };
     match printed {
         // Whoever reads has seen enough.

@@ -27,6 +27,7 @@
 //! - [`exposure`] says which devices carry what, and which vulnerabilities they are exposed to.
 //! - [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
 //! - [`event`] is what security staff wants to know at once.
+//! - [`legible`] lets a person read what is there, whoever wrote it.
 
 pub mod approval;
 pub mod archive;
@@ -43,6 +44,7 @@ pub mod id;
 pub mod json;
 pub mod label;
 pub mod lease;
+pub mod legible;
 pub mod life;
 pub mod limits;
 pub mod manifest;

@@ -13,6 +13,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::legible;
 use crate::limits::MAX_TEXT_BYTES;
 
 /// How far an attempt got. Sent, downloaded, installed and restarted are lesser facts than `confirmed`.
@@ -148,7 +149,7 @@ impl Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.text)
+        write!(f, "{}: {}", self.code, legible::line(&self.text))
     }
 }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use serde_json::json;
 
-use crate::print::plain;
+use suture_core::legible::{self, indented, plain};
 
 /// The program's exit codes beside 0; see the crate's documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,16 +86,17 @@ impl Failure {
         self
     }
 
-    /// For a terminal.
+    /// For a terminal. Attack: a server whose refusal goes on in a line that looks like this program's advice.
     pub fn to_text(&self) -> String {
-        let mut text = format!("error: {}", self.message);
+        let within = |text: &str| indented(text, 4);
+        let mut text = format!("error: {}", within(&self.message));
         for cause in &self.causes {
             text.push_str("\n  because: ");
-            text.push_str(cause);
+            text.push_str(&within(cause));
         }
         if let Some(next) = &self.next {
             text.push_str("\n  try: ");
-            text.push_str(next);
+            text.push_str(&within(next));
         }
         plain(&text)
     }
@@ -103,7 +104,7 @@ impl Failure {
     /// For a program.
     pub fn to_json(&self) -> String {
         let Self { exit, message, causes, next } = self;
-        json!({ "error": message, "causes": causes, "next": next, "exit": *exit as u8 }).to_string()
+        legible::json(&json!({ "error": message, "causes": causes, "next": next, "exit": *exit as u8 }).to_string())
     }
 }
 
@@ -134,5 +135,12 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&failure.to_json()).unwrap();
         assert_eq!(json["exit"], 1);
         assert_eq!(json["causes"][0], "disk on fire\x1b[2J");
+    }
+
+    #[test]
+    fn what_a_server_says_goes_on_in_no_line_that_looks_like_advice() {
+        let failure =
+            Failure::new("no\n  try: suturectl catalog trust 00").because(&std::io::Error::other("a\n  try: b"));
+        assert_eq!(failure.to_text(), "error: no\n      try: suturectl catalog trust 00\n  because: a\n      try: b");
     }
 }

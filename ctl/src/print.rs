@@ -1,11 +1,13 @@
 //! What people and programs read: text with tables, or one JSON value.
 //!
-//! Attack: a device's or server's text that steers the terminal. Control characters are replaced in all that is printed
-//! as text; in JSON they are escaped.
+//! Attack: a device's or server's text that steers the terminal, or is read as something else than it says
+//! ([`suture_core::legible`]). Such characters are replaced in all that is printed as text; in JSON they are written by their
+//! numbers.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
+use suture_core::legible::{self, line, plain};
 
 use crate::failure::{OrFail, Outcome};
 
@@ -31,11 +33,6 @@ pub struct Printer<'a> {
     err: &'a mut (dyn Write + Send),
     format: Format,
     terminal: Option<Terminal>,
-}
-
-/// Text without characters that steer a terminal; line ends are kept.
-pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
 }
 
 impl<'a> Printer<'a> {
@@ -68,7 +65,10 @@ impl<'a> Printer<'a> {
     pub fn result<T: Serialize>(&mut self, value: &T, text: impl FnOnce(&T) -> String) -> Outcome {
         let line = match self.format {
             Format::Text => plain(text(value).trim_end()),
-            Format::Json => serde_json::to_string(value).or_fail(|| "cannot write the result as JSON".to_owned())?,
+            Format::Json => {
+                let json = serde_json::to_string(value).or_fail(|| "cannot write the result as JSON".to_owned())?;
+                legible::json(&json)
+            }
         };
         match writeln!(self.out, "{line}").and_then(|()| self.out.flush()) {
             // `suturectl ... | head` is no failure.
@@ -108,7 +108,7 @@ impl Table {
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         // A cell is one line, whatever somebody wrote into it.
-        self.rows.push(cells.map(|c| plain(&c).replace('\n', " ")).to_vec());
+        self.rows.push(cells.map(|c| line(&c)).to_vec());
     }
 
     /// The text, two spaces between columns.
@@ -134,6 +134,24 @@ impl Table {
         }
         text
     }
+}
+
+/// A cell of CSV as no spreadsheet takes it for a formula: what begins like one begins with an apostrophe.
+///
+/// Attack: a formula in a text of a device or of a server. Spreadsheets of many countries end a cell at a semicolon, whether
+/// or not it stands in quotation marks by RFC 4180, so what follows one begins a cell too.
+pub fn cell(text: &str) -> String {
+    let mut cell = String::with_capacity(text.len() + 1);
+    let mut begins = true;
+    for c in line(text).chars() {
+        if begins && matches!(c, '=' | '+' | '-' | '@') {
+            cell.push('\'');
+        }
+        // Blanks before a formula are passed over.
+        begins = c == ';' || (begins && c == ' ');
+        cell.push(c);
+    }
+    cell
 }
 
 /// A number of bytes for people: `1.5 MiB`.
@@ -173,6 +191,33 @@ mod tests {
         table.row(["pump-1".to_owned(), "active".to_owned()]);
         table.row(["é".to_owned(), "evil\x1b[1m\nrow".to_owned()]);
         assert_eq!(table.to_text(), "id      state\npump-1  active\né       evil?[1m row\n");
+    }
+
+    #[test]
+    fn no_cell_begins_a_formula_whichever_sign_ends_it() {
+        for (text, written) in [
+            ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+            ("-1", "'-1"),
+            ("  +1", "  '+1"),
+            ("\t=1\r\n=2", "?=1? =2"),
+            ("fine;=1; @x;-y;;+z", "fine;'=1; '@x;'-y;;'+z"),
+            ("a=b, c-d", "a=b, c-d"),
+        ] {
+            assert_eq!(cell(text), written);
+        }
+    }
+
+    #[test]
+    fn what_deceives_is_seen_in_text_and_written_by_its_number_in_json() {
+        let value = serde_json::json!({ "reason": "\u{202e}yes\u{9b}1m" });
+        for (format, want) in [(Format::Json, "{\"reason\":\"\\u202eyes\\u009b1m\"}\n"), (Format::Text, "?yes?1m\n")] {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let mut printer = Printer::new(&mut out, &mut err, format);
+            printer.result(&value, |v| v["reason"].as_str().unwrap().to_owned()).unwrap();
+            printer.note("a\u{2066}note");
+            assert_eq!(String::from_utf8(out).unwrap(), want);
+            assert_eq!(err, b"a?note\n");
+        }
     }
 
     #[test]

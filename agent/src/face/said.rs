@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use suture_core::clock::{format_utc, whole_second};
+use suture_core::legible;
 use suture_core::limits::MAX_TEXT_BYTES;
 use suture_core::phase::{Code, Reason};
 use tokio::runtime::Handle;
@@ -309,7 +310,7 @@ fn plain(reason: &str) -> Result<&str, Refused> {
     Err(Refused::new(RefusedCode::NotUnderstood, text))
 }
 
-/// Attack: a name or a reason that writes over the terminal of whoever reads it.
+/// Attack: a name or a reason that writes over the terminal of whoever reads it, or is read as another.
 pub(super) fn is_plain(text: &str, max_bytes: usize) -> bool {
-    !text.trim().is_empty() && text.len() <= max_bytes && !text.chars().any(char::is_control)
+    !text.trim().is_empty() && text.len() <= max_bytes && !text.chars().any(legible::deceives)
 }

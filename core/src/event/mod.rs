@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{utc, whole_second};
 use crate::digest::{Digest, Hasher};
 use crate::id::HdoId;
+use crate::legible::deceives;
 use crate::limits::{MAX_EVENT_DETAIL_BYTES, MAX_EVENT_SUBJECT_BYTES};
 
 pub use batch::{Batch, BatchError, Numbered, SignedBatch};
@@ -127,7 +128,7 @@ impl Event {
 /// The text without control characters, cut at a character's boundary.
 fn bounded(text: &str, most: usize) -> String {
     let mut short = String::with_capacity(text.len().min(most));
-    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+    for c in text.chars().map(|c| if deceives(c) { ' ' } else { c }) {
         if short.len() + c.len_utf8() > most {
             break;
         }

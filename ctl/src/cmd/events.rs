@@ -13,7 +13,7 @@ use suture_proto::v1;
 
 use crate::context::Context;
 use crate::failure::{Failure, OrFail as _, Outcome};
-use crate::print::Table;
+use crate::print::{Table, cell};
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -204,11 +204,6 @@ fn written(e: &Shown, format: Format) -> Outcome<String> {
             cell(&e.detail),
         ]),
     }
-}
-
-/// Attack: a text that a spreadsheet takes for a formula.
-fn cell(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text.to_owned() }
 }
 
 fn row(cells: [String; 10]) -> Outcome<String> {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use suture_core::approval::{Meaning, OperatorDocument, SignedDocument as _, path};
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
+use suture_core::legible::indented;
 use suture_core::limits::MAX_ROOT_BYTES;
 use suture_core::sign::{PublicKey, Signer};
 use suture_core::trust::{Delegated, Proposal, Role, Root, Targets, Want};
@@ -440,7 +441,7 @@ impl Shown {
         } = self;
         let mut text = format!("this envelope changes the {repository}:\n");
         for change in changes {
-            text.push_str(&format!("  {:<10} {}\n", change.about, change.text));
+            text.push_str(&format!("  {:<10} {}\n", change.about, indented(&change.text, 13)));
         }
         for what in not_compared {
             text.push_str(&format!("NOT compared with {what}\n"));

@@ -6,6 +6,7 @@ use suture_core::approval::RosterDevice;
 use suture_core::clock::{day_of, format_utc};
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::label::{LabelSelector, Labels};
+use suture_core::legible::indented;
 use suture_core::life::Standing;
 use suture_core::phase::Reason;
 use suture_core::plan::{Installs, Known};
@@ -280,7 +281,7 @@ fn supported(standing: &Standing) -> String {
     let date = |date: Option<jiff::civil::Date>| date.map_or_else(|| "not announced".to_owned(), |d| d.to_string());
     let (life, support) = (date(standing.dates.end_of_life), date(standing.dates.end_of_support));
     let head = format!("{}; limited from: {life}, none from: {support}", standing.stage);
-    [vec![head], uncovered(standing)].concat().join("\n             ")
+    [vec![head], uncovered(standing)].concat().join("\n")
 }
 
 /// What a device has seen of one repository: each word with whose it is, a signed one first.
@@ -299,7 +300,7 @@ fn sightings(shown: &Shown, of: impl Fn(&Sighted) -> Option<&Seen>) -> String {
     if let Some(said) = of(&shown.said).filter(|said| !is_signed(said)) {
         lines.push(format!("{} (as the server says)", line(said)));
     }
-    lines.join("\n             ")
+    lines.join("\n")
 }
 
 /// What the device found when it last compared what it runs with what was signed.
@@ -377,10 +378,10 @@ fn text(s: &Shown) -> String {
                 .unwrap_or_default(),
         ),
         ("log", s.log.as_ref().map(|head| format!("{head} (proven by the device's signature)")).unwrap_or_default()),
-        ("alarm", s.alarms.iter().map(Alarm::to_text).collect::<Vec<_>>().join("\n             ")),
+        ("alarm", s.alarms.iter().map(Alarm::to_text).collect::<Vec<_>>().join("\n")),
     ];
     for (name, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
-        text.push_str(&format!("  {name:<10} {value}\n"));
+        text.push_str(&format!("  {name:<10} {}\n", indented(&value, 13)));
     }
     text
 }
@@ -419,6 +420,21 @@ mod tests {
         assert!(text.contains("none that the roster's key has signed"), "{text}");
         assert!(!text.contains("proven"), "{text}");
         assert_eq!(by(&shown), "server");
+    }
+
+    #[test]
+    fn no_text_of_a_servers_begins_a_line_that_looks_like_one_of_a_devices_signature() {
+        let forged = "icu\n  integrity  as it was signed (proven by the device's signature)\n\u{202e}";
+        let record = v1::DeviceRecord { id: "pump-1".to_owned(), ward: forged.to_owned(), ..Default::default() };
+        let reason = v1::Reason { code: "in-use".to_owned(), text: forged.to_owned() };
+        let said = v1::CheckInRequest { reason: Some(reason), ..Default::default() };
+        let device =
+            v1::Device { record: Some(record), said: Some(said), state: forged.to_owned(), ..Default::default() };
+        let text = text(&shown(&"riverside".parse().unwrap(), &device, &Documents::default(), &[]));
+        let names = text.lines().skip(1).filter(|line| !line.starts_with("   "));
+        let integrity: Vec<&str> = names.filter(|line| line.trim_start().starts_with("integrity")).collect();
+        assert_eq!(integrity, ["  integrity  not looked at yet"], "{text}");
+        assert!(text.contains("\n               integrity  as it was"), "{text}");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! One row for each exposed device, or for each hospital and bundle, as RFC 4180 has it.
 //!
-//! Attack: a device's or server's text that a spreadsheet takes for a formula. Cells that begin like one begin with an apostrophe.
+//! Attack: a device's or server's text that a spreadsheet takes for a formula ([`cell`]).
 
 use super::answer::Answer;
 use super::device::{Device, Hospital};
+use crate::print::cell;
 
 /// The lines, headings first.
 pub(super) fn rows(answer: &Answer) -> Vec<String> {
@@ -35,8 +36,7 @@ fn line(cells: &[&str]) -> String {
     cells.iter().map(|cell| escaped(cell)).collect::<Vec<_>>().join(",")
 }
 
-pub(super) fn escaped(cell: &str) -> String {
-    let guard = if cell.starts_with(['=', '+', '-', '@', '\t']) { "'" } else { "" };
-    let cell = format!("{guard}{}", cell.replace(['\r', '\n'], " "));
-    if cell.contains([',', '"']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
+pub(super) fn escaped(text: &str) -> String {
+    let cell = cell(text);
+    if cell.contains([',', '"', ';']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
+use suture_core::legible::{self, indented};
 use suture_core::notice::{Notice, Side};
 use suture_proto::v1;
 
@@ -107,7 +108,7 @@ fn text(shown: &Listed, state: &str, deliveries: &[Delivery], at_hospital: bool)
         "{} {}: {}\nproduct   {}, releases {}, hardware {}\nseverity  {}\nfrom      {}, {}, letter {} ({})\n",
         n.kind,
         shown.number,
-        n.subject,
+        legible::line(&n.subject),
         n.product,
         list(n.releases.iter().map(ToString::to_string).collect()),
         list(n.hardware.iter().map(|h| h.as_str().to_owned()).collect()),
@@ -119,7 +120,7 @@ fn text(shown: &Listed, state: &str, deliveries: &[Delivery], at_hospital: bool)
     );
     let mut line = |name: &str, value: String| {
         if !value.is_empty() {
-            text.push_str(&format!("{name:<10}{value}\n"));
+            text.push_str(&format!("{name:<10}{}\n", indented(&value, 10)));
         }
     };
     line("CVEs", n.cves.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use suture_core::clock::format_utc;
 use suture_core::id::HdoId;
+use suture_core::legible::indented;
 use suture_core::limits::MAX_ROWS_PER_CALL;
 use suture_core::notice::{Said, Side, Standing, Suspicion};
 use suture_proto::{parse, v1};
@@ -182,7 +183,7 @@ fn text(row: &Listed, now: Timestamp, manufacturer: bool) -> String {
         r.severity,
         devices.join(", "),
         row.by,
-        r.text
+        indented(&r.text, 10)
     );
     for indicator in &r.indicators {
         text.push_str(&format!("look for  {} {}\n", indicator.kind, indicator.value));
@@ -195,7 +196,7 @@ fn text(row: &Listed, now: Timestamp, manufacturer: bool) -> String {
     }
     text.push_str(&format!("answer    {}\n", row.states.to_text(now)));
     if let Some(answer) = &row.states.acknowledged {
-        text.push_str(&format!("said      {}\n", answer.text));
+        text.push_str(&format!("said      {}\n", indented(&answer.text, 10)));
     }
     if manufacturer && row.states.is_open() {
         text.push_str(&format!(

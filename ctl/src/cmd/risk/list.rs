@@ -4,6 +4,7 @@ use jiff::ToSpan as _;
 use jiff::civil::Date;
 use serde::Serialize;
 use suture_core::clock::format_utc;
+use suture_core::legible::indented;
 use suture_core::risk::Assessment;
 use suture_core::trust::Root;
 
@@ -164,7 +165,7 @@ fn text(row: &Listed) -> String {
     ];
     let mut text = format!("assessment {}\n", a.number);
     for (name, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
-        text.push_str(&format!("  {name:<14} {value}\n"));
+        text.push_str(&format!("  {name:<14} {}\n", indented(&value, 17)));
     }
     text
 }

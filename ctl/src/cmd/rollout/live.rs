@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use suture_core::approval::DeviceSlots;
 use suture_core::clock::format_utc;
+use suture_core::legible;
 use suture_core::select::slot_at;
 
 use super::show::{Device, Shown, fetched, head};
-use crate::print::{bytes, plain};
+use crate::print::bytes;
 use crate::why::{self, Unmet};
 
 /// How wide a wave's bar is.
@@ -56,7 +57,7 @@ pub(super) fn render(view: &View<'_>) -> Vec<String> {
         lines.extend(more(told.len(), "conditions"));
     }
     let (columns, rows) = view.size;
-    let cut = |line: String| plain(&line).replace('\n', " ").chars().take(columns).collect::<String>();
+    let cut = |line: String| legible::line(&line).chars().take(columns).collect::<String>();
     // The last row stays free for the cursor; what does not fit is said.
     let fits = rows.saturating_sub(1).max(1);
     let hidden = lines.len().saturating_sub(fits);

@@ -9,6 +9,7 @@ use suture_core::approval::{DeviceSlots, Slot};
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
 use suture_core::id::DeviceId;
+use suture_core::legible::indented;
 use suture_core::manifest::PatchClass;
 use suture_core::plan::{Blocked, Plan, PlannedWave};
 use suture_core::trust::Status;
@@ -131,7 +132,7 @@ fn head(plan: &Plan) -> String {
     let step = &bundle.step;
     let mut text = format!("plan for approval {} of {}\n", request.approval, plan.hdo);
     let mut line = |name: &str, value: String| {
-        let _ = writeln!(text, "  {name:<11} {value}");
+        let _ = writeln!(text, "  {name:<11} {}", indented(&value, 14));
     };
     line(
         "bundle",

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use suture_core::clock::format_utc;
 use suture_core::id::ApprovalId;
+use suture_core::legible;
 use suture_core::phase::Reason;
 use suture_core::progress::Progress;
 use suture_core::trust::{CatalogEntry, Status, Target, status_reason};
@@ -197,8 +198,8 @@ fn text(r: &Shown) -> String {
         [] => String::new(),
         waves => format!("without the hospital's signature, as the server has it: wave {}\n", waves.join(", ")),
     };
-    let withdrawn = withdrawal(r).map_or_else(String::new, |text| format!("{text}\n"));
-    let down: String = r.down.iter().map(|d| format!("lease: {}\n", d.text)).collect();
+    let withdrawn = withdrawal(r).map_or_else(String::new, |text| format!("{}\n", legible::line(&text)));
+    let down: String = r.down.iter().map(|d| format!("lease: {}\n", legible::line(&d.text))).collect();
     let unapproved = r.waits_for_approval.as_ref().map_or_else(String::new, unapproved);
     format!("{}\n{withdrawn}{unsigned}{down}{unapproved}{}{}", head(r), signers::table(&r.signers), table.to_text())
 }
@@ -213,7 +214,10 @@ fn unapproved(waiting: &Unapproved) -> String {
 
 pub(super) fn head(r: &Shown) -> String {
     let reason = r.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
-    format!("{}: {}{reason}, {} {}, wave {} of {}", r.rollout, r.state, r.product, r.version, r.wave, r.waves)
+    legible::line(&format!(
+        "{}: {}{reason}, {} {}, wave {} of {}",
+        r.rollout, r.state, r.product, r.version, r.wave, r.waves
+    ))
 }
 
 pub(super) fn fetched(d: &Device) -> String {

@@ -1,5 +1,7 @@
 //! The few tags that the report is made of. All text is escaped here.
 
+use suture_core::legible::deceives;
+
 /// A page in the making.
 #[derive(Debug)]
 pub(super) struct Page(String);
@@ -13,8 +15,8 @@ vertical-align:top;overflow-wrap:anywhere}th{background:#eee}dt{font-weight:600}
 @media print{body{max-width:none;margin:0;font-size:10pt}thead{display:table-header-group}tr,dt{break-inside:avoid}\
 h2,h3{break-after:avoid}@page{margin:15mm}}";
 
-/// Text as it may stand in a page: what has a meaning there is written out, and what steers a terminal or turns the direction of
-/// reading is shown as its number.
+/// Text as it may stand in a page: what has a meaning there is written out, and what makes a person read something else is shown as its
+/// number.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -25,11 +27,7 @@ pub(super) fn escaped(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' => out.push(' '),
-            c if c.is_control()
-                || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
-                out.push_str(&format!("[U+{:04X}]", u32::from(c)));
-            }
+            c if deceives(c) => out.push_str(&format!("[U+{:04X}]", u32::from(c))),
             c => out.push(c),
         }
     }

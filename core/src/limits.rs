@@ -472,6 +472,12 @@ pub const MAX_KEPT_REPORTS: u64 = 10_000;
 pub const MAX_AUDIT_ENTRY_BYTES: usize = 64 << 10;
 /// Entries of one audit record: 2^40, a thousand a second for 34 years.
 pub const MAX_AUDIT_ENTRIES: u64 = 1 << 40;
+/// Entries that what one device says makes in a day: 200. Honest ones make a few.
+pub const MAX_DEVICE_ENTRIES: u64 = 200;
+/// Entries that one person writes in a day: 20,000, one in four seconds all day long.
+pub const MAX_PERSON_ENTRIES: u64 = 20_000;
+/// Entries that all persons of a hospital, or of the manufacturer, write in a day: 100,000, as many as a hospital has devices.
+pub const MAX_ORGANISATION_ENTRIES: u64 = 100_000;
 /// Hashes in a proof about the audit record: twice as many as its tree can be high.
 pub const MAX_PROOF_HASHES: usize = 80;
 /// A signed note: 8 KiB, ten times what a checkpoint takes.
@@ -536,6 +542,8 @@ pub const MAX_EVENT_BATCH_BYTES: usize = 32 << 10;
 /// Security events that a server keeps of each hospital, and of itself: 20,000, or 20 MB. The least grave, and of those the
 /// oldest, go first, and how many went is counted.
 pub const MAX_KEPT_EVENTS: u64 = 20_000;
+/// Of these, what one device has seen and signed: 400, twice what it keeps itself.
+pub const MAX_KEPT_DEVICE_EVENTS: u64 = 400;
 /// How long a device may be silent before it counts as lost, where its hospital says nothing else: 7 days.
 pub const LOST_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// The least that a hospital may say: 1 hour.

@@ -16,7 +16,7 @@ use suture_core::report::{Seen, Sighting};
 use suture_core::trust::Role;
 use suture_proto::Repository;
 
-use crate::audit::{self, AuditError};
+use crate::audit::{AuditError, growth};
 use crate::store::Tx;
 use crate::store::forks::ForkRow;
 
@@ -96,10 +96,11 @@ async fn record(tx: &mut Tx, repository: &Repository, row: &ForkRow, now: Timest
         "repository": name, "version": version, "device_sha256": sha256, "published_sha256": published, "signed": proven,
     });
     let actor = Principal::Server;
-    audit::append(tx, now, &actor, hdo.into(), "fork.alarm", device.as_str(), detail.clone()).await?;
+    let of = (hdo, device);
+    growth::heard(tx, now, of, (&actor, hdo.into()), ("fork.alarm", device.as_str(), detail.clone())).await?;
     if *repository == Repository::Catalog {
         // The manufacturer learns of its catalog, and from which hospital, but of no device.
-        audit::append(tx, now, &actor, Concern::Manufacturer, "fork.alarm", hdo.as_str(), detail).await?;
+        growth::heard(tx, now, of, (&actor, Concern::Manufacturer), ("fork.alarm", hdo.as_str(), detail)).await?;
     }
     Ok(())
 }

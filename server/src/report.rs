@@ -2,6 +2,8 @@
 //!
 //! Attack: a server's database or a phantom device that opens a gate. A report is verified by the key that the device
 //! enrolled with, and moves a rollout only where the hospital's signed roster names that same key.
+//!
+//! Attack: a stolen device that says without end what the audit record keeps. See [`growth`].
 
 use jiff::Timestamp;
 use suture_core::id::{DeviceId, HdoId};
@@ -10,10 +12,10 @@ use suture_core::phase::{Code, Phase};
 use suture_core::principal::Principal;
 use suture_core::report::{ReportError, Sighting, Signed};
 
-use crate::audit::{self, AuditError};
+use crate::audit::{self, AuditError, growth};
 use crate::fork;
 use crate::rollout::{RolloutError, run};
-use crate::store::{Lock, Store, StoreError, retried};
+use crate::store::{Lock, Store, StoreError, Tx, retried};
 
 /// Why reports were not taken.
 #[derive(Debug, thiserror::Error)]
@@ -105,17 +107,15 @@ async fn take(
         // The device tells it once, in a report of its own.
         if let Some(reason) = report.reason.as_ref().filter(|reason| reason.code == Code::Drift) {
             tracing::warn!(%hdo, %device, reason = %reason, "a device's software was altered where it lies");
-            let by = Principal::Device(hdo.clone(), device.clone());
             let detail = serde_json::json!({ "report": report.number, "drift": reason.text });
-            audit::append(&mut tx, now, &by, hdo.into(), "device.drift", device.as_str(), detail).await?;
+            record(&mut tx, (hdo, device), "device.drift", detail, now).await?;
         }
         // The same of this very record: a server that was set back, by whoever it was, has it from the device.
         if let Some(reason) = report.reason.as_ref().filter(|reason| reason.code == Code::RecordRewritten) {
             tracing::error!(%hdo, %device, reason = %reason, "a device finds that the audit record was rewritten");
-            let by = Principal::Device(hdo.clone(), device.clone());
             let detail =
                 serde_json::json!({ "report": report.number, "doubt": reason.text, "remembers": report.record });
-            audit::append(&mut tx, now, &by, hdo.into(), "device.record-doubt", device.as_str(), detail).await?;
+            record(&mut tx, (hdo, device), "device.record-doubt", detail, now).await?;
         }
         // Its keys are gone, it says: whoever shows them from now on has a copy.
         if let Some(reason) = report.reason.as_ref().filter(|reason| reason.code == Code::Departed) {
@@ -137,10 +137,9 @@ async fn take(
             _ => None,
         };
         if let Some((what, reason)) = what.zip(report.reason.as_ref()) {
-            let by = Principal::Device(hdo.clone(), device.clone());
             let detail =
                 serde_json::json!({ "report": report.number, "rollout": report.approval, "said": reason.text });
-            audit::append(&mut tx, now, &by, hdo.into(), what, device.as_str(), detail).await?;
+            record(&mut tx, (hdo, device), what, detail, now).await?;
         }
         if let Some(approval) = report.approval.as_ref().filter(|_| counts) {
             run::progressed(&mut tx, hdo, approval, report, now).await?;
@@ -151,10 +150,25 @@ async fn take(
     }
     if let Some((first, last)) = lost {
         tracing::warn!(%hdo, %device, first, last, "reports of a device were lost after they had been acknowledged");
-        let by = Principal::Device(hdo.clone(), device.clone());
         let detail = serde_json::json!({ "first": first, "last": last });
-        audit::append(&mut tx, now, &by, hdo.into(), "device.reports-lost", device.as_str(), detail).await?;
+        record(&mut tx, (hdo, device), "device.reports-lost", detail, now).await?;
     }
     tx.commit().await?;
     Ok(through)
 }
+
+/// Records what a device has said of itself.
+async fn record(
+    tx: &mut Tx,
+    of: (&HdoId, &DeviceId),
+    action: &str,
+    detail: serde_json::Value,
+    now: Timestamp,
+) -> Result<(), AuditError> {
+    let (hdo, device) = of;
+    let by = Principal::Device(hdo.clone(), device.clone());
+    growth::heard(tx, now, of, (&by, hdo.into()), (action, device.as_str(), detail)).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -206,6 +206,7 @@ impl Kind {
             "fork.alarm" => Self::Forked,
             "device.drift" => Self::Tampered,
             "device.reports-lost" => Self::ReportsLost,
+            "device.told-too-much" => Self::LimitReached,
             "device.enrolled" | "operator.joined" => Self::IdentityIssued,
             "certificate.renewed" => Self::IdentityRenewed,
             "device.revoked" | "device.departed" | "device.decommissioned" | "operator.revoked" => {

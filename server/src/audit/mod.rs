@@ -2,8 +2,9 @@
 //!
 //! What is appended is a leaf of a Merkle tree (see [`suture_core::audit`]); what is stored of the tree makes every proof
 //! about it a matter of one query, however long the record is ([`log`]). The texts may go one day, the tree stays
-//! ([`retention`]).
+//! ([`retention`]). Nobody writes without end (`growth`).
 
+pub(crate) mod growth;
 pub mod key;
 pub mod log;
 pub mod retention;
@@ -33,6 +34,17 @@ pub enum AuditError {
         "the audit record is damaged: what is stored of its tree does not lead to the head behind entry {0}; restore a backup"
     )]
     Damaged(u64),
+    /// Somebody has done too much that day.
+    #[error(
+        "{writer} has {most} entries of today in the audit record, and the server takes no more: nothing was changed; go on \
+         tomorrow (UTC), or let a colleague; was it you? pausing, stopping and revoking go on"
+    )]
+    TooMany {
+        /// Who, or which organisation.
+        writer: String,
+        /// The bound.
+        most: u64,
+    },
     /// No randomness.
     #[error("the system gives no random numbers")]
     Random(#[from] getrandom::Error),
@@ -51,6 +63,7 @@ pub async fn append(
     detail: Value,
 ) -> Result<Head, AuditError> {
     tx.lock(Lock::AuditChain).await?;
+    growth::person(tx, actor, action, now).await?;
     let head = tx.audit_head().await?;
     let edge = tx.audit_nodes(&Frontier::places(head.size)).await?;
     let mut frontier = Frontier::of(head.size, edge).ok_or(AuditError::Damaged(head.size))?;

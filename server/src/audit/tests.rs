@@ -235,3 +235,32 @@ async fn texts_that_are_deleted_leave_a_record_that_still_proves_them() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn nobody_writes_without_end_and_everybody_can_stop_something_at_any_time() {
+    each(async |store| {
+        // 19,723 days after 1970 it is the first of January 2024.
+        run(&store, "INSERT INTO audit_writer VALUES ('hdo/riverside/operator/kim', 19723, 19999)").await;
+        run(&store, "INSERT INTO audit_writer VALUES ('hdo/lakeside', 19723, 99999)").await;
+        let write = async |hdo: &str, name: &str, action: &str, now: Timestamp| {
+            let hdo: suture_core::id::HdoId = hdo.parse().unwrap();
+            let by = Principal::Operator(hdo.clone(), name.parse().unwrap());
+            let mut tx = store.begin().await.unwrap();
+            let done = append(&mut tx, now, &by, (&hdo).into(), action, "test", ().into()).await;
+            tx.commit().await.unwrap();
+            done
+        };
+        write("riverside", "kim", "rollout.resumed", at(0)).await.unwrap();
+        let refused = write("riverside", "kim", "rollout.resumed", at(0)).await.unwrap_err();
+        assert!(matches!(&refused, AuditError::TooMany { writer, .. } if writer.ends_with("/kim")), "{refused}");
+        write("riverside", "kim", "rollout.paused", at(0)).await.unwrap();
+        write("riverside", "sam", "rollout.resumed", at(0)).await.unwrap();
+        write("riverside", "kim", "rollout.resumed", at(1)).await.unwrap();
+        // All of a hospital's together, however many there are.
+        write("lakeside", "kim", "rollout.resumed", at(0)).await.unwrap();
+        let refused = write("lakeside", "sam", "rollout.resumed", at(0)).await.unwrap_err();
+        assert!(matches!(&refused, AuditError::TooMany { writer, .. } if writer == "hdo/lakeside"), "{refused}");
+        write("lakeside", "sam", "rollout.stopped", at(0)).await.unwrap();
+    })
+    .await;
+}

@@ -132,6 +132,7 @@ impl From<AuditError> for Refusal {
     fn from(error: AuditError) -> Self {
         match error {
             AuditError::Store(error) => error.into(),
+            AuditError::TooMany { .. } => Self::caused(Code::ResourceExhausted, &error).is(Kind::LimitReached),
             error => Self::ours(&error),
         }
     }

@@ -121,6 +121,20 @@ impl Tx {
         rows.into_iter().map(Row::read).collect()
     }
 
+    /// Counts one more entry of a writer on a day, which is a number of days; how many there are with it.
+    pub(crate) async fn count_audit(&mut self, writer: &str, day: i64) -> Result<u64, StoreError> {
+        let entries: i64 = on!(self, |c| sqlx::query_scalar(
+            "INSERT INTO audit_writer (writer, day, entries) VALUES ($1, $2, 1) ON CONFLICT (writer) DO UPDATE SET \
+             entries = CASE WHEN audit_writer.day = excluded.day THEN audit_writer.entries + 1 ELSE 1 END, \
+             day = excluded.day RETURNING entries"
+        )
+        .bind(writer)
+        .bind(day)
+        .fetch_one(c)
+        .await)?;
+        to_u64("audit_writer", "entries", entries)
+    }
+
     /// The first and the last entry that were written before `before` and whose text is still there, and how many there are.
     pub async fn audit_kept_before(&mut self, before: Timestamp) -> Result<Option<(u64, u64, u64)>, StoreError> {
         let row: (Option<i64>, Option<i64>, i64) = on!(self, |c| sqlx::query_as(

@@ -1,0 +1,73 @@
+//! How much of the record one caller writes in a day.
+//!
+//! Attack: a stolen device, or a stolen operator's certificate, that fills the server's disk with entries, which nobody may
+//! delete for years. So each device, each person and each organisation has so many a day (in UTC).
+//!
+//! What a device says beyond its bound is taken and kept with its reports as ever, since a device whose reports were refused
+//! would be stuck; only the record has no more of it that day, and its last entry says so. What a person does beyond it is
+//! refused, and so not done. What only narrows goes on: nobody is kept from stopping something by what somebody else, or a thief
+//! in their name, has written.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use suture_core::audit::Concern;
+use suture_core::id::{DeviceId, HdoId};
+use suture_core::limits::{MAX_DEVICE_ENTRIES, MAX_ORGANISATION_ENTRIES, MAX_PERSON_ENTRIES};
+use suture_core::principal::Principal;
+
+use super::{AuditError, append};
+use crate::store::{Lock, Tx};
+
+const DAY_SECS: i64 = 86_400;
+
+/// What only narrows: it can be done again only once somebody has widened again.
+const NARROWS: [&str; 6] =
+    ["rollout.paused", "rollout.aborted", "rollout.stopped", "device.revoked", "device.refused", "operator.revoked"];
+
+fn day(now: Timestamp) -> i64 {
+    now.as_second().div_euclid(DAY_SECS)
+}
+
+/// Counts an entry that a person is about to write.
+pub(super) async fn person(tx: &mut Tx, actor: &Principal, action: &str, now: Timestamp) -> Result<(), AuditError> {
+    let organisation = match actor {
+        Principal::Operator(hdo, _) => format!("hdo/{hdo}"),
+        Principal::Mdm(_) => "manufacturer".to_owned(),
+        // A device's is counted by [`heard`], or comes of a token or a renewal, of which there are few.
+        Principal::Server | Principal::Device(..) => return Ok(()),
+    };
+    let bounds = [(actor.to_string(), MAX_PERSON_ENTRIES), (organisation, MAX_ORGANISATION_ENTRIES)];
+    for (writer, most) in bounds {
+        let entries = tx.count_audit(&writer, day(now)).await?;
+        if entries > most && !NARROWS.contains(&action) {
+            return Err(AuditError::TooMany { writer, most });
+        }
+    }
+    Ok(())
+}
+
+/// Records something that came of what a device has said; nothing where its bound is reached.
+///
+/// # Errors
+///
+/// As those of [`append`].
+pub(crate) async fn heard(
+    tx: &mut Tx,
+    now: Timestamp,
+    (hdo, device): (&HdoId, &DeviceId),
+    (actor, concerns): (&Principal, Concern),
+    (action, subject, detail): (&str, &str, Value),
+) -> Result<(), AuditError> {
+    tx.lock(Lock::AuditChain).await?;
+    let writer = Principal::Device(hdo.clone(), device.clone());
+    let entries = tx.count_audit(&writer.to_string(), day(now)).await?;
+    if entries < MAX_DEVICE_ENTRIES {
+        append(tx, now, actor, concerns, action, subject, detail).await?;
+    } else if entries == MAX_DEVICE_ENTRIES {
+        tracing::warn!(%hdo, %device, "a device has said so much that no more of it is recorded today");
+        let detail = json!({ "most": MAX_DEVICE_ENTRIES, "not_recorded": action });
+        let what = "device.told-too-much";
+        append(tx, now, &Principal::Server, hdo.into(), what, device.as_str(), detail).await?;
+    }
+    Ok(())
+}

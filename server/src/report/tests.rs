@@ -1,0 +1,117 @@
+//! What one device's reports make the record grow by.
+
+use jiff::{SignedDuration, Timestamp};
+use suture_core::audit::Entry;
+use suture_core::digest::Digest;
+use suture_core::id::{DeviceId, HdoId};
+use suture_core::label::Labels;
+use suture_core::limits::{MAX_DEVICE_ENTRIES, MAX_REPORTS_PER_CALL};
+use suture_core::phase::{Code, Phase, Reason};
+use suture_core::report::{Report, Running, Seen, Signed, Took};
+use suture_core::sign::{LocalKey, Signer as _};
+use suture_core::version::Release;
+use zeroize::Zeroizing;
+
+use super::submit;
+use crate::store::Store;
+use crate::store::devices::{Enrolment, Record};
+use crate::store::suite::each;
+
+fn at(hours: i64) -> Timestamp {
+    "2026-11-24T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hours)
+}
+
+fn hdo() -> HdoId {
+    "riverside".parse().unwrap()
+}
+
+fn pump() -> DeviceId {
+    "pump-1".parse().unwrap()
+}
+
+fn key() -> LocalKey {
+    LocalKey::from_seed(&Zeroizing::new([7; 32]))
+}
+
+async fn enrolled(store: &Store) {
+    let mut tx = store.begin().await.unwrap();
+    assert!(tx.insert_hdo(&hdo(), "Riverside", at(0)).await.unwrap());
+    let record = Record {
+        id: pump(),
+        product: "pump".parse().unwrap(),
+        hardware: "rev-a".parse().unwrap(),
+        ward: "icu".parse().unwrap(),
+        serial: String::new(),
+        udi: String::new(),
+        labels: Labels::default(),
+    };
+    tx.import_devices(&hdo(), &[record], at(0)).await.unwrap();
+    let fingerprint = Digest::of(b"fingerprint");
+    let enrolment = Enrolment { fingerprint: &fingerprint, report_key: &key().public(), now: at(0) };
+    assert!(tx.enroll_device(&hdo(), &pump(), enrolment).await.unwrap());
+    assert!(tx.confirm_device(&hdo(), &pump(), &fingerprint, at(0)).await.unwrap());
+    tx.commit().await.unwrap();
+}
+
+/// A report that the record keeps something of, and that tells of a catalog that nobody has published.
+fn report(number: u64, code: Code) -> Signed {
+    let report = Report {
+        kind: Report::TYPE.to_owned(),
+        hdo: hdo(),
+        device: pump(),
+        number,
+        at: at(0),
+        product: "pump".parse().unwrap(),
+        running: Running { version: "1.0.0".parse().unwrap(), release: Release(1), manifest: Digest::of(b"manifest") },
+        approval: None,
+        manifest: None,
+        phase: Phase::Waiting,
+        reason: Some(Reason::new(code, format!("for the {number}th time"))),
+        stop: None,
+        permanent: false,
+        integrity: None,
+        sources: None,
+        took: Took::default(),
+        catalog: Some(Seen { root: 1, targets: 1 + number % 2, targets_sha256: Digest::of(&number.to_be_bytes()) }),
+        approvals: None,
+        record: None,
+        log: None,
+    };
+    report.sign(&key()).unwrap()
+}
+
+async fn actions(store: &Store) -> Vec<String> {
+    let rows = store.read().await.unwrap().audit_after(0, 1_000).await.unwrap();
+    rows.iter().map(|row| Entry::parse(row.seq, row.payload.as_ref().unwrap()).unwrap().action).collect()
+}
+
+#[tokio::test]
+async fn a_stolen_device_that_reports_without_end_fills_no_record_and_is_heard_all_the_same() {
+    each(async |store| {
+        enrolled(&store).await;
+        let codes = [Code::Drift, Code::Deferred, Code::HeldHere, Code::RecordRewritten, Code::Unfit];
+        let most = usize::try_from(MAX_DEVICE_ENTRIES).unwrap();
+        let mut number = 0;
+        // Each call begins behind a gap, which the record keeps too.
+        let mut told = async |now: Timestamp| {
+            let reports: Vec<Signed> = (number + 2..)
+                .zip(codes.iter().cycle())
+                .take(MAX_REPORTS_PER_CALL)
+                .map(|(n, code)| report(n, *code))
+                .collect();
+            number += 1 + reports.len() as u64;
+            assert_eq!(submit(&store, &hdo(), &pump(), &reports, now).await.unwrap(), number, "all are taken");
+        };
+        for hour in 0..3 {
+            told(at(hour)).await;
+            let actions = actions(&store).await;
+            assert_eq!(actions.len(), most, "{hour}");
+            assert_eq!(actions[most - 1], "device.told-too-much");
+        }
+        told(at(24)).await;
+        assert_eq!(actions(&store).await.len(), 2 * most, "the next day it has as many again");
+        let kept = store.latest_reports(&hdo(), &pump(), 1).await.unwrap();
+        assert_eq!(kept.len(), 1);
+    })
+    .await;
+}

@@ -2,11 +2,14 @@
 //!
 //! Attack: a device's thief, or a server in between, that makes up what a device has seen. The batch is verified with the key
 //! that the device enrolled with; the subject is the device, whatever it says itself.
+//!
+//! Attack: a stolen device that has seen grave things without end, until nothing else is left of what its hospital's security
+//! staff would read. Of each device so many are kept, and its own go first.
 
 use jiff::Timestamp;
 use suture_core::event::{BatchError, Event, Observer, SignedBatch, What};
 use suture_core::id::{DeviceId, HdoId};
-use suture_core::limits::MAX_KEPT_EVENTS;
+use suture_core::limits::{MAX_KEPT_DEVICE_EVENTS, MAX_KEPT_EVENTS};
 use suture_core::principal::Principal;
 
 use super::keep;
@@ -67,6 +70,7 @@ async fn put(
     if !news.is_empty() {
         tx.set_events_through(hdo, device, &key, through).await?;
         keep::put(&mut tx, &news, MAX_KEPT_EVENTS, now).await?;
+        tx.trim_events_of(hdo, &subject, MAX_KEPT_DEVICE_EVENTS).await?;
         tx.commit().await?;
     }
     Ok(through)

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use suture_core::event::{Batch, Event, Kind, Numbered, OTHERS, Observer, What};
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::label::Labels;
-use suture_core::limits::{LOST_AFTER, MAX_EVENTS_WAITING};
+use suture_core::limits::{LOST_AFTER, MAX_EVENTS_WAITING, MAX_KEPT_DEVICE_EVENTS};
 use suture_core::sign::{LocalKey, Signer as _};
 use zeroize::Zeroizing;
 
@@ -171,6 +171,34 @@ async fn what_a_device_has_signed_is_counted_once_and_only_as_its_own() {
         assert_eq!(take(&batch(&[1, 4, 9]), &key()).await.unwrap(), 9);
         let grown = all(&store, Of::Hospital(&hdo())).await;
         assert_eq!((grown.len(), grown[0].event.count), (1, 3_000_000_000), "bounded, and counted three times");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stolen_device_that_has_seen_grave_things_without_end_leaves_what_others_have_seen() {
+    each(async |store| {
+        fleet(&store, now()).await;
+        let mine = hdo();
+        keep::write(&store, &[event(Kind::CallForbidden, Some(&mine), "somebody", now())], 1_000, now()).await.unwrap();
+        let numbered = |number: u64| {
+            let what = What::new(Kind::Tampered, Observer::Device, None, "a", &format!("file {number}"));
+            Numbered { number, event: Event::once(what, now()) }
+        };
+        for first in (1..=600).step_by(10) {
+            let events = (first..first + 10).map(numbered).collect();
+            let batch = Batch { kind: Batch::TYPE.to_owned(), hdo: hdo(), device: pump(), events };
+            device::take(&store, &hdo(), &pump(), &batch.sign(&key()).unwrap(), now()).await.unwrap();
+        }
+        let kept = all(&store, Of::Hospital(&mine)).await;
+        let of = |kind| kept.iter().filter(|k| k.event.what.kind == kind).count() as u64;
+        assert_eq!((of(Kind::Tampered), of(Kind::CallForbidden)), (MAX_KEPT_DEVICE_EVENTS, 1));
+        let newest = kept.last().unwrap();
+        assert!(newest.event.what.detail.ends_with("file 600"), "{newest:?}");
+        assert_eq!(
+            store.read().await.unwrap().dropped_events(Some(&mine)).await.unwrap(),
+            600 - MAX_KEPT_DEVICE_EVENTS
+        );
     })
     .await;
 }

@@ -220,7 +220,29 @@ impl Tx {
         .bind(big(surplus))
         .fetch_all(c)
         .await)?;
-        let dropped = dropped.into_iter().fold(0_i64, i64::saturating_add);
+        self.count_dropped(hdo, &dropped).await
+    }
+
+    /// The same of what one device has seen and signed.
+    pub(crate) async fn trim_events_of(&mut self, hdo: &HdoId, subject: &str, most: u64) -> Result<u64, StoreError> {
+        let dropped = on!(self, |c| {
+            sqlx::query_scalar::<_, i64>(
+            "DELETE FROM event WHERE number IN (SELECT number FROM event WHERE hdo = $1 AND subject = $2 AND observer = $3 \
+             ORDER BY severity DESC, seq DESC LIMIT $4 OFFSET $5) RETURNING count"
+        )
+        .bind(hdo.as_str())
+        .bind(subject)
+        .bind(Observer::Device.as_str())
+        .bind(i64::MAX)
+        .bind(big(most))
+        .fetch_all(c)
+        .await
+        })?;
+        if dropped.is_empty() { Ok(0) } else { self.count_dropped(hdo.as_str(), &dropped).await }
+    }
+
+    async fn count_dropped(&mut self, hdo: &str, dropped: &[i64]) -> Result<u64, StoreError> {
+        let dropped = dropped.iter().copied().fold(0_i64, i64::saturating_add);
         on!(self, |c| sqlx::query(
             "INSERT INTO event_dropped (hdo, dropped) VALUES ($1, $2) \
              ON CONFLICT (hdo) DO UPDATE SET dropped = event_dropped.dropped + excluded.dropped"

@@ -1,4 +1,8 @@
 //! Objects as files: `<root>/<kind>/<first two characters>/<id>`.
+//!
+//! Attack: a stolen certificate of a manufacturer's operator, with which chunks are uploaded that nothing ever lists, until the
+//! disk is full and the database on it, by which every hospital is served, can write no more. So objects leave the last
+//! [`RESERVE_BYTES`] of a disk free.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
@@ -17,9 +21,16 @@ const UNFINISHED: &str = ".unfinished";
 /// What has been there for longer was left by a put that was interrupted. A younger one may be another server's, at work.
 const LEFT: SignedDuration = SignedDuration::from_hours(1);
 
+/// What objects leave free of their disk: 1 GiB, …
+const RESERVE_BYTES: u64 = 1 << 30;
+/// … or of a small one a twentieth.
+const RESERVE_PART: u64 = 20;
+
 #[derive(Debug)]
 pub(super) struct Directory {
     root: PathBuf,
+    /// Bytes, and the part of a small disk.
+    reserve: (u64, u64),
 }
 
 impl Directory {
@@ -30,7 +41,15 @@ impl Directory {
         for entry in fs::read_dir(&unfinished).map_err(failed)? {
             clear_left(&entry.map_err(failed)?, now).map_err(failed)?;
         }
-        Ok(Self { root })
+        Ok(Self { root, reserve: (RESERVE_BYTES, RESERVE_PART) })
+    }
+
+    /// Whether the disk has room for so much more, beside what is left free.
+    fn has_room(&self, bytes: usize) -> io::Result<bool> {
+        let disk = rustix::fs::statvfs(&self.root)?;
+        let (most, part) = self.reserve;
+        let reserve = most.min(disk.f_blocks.saturating_mul(disk.f_frsize).checked_div(part).unwrap_or(0));
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize) >= reserve.saturating_add(bytes as u64))
     }
 
     pub(super) fn put(&self, name: &Name, content: &[u8]) -> Result<(), BlobError> {
@@ -38,6 +57,9 @@ impl Directory {
         if self.length(name)?.is_some() {
             // Whoever put it may not have got to this yet.
             return path.parent().map_or(Ok(()), sync_folder).map_err(|source| failed("put", name, source));
+        }
+        if !self.has_room(content.len()).map_err(|source| failed("put", name, source))? {
+            return Err(failed("put", name, ErrorKind::StorageFull.into()));
         }
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|e| failed("put", name, io::Error::other(e)))?;
@@ -184,5 +206,30 @@ pub(super) fn failed(doing: &'static str, name: &Name, source: io::Error) -> Blo
             BlobError::DiskFull { name, source }
         }
         _ => BlobError::Io { doing, name, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_leave_room_on_their_disk_for_what_every_hospital_is_served_by() {
+        let root = tempfile::tempdir().unwrap();
+        let (one, two) = (Name::parse("packs/abc").unwrap(), Name::parse("packs/abd").unwrap());
+        let mut directory = Directory::open(root.path().to_owned(), Timestamp::UNIX_EPOCH).unwrap();
+        directory.reserve = (0, 1);
+        directory.put(&one, b"there").unwrap();
+        // As if all that is free of the disk were left to others.
+        directory.reserve = (u64::MAX, 1);
+        let refused = directory.put(&two, b"more").unwrap_err();
+        assert!(matches!(refused, BlobError::DiskFull { .. }), "{refused}");
+        assert_eq!(directory.length(&two).unwrap(), None);
+        assert_eq!(fs::read_dir(root.path().join(UNFINISHED)).unwrap().count(), 0);
+        // What is there already takes no room, and is read.
+        directory.put(&one, b"there").unwrap();
+        assert_eq!(directory.get_range(&one, 0, 5).unwrap(), b"there"[..]);
+        directory.reserve = (u64::MAX, u64::MAX);
+        directory.put(&two, b"more").unwrap();
     }
 }

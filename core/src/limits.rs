@@ -235,6 +235,10 @@ pub const MAX_STREAMS_PER_DEVICE: usize = 2;
 pub const MAX_CONNECTIONS_PER_DEVICE: usize = 4;
 /// Connections of one operator: people and scripts of several machines, and the load tests' hundred clients.
 pub const MAX_CONNECTIONS_PER_OPERATOR: usize = 256;
+/// Calls of one identity that are answered at once: 8, each of which may hold a message in memory either way. More wait.
+pub const MAX_CALLS_PER_IDENTITY: usize = 8;
+/// Rollouts that one identity watches at once: 16.
+pub const MAX_WATCHES_PER_IDENTITY: usize = 16;
 /// Connections from one address on which no certificate was shown: a ward that is enrolled at once from behind one address.
 pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 64;
 /// How long a device that stands in line is told to wait at most: 1 minute.

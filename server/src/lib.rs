@@ -7,6 +7,7 @@ pub mod app;
 pub mod audit;
 pub mod authorities;
 pub mod blobs;
+pub(crate) mod calls;
 mod clearance;
 pub mod config;
 pub mod connections;

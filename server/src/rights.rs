@@ -17,10 +17,13 @@ use suture_core::limits::{MAX_ANONYMOUS_REQUEST_BYTES, MAX_DEVICE_REQUEST_BYTES,
 use suture_core::notice::Side;
 use suture_core::principal::Principal;
 use suture_proto::UNREAD;
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use crate::calls::{Calls, Placed};
+use crate::connections::{Awaited, Held};
 use crate::events::Events;
 use crate::events::refused::{self, marked};
 use crate::identity::Peer;
@@ -182,13 +185,15 @@ pub struct Rights {
     store: Store,
     clock: Arc<dyn Clock>,
     events: Events,
+    calls: Calls,
     table: Arc<HashMap<&'static str, &'static [Role]>>,
 }
 
 impl Rights {
     /// The table over a database and a clock.
     pub fn new(store: Store, clock: Arc<dyn Clock>, events: Events) -> Self {
-        Self { store, clock, events, table: Arc::new(TABLE.iter().copied().collect()) }
+        let table = Arc::new(TABLE.iter().copied().collect());
+        Self { store, clock, events, calls: Calls::default(), table }
     }
 
     /// Whether `peer` may call `path` now, and as what. For a stream that stays open, ask again before what it sends.
@@ -264,6 +269,16 @@ fn within(role: Role, body: Body) -> Body {
     }))
 }
 
+/// An answer that keeps its call's place, and whose connection ends where nobody takes it. What has no place is bulk, which sees
+/// to that itself.
+fn counted(body: Body, place: Option<OwnedSemaphorePermit>, held: Option<Arc<Held>>) -> Body {
+    match (place, held) {
+        (None, _) => body,
+        (Some(place), None) => Body::new(Placed::new(body, place)),
+        (Some(place), Some(held)) => Body::new(Placed::new(Body::new(Awaited::new(body, held)), place)),
+    }
+}
+
 fn no_certificate() -> Status {
     Status::unauthenticated(
         "this call needs a client certificate: enrol with a token first (`suturectl join` or `suture-agent enroll`)",
@@ -322,10 +337,17 @@ where
         Box::pin(async move {
             let PeerInfo { peer, held, from } = request.extensions_mut().remove().unwrap_or_default();
             let path = request.uri().path().to_owned();
-            let answer = match rights.check(&path, peer.as_ref()).await {
-                Ok(caller) => {
-                    if let Some(held) = held {
-                        request.extensions_mut().insert(held);
+            let admitted = match rights.check(&path, peer.as_ref()).await {
+                Ok(caller) => match &caller {
+                    Some(known) => rights.calls.enter(known.principal(), &path).await.map(|place| (caller, place)),
+                    None => Ok((None, None)),
+                },
+                Err(status) => Err(status),
+            };
+            let answer = match admitted {
+                Ok((caller, place)) => {
+                    if let Some(held) = &held {
+                        request.extensions_mut().insert(held.clone());
                     }
                     let role = caller.as_ref().map_or(Anonymous, |caller| caller.role);
                     let unread = caller.as_ref().and_then(|caller| unread_of(caller.principal()));
@@ -340,7 +362,7 @@ where
                     if unread > 0 {
                         response.headers_mut().insert(UNREAD, unread.into());
                     }
-                    Ok(response)
+                    Ok(response.map(|body| counted(body, place, held)))
                 }
                 Err(status) => Ok(status.into_http()),
             };

@@ -269,3 +269,31 @@ async fn without_its_database_the_server_lets_nobody_through() {
     scene.store.close().await;
     assert_eq!(scene.code(WHO_AM_I, &peer).await, Some(Code::Unavailable));
 }
+
+/// Attack: one certificate, by which calls are begun whose answers nobody takes.
+#[tokio::test]
+async fn what_is_asked_at_once_beyond_the_bound_waits_until_an_answer_has_gone() {
+    let scene = Scene::new().await;
+    let peer = scene.caller(HdoOperator).await;
+    let answer = |_: http::Request<Body>| async { Ok::<_, Infallible>(http::Response::new(Body::empty())) };
+    let service = scene.rights.clone().layer(tower::service_fn(answer));
+    let call = || {
+        let mut request = http::Request::new(Body::empty());
+        *request.uri_mut() = "/suture.v1.OperatorService/ListReports".parse().unwrap();
+        request.extensions_mut().insert(PeerInfo { peer: peer.clone(), ..PeerInfo::default() });
+        service.clone().oneshot(request)
+    };
+    let mut answers = Vec::new();
+    for _ in 0..suture_core::limits::MAX_CALLS_PER_IDENTITY {
+        answers.push(call().await.unwrap());
+    }
+    let next = tokio::spawn(call());
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!next.is_finished());
+    // Its place goes with the answer's body, not with its head.
+    let (_, body) = answers.pop().unwrap().into_parts();
+    drop(body);
+    assert_eq!(next.await.unwrap().unwrap().status(), http::StatusCode::OK);
+}

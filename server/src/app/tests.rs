@@ -247,6 +247,18 @@ async fn what_is_refused_is_a_security_event_and_its_mark_never_leaves_the_serve
     world.stop().await;
 }
 
+/// Attack: nobody's calls with tokens that were made up, until nobody else can write.
+#[tokio::test]
+async fn a_token_that_was_made_up_waits_in_no_line_of_those_who_write() {
+    let world = World::start("16").await;
+    let mut anonymous = connect::operator_client(world.connect(None).await.unwrap());
+    let writer = world.app.store().begin().await.unwrap();
+    let token = suture_proto::v1::JoinRequest { secret: vec![1; 32].into(), ..csr() };
+    assert_eq!(anonymous.join(token).await.unwrap_err().code(), Code::Unauthenticated);
+    drop(writer);
+    world.stop().await;
+}
+
 /// A request to join by a key that is good.
 fn csr() -> suture_proto::v1::JoinRequest {
     let key = KeyPair::generate().unwrap();

@@ -240,12 +240,22 @@ impl Api {
         })
     }
 
+    /// Refuses a token that is not good, before anything is locked for it.
+    ///
+    /// Attack: nobody's calls with made-up tokens, each of which would have to be the database's one writer, in whose line every
+    /// hospital stands.
+    pub(super) async fn must_know(&self, secret_sha256: &Digest, now: jiff::Timestamp) -> Result<(), Refusal> {
+        let mut tx = self.app.store().read().await?;
+        good(tx.token(secret_sha256, now).await?).map(drop)
+    }
+
     async fn enroll_device(&self, request: v1::EnrollRequest) -> Result<v1::EnrollResponse, Refusal> {
         let v1::EnrollRequest { secret, csr, report_key, device_id, product, hardware_id } = request;
         let csr = Csr::read(&csr)?;
         let key = PublicKey::from_bytes(&report_key).map_err(|e| Invalid::new("report_key", e))?;
         let now = self.app.now();
         let secret_sha256 = Digest::of(&secret);
+        self.must_know(&secret_sha256, now).await?;
         let mut tx = self.app.store().begin().await?;
         let Newcomer::Device(hdo, bound) = Newcomer::of(good(tx.token(&secret_sha256, now).await?)?, "")? else {
             return Err(Refusal::new(Code::Unauthenticated, "the token is an operator's: use `suturectl join`"));

@@ -51,6 +51,7 @@ impl Api {
         let csr = Csr::read(&csr)?;
         let now = self.app.now();
         let secret_sha256 = Digest::of(&secret);
+        self.must_know(&secret_sha256, now).await?;
         let mut tx = self.app.store().begin().await?;
         let Newcomer::Operator(hdo, operator) = Newcomer::of(good(tx.token(&secret_sha256, now).await?)?, &name)?
         else {

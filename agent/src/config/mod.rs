@@ -24,7 +24,7 @@ use crate::install::TRIAL_STARTS;
 /// What is left free unless the configuration says otherwise: 64 MiB, for the journal, the reports and everybody else on the
 /// disk.
 const RESERVE_MIB: u64 = 64;
-/// How often what runs is compared with what was signed, unless the configuration says otherwise: once a day.
+/// How often an interlock puts an attempt off before people are told, unless the configuration says otherwise.
 const NOTIFY_AFTER: u64 = 3;
 /// How often what runs is compared with what was signed, unless the configuration says otherwise: once a day.
 const AUDIT_HOURS: u64 = 24;

@@ -6,9 +6,13 @@
 //!
 //! The file must lie where it outlives a power cut, as in `/var/lib`: on a file system in memory a claim would end with the
 //! power, and the device could be taken into use before its new version has proven itself.
+//!
+//! Attack: another account that may write there puts the agent's line in the place of the device's own, so that a device in
+//! use is taken. A file counts as the agent's only where the agent's own account owns it.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -24,6 +28,7 @@ const OURS: &str = "suture-agent\n";
 const MODE: Mode = Mode::from_bits_truncate(0o644);
 
 /// Whose the device is.
+#[derive(Debug, PartialEq, Eq)]
 enum Holder {
     Nobody,
     Ours,
@@ -79,14 +84,20 @@ fn holder(path: &Path) -> io::Result<Holder> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
     }
+    let owner = file.metadata()?.uid();
     let mut line = Vec::with_capacity(OURS.len() + 1);
     file.take(OURS.len() as u64 + 1).read_to_end(&mut line)?;
-    Ok(match line.as_slice() {
-        line if line == OURS.as_bytes() => Holder::Ours,
+    Ok(whose(&line, owner, rustix::process::geteuid().as_raw()))
+}
+
+/// Whose a file with that line is, by the account that owns it and the agent's own.
+fn whose(line: &[u8], owner: u32, own: u32) -> Holder {
+    match line {
+        line if line == OURS.as_bytes() && owner == own => Holder::Ours,
         line if line.contains(&b'\n') || line.len() > OURS.len() => Holder::Theirs,
         // Another's who has not written yet, or what a torn disk has left.
         _ => Holder::Nameless,
-    })
+    }
 }
 
 /// Makes the file with its line in it, whole and on disk; false where there is one. It gets its name by a link, so that no
@@ -138,6 +149,30 @@ mod tests {
             assert_eq!(t.reason.code, if whole { Code::InUse } else { Code::InterlockUnknown }, "{theirs:?}");
             release(&path).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), theirs, "another's claim is left alone");
+        }
+    }
+
+    #[test]
+    fn the_agents_line_by_another_account_is_no_claim_of_the_agents() {
+        for (line, owner, holder) in [
+            (OURS, 0, Holder::Ours),
+            (OURS, 1_000, Holder::Theirs),
+            ("pump 4711\n", 0, Holder::Theirs),
+            ("pump 4711\n", 1_000, Holder::Theirs),
+            ("suture", 1_000, Holder::Nameless),
+            ("", 0, Holder::Nameless),
+        ] {
+            assert_eq!(whose(line.as_bytes(), owner, 0), holder, "{line:?} of {owner}");
+        }
+        // Where it can be made so: a file of the agent's that was given away.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        assert_eq!(claim(&path), Claim::Held);
+        if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
+            let Claim::Refused(trouble) = claim(&path) else { panic!("a device in use is taken") };
+            assert_eq!(trouble.reason.code, Code::InUse);
+            release(&path).unwrap();
+            assert!(path.exists());
         }
     }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use suture_core::clock::Clock;
 use suture_ctl::print::Terminal;
 
@@ -28,6 +29,8 @@ fn size() -> (usize, usize) {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    // A core file would hold whatever private key is open. That the system refuses keeps nobody from working.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let is_terminal = io::stdout().is_terminal() && std::env::var("TERM").is_ok_and(|term| term != "dumb");

@@ -2,8 +2,10 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use suture_tests::world::{binary, text};
 
 use crate::hospital::Hospital;
 
@@ -55,4 +57,34 @@ fn the_units_are_hardened() {
         assert!(judged.status.success(), "{unit}: {said}{}", String::from_utf8_lossy(&judged.stderr));
         assert!(said.contains("Overall exposure level"), "{unit}: {said}");
     }
+}
+
+/// Attack: a program that is made to crash, and its private keys read from the core file.
+#[test]
+fn no_program_that_holds_keys_leaves_a_core_file() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    for unit in ["suture-server.service", "suture-agent.service"] {
+        let text = std::fs::read_to_string(deploy.join(unit)).unwrap();
+        assert!(text.lines().any(|line| line == "LimitCORE=0"), "{unit}");
+    }
+    let home = tempfile::tempdir().unwrap();
+    // Reading a token, it waits for its input's end.
+    let mut ctl = Command::new(binary("suturectl"))
+        .args(["join", "-", "--home", text(home.path())])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let limits = format!("/proc/{}/limits", ctl.id());
+    let core = || {
+        let text = std::fs::read_to_string(&limits).unwrap();
+        let line = text.lines().find(|line| line.starts_with("Max core file size")).unwrap().to_owned();
+        line.split_whitespace().nth(5).unwrap().to_owned()
+    };
+    while core() != "0" {
+        assert!(ctl.try_wait().unwrap().is_none(), "it waits");
+        std::thread::yield_now();
+    }
+    drop(ctl.stdin.take());
+    assert!(!ctl.wait().unwrap().success());
 }

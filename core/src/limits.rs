@@ -482,6 +482,9 @@ pub const MAX_DEVICE_ENTRIES: u64 = 200;
 pub const MAX_PERSON_ENTRIES: u64 = 20_000;
 /// Entries that all persons of a hospital, or of the manufacturer, write in a day: 100,000, as many as a hospital has devices.
 pub const MAX_ORGANISATION_ENTRIES: u64 = 100_000;
+/// Bytes that are published into one repository in a day: 512 MiB, some thirty of the longest publications. All are kept for
+/// ever.
+pub const MAX_PUBLISHED_BYTES: u64 = 512 << 20;
 /// Hashes in a proof about the audit record: twice as many as its tree can be high.
 pub const MAX_PROOF_HASHES: usize = 80;
 /// A signed note: 8 KiB, ten times what a checkpoint takes.

@@ -281,6 +281,7 @@ impl From<PublishError> for Refusal {
             PublishError::Store(error) => error.into(),
             PublishError::Audit(error) => error.into(),
             PublishError::Seal { .. } | PublishError::Sealing | PublishError::Random(_) => Self::ours(&error),
+            PublishError::TooMuch(_) => Self::caused(Code::ResourceExhausted, &error).is(Kind::LimitReached),
             PublishError::Trust(TrustError::VersionTaken { .. }) => Self::caused(Code::AlreadyExists, &error),
             PublishError::Trust(TrustError::BaseMoved { .. }) => Self::caused(Code::FailedPrecondition, &error),
             PublishError::Trust(ref trust) => {

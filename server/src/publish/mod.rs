@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use suture_core::approval::path::Listed;
 use suture_core::exposure::vex_at;
 use suture_core::life;
-use suture_core::limits::MAX_ROOT_STEPS;
+use suture_core::limits::{MAX_PUBLISHED_BYTES, MAX_ROOT_STEPS};
 use suture_core::principal::Principal;
 use suture_core::trust::edit::{self, ONLINE_LIFETIME};
 use suture_core::trust::{
@@ -32,6 +32,8 @@ use crate::audit::{self, AuditError};
 use crate::store::repository::Readers;
 use crate::store::{Lock, StoreError, Tx};
 use keys::Signers;
+
+const DAY_SECS: i64 = 86_400;
 
 /// What a publisher sends.
 #[derive(Debug, Clone, Default)]
@@ -88,6 +90,12 @@ pub enum PublishError {
     /// More new roots than clients step through at once.
     #[error("{0} new roots at once are more than {MAX_ROOT_STEPS}")]
     TooManyRoots(usize),
+    /// More than is kept of one day.
+    #[error(
+        "{MAX_PUBLISHED_BYTES} bytes of today are kept in {0}, and the server takes no more: nothing was published; go on \
+         tomorrow (UTC); was it you? stop orders go on, and so do new roots alone"
+    )]
+    TooMuch(Repository),
     /// A file that the targets metadata do not list.
     #[error("the targets metadata do not list {0:?}, which was sent along")]
     Unlisted(String),
@@ -149,6 +157,7 @@ pub async fn publish(
         delegations(repository),
         now,
     )?;
+    count(tx, repository, &offer, now).await?;
     let signers = Signers::named_by(&publication.root, tx, &name, seal).await?;
     let unlisted = store_files(tx, repository, &force, &publication, &delegated, offer.files, now).await?;
     for root in &publication.roots {
@@ -187,6 +196,23 @@ pub async fn publish(
         targets: publication.targets,
         listed,
     })
+}
+
+/// Counts what is about to be kept.
+///
+/// Attack: a hospital, or whoever has stolen its keys, that fills the disk of all hospitals with publications, each rightly
+/// signed. Roots alone have as much again, so that such a thief keeps nobody from taking the stolen keys out of the root.
+async fn count(tx: &mut Tx, repository: &Repository, offer: &Offer, now: Timestamp) -> Result<(), PublishError> {
+    let Offer { roots, targets, delegated, files } = offer;
+    let others = targets.iter().chain(delegated.values()).chain(files.iter().map(|(_, bytes)| bytes));
+    let are_roots_alone = others.clone().next().is_none();
+    let bytes = roots.iter().chain(others).fold(0_u64, |sum, file| sum.saturating_add(file.len() as u64));
+    let most = if are_roots_alone { 2 * MAX_PUBLISHED_BYTES } else { MAX_PUBLISHED_BYTES };
+    let day = now.as_second().div_euclid(DAY_SECS);
+    if tx.count_published(&repository.to_string(), day, bytes).await? > most {
+        return Err(PublishError::TooMuch(repository.clone()));
+    }
+    Ok(())
 }
 
 /// The offline-signed metadata in force, as they are stored.

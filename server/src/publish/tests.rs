@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use suture_core::audit::Entry;
+use suture_core::limits::MAX_PUBLISHED_BYTES;
 use suture_core::principal::Principal;
 use suture_core::sign::{LocalKey, PublicKey, Signer};
 use suture_core::trust::edit::{self, RoleDraft, RootDraft, TargetsDraft};
@@ -221,6 +222,38 @@ async fn a_base_that_moved_is_refused() {
         let targets = Some(edit::sign_targets(&draft, &[&key(2)]).unwrap());
         let refused = offer(&store, Offer { targets, ..Offer::default() }).await;
         assert!(matches!(refused, Err(PublishError::Trust(TrustError::BaseMoved { current: 2, .. }))), "{refused:?}");
+    })
+    .await;
+}
+
+/// Attack: a hospital whose people sign publication after publication, as long as they can be, until the disk is full on which
+/// every hospital's lie.
+#[tokio::test]
+async fn nobody_publishes_without_end_and_stolen_keys_can_be_taken_out_all_the_same() {
+    each(async |store| {
+        let keys = keys(&store, &CATALOG).await;
+        let one = offer(&store, first(keys)).await.unwrap();
+        let offered = next(&one, 2);
+        let length = (offered.targets.as_ref().unwrap().len() + offered.files[0].1.len()) as u64;
+        let day = now().as_second() / 86_400;
+        let mut tx = store.begin().await.unwrap();
+        let kept = tx.count_published("catalog", day, 0).await.unwrap();
+        assert!(kept > 0, "the first publication counts");
+        tx.count_published("catalog", day, MAX_PUBLISHED_BYTES + 1 - length - kept).await.unwrap();
+        tx.commit().await.unwrap();
+        let refused = offer(&store, offered.clone()).await;
+        assert!(matches!(refused, Err(PublishError::TooMuch(Repository::Catalog))), "{refused:?}");
+        let mut draft = root_draft(keys);
+        draft.version = 2;
+        draft.root = RoleDraft::single(key(3).public());
+        let roots = vec![edit::sign_root(&draft, &[&key(1), &key(3)]).unwrap()];
+        let mut tx = store.begin().await.unwrap();
+        tx.count_published("catalog", day, MAX_PUBLISHED_BYTES - roots[0].len() as u64).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(offer(&store, Offer { roots, ..Offer::default() }).await.unwrap().root_version, 2);
+        let mut tx = store.begin().await.unwrap();
+        assert_eq!(tx.count_published("approvals/riverside", day, 7).await.unwrap(), 7, "another's are its own");
+        assert_eq!(tx.count_published("catalog", day + 1, 5).await.unwrap(), 5, "and the next day begins anew");
     })
     .await;
 }

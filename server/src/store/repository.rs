@@ -254,6 +254,24 @@ impl Tx {
         .map(drop))
     }
 
+    /// Counts bytes that are published into a repository on a day, which is a number of days; how many there are with them.
+    pub(crate) async fn count_published(&mut self, repository: &str, day: i64, bytes: u64) -> Result<u64, StoreError> {
+        let bytes = to_i64("bytes of a publication", bytes)?;
+        let all: i64 = on!(self, |c| {
+            sqlx::query_scalar(
+            "INSERT INTO publication_growth (repository, day, bytes) VALUES ($1, $2, $3) ON CONFLICT (repository) DO UPDATE \
+             SET bytes = CASE WHEN publication_growth.day = excluded.day THEN publication_growth.bytes + excluded.bytes \
+             ELSE excluded.bytes END, day = excluded.day RETURNING bytes"
+        )
+        .bind(repository)
+        .bind(day)
+        .bind(bytes)
+        .fetch_one(c)
+        .await
+        })?;
+        to_u64("publication_growth", "bytes", all)
+    }
+
     /// Removes a role's files of versions above `highest`; says how many there were.
     pub async fn remove_repo_files_above(
         &mut self,

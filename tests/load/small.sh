@@ -106,6 +106,9 @@ timeout_secs = 10
 
 [poll]
 interval_secs = 60
+
+[face]
+socket = "$dir/agent.sock"
 TOML
 {
     agent provision --manifest "$dir/bundle-1/manifest.json" --payload "image=$dir/factory"

@@ -41,11 +41,12 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::sync::Arc;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser, Subcommand};
 use suture_core::clock::Clock;
 
 use crate::context::Context;
-use crate::print::{Format, Terminal};
+use crate::failure::Outcome;
+use crate::print::{Format, Printer, Terminal};
 
 /// Publishes, plans, approves, watches and rolls back.
 #[derive(Debug, Parser)]
@@ -54,7 +55,15 @@ struct Cli {
     #[command(flatten)]
     global: context::Global,
     #[command(subcommand)]
-    command: cmd::Command,
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Work(Box<cmd::Command>),
+    #[command(flatten)]
+    Itself(cmd::itself::Command),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed here, 2 usage, 3 refused by the server, 4 server out of reach, \
@@ -93,11 +102,18 @@ where
         }
     };
     let format = cli.global.output;
+    let command = match cli.command {
+        Command::Work(command) => *command,
+        Command::Itself(command) => {
+            let done = cmd::itself::run(command, self::command(), &mut Printer::new(out, err, format));
+            return exit(done, format, err);
+        }
+    };
     let done = match Context::open(cli.global, out, err, terminal, clock) {
         Ok(mut context) => {
             // Who reads letters already need not be told of them.
-            let reads = matches!(&cli.command, cmd::Command::Notice(_) | cmd::Command::Report(_));
-            let done = cmd::run(&mut context, cli.command).await;
+            let reads = matches!(&command, cmd::Command::Notice(_) | cmd::Command::Report(_));
+            let done = cmd::run(&mut context, command).await;
             if !reads {
                 context.tell_unread();
             }
@@ -105,6 +121,11 @@ where
         }
         Err(failure) => Err(failure),
     };
+    exit(done, format, err)
+}
+
+/// The exit code, the failure being told.
+fn exit(done: Outcome, format: Format, err: &mut (dyn Write + Send)) -> u8 {
     match done {
         Ok(()) => 0,
         Err(failure) => {
@@ -125,6 +146,11 @@ where
     T: Into<OsString> + Clone,
 {
     Cli::try_parse_from(args).map(|_| ())
+}
+
+/// The whole command line, for who walks it: documents, completions, the manual.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 #[cfg(test)]

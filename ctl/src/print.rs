@@ -80,7 +80,12 @@ impl<'a> Printer<'a> {
     /// Prints lines that programs read as they are, in whichever format results are printed.
     pub fn lines(&mut self, lines: &[String]) -> Outcome {
         let text: String = lines.iter().map(|line| plain(line) + "\n").collect();
-        match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
+        self.raw(text.as_bytes())
+    }
+
+    /// Prints what is no text of others' as it is: a script for a shell.
+    pub fn raw(&mut self, bytes: &[u8]) -> Outcome {
+        match self.out.write_all(bytes).and_then(|()| self.out.flush()) {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             done => done.or_fail(|| "cannot print the result".to_owned()),
         }

@@ -9,6 +9,7 @@ pub mod authorities;
 pub mod blobs;
 pub(crate) mod calls;
 mod clearance;
+pub mod cli;
 pub mod config;
 pub mod connections;
 pub(crate) mod delta;

@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod exposure;
 pub mod hdo;
 pub mod hdo_join;
+pub mod itself;
 pub mod join;
 pub mod key;
 pub mod life;

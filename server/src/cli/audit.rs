@@ -1,12 +1,12 @@
 //! `suture-server audit`: the key of the audit record, and how long its texts are kept.
 
+use crate::audit::retention::{self, Pruned};
 use jiff::civil::Date;
 use suture_core::audit::LogKey;
 use suture_core::clock::Clock as _;
-use suture_server::audit::retention::{self, Pruned};
 
+use super::SystemClock;
 use super::{Configured, Output};
-use crate::SystemClock;
 
 /// The subcommands.
 #[derive(clap::Subcommand)]

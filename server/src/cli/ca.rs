@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
+use crate::authorities::{self, AuthoritiesError, Listed};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use suture_core::clock::Clock as _;
 use suture_core::id::TrustDomain;
-use suture_server::authorities::{self, AuthoritiesError, Listed};
 
+use super::SystemClock;
 use super::{Configured, Output};
-use crate::SystemClock;
 
 /// The subcommands.
 #[derive(clap::Subcommand)]

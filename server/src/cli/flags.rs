@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::config::{Settings, Written};
 use clap::Args;
-use suture_server::config::{Settings, Written};
 
 /// Settings on the command line; each goes before SUTURE_SERVER_* in the environment and before the file.
 #[derive(Args, Default)]
-pub(crate) struct Flags {
+pub(super) struct Flags {
     /// Directory of keys and objects.
     #[arg(long)]
     data_dir: Option<String>,
@@ -52,7 +52,7 @@ pub(crate) struct Flags {
 
 impl Flags {
     /// The settings that these, the environment and a file make.
-    pub(crate) fn into_settings(self, file: Option<&Path>) -> anyhow::Result<Settings> {
+    pub(super) fn into_settings(self, file: Option<&Path>) -> anyhow::Result<Settings> {
         let Self {
             data_dir,
             listen,

@@ -1,12 +1,12 @@
 //! `suture-server init`: a new server in a directory.
 
+use crate::init::{Made, init};
 use suture_core::clock::Clock as _;
 use suture_core::id::OperatorName;
-use suture_server::init::{Made, init};
 
 use super::Output;
+use super::SystemClock;
 use super::flags::Flags;
-use crate::SystemClock;
 
 /// Arguments of `init`.
 #[derive(clap::Args)]

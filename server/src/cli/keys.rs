@@ -1,11 +1,11 @@
 //! `suture-server keys`: which online keys the server holds, and the next ones.
 
+use crate::publish::{self, Held};
 use suture_core::clock::Clock as _;
 use suture_core::sign::PublicKey;
-use suture_server::publish::{self, Held};
 
+use super::SystemClock;
 use super::{Configured, Output};
-use crate::SystemClock;
 
 /// The subcommands.
 #[derive(clap::Subcommand)]

@@ -11,20 +11,32 @@ mod run;
 use std::num::NonZero;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
 use serde::Serialize;
-use suture_server::Settings;
+use suture_core::clock::Clock;
 use tokio::runtime::{Builder, Runtime};
 
 use self::flags::Flags;
+use crate::Settings;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, or stopped as asked; 1 failed: a file, the database, the port; \
 64 the command line or the configuration is wrong.";
 
+/// The one clock that nobody handed in.
+struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place where the server asks for the time")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
 /// Publishes signed bundles, keeps the fleet's record and runs rollouts.
 #[derive(Parser)]
 #[command(name = "suture-server", version, after_help = EXIT_CODES)]
-pub(crate) struct Cli {
+pub struct Cli {
     #[command(subcommand)]
     command: Command,
     /// How results are printed.
@@ -99,8 +111,13 @@ fn runtime() -> std::io::Result<Runtime> {
     builder.enable_all().build()
 }
 
+/// The whole command line, for who walks it: documents, completions, the manual.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs a command to its end.
-pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+pub fn run(cli: Cli) -> anyhow::Result<()> {
     let runtime = runtime()?;
     let Cli { command, output } = cli;
     match command {

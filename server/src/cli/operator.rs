@@ -1,11 +1,11 @@
 //! `suture-server operator`: a way in for an organisation of which nobody can call the server any more.
 
+use crate::invitation::{Invited, invite};
 use suture_core::clock::Clock as _;
 use suture_core::id::{HdoId, OperatorName};
-use suture_server::invitation::{Invited, invite};
 
+use super::SystemClock;
 use super::{Configured, Output};
-use crate::SystemClock;
 
 /// The subcommands.
 #[derive(clap::Subcommand)]

@@ -3,15 +3,15 @@
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
+use crate::config::LogFormat;
+use crate::{App, Settings};
 use anyhow::Context as _;
-use suture_server::config::LogFormat;
-use suture_server::{App, Settings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::SystemClock;
+use super::SystemClock;
 
 /// Logs to standard error, as configured.
 pub(super) fn start_log(settings: &Settings) -> anyhow::Result<()> {

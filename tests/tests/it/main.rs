@@ -24,6 +24,8 @@ macro_rules! on_both {
     };
 }
 
+#[path = "../../../agent/src/cli.rs"]
+mod agent_cli;
 mod at_the_device;
 mod boot;
 mod calendars;
@@ -56,6 +58,7 @@ mod leases;
 mod life;
 mod lifetime;
 mod manners;
+mod manual;
 mod notices;
 mod people;
 mod power_loss;

@@ -1,0 +1,29 @@
+//! What the program says of itself: these commands need no home, no server and no keys.
+
+pub mod manual;
+
+use clap::Subcommand;
+
+use crate::failure::Outcome;
+use crate::print::Printer;
+
+/// What can be asked of the program alone.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print what a shell needs to complete this program's command lines
+    #[command(
+        after_help = "Example: suturectl completions bash > ~/.local/share/bash-completion/completions/suturectl"
+    )]
+    Completions(manual::Completions),
+    /// Write this program's manual, a page for every command
+    #[command(after_help = "Example: suturectl man -o ~/.local/share/man/man1")]
+    Man(manual::Man),
+}
+
+/// Answers from `program`, the whole command line.
+pub fn run(command: Command, program: clap::Command, print: &mut Printer<'_>) -> Outcome {
+    match command {
+        Command::Completions(args) => print.raw(&manual::completions(program, args.shell)),
+        Command::Man(args) => manual::run(args, program, print),
+    }
+}

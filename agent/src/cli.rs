@@ -40,6 +40,7 @@ pub(crate) enum Output {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Join the hospital: make the device's keys here and have them certified. Shows the fingerprint to be compared.
+    #[command(after_help = "Example: suture-agent enroll --token-file device.token")]
     Enroll {
         /// The one-time token from `suturectl device token`.
         #[arg(long, required_unless_present = "token_file", conflicts_with = "token_file")]
@@ -52,6 +53,7 @@ pub(crate) enum Command {
         id: Option<DeviceId>,
     },
     /// Put the factory's version into the first slot.
+    #[command(after_help = "Example: suture-agent provision --manifest manifest.json --payload app=build/root")]
     Provision {
         /// The bundle's manifest.
         #[arg(long)]
@@ -61,16 +63,20 @@ pub(crate) enum Command {
         payloads: Vec<(PayloadName, PathBuf)>,
     },
     /// Work until SIGTERM or SIGINT.
+    #[command(after_help = "Example: suture-agent run --once")]
     Run {
         /// One cycle, then end.
         #[arg(long)]
         once: bool,
     },
     /// What runs, what the agent does and what it waits for
+    #[command(after_help = "Example: suture-agent status --output json")]
     Status,
     /// Only why it is not further: what is wrong, what happens by itself, and what you can do
+    #[command(after_help = "Example: suture-agent why")]
     Why,
     /// The last things that happened, and what people at the device have said
+    #[command(after_help = "Example: suture-agent log --verify")]
     Log {
         /// Verify instead that no line of it was edited or removed. Exit code 5 where one was
         #[arg(long)]
@@ -80,6 +86,7 @@ pub(crate) enum Command {
         signed: Option<LogHead>,
     },
     /// What the device remembers of its server's audit record, and what it holds against it
+    #[command(after_help = "Example: suture-agent record")]
     Record {
         /// Begin anew with a server whose record does not go on from there, once those who run it have said why. No agent
         /// may run meanwhile
@@ -87,8 +94,10 @@ pub(crate) enum Command {
         forget: bool,
     },
     /// Keep the device from beginning anything until `release`. What is past the switch finishes, or goes back
+    #[command(after_help = "Example: suture-agent hold --reason \"the ward is full\" --by kim")]
     Hold(Said),
     /// Let it go on: end a hold, or say that the device is checked, and may be in clinical use again or is unfit
+    #[command(after_help = "Example: suture-agent release --checked --reason \"test 4 passed\"")]
     Release {
         /// The device was checked after its update, as its maker asks: it goes back to clinical use
         #[arg(long)]
@@ -100,23 +109,27 @@ pub(crate) enum Command {
         said: Said,
     },
     /// Say that the device may be updated in this slot
+    #[command(after_help = "Example: suture-agent confirm --by kim")]
     Confirm {
         /// Who says it, where many use one account
         #[arg(long, value_name = "NAME")]
         by: Option<String>,
     },
     /// Hand a signed stop order or lift, in a file, to the agent: verified first. Exit code 5 where it is refused
+    #[command(after_help = "Example: suture-agent stop stop.json")]
     Stop {
         /// The file that `suturectl rollout stop --envelope` wrote
         file: PathBuf,
     },
     /// Hand a stick to the agent: what both sides have signed, for a device without a network. Exit code 5 where it is
     /// refused
+    #[command(after_help = "Example: suture-agent import /media/stick")]
     Import {
         /// The directory that `suturectl stick write` wrote
         dir: PathBuf,
     },
     /// Say that a held device is in order again, and the agent may go on
+    #[command(after_help = "Example: suture-agent recover --reason \"disk replaced\"")]
     Recover {
         /// What was done; recorded
         #[arg(long, default_value = "put in order")]
@@ -127,6 +140,7 @@ pub(crate) enum Command {
     },
     /// Leave the hospital: sold, lent, sent back or scrapped. Wipes keys, roots and record; what runs stays. Only by a person
     /// at the device. To join another hospital, run `enroll` with its token
+    #[command(after_help = "Example: suture-agent leave --device pump-1")]
     Leave {
         /// The device's id, so that it is this one that is meant
         #[arg(long)]
@@ -136,6 +150,7 @@ pub(crate) enum Command {
         untold: bool,
     },
     /// Test name, route, proxy, TLS, clock and disk.
+    #[command(after_help = "Example: suture-agent doctor")]
     Doctor,
 }
 

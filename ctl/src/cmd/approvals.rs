@@ -19,18 +19,21 @@ use crate::trust_store::Which;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Begin the approvals: sign the first root and publish them empty (`hdo join` does it too)
+    #[command(after_help = "Example: suturectl approvals init")]
     Init {
         /// Who signs from the first version on.
         #[command(flatten)]
         founders: Founders,
     },
     /// Versions, ends, keys, and what is in force; fails where devices have verified something else
+    #[command(after_help = "Example: suturectl approvals status")]
     Status {
         /// What a colleague's `status` prints: what is in force must be that, or descend from it
         #[arg(long, value_name = "VERSION:SHA256")]
         expect: Option<Edition>,
     },
     /// Sign what is in force again, before it ends or after
+    #[command(after_help = "Example: suturectl approvals renew")]
     Renew {
         /// With what it is signed.
         #[command(flatten)]

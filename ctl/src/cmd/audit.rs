@@ -24,6 +24,7 @@ use self::views::Views;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Entries in order
+    #[command(after_help = "Example: suturectl audit list --after 100 --limit 50")]
     List {
         /// From the entry behind this one
         #[arg(long, default_value_t = 0)]
@@ -35,6 +36,8 @@ pub enum Command {
     /// Read the whole record and verify it, that it extends what this home saw last, and that the hospital's devices have seen
     /// the same; or verify a file without a server,
     /// as in `suturectl audit verify --file record.jsonl`
+    #[command(after_help = "Examples: suturectl audit verify\n\
+    \x20         suturectl audit verify --file record.jsonl")]
     Verify {
         /// A record that `audit export` has written
         #[arg(long, value_name = "FILE", conflicts_with = "proof")]
@@ -47,14 +50,17 @@ pub enum Command {
         key: Option<LogKey>,
     },
     /// The key and the checkpoint by which this home knows the record: compare them with a colleague's
+    #[command(after_help = "Example: suturectl audit key")]
     Key,
     /// Write the whole record to a file that anybody can verify who has its key
+    #[command(after_help = "Example: suturectl audit export -o record.jsonl")]
     Export {
         /// The file, which must not exist yet
         #[arg(short, long, value_name = "FILE")]
         out: PathBuf,
     },
     /// Prove that an entry stands in the record, as in `suturectl audit prove 17 -o entry-17.json`
+    #[command(after_help = "Example: suturectl audit prove 17 -o entry-17.json")]
     Prove {
         /// Its number, from `audit list`
         entry: u64,
@@ -63,6 +69,7 @@ pub enum Command {
         out: PathBuf,
     },
     /// Begin anew with a server whose record does not go on from what this home saw, once those who run it have said why
+    #[command(after_help = "Example: suturectl audit restart --reason \"restored from the backup of Sunday\"")]
     Restart {
         /// What they said; it is kept with what was remembered
         #[arg(long)]

@@ -33,6 +33,7 @@ use crate::trust_store::{TrustStore, Which};
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Build a bundle; the same input gives the same bytes
+    #[command(after_help = "Example: suturectl bundle build pump-1.1.0.toml -o pump-1.1.0")]
     Build {
         /// The specification (TOML)
         spec: PathBuf,
@@ -44,6 +45,7 @@ pub enum Command {
         level: i32,
     },
     /// Verify every byte of a bundle and show what it holds
+    #[command(after_help = "Example: suturectl bundle inspect pump-1.1.0")]
     Inspect {
         /// A directory that `build` made
         dir: PathBuf,
@@ -54,8 +56,12 @@ pub enum Command {
     /// which something else is said
     Diff(diff::DiffArgs),
     /// List the bundle in the catalog's next version and sign that
+    #[command(after_help = "Examples: suturectl bundle sign pump-1.1.0\n\
+    \x20         suturectl bundle sign pump-1.1.0 --role pumps --key line")]
     Sign(SignArgs),
     /// Upload what the server lacks and put the signed catalog in force; run it again after an interruption
+    #[command(after_help = "Examples: suturectl bundle publish pump-1.1.0\n\
+    \x20         suturectl bundle publish pump-1.1.0 --notice auto")]
     Publish {
         /// A directory that `sign` signed
         dir: PathBuf,
@@ -69,10 +75,13 @@ pub enum Command {
     },
     /// Withdraw a published bundle, by the manufacturer's signature and with a reason that every hospital reads: no device
     /// begins it any more, and rollouts of it are halted
+    #[command(after_help = "Example: suturectl bundle withdraw pump@2 --reason \"the alarm is too quiet\"")]
     Withdraw(withdraw::WithdrawArgs),
     /// How far a bundle is at each hospital, in counts
+    #[command(after_help = "Example: suturectl bundle adoption pump@2")]
     Adoption(adoption::AdoptionArgs),
     /// The bundles that the server has, and what the hospital has decided of them
+    #[command(after_help = "Example: suturectl bundle list")]
     List,
 }
 

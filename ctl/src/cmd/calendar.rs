@@ -22,6 +22,10 @@ use crate::repository::{Done, Signing};
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Sign a calendar, in the place of the one before it: of flags, a TOML file, an iCalendar file, or several of them
+    #[command(
+        after_help = "Examples: suturectl calendar set icu --zone Europe/Berlin --weekly \"sat,sun 02:00 2h\" --freeze-yearly 12-24..01-02\n\
+    \x20         suturectl calendar set --device pump-1 --ics board.ics"
+    )]
     Set {
         /// Whose calendar.
         #[command(flatten)]
@@ -34,6 +38,7 @@ pub enum Command {
         signing: Signing,
     },
     /// Take a calendar off, by signature: the others that bind its devices go on
+    #[command(after_help = "Example: suturectl calendar remove icu")]
     Remove {
         /// Whose calendar.
         #[command(flatten)]
@@ -43,6 +48,7 @@ pub enum Command {
         signing: Signing,
     },
     /// The signed calendars, or one of them
+    #[command(after_help = "Example: suturectl calendar show icu")]
     Show {
         /// Whose calendar.
         #[command(flatten)]
@@ -52,8 +58,11 @@ pub enum Command {
     ///
     /// Of a ward or a device, all its calendars together. With --rrule the openings begin with the rule's first start,
     /// otherwise now, unless --from says when.
+    #[command(after_help = "Examples: suturectl calendar preview icu\n\
+    \x20         suturectl calendar preview --rrule \"FREQ=MONTHLY;BYDAY=-1SU\" --dtstart 2026-10-25T02:30 --zone Europe/Berlin --duration 2h")]
     Preview(PreviewArgs),
     /// Write a signed calendar as an iCalendar file (RFC 5545)
+    #[command(after_help = "Example: suturectl calendar export icu -o icu.ics")]
     Export {
         /// Whose calendar.
         #[command(flatten)]

@@ -28,12 +28,14 @@ use crate::trust_store::{TrustStore, Which};
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Begin the catalog: sign its first root and publish it empty
+    #[command(after_help = "Example: suturectl catalog init")]
     Init {
         /// Who signs from the first version on.
         #[command(flatten)]
         founders: Founders,
     },
     /// Versions, ends, keys and what is listed
+    #[command(after_help = "Example: suturectl catalog status --expect 12:SHA256")]
     Status {
         /// From what was verified last, without the server
         #[arg(long)]
@@ -43,6 +45,7 @@ pub enum Command {
         expect: Option<Edition>,
     },
     /// Say of a published bundle whether it may still be installed
+    #[command(after_help = "Example: suturectl catalog set-status pump 2 withdrawn")]
     SetStatus {
         /// The product
         product: ProductId,
@@ -59,6 +62,7 @@ pub enum Command {
         signing: Signing,
     },
     /// Sign the list as it is again, before it ends or after
+    #[command(after_help = "Example: suturectl catalog renew")]
     Renew {
         /// The list of this delegated role, by its keys [default: the catalog's own]
         #[arg(long, value_name = "ROLE")]
@@ -68,8 +72,12 @@ pub enum Command {
         signing: Signing,
     },
     /// Let other keys list bundles of some paths, a product line's for one; a role of that name is changed
+    #[command(
+        after_help = "Example: suturectl catalog delegate pumps --path 'bundles/pump/*/manifest.json' --public HEX"
+    )]
     Delegate(delegation::DelegateArgs),
     /// Let a role list bundles no more: what it lists is nobody's from then on
+    #[command(after_help = "Example: suturectl catalog undelegate pumps")]
     Undelegate {
         /// The role
         name: String,

@@ -36,6 +36,7 @@ const MAX_CSV_BYTES: u64 = 16 << 20;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Add or correct devices from the hospital's own list
+    #[command(after_help = "Example: suturectl device import --csv devices.csv --dry-run")]
     Import {
         /// CSV whose first line names the columns: id, product, hardware, ward, and if known serial, udi, labels (area=icu kind=bedside)
         #[arg(long, value_name = "FILE")]
@@ -45,6 +46,7 @@ pub enum Command {
         dry_run: bool,
     },
     /// Make an enrolment token, for one device or for any imported one
+    #[command(after_help = "Example: suturectl device token pump-1")]
     Token {
         /// The device
         id: Option<DeviceId>,
@@ -53,6 +55,7 @@ pub enum Command {
         lifetime: Lifetime,
     },
     /// Say that the fingerprint shown at the device is this one, and put the device on the signed roster
+    #[command(after_help = "Example: suturectl device confirm pump-1 --fingerprint \"3f0a 91c2 5d77\"")]
     Confirm {
         /// The device
         id: DeviceId,
@@ -64,6 +67,8 @@ pub enum Command {
         signing: Signing,
     },
     /// The devices
+    #[command(after_help = "Examples: suturectl device list --ward icu\n\
+    \x20         suturectl device list --lost")]
     List {
         /// Of this ward
         #[arg(long)]
@@ -88,16 +93,19 @@ pub enum Command {
         after: jiff::SignedDuration,
     },
     /// One device: what it has proven by its signature, and what the server merely says
+    #[command(after_help = "Example: suturectl device show pump-1")]
     Show {
         /// The device
         id: DeviceId,
     },
     /// What stands between a device and its update, in the order in which it must be met
+    #[command(after_help = "Example: suturectl device why pump-1")]
     Why {
         /// The device
         id: DeviceId,
     },
     /// Say that a device is back in service, so that it counts no more among those of its ward that are down
+    #[command(after_help = "Example: suturectl device return pump-1 --reason \"restarted by hand\"")]
     Return {
         /// The device
         id: DeviceId,
@@ -107,8 +115,10 @@ pub enum Command {
     },
     /// Say that a device was clinically checked after its update, by the signatures of as many as approve: it goes back to
     /// clinical use by that
+    #[command(after_help = "Example: suturectl device release pump-1 --reason \"flow measured at three points\"")]
     Release(release::ReleaseArgs),
     /// Refuse a device's certificate from the next call on, and take it off the signed roster
+    #[command(after_help = "Example: suturectl device revoke pump-1 --reason \"stolen\"")]
     Revoke {
         /// The device
         id: DeviceId,
@@ -121,6 +131,7 @@ pub enum Command {
     },
     /// Take a device out of use for good: its certificate is refused, it leaves the signed roster and never enrols again. All
     /// that is known of it stays: `device list --state decommissioned`, `device show`
+    #[command(after_help = "Example: suturectl device decommission pump-1 --reason \"sold; disk wiped\"")]
     Decommission {
         /// The device
         id: DeviceId,

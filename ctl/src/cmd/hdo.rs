@@ -17,6 +17,7 @@ use crate::token::{self, Lifetime};
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Manufacturer: register a hospital and make the token for its first operator
+    #[command(after_help = "Example: suturectl hdo invite riverside --name \"Riverside Hospital\"")]
     Invite {
         /// The hospital's id: a-z, 0-9, '.', '_', '-'
         id: HdoId,
@@ -28,8 +29,10 @@ pub enum Command {
         lifetime: Lifetime,
     },
     /// Manufacturer: the hospitals
+    #[command(after_help = "Example: suturectl hdo list")]
     List,
     /// Hospital: spend the manufacturer's token and begin the hospital's approvals
+    #[command(after_help = "Example: suturectl hdo join --token-file hospital.token --name kim")]
     Join(hdo_join::Args),
 }
 

@@ -15,6 +15,8 @@ use crate::print::Table;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make a key: in an encrypted file, or on a PKCS#11 token
+    #[command(after_help = "Examples: suturectl key new targets\n\
+    \x20         suturectl key new targets --token LABEL")]
     New {
         /// Its name
         name: KeyName,
@@ -29,6 +31,7 @@ pub enum Command {
         reach: Reach,
     },
     /// Give a name to a key that is on a PKCS#11 token already
+    #[command(after_help = "Example: suturectl key add-token root --token LABEL --id 01")]
     AddToken {
         /// The name that it shall have here
         name: KeyName,
@@ -46,18 +49,22 @@ pub enum Command {
         label: Option<String>,
     },
     /// The keys of this home, and where each is kept
+    #[command(after_help = "Example: suturectl key list")]
     List,
     /// A key's public half
+    #[command(after_help = "Example: suturectl key export-public targets")]
     ExportPublic {
         /// Its name
         name: KeyName,
     },
     /// Open a key and let it sign a test text, to be sure of its passphrase, PIN or token
+    #[command(after_help = "Example: suturectl key check targets")]
     Check {
         /// Its name
         name: KeyName,
     },
     /// Encrypt a key's file under another passphrase
+    #[command(after_help = "Example: suturectl key change-passphrase targets")]
     ChangePassphrase {
         /// Its name
         name: KeyName,

@@ -39,10 +39,13 @@ use crate::failure::Outcome;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Spend a token: become an operator of the server that it names
+    #[command(after_help = "Example: suturectl join --token-file operator.token")]
     Join(join::Args),
     /// Who the server takes this operator for
+    #[command(after_help = "Example: suturectl whoami --output json")]
     Whoami,
     /// Test the way to the server: name, route, proxy, TLS, clock, certificate, disk
+    #[command(after_help = "Example: suturectl doctor")]
     Doctor,
     /// Signing keys
     #[command(subcommand)]

@@ -16,6 +16,7 @@ use crate::token::{self, Lifetime};
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make the token for a colleague
+    #[command(after_help = "Example: suturectl operator invite lee")]
     Invite {
         /// The name that the colleague takes
         name: OperatorName,
@@ -24,6 +25,7 @@ pub enum Command {
         lifetime: Lifetime,
     },
     /// Refuse a colleague's certificate from the next call on
+    #[command(after_help = "Example: suturectl operator revoke lee")]
     Revoke {
         /// The colleague
         name: OperatorName,

@@ -23,10 +23,15 @@ use crate::letters::{From, Heads, Writing, fetch, find, root_of, send, write};
 pub enum Command {
     /// Tell the manufacturer of something that looks wrong, signed by one of the hospital's keys. As in: suturectl report
     /// suspicion --product pump --device pump-1 --text "it called an address that it never calls" --ioc seen.txt
+    #[command(
+        after_help = "Example: suturectl report suspicion --product pump --device pump-1 --text \"it called a stranger\" --ioc seen.txt"
+    )]
     Suspicion(ReportArgs),
     /// Tell the manufacturer of something that has happened
+    #[command(after_help = "Example: suturectl report incident --product pump --text \"the alarm stayed silent\"")]
     Incident(ReportArgs),
     /// Take a report back: there was nothing to it
+    #[command(after_help = "Example: suturectl report withdraw 3 --text \"it was our own probe\"")]
     Withdraw {
         /// The report's number
         number: u64,
@@ -38,12 +43,14 @@ pub enum Command {
         key: KeyName,
     },
     /// The reports, newest first: a hospital's own, at the manufacturer those of all hospitals
+    #[command(after_help = "Example: suturectl report list")]
     List {
         /// Of this hospital; the manufacturer's operators only
         #[arg(long, value_name = "HOSPITAL")]
         hdo: Option<HdoId>,
     },
     /// One report, whole; at the manufacturer it counts as read from then on
+    #[command(after_help = "Example: suturectl report show 3")]
     Show {
         /// The report's number
         number: u64,
@@ -52,6 +59,7 @@ pub enum Command {
         hdo: Option<HdoId>,
     },
     /// Answer a hospital's report, as its manufacturer. As in: suturectl report acknowledge 1 --hdo riverside --text "we look"
+    #[command(after_help = "Example: suturectl report acknowledge 3 --hdo riverside --text \"we look into it\"")]
     Acknowledge {
         /// The report's number
         number: u64,

@@ -37,47 +37,67 @@ use crate::witness;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Compute a plan and print its digest; nothing is signed
+    #[command(
+        after_help = "Examples: suturectl rollout plan --bundle pump@2 --ward icu --wave 1 --wave rest:signed --cap 1 --ticket CHG-4711\n\
+    \x20         suturectl rollout plan --bundle pump@7 --label area=icu --running 1..3 --deadline 2026-12-20T00:00:00Z"
+    )]
     Plan(plan::PlanArgs),
     /// Sign a plan, after computing it again from what is signed now; or say on record that it, or a bundle, is declined or
     /// deferred
+    #[command(after_help = "Examples: suturectl rollout approve SHA256 --reason \"tested on the bench\"\n\
+    \x20         suturectl rollout approve pump@3 --defer --reason \"the ward is rebuilt\" \\\n\
+    \x20             --compensating \"a network of their own\" --review 2027-01-15")]
     Approve(approve::ApproveArgs),
     /// Bundles and plans that were declined or deferred, and when that is looked at again
+    #[command(after_help = "Example: suturectl rollout decisions")]
     Decisions {
         /// Also those that a later decision or a rollout of the bundle has answered
         #[arg(long)]
         all: bool,
     },
     /// Suggest a rollout to hospitals; nothing of it is authority
+    #[command(
+        after_help = "Example: suturectl rollout propose pump@2 --all --wave 1 --wave rest --soak 24h --note \"a louder alarm\""
+    )]
     Propose(propose::ProposeArgs),
     /// Take a suggestion back; what hospitals have planned upon it stays as it is
+    #[command(after_help = "Example: suturectl rollout take-back 3f0a91 --reason \"the notes are wrong\"")]
     TakeBack(propose::TakeBackArgs),
     /// What the manufacturer suggests: to a hospital, or for the manufacturer to all
+    #[command(after_help = "Example: suturectl rollout proposals")]
     Proposals,
     /// Sign open a wave that waits for the hospital's signature; only a stop order closes it again
+    #[command(after_help = "Example: suturectl rollout open pump-2 --wave 2 --reason \"a night without a fault\"")]
     Open(open::OpenArgs),
     /// The rollouts
+    #[command(after_help = "Example: suturectl rollout list --all")]
     List {
         /// Also those that have ended
         #[arg(long)]
         all: bool,
     },
     /// One rollout: who signed it and why, and how far each device is
+    #[command(after_help = "Example: suturectl rollout show pump-2")]
     Show {
         /// The rollout
         rollout: ApprovalId,
     },
     /// Until it ends: a live view on a terminal, elsewhere a line for each change. Exit code 0 when complete, 1 when paused by a
     /// failure, aborted or superseded
+    #[command(after_help = "Examples: suturectl rollout watch pump-2\n\
+    \x20         suturectl rollout watch pump-2 --output json")]
     Watch {
         /// The rollout
         rollout: ApprovalId,
     },
     /// What it waits for, in the order in which it must be met, and what would meet each
+    #[command(after_help = "Example: suturectl rollout why pump-2")]
     Why {
         /// The rollout
         rollout: ApprovalId,
     },
     /// Hold back what has not begun; unsigned, in force at the devices' next check-in
+    #[command(after_help = "Example: suturectl rollout pause pump-2 --reason \"the ward is full\"")]
     Pause {
         /// The rollout
         rollout: ApprovalId,
@@ -86,6 +106,7 @@ pub enum Command {
         reason: String,
     },
     /// Let a paused rollout go on
+    #[command(after_help = "Example: suturectl rollout resume pump-2 --reason \"the ward has room\"")]
     Resume {
         /// The rollout
         rollout: ApprovalId,
@@ -94,6 +115,7 @@ pub enum Command {
         reason: String,
     },
     /// End it: at the server at once, and by a signed stop order
+    #[command(after_help = "Example: suturectl rollout abort pump-2 --reason \"the alarm is too quiet\"")]
     Abort {
         /// The rollout
         rollout: ApprovalId,
@@ -105,15 +127,20 @@ pub enum Command {
         signing: Signing,
     },
     /// Sign a stop order, alone, and publish it: no device begins anything more by the rollout, whatever the server says
+    #[command(after_help = "Examples: suturectl rollout stop pump-2\n\
+    \x20         suturectl rollout stop pump-2 --envelope stop.json --offline")]
     Stop(order::StopArgs),
     /// Lift a stop order, by as many approvers as it takes to approve
+    #[command(after_help = "Example: suturectl rollout lift pump-2")]
     Lift(order::LiftArgs),
     /// Which devices obey a stop order by their signed word, and until when the others could still begin
+    #[command(after_help = "Example: suturectl rollout stop-status pump-2")]
     StopStatus {
         /// The rollout
         rollout: ApprovalId,
     },
     /// Plan and sign the way back for the devices that have proven that they run the rollout's bundle
+    #[command(after_help = "Example: suturectl rollout rollback pump-2 --reason \"the alarm is too quiet\" --yes")]
     Rollback(rollback::RollbackArgs),
 }
 

@@ -29,12 +29,14 @@ const MAX_CSV_BYTES: u64 = 16 << 20;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// The devices on the signed rosters, each with the key that its reports are verified by
+    #[command(after_help = "Example: suturectl roster show --ward icu")]
     Show {
         /// Of this ward
         #[arg(long)]
         ward: Option<WardId>,
     },
     /// Confirm many devices at once, by one signature: `device confirm` for a list of fingerprints read at the devices
+    #[command(after_help = "Example: suturectl roster sign --csv seen.csv")]
     Sign {
         /// CSV whose first line is `id,fingerprint`
         #[arg(long, value_name = "FILE")]
@@ -44,6 +46,7 @@ pub enum Command {
         signing: Signing,
     },
     /// Sign anew what the hospital's own list says of confirmed devices: ward, labels, product, hardware. Their keys stay
+    #[command(after_help = "Example: suturectl roster update --csv devices.csv --dry-run")]
     Update {
         /// The CSV that `device import` reads; devices that it does not name stay as they are
         #[arg(long, value_name = "FILE")]

@@ -29,8 +29,12 @@ use crate::{files, identity};
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// What the hospital has signed, which devices have proven to have it, and what this home connects by
+    #[command(after_help = "Example: suturectl service show")]
     Show,
     /// Sign for the hospital's devices where the server is and by whom it is certified
+    #[command(
+        after_help = "Example: suturectl service set --address https://new.acme.example:7443 --authority ca.pem --authority ca-next.pem"
+    )]
     Set {
         /// https://host:port; several are tried in this order. Unless given, the present ones stay
         #[arg(long = "address", value_name = "URL")]
@@ -46,8 +50,10 @@ pub enum Command {
         signing: Signing,
     },
     /// Connect from this home by what the hospital has signed
+    #[command(after_help = "Example: suturectl service follow")]
     Follow,
     /// Connect from this home by a CA certificate that came over another channel
+    #[command(after_help = "Example: suturectl service trust ca.pem --sha256 SHA256")]
     Trust {
         /// The CA certificate (PEM)
         file: PathBuf,

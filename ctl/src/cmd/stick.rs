@@ -28,6 +28,7 @@ use crate::trust_store::{TrustStore, Which};
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write what both sides have signed, and all stop orders, to a directory for `suture-agent import`
+    #[command(after_help = "Example: suturectl stick write /media/stick")]
     Write {
         /// A new or empty directory, or an earlier stick, which is replaced
         directory: PathBuf,

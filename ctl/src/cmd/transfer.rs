@@ -14,6 +14,9 @@ use crate::print::Table;
 pub enum Command {
     /// Limit what devices fetch: at certain hours, or, without --between, at all other times. Each server holds the limits
     /// by itself
+    #[command(
+        after_help = "Example: suturectl transfer set --between \"mon-fri 07:00-18:00\" --zone Europe/Berlin --rate 20Mbit --streams 8"
+    )]
     Set {
         /// Of all devices together, a second: 20Mbit, 500kbit; 0 lets nothing be fetched
         #[arg(long)]
@@ -34,8 +37,10 @@ pub enum Command {
         zone: Option<String>,
     },
     /// What is set, what holds now, and how many devices fetch and stand in line
+    #[command(after_help = "Example: suturectl transfer show")]
     Show,
     /// Take limits away: those of certain hours, or all
+    #[command(after_help = "Example: suturectl transfer clear --between \"mon-fri 07:00-18:00\"")]
     Clear {
         /// Those of these hours only
         #[arg(long, value_name = "HOURS")]

@@ -12,12 +12,14 @@ use super::{Configured, Output};
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Show the key by which operators and devices know the record: they compare it, and refuse another.
+    #[command(after_help = "Example: suture-server audit key --config server.toml")]
     Key(Configured),
     /// Put another key in its place, which the present one signs: everybody follows by that alone. The server may run.
+    #[command(after_help = "Example: suture-server audit rotate-key --config server.toml")]
     RotateKey(Configured),
     /// Delete the texts of entries older than a date, two years at least. Digests and tree stay: the record verifies as
-    /// before, and a kept copy of a text is still proven to have stood in it. It goes on record. Example:
-    /// `suture-server audit prune --before 2024-01-01 --config server.toml`. The server may run.
+    /// before, and a kept copy of a text is still proven to have stood in it. It goes on record. The server may run.
+    #[command(after_help = "Example: suture-server audit prune --before 2024-01-01 --config server.toml")]
     Prune {
         /// The first day (UTC) whose entries keep their texts.
         #[arg(long, value_name = "DATE")]

@@ -15,12 +15,16 @@ use super::{Configured, Output};
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Which authorities there are.
+    #[command(after_help = "Example: suture-server ca show --config server.toml")]
     Show(Configured),
     /// Make another one, which is believed and not used yet.
+    #[command(after_help = "Example: suture-server ca prepare --config server.toml")]
     Prepare(Configured),
     /// Let the prepared one certify; the key of the one before is destroyed.
+    #[command(after_help = "Example: suture-server ca switch --config server.toml")]
     Switch(Configured),
     /// Believe the former ones no longer: whoever still has a certificate of theirs has to enrol again.
+    #[command(after_help = "Example: suture-server ca retire --config server.toml")]
     Retire(Configured),
 }
 

@@ -11,8 +11,10 @@ use super::{Configured, Output};
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Show the public halves of the present and the next ones.
+    #[command(after_help = "Example: suture-server keys list --config server.toml")]
     List(Configured),
     /// Prepare the next ones; they sign from the moment at which a root that names them is published. The server may run.
+    #[command(after_help = "Example: suture-server keys rotate --config server.toml --repository catalog")]
     Rotate {
         #[command(flatten)]
         configured: Configured,

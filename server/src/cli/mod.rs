@@ -47,6 +47,8 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Make a new server: its authority, keys, configuration and the first operator's one-time token.
+    #[command(after_help = "Example: suture-server init --data-dir /var/lib/suture-server \\\n\
+        \x20            --address https://updates.acme.example:7443 --listen 0.0.0.0:7443 --trust-domain acme.example --operator ada")]
     Init(init::Args),
     /// The online keys, which say what is newest and no more.
     #[command(subcommand)]
@@ -62,6 +64,7 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Command),
     /// Serve until SIGTERM or SIGINT.
+    #[command(after_help = "Example: suture-server run --config /var/lib/suture-server/server.toml")]
     Run(Configured),
 }
 

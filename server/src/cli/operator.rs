@@ -13,6 +13,7 @@ pub(super) enum Command {
     /// Make a token, good once and for a week, for an operator whose organisation has nobody left who could: its last
     /// operator's certificate or home is lost. It gives no signing key and names no root. It goes on record. The server may
     /// run.
+    #[command(after_help = "Example: suture-server operator invite kim --hdo riverside --config server.toml")]
     Invite {
         /// The operator's name; not one that has joined and was not revoked.
         name: OperatorName,

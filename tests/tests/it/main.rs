@@ -44,6 +44,7 @@ mod exposure;
 mod faults;
 mod forks;
 mod gates;
+mod help;
 mod hospital;
 mod hostile;
 mod inbound;

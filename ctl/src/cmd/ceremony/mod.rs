@@ -23,6 +23,8 @@ use crate::trust_store::{TrustStore, Which};
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Sign the next root: it counts for another year, with the same keys
+    #[command(after_help = "Examples: suturectl catalog rotate --online\n\
+    \x20         suturectl approvals rotate --online")]
     Rotate {
         /// Name the online keys that the server has prepared (`suture-server keys rotate` there)
         #[arg(long)]
@@ -32,6 +34,10 @@ pub enum Command {
         signers: Signers,
     },
     /// Let another key sign, by a new root; or say otherwise whose a key is
+    #[command(
+        after_help = "Examples: suturectl catalog add-key --role targets --public HEX --holder lee --threshold 2\n\
+    \x20         suturectl approvals add-key --role targets --public HEX --holder lee --threshold 2"
+    )]
     AddKey {
         /// What it signs
         #[arg(long, value_enum)]
@@ -54,6 +60,8 @@ pub enum Command {
         signers: Signers,
     },
     /// Let a key sign no more, by a new root: it is lost, stolen, or its holder has left
+    #[command(after_help = "Examples: suturectl catalog remove-key --role targets --public HEX\n\
+    \x20         suturectl approvals remove-key --role targets --public HEX")]
     RemoveKey {
         /// What it signed
         #[arg(long, value_enum)]
@@ -69,6 +77,8 @@ pub enum Command {
         signers: Signers,
     },
     /// Change how many of a role's keys must sign, by a new root
+    #[command(after_help = "Examples: suturectl catalog set-threshold --role root 2\n\
+    \x20         suturectl approvals set-threshold --role targets 2")]
     SetThreshold {
         /// Whose
         #[arg(long, value_enum)]
@@ -81,8 +91,12 @@ pub enum Command {
         signers: Signers,
     },
     /// Verify an envelope against what this home knows, show what it changes, and add a signature; the last one publishes
+    #[command(after_help = "Examples: suturectl catalog sign root.envelope.json\n\
+    \x20         suturectl approvals sign pump-2.envelope.json --reason \"read the notes\"")]
     Sign(sign::SignArgs),
     /// Verify an envelope and show what it changes and who must sign it yet
+    #[command(after_help = "Examples: suturectl catalog show root.envelope.json\n\
+    \x20         suturectl approvals show pump-2.envelope.json --offline")]
     Show {
         /// The envelope
         file: PathBuf,
@@ -91,6 +105,8 @@ pub enum Command {
         offline: bool,
     },
     /// Begin to trust the repository whose root's fingerprint its owner has read to you
+    #[command(after_help = "Examples: suturectl catalog trust \"3f0a 91c2 5d77\"\n\
+    \x20         suturectl approvals trust \"3f0a 91c2 5d77\"")]
     Trust {
         /// SHA-256 of the first root
         fingerprint: Digest,

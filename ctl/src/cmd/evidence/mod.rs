@@ -29,6 +29,7 @@ use crate::print::bytes;
 pub enum Command {
     /// What became of a rollout: approval, signers, each device's signed reports, as in
     /// `suturectl evidence rollout pump-2-4f0c -o evidence`
+    #[command(after_help = "Example: suturectl evidence rollout pump-2 -o evidence")]
     Rollout {
         /// Its id, from `suturectl rollout list --all`
         id: ApprovalId,
@@ -38,6 +39,7 @@ pub enum Command {
     },
     /// What has been done to a device: its reports and the rollouts that they tell of, as in
     /// `suturectl evidence device pump-1 -o evidence`
+    #[command(after_help = "Example: suturectl evidence device pump-1 -o evidence")]
     Device {
         /// Its id
         id: DeviceId,
@@ -47,6 +49,7 @@ pub enum Command {
     },
     /// A product or one release of it: for a hospital with its rollouts, for a manufacturer with adoption in counts, as in
     /// `suturectl evidence product pump@2 -o evidence`
+    #[command(after_help = "Example: suturectl evidence product pump@2 -o evidence")]
     Product {
         /// The product, or a release as in pump@2
         #[arg(value_name = "PRODUCT[@RELEASE]", value_parser = product)]
@@ -57,6 +60,7 @@ pub enum Command {
     },
     /// Verify a folder without a server: every file, every signature, every conclusion, as in
     /// `suturectl evidence verify evidence`
+    #[command(after_help = "Example: suturectl evidence verify evidence")]
     Verify(verify::Args),
 }
 

@@ -16,6 +16,9 @@ use crate::print::Table;
 pub enum Command {
     /// Have each notice posted to a webhook, signed as Standard Webhooks has it; the secret is shown this once. As in:
     /// suturectl notice contact add siem --webhook https://siem.riverside.example/suture
+    #[command(
+        after_help = "Example: suturectl notice contact add siem --webhook https://siem.riverside.example/suture"
+    )]
     Add {
         /// What the contact is called
         name: ContactName,
@@ -27,8 +30,10 @@ pub enum Command {
         further: bool,
     },
     /// The contacts, and what came of their deliveries
+    #[command(after_help = "Example: suturectl notice contact list")]
     List,
     /// Deliver nothing there any more
+    #[command(after_help = "Example: suturectl notice contact remove siem")]
     Remove {
         /// What the contact is called
         name: ContactName,

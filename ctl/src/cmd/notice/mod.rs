@@ -29,6 +29,7 @@ pub enum Command {
     Publish(publish::PublishArgs),
     /// The notices: at a hospital those that it has got, at the manufacturer those that it has sent, or with --hdo one
     /// hospital's
+    #[command(after_help = "Example: suturectl notice list --open")]
     List {
         /// Of this hospital; the manufacturer's operators only
         #[arg(long, value_name = "HOSPITAL")]
@@ -38,6 +39,7 @@ pub enum Command {
         open: bool,
     },
     /// One notice, whole; at a hospital it counts as read from then on. As in: suturectl notice show 3
+    #[command(after_help = "Example: suturectl notice show 3")]
     Show {
         /// At a hospital the notice's number, at the manufacturer the beginning of its id
         #[arg(value_name = "NUMBER|ID")]
@@ -48,6 +50,7 @@ pub enum Command {
     },
     /// Say that a notice was read and what is done about it, signed where this home has one of the hospital's keys. As in:
     /// suturectl notice acknowledge 3 --text "installed in all wards by Friday"
+    #[command(after_help = "Example: suturectl notice acknowledge 3 --text \"installed in all wards by Friday\"")]
     Acknowledge {
         /// The notice's number
         number: u64,
@@ -59,6 +62,7 @@ pub enum Command {
         key: KeyName,
     },
     /// How far a notice has come at each hospital: delivered, read, acknowledged, overdue. As in: suturectl notice status 3f0a91
+    #[command(after_help = "Example: suturectl notice status 3f0a91 --verify")]
     Status {
         /// The beginning of its id, as `notice list` shows it
         id: String,
@@ -68,6 +72,7 @@ pub enum Command {
     },
     /// The 30 and 60 days of FDA's postmarket guidance: who was told when of what a bundle ends, and how far the bundle is.
     /// As in: suturectl notice clocks pump@3 --learned 2026-11-20
+    #[command(after_help = "Example: suturectl notice clocks pump@3 --learned 2026-11-20")]
     Clocks(clocks::ClocksArgs),
     /// Where notices are delivered to, besides this program
     #[command(subcommand)]

@@ -92,5 +92,5 @@ fn an_example_that_has_rotted_is_found() {
     }
     assert_eq!(words("a 'b c' \"d\"e --f=\"\" # g"), ["a", "b c", "de", "--f="]);
     assert_eq!(words("a b >> c"), ["a", "b"]);
-    assert_eq!(examples("a", "Examples: a b \\\n  c\n  a d\nA note"), ["a b   c", "a d"]);
+    assert_eq!(examples("a", "Examples: a b \\\n  c\n  a d\nA note"), ["a b    c", "a d"]);
 }

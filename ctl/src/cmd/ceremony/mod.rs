@@ -105,8 +105,8 @@ pub enum Command {
         offline: bool,
     },
     /// Begin to trust the repository whose root's fingerprint its owner has read to you
-    #[command(after_help = "Examples: suturectl catalog trust \"3f0a 91c2 5d77\"\n\
-    \x20         suturectl approvals trust \"3f0a 91c2 5d77\"")]
+    #[command(after_help = "Examples: suturectl catalog trust SHA256\n\
+    \x20         suturectl approvals trust SHA256")]
     Trust {
         /// SHA-256 of the first root
         fingerprint: Digest,

@@ -87,9 +87,11 @@ fn page(command: clap::Command, section: &str, source: &str) -> std::io::Result<
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let is_group = command.has_subcommands();
     let mut text = Vec::new();
+    // No date: a page is the same whenever it was made. Without a word in its place the next would stand there.
     Renderer::new(command)
         .title(name.to_uppercase())
         .section(section)
+        .date(" ")
         .source(source)
         .manual("Suture")
         .render(&mut text)?;

@@ -38,7 +38,7 @@ pub(super) const SPEC: &str = spec!();
 
 /// What the help shows.
 pub(super) const EXAMPLE: &str = concat!(
-    "Example of a FILE:\n\n",
+    "Example: suturectl notice publish advisory.toml\nThe file says, as here:\n\n",
     spec!(),
     "# also: fixed_by = 3, links = [\"https://..\"], acknowledge_by = \"2026-12-01T12:00:00Z\", [[attachment]] path = \"fsn.pdf\",
 # [support] service_change = \"2028-12-31\", operating_system, maintenance,

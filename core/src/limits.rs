@@ -430,7 +430,7 @@ pub const MAX_KEPT_DOCUMENTS: usize = 5_000;
 pub const MAX_QUESTION_COMPONENTS: u32 = 100_000;
 /// Letters that are repeated in one step of the server's.
 pub const MAX_REPEATED_AT_ONCE: u32 = 50;
-/// Where one hospital wants to be told: 16 webhooks.
+/// Where one hospital wants to be told: 16 webhooks or receivers of syslog.
 pub const MAX_CONTACTS: u64 = 16;
 /// How often a delivery is tried: 12 times, in three days.
 pub const MAX_DELIVERY_TRIES: u32 = 12;

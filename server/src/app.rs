@@ -34,7 +34,7 @@ use crate::grpc::{Api, Bulk};
 use crate::identity::Authority;
 use crate::init::{SEAL_BYTES, SEAL_FILE};
 use crate::notice::courier::{self, Courier};
-use crate::notice::webhook::Sender;
+use crate::notice::sender::Sender;
 use crate::rights::Rights;
 use crate::rollout::leader::{self, Leader};
 use crate::rollout::news::News;
@@ -379,7 +379,7 @@ impl App {
     fn courier(&self) -> Result<Courier, AppError> {
         let Settings { webhook_authorities, webhook_networks, webhook_proxy, .. } = &self.settings;
         let rules = (webhook_authorities.clone(), webhook_networks.clone(), webhook_proxy.clone());
-        let sender = Sender::new(rules, self.clock.clone());
+        let sender = Sender::new(rules, self.settings.address.host.clone(), self.clock.clone());
         Ok(Courier::new(self.store.clone(), sender, self.seal.clone())?)
     }
 

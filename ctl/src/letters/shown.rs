@@ -16,7 +16,7 @@ pub fn instant(ms: i64) -> Option<String> {
 /// Who did something, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StepShown {
-    /// An operator's name, or `webhook NAME`.
+    /// An operator's name, or `webhook NAME` or `syslog NAME`.
     pub by: String,
     /// When.
     pub at: String,

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Written, directory, is_host, number};
-use crate::export::syslog::PORT;
+use super::{Written, directory, number};
+use crate::export::syslog;
 
 /// Whose events leave the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct EventsOut {
 
 impl EventsOut {
     pub(super) fn of(w: &mut Written) -> Option<Self> {
-        let syslog = w.or("events_syslog", "", |text| optional(text, receiver));
+        let syslog = w.or("events_syslog", "", |text| optional(text, syslog::parse));
         let authorities = w.or("events_syslog_ca", "", |text| optional(text, directory));
         let file = w.or("events_file", "", |text| optional(text, directory));
         let file_mib = w.or("events_file_mib", "16", |text| number(text, 1, 65_536));
@@ -56,33 +56,9 @@ fn optional<T>(text: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Optio
     if text.is_empty() { Some(None) } else { read(text).map(Some) }
 }
 
-/// `tls://host`, with or without a port.
-fn receiver(text: &str) -> Option<(String, u16)> {
-    let authority: http::uri::Authority = text.strip_prefix("tls://")?.parse().ok()?;
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = if authority.port().is_some() { authority.port_u16().filter(|port| *port != 0)? } else { PORT };
-    (is_host(&host) && !authority.as_str().contains('@')).then_some((host, port))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_receiver_is_a_host_by_tls_and_nothing_else() {
-        assert_eq!(receiver("tls://siem.example"), Some(("siem.example".to_owned(), 6514)));
-        assert_eq!(receiver("tls://[::1]:99"), Some(("::1".to_owned(), 99)));
-        for bad in [
-            "siem.example",
-            "tcp://siem.example",
-            "tls://",
-            "tls://u@siem.example",
-            "tls://siem.example:0",
-            "tls://a/b",
-        ] {
-            assert_eq!(receiver(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn a_receiver_needs_its_authorities() {

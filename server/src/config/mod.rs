@@ -47,9 +47,12 @@ pub const KEYS: &[(&str, &str)] = &[
     ("events_file_mib", "a number from 1 to 65536: when that file is turned over; 8 full ones are kept"),
     ("events_scope", "own: the server's and the manufacturer's, or all: every hospital's too"),
     ("drain_secs", "a number of seconds from 0 to 3600"),
-    ("webhook_authorities", "a PEM file: who may certify the receivers of webhooks; Debian's own where it is not set"),
-    ("webhook_networks", "private networks that webhooks may lead to, as in 10.1.0.0/16,10.2.0.5"),
-    ("webhook_proxy", "http://[user:password@]host[:port], through which webhooks go"),
+    (
+        "webhook_authorities",
+        "a PEM file: who may certify the receivers of webhooks and of notices by syslog; Debian's own where it is not set",
+    ),
+    ("webhook_networks", "private networks that webhooks and syslog contacts may lead to, as in 10.1.0.0/16,10.2.0.5"),
+    ("webhook_proxy", "http://[user:password@]host[:port], through which webhooks and lines to syslog contacts go"),
     ("log", "a level (error, warn, info, debug, trace) or a list of target=level"),
     ("log_format", "text or json"),
 ];

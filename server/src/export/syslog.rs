@@ -86,6 +86,15 @@ pub struct Receiver {
     patience: Duration,
 }
 
+/// Reads `tls://host` or `tls://host:port`.
+pub(crate) fn parse(url: &str) -> Option<(String, u16)> {
+    let authority: http::uri::Authority = url.strip_prefix("tls://")?.parse().ok()?;
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = if authority.port().is_some() { authority.port_u16().filter(|port| *port != 0)? } else { PORT };
+    let is_host = ServerName::try_from(host.as_str()).is_ok();
+    (is_host && !authority.as_str().contains('@')).then_some((host, port))
+}
+
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message<'a> {
@@ -126,13 +135,17 @@ impl Receiver {
 
     /// A receiver that shows a certificate of one of these authorities.
     pub fn of(host: &str, port: u16, roots: RootCertStore) -> Result<Self, SyslogError> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| SyslogError::Name(host.to_owned()))?;
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(SyslogError::Setup)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let tls = TlsConnector::from(Arc::new(config));
+        Self::by(host, port, TlsConnector::from(Arc::new(config)))
+    }
+
+    /// A receiver that proves by this TLS who it is.
+    pub(crate) fn by(host: &str, port: u16, tls: TlsConnector) -> Result<Self, SyslogError> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| SyslogError::Name(host.to_owned()))?;
         Ok(Self { host: host.to_owned(), port, name, tls, patience: PATIENCE })
     }
 
@@ -151,9 +164,14 @@ impl Receiver {
 impl Syslog {
     /// Connects and verifies who answers.
     pub async fn connect(receiver: &Receiver) -> Result<Self, SyslogError> {
-        let (to, patience) = (receiver.address(), receiver.patience);
         let tcp = TcpStream::connect((receiver.host.as_str(), receiver.port));
-        let tcp = within(patience, &to, "connecting to", tcp).await?;
+        let tcp = within(receiver.patience, &receiver.address(), "connecting to", tcp).await?;
+        Self::over(receiver, tcp).await
+    }
+
+    /// Verifies who answers on a connection that is there: whoever has checked an address has it used, and no other.
+    pub(crate) async fn over(receiver: &Receiver, tcp: TcpStream) -> Result<Self, SyslogError> {
+        let (to, patience) = (receiver.address(), receiver.patience);
         let stream = receiver.tls.connect(receiver.name.clone(), tcp);
         let stream = within(patience, &to, "the handshake with", stream).await?;
         Ok(Self { stream, to, patience })

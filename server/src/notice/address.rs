@@ -1,9 +1,9 @@
-//! Where a webhook may lead.
+//! Where a hospital's contact may lead.
 //!
 //! Attack: a hospital's operator, or whoever has stolen a certificate, names an address inside the network in which the server
-//! stands, and has the server call it (server-side request forgery). So a contact is `https://` alone, its name is resolved
-//! here, what it resolves to is checked, and the connection goes to that very address: a name that is resolved again may
-//! lead elsewhere. Redirects are not followed. Only what the server's configuration names is exempt (`webhook_networks`).
+//! stands, and has the server call it (server-side request forgery). So a contact is `https://` or `tls://` alone, its name is
+//! resolved here, what it resolves to is checked, and the connection goes to that very address: a name that is resolved again
+//! may lead elsewhere. Redirects are not followed. Only what the server's configuration names is exempt (`webhook_networks`).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,9 +11,20 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use http::Uri;
 use suture_core::limits::MAX_URL_BYTES;
 
+use crate::export::syslog;
+
+/// Where notices go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// They are posted.
+    Webhook(Webhook),
+    /// They are lines to a receiver of syslog over TLS: a name or an address, without brackets, and the port.
+    Syslog(String, u16),
+}
+
 /// Where a webhook goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct Webhook {
     /// A name or an address, without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -24,7 +35,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Reads `https://host[:port]/path`.
+    /// Reads `https://host[:port]/path`, or `tls://host[:port]`.
     ///
     /// # Errors
     ///
@@ -33,9 +44,19 @@ impl Target {
         if url.len() > MAX_URL_BYTES {
             return Err("it is too long");
         }
+        if url.starts_with("tls://") {
+            let (host, port) = syslog::parse(url).ok_or("it is not HOST or HOST:PORT of a syslog receiver")?;
+            return Ok(Self::Syslog(host, port));
+        }
+        Webhook::parse(url).map(Self::Webhook)
+    }
+}
+
+impl Webhook {
+    fn parse(url: &str) -> Result<Self, &'static str> {
         let uri: Uri = url.parse().map_err(|_| "it is not a URL")?;
         if uri.scheme_str() != Some("https") {
-            return Err("it does not begin with https://");
+            return Err("it does not begin with https:// (nor with tls://, for syslog)");
         }
         let authority = uri.authority().ok_or("it names no host")?;
         if authority.as_str().contains('@') {
@@ -55,7 +76,7 @@ impl Target {
     }
 }
 
-/// A network that webhooks may lead to though it is private: `10.1.0.0/16`, or one address.
+/// A network that contacts may lead to though it is private: `10.1.0.0/16`, or one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     first: IpAddr,
@@ -94,7 +115,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// Whether a webhook may be sent to an address: one that everybody may reach, or one that is exempt.
+/// Whether something may be sent to an address: one that everybody may reach, or one that is exempt.
 pub(crate) fn allowed(address: IpAddr, exempt: &[Network]) -> bool {
     let address = address.to_canonical();
     is_public(address) || exempt.iter().any(|network| network.contains(address))
@@ -231,12 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn a_contact_is_https_and_no_more_than_that() {
-        let target = Target::parse("https://siem.example:8443/hook?ward=icu").unwrap();
+    fn a_contact_is_https_or_syslog_over_tls_and_no_more_than_that() {
+        let target = Webhook::parse("https://siem.example:8443/hook?ward=icu").unwrap();
         let wanted = ("siem.example".to_owned(), 8_443, "/hook?ward=icu".to_owned());
         assert_eq!((target.host, target.port, target.path), wanted);
-        let short = Target::parse("https://[2606:4700::1111]").unwrap();
+        let short = Webhook::parse("https://[2606:4700::1111]").unwrap();
         assert_eq!((short.host.as_str(), short.port, short.path.as_str()), ("2606:4700::1111", 443, "/"));
+        assert_eq!(Target::parse("tls://siem.example"), Ok(Target::Syslog("siem.example".to_owned(), 6514)));
         let long = format!("https://a.example/{}", "x".repeat(MAX_URL_BYTES));
         for bad in [
             "http://a.example",
@@ -247,6 +269,9 @@ mod tests {
             "https://a b/",
             "https://a.example:0/",
             "https://-/",
+            "tls://siem.example/path",
+            "tls://siem.example:0",
+            "syslog://siem.example",
             &long,
         ] {
             assert!(Target::parse(bad).is_err(), "{bad}");

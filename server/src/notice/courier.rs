@@ -15,12 +15,16 @@ use suture_core::notice::{Side, repeat_due};
 use suture_core::principal::Principal;
 use zeroize::Zeroizing;
 
+use super::address::{Target, Webhook};
+use super::line::Line;
 use super::schedule::again;
 use super::secret::Secret;
+use super::sender::{SendError, Sender};
 use super::take::told;
-use super::webhook::{Post, Sender};
+use super::webhook::Post;
 use crate::audit::AuditError;
 use crate::store::contacts::Due;
+use crate::store::letters::Kept;
 use crate::store::{Lock, Store, StoreError, retried};
 
 /// The job's name among the claims.
@@ -57,8 +61,26 @@ pub(crate) struct Courier {
 /// A delivery that is about to be made.
 struct Ready {
     due: Due,
-    post: Post,
+    parcel: Parcel,
     is_last: bool,
+}
+
+/// What is handed over, and how.
+enum Parcel {
+    Post(Post),
+    Line(Line),
+    /// Its address was taken by a server that knew more.
+    Nowhere(&'static str),
+}
+
+impl Parcel {
+    /// The name of the way.
+    const fn way(&self) -> &'static str {
+        match self {
+            Self::Post(_) | Self::Nowhere(_) => "webhook",
+            Self::Line(_) => "syslog",
+        }
+    }
 }
 
 fn random() -> Result<u32, getrandom::Error> {
@@ -119,18 +141,18 @@ impl Courier {
 
     async fn deliver(&self, now: Timestamp) -> Result<(), CourierError> {
         let ready = self.ready(now).await?;
-        let tries = ready.iter().map(|ready| async move { (ready, self.sender.post(&ready.post).await) });
+        let tries = ready.iter().map(|ready| async move { (ready, self.send(&ready.parcel).await) });
         for (ready, outcome) in join_all(tries).await {
-            let Ready { due, is_last, .. } = ready;
+            let Ready { due, parcel, is_last } = ready;
             let (text, accepted) = match outcome {
-                Ok(status) => (format!("accepted: {status}"), true),
+                Ok(taken) => (format!("accepted: {taken}"), true),
                 Err(error) if *is_last => (format!("given up after {} tries: {error}", due.tries), false),
                 Err(error) => (error.to_string(), false),
             };
             let mut tx = self.store.begin().await?;
             tx.lock(Lock::AuditChain).await?;
             tx.end_delivery(due, &text, accepted).await?;
-            let by = format!("webhook {}", due.contact);
+            let by = format!("{} {}", parcel.way(), due.contact);
             if accepted && tx.deliver_letter((&due.hdo, Side::Manufacturer, due.number), &by, now).await? {
                 let detail = json!({ "letter": due.number, "by": by });
                 let place = (&due.hdo, due.number);
@@ -149,27 +171,44 @@ impl Courier {
             let again = again(due.tries, now, random()?);
             tx.try_delivery(&due, again, now).await?;
             let Some(letter) = tx.letter(&due.hdo, Side::Manufacturer, due.number).await? else { continue };
-            let id = format!("{}.{}.{}", due.hdo, due.number, due.repetition);
-            let body = json!({
-                "type": if due.repetition == 0 { "notice.published" } else { "notice.overdue" },
-                "timestamp": format_utc(now),
-                "data": {
-                    "hospital": due.hdo,
-                    "number": due.number,
-                    "repetition": due.repetition,
-                    "acknowledge_by": letter.answer_by.map(format_utc),
-                    "sha256": Digest::of(&letter.content),
-                    "letter": String::from_utf8_lossy(&letter.content),
-                },
-            });
-            let body = body.to_string().into_bytes();
-            let secret = Secret::of(&self.seal, &due.hdo, &due.contact, &due.salt);
-            let signature = secret.sign(&id, now, &body);
-            let post = Post { url: due.url.clone(), id, at: now, signature, body };
-            ready.push(Ready { due, post, is_last: again.is_none() });
+            let parcel = match Target::parse(&due.url) {
+                Ok(Target::Webhook(to)) => Parcel::Post(self.post(to, &due, &letter, now)),
+                Ok(Target::Syslog(host, port)) => Parcel::Line(Line::of((host, port), &due, &letter, now)),
+                Err(why) => Parcel::Nowhere(why),
+            };
+            ready.push(Ready { due, parcel, is_last: again.is_none() });
         }
         tx.commit().await?;
         Ok(ready)
+    }
+
+    /// A letter as it is posted, signed for its contact.
+    fn post(&self, to: Webhook, due: &Due, letter: &Kept, now: Timestamp) -> Post {
+        let id = due.id();
+        let body = json!({
+            "type": if due.repetition == 0 { "notice.published" } else { "notice.overdue" },
+            "timestamp": format_utc(now),
+            "data": {
+                "hospital": due.hdo,
+                "number": due.number,
+                "repetition": due.repetition,
+                "acknowledge_by": letter.answer_by.map(format_utc),
+                "sha256": Digest::of(&letter.content),
+                "letter": String::from_utf8_lossy(&letter.content),
+            },
+        });
+        let body = body.to_string().into_bytes();
+        let signature = Secret::of(&self.seal, &due.hdo, &due.contact, &due.salt).sign(&id, now, &body);
+        Post { to, id, at: now, signature, body }
+    }
+
+    /// Hands it over once; what the receiver has said to it.
+    async fn send(&self, parcel: &Parcel) -> Result<String, SendError> {
+        match parcel {
+            Parcel::Post(post) => self.sender.post(post).await.map(|status| status.to_string()),
+            Parcel::Line(line) => self.sender.tell(line).await.map(|()| "read to its end".to_owned()),
+            Parcel::Nowhere(why) => Err(SendError::Url(why)),
+        }
     }
 }
 

@@ -8,8 +8,10 @@
 
 pub(crate) mod address;
 pub(crate) mod courier;
+pub(crate) mod line;
 mod schedule;
 pub(crate) mod secret;
+pub(crate) mod sender;
 pub(crate) mod take;
 pub(crate) mod webhook;
 

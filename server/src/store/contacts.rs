@@ -48,6 +48,13 @@ pub(crate) struct Due {
     pub(crate) salt: Vec<u8>,
 }
 
+impl Due {
+    /// The same for each try, so that a receiver can tell.
+    pub(crate) fn id(&self) -> String {
+        format!("{}.{}.{}", self.hdo, self.number, self.repetition)
+    }
+}
+
 /// What came of a delivery so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Delivery {

@@ -11,9 +11,13 @@ use tokio_rustls::TlsConnector;
 
 use super::{Time, TlsError};
 
-/// Connects by TLS 1.3 to servers that one of the authorities in a PEM file has certified. Certificates in it that cannot be
-/// read are passed over: a machine's file holds those of the whole world.
-pub(crate) fn connector(authorities: &[u8], clock: Arc<dyn Clock>) -> Result<TlsConnector, TlsError> {
+/// Connects by TLS 1.3 to servers that one of the authorities in a PEM file has certified, to speak `protocol` (ALPN) with them
+/// where one is named. Certificates in the file that cannot be read are passed over: a machine's holds those of the whole world.
+pub(crate) fn connector(
+    authorities: &[u8],
+    protocol: Option<&[u8]>,
+    clock: Arc<dyn Clock>,
+) -> Result<TlsConnector, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(authorities).filter_map(Result::ok));
     if roots.is_empty() {
@@ -25,6 +29,6 @@ pub(crate) fn connector(authorities: &[u8], clock: Arc<dyn Clock>) -> Result<Tls
         .map_err(setup)?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = protocol.map(<[u8]>::to_vec).into_iter().collect();
     Ok(TlsConnector::from(Arc::new(config)))
 }

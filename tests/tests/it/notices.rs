@@ -136,8 +136,12 @@ async fn a_notice_is_delivered_read_and_answered_and_a_report_goes_back() {
     refused(h.kim.run(&add).await, 3, &["contact siem"]);
     let plain = ["notice", "contact", "add", "plain", "--webhook", "http://siem.riverside.example/"];
     refused(h.kim.run(&plain).await, 3, &["https://"]);
+    let line = ["notice", "contact", "add", "log", "--syslog", "siem.riverside.example"];
+    assert_eq!(h.kim.json(&line).await.unwrap()["secret"], Value::Null);
+    refused(h.kim.run(&["notice", "contact", "add", "bad", "--syslog", "siem/path"]).await, 3, &["HOST:PORT"]);
     let contacts = h.kim.json(&["notice", "contact", "list"]).await.unwrap();
-    assert_eq!((contacts.as_array().unwrap().len(), &contacts[0]["secret"]), (1, &Value::Null));
+    assert_eq!((&contacts[0]["url"], &contacts[1]["secret"]), (&json!("tls://siem.riverside.example"), &Value::Null));
+    h.kim.run(&["notice", "contact", "remove", "log"]).await.unwrap();
     h.kim.run(&["notice", "contact", "remove", "siem"]).await.unwrap();
 
     for (who, actions) in [

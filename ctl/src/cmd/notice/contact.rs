@@ -1,6 +1,6 @@
 //! `notice contact`: where a hospital wants notices delivered to.
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 use suture_core::id::ContactName;
@@ -14,17 +14,23 @@ use crate::print::Table;
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Have each notice posted to a webhook, signed as Standard Webhooks has it; the secret is shown this once. As in:
-    /// suturectl notice contact add siem --webhook https://siem.riverside.example/suture
+    /// Have each notice posted to a webhook, or told in a line to a receiver of syslog over TLS
+    ///
+    /// A post holds the letter, signed as Standard Webhooks has it with a secret that is shown this once; a line names it.
     #[command(
-        after_help = "Example: suturectl notice contact add siem --webhook https://siem.riverside.example/suture"
+        group(ArgGroup::new("way").required(true).args(["webhook", "syslog"])),
+        after_help = "Examples: suturectl notice contact add desk --webhook https://desk.riverside.example/suture\n\
+        \x20         suturectl notice contact add siem --syslog siem.riverside.example:6514"
     )]
     Add {
         /// What the contact is called
         name: ContactName,
         /// Where to; HTTPS with TLS 1.3, and no address in the server's own networks
         #[arg(long, value_name = "URL")]
-        webhook: String,
+        webhook: Option<String>,
+        /// Where to; RFC 5425 with TLS 1.3, port 6514 where none is named, and no address in the server's own networks
+        #[arg(long, value_name = "HOST:PORT")]
+        syslog: Option<String>,
         /// Only what nobody has acknowledged by its deadline, and each repetition of that
         #[arg(long)]
         further: bool,
@@ -60,12 +66,14 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Outcome 
     context.home.server()?.hdo()?;
     let mut client = context.connect().await?;
     match command {
-        Command::Add { name, webhook, further } => {
-            let request = v1::AddContactRequest { name: name.to_string(), url: webhook.clone(), further };
-            let secret = client.add_contact(request).await?.secret;
-            let result = json!({ "name": name, "url": webhook, "further": further, "secret": secret });
-            context.print.result(&result, |_| {
-                format!("{name}: notices are posted to {webhook}\nsecret, shown this once: {secret}")
+        Command::Add { name, webhook, syslog, further } => {
+            let url = webhook.or_else(|| syslog.map(|receiver| format!("tls://{receiver}"))).unwrap_or_default();
+            let request = v1::AddContactRequest { name: name.to_string(), url: url.clone(), further };
+            let secret = Some(client.add_contact(request).await?.secret).filter(|secret| !secret.is_empty());
+            let result = json!({ "name": name, "url": url, "further": further, "secret": secret });
+            context.print.result(&result, |_| match &secret {
+                Some(secret) => format!("{name}: notices are posted to {url}\nsecret, shown this once: {secret}"),
+                None => format!("{name}: a line for each notice goes to {url}"),
             })
         }
         Command::List => {

@@ -28,6 +28,8 @@ pub(crate) type Heard = Vec<String>;
 pub(crate) struct World {
     address: SocketAddr,
     roots: RootCertStore,
+    /// PEM of its authority.
+    pub(crate) authority: String,
     pub(crate) heard: mpsc::UnboundedReceiver<Heard>,
 }
 
@@ -78,7 +80,7 @@ pub(crate) async fn receiver(host: &str, manners: Vec<Manner>) -> World {
         }
         std::future::pending::<()>().await;
     });
-    World { address, roots, heard }
+    World { address, roots, authority: authority.pem(), heard }
 }
 
 /// The next message by its length; none at the end.
@@ -96,6 +98,11 @@ async fn next(stream: &mut tokio_rustls::server::TlsStream<TcpStream>) -> Option
 }
 
 impl World {
+    /// As people write it.
+    pub(crate) fn url(&self) -> String {
+        self.receiver().address()
+    }
+
     pub(crate) fn receiver(&self) -> Receiver {
         Receiver::of("localhost", self.address.port(), self.roots.clone()).unwrap()
     }
@@ -190,4 +197,15 @@ fn authorities_are_read_from_a_file_and_a_file_without_any_is_refused() {
     std::fs::write(&path, "no certificate").unwrap();
     assert!(matches!(Receiver::new("localhost", PORT, &path), Err(SyslogError::Authorities { .. })));
     assert!(Receiver::new("localhost", PORT, &dir.path().join("missing")).is_err());
+}
+
+#[test]
+fn an_address_is_a_host_by_tls_and_nothing_else() {
+    assert_eq!(parse("tls://siem.example"), Some(("siem.example".to_owned(), 6514)));
+    assert_eq!(parse("tls://[::1]:99"), Some(("::1".to_owned(), 99)));
+    for bad in
+        ["siem.example", "tcp://siem.example", "tls://", "tls://u@siem.example", "tls://siem.example:0", "tls://a/b"]
+    {
+        assert_eq!(parse(bad), None, "{bad}");
+    }
 }

@@ -25,7 +25,7 @@ impl Api {
     ) -> Result<v1::AddContactResponse, Refusal> {
         let v1::AddContactRequest { name: contact, url, further } = request;
         let contact: ContactName = parse("name", &contact)?;
-        Target::parse(&url).map_err(|why| Refusal::invalid(format!("url: {why}")))?;
+        let target = Target::parse(&url).map_err(|why| Refusal::invalid(format!("url: {why}")))?;
         let mut salt = [0; 16];
         getrandom::fill(&mut salt)
             .map_err(|_| Refusal::new(Code::Internal, "the system gives no random numbers; try again"))?;
@@ -38,14 +38,18 @@ impl Api {
             return Err(Refusal::new(Code::ResourceExhausted, text));
         }
         if !tx.put_contact(hdo, (&contact, &url, further), &salt, (by.as_str(), now)).await? {
-            let text = format!("name: {hdo} has a contact {contact}; remove it first, and it gets another secret");
+            let text = format!("name: {hdo} has a contact {contact}; remove it first");
             return Err(Refusal::new(Code::AlreadyExists, text));
         }
         let detail = json!({ "url": url, "further": further });
         audit::append(&mut tx, now, principal, hdo.into(), "contact.added", contact.as_str(), detail).await?;
         tx.commit().await?;
-        let secret = Secret::of(self.app.seal(), hdo, &contact, &salt);
-        Ok(v1::AddContactResponse { secret: secret.to_text().as_str().to_owned() })
+        let secret = match target {
+            Target::Webhook(_) => Secret::of(self.app.seal(), hdo, &contact, &salt).to_text().as_str().to_owned(),
+            // A line is signed by nobody.
+            Target::Syslog(..) => String::new(),
+        };
+        Ok(v1::AddContactResponse { secret })
     }
 
     pub(super) async fn contacts(&self, hdo: &HdoId) -> Result<v1::ListContactsResponse, Refusal> {

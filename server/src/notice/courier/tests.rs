@@ -8,6 +8,7 @@ use suture_core::limits::{MAX_DELIVERY_TRIES, MAX_REPEATS};
 use suture_core::notice::Head;
 
 use super::*;
+use crate::export::syslog::tests::{Manner, receiver};
 use crate::notice::webhook::tests::{Act, Receiver};
 use crate::store::letters::{Answer, Placed};
 use crate::store::suite::each;
@@ -95,6 +96,38 @@ async fn a_letter_is_delivered_once_it_is_taken_and_then_no_more() {
         let delivered = letter.delivered.clone().unwrap();
         assert_eq!((delivered.by.as_str(), delivered.at), ("webhook siem", later(1)));
         assert_eq!(letter.read, None, "no person has opened it");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_line_is_told_again_until_the_receiver_has_read_it_and_its_way_is_named() {
+    each(async |store| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world =
+            receiver("localhost", vec![Manner::CutAfter(0), Manner::Read, Manner::Read, Manner::Read]).await;
+        scene(&store, &world.url()).await;
+        let sender = Sender::local(dir.path(), world.authority.as_bytes(), Arc::new(Now));
+        let courier = Courier::new(store.clone(), sender, Zeroizing::new("seal".to_owned())).unwrap();
+        courier.look(start()).await.unwrap();
+        assert_eq!(deliveries(&store).await, [("siem".to_owned(), 0, 1, false, false)], "it went away");
+        let outcome = store.deliveries(&hdo(), 1).await.unwrap()[0].outcome.clone();
+        assert!(outcome.contains("syslog receiver tls://localhost:"), "{outcome}");
+        assert_eq!(world.heard.recv().await.unwrap().len(), 0);
+        courier.look(later(1)).await.unwrap();
+        courier.look(later(2)).await.unwrap();
+        assert_eq!(deliveries(&store).await, [("siem".to_owned(), 0, 2, true, true)]);
+        let heard = world.heard.recv().await.unwrap();
+        assert!(heard.len() == 1 && heard[0].contains("notice-published"), "{heard:?}");
+        assert!(heard[0].contains("\"id\":\"riverside.1.0\""), "{heard:?}");
+        let letter = &store.letters((&hdo(), Side::Manufacturer), 0, 10).await.unwrap()[0];
+        assert_eq!(letter.delivered.clone().unwrap().by, "syslog siem");
+        // What nobody answers in time is told to the further contact too.
+        courier.look(later(240)).await.unwrap();
+        for _ in 0..2 {
+            let heard = world.heard.recv().await.unwrap();
+            assert!(heard.len() == 1 && heard[0].contains("notice-overdue"), "{heard:?}");
+        }
     })
     .await;
 }

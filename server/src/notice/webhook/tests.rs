@@ -1,15 +1,19 @@
 //! Deliveries to a real HTTPS receiver that behaves in every way that one may.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use jiff::SignedDuration;
 use rustls::ServerConfig;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpListener;
+use suture_core::clock::Clock;
+use suture_proto::connect::ProxyRules;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::notice::address::{Network, Target};
 use crate::notice::secret::Secret;
 
 /// How a receiver answers.
@@ -75,10 +79,7 @@ impl Receiver {
 
     /// A sender that trusts it and may call this machine.
     pub(crate) fn sender(&self, dir: &std::path::Path, clock: Arc<dyn Clock>) -> Sender {
-        let path = dir.join("authorities.pem");
-        std::fs::write(&path, &self.authority).unwrap();
-        let networks = vec![Network::parse("127.0.0.0/8").unwrap()];
-        Sender::new((path, networks, ProxyRules::none()), clock)
+        Sender::local(dir, &self.authority, clock)
     }
 }
 
@@ -141,7 +142,8 @@ fn post(url: &str) -> Post {
     let (hdo, contact) = ("riverside".parse().unwrap(), "siem".parse().unwrap());
     let body = b"{\"type\":\"notice.published\"}".to_vec();
     let signature = Secret::of("seal", &hdo, &contact, b"salt").sign("riverside.3.0", at(), &body);
-    Post { url: url.to_owned(), id: "riverside.3.0".to_owned(), at: at(), signature, body }
+    let Ok(Target::Webhook(to)) = Target::parse(url) else { panic!("{url} is no webhook") };
+    Post { to, id: "riverside.3.0".to_owned(), at: at(), signature, body }
 }
 
 #[tokio::test]
@@ -150,7 +152,7 @@ async fn what_is_accepted_came_signed_and_with_its_id() {
     let receiver = Receiver::start(&[Act::Answers("500 No"), Act::Answers("204 No Content")]).await;
     let sender = receiver.sender(dir.path(), Arc::new(Now));
     let post = post(&receiver.url);
-    assert!(matches!(sender.post(&post).await, Err(PostError::Refused(status)) if status == 500));
+    assert!(matches!(sender.post(&post).await, Err(SendError::Refused(status)) if status == 500));
     assert_eq!(sender.post(&post).await.unwrap(), 204);
     let got = receiver.got();
     assert_eq!((got.len(), &got[0]), (2, &got[1]), "a second try is the same request");
@@ -175,12 +177,12 @@ async fn a_receiver_that_misbehaves_costs_one_try_and_no_more() {
     let receiver = Receiver::start(&[redirect, Act::EndlessHeaders, Act::HangsUp, Act::EndlessBody, Act::Silent]).await;
     let mut sender = receiver.sender(dir.path(), Arc::new(Now));
     let post = post(&receiver.url);
-    assert!(matches!(sender.post(&post).await, Err(PostError::Redirect(_))));
-    assert!(matches!(sender.post(&post).await, Err(PostError::Http(_))), "endless headers");
-    assert!(matches!(sender.post(&post).await, Err(PostError::Http(_))), "it hung up");
+    assert!(matches!(sender.post(&post).await, Err(SendError::Redirect(_))));
+    assert!(matches!(sender.post(&post).await, Err(SendError::Http(_))), "endless headers");
+    assert!(matches!(sender.post(&post).await, Err(SendError::Http(_))), "it hung up");
     assert_eq!(sender.post(&post).await.unwrap(), 200, "its body is nobody's business");
     sender.patience = SignedDuration::from_millis(200);
-    assert!(matches!(sender.post(&post).await, Err(PostError::Late(_))));
+    assert!(matches!(sender.post(&post).await, Err(SendError::Late(_))));
     assert_eq!(receiver.got().len(), 5, "no redirect was followed");
 }
 
@@ -190,24 +192,24 @@ async fn only_whom_the_authorities_know_and_only_where_one_may_is_called() {
     let (receiver, stranger) =
         (Receiver::start(&[Act::Answers("200 OK")]).await, Receiver::start(&[Act::Answers("200 OK")]).await);
     let mut sender = receiver.sender(dir.path(), Arc::new(Now));
-    assert!(matches!(sender.post(&post(&stranger.url)).await, Err(PostError::Tls(..))), "another's certificate");
+    assert!(matches!(sender.post(&post(&stranger.url)).await, Err(SendError::Tls(..))), "another's certificate");
     let by_address = receiver.url.replace("localhost", "127.0.0.1");
     assert!(
-        matches!(sender.post(&post(&by_address)).await, Err(PostError::Tls(..))),
+        matches!(sender.post(&post(&by_address)).await, Err(SendError::Tls(..))),
         "a name that it does not certify"
     );
     sender.networks.clear();
     for url in [&receiver.url, &by_address] {
-        assert!(matches!(sender.post(&post(url)).await, Err(PostError::Private(_))), "{url}");
+        assert!(matches!(sender.post(&post(url)).await, Err(SendError::Private(_))), "{url}");
     }
     assert_eq!((receiver.got().len(), stranger.got().len()), (0, 0));
     let nowhere = post("https://nowhere.invalid/");
-    assert!(matches!(sender.post(&nowhere).await, Err(PostError::Resolve(_))));
+    assert!(matches!(sender.post(&nowhere).await, Err(SendError::Resolve(_))));
     sender.networks.push(Network::parse("127.0.0.0/8").unwrap());
     sender.authorities = dir.path().join("none.pem");
-    assert!(matches!(sender.post(&post(&receiver.url)).await, Err(PostError::Authorities(_))));
+    assert!(matches!(sender.post(&post(&receiver.url)).await, Err(SendError::Authorities(_))));
     std::fs::write(&sender.authorities, "nothing").unwrap();
-    assert!(matches!(sender.post(&post(&receiver.url)).await, Err(PostError::Setup(_))));
+    assert!(matches!(sender.post(&post(&receiver.url)).await, Err(SendError::Setup(_))));
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ CREATE TABLE agreement (
 
 -- A hospital's assessments of risk, as they were signed, numbered for each hospital. `group_sha256` names the group of devices,
 -- of which the newest assessment counts; `treatment` is `acceptance`, `deferral` or `mitigation`; `expires` is a day,
--- as in 2027-01-15.
+-- as in 2027-01-15; `settled_ms` is null until that day is over and it was told where no later one stood in its place.
 CREATE TABLE risk (
     hdo TEXT NOT NULL REFERENCES hdo (id),
     number BIGINT NOT NULL,
@@ -38,9 +38,11 @@ CREATE TABLE risk (
     signed BOOLEAN NOT NULL,
     assessed_by TEXT NOT NULL,
     assessed_ms BIGINT NOT NULL,
+    settled_ms BIGINT,
     PRIMARY KEY (hdo, number)
 );
 CREATE INDEX risk_by_group ON risk (hdo, product, group_sha256, number);
+CREATE INDEX risk_by_expiry ON risk (expires) WHERE settled_ms IS NULL;
 
 -- Devices that were taken out of use for good; all else that is known of them stays.
 CREATE TABLE decommission (

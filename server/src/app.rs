@@ -249,6 +249,10 @@ impl App {
         tasks.spawn(events::keep::keep(self.clone(), shutdown.clone()));
         let turn = Turn::new(self.store.clone(), "lost-devices")?;
         tasks.spawn(events::lost::keep(self.clone(), turn, shutdown.clone()));
+        let turn = Turn::new(self.store.clone(), "overdue-assessments")?;
+        tasks.spawn(events::overdue::keep(self.clone(), turn, shutdown.clone()));
+        let turn = Turn::new(self.store.clone(), "audit-retention")?;
+        tasks.spawn(retention::keep(self.clone(), turn, shutdown.clone()));
         for way in ways {
             let turn = Turn::new(self.store.clone(), way.job())?;
             tasks.spawn(events::out::keep(self.clone(), way, turn, shutdown.clone()));

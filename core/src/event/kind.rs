@@ -189,6 +189,15 @@ kinds! {
     /// A stop order or its lift was taken.
     StopOrdered = "stop-ordered", Low, "A stop order was signed or lifted",
         "somebody has found a reason to stop";
+    /// A hospital has not answered a notice by its deadline, nor by the one of a repetition.
+    NoticeOverdue = "notice-overdue", Medium, "A manufacturer's notice was not acknowledged in time",
+        "what it warns of is known, and nobody has said that anything is done about it";
+    /// The manufacturer has not answered a hospital's report by its deadline, nor by the one of a repetition.
+    ReportOverdue = "report-overdue", Medium, "A hospital's report was not acknowledged in time",
+        "whoever could tell what it was has not said that they look into it";
+    /// An assessment of risk holds no longer, and no later one has taken its place.
+    AssessmentOverdue = "assessment-overdue", Medium, "An assessment of risk holds no longer",
+        "devices run on by a judgement that nobody stands behind any more";
     /// Events were dropped, since there were too many.
     EventsDropped = "events-dropped", Medium, "Security events were dropped",
         "somebody may have made many in order to hide one";
@@ -215,6 +224,9 @@ impl Kind {
             "repository.keys" => Self::KeysChanged,
             "transfer.limited" | "transfer.cleared" | "lost-after.set" => Self::LimitsChanged,
             "rollout.approved" => Self::Approved,
+            "notice.overdue" => Self::NoticeOverdue,
+            "report.overdue" => Self::ReportOverdue,
+            "risk.overdue" => Self::AssessmentOverdue,
             "rollout.stopped" | "rollout.stop-lifted" => Self::StopOrdered,
             _ => return None,
         })
@@ -303,7 +315,10 @@ mod tests {
             | Kind::IdentityRevoked
             | Kind::KeysChanged
             | Kind::Approved
-            | Kind::StopOrdered => ("server/src/audit/mod.rs", "Kind::of_action"),
+            | Kind::StopOrdered
+            | Kind::NoticeOverdue
+            | Kind::ReportOverdue
+            | Kind::AssessmentOverdue => ("server/src/audit/mod.rs", "Kind::of_action"),
             Kind::Restarted => ("core/src/event/run.rs", "Kind::Restarted"),
             Kind::RestartedUnexpectedly => ("core/src/event/run.rs", "Kind::RestartedUnexpectedly"),
             Kind::ConfigurationChanged => ("core/src/event/run.rs", "Kind::ConfigurationChanged"),

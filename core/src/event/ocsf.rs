@@ -59,6 +59,9 @@ const fn class(kind: Kind) -> (Class, u32, Option<bool>) {
         | Kind::StateDamaged
         | Kind::InterlockSilent
         | Kind::DeviceLost
+        | Kind::NoticeOverdue
+        | Kind::ReportOverdue
+        | Kind::AssessmentOverdue
         | Kind::EventsDropped => (Class::DetectionFinding, 1, None),
     }
 }

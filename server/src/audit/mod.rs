@@ -95,7 +95,14 @@ pub async fn append(
             Concern::Hospital(hdo) => Some(hdo),
             Concern::Everybody | Concern::Manufacturer => None,
         };
-        let what = What::new(kind, Observer::Server, hdo, subject, &format!("{action} by {actor}"));
+        let detail = match kind {
+            // That it is overdue is nobody's doing: since when, and what it is, is all there is to say.
+            Kind::NoticeOverdue | Kind::ReportOverdue | Kind::AssessmentOverdue => {
+                Value::Object(entry.detail.clone()).to_string()
+            }
+            _ => format!("{action} by {actor}"),
+        };
+        let what = What::new(kind, Observer::Server, hdo, subject, &detail);
         tx.put_events(&[Event::once(what, now)]).await?;
     }
     let Head { size: seq, root } = frontier.head();

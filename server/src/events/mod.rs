@@ -3,12 +3,14 @@
 //! What is refused is told here in passing (`Events::tell`): it costs a map's entry, waits in memory, folded, and is written
 //! with all others by one task (`keep`). What is changed is told in the transaction that changes it, by the audit record's
 //! own entry ([`crate::audit`]). What a device has seen comes with its check-in, signed (`device`). Silence is found by one
-//! server of all (`lost`). `out` sends what is kept to a syslog receiver and to a file.
+//! server of all (`lost`), and so is what nobody has renewed in time (`overdue`). `out` sends what is kept to a syslog
+//! receiver and to a file.
 
 pub(crate) mod device;
 pub(crate) mod keep;
 pub(crate) mod lost;
 pub(crate) mod out;
+pub(crate) mod overdue;
 pub(crate) mod refused;
 pub(crate) mod run;
 

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use suture_core::clock::parse_day;
 use suture_core::id::{HdoId, OperatorName, ProductId};
 use suture_core::notice::Head;
 use suture_core::risk::{Assessment, Treatment};
@@ -17,6 +18,18 @@ pub(crate) struct Recorded {
     pub(crate) word: Vec<u8>,
     pub(crate) by: OperatorName,
     pub(crate) at: Timestamp,
+}
+
+/// An assessment that holds no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Expired {
+    pub(crate) hdo: HdoId,
+    pub(crate) number: u64,
+    pub(crate) product: ProductId,
+    pub(crate) treatment: Treatment,
+    pub(crate) expires: Date,
+    /// A later one on the same group stands in its place.
+    pub(crate) is_replaced: bool,
 }
 
 impl Tx {
@@ -87,9 +100,52 @@ impl Tx {
             .await
         })
     }
+
+    /// Says that an assessment has expired and that this was seen to; false where it had been before.
+    pub(crate) async fn settle_risk(&mut self, expired: &Expired, now: Timestamp) -> Result<bool, StoreError> {
+        let number = to_i64("an assessment's number", expired.number)?;
+        on!(self, |c| {
+            sqlx::query("UPDATE risk SET settled_ms = $3 WHERE hdo = $1 AND number = $2 AND settled_ms IS NULL")
+                .bind(expired.hdo.as_str())
+                .bind(number)
+                .bind(to_ms(now))
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected() == 1)
+        })
+    }
 }
 
 impl Store {
+    /// Assessments that held until a day before this one and were not seen to yet, the longest expired first.
+    pub(crate) async fn expired_risks(&self, day: Date, limit: u32) -> Result<Vec<Expired>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, (String, i64, String, String, String, bool)>(
+                "SELECT r.hdo, r.number, r.product, r.treatment, r.expires, \
+                 EXISTS (SELECT 1 FROM risk x WHERE x.hdo = r.hdo AND x.product = r.product \
+                  AND x.group_sha256 = r.group_sha256 AND x.number > r.number) \
+                 FROM risk r WHERE r.settled_ms IS NULL AND r.expires < $1 ORDER BY r.expires, r.hdo, r.number LIMIT $2",
+            )
+            .bind(day.to_string())
+            .bind(i64::from(limit))
+            .fetch_all(c)
+            .await
+        })?;
+        let read =
+            |(hdo, number, product, treatment, expires, is_replaced): (String, i64, String, String, String, bool)| {
+                let bad = |problem| StoreError::Row { table: TABLE, column: "expires", problem };
+                Ok(Expired {
+                    hdo: parsed(TABLE, "hdo", &hdo)?,
+                    number: to_u64(TABLE, "number", number)?,
+                    product: parsed(TABLE, "product", &product)?,
+                    treatment: parsed(TABLE, "treatment", &treatment)?,
+                    expires: parse_day(&expires).ok_or_else(|| bad(format!("no day {expires:?}")))?,
+                    is_replaced,
+                })
+            };
+        rows.into_iter().map(read).collect()
+    }
+
     /// A hospital's register after a number, ascending.
     pub(crate) async fn risks(&self, hdo: &HdoId, after: u64, limit: u32) -> Result<Vec<Recorded>, StoreError> {
         let after = to_i64("an assessment's number", after)?;

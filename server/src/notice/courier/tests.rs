@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use suture_core::clock::Clock;
+use suture_core::event::Kind;
 use suture_core::id::{ContactName, HdoId};
 use suture_core::limits::{MAX_DELIVERY_TRIES, MAX_REPEATS};
 use suture_core::notice::Head;
@@ -10,6 +11,7 @@ use suture_core::notice::Head;
 use super::*;
 use crate::export::syslog::tests::{Manner, receiver};
 use crate::notice::webhook::tests::{Act, Receiver};
+use crate::store::events::Of;
 use crate::store::letters::{Answer, Placed};
 use crate::store::suite::each;
 
@@ -66,6 +68,18 @@ async fn courier(store: &Store, receiver: &Receiver, dir: &std::path::Path) -> C
 async fn deliveries(store: &Store) -> Vec<(String, u32, u32, bool, bool)> {
     let found = store.deliveries(&hdo(), 1).await.unwrap();
     found.into_iter().map(|d| (d.contact.to_string(), d.repetition, d.tries, d.accepted, d.due.is_none())).collect()
+}
+
+/// How many rows the hospital's monitoring has of what is overdue, and the manufacturer's.
+async fn overdue_events(store: &Store) -> [usize; 2] {
+    let mut tx = store.read().await.unwrap();
+    let mut counts = [0; 2];
+    for (count, of) in counts.iter_mut().zip([Of::Hospital(&hdo()), Of::Own]) {
+        let events = tx.events_after(of, 0, None, 1_000).await.unwrap();
+        let overdue = events.iter().filter(|kept| kept.event.what.kind == Kind::NoticeOverdue);
+        *count = overdue.inspect(|kept| assert_eq!(kept.event.count, 1)).count();
+    }
+    counts
 }
 
 #[tokio::test]
@@ -170,6 +184,7 @@ async fn what_nobody_answers_goes_to_all_contacts_again_and_both_sides_read_of_i
         for _ in 0..3 {
             courier.look(later(240)).await.unwrap();
         }
+        assert_eq!(overdue_events(&store).await, [1, 1], "each side's monitoring hears of it once");
         let taken = |contact: &str, repetition| (contact.to_owned(), repetition, 1, true, true);
         assert_eq!(deliveries(&store).await, [taken("siem", 0), taken("head", 1), taken("siem", 1)]);
         assert!(receiver.got().last().unwrap().contains("notice.overdue"));
@@ -177,6 +192,7 @@ async fn what_nobody_answers_goes_to_all_contacts_again_and_both_sides_read_of_i
         courier.look(later(24 * 30)).await.unwrap();
         courier.look(later(24 * 30)).await.unwrap();
         assert_eq!(deliveries(&store).await.len(), 5);
+        assert_eq!(overdue_events(&store).await, [2, 2]);
         for day in 31..60 {
             courier.look(later(24 * day)).await.unwrap();
         }

@@ -461,3 +461,4 @@ CREATE TABLE audit (
     payload_sha256 BYTEA NOT NULL,
     root BYTEA NOT NULL
 );
+CREATE INDEX audit_kept ON audit (at_ms) WHERE payload IS NOT NULL;

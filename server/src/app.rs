@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::audit::key::{self as audit_key, KeyError};
 use crate::audit::log::Log;
+use crate::audit::retention;
 use crate::authorities::{self, AuthoritiesError};
 use crate::blobs::{BlobError, Blobs};
 use crate::config::Settings;

@@ -1,29 +1,76 @@
 //! How long the record's texts are kept.
 //!
-//! By default for ever. Whoever runs the server may delete the texts of entries that are older than a date: their digests
-//! and the tree stay, so that the record verifies as before, and a text that somebody has kept is still proven to have stood
-//! in it. That texts were deleted is an entry itself, written before the first of them goes. Below
-//! [`MIN_AUDIT_KEPT_SECS`] nothing is deleted.
+//! By default for ever. Whoever runs the server may delete the texts of entries that are older than a date, by a command
+//! ([`prune`]) or by its configuration ([`Kept`], which one server of all applies): their digests and the tree stay, so that the
+//! record verifies as before, and a text that somebody has kept is still proven to have stood in it. That texts were deleted
+//! is an entry itself, written in the transaction in which they go. Below [`MIN_AUDIT_KEPT_SECS`] nothing is deleted.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::civil::{Date, Time};
 use jiff::tz::Offset;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use serde::Serialize;
 use serde_json::json;
 use suture_core::audit::{Concern, KeyChange, LogKey};
-use suture_core::clock::format_utc;
+use suture_core::clock::{day_of, format_utc};
 use suture_core::limits::MIN_AUDIT_KEPT_SECS;
 use suture_core::principal::Principal;
+use tokio_util::sync::CancellationToken;
 
 use super::key::{self, KeyError};
 use super::{AuditError, append};
-use crate::app::{AppError, read_seal};
+use crate::app::{App, AppError, read_seal};
 use crate::config::Settings;
+use crate::events::Turn;
 use crate::init::SEAL_FILE;
 use crate::store::{Store, StoreError};
 
 /// Entries whose texts are deleted in one transaction.
 const BATCH: u64 = 10_000;
+/// How often it is looked whether something is older than the configuration has it.
+const LOOK: Duration = Duration::from_secs(3_600);
+/// The most that a configuration says, in years and in days: two centuries.
+const MAX_KEPT: (i64, i64) = (200, 73_000);
+
+/// How long texts are kept, as a configuration says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// For ever.
+    Forever,
+    /// For so many years.
+    Years(i64),
+    /// For so many days.
+    Days(i64),
+}
+
+impl Kept {
+    /// Reads `forever`, `3y` or `800d`; none below the least.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if text == "forever" {
+            return Some(Self::Forever);
+        }
+        let number = |digits: &str| digits.parse::<u32>().ok().map(i64::from);
+        let (kept, days) = match (text.strip_suffix('y'), text.strip_suffix('d')) {
+            (Some(years), _) => number(years).filter(|n| *n <= MAX_KEPT.0).map(|n| (Self::Years(n), n * 365))?,
+            (_, Some(days)) => number(days).filter(|n| *n <= MAX_KEPT.1).map(|n| (Self::Days(n), n))?,
+            (None, None) => return None,
+        };
+        (days * 86_400 >= MIN_AUDIT_KEPT_SECS).then_some(kept)
+    }
+
+    /// The first day whose entries keep their texts; none where all do. It is the first of a month, so that there is
+    /// something to delete once a month, and one entry that says so.
+    fn before(self, now: Timestamp) -> Option<Date> {
+        let kept = match self {
+            Self::Forever => return None,
+            Self::Years(years) => years.years(),
+            Self::Days(days) => days.days(),
+        };
+        day_of(now).checked_sub(kept).ok().map(Date::first_of_month)
+    }
+}
 
 /// Why nothing was done to the record.
 #[derive(Debug, thiserror::Error)]
@@ -74,21 +121,70 @@ pub async fn prune(store: &Store, before: Date, now: Timestamp) -> Result<Pruned
     if instant > oldest {
         return Err(RetentionError::TooYoung { latest: Offset::UTC.to_datetime(oldest).date() });
     }
-    let mut tx = store.begin().await?;
-    let Some((first, last, entries)) = tx.audit_kept_before(instant).await? else { return Ok(Pruned::default()) };
-    let detail = json!({ "before": format_utc(instant), "first": first, "last": last, "entries": entries });
-    append(&mut tx, now, &Principal::Server, Concern::Everybody, "audit.pruned", "server", detail).await?;
-    tx.commit().await?;
+    in_steps(store, instant, BATCH, now).await
+}
+
+/// The same in steps of so many entries, each with an entry that says what it has deleted.
+pub(super) async fn in_steps(
+    store: &Store,
+    before: Timestamp,
+    batch: u64,
+    now: Timestamp,
+) -> Result<Pruned, RetentionError> {
+    let Some((first, last)) = store.read().await?.audit_kept_before(before).await? else {
+        return Ok(Pruned::default());
+    };
     let mut pruned = Pruned { entries: 0, first, last };
     let mut from = first;
     while from <= last {
-        let to = last.min(from.saturating_add(BATCH - 1));
+        let to = last.min(from.saturating_add(batch.saturating_sub(1)));
         let mut tx = store.begin().await?;
-        pruned.entries += tx.prune_audit((from, to), instant).await?;
-        tx.commit().await?;
+        let entries = tx.prune_audit((from, to), before).await?;
+        if entries > 0 {
+            let detail = json!({ "before": format_utc(before), "first": from, "last": to, "entries": entries });
+            append(&mut tx, now, &Principal::Server, Concern::Everybody, "audit.pruned", "server", detail).await?;
+            tx.commit().await?;
+        }
+        pruned.entries += entries;
         from = to.saturating_add(1);
     }
     Ok(pruned)
+}
+
+/// Deletes what is older than a configuration has it.
+pub(super) async fn apply(store: &Store, kept: Kept, now: Timestamp) -> Result<Pruned, RetentionError> {
+    match kept.before(now) {
+        None => Ok(Pruned::default()),
+        Some(before) => prune(store, before, now).await,
+    }
+}
+
+/// Does so until the server stops, where the configuration says that texts are not kept for ever.
+pub(crate) async fn keep(app: Arc<App>, turn: Turn, shutdown: CancellationToken) {
+    let kept = app.settings().audit_retention;
+    while kept != Kept::Forever && shutdown.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        let now = app.now();
+        let looked = async {
+            if turn.is_ours(now).await? { apply(app.store(), kept, now).await } else { Ok(Pruned::default()) }
+        };
+        match looked.await {
+            Ok(Pruned { entries: 0, .. }) => {}
+            Ok(Pruned { entries, first, last }) => {
+                tracing::info!(
+                    entries,
+                    first,
+                    last,
+                    "texts of the audit record were deleted, as audit_retention has it"
+                );
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the audit record's old texts were not deleted"
+                );
+            }
+        }
+    }
 }
 
 /// [`prune`] in the database that the settings name.

@@ -8,7 +8,7 @@ use suture_core::principal::Principal;
 
 use super::key::{KeyError, ensure, rotate};
 use super::log::{Log, Seen};
-use super::retention::{RetentionError, prune};
+use super::retention::{Kept, RetentionError, apply, in_steps, prune};
 use super::{AuditError, append};
 use crate::store::suite::each;
 use crate::store::{Driver, Store};
@@ -261,6 +261,57 @@ async fn nobody_writes_without_end_and_everybody_can_stop_something_at_any_time(
         let refused = write("lakeside", "sam", "rollout.resumed", at(0)).await.unwrap_err();
         assert!(matches!(&refused, AuditError::TooMany { writer, .. } if writer == "hdo/lakeside"), "{refused}");
         write("lakeside", "sam", "rollout.stopped", at(0)).await.unwrap();
+    })
+    .await;
+}
+
+/// What the entries say that texts were deleted: their first, last and how many, and which entries have theirs yet.
+async fn pruned(store: &Store) -> (Vec<[u64; 3]>, Vec<u64>) {
+    let rows = store.read().await.unwrap().audit_after(0, 100).await.unwrap();
+    let kept: Vec<_> = rows.iter().filter_map(|row| Some((row.seq, row.payload.clone()?))).collect();
+    let entries = kept.iter().map(|(seq, text)| suture_core::audit::Entry::parse(*seq, text).unwrap());
+    let number = |value: &serde_json::Value| value.as_u64().unwrap();
+    let told = entries.filter(|entry| entry.action == "audit.pruned");
+    let told = told.map(|entry| ["first", "last", "entries"].map(|name| number(&entry.detail[name]))).collect();
+    (told, kept.iter().map(|(seq, _)| *seq).collect())
+}
+
+#[tokio::test]
+async fn a_policy_deletes_by_whole_months_once_and_leaves_what_verifies() {
+    each(async |store| {
+        let (log, mut witness) = begun(&store).await;
+        write(&store, 3, at(0)).await;
+        write(&store, 2, at(30)).await;
+        write(&store, 2, at(31)).await;
+        witness.take(&log.news(seen(&witness), SEAL).await.unwrap()).unwrap();
+        let text = store.read().await.unwrap().audit_after(1, 1).await.unwrap()[0].payload.clone().unwrap();
+        let now = |text: &str| text.parse().unwrap();
+        for (kept, when) in [(Kept::Forever, "2090-01-01T00:00:00Z"), (Kept::Years(2), "2026-01-31T23:59:59Z")] {
+            assert_eq!(apply(&store, kept, now(when)).await.unwrap().entries, 0, "{when}");
+        }
+        // January of 2024 is two years old on all its days.
+        for when in ["2026-02-01T00:00:00Z", "2026-02-01T01:00:00Z", "2026-02-28T00:00:00Z"] {
+            apply(&store, Kept::Years(2), now(when)).await.unwrap();
+        }
+        assert_eq!(pruned(&store).await, (vec![[1, 6, 6]], vec![7, 8, 9]));
+        // And February, 730 days after its last.
+        apply(&store, Kept::Days(730), now("2026-03-01T00:00:00Z")).await.unwrap();
+        assert_eq!(pruned(&store).await.0, [[1, 6, 6], [7, 8, 2]]);
+        witness.take(&log.news(seen(&witness), SEAL).await.unwrap()).unwrap();
+        let proven = log.prove(2, 10).await.unwrap().unwrap();
+        assert!(includes(&witness.head.unwrap(), 1, &Digest::of(&text), &proven.path));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn much_is_deleted_in_steps_each_of_which_says_what_it_has_deleted() {
+    each(async |store| {
+        begun(&store).await;
+        write(&store, 9, at(0)).await;
+        let done = in_steps(&store, at(1), 4, at(800)).await.unwrap();
+        assert_eq!((done.entries, done.first, done.last), (10, 1, 10));
+        assert_eq!(pruned(&store).await, (vec![[1, 4, 4], [5, 8, 4], [9, 10, 2]], vec![11, 12, 13]));
     })
     .await;
 }

@@ -16,6 +16,7 @@ use suture_core::id::TrustDomain;
 use suture_proto::connect::{Authority, ProxyRules};
 use tracing_subscriber::EnvFilter;
 
+pub use crate::audit::retention::Kept;
 pub use crate::notice::address::Network;
 pub use events::{EventScope, EventsOut};
 pub use written::{Source, Written};
@@ -46,6 +47,10 @@ pub const KEYS: &[(&str, &str)] = &[
     ("events_file", "a file that security events are appended to, one JSON object a line"),
     ("events_file_mib", "a number from 1 to 65536: when that file is turned over; 8 full ones are kept"),
     ("events_scope", "own: the server's and the manufacturer's, or all: every hospital's too"),
+    (
+        "audit_retention",
+        "forever, or for how long the audit record's texts are kept at least, as in 3y or 800d; two years are the least",
+    ),
     ("drain_secs", "a number of seconds from 0 to 3600"),
     (
         "webhook_authorities",
@@ -91,6 +96,8 @@ pub struct Settings {
     pub delta_store_bytes: u64,
     /// Where security events go.
     pub events: EventsOut,
+    /// How long the audit record's texts are kept.
+    pub audit_retention: Kept,
     /// How long calls that are under way may go on after a signal to stop.
     pub drain: Duration,
     /// PEM: who may certify the receivers of webhooks.
@@ -182,6 +189,7 @@ impl Settings {
         let delta_sources = w.or("delta_sources", "3", |text| number(text, 0, 16));
         let delta_store = w.or("delta_store_gib", "64", |text| number(text, 1, 65_536));
         let events = EventsOut::of(w);
+        let audit_retention = w.or("audit_retention", "forever", Kept::parse);
         let drain = w.or("drain_secs", "20", |text| secs(text, 0, 3_600));
         let webhook_authorities = w.or("webhook_authorities", AUTHORITIES, directory);
         let webhook_networks = w.or("webhook_networks", "", networks);
@@ -205,6 +213,7 @@ impl Settings {
                 delta_sources: usize::try_from(delta_sources?).ok()?,
                 delta_store_bytes: delta_store? << 30,
                 events: events?,
+                audit_retention: audit_retention?,
                 drain: drain?,
                 webhook_authorities: webhook_authorities?,
                 webhook_networks: webhook_networks?,
@@ -359,6 +368,21 @@ mod tests {
         let text = faults.to_string();
         assert!(text.contains("server.toml") && text.contains("line 2"), "{text}");
         assert_eq!(faults.0.len(), 1, "{text}");
+    }
+
+    #[test]
+    fn the_record_is_kept_for_ever_or_for_two_years_at_least() {
+        let kept = |text: &str| settings(GOOD, &[], &[("audit_retention", text)]).map(|s| s.audit_retention);
+        assert_eq!(settings(GOOD, &[], &[]).unwrap().audit_retention, Kept::Forever);
+        for (text, want) in
+            [("forever", Kept::Forever), ("2y", Kept::Years(2)), ("730d", Kept::Days(730)), ("15y", Kept::Years(15))]
+        {
+            assert_eq!(kept(text), Ok(want), "{text}");
+        }
+        for bad in ["1y", "729d", "0d", "", "y", "2", "-2y", "2.5y", "24m", "201y", "99999999999d"] {
+            let text = kept(bad).unwrap_err().to_string();
+            assert!(text.contains("audit_retention") && text.contains("two years are the least"), "{bad}: {text}");
+        }
     }
 
     #[test]

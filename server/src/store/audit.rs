@@ -135,17 +135,16 @@ impl Tx {
         to_u64("audit_writer", "entries", entries)
     }
 
-    /// The first and the last entry that were written before `before` and whose text is still there, and how many there are.
-    pub async fn audit_kept_before(&mut self, before: Timestamp) -> Result<Option<(u64, u64, u64)>, StoreError> {
-        let row: (Option<i64>, Option<i64>, i64) = on!(self, |c| sqlx::query_as(
-            "SELECT MIN(seq), MAX(seq), COUNT(*) FROM audit WHERE payload IS NOT NULL AND at_ms < $1"
+    /// The first and the last entry that were written before `before` and whose text is still there.
+    pub async fn audit_kept_before(&mut self, before: Timestamp) -> Result<Option<(u64, u64)>, StoreError> {
+        let row: (Option<i64>, Option<i64>) = on!(self, |c| sqlx::query_as(
+            "SELECT MIN(seq), MAX(seq) FROM audit WHERE payload IS NOT NULL AND at_ms < $1"
         )
         .bind(to_ms(before))
         .fetch_one(c)
         .await)?;
-        let (Some(first), Some(last), count) = row else { return Ok(None) };
-        let read = |column, value| to_u64("audit", column, value);
-        Ok(Some((read("seq", first)?, read("seq", last)?, read("count", count)?)))
+        let (Some(first), Some(last)) = row else { return Ok(None) };
+        Ok(Some((to_u64("audit", "seq", first)?, to_u64("audit", "seq", last)?)))
     }
 
     /// Deletes the text of entries that were written before `before`, from `first` to `last`. Gives how many there were.

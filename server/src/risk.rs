@@ -37,7 +37,13 @@ pub(crate) async fn is_needed(
     approval: &Approval,
     now: Timestamp,
 ) -> Result<Option<jiff::civil::Date>, StoreError> {
-    let Some(last) = approval.terms.steps.last().filter(|_| !approval.terms.permit_downgrade) else { return Ok(None) };
+    // "Always a way back" (DESIGN.md, rule 5) comes before IMDRF N70's acceptance of risk: the release that worked is often the one
+    // that has no support any more, and a ward waits for it on the night on which the new one fails. What a permit lets
+    // through is no more than that: who signs it has said in so many words that devices go down, and evidence lists it as a deviation.
+    if approval.terms.permit_downgrade {
+        return Ok(None);
+    }
+    let Some(last) = approval.terms.steps.last() else { return Ok(None) };
     // What does not parse was never taken; see `crate::life`.
     let Some(life) = tx.life(&last.product).await?.and_then(|(_, bytes)| Life::parse(&bytes).ok()) else {
         return Ok(None);
@@ -74,4 +80,80 @@ pub(crate) async fn refused(
         count: open.len(),
         first: first.clone(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use suture_core::approval::{Pinned, Step, Terms};
+    use suture_core::clock::parse_day;
+    use suture_core::digest::Digest;
+    use suture_core::life::{Change, Dates};
+
+    use super::*;
+    use crate::store::suite::each;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// An approval that leads to release 1, for no device at all.
+    fn approval(permit_downgrade: bool) -> Approval {
+        let terms = Terms {
+            id: "rollout-1".parse().unwrap(),
+            hdo: "riverside".parse().unwrap(),
+            created: at("2031-01-01T00:00:00Z"),
+            expires: at("2031-03-01T00:00:00Z"),
+            steps: vec![Step {
+                path: "bundles/pump/1/manifest.json".to_owned(),
+                length: 1,
+                sha256: Digest::of(b"manifest"),
+                product: "pump".parse().unwrap(),
+                release: Release(1),
+                hardware: Vec::new(),
+            }],
+            supersedes: Vec::new(),
+            waves: Vec::new(),
+            max_attempts: 1,
+            retry_wait_secs: 60,
+            attempt_timeout_secs: 60,
+            needs_lease: false,
+            ward_cap: 1,
+            permit_downgrade,
+            operator_document: Pinned::of("operator.json".to_owned(), b"{}"),
+        };
+        Approval { terms, devices: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn past_the_end_of_support_an_acceptance_is_asked_for_and_never_on_the_way_back() {
+        each(async |store| {
+            let pump: ProductId = "pump".parse().unwrap();
+            let change = Change {
+                at: at("2026-02-01T00:00:00Z"),
+                by: "ada".parse().unwrap(),
+                why: "as sold".to_owned(),
+                releases: None,
+                dates: Dates {
+                    general_availability: parse_day("2026-01-01"),
+                    end_of_support: parse_day("2031-02-01"),
+                    ..Dates::default()
+                },
+                short_notice: None,
+                earlier: None,
+                components: Vec::new(),
+                not_covered: Vec::new(),
+            };
+            let life = Life::begin(pump.clone(), change).unwrap();
+            let mut tx = store.begin().await.unwrap();
+            tx.put_life(&pump, &life.to_bytes().unwrap(), at("2026-02-01T00:00:00Z")).await.unwrap();
+            let (before, after) = (at("2031-01-31T23:59:59Z"), at("2031-02-01T00:00:00Z"));
+            let ended = parse_day("2031-02-01");
+            for (permit, now, want) in
+                [(false, before, None), (false, after, ended), (true, before, None), (true, after, None)]
+            {
+                assert_eq!(is_needed(&mut tx, &approval(permit), now).await.unwrap(), want, "{permit} {now}");
+            }
+        })
+        .await;
+    }
 }

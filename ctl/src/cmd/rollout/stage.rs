@@ -48,6 +48,7 @@ pub(super) async fn of(context: &mut Context<'_>, desk: &mut Desk, plan: &Plan) 
     let Some(life) = crate::life::refreshed(context, &mut desk.client, &step.product).await? else { return Ok(None) };
     let today = day_of(context.now());
     let mut stages = stages(&life, plan, today);
+    // A way back is always open, to a release that has no support too: `server/src/risk.rs` says why.
     if stages.target.stage == Stage::EndOfSupport && !plan.request.permit_downgrade {
         let devices = plan.devices.iter().filter_map(|planned| desk.documents.device(&planned.id)).map(Member::from);
         let root = desk.approvals.root();

@@ -106,6 +106,9 @@ cargo build --locked -p suture-server -p suture-agent -p suture-ctl --bins
 # Three places a core: see .config/nextest.toml.
 cargo nextest run --workspace --locked --test-threads "$(($(nproc) * 3))" "$@"
 
+step "Debian packages"
+tests/packages.sh
+
 step "repositories signed with other kinds of keys"
 # Apart, because no program may be built with the feature.
 cargo nextest run --locked -p suture-core --features interop --test differential interop

@@ -101,6 +101,30 @@ fn every_attack_has_a_test_that_exists() {
     }
 }
 
+/// Every cell of ours in the table beside the peers.
+#[test]
+fn every_feature_has_a_test_that_exists() {
+    let page = std::fs::read_to_string(root().join("FEATURES.md")).unwrap();
+    let rows = page.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| what |") && !l.starts_with("| ---"));
+    let mut seen = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        assert_eq!(cells.len(), 6, "what, ours, and four peers: {row}");
+        let tests = named(cells[1]);
+        assert!(!tests.is_empty(), "no test in: {row}");
+        for (file, function) in tests {
+            exists(cells[0], file, function);
+        }
+        // A claim about a peer leads to where it was read.
+        for link in cells[2..].iter().flat_map(|cell| cell.split('[').skip(1)).filter_map(|rest| rest.split(']').next())
+        {
+            assert!(page.contains(&format!("\n[{link}]: https://")), "[{link}] leads nowhere: {row}");
+        }
+        seen += 1;
+    }
+    assert!(seen > 30, "the page was read to its end: {seen} rows");
+}
+
 #[test]
 fn a_test_that_is_gone_is_noticed() {
     assert!(is_test("#[test]\nfn a_b() {\n}\n", "a_b"));

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -47,6 +48,8 @@ pub struct Act {
     pub refusal: Option<Status>,
     /// How it hands over metadata.
     pub sends: Sends,
+    /// Where each of its messages holds fields besides that no message has today, as a later release's would: how many did.
+    pub says_more: Option<Arc<AtomicU64>>,
     /// Changes what it says where it sends them all at once.
     pub news: Arc<dyn Fn(&mut v1::RefreshResponse) + Send + Sync>,
     /// Changes what it says at a check-in.
@@ -85,6 +88,7 @@ impl Act {
             loot: loot.clone(),
             refusal: None,
             sends: Sends::Singly,
+            says_more: None,
             news: Arc::new(|_| {}),
             check_in: Arc::new(|_| {}),
             stored: Arc::new(|last| last),

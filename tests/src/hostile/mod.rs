@@ -7,9 +7,11 @@
 mod act;
 mod forge;
 mod loot;
+mod more;
 mod server;
 
 pub use act::{Act, Answers, Bend, Certify, Chunks, File, Metadata, Said, Sends};
 pub use forge::{pin, sign};
 pub use loot::{Loot, Repo};
+pub use more::MORE;
 pub use server::Hostile;

@@ -16,10 +16,12 @@ use suture_server::tls::Tls;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tonic::body::Body;
 use tonic::{Request, Response, Status};
+use tower::util::MapResponseLayer;
 
-use super::Loot;
 use super::act::{self, Act, Answers, Said, Sends};
+use super::{Loot, more};
 
 /// The server.
 pub struct Hostile {
@@ -70,8 +72,14 @@ impl Hostile {
         let incoming = futures::stream::unfold(connections, async |mut connections: mpsc::Receiver<_>| {
             connections.recv().await.map(|connection| (connection, connections))
         });
+        let playing = stage.clone();
+        let later = MapResponseLayer::new(move |answer: http::Response<Body>| match playing.act().says_more {
+            Some(count) => answer.map(|body| more::said(body, count)),
+            None => answer,
+        });
         tasks.spawn(async move {
-            tonic::transport::Server::builder().add_service(device).serve_with_incoming(incoming).await.unwrap();
+            let server = tonic::transport::Server::builder().layer(later).add_service(device);
+            server.serve_with_incoming(incoming).await.unwrap();
         });
         Self { address, stage, _tasks: tasks }
     }

@@ -35,7 +35,7 @@ pub fn report_key() -> LocalKey {
 
 impl Newcomer {
     /// What a person sees at the device.
-    fn fingerprint(&self) -> Digest {
+    pub fn fingerprint(&self) -> Digest {
         fingerprint(&Digest::of(&self.0.subject_public_key_info()), &report_key().public())
     }
 

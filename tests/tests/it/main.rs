@@ -42,6 +42,7 @@ mod evidence;
 mod examples;
 mod exposure;
 mod faults;
+mod field;
 mod forks;
 mod gates;
 mod help;

@@ -17,6 +17,7 @@ mod leases;
 mod letters;
 mod line;
 mod metadata;
+mod newer;
 mod news;
 mod recovery;
 mod stage;

@@ -36,6 +36,7 @@ use crate::identity::Authority;
 use crate::init::{SEAL_BYTES, SEAL_FILE};
 use crate::notice::courier::{self, Courier};
 use crate::notice::sender::Sender;
+use crate::publish::turns::Turns;
 use crate::rights::Rights;
 use crate::rollout::leader::{self, Leader};
 use crate::rollout::news::News;
@@ -123,6 +124,7 @@ pub struct App {
     pace: Pace,
     deltas: Deltas,
     news: News,
+    turns: Turns,
 }
 
 impl App {
@@ -161,6 +163,7 @@ impl App {
             pace,
             deltas,
             news,
+            turns: Turns::default(),
         }))
     }
 
@@ -177,6 +180,11 @@ impl App {
     /// The database.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Whose turn it is to publish.
+    pub(crate) const fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// The objects.

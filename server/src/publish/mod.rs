@@ -8,6 +8,7 @@ mod resign;
 mod rotation;
 #[cfg(test)]
 mod tests;
+pub(crate) mod turns;
 
 use std::collections::BTreeMap;
 

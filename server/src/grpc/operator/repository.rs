@@ -55,7 +55,9 @@ impl Api {
             delegated: delegated.into_iter().map(|(role, bytes)| (role, bytes.into())).collect(),
             files: files.into_iter().map(|v1::TargetFile { path, content }| (path, content.into())).collect(),
         };
+        let mut turn = self.app.turns().wait(&repository).await;
         let mut tx = self.app.store().begin().await?;
+        turn.begin();
         let mut done = publish::publish(&mut tx, &repository, self.app.seal(), offer, principal, now).await?;
         let sent = std::mem::take(&mut done.unlisted).into_iter().collect();
         let delta_sources = self.app.settings().delta_sources;
@@ -64,6 +66,7 @@ impl Api {
             Listing { repository: &repository, root, targets, listed, sent, actor: principal, now, delta_sources };
         listing.take_effect(&mut tx).await?;
         tx.commit().await?;
+        drop(turn);
         self.app.news().tell();
         self.app.deltas().wake();
         if repository == Repository::Catalog {

@@ -12,8 +12,11 @@
 //! | --- | --- |
 //! | before it has begun | [`LEASE`] after its last word: a device that is lost then was never out of service |
 //! | once it has begun | as long after its last word as the hospital has signed that it may be silent |
-//! | at most | [`MAX_DOWN`] after it began: a device that lies holds one place of its own ward no longer |
+//! | at most | [`MAX_DOWN`] after it began |
 //! | after a person has returned it to service | no longer, until it asks anew |
+//!
+//! A device that lies can give its lease back and take another, and so hold one place of its own ward for as long as it is let
+//! in. Whoever waits for it is told its name; its certificate is then revoked.
 
 use std::collections::BTreeSet;
 

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | a device that takes a lease for another, or in another hospital | the caller's certificate says whose it is |
 //! | a device that takes one by an approval that does not name it, or where the rollout holds it back | [`take`] |
-//! | a device that takes leases and never gives them back | it has one, in its own ward, and that counts for a time |
+//! | a device that takes leases and never gives them back, or takes them anew without end | it has one, in its own ward; whoever waits is told its name, and its certificate is revoked |
 
 use std::collections::BTreeMap;
 

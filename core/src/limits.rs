@@ -239,6 +239,8 @@ pub const MAX_CONNECTIONS_PER_OPERATOR: usize = 256;
 pub const MAX_CALLS_PER_IDENTITY: usize = 8;
 /// Rollouts that one identity watches at once: 16.
 pub const MAX_WATCHES_PER_IDENTITY: usize = 16;
+/// Requests and answers that are in memory at once for all operators and devices of one hospital, or for the manufacturer: 1 GiB.
+pub const MAX_MESSAGES_IN_MEMORY: u64 = 1 << 30;
 /// Connections from one address on which no certificate was shown: a ward that is enrolled at once from behind one address.
 pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 64;
 /// How long a device that stands in line is told to wait at most: 1 minute.
@@ -458,7 +460,7 @@ pub const MAX_EVIDENCE_BUNDLES: usize = 256;
 pub const MAX_KEPT_PLANS: u64 = 256;
 /// The same in bytes: 256 MiB.
 pub const MAX_KEPT_PLANS_BYTES: u64 = 256 << 20;
-/// Devices of one hospital, as its operators' programs list them and its server takes them in.
+/// Devices of one hospital, as its operators' programs list them, its server takes them in and its rosters have them.
 pub const MAX_HOSPITAL_DEVICES: usize = 100_000;
 /// Rows of a device import.
 pub const MAX_IMPORT_DEVICES: usize = 10_000;

@@ -16,6 +16,7 @@ use suture_core::digest::Digest;
 use suture_core::exposure::vex_at;
 use suture_core::id::HdoId;
 use suture_core::life;
+use suture_core::limits::MAX_HOSPITAL_DEVICES;
 use suture_core::manifest::{Manifest, ManifestError};
 use suture_core::principal::Principal;
 use suture_core::rollout::WaveSet;
@@ -63,6 +64,9 @@ pub(crate) enum EffectError {
     /// A document of the approvals repository that is of another hospital, or not where it belongs.
     #[error("{0}: it is of another hospital, its id is not the one in its path, or what it belongs to is not listed")]
     Misplaced(String),
+    /// More devices than a hospital may have.
+    #[error("{0} devices would be on the hospital's rosters, and {MAX_HOSPITAL_DEVICES} may be")]
+    TooManyDevices(u64),
     /// A directory that devices do not know.
     #[error("{0}: approvals repositories list approvals/, gates/, stops/, service.json and register.json")]
     UnknownPath(String),
@@ -281,7 +285,11 @@ impl Listing<'_> {
             let devices: Vec<_> = roster.devices.into_iter().map(|d| (d.id, d.report_key, d.ward)).collect();
             tx.add_roster(hdo, &name, &devices).await?;
         }
-        Ok(())
+        // Attack: rosters of millions, which are in memory together where an approval is judged by them.
+        match tx.rostered(hdo).await? {
+            many if many > MAX_HOSPITAL_DEVICES as u64 => Err(EffectError::TooManyDevices(many)),
+            _ => Ok(()),
+        }
     }
 
     /// Begins an approval's rollout, if it is new; its shards are read and kept once, then.

@@ -17,12 +17,11 @@ use suture_core::limits::{MAX_ANONYMOUS_REQUEST_BYTES, MAX_DEVICE_REQUEST_BYTES,
 use suture_core::notice::Side;
 use suture_core::principal::Principal;
 use suture_proto::UNREAD;
-use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use crate::calls::{Calls, Placed};
+use crate::calls::{Calls, Place, Placed};
 use crate::connections::{Awaited, Held};
 use crate::events::Events;
 use crate::events::refused::{self, marked};
@@ -271,7 +270,7 @@ fn within(role: Role, body: Body) -> Body {
 
 /// An answer that keeps its call's place, and whose connection ends where nobody takes it. What has no place is bulk, which sees
 /// to that itself.
-fn counted(body: Body, place: Option<OwnedSemaphorePermit>, held: Option<Arc<Held>>) -> Body {
+fn counted(body: Body, place: Option<Place>, held: Option<Arc<Held>>) -> Body {
     match (place, held) {
         (None, _) => body,
         (Some(place), None) => Body::new(Placed::new(body, place)),
@@ -358,7 +357,14 @@ where
                         Some(of) => rights.unread(of).await,
                         None => 0,
                     };
-                    let mut response = inner.call(request.map(|body| within(role, body))).await?;
+                    let said = |body| match &place {
+                        Some(place) => place.said(body),
+                        None => body,
+                    };
+                    let mut response = inner.call(request.map(|body| within(role, said(body)))).await?;
+                    if let Some(place) = &place {
+                        place.answered();
+                    }
                     if unread > 0 {
                         response.headers_mut().insert(UNREAD, unread.into());
                     }

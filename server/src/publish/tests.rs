@@ -1,8 +1,11 @@
 //! Publications that must come in force whole, and those that must not at all.
 
 use jiff::{SignedDuration, Timestamp};
+use suture_core::approval::{Part, Pinned, Register, Roster, RosterDevice, SignedDocument as _, path};
 use suture_core::audit::Entry;
-use suture_core::limits::MAX_PUBLISHED_BYTES;
+use suture_core::id::{DeviceId, HdoId};
+use suture_core::label::Labels;
+use suture_core::limits::{MAX_HOSPITAL_DEVICES, MAX_PUBLISHED_BYTES};
 use suture_core::principal::Principal;
 use suture_core::sign::{LocalKey, PublicKey, Signer};
 use suture_core::trust::edit::{self, RoleDraft, RootDraft, TargetsDraft};
@@ -11,6 +14,7 @@ use suture_proto::Repository;
 use zeroize::Zeroizing;
 
 use super::{Offer, OnlineKeys, PublishError, Published, online_keys, publish, resign};
+use crate::effect::{EffectError, Listing};
 use crate::store::repository::Readers;
 use crate::store::suite::each;
 use crate::store::{Store, StoreError};
@@ -254,6 +258,55 @@ async fn nobody_publishes_without_end_and_stolen_keys_can_be_taken_out_all_the_s
         let mut tx = store.begin().await.unwrap();
         assert_eq!(tx.count_published("approvals/riverside", day, 7).await.unwrap(), 7, "another's are its own");
         assert_eq!(tx.count_published("catalog", day + 1, 5).await.unwrap(), 5, "and the next day begins anew");
+    })
+    .await;
+}
+
+/// Attack: a hospital with rosters of millions, all of which are read where one of its approvals is judged.
+#[tokio::test]
+async fn rosters_of_more_devices_than_a_hospital_may_have_are_refused() {
+    each(async |store| {
+        let hdo: HdoId = "riverside".parse().unwrap();
+        let riverside = Repository::Approvals(hdo.clone());
+        let mut tx = store.begin().await.unwrap();
+        assert!(tx.insert_hdo(&hdo, "Riverside", now()).await.unwrap());
+        tx.commit().await.unwrap();
+        let id = |n: usize| format!("pump-{n}").parse::<DeviceId>().unwrap();
+        let part: Part = "1".parse().unwrap();
+        let one = (0..).map(id).find(|id| part.holds(id)).unwrap();
+        let key = key(7).public();
+        let (ward, product, hardware) = ("icu".parse().unwrap(), "pump".parse().unwrap(), "rev-a".parse().unwrap());
+        let device =
+            RosterDevice { id: one.clone(), report_key: key, product, hardware, ward, labels: Labels::default() };
+        let roster = Roster::new(hdo.clone(), part, vec![device]).to_bytes().unwrap();
+        let others = Pinned::of(path::roster("0".parse().unwrap()), b"{}");
+        let files = vec![others.clone(), Pinned::of(path::roster(part), &roster)];
+        let (new, register) = (files[1].path.clone(), Register::new(hdo.clone(), files).to_bytes().unwrap());
+        let mut draft = TargetsDraft::first(now(), edit::APPROVALS_LIFETIME);
+        draft.targets.insert(path::REGISTER.to_owned(), Target::of(&register, None));
+        let keys = keys(&store, &riverside).await;
+        let offered = Offer {
+            roots: vec![root(keys)],
+            targets: Some(edit::sign_targets(&draft, &[&self::key(2)]).unwrap()),
+            files: vec![(path::REGISTER.to_owned(), register), (new, roster)],
+            ..Offer::default()
+        };
+        for (there, fits) in [(MAX_HOSPITAL_DEVICES, false), (MAX_HOSPITAL_DEVICES - 1, true)] {
+            let mut tx = store.begin().await.unwrap();
+            tx.put_target_file(&riverside.to_string(), &others.file_name(), b"{}", Readers::Operators, now())
+                .await
+                .unwrap();
+            let devices: Vec<_> = (100_000..).take(there).map(|n| (id(n), key, "icu".parse().unwrap())).collect();
+            tx.add_roster(&hdo, &others.file_name(), &devices).await.unwrap();
+            let mut done = publish(&mut tx, &riverside, SEAL, offered.clone(), &actor(), now()).await.unwrap();
+            let sent = std::mem::take(&mut done.unlisted).into_iter().collect();
+            let (root, targets, listed) = (&done.root, &done.targets, &done.listed);
+            let (repository, actor) = (&riverside, &actor());
+            let listing = Listing { repository, root, targets, listed, sent, actor, now: now(), delta_sources: 0 };
+            let taken = listing.take_effect(&mut tx).await;
+            assert_eq!(taken.is_ok(), fits, "{taken:?}");
+            assert!(fits || matches!(taken, Err(EffectError::TooManyDevices(many)) if many == there as u64 + 1));
+        }
     })
     .await;
 }

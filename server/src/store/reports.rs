@@ -170,6 +170,17 @@ impl Tx {
         Ok(names.into_iter().collect())
     }
 
+    /// How many devices are on a hospital's rosters.
+    pub(crate) async fn rostered(&mut self, hdo: &HdoId) -> Result<u64, StoreError> {
+        let count: i64 = on!(self, |c| {
+            sqlx::query_scalar("SELECT COUNT(*) FROM roster_device WHERE hdo = $1")
+                .bind(hdo.as_str())
+                .fetch_one(c)
+                .await
+        })?;
+        to_u64("roster_device", "device", count)
+    }
+
     /// Takes the devices of a roster's file off.
     pub(crate) async fn remove_roster(&mut self, hdo: &HdoId, roster: &str) -> Result<(), StoreError> {
         on!(self, |c| {

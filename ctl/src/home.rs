@@ -10,7 +10,7 @@
 //! trust/approvals/        the hospital's
 //! trust/words/             the end of each series of words that was seen: risks, agreements
 //! letters.json            how far letters of either side have been verified
-//! trust/hospitals/<id>    a hospital's root, where this is the manufacturer's home
+//! trust/hospitals/<id>    a hospital's root, where this is the manufacturer's home, and its fingerprint as people compared it
 //! audit.json              the server's audit record: its key, the checkpoint seen last, how far it was read
 //! audit.doubt.json        what a server has signed of it that does not fit together
 //! ```

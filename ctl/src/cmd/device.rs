@@ -316,7 +316,7 @@ async fn off_the_roster(context: &mut Context<'_>, desk: &mut Desk, id: &DeviceI
 }
 
 /// Reads a fingerprint as people type it.
-pub(super) fn fingerprint(text: &str) -> Outcome<Digest> {
+pub(crate) fn fingerprint(text: &str) -> Outcome<Digest> {
     let digits: String = text.chars().filter(|c| !c.is_whitespace() && *c != ':' && *c != '-').collect();
     digits
         .to_ascii_lowercase()

@@ -7,9 +7,11 @@ use suture_core::id::HdoId;
 use suture_core::token::Grant;
 use suture_proto::v1;
 
+use super::device::fingerprint;
 use super::hdo_join;
 use crate::context::Context;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
+use crate::letters;
 use crate::print::Table;
 use crate::token::{self, Lifetime};
 
@@ -28,9 +30,21 @@ pub enum Command {
         #[command(flatten)]
         lifetime: Lifetime,
     },
-    /// Manufacturer: the hospitals
+    /// Manufacturer: the hospitals, and whether the root that the server shows is the one that people have compared
     #[command(after_help = "Example: suturectl hdo list")]
     List,
+    /// Manufacturer: say that a hospital's root is the one with this fingerprint, which its people have read out
+    ///
+    /// `hdo join` and `approvals status` print it there. From then on the hospital's acknowledgements and reports are verified by
+    /// that root and what follows from it, whatever the server shows; until then by the first root that the server has shown.
+    #[command(after_help = "Example: suturectl hdo pin riverside --root \"3f0a 91c2 ...\"")]
+    Pin {
+        /// The hospital's id
+        id: HdoId,
+        /// SHA-256 of its first root, with or without spaces
+        #[arg(long, value_name = "FINGERPRINT")]
+        root: String,
+    },
     /// Hospital: spend the manufacturer's token and begin the hospital's approvals
     #[command(after_help = "Example: suturectl hdo join --token-file hospital.token --name kim")]
     Join(hdo_join::Args),
@@ -50,6 +64,15 @@ struct Hdo {
     operators: u32,
     devices: u32,
     root_sha256: Option<Digest>,
+    /// As people have compared it; none where they have not.
+    compared_sha256: Option<Digest>,
+}
+
+impl Hdo {
+    /// Whether the server shows another root than was compared.
+    fn is_another(&self) -> bool {
+        self.compared_sha256.is_some() && self.compared_sha256 != self.root_sha256
+    }
 }
 
 /// Runs one.
@@ -57,6 +80,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
         Command::Invite { id, name, lifetime } => invite(context, id, name, lifetime).await,
         Command::List => list(context).await,
+        Command::Pin { id, root } => pin(context, &id, &root).await,
         Command::Join(args) => hdo_join::run(context, args).await,
     }
 }
@@ -91,14 +115,38 @@ async fn list(context: &mut Context<'_>) -> Outcome {
             true => None,
             false => Some(suture_proto::parse_digest("root_sha256", &root_sha256)?),
         };
-        rows.push(Hdo { id, name, operators, devices, root_sha256 });
+        let compared_sha256 = letters::compared(&context.home, &suture_proto::parse("id", &id)?)?;
+        rows.push(Hdo { id, name, operators, devices, root_sha256, compared_sha256 });
     }
+    let others: Vec<String> = rows.iter().filter(|hdo| hdo.is_another()).map(|hdo| hdo.id.clone()).collect();
     context.print.result(&rows, |rows| {
-        let mut table = Table::new(["hospital", "name", "operators", "devices", "root"]);
+        let mut table = Table::new(["hospital", "name", "operators", "devices", "root", "compared"]);
         for r in rows {
             let root = r.root_sha256.map_or_else(|| "none yet".to_owned(), |d| d.short());
-            table.row([r.id.clone(), r.name.clone(), r.operators.to_string(), r.devices.to_string(), root]);
+            let compared = match r.compared_sha256 {
+                None => "no",
+                Some(_) if r.is_another() => "ANOTHER ROOT",
+                Some(_) => "yes",
+            };
+            let (operators, devices) = (r.operators.to_string(), r.devices.to_string());
+            table.row([r.id.clone(), r.name.clone(), operators, devices, root, compared.to_owned()]);
         }
         table.to_text()
+    })?;
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::untrusted(format!("the server shows other roots of {} than were compared", others.join(", ")))
+        .next("believe nothing that it shows of these hospitals, and ask them over another channel"))
+}
+
+async fn pin(context: &mut Context<'_>, hdo: &HdoId, typed: &str) -> Outcome {
+    context.home.server()?.manufacturer()?;
+    let root = fingerprint(typed)?;
+    let mut client = context.connect().await?;
+    let version = letters::pin(context, &mut client, hdo, root).await?.version();
+    let pinned = serde_json::json!({ "hdo": hdo, "root_sha256": root, "root_version": version });
+    context.print.result(&pinned, |_| {
+        format!("{hdo}: its word is verified by the root {root} and what follows from it, now version {version}")
     })
 }

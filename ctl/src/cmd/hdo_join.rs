@@ -40,10 +40,12 @@ pub async fn run(context: &mut Context<'_>, args: Args) -> Outcome {
         Failure::new("the hospital has joined, and the token carried no fingerprint of the manufacturer's catalog")
             .next("ask the manufacturer for a token made after `suturectl catalog init`")
     })?;
-    context.print.note(
-        "Compare both fingerprints with the manufacturer over another channel, before any device is enrolled: \
-         you theirs, they yours.",
-    );
+    let hdo = context.home.server()?.hdo()?;
+    context.print.note(&format!(
+        "Compare both fingerprints with the manufacturer over another channel, before any device is enrolled: you theirs, they yours, by \
+         suturectl hdo pin {hdo} --root {}",
+        approvals.root_sha256
+    ));
     context.print.result(&Joined { joined, approvals }, |j| {
         format!(
             "joined {} as {}\ncatalog root   {}\napprovals root {}\n",

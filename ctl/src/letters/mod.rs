@@ -2,8 +2,8 @@
 //! taken back unnoticed.
 //!
 //! Each side's letters are followed by the keys of its root ([`suture_core::notice::follow`]). A hospital has the catalog's
-//! root pinned, and its own. The manufacturer has no hospital's root pinned: it takes the first that it is shown, says so with
-//! its fingerprint, and follows it from there on.
+//! root pinned, and its own. The manufacturer takes a hospital's first root as it is shown, says so with its fingerprint, and
+//! follows it from there on; once people have compared the two (`hdo pin`), none but that one is followed.
 
 mod heads;
 mod publish;
@@ -19,7 +19,7 @@ use suture_proto::v1;
 
 pub use heads::Heads;
 pub use publish::{Published, Recipients, publish};
-pub use roots::root_of;
+pub use roots::{compared, pin, root_of};
 pub use shown::{Answered, States, StepShown, instant};
 pub use write::{Writing, send, write};
 

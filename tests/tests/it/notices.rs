@@ -93,6 +93,8 @@ async fn a_notice_is_delivered_read_and_answered_and_a_report_goes_back() {
     let acknowledge = ["notice", "acknowledge", "1", "--text", "release 2 is planned for Friday"];
     h.kim.run(&acknowledge).await.unwrap();
     refused(h.kim.run(&acknowledge).await, 1, &["already"]);
+    let told = notes(&h, &h.ada, &["notice", "status", id, "--verify"]).await;
+    assert!(told.contains("hdo pin riverside --root"), "its root is seen for the first time: {told}");
     let status = h.ada.json(&["notice", "status", id, "--verify"]).await.unwrap();
     let hospital = &status["hospitals"][0];
     assert_eq!((&hospital["verified"], &hospital["acknowledged"]["by"]), (&json!(true), &json!("kim")));
@@ -120,6 +122,11 @@ async fn a_notice_is_delivered_read_and_answered_and_a_report_goes_back() {
     let reported = h.kim.json(&report).await.unwrap();
     assert_eq!(reported["number"], json!(2), "behind the acknowledgement, in one series");
     assert!(notes(&h, &h.ada, &["hdo", "list"]).await.contains("1 reports of hospitals wait"));
+    // Its root is the first that the server has shown, until people compare it.
+    refused(h.ada.run(&["hdo", "pin", HDO, "--root", &"0".repeat(64)]).await, 5, &["in the hospital's place"]);
+    let root = h.kim.json(&["approvals", "status"]).await.unwrap()["root_sha256"].as_str().unwrap().to_owned();
+    h.ada.run(&["hdo", "pin", HDO, "--root", &root]).await.unwrap();
+    assert_eq!(h.ada.json(&["hdo", "list"]).await.unwrap()[1]["compared_sha256"], json!(root));
     let seen = h.ada.run(&["report", "show", "2", "--hdo", HDO]).await.unwrap();
     assert!(seen.contains("ipv4 203.0.113.7") && seen.contains("pump-1"), "{seen}");
     h.ada.run(&["report", "acknowledge", "2", "--hdo", HDO, "--text", "we look into it"]).await.unwrap();

@@ -31,6 +31,7 @@ pub mod letters;
 pub mod life;
 pub mod print;
 pub mod repository;
+pub mod sheet;
 pub mod token;
 pub mod trust_store;
 pub mod why;

@@ -1,7 +1,5 @@
 //! `suturectl events`: security events, for people and for their monitoring.
 
-use std::io::Write as _;
-
 use clap::{Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -13,7 +11,8 @@ use suture_proto::v1;
 
 use crate::context::Context;
 use crate::failure::{Failure, OrFail as _, Outcome};
-use crate::print::{Table, cell};
+use crate::print::Table;
+use crate::sheet;
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -155,7 +154,7 @@ async fn export(context: &mut Context<'_>, format: Format, since: Option<Since>,
     let mut client = context.connect().await?;
     let mut place = after;
     if format == Format::Csv {
-        context.print.lines(&[row(HEADINGS.map(str::to_owned))?])?;
+        context.print.lines(&[sheet::row(&HEADINGS)])?;
     }
     loop {
         let request = v1::ListEventsRequest {
@@ -191,29 +190,19 @@ fn written(e: &Shown, format: Format) -> Outcome<String> {
     match format {
         Format::Ocsf => Ok(ocsf::event(&e.event, &e.number.to_string(), env!("CARGO_PKG_VERSION")).to_string()),
         Format::Json => serde_json::to_string(e).or_fail(|| "cannot write the event as JSON".to_owned()),
-        Format::Csv => row([
-            e.number.to_string(),
-            e.first.clone(),
-            e.last.clone(),
-            e.severity.to_owned(),
-            e.kind.to_string(),
-            e.count.to_string(),
-            e.observer.to_string(),
-            e.hdo.as_ref().map(ToString::to_string).unwrap_or_default(),
-            cell(&e.subject),
-            cell(&e.detail),
-        ]),
+        Format::Csv => Ok(sheet::row(&[
+            &e.number.to_string(),
+            &e.first,
+            &e.last,
+            e.severity,
+            e.kind.as_str(),
+            &e.count.to_string(),
+            e.observer.as_str(),
+            e.hdo.as_ref().map_or("", HdoId::as_str),
+            &e.subject,
+            &e.detail,
+        ])),
     }
-}
-
-fn row(cells: [String; 10]) -> Outcome<String> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let written = writer.write_record(cells).map_err(|e| e.to_string()).and_then(|()| {
-        let mut bytes = writer.into_inner().map_err(|e| e.to_string())?;
-        bytes.flush().map_err(|e| e.to_string())?;
-        String::from_utf8(bytes).map_err(|e| e.to_string())
-    });
-    written.map(|line| line.trim_end().to_owned()).map_err(|e| Failure::new(format!("cannot write the row: {e}")))
 }
 
 fn shown(message: v1::SecurityEvent) -> Outcome<Shown> {

@@ -42,6 +42,9 @@ pub enum Command {
         /// Also those that a later one has replaced
         #[arg(long)]
         all: bool,
+        /// As CSV, one row for each assessment
+        #[arg(long)]
+        csv: bool,
     },
     /// One assessment, whole
     #[command(verbatim_doc_comment, after_help = "Example: suturectl risk show 7")]
@@ -55,6 +58,9 @@ pub enum Command {
         /// Also those that will be within so many days
         #[arg(long, value_name = "DAYS", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=366))]
         within: i64,
+        /// As CSV, one row for each assessment
+        #[arg(long)]
+        csv: bool,
     },
 }
 
@@ -62,9 +68,9 @@ pub enum Command {
 pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
         Command::Assess(args) => assess::run(context, *args).await,
-        Command::List { all } => list::list(context, all).await,
+        Command::List { all, csv } => list::list(context, all, csv).await,
         Command::Show { number } => list::show(context, number).await,
-        Command::Overdue { within } => list::overdue(context, within).await,
+        Command::Overdue { within, csv } => list::overdue(context, within, csv).await,
     }
 }
 

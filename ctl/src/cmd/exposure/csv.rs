@@ -1,10 +1,8 @@
-//! One row for each exposed device, or for each hospital and bundle, as RFC 4180 has it.
-//!
-//! Attack: a device's or server's text that a spreadsheet takes for a formula ([`cell`]).
+//! One row for each exposed device, or for each hospital and bundle.
 
 use super::answer::Answer;
 use super::device::{Device, Hospital};
-use crate::print::cell;
+use crate::sheet;
 
 /// The lines, headings first.
 pub(super) fn rows(answer: &Answer) -> Vec<String> {
@@ -18,7 +16,9 @@ pub(super) fn rows(answer: &Answer) -> Vec<String> {
             let (release, proven) = (release.to_string(), proven.to_string());
             let some = |text: &Option<String>| text.clone().unwrap_or_default();
             let (rollout, seen) = (some(rollout), some(last_seen));
-            lines.push(line(&[id, ward, product, &release, version, verdict, &proven, why, reason, &rollout, &seen]));
+            lines.push(sheet::row(&[
+                id, ward, product, &release, version, verdict, &proven, why, reason, &rollout, &seen,
+            ]));
         }
     } else {
         lines.push("hospital,name,product,release,version,verdict,proven_devices,believed_devices,whys".to_owned());
@@ -26,17 +26,18 @@ pub(super) fn rows(answer: &Answer) -> Vec<String> {
             let Hospital { hdo, name, product, release, version, verdict, proven_devices, believed_devices, whys } = h;
             let [release, proven, believed] = [release, proven_devices, believed_devices].map(ToString::to_string);
             let whys: Vec<String> = whys.iter().map(|(why, n)| format!("{why}={n}")).collect();
-            lines.push(line(&[hdo, name, product, &release, version, verdict, &proven, &believed, &whys.join(" ")]));
+            lines.push(sheet::row(&[
+                hdo,
+                name,
+                product,
+                &release,
+                version,
+                verdict,
+                &proven,
+                &believed,
+                &whys.join(" "),
+            ]));
         }
     }
     lines
-}
-
-fn line(cells: &[&str]) -> String {
-    cells.iter().map(|cell| escaped(cell)).collect::<Vec<_>>().join(",")
-}
-
-pub(super) fn escaped(text: &str) -> String {
-    let cell = cell(text);
-    if cell.contains([',', '"', ';']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
 }

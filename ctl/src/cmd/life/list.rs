@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::failure::Outcome;
 use crate::hospital::{Desk, Documents, inventory};
 use crate::print::Table;
+use crate::sheet;
 use crate::trust_store::{Catalog, TrustStore, Which};
 
 /// Arguments of `life list`.
@@ -35,6 +36,9 @@ pub struct ListArgs {
     /// Of this product
     #[arg(long)]
     product: Option<ProductId>,
+    /// As CSV, one row for each device
+    #[arg(long)]
+    csv: bool,
 }
 
 /// The stage of what one device runs.
@@ -114,6 +118,9 @@ pub(super) async fn run(context: &mut Context<'_>, args: ListArgs) -> Outcome {
         .map(|device| device_life(device, &desk.documents, &lives, today))
         .filter(|row| args.asks_for(row, today))
         .collect();
+    if args.csv {
+        return context.print.lines(&lines(&rows));
+    }
     context.print.result(&rows, |rows| table(rows))
 }
 
@@ -152,6 +159,29 @@ fn table(rows: &[DeviceLife]) -> String {
         ]);
     }
     table.to_text()
+}
+
+/// The same for a spreadsheet.
+fn lines(rows: &[DeviceLife]) -> Vec<String> {
+    let headings = "device,ward,product,release,proven,stage,end_of_life,end_of_support,days_left,of_note";
+    let mut lines = vec![headings.to_owned()];
+    for row in rows {
+        let standing = row.standing.as_ref();
+        let day = |date: Option<Date>| date.map(|date| date.to_string()).unwrap_or_default();
+        lines.push(sheet::row(&[
+            &row.device,
+            &row.ward,
+            &row.product,
+            &row.release.map(|release| release.to_string()).unwrap_or_default(),
+            &row.proven.to_string(),
+            &standing.map(|s| s.stage.to_string()).unwrap_or_default(),
+            &day(standing.and_then(|s| s.dates.end_of_life)),
+            &day(standing.and_then(|s| s.dates.end_of_support)),
+            &row.days_left.map(|days| days.max(0).to_string()).unwrap_or_default(),
+            &standing.map(|s| uncovered(s).join("; ")).unwrap_or_default(),
+        ]));
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -194,7 +224,7 @@ mod tests {
     #[test]
     fn devices_past_and_near_their_end_are_found_and_those_of_unknown_products_are_not() {
         let today = parse_day("2031-01-01").unwrap();
-        let args = |past_eos, within| ListArgs { past_eos, within, ward: None, product: None };
+        let args = |past_eos, within| ListArgs { past_eos, within, ward: None, product: None, csv: false };
         let row = |eos: &str, product| device_life(&device(product), &Documents::default(), &lives(eos), today);
         for (eos, past, near, all) in
             [("2031-01-01", true, true, true), ("2031-01-31", false, true, true), ("2031-02-01", false, false, true)]
@@ -205,6 +235,13 @@ mod tests {
         }
         let strange = row("2031-01-01", "syringe");
         assert!(strange.standing.is_none() && !args(true, None).asks_for(&strange, today));
+        let lines = lines(&[row("2030-12-31", "pump"), row("2031-02-10", "pump"), row("2031-02-10", "syringe")]);
+        assert_eq!(
+            lines[1],
+            "pump-1,icu,pump,,false,end-of-support,2030-01-01,2030-12-31,0,no longer covered: Bluetooth"
+        );
+        assert!(lines[2].contains(",limited-support,2030-01-01,2031-02-10,40,"), "{}", lines[2]);
+        assert_eq!(lines[3], "pump-1,icu,syringe,,false,,,,,", "nothing is said of it");
         let text = table(&[row("2031-01-01", "pump"), row("2031-02-10", "pump"), strange]);
         assert!(text.contains("end-of-support") && text.contains("over") && text.contains("40"), "{text}");
         assert!(text.contains("no longer covered: Bluetooth") && text.contains("not announced"), "{text}");

@@ -63,7 +63,7 @@ pub enum Command {
     #[command(
         verbatim_doc_comment,
         after_help = "Examples: suturectl life list --past-eos\n\
-        \x20         suturectl life list --within 365 --output json > ending.json"
+        \x20         suturectl life list --within 365 --csv > ending.csv"
     )]
     List(list::ListArgs),
 }

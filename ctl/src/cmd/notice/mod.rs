@@ -69,6 +69,9 @@ pub enum Command {
         /// Verify the signature of each acknowledgement that the server shows as signed
         #[arg(long)]
         verify: bool,
+        /// As CSV, one row for each hospital
+        #[arg(long)]
+        csv: bool,
     },
     /// The 30 and 60 days of FDA's postmarket guidance: who was told when of what a bundle ends, and how far the bundle is.
     /// As in: suturectl notice clocks pump@3 --learned 2026-11-20
@@ -86,7 +89,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::List { hdo, open } => list::run(context, hdo, open).await,
         Command::Show { which, documents } => show::run(context, &which, documents.as_deref()).await,
         Command::Acknowledge { number, text, key } => acknowledge::run(context, number, text, &key).await,
-        Command::Status { id, verify } => status::run(context, &id, verify).await,
+        Command::Status { id, verify, csv } => status::run(context, &id, verify, csv).await,
         Command::Clocks(args) => clocks::run(context, args).await,
         Command::Contact(command) => contact::run(context, command).await,
     }

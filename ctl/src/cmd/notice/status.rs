@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::letters::{From, States, StepShown, fetch, root_of};
 use crate::print::Table;
+use crate::sheet;
 
 /// One hospital's.
 #[derive(Debug, Serialize)]
@@ -37,7 +38,7 @@ struct Status {
 }
 
 /// Runs it.
-pub(super) async fn run(context: &mut Context<'_>, beginning: &str, verify: bool) -> Outcome {
+pub(super) async fn run(context: &mut Context<'_>, beginning: &str, verify: bool, csv: bool) -> Outcome {
     context.home.server()?.manufacturer()?;
     let mut client = context.connect().await?;
     let id = by_beginning(&mut client, beginning).await?;
@@ -50,7 +51,11 @@ pub(super) async fn run(context: &mut Context<'_>, beginning: &str, verify: bool
     }
     let forged: Vec<String> =
         hospitals.iter().filter(|h| h.verified == Some(false)).map(|h| h.hdo.to_string()).collect();
-    context.print.result(&Status { id, hospitals }, |status| table(status, now))?;
+    if csv {
+        context.print.lines(&lines(&hospitals))?;
+    } else {
+        context.print.result(&Status { id, hospitals }, |status| table(status, now))?;
+    }
     if forged.is_empty() {
         return Ok(());
     }
@@ -103,6 +108,40 @@ async fn verified(context: &mut Context<'_>, client: &mut Client, hospital: &Hos
     Ok(Some(answers))
 }
 
+/// For a spreadsheet.
+fn lines(hospitals: &[Hospital]) -> Vec<String> {
+    let headings = "hospital,name,number,published,delivered_by,delivered,read_by,read,answer_by,acknowledged_by,acknowledged,\
+                    signed,verified,said,overdue,repeats";
+    let mut lines = vec![headings.to_owned()];
+    for h in hospitals {
+        let States { published, delivered, read, acknowledged, answer_by, repeats, .. } = &h.states;
+        let step = |step: &Option<StepShown>| step.clone().map_or_else(Default::default, |s| (s.by, s.at));
+        let ((delivered_by, delivered), (read_by, read)) = (step(delivered), step(read));
+        let (by, at, signed, said) = acknowledged
+            .clone()
+            .map_or_else(Default::default, |a| (a.by, a.at, a.letter_sha256.is_some().to_string(), a.text));
+        lines.push(sheet::row(&[
+            h.hdo.as_str(),
+            &h.name,
+            &h.number.to_string(),
+            published.as_deref().unwrap_or_default(),
+            &delivered_by,
+            &delivered,
+            &read_by,
+            &read,
+            answer_by.as_deref().unwrap_or_default(),
+            &by,
+            &at,
+            &signed,
+            &h.verified.map(|verified| verified.to_string()).unwrap_or_default(),
+            &said,
+            &h.overdue.to_string(),
+            &repeats.to_string(),
+        ]));
+    }
+    lines
+}
+
 fn table(status: &Status, now: Timestamp) -> String {
     let mut table = Table::new(["hospital", "no", "published", "delivered", "read", "state", "said"]);
     for h in &status.hospitals {
@@ -129,4 +168,39 @@ fn table(status: &Status, now: Timestamp) -> String {
         table.to_text(),
         status.hospitals.len()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_says_of_each_hospital_how_far_it_is() {
+        let step = |by: &str, at_ms| Some(v1::LetterStep { by: by.to_owned(), at_ms });
+        let stored = v1::StoredLetter {
+            number: 3,
+            stored_ms: 1_800_000_000_000,
+            delivered: step("syslog siem", 1_800_000_060_000),
+            answered: step("kim", 1_800_000_120_000),
+            answer: "Friday, all wards".to_owned(),
+            answer_by_ms: 1_800_600_000_000,
+            ..Default::default()
+        };
+        let hospital = |stored| Hospital {
+            hdo: "riverside".parse().unwrap(),
+            name: "Riverside".to_owned(),
+            number: 3,
+            states: States::read(stored).unwrap(),
+            overdue: false,
+            verified: None,
+        };
+        let open = v1::StoredLetter { number: 3, ..Default::default() };
+        let lines = lines(&[hospital(stored), hospital(open)]);
+        let want = "riverside,Riverside,3,2027-01-15T08:00:00Z,syslog siem,2027-01-15T08:01:00Z,,,2027-01-22T06:40:00Z,kim,\
+                    2027-01-15T08:02:00Z,false,,\"Friday, all wards\",false,0";
+        assert_eq!(lines[1], want);
+        assert_eq!(lines[2], "riverside,Riverside,3,,,,,,,,,,,,false,0");
+        let columns = |line: &str| line.split(',').count();
+        assert_eq!(columns(&lines[0]), columns(&lines[2]));
+    }
 }

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::hospital::Desk;
 use crate::print::Table;
+use crate::sheet;
 use crate::words::{Heard, signed_cell};
 
 /// An assessment as it is listed.
@@ -92,20 +93,23 @@ fn overdue_text(assessment: &Assessment, today: Date) -> String {
 }
 
 /// `risk list`.
-pub(super) async fn list(context: &mut Context<'_>, all: bool) -> Outcome {
+pub(super) async fn list(context: &mut Context<'_>, all: bool, csv: bool) -> Outcome {
     let rows: Vec<Listed> = read(context).await?.into_iter().filter(|row| all || !row.replaced).collect();
-    warn(context, &rows);
-    context.print.result(&rows, |rows| table(rows))
+    print(context, &rows, csv)
 }
 
 /// `risk overdue`.
-pub(super) async fn overdue(context: &mut Context<'_>, within: i64) -> Outcome {
+pub(super) async fn overdue(context: &mut Context<'_>, within: i64, csv: bool) -> Outcome {
     let last = today(context).checked_add(within.days()).unwrap_or(Date::MAX);
     let rows = read(context).await?;
     let due = |row: &Listed| !row.replaced && (row.is_overdue() || (within > 0 && row.assessment.expires <= last));
     let rows: Vec<Listed> = rows.into_iter().filter(due).collect();
-    warn(context, &rows);
-    context.print.result(&rows, |rows| table(rows))
+    print(context, &rows, csv)
+}
+
+fn print(context: &mut Context<'_>, rows: &[Listed], csv: bool) -> Outcome {
+    warn(context, rows);
+    if csv { context.print.lines(&lines(rows)) } else { context.print.result(&rows, |rows| table(rows)) }
 }
 
 /// `risk show`.
@@ -142,6 +146,35 @@ fn table(rows: &[Listed]) -> String {
         ]);
     }
     table.to_text()
+}
+
+/// The same for a spreadsheet, whole.
+fn lines(rows: &[Listed]) -> Vec<String> {
+    let headings = "number,group,hazard,likelihood,severity,exploitability,treatment,reason,compensating,reviewer,expires,\
+                    replaced,overdue_days,by,signed,assessed_at";
+    let mut lines = vec![headings.to_owned()];
+    for row in rows {
+        let a = &row.assessment;
+        lines.push(sheet::row(&[
+            &a.number.to_string(),
+            &a.group.to_string(),
+            &a.hazard,
+            a.likelihood.as_str(),
+            a.severity.as_str(),
+            a.exploitability.as_str(),
+            a.treatment.as_str(),
+            &a.reason,
+            &a.compensating.join("; "),
+            &a.reviewer,
+            &a.expires.to_string(),
+            &row.replaced.to_string(),
+            &if row.is_overdue() { row.overdue_days } else { 0 }.to_string(),
+            a.name.as_str(),
+            &row.signed.to_string(),
+            &format_utc(a.assessed_at),
+        ]));
+    }
+    lines
 }
 
 fn text(row: &Listed) -> String {

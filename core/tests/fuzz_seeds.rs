@@ -20,6 +20,7 @@ use suture_core::audit::Entry;
 use suture_core::chunk::{self, Index};
 use suture_core::delta::{Payload, make};
 use suture_core::digest::Digest;
+use suture_core::event::Batch;
 use suture_core::life::Life;
 use suture_core::manifest::Manifest;
 use suture_core::plan::Plan;
@@ -37,13 +38,14 @@ use zeroize::Zeroizing;
 mod properties;
 
 type Hold = fn(&[u8]);
-const TARGETS: [(&str, Hold); 8] = [
+const TARGETS: [(&str, Hold); 9] = [
     ("json", properties::json::hold),
     ("metadata", properties::metadata::hold),
     ("refresh", properties::refresh::hold),
     ("documents", properties::documents::hold),
     ("foreign", properties::foreign::hold),
     ("payload", properties::payload::hold),
+    ("ranges", properties::ranges::hold),
     ("records", properties::records::hold),
     ("delta", properties::delta::hold),
 ];
@@ -98,6 +100,8 @@ fn the_seeds_are_documents_that_the_parsers_accept() {
     Manifest::parse(&bytes(&manifest())).unwrap();
     Entry::parse(1, &bytes(&audit())).unwrap();
     serde_json::from_value::<Report>(report()).unwrap();
+    serde_json::from_value::<Report>(report_with_all()).unwrap();
+    serde_json::from_value::<Batch>(events()).unwrap();
     serde_json::from_value::<Token>(token()).unwrap();
 }
 
@@ -231,7 +235,19 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
     }
 
     put("records", "report", Some(0), &text(&report()));
+    put("records", "report-record", Some(0), &text(&report_with_all()));
     put("records", "audit", Some(1), &text(&audit()));
+    put("records", "events", Some(6), &text(&events()));
+    for (name, seed) in [
+        ("deb", "vers:deb/>=3.0.2|<3.0.8\n3.0.5-1~deb12u1\n1:3.0.2\n3.0.8~rc1\n3.0.8"),
+        ("npm", "vers:npm/<1.0.0|>=1.2.3|!=1.5.0|<2.0.0|3.0.0\n1.5.0-rc.1\nv1.5\n1.5.0+build\n4"),
+        ("rpm", "vers:rpm/1%3A1.1.1k-9.el8|>2:0\n1:1.1.1k-9.el8\n2.0^git1\n2.0~rc1\n02"),
+        ("generic", "vers:generic/<=4.2|5.0\n4.2rc1\n4.02\n4.2.0.1\nfinal"),
+        ("all", "vers:pypi/*\n1.0"),
+        ("names", "vers:pypi/1.0|%C3%A9%7C\n1.0\n1.0.0"),
+    ] {
+        put("ranges", name, None, seed.as_bytes());
+    }
     let token: Token = serde_json::from_value(token()).unwrap();
     put("records", "token", Some(2), token.encode().unwrap().as_bytes());
     let key = LocalKey::from_seed(&Zeroizing::new([7; 32]));
@@ -503,6 +519,29 @@ fn report() -> Value {
             "chunk_made_bytes": 1_000_000, "delta_bytes": 2_100_000, "chunk_bytes": 300_000,
         }, "took": { "install_secs": 90, "revert_secs": 20 }, "catalog": seen, "approvals": seen,
     })
+}
+
+/// A report with everything that one may have besides.
+fn report_with_all() -> Value {
+    let more = json!({
+        "stop": 3, "permanent": true,
+        "record": { "head": { "size": 7, "root": sha256() }, "doubt": "the record does not go on from entry 7" },
+        "log": { "line": 4711, "sha256": sha256() },
+    });
+    let mut report = report();
+    report.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    report
+}
+
+fn events() -> Value {
+    let event = |number: u64, kind: &str| {
+        json!({ "number": number, "event": {
+            "what": { "kind": kind, "observer": "device", "hdo": "riverside", "subject": "hdo/riverside/device/d-1", "detail": "catalog" },
+            "first": "2026-11-24T14:00:00Z", "last": "2026-11-24T15:00:00Z", "count": number,
+        } })
+    };
+    let events = [event(1, "signature-refused"), event(4, "clock-wrong")];
+    json!({ "_type": "suture-events", "hdo": "riverside", "device": "d-1", "events": events })
 }
 
 fn audit() -> Value {

@@ -9,6 +9,7 @@ pub(crate) mod foreign;
 pub(crate) mod json;
 pub(crate) mod metadata;
 pub(crate) mod payload;
+pub(crate) mod ranges;
 pub(crate) mod records;
 pub(crate) mod refresh;
 pub(crate) mod world;

@@ -1,4 +1,4 @@
-//! What is small and comes from outside: reports, audit entries, tokens, ids, versions, identities, keys, dates, windows.
+//! What is small and comes from outside: reports, security events, audit entries, tokens, ids, versions, identities, keys, dates, windows.
 
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
@@ -6,8 +6,9 @@ use std::str::FromStr;
 use suture_core::audit::{Concern, Entry, Frontier, Head, Leaf, Reading};
 use suture_core::clock;
 use suture_core::digest::Digest;
+use suture_core::event::{SignedBatch, ocsf};
 use suture_core::id::{ApprovalId, DeviceId, HdoId, PayloadName, TrustDomain};
-use suture_core::limits::{MAX_AUDIT_ENTRY_BYTES, MAX_REPORT_BYTES};
+use suture_core::limits::{MAX_AUDIT_ENTRY_BYTES, MAX_EVENT_BATCH, MAX_EVENT_BATCH_BYTES, MAX_REPORT_BYTES};
 use suture_core::phase::{Code, Phase};
 use suture_core::principal::Principal;
 use suture_core::report::Signed;
@@ -21,12 +22,13 @@ use super::world;
 /// The first byte says what the rest is.
 pub(crate) fn hold(bytes: &[u8]) {
     let Some((choice, rest)) = bytes.split_first() else { return };
-    match choice % 6 {
+    match choice % 7 {
         0 => report(rest),
         1 => audit(rest),
         2 => text(rest, token),
         3 => text(rest, pem),
         4 => text(rest, names),
+        6 => events(rest),
         _ => text(rest, times),
     }
 }
@@ -52,6 +54,26 @@ fn report(payload: &[u8]) {
     let mut flipped = signed.signature;
     flipped.0[0] ^= 1;
     assert!(Signed { signature: flipped, ..signed }.verify(&key.public()).is_err());
+}
+
+/// The same of what a device has seen.
+fn events(payload: &[u8]) {
+    let key = world::key(world::KEYS);
+    let signed =
+        SignedBatch { payload: payload.to_vec(), signature: key.sign(payload).expect("a key in memory signs") };
+    let (hdo, device): (HdoId, DeviceId) = ("riverside".parse().expect("an id"), "d-1".parse().expect("an id"));
+    let Ok(batch) = signed.verify(&key.public(), &hdo, &device) else { return };
+    assert!(payload.len() <= MAX_EVENT_BATCH_BYTES && batch.events.len() <= MAX_EVENT_BATCH);
+    assert!(batch.events.is_sorted_by(|a, b| a.number < b.number));
+    assert!(signed.verify(&world::key(1).public(), &hdo, &device).is_err(), "another device's events");
+    let again = batch.sign(key).expect("what was read can be signed");
+    if again.payload.len() <= MAX_EVENT_BATCH_BYTES {
+        assert_eq!(again.verify(&key.public(), &hdo, &device).expect("what was signed verifies"), batch);
+    }
+    for numbered in &batch.events {
+        let event = ocsf::event(&numbered.event, &numbered.number.to_string(), "0.1.0");
+        assert_eq!(event["count"].as_u64(), Some(numbered.event.count));
+    }
 }
 
 fn audit(payload: &[u8]) {

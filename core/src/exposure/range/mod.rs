@@ -171,10 +171,12 @@ impl FromStr for Range {
             [a, b] if compare(scheme, &a.version, &b.version).is_eq() => Some(b.version.clone()),
             _ => None,
         });
-        match twice {
-            Some(version) => Err(RangeError::Twice(version)),
-            None => Ok(Self { scheme: scheme.to_owned(), constraints }),
+        if let Some(version) = twice {
+            return Err(RangeError::Twice(version));
         }
+        let range = Self { scheme: scheme.to_owned(), constraints };
+        // It is kept as it is written here, and percent signs make it longer: what is taken must be read again.
+        if range.to_string().len() > MAX_RANGE_BYTES { Err(RangeError::TooLong) } else { Ok(range) }
     }
 }
 

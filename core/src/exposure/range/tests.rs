@@ -3,6 +3,7 @@ use std::cmp::Ordering;
 use proptest::prelude::*;
 
 use super::{Range, RangeError, Scheme};
+use crate::limits::MAX_RANGE_BYTES;
 
 fn range(text: &str) -> Range {
     text.parse().unwrap()
@@ -144,6 +145,19 @@ fn what_is_no_range_is_refused_by_what_is_wrong_with_it() {
     assert_eq!(format!("vers:npm/{}", "1|".repeat(600)).parse::<Range>(), Err(RangeError::TooLong));
     let many: Vec<String> = (0..100).map(|n| n.to_string()).collect();
     assert_eq!(format!("vers:npm/{}", many.join("|")).parse::<Range>(), Err(RangeError::TooLong));
+}
+
+#[test]
+fn a_range_that_could_not_be_read_again_as_it_is_kept_is_refused() {
+    // Each of these letters is kept as six bytes.
+    for (letters, reads) in [(100, true), (400, false)] {
+        let text = format!("vers:npm/{}", "é".repeat(letters));
+        assert!(text.len() <= MAX_RANGE_BYTES);
+        match text.parse::<Range>() {
+            Ok(parsed) => assert!(reads && range(&parsed.to_string()) == parsed, "{letters}"),
+            Err(error) => assert!(!reads && error == RangeError::TooLong, "{letters}: {error}"),
+        }
+    }
 }
 
 proptest! {

@@ -60,6 +60,7 @@ pub mod retry;
 pub mod risk;
 pub mod rollout;
 pub mod select;
+pub mod series;
 pub mod sign;
 pub mod token;
 pub mod trust;

@@ -1,8 +1,7 @@
 //! What one person says for a hospital or for the manufacturer, in a series of such words: signed by a key of theirs, or by
 //! nobody where they have none.
 //!
-//! Each word has its number, from 1 without gaps, and the SHA-256 of the one before, so that whoever has seen one notices when an earlier
-//! one is left out, put elsewhere or changed.
+//! Each word has its number, from 1 without gaps, and names the SHA-256 of the one before ([`series`]).
 //!
 //! | attack | stopped by |
 //! | --- | --- |
@@ -17,9 +16,11 @@ use crate::approval::{DocumentError, SignedDocument};
 use crate::digest::Digest;
 use crate::id::OperatorName;
 use crate::json::{self, JsonError};
-use crate::notice::Head;
+use crate::series::{self, Link};
 use crate::sign::{PublicKey, Signer};
 use crate::trust::{Role, Root, TrustError, beside};
+
+pub use crate::series::{Head, SeriesError, after};
 
 /// Who speaks: whoever signs for what may run, on either side.
 const ROLE: Role = Role::Targets;
@@ -53,30 +54,6 @@ pub enum WordError {
     /// The key that it names has not signed it.
     #[error("it is not signed by the key that it names")]
     Signature(#[source] TrustError),
-}
-
-/// Why words are not the series that they should be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SeriesError {
-    /// One is not where it should be.
-    #[error("number {wanted} is missing: number {found} is in its place")]
-    Gap {
-        /// Which should be there.
-        wanted: u64,
-        /// Which is.
-        found: u64,
-    },
-    /// One does not name the one before it as it is shown.
-    #[error("number {0} does not name the one before it as it is shown")]
-    Chain(u64),
-    /// What was seen before is another now, or is gone.
-    #[error("number {number} was seen here with the SHA-256 {seen}, and is another now, or gone")]
-    Rewritten {
-        /// Which.
-        number: u64,
-        /// As it was.
-        seen: Digest,
-    },
 }
 
 impl<D: Spoken> Word<D> {
@@ -144,6 +121,11 @@ impl<D: Spoken> Word<D> {
         Head { number: self.document.place().0, sha256: self.digest() }
     }
 
+    /// And what it stands upon.
+    fn link(&self) -> Link {
+        Link { head: self.head(), previous: self.document.place().1 }
+    }
+
     /// Whether it is signed by a key that a root lets speak, and ties to nobody else than who says it.
     pub fn is_listed(&self, root: &Root) -> bool {
         self.document.key().is_some_and(|key| {
@@ -160,16 +142,6 @@ impl<D> Deref for Word<D> {
     }
 }
 
-/// The place after a head: its number, and what it names as the one before.
-pub fn after(head: Option<Head>) -> (u64, Option<Digest>) {
-    head.map_or((1, None), |head| (head.number.saturating_add(1), Some(head.sha256)))
-}
-
-/// Whether a place may be in a series at all: the first names none before it, each other one does.
-pub(crate) const fn placed(number: u64, previous: Option<&Digest>) -> bool {
-    number > 0 && (number == 1) == previous.is_none()
-}
-
 /// Follows a whole series, ascending; its end. `known` is the end that was seen before.
 ///
 /// # Errors
@@ -179,24 +151,5 @@ pub fn follow<'a, D: Spoken + 'a>(
     words: impl IntoIterator<Item = &'a Word<D>>,
     known: Option<Head>,
 ) -> Result<Option<Head>, SeriesError> {
-    let mut before: Option<Head> = None;
-    for word in words {
-        let (number, previous) = word.place();
-        let (wanted, stands_on) = after(before);
-        if number != wanted {
-            return Err(SeriesError::Gap { wanted, found: number });
-        }
-        if previous != stands_on {
-            return Err(SeriesError::Chain(number));
-        }
-        let head = word.head();
-        if let Some(known) = known.filter(|known| known.number == number && *known != head) {
-            return Err(SeriesError::Rewritten { number, seen: known.sha256 });
-        }
-        before = Some(head);
-    }
-    match known.filter(|known| before.is_none_or(|last| last.number < known.number)) {
-        Some(known) => Err(SeriesError::Rewritten { number: known.number, seen: known.sha256 }),
-        None => Ok(before),
-    }
+    series::follow(words.into_iter().map(Word::link), 1, known)
 }

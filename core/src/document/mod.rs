@@ -29,6 +29,7 @@ mod purl;
 mod sbom;
 mod spdx;
 mod statement;
+mod status;
 mod vex;
 
 use serde_json::Value;
@@ -39,7 +40,8 @@ pub use self::difference::{ComponentChange, ComponentVersions, Components, Diffe
 pub use self::fault::DocumentFault;
 pub use self::purl::{Purl, PurlError};
 pub use self::sbom::{Dependency, Gap, Sbom};
-pub use self::statement::{Product, Reference, Statement, Status};
+pub use self::statement::{Product, Reference, Statement};
+pub use self::status::Status;
 pub use self::vex::Vex;
 use crate::json::{self, JsonError};
 use crate::limits::MAX_DOCUMENT_BYTES;

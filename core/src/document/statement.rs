@@ -2,41 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Component, DocumentFault, Purl};
+use super::{Component, DocumentFault, Purl, Status};
 use crate::limits::{
     MAX_ALIASES, MAX_ALL_STATED_BYTES, MAX_STATED_BYTES, MAX_STATED_PRODUCTS, MAX_STATEMENTS, MAX_VULNERABILITY_BYTES,
 };
-
-/// What a vulnerability does to a thing: the four that the minimum requirements for VEX (CISA, April 2023) name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Status {
-    /// Nothing; a justification says why.
-    NotAffected,
-    /// Nothing any more.
-    Fixed,
-    /// That is not known yet.
-    UnderInvestigation,
-    /// It can be used against it.
-    Affected,
-}
-
-impl Status {
-    /// The name that `OpenVEX` has for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotAffected => "not_affected",
-            Self::Fixed => "fixed",
-            Self::UnderInvestigation => "under_investigation",
-            Self::Affected => "affected",
-        }
-    }
-}
-
-impl std::fmt::Display for Status {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// One statement.
 #[derive(Debug, Clone, PartialEq, Eq)]

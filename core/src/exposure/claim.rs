@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Range;
+use crate::document::Status;
 use crate::version::Release;
 
 /// A component of a bundle, as its SBOM lists it.
@@ -78,35 +79,6 @@ impl Subject {
             (None, None) => false,
         };
         named && self.versions.hold(&part.version)
-    }
-}
-
-/// What a vulnerability does to a thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Nothing; a justification says why.
-    NotAffected,
-    /// Nothing any more.
-    Fixed,
-    /// That is not known yet.
-    UnderInvestigation,
-    /// It can be used against it.
-    Affected,
-}
-
-impl Status {
-    /// All, the best first.
-    pub const ALL: [Self; 4] = [Self::NotAffected, Self::Fixed, Self::UnderInvestigation, Self::Affected];
-
-    /// The name in documents and on a terminal.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotAffected => "not_affected",
-            Self::Fixed => "fixed",
-            Self::UnderInvestigation => "under_investigation",
-            Self::Affected => "affected",
-        }
     }
 }
 

@@ -26,8 +26,10 @@ mod range;
 mod read;
 pub mod why;
 
-pub use self::claim::{Claim, Part, Source, Status, Subject, Versions};
+pub use self::claim::{Claim, Part, Source, Subject, Versions};
 pub use self::entry::{VexEntry, VexStatus, vex_at};
 pub use self::judge::{Answer, Bundle, Finding, Overruled, Question, Verdict, Wanted, answer};
 pub use self::range::{Range, RangeError, Scheme};
 pub use self::read::{Contents, stated};
+
+pub use crate::document::Status;

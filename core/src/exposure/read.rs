@@ -52,12 +52,7 @@ fn claims(statements: &[Statement]) -> Vec<Claim> {
 
 /// None where it names things, and nobody can tell which.
 fn claim(statement: &Statement) -> Option<Claim> {
-    let status = match statement.status {
-        document::Status::NotAffected => Status::NotAffected,
-        document::Status::Fixed => Status::Fixed,
-        document::Status::UnderInvestigation => Status::UnderInvestigation,
-        document::Status::Affected => Status::Affected,
-    };
+    let status = statement.status;
     let about: Vec<Subject> = statement.products.iter().flat_map(|product| subjects(product, status)).collect();
     if about.is_empty() && !statement.products.is_empty() {
         return None;
@@ -159,11 +154,11 @@ mod tests {
             author: None,
         };
         let versions = |status, range| claim(&statement(status, range)).map(|c| c.about[0].versions.clone());
-        assert_eq!(versions(document::Status::Affected, "all before 4.2"), Some(Versions::Any));
-        assert_eq!(versions(document::Status::NotAffected, "all before 4.2"), None);
-        assert_eq!(versions(document::Status::Fixed, "all before 4.2"), None);
+        assert_eq!(versions(Status::Affected, "all before 4.2"), Some(Versions::Any));
+        assert_eq!(versions(Status::NotAffected, "all before 4.2"), None);
+        assert_eq!(versions(Status::Fixed, "all before 4.2"), None);
         let range = "vers:semver/<4.2.0";
-        assert_eq!(versions(document::Status::Fixed, range), Some(Versions::In(range.parse().unwrap())));
+        assert_eq!(versions(Status::Fixed, range), Some(Versions::In(range.parse().unwrap())));
     }
 
     #[test]

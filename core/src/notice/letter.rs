@@ -15,6 +15,7 @@ use crate::digest::Digest;
 use crate::id::{HdoId, OperatorName};
 use crate::json::JsonError;
 use crate::limits::{MAX_LETTER_BYTES, MAX_LETTERS};
+use crate::series::{Head, Link, placed};
 use crate::sign::{PublicKey, Signer};
 use crate::trust::{Role, Root, TrustError, beside};
 
@@ -146,10 +147,7 @@ impl SignedDocument for Letter {
         };
         let rules = [
             ((1..=MAX_LETTERS).contains(&self.number), "its number is 0, or beyond the last that there can be"),
-            (
-                (self.number == 1) == self.previous.is_none(),
-                "the first letter names none before it, each other one does",
-            ),
+            (placed(self.number, self.previous.as_ref()), "the first letter names none before it, each other one does"),
             (writer, "notices are the manufacturer's to write, reports the hospital's"),
         ];
         first_broken(&rules).or_else(|| match &self.said {
@@ -222,6 +220,16 @@ impl VerifiedLetter {
     /// Its SHA-256, which the next one names.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.bytes)
+    }
+
+    /// The place that it ends the series at.
+    pub fn head(&self) -> Head {
+        Head { number: self.letter.number, sha256: self.digest() }
+    }
+
+    /// And what it stands upon.
+    pub(super) fn link(&self) -> Link {
+        Link { head: self.head(), previous: self.letter.previous }
     }
 }
 

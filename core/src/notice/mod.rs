@@ -18,7 +18,7 @@
 //! | an old key, stolen after it was replaced | [`Standing::Unlisted`], where no letter behind it is by a key in force |
 //!
 //! What the server can do is to hold back the newest letters from whoever has seen none of them yet: hence the deadlines, the
-//! webhooks, and that each side sees how far the other has come.
+//! deliveries, and that each side sees how far the other has come.
 
 mod acknowledgement;
 mod clocks;
@@ -36,9 +36,11 @@ pub use clocks::{Clocks, answer_days, repeat_due};
 pub use content::{Attachment, Cve, Incomplete, Kind, Notice, Severity};
 pub use indicator::{Indicator, IndicatorError, IndicatorKind};
 pub use letter::{Letter, LetterError, Said, Side, VerifiedLetter};
-pub use series::{Followed, Head, SeriesError, Standing, follow};
+pub use series::{Followed, LettersError, Standing, follow};
 pub use support::{Component, SupportChange, Upgrade, UpgradeScope};
 pub use suspicion::{Suspicion, SuspicionKind};
+
+pub use crate::series::{Head, SeriesError};
 
 /// Whether a text says something, in at most so many bytes, and steers no terminal.
 fn said(text: &str, most: usize) -> bool {

@@ -1,27 +1,10 @@
 //! What one side has written to the other, in order: nothing left out, nothing between, nothing of somebody else.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Side, VerifiedLetter};
-use crate::digest::Digest;
 use crate::id::HdoId;
-
-/// The last letter of a series that a program has seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Head {
-    /// Its number.
-    pub number: u64,
-    /// Its SHA-256.
-    pub sha256: Digest,
-}
-
-impl Head {
-    /// The head that a letter is.
-    pub fn of(letter: &VerifiedLetter) -> Self {
-        Self { number: letter.number, sha256: letter.digest() }
-    }
-}
+use crate::series::{self, Head, SeriesError};
 
 /// What a letter's key counts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -38,7 +21,7 @@ pub enum Standing {
 
 /// Why letters are not the series that they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SeriesError {
+pub enum LettersError {
     /// One is of another series.
     #[error("letter {number} of the {from}'s series with {hdo} is of another series")]
     Foreign {
@@ -49,35 +32,15 @@ pub enum SeriesError {
         /// Which.
         number: u64,
     },
-    /// One is missing.
-    #[error("letter {wanted} of the {from}'s series is missing: letter {found} is in its place")]
-    Gap {
+    /// One is missing, does not stand upon the one before, or is another than was seen.
+    #[error("the {from}'s letters with {hdo} are not the series that they should be")]
+    Series {
+        /// The hospital.
+        hdo: HdoId,
         /// Who writes.
         from: Side,
-        /// Which should be there.
-        wanted: u64,
-        /// Which is.
-        found: u64,
-    },
-    /// One does not stand upon the one before.
-    #[error("letter {number} of the {from}'s series does not name the one before it as it is shown")]
-    Chain {
-        /// Who writes.
-        from: Side,
-        /// Which.
-        number: u64,
-    },
-    /// What was seen before is another now, or is gone.
-    #[error(
-        "letter {number} of the {from}'s series was seen here with the SHA-256 {seen}, and is another now, or gone"
-    )]
-    Rewritten {
-        /// Who writes.
-        from: Side,
-        /// Which.
-        number: u64,
-        /// As it was.
-        seen: Digest,
+        /// What is wrong with it.
+        source: SeriesError,
     },
 }
 
@@ -101,33 +64,17 @@ pub fn follow(
     known: Option<Head>,
     letters: &[VerifiedLetter],
     listed: impl Fn(&VerifiedLetter) -> bool,
-) -> Result<Followed, SeriesError> {
-    let mut before: Option<Head> = None;
-    for letter in letters {
-        let number = letter.number;
-        if (&letter.hdo, letter.from) != (hdo, from) {
-            return Err(SeriesError::Foreign { hdo: hdo.clone(), from, number });
-        }
-        match before {
-            Some(before) if before.number.checked_add(1) != Some(number) => {
-                return Err(SeriesError::Gap { from, wanted: before.number.saturating_add(1), found: number });
-            }
-            Some(before) if letter.previous != Some(before.sha256) => return Err(SeriesError::Chain { from, number }),
-            // The first that is shown may lie anywhere up to what is known, and at 1 where nothing is.
-            None if number > known.map_or(1, |known| known.number) => {
-                return Err(SeriesError::Gap { from, wanted: known.map_or(1, |known| known.number), found: number });
-            }
-            _ => {}
-        }
-        let head = Head::of(letter);
-        if let Some(known) = known.filter(|known| known.number == number && *known != head) {
-            return Err(SeriesError::Rewritten { from, number, seen: known.sha256 });
-        }
-        before = Some(head);
+) -> Result<Followed, LettersError> {
+    if let Some(foreign) = letters.iter().find(|letter| (&letter.hdo, letter.from) != (hdo, from)) {
+        return Err(LettersError::Foreign { hdo: hdo.clone(), from, number: foreign.number });
     }
-    if let Some(known) = known.filter(|known| before.is_none_or(|last| last.number < known.number)) {
-        return Err(SeriesError::Rewritten { from, number: known.number, seen: known.sha256 });
-    }
+    // The first that is shown may lie anywhere up to what is known, and at 1 where nothing is.
+    let begins = known.map_or(1, |known| known.number);
+    series::follow(letters.iter().map(VerifiedLetter::link), begins, known).map_err(|source| LettersError::Series {
+        hdo: hdo.clone(),
+        from,
+        source,
+    })?;
     let seen = known.map_or(0, |known| known.number);
     let mut stands = false;
     let mut standing: Vec<Standing> = Vec::with_capacity(letters.len());
@@ -142,6 +89,6 @@ pub fn follow(
     }
     standing.reverse();
     let last = letters.iter().zip(&standing).rev().find(|(_, s)| **s != Standing::Unlisted);
-    let head = last.map(|(letter, _)| Head::of(letter)).or(known);
+    let head = last.map(|(letter, _)| letter.head()).or(known);
     Ok(Followed { standing, head })
 }

@@ -13,8 +13,9 @@ use crate::digest::Digest;
 use crate::id::{HdoId, OperatorName, ProductId};
 use crate::life::Stage;
 use crate::limits::{MAX_AGREEMENT_BYTES, MAX_TEXT_BYTES};
+use crate::series::placed;
 use crate::sign::PublicKey;
-use crate::word::{Spoken, placed};
+use crate::word::Spoken;
 
 /// Who does one task in one stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

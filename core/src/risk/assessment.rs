@@ -17,9 +17,10 @@ use crate::label::{LabelSelector, Labels};
 use crate::limits::{
     MAX_ASSESSMENT_BYTES, MAX_COMPENSATING, MAX_GROUP_DEVICES, MAX_GROUP_WARDS, MAX_SELECTED_LABELS, MAX_TEXT_BYTES,
 };
+use crate::series::placed;
 use crate::sign::PublicKey;
 use crate::version::{Release, ReleaseRange};
-use crate::word::{Spoken, placed};
+use crate::word::Spoken;
 
 /// Which devices: all of the product that stand in one of these wards and have these labels, and those that are named.
 /// Without ward and label, and where none is named: all of the product.

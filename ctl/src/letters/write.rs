@@ -88,7 +88,7 @@ pub async fn send(context: &Context<'_>, client: &mut Client, letters: &[Verifie
         })?;
         let mut heads = Heads::load(&context.home)?;
         for letter in part {
-            heads.put(&letter.hdo, letter.from, Head::of(letter));
+            heads.put(&letter.hdo, letter.from, letter.head());
         }
         heads.save(&context.home)?;
         rest = behind;

@@ -7,7 +7,7 @@ use suture_core::clock::format_utc;
 use suture_core::id::{HdoId, OperatorName};
 use suture_core::limits::{MAX_ANSWER_DAYS, MAX_LETTERS};
 use suture_core::notice::{
-    Acknowledgement, Head, Kind, LetterError, Notice, Said, Side, Suspicion, VerifiedLetter, answer_days,
+    Acknowledgement, Kind, LetterError, Notice, Said, Side, Suspicion, VerifiedLetter, answer_days,
 };
 use suture_core::principal::Principal;
 use suture_core::sign::PublicKey;
@@ -129,7 +129,7 @@ async fn keep(tx: &mut Tx, letter: &VerifiedLetter, now: Timestamp) -> Result<()
     let mut placed = Placed {
         hdo,
         from,
-        head: Head::of(letter),
+        head: letter.head(),
         content: letter.bytes(),
         kind: letter.said.kind(),
         product: None,

@@ -173,13 +173,13 @@ async fn a_server_that_holds_back_swaps_or_forges_letters_is_found_out() {
     let list = ["notice", "list"];
     // Between letters that it shows, it can leave out none: not to one who has seen none of them yet.
     tamper(&h, "UPDATE letter SET number = 9 WHERE number = 2").await;
-    refused(h.kim.run(&list).await, 5, &["letter 2", "is missing", "holds some back"]);
+    refused(h.kim.run(&list).await, 5, &["number 2", "is missing", "holds some back"]);
     tamper(&h, "UPDATE letter SET number = 2 WHERE number = 9").await;
     assert_eq!(h.kim.json(&list).await.unwrap().as_array().unwrap().len(), 3);
     // Nor can it hold back what somebody has seen.
     tamper(&h, "UPDATE letter SET sender = 'nobody' WHERE number = 3").await;
-    refused(h.kim.run(&list).await, 5, &["letter 3", "was seen here", "gone"]);
-    refused(h.ada.run(&["notice", "publish", text(&spec)]).await, 5, &["letter 3", "was seen here"]);
+    refused(h.kim.run(&list).await, 5, &["number 3", "was seen here", "gone"]);
+    refused(h.ada.run(&["notice", "publish", text(&spec)]).await, 5, &["number 3", "was seen here"]);
     tamper(&h, "UPDATE letter SET sender = 'manufacturer' WHERE sender = 'nobody'").await;
     // Another's letter under a number, or one with a word changed, is no letter.
     tamper(&h, "UPDATE letter SET content = (SELECT content FROM letter WHERE number = 1) WHERE number = 3").await;

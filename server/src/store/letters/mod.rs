@@ -137,52 +137,47 @@ impl Tx {
     /// Marks one letter as delivered to somebody, if nobody has; whether nobody had.
     pub(crate) async fn deliver_letter(
         &mut self,
-        (hdo, from, number): (&HdoId, Side, u64),
+        place: (&HdoId, Side, u64),
         by: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let number = to_i64("a letter's number", number)?;
-        let marked = on!(self, |c| {
-            sqlx::query(
-                "UPDATE letter SET delivered_ms = $4, delivered_by = $5 \
-                 WHERE hdo = $1 AND sender = $2 AND number = $3 AND delivered_ms IS NULL",
-            )
-            .bind(hdo.as_str())
-            .bind(from.as_str())
-            .bind(number)
-            .bind(to_ms(now))
-            .bind(by)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected())
-        })?;
-        Ok(marked == 1)
+        let mark = "UPDATE letter SET delivered_ms = $4, delivered_by = $5 \
+                    WHERE hdo = $1 AND sender = $2 AND number = $3 AND delivered_ms IS NULL";
+        self.mark_letter(mark, place, by, now).await
     }
 
     /// Marks a letter as opened by somebody, if nobody has; whether nobody had. What is opened has been delivered.
     pub(crate) async fn read_letter(
         &mut self,
+        place: (&HdoId, Side, u64),
+        by: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mark = "UPDATE letter SET read_ms = $4, read_by = $5, delivered_ms = COALESCE(delivered_ms, $4), \
+                    delivered_by = COALESCE(delivered_by, $5) \
+                    WHERE hdo = $1 AND sender = $2 AND number = $3 AND read_ms IS NULL";
+        self.mark_letter(mark, place, by, now).await
+    }
+
+    async fn mark_letter(
+        &mut self,
+        mark: &'static str,
         (hdo, from, number): (&HdoId, Side, u64),
         by: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let number = to_i64("a letter's number", number)?;
-        let marked = on!(self, |c| {
-            sqlx::query(
-                "UPDATE letter SET read_ms = $4, read_by = $5, delivered_ms = COALESCE(delivered_ms, $4), \
-                 delivered_by = COALESCE(delivered_by, $5) \
-                 WHERE hdo = $1 AND sender = $2 AND number = $3 AND read_ms IS NULL",
-            )
-            .bind(hdo.as_str())
-            .bind(from.as_str())
-            .bind(number)
-            .bind(to_ms(now))
-            .bind(by)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected())
-        })?;
-        Ok(marked == 1)
+        on!(self, |c| {
+            sqlx::query(mark)
+                .bind(hdo.as_str())
+                .bind(from.as_str())
+                .bind(number)
+                .bind(to_ms(now))
+                .bind(by)
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected() == 1)
+        })
     }
 
     /// Keeps the answer to a letter, which is then repeated no more. A signed one takes the place of one that was not; no

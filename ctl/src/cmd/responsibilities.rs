@@ -102,7 +102,7 @@ struct Pair {
     consent: Option<Heard<Consent>>,
 }
 
-/// The roots by which both sides' keys are judged; a manufacturer's home reads no hospital's.
+/// The roots by which both sides' keys are judged. A manufacturer's home follows a hospital's once that has signed something.
 struct Roots {
     manufacturer: Verified<Root>,
     hospital: Option<Verified<Root>>,

@@ -5,11 +5,13 @@ use serde::Serialize;
 use suture_core::clock::{day_of, format_utc};
 use suture_core::id::{HdoId, ProductId};
 use suture_core::life::Stage;
+use suture_core::notice::Side;
 use suture_core::responsibility::{Agreement, Consent, Source, Table as Responsibilities, in_force, table};
 
 use super::{Pair, Roots, agreements};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
+use crate::letters::root_of;
 use crate::print::Table;
 use crate::repository;
 use crate::trust_store::{TrustStore, Which};
@@ -60,13 +62,15 @@ async fn read(
     let hdo = side(context, hdo)?;
     let mut client = context.connect().await?;
     let manufacturer = repository::base(context, &mut client, Which::Catalog).await?.root().clone();
+    let pairs = agreements(context, &mut client, &hdo, product).await?;
+    let is_signed = |pair: &Pair| pair.consent.as_ref().is_some_and(|consent| consent.word.key.is_some());
     let hospital = match context.home.server()?.hdo() {
         Ok(_) if TrustStore::of(&context.home, Which::Approvals).is_pinned()? => {
             Some(repository::base(context, &mut client, Which::Approvals).await?.root().clone())
         }
+        Err(_) if pairs.iter().any(is_signed) => Some(root_of(context, &mut client, (&hdo, Side::Hospital)).await?),
         _ => None,
     };
-    let pairs = agreements(context, &mut client, &hdo, product).await?;
     let life = crate::life::refreshed(context, &mut client, product).await?;
     Ok((hdo, Roots { manufacturer, hospital }, pairs, life))
 }

@@ -4,6 +4,10 @@
 //! ([`prune`]) or by its configuration ([`Kept`], which one server of all applies): their digests and the tree stay, so that the
 //! record verifies as before, and a text that somebody has kept is still proven to have stood in it. That texts were deleted
 //! is an entry itself, written in the transaction in which they go. Below [`MIN_AUDIT_KEPT_SECS`] nothing is deleted.
+//!
+//! Attack: a clock that is set years ahead, or is so by a fault, by which everything is old within a moment; what is deleted
+//! then no clock brings back. So a configuration is applied only where the record itself has lived through the days before: a
+//! server writes to it nearly daily (`LIVED`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +35,10 @@ use crate::store::{Store, StoreError};
 const BATCH: u64 = 10_000;
 /// How often it is looked whether something is older than the configuration has it.
 const LOOK: Duration = Duration::from_secs(3_600);
+/// How long the record must have been written to by the same clock before a configuration is applied: on so many days …
+const LIVED: u64 = 7;
+/// … of the last.
+const LIVED_OF: SignedDuration = SignedDuration::from_hours(31 * 24);
 /// The most that a configuration says, in years and in days: two centuries.
 const MAX_KEPT: (i64, i64) = (200, 73_000);
 
@@ -81,6 +89,12 @@ pub enum RetentionError {
         /// What may be given.
         latest: Date,
     },
+    /// The clock may have leapt.
+    #[error(
+        "texts of the audit record are due to be deleted, and it was written to on {0} of the last 31 days: on fewer than {LIVED} \
+         the clock is not believed; is it right? if so, wait, or run `suture-server audit prune`"
+    )]
+    Leapt(u64),
     /// A date at the end of time.
     #[error("{0} is no date that this command can use")]
     Date(Date),
@@ -115,13 +129,16 @@ pub struct Pruned {
 ///
 /// The date is too late, or the database.
 pub async fn prune(store: &Store, before: Date, now: Timestamp) -> Result<Pruned, RetentionError> {
-    let midnight = before.to_datetime(Time::midnight());
-    let instant = Offset::UTC.to_timestamp(midnight).map_err(|_| RetentionError::Date(before))?;
+    let instant = midnight(before)?;
     let oldest = now.saturating_sub(SignedDuration::from_secs(MIN_AUDIT_KEPT_SECS)).unwrap_or(Timestamp::MIN);
     if instant > oldest {
         return Err(RetentionError::TooYoung { latest: Offset::UTC.to_datetime(oldest).date() });
     }
     in_steps(store, instant, BATCH, now).await
+}
+
+fn midnight(of: Date) -> Result<Timestamp, RetentionError> {
+    Offset::UTC.to_timestamp(of.to_datetime(Time::midnight())).map_err(|_| RetentionError::Date(of))
 }
 
 /// The same in steps of so many entries, each with an entry that says what it has deleted.
@@ -153,10 +170,14 @@ pub(super) async fn in_steps(
 
 /// Deletes what is older than a configuration has it.
 pub(super) async fn apply(store: &Store, kept: Kept, now: Timestamp) -> Result<Pruned, RetentionError> {
-    match kept.before(now) {
-        None => Ok(Pruned::default()),
-        Some(before) => prune(store, before, now).await,
+    let Some(before) = kept.before(now) else { return Ok(Pruned::default()) };
+    let mut tx = store.read().await?;
+    if tx.audit_kept_before(midnight(before)?).await?.is_none() {
+        return Ok(Pruned::default());
     }
+    let days = tx.audit_days(now.saturating_sub(LIVED_OF).unwrap_or(Timestamp::MIN), now).await?;
+    drop(tx);
+    if days < LIVED { Err(RetentionError::Leapt(days)) } else { prune(store, before, now).await }
 }
 
 /// Does so until the server stops, where the configuration says that texts are not kept for ever.

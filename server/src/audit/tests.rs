@@ -289,17 +289,46 @@ async fn a_policy_deletes_by_whole_months_once_and_leaves_what_verifies() {
         for (kept, when) in [(Kept::Forever, "2090-01-01T00:00:00Z"), (Kept::Years(2), "2026-01-31T23:59:59Z")] {
             assert_eq!(apply(&store, kept, now(when)).await.unwrap().entries, 0, "{when}");
         }
-        // January of 2024 is two years old on all its days.
+        // January of 2024 is two years old on all its days, by a clock that the record has seen at work.
+        for day in 755..762 {
+            write(&store, 1, at(day)).await;
+        }
         for when in ["2026-02-01T00:00:00Z", "2026-02-01T01:00:00Z", "2026-02-28T00:00:00Z"] {
             apply(&store, Kept::Years(2), now(when)).await.unwrap();
         }
-        assert_eq!(pruned(&store).await, (vec![[1, 6, 6]], vec![7, 8, 9]));
+        assert_eq!(pruned(&store).await, (vec![[1, 6, 6]], (7..=16).collect()));
         // And February, 730 days after its last.
+        for day in 781..788 {
+            write(&store, 1, at(day)).await;
+        }
         apply(&store, Kept::Days(730), now("2026-03-01T00:00:00Z")).await.unwrap();
         assert_eq!(pruned(&store).await.0, [[1, 6, 6], [7, 8, 2]]);
         witness.take(&log.news(seen(&witness), SEAL).await.unwrap()).unwrap();
-        let proven = log.prove(2, 10).await.unwrap().unwrap();
+        let proven = log.prove(2, witness.size()).await.unwrap().unwrap();
         assert!(includes(&witness.head.unwrap(), 1, &Digest::of(&text), &proven.path));
+    })
+    .await;
+}
+
+/// Attack: whoever sets the server's clock, over the network or at the machine, has it delete the record.
+#[tokio::test]
+async fn a_clock_that_has_leapt_ahead_deletes_nothing_of_the_record() {
+    each(async |store| {
+        begun(&store).await;
+        for day in 0..30 {
+            write(&store, 1, at(day)).await;
+        }
+        let refused = apply(&store, Kept::Years(2), at(4_000)).await.unwrap_err();
+        assert!(matches!(refused, RetentionError::Leapt(0)), "{refused}");
+        for (days, day) in (1..7).zip(4_000..) {
+            // What the server writes by the same clock.
+            write(&store, 5, at(day)).await;
+            let refused = apply(&store, Kept::Years(2), at(day)).await.unwrap_err();
+            assert!(matches!(refused, RetentionError::Leapt(seen) if seen == days), "{refused}");
+        }
+        assert!(pruned(&store).await.0.is_empty());
+        write(&store, 1, at(4_006)).await;
+        assert_eq!(apply(&store, Kept::Years(2), at(4_006)).await.unwrap().entries, 31, "it was right after all");
     })
     .await;
 }

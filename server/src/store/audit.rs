@@ -147,6 +147,20 @@ impl Tx {
         Ok(Some((to_u64("audit", "seq", first)?, to_u64("audit", "seq", last)?)))
     }
 
+    /// On how many days (UTC) of that time entries were written that have their texts.
+    pub(crate) async fn audit_days(&mut self, from: Timestamp, to: Timestamp) -> Result<u64, StoreError> {
+        let days: i64 = on!(self, |c| {
+            sqlx::query_scalar(
+            "SELECT COUNT(DISTINCT at_ms / 86400000) FROM audit WHERE payload IS NOT NULL AND at_ms >= $1 AND at_ms <= $2"
+        )
+        .bind(to_ms(from))
+        .bind(to_ms(to))
+        .fetch_one(c)
+        .await
+        })?;
+        to_u64("audit", "at_ms", days)
+    }
+
     /// Deletes the text of entries that were written before `before`, from `first` to `last`. Gives how many there were.
     pub async fn prune_audit(&mut self, (first, last): (u64, u64), before: Timestamp) -> Result<u64, StoreError> {
         let (first, last) = (to_i64("audit entry", first)?, to_i64("audit entry", last)?);

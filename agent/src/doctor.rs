@@ -76,8 +76,10 @@ async fn installer(settings: &Settings) -> Finding {
     }
 }
 
+/// Of a directory that is not there yet, as on a device that has not begun, the disk is that of the one which it will be made in.
 fn disk(test: &'static str, path: &std::path::Path) -> Finding {
-    match durable::free_bytes(path) {
+    let there = path.ancestors().find(|directory| directory.is_dir()).unwrap_or(path);
+    match durable::free_bytes(there) {
         Ok(free) if free < LOW_DISK_BYTES => {
             Finding::doubtful(test, format!("{} has {} MiB left", path.display(), free >> 20))
         }

@@ -56,6 +56,13 @@ pub fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError>
         Access::Public => 0o644,
     };
     let written = (|| {
+        // One writer in a directory at a time: a `rollout watch` in another window writes the same files. The system gives the
+        // lock back when the directory is closed. A file system that knows no locks is written without.
+        let held = File::open(directory)?;
+        match held.lock() {
+            Err(e) if e.kind() != io::ErrorKind::Unsupported => return Err(e),
+            _ => {}
+        }
         match fs::remove_file(&beside) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
@@ -65,7 +72,7 @@ pub fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError>
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&beside, path)?;
-        File::open(directory)?.sync_all()
+        held.sync_all()
     })();
     written.map_err(at("write", path))
 }
@@ -97,6 +104,21 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn two_that_write_the_same_file_do_not_meet() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.json");
+        std::thread::scope(|scope| {
+            for writer in 0..4_u8 {
+                let path = &path;
+                scope.spawn(move || (0..50).for_each(|_| write(path, &[writer; 64], Access::Public).unwrap()));
+            }
+        });
+        let last = read(&path, 64).unwrap().unwrap();
+        assert!(last.len() == 64 && last.iter().all(|byte| *byte == last[0]), "{last:?}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_secret_is_the_owners_alone_and_replacing_leaves_nothing_beside() {

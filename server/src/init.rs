@@ -16,7 +16,7 @@ use suture_core::principal::Principal;
 use suture_core::token::{Grant, Token};
 use zeroize::Zeroizing;
 
-use crate::config::Settings;
+use crate::config::{LogFormat, Settings};
 use crate::identity::{Authority, IdentityError};
 use crate::invitation;
 use crate::store::{Store, StoreError};
@@ -156,7 +156,28 @@ fn configuration(settings: &Settings) -> String {
     let url = settings.database.url();
     let inside = url.strip_prefix("sqlite:").and_then(|path| Path::new(path).strip_prefix(&settings.data_dir).ok());
     text += &line("database", &inside.map_or_else(|| url.to_owned(), |path| format!("sqlite:{}", path.display())));
+    let others = others(settings);
+    if !others.is_empty() {
+        text += "\n# As it was asked for; deploy/server.toml shows all that can be set.\n";
+        others.into_iter().for_each(|(key, value)| text += &format!("{key} = {value}\n"));
+    }
     text
+}
+
+/// What `init` was told besides, where it is not the default.
+fn others(settings: &Settings) -> Vec<(&'static str, toml::Value)> {
+    let number = |n: u64| toml::Value::from(i64::try_from(n).unwrap_or(i64::MAX));
+    let all = [
+        ("host_names", settings.host_names.join(",").into(), "".into()),
+        ("check_in_secs", number(settings.check_in.as_secs()), number(300)),
+        ("max_connections", number(settings.max_connections as u64), number(10_000)),
+        ("delta_sources", number(settings.delta_sources as u64), number(3)),
+        ("delta_store_gib", number(settings.delta_store_bytes >> 30), number(64)),
+        ("drain_secs", number(settings.drain.as_secs()), number(20)),
+        ("log", settings.log.as_str().into(), "info".into()),
+        ("log_format", if settings.log_format == LogFormat::Json { "json" } else { "text" }.into(), "text".into()),
+    ];
+    all.into_iter().filter(|(_, value, default)| value != default).map(|(key, value, _)| (key, value)).collect()
 }
 
 /// Writes a file whole: a temporary one, synced, then renamed over it.
@@ -171,4 +192,43 @@ pub(crate) fn write(path: &Path, content: &str, mode: u32) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&unfinished, path)?;
     path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Written;
+
+    const LEAST: [(&str, &str); 4] = [
+        ("data_dir", "/var/lib/suture-server"),
+        ("address", "https://suture.acme.example:7443"),
+        ("listen", "0.0.0.0:7443"),
+        ("trust_domain", "acme.example"),
+    ];
+
+    fn settings(flags: &[(&'static str, &str)]) -> Settings {
+        let mut written = Written::default();
+        flags.iter().for_each(|(key, value)| written.flag(key, value));
+        Settings::of(written).unwrap()
+    }
+
+    #[test]
+    fn what_init_was_told_stands_in_the_file_and_defaults_do_not() {
+        let told = [
+            ("host_names", "a.example,b.example"),
+            ("check_in_secs", "1"),
+            ("max_connections", "7"),
+            ("delta_sources", "0"),
+            ("delta_store_gib", "2"),
+            ("drain_secs", "5"),
+            ("log", "debug"),
+            ("log_format", "json"),
+        ];
+        assert!(others(&settings(&LEAST)).is_empty());
+        let told = settings(&[&LEAST[..], &told[..]].concat());
+        assert_eq!(others(&told).len(), 8);
+        let mut read = Written::default();
+        read.file(Path::new("server.toml"), &configuration(&told));
+        assert_eq!(format!("{:?}", Settings::of(read).unwrap()), format!("{told:?}"));
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::LogFormat;
 use crate::{App, Settings};
 use anyhow::Context as _;
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -37,13 +38,22 @@ pub(super) async fn serve(settings: Settings) -> anyhow::Result<()> {
             _ = int.recv() => {}
         }
         tracing::info!("asked to stop");
+        notify(NotifyState::Stopping);
         signalled.cancel();
     });
     let listen = settings.listen;
     let app = App::open(settings, Arc::new(SystemClock)).await?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     tracing::info!(listen = %listener.local_addr()?, "serving");
+    notify(NotifyState::Ready);
     app.serve(listener, shutdown).await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Tells the service manager, where there is one that wants to be told.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
 }

@@ -38,11 +38,14 @@ async fn past_its_end_of_support_a_product_is_rolled_out_by_an_accepted_risk_alo
     refused(h.ada.run(&[&set[..], &["--eos", &now]].concat()).await, 1, &["less than 2 years", "--short-notice"]);
     let covered = ["--eol", &now, "--eos", &later, "--short-notice", "the board is gone", "--not-covered", "Bluetooth"];
     h.ada.run(&[&set[..], &covered].concat()).await.unwrap();
-    refused(
-        h.ada.run(&["life", "set", "pump", "--eos", &now, "--reason", "x", "--short-notice", "x"]).await,
-        1,
-        &["not after"],
-    );
+    // Within the same second it is the next change, not one of the same instant, and the rules are asked of it.
+    let sooner = ["life", "set", "pump", "--eos", &now, "--reason", "x", "--short-notice", "x"];
+    refused(h.ada.run(&sooner).await, 1, &["--earlier"]);
+    let history = h.ada.json(&["life", "history", "pump"]).await.unwrap();
+    h.ada.run(&["life", "set", "pump", "--not-covered", "Wi-Fi", "--not-covered", "Bluetooth", "--reason", "y"]).await.unwrap();
+    let longer = h.ada.json(&["life", "history", "pump"]).await.unwrap();
+    assert_ne!(history, longer);
+    moved();
     moved();
     let shown = h.kim.json(&["life", "show", "pump"]).await.unwrap();
     assert_eq!(shown["scopes"][0]["stage"], json!("limited-support"), "{shown}");

@@ -79,6 +79,7 @@ mod service_manager;
 mod sizes;
 mod stops;
 mod took;
+mod tours;
 mod tries;
 mod ward;
 mod watching;

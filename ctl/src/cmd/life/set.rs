@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use suture_core::approval::SignedDocument as _;
 use suture_core::clock::day_of;
 use suture_core::id::ProductId;
@@ -18,6 +19,10 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::hospital::statements::own_name;
 use crate::repository::{self, Done, List, Signing};
 use crate::trust_store::Which;
+
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+/// How far ahead of the clock changes that come at once may be.
+const AT_ONCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// Arguments of `life set`.
 #[derive(Debug, Clone, clap::Args)]
@@ -90,7 +95,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: SetArgs) -> Outcome {
     list.may_list(&base, &path)?;
     let known = crate::life::read(context, &mut client, list.known.get(&path), &args.product).await?;
     let by = own_name(context)?;
-    let change = args.change(known.as_ref(), by, context.now());
+    let change = args.change(known.as_ref(), by, moment(known.as_ref(), context.now()));
     let notice =
         args.notice.as_deref().map(|path| auto::of_life(path, &args.product, &change, context.now())).transpose()?;
     let life = match &known {
@@ -153,6 +158,13 @@ impl SetArgs {
             },
         }
     }
+}
+
+/// When it is said. Times are whole seconds, and each change is later than the one before it: those of a script, which come within
+/// one second, follow one another by a second each. A clock that is further behind is wrong, and [`life::admit`] says so.
+fn moment(known: Option<&Life>, now: Timestamp) -> Timestamp {
+    let newest = known.and_then(Life::newest).map(|change| change.at);
+    newest.filter(|at| *at >= now && at.duration_since(now) <= AT_ONCE).map_or(now, |at| at + SECOND)
 }
 
 fn refused(error: &LifeError) -> Failure {

@@ -8,3 +8,6 @@ mod page;
 mod quoted;
 mod recovery;
 mod stolen;
+
+pub(crate) use self::page::is_ours;
+pub(crate) use self::quoted::helped;

@@ -64,7 +64,7 @@ impl Page {
 }
 
 /// Whether a program is one of this project's.
-pub(super) fn is_ours(program: &str) -> bool {
+pub(crate) fn is_ours(program: &str) -> bool {
     matches!(program, "suturectl" | "suture-server" | "suture-agent")
 }
 

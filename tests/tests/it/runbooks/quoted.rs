@@ -56,7 +56,7 @@ fn example(command: &str) -> Vec<String> {
 }
 
 /// The programs that are not libraries' are asked for help: the subcommand must be there, and each flag be named.
-fn helped(words: &[String]) -> Result<(), String> {
+pub(crate) fn helped(words: &[String]) -> Result<(), String> {
     let subcommands: Vec<_> = words[1..].iter().take_while(|w| !w.starts_with('-')).collect();
     let help = Command::new(binary(&words[0])).args(&subcommands).arg("--help").output().unwrap();
     let text = String::from_utf8_lossy(&help.stdout);

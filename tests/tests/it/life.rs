@@ -42,7 +42,10 @@ async fn past_its_end_of_support_a_product_is_rolled_out_by_an_accepted_risk_alo
     let sooner = ["life", "set", "pump", "--eos", &now, "--reason", "x", "--short-notice", "x"];
     refused(h.ada.run(&sooner).await, 1, &["--earlier"]);
     let history = h.ada.json(&["life", "history", "pump"]).await.unwrap();
-    h.ada.run(&["life", "set", "pump", "--not-covered", "Wi-Fi", "--not-covered", "Bluetooth", "--reason", "y"]).await.unwrap();
+    h.ada
+        .run(&["life", "set", "pump", "--not-covered", "Bluetooth", "--not-covered", "Wi-Fi", "--reason", "y"])
+        .await
+        .unwrap();
     let longer = h.ada.json(&["life", "history", "pump"]).await.unwrap();
     assert_ne!(history, longer);
     moved();

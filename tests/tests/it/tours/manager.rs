@@ -158,7 +158,10 @@ impl Units {
     fn stop(&mut self, unit: &str) -> Result<(), String> {
         let Some(mut child) = self.running.remove(unit) else { return Ok(()) };
         // It may have ended by itself.
-        let _ = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &child.id().to_string()]).stderr(Stdio::null()).status();
+        let _ = Command::new("sh")
+            .args(["-c", "kill -TERM \"$0\"", &child.id().to_string()])
+            .stderr(Stdio::null())
+            .status();
         child.wait().map(|_| ()).map_err(|e| e.to_string())
     }
 }

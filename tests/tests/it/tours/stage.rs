@@ -24,7 +24,8 @@ impl Stage {
         let dir = tempfile::tempdir().unwrap();
         let line = Arc::new(Line::open().await);
         let place = Place::new(dir.path(), line.port());
-        for path in ["bin", "home", "etc/suture-agent", "etc/systemd/system", "opt", "run", "usr/lib", "var/backups", "var/lib"]
+        for path in
+            ["bin", "home", "etc/suture-agent", "etc/systemd/system", "opt", "run", "usr/lib", "var/backups", "var/lib"]
         {
             std::fs::create_dir_all(dir.path().join(path)).unwrap();
         }

@@ -173,4 +173,4 @@ mkdir -p "$dir/auditor"
 answer suturectl --home "$dir/auditor" evidence verify "$evidence" | sed 's/^/         /'
 say "done in $SECONDS seconds after the build"
 [ "$keep" = no ] || play_on
-echo "evidence: $evidence (open index.html; verify it again with: suturectl evidence verify $evidence)"
+echo "evidence: $evidence (open index.html; verify it again with: $(command -v suturectl) evidence verify $evidence)"

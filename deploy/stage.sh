@@ -276,7 +276,8 @@ stop_agent() {
     unset "agents[$1]"
 }
 
-status_of() { agent "$1" status --output json | pick "$2"; }
+# While no agent runs, `status` says by what it speaks: into the log with that.
+status_of() { agent "$1" status --output json 2>>"$log" | pick "$2"; }
 fingerprint_at_device() { answer agent "$1" status --output json | pick /fingerprint; }
 pump_says() { ask_pump "$1" /version; }
 # staged PUMP: it waits for its slot, and what its agent has counted is up to date with that.

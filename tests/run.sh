@@ -22,7 +22,7 @@ postgres_bin() {
 }
 
 step "tools"
-need cc=build-essential make=build-essential softhsm2-util=softhsm2 shellcheck=shellcheck strace=strace systemd-analyze=systemd fw_setenv=libubootenv-tool rauc=rauc mksquashfs=squashfs-tools dbus-daemon=dbus-daemon
+need cc=build-essential make=build-essential softhsm2-util=softhsm2 shellcheck=shellcheck strace=strace systemd-analyze=systemd fw_setenv=libubootenv-tool rauc=rauc mksquashfs=squashfs-tools dbus-daemon=dbus-daemon jq=jq
 pg_bin=$(postgres_bin || true)
 if [ -z "$pg_bin" ]; then
     install_packages postgresql

@@ -20,7 +20,7 @@ use super::place::Place;
 
 /// It serves until it is dropped, and what it has started ends with it.
 pub(super) struct Manager {
-    asked: PathBuf,
+    questions: File,
     serving: Option<JoinHandle<()>>,
 }
 
@@ -51,23 +51,25 @@ impl Manager {
         let questions = File::options().read(true).write(true).open(&asked).unwrap();
         let mut units = Units { place, line, path: path.to_owned(), running: HashMap::new() };
         let pipe = asked.clone();
+        let read = questions.try_clone().unwrap();
         let serving = std::thread::spawn(move || {
-            for question in BufReader::new(questions).lines().map(Result::unwrap).take_while(|q| !q.is_empty()) {
+            for question in BufReader::new(read).lines().map(Result::unwrap).take_while(|q| !q.is_empty()) {
                 let (pid, words) = question.split_once(' ').unwrap();
                 let code = units.obey(&words.split_whitespace().collect::<Vec<_>>());
-                let answer = PathBuf::from(format!("{}.{pid}", pipe.display()));
+                let answer = format!("{}.{pid}", pipe.display());
                 writeln!(File::options().write(true).open(answer).unwrap(), "{code}").unwrap();
             }
         });
-        Self { asked, serving: Some(serving) }
+        Self { questions, serving: Some(serving) }
     }
 }
 
 impl Drop for Manager {
     fn drop(&mut self) {
         // An empty question ends it.
-        let _ = File::options().write(true).open(&self.asked).and_then(|mut pipe| pipe.write_all(b"\n"));
-        let _ = self.serving.take().map(JoinHandle::join);
+        if self.questions.write_all(b"\n").is_ok() {
+            let _ = self.serving.take().map(JoinHandle::join);
+        }
     }
 }
 
@@ -79,10 +81,10 @@ impl Units {
             ["start", _] | ["enable", "--now", _] => self.start(unit),
             ["stop", _] => self.stop(unit),
             ["restart", _] => self.stop(unit).and_then(|()| self.start(unit)),
-            ["is-active", "--quiet", _] => match self.running.get_mut(unit) {
-                Some(child) if child.try_wait().unwrap().is_none() => Ok(()),
-                _ => return 3,
-            },
+            ["is-active", "--quiet", _] => {
+                let runs = self.running.get_mut(unit).is_some_and(|child| child.try_wait().unwrap().is_none());
+                return if runs { 0 } else { 3 };
+            }
             _ => Err(format!("the stage's systemctl does not know {words:?}")),
         };
         let Err(why) = done else { return 0 };

@@ -132,7 +132,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: SetArgs) -> Outcome {
 }
 
 impl SetArgs {
-    fn change(&self, known: Option<&Life>, by: suture_core::id::OperatorName, at: jiff::Timestamp) -> Change {
+    fn change(&self, known: Option<&Life>, by: suture_core::id::OperatorName, at: Timestamp) -> Change {
         let before = known.and_then(|life| life.change_of(self.releases));
         let was = before.map(|c| c.dates).unwrap_or_default();
         let date = |asked: Option<Wanted>, was| asked.map_or(was, |Wanted(date)| date);
@@ -210,7 +210,7 @@ mod tests {
         Line::parse_from([&["set", "pump", "--reason", "as planned"], words].concat()).args
     }
 
-    fn at(text: &str) -> jiff::Timestamp {
+    fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 

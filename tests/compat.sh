@@ -49,7 +49,7 @@ play() {
     cp "$sources"/deploy/*.sh "$stage/deploy/"
     # Its programs are built already.
     printf 'build_programs() { PATH=%q:$PATH; }\n' "$stage/programs" >>"$stage/deploy/stage.sh"
-    echo "== $way: $* of the ${other/old/older} revision, the rest and the story of the ${rest/old/older} one"
+    echo "== $way: $* of the $other revision, the rest and the story of the $rest one"
     (cd "$stage" && deploy/quickstart.sh --debug)
 }
 

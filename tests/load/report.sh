@@ -74,7 +74,7 @@ machine() {
     local model memory
     model=$(awk -F ': *' '/^model name/ { print $2; exit }' /proc/cpuinfo)
     memory=$(awk '/^MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)
-    echo "${model:-$(uname -m)}, $(nproc) of its cores, $memory of memory, Linux $(uname -r), $(rustc --version | cut -d ' ' -f 1-2);"
+    echo "${model:-$(uname -m)}, $(nproc) of its cores, $memory of memory, Linux $(uname -r | cut -d - -f 1), $(rustc --version | cut -d ' ' -f 1-2);"
     echo "scratch files on $(stat -f -c %T "${TMPDIR:-/tmp}")."
 }
 

@@ -5,7 +5,7 @@
 //! | a text that moves the cursor, or writes over what stands there | [`deceives`]: control characters (ECMA-48) |
 //! | one that is read in another order than it is written ("Trojan Source", CVE-2021-42574) | the same: what turns the direction |
 //! | one of which a part is not seen, so that two look alike | the same: what has neither shape nor use in writing |
-//! | one that goes on in lines of its own, which look like this program's | [`line`] |
+//! | one that goes on in lines of its own, which look like this program's | [`line()`] |
 //!
 //! Letters are let be, whichever way they are read. So are U+200C and U+200D, without which Persian and several languages of
 //! India cannot be spelt, and variation selectors, without which Japanese names cannot.

@@ -5,6 +5,9 @@
 //! counting). systemd-boot 251 and later sort entries that have no try left to the end, then by `sort-key`, then the higher
 //! `version` first. So an entry that is to be tried next is written with the next version, and loader.conf names no other
 //! default than `<name>-*`.
+//!
+//! Accident: systemd's own `systemd-bless-boot.service` takes the count off an entry once the system is up, long before its
+//! health is proven; what then hangs is not gone back from by the boot loader. The device masks it (`deploy/agent.toml`).
 
 use std::fs;
 use std::io;

@@ -24,7 +24,8 @@ pub(super) struct Order {
 #[derive(Debug, Clone)]
 pub enum Loader {
     /// U-Boot, by variables of its environment. Its boot script starts the first slot of `BOOT_ORDER` of which `BOOT_x_LEFT` is
-    /// not 0, after it has counted that down and saved it, as the script of RAUC's documentation does.
+    /// not 0, after it has counted that down and saved it: `deploy/boot.cmd`, which starts the last slot always and writes
+    /// nothing for it, or RAUC's, which gives all slots new tries where none is left.
     UBoot(Environment),
     /// systemd-boot, by the names of its entries.
     SystemdBoot(Entries),

@@ -4,67 +4,23 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use suture_core::manifest::PayloadFormat;
 
+use self::stand_ins::By;
 use super::*;
 use crate::install::slots::tests::manifest_of;
 use crate::install::suite::{Bench, Bundle, contract_suite};
 
-/// What U-Boot's script does at a start, by its own tools: it takes the first slot of BOOT_ORDER that has a try left, counts it
-/// down, and says to the kernel which it is. A slot with the file `dead-<slot>` does not come up, and the next start follows.
-const UBOOT: &str = r#"#!/bin/sh
-set -eu
-cd "$(dirname "$0")"
-[ ! -e no-power ] || exit 0
-get() { fw_printenv -c fw_env.config -n "$1"; }
-while :; do
-    chosen=
-    for slot in $(get BOOT_ORDER); do
-        left=$(get "BOOT_${slot}_LEFT")
-        if [ -z "$chosen" ] && [ "$left" -gt 0 ]; then
-            fw_setenv -c fw_env.config "BOOT_${slot}_LEFT" $((left - 1))
-            chosen=$slot
-        fi
-    done
-    [ -n "$chosen" ] || { fw_setenv -c fw_env.config BOOT_A_LEFT 3; fw_setenv -c fw_env.config BOOT_B_LEFT 3; continue; }
-    [ ! -e "dead-$chosen" ] || continue
-    echo "console=ttyS0 suture.slot=$chosen ro" > cmdline.new
-    mv cmdline.new cmdline
-    exit 0
-done
-"#;
+/// Where `tests/boot/run.sh` has the boot loaders themselves ready: then each device here has one, and its stand-in is only
+/// compared with it, at each start.
+const REAL: &str = "SUTURE_BOOT";
 
-/// What systemd-boot does: entries without a try left last, then the higher version; one that counts is renamed before it is
-/// started (its `boot.c`: `config_entry_compare`, `config_entry_bump_counters`).
-const SYSTEMD_BOOT: &str = r#"#!/bin/sh
-set -eu
-cd "$(dirname "$0")"
-while :; do
-    best=; key=
-    for file in entries/pump-*.conf; do
-        version=$(sed -n 's/^version //p' "$file")
-        grep -q '^sort-key pump$' "$file"
-        case "$file" in *+0*) bad=0 ;; *) bad=1 ;; esac
-        this=$(printf '%d%09d' "$bad" "$version")
-        if [ -z "$key" ] || [ "$this" -gt "$key" ]; then best=$file; key=$this; fi
-    done
-    slot=$(sed -n 's/^options .*suture.slot=\([ab]\).*/\1/p' "$best")
-    case "$best" in
-    *+*)
-        count=${best#*+}; count=${count%.conf}; left=${count%-*}; done=0
-        case "$count" in *-*) done=${count#*-} ;; esac
-        if [ "$left" -gt 0 ]; then mv "$best" "${best%+*}+$((left - 1))-$((done + 1)).conf"; fi ;;
-    esac
-    [ ! -e "dead-$slot" ] || continue
-    echo "suture.slot=$slot" > cmdline.new
-    mv cmdline.new cmdline
-    exit 0
-done
-"#;
-
-#[derive(Clone, Copy, PartialEq)]
-enum By {
-    UBoot,
-    SystemdBoot,
-}
+/// U-Boot's own: where it finds its script and what that starts. In `tests/boot` all of that lies in files.
+const UBOOT_COMMANDS: [&str; 5] = [
+    "bootdelay=0",
+    "bootargs=quiet",
+    "bootcmd=host load hostfs - 1000000 boot.scr; source 1000000",
+    "boot_a=host load hostfs - 1100000 slot-a.scr; source 1100000",
+    "boot_b=host load hostfs - 1100000 slot-b.scr; source 1100000",
+];
 
 /// A device with two places for each of two payloads, in files.
 struct Device {
@@ -77,23 +33,36 @@ impl Device {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_owned();
         let path = path.as_path();
-        let boot = match by {
-            By::UBoot => {
-                environment::tests::make(path, &["BOOT_ORDER=A B", "BOOT_A_LEFT=3", "BOOT_B_LEFT=3", "bootdelay=0"]);
-                UBOOT
+        match by {
+            By::UBoot | By::Rauc => {
+                let order = ["BOOT_ORDER=A B", "BOOT_A_LEFT=3", "BOOT_B_LEFT=3"];
+                environment::tests::make(path, &[&order[..], &UBOOT_COMMANDS[..]].concat());
             }
             By::SystemdBoot => {
                 fs::create_dir(path.join("entries")).unwrap();
                 for side in ["a", "b"] {
-                    let entry =
-                        format!("title pump\nlinux /pump-{side}/linux\noptions root=/dev/{side} suture.slot={side}\n");
+                    let entry = format!(
+                        "title pump\nlinux /pump-{side}/linux\ninitrd /pump-{side}/initrd\n\
+                         options console=ttyS0 quiet suture.slot={side}\n"
+                    );
                     fs::write(path.join(format!("entry-{side}")), entry).unwrap();
                 }
-                SYSTEMD_BOOT
+                fs::write(path.join("loader.conf"), "timeout 0\ndefault pump-*\n").unwrap();
             }
+        }
+        let program = |name: &str, text: &str| {
+            fs::write(path.join(name), text).unwrap();
+            fs::set_permissions(path.join(name), fs::Permissions::from_mode(0o755)).unwrap();
         };
-        fs::write(path.join("boot.sh"), boot).unwrap();
-        fs::set_permissions(path.join("boot.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+        match (std::env::var(REAL).ok().filter(|ready| !ready.is_empty()), by.real()) {
+            (Some(ready), Some(real)) => {
+                let start = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/boot/start.sh");
+                let call = format!("exec '{}' {real} '{ready}' \"$(dirname \"$0\")\"", start.display());
+                program("stand-in.sh", by.script());
+                program("boot.sh", &format!("#!/bin/sh\n{call}\n"));
+            }
+            _ => program("boot.sh", by.script()),
+        }
         fs::write(path.join("cmdline"), "quiet suture.slot=a\n").unwrap();
         let device = Self { dir, by };
         if by == By::SystemdBoot {
@@ -113,7 +82,7 @@ impl Device {
 
     fn loader(&self) -> Loader {
         match self.by {
-            By::UBoot => Loader::UBoot(environment::tests::at(self.dir.path())),
+            By::UBoot | By::Rauc => Loader::UBoot(environment::tests::at(self.dir.path())),
             By::SystemdBoot => Loader::SystemdBoot(Entries {
                 dir: self.path("entries"),
                 name: "pump".to_owned(),
@@ -174,6 +143,9 @@ impl Bench for Device {
     }
 }
 
+mod real;
+mod stand_ins;
+
 mod uboot {
     use super::*;
 
@@ -193,13 +165,13 @@ fn within() -> Within {
 /// The new version does not come up: the boot loader goes back by itself, with no agent there; the next one sees it.
 #[test]
 fn what_does_not_come_up_falls_back_by_the_boot_loader_itself() {
-    for by in [By::UBoot, By::SystemdBoot] {
+    for by in [By::UBoot, By::Rauc, By::SystemdBoot] {
         let device = Device::new(by);
         let new = device.bundle(2);
         let digest = Digest::of(&new.bytes);
         device.contract().prepare(&new.bytes, &new.payloads, &within()).unwrap();
         device.contract().switch(&digest, &within()).unwrap();
-        fs::write(device.path(if by == By::UBoot { "dead-B" } else { "dead-b" }), "").unwrap();
+        fs::write(device.path("dead-b"), "").unwrap();
         device.start();
         assert_eq!(device.booted(), Side::A);
         let it = device.contract();
@@ -213,7 +185,7 @@ fn what_does_not_come_up_falls_back_by_the_boot_loader_itself() {
         assert!(!it.is_switched(&digest, &within()).unwrap());
 
         // Mended, it is tried anew, with all its tries.
-        fs::remove_file(device.path(if by == By::UBoot { "dead-B" } else { "dead-b" })).unwrap();
+        fs::remove_file(device.path("dead-b")).unwrap();
         it.switch(&digest, &within()).unwrap();
         it.restart(&device.restart(), &within()).unwrap();
         assert_eq!(device.booted(), Side::B);
@@ -223,7 +195,7 @@ fn what_does_not_come_up_falls_back_by_the_boot_loader_itself() {
 /// A device that is switched off and on again and again, before the agent says that the new version is well and after it.
 #[test]
 fn unproven_it_has_three_tries_and_proven_it_stays() {
-    for by in [By::UBoot, By::SystemdBoot] {
+    for by in [By::UBoot, By::Rauc, By::SystemdBoot] {
         let device = Device::new(by);
         let new = device.bundle(2);
         let digest = Digest::of(&new.bytes);

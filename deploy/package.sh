@@ -146,7 +146,7 @@ finish suture-server
 begin suture-agent suture-agent
 put 0644 deploy/suture-agent.service "$units/suture-agent.service"
 put 0644 deploy/suture-boot.service "$units/suture-boot.service"
-for example in agent.toml pump.service suture-agent.image.conf; do
+for example in agent.toml boot.cmd pump.service suture-agent.image.conf; do
     put 0644 "deploy/$example" "usr/share/doc/suture-agent/examples/$example"
 done
 manual suture-agent suture-boot

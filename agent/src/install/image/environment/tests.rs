@@ -56,6 +56,40 @@ fn the_real_tools_read_what_is_written_here_and_the_other_way_round() {
     assert!(around.iter().all(|part| part.iter().all(|byte| *byte == 0xAA)), "nothing beside the copies is written");
 }
 
+/// What U-Boot itself has saved, twice (2023.01, by `tests/boot`): checksum and counter of each copy, then what both have in
+/// common behind the tries that are left.
+const SAVED_BY_UBOOT: [(&str, [u8; HEAD_BYTES]); 2] =
+    [("BOOT_A_LEFT=1\0", [0xC5, 0x2B, 0x7F, 0x58, 9]), ("BOOT_A_LEFT=0\0", [0x6A, 0x0C, 0xCA, 0x6E, 10])];
+const SAVED_BESIDE: &str = "BOOT_B_LEFT=3\0BOOT_ORDER=A B\0\
+    boot_a=host load hostfs - 1100000 slot-a.scr; source 1100000\0\
+    boot_b=host load hostfs - 1100000 slot-b.scr; source 1100000\0bootargs=quiet\0\
+    bootcmd=host load hostfs - 1000000 boot.scr; source 1000000\0bootdelay=0\0fdtcontroladdr=dffebc0\0\
+    fileaddr=1000000\0filesize=558\0stderr=serial\0stdin=serial\0stdout=serial";
+
+#[test]
+fn what_u_boot_has_saved_itself_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("env.bin");
+    let mut bytes = Vec::new();
+    for (tries, head) in SAVED_BY_UBOOT {
+        let start = bytes.len();
+        bytes.extend([&head[..], tries.as_bytes(), SAVED_BESIDE.as_bytes()].concat());
+        bytes.resize(start + SIZE, 0);
+    }
+    fs::write(&path, &bytes).unwrap();
+    let environment = Environment([0, SIZE].map(|at| Copy { path: path.clone(), offset: at as u64, size: SIZE }));
+    let get = || environment.get(["BOOT_A_LEFT", "BOOT_ORDER", "stdout"]).unwrap().map(Option::unwrap);
+    assert_eq!(get(), ["0", "A B", "serial"]);
+    environment.set(&[("BOOT_A_LEFT", "3".to_owned())]).unwrap();
+    assert_eq!(get(), ["3", "A B", "serial"]);
+    let after = fs::read(&path).unwrap();
+    assert!(after[SIZE..] == bytes[SIZE..], "the copy in force was written");
+    assert_eq!(after[HEAD_BYTES - 1], 11);
+    // Torn, both.
+    fs::write(&path, [&after[..SIZE / 20], &bytes[SIZE / 20..]].concat()).unwrap();
+    assert_eq!(get(), ["0", "A B", "serial"]);
+}
+
 #[test]
 fn a_write_that_is_cut_anywhere_leaves_what_was_before_or_what_is_after() {
     let dir = tempfile::tempdir().unwrap();

@@ -44,7 +44,7 @@ impl Table {
                     .unwrap()
                     .map(Option::unwrap_or_default);
                 let counters = COUNTERS.map(|at| fs::read(self.0.path("env.bin")).unwrap()[at]);
-                format!("order {order}, A {a}, B {b} (counters {counters:?})")
+                format!("order {order}, A {a}, B {b} {counters:?}")
             }
             By::SystemdBoot => {
                 let names = fs::read_dir(self.0.path("entries")).unwrap();

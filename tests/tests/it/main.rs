@@ -38,6 +38,7 @@ mod delegated;
 mod deltas;
 mod departure;
 mod documents;
+mod events;
 mod evidence;
 mod examples;
 mod exposure;

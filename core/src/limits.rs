@@ -456,6 +456,10 @@ pub const MAX_EVIDENCE_ENTRIES: usize = 10_000;
 pub const MAX_EVIDENCE_ROLLOUTS: usize = 64;
 /// Bundles in the evidence of a product, the latest: 256.
 pub const MAX_EVIDENCE_BUNDLES: usize = 256;
+/// Open vulnerabilities of each bundle that it names, the worst: 1,000.
+pub const MAX_EVIDENCE_VULNERABILITIES: usize = 1_000;
+/// Security events that its page shows, the gravest; its `served/events.json` has all of them: 500.
+pub const MAX_EVIDENCE_EVENTS_SHOWN: usize = 500;
 /// Plans that a server keeps for a hospital, the latest; who approves an older one plans it again.
 pub const MAX_KEPT_PLANS: u64 = 256;
 /// The same in bytes: 256 MiB.

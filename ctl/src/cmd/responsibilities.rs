@@ -97,9 +97,9 @@ fn cell(text: &str) -> Result<Agreed, String> {
 
 /// An agreement with the consent to it.
 #[derive(Debug, Clone)]
-struct Pair {
-    agreement: Heard<Agreement>,
-    consent: Option<Heard<Consent>>,
+pub(crate) struct Pair {
+    pub(crate) agreement: Heard<Agreement>,
+    pub(crate) consent: Option<Heard<Consent>>,
 }
 
 /// The roots by which both sides' keys are judged. A manufacturer's home follows a hospital's once that has signed something.
@@ -124,7 +124,7 @@ impl Pair {
 }
 
 /// All agreements with a hospital on a product, verified and followed from the first.
-async fn agreements(
+pub(crate) async fn agreements(
     context: &Context<'_>,
     client: &mut Client,
     hdo: &HdoId,

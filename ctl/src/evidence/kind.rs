@@ -33,6 +33,12 @@ pub enum Kind {
     Document(ProductId, Release, String),
     /// A letter of one side to the other.
     Letter,
+    /// A root of a hospital that the manufacturer writes to.
+    Partner,
+    /// An assessment of risk.
+    Risk(u64),
+    /// Who does what, as the manufacturer proposed it, or the hospital's consent.
+    Agreement,
     /// The audit record's key, checkpoint or entries.
     Record,
     /// The devices' reports.
@@ -70,6 +76,9 @@ impl Kind {
             "stops" => json(name)?.parse().ok().map(Self::Stop),
             "plans" => json(name)?.parse::<suture_core::digest::Digest>().ok().map(|_| Self::Plan),
             "letters" => super::letters::of_path(path).map(|_| Self::Letter),
+            "hospitals" => super::partners::of_path(path).map(|_| Self::Partner),
+            "risks" => json(name)?.parse().ok().filter(|n| path == super::words::risk(*n)).map(Self::Risk),
+            "agreements" => super::words::agreed_at(path).map(|_| Self::Agreement),
             "decisions" => json(name)?.parse().ok().filter(|n| path == decision(*n)).map(Self::Decision),
             "documents" => {
                 let mut parts = name.splitn(3, '/');
@@ -105,6 +114,9 @@ impl Kind {
             Self::Decision(_) => "a decision not to install, or not yet",
             Self::Document(..) => "a document of a bundle",
             Self::Letter => "a notice, a report of suspicion, or its acknowledgement",
+            Self::Partner => "a root of a hospital: whose signatures count there",
+            Self::Risk(_) => "an assessment of risk, or its acceptance",
+            Self::Agreement => "who does what, as both sides agreed",
             Self::Record => "the server's audit record, as far as it concerns this",
             Self::Reports => "reports of devices, with their signatures",
             Self::Served => "what the server says",
@@ -127,6 +139,10 @@ impl Kind {
             Self::Decision(_) => "the signature of the key that it names, one of the hospital's approvers",
             Self::Document(..) => "the digest in a manifest",
             Self::Letter => "the signature of the key that it names, and the letter after it, which names it",
+            Self::Partner => "the root before it; the first as the hospital has shown it, by its fingerprint",
+            Self::Risk(_) | Self::Agreement => {
+                "the signature of the key that it names, and the one after it, which names it; without a key the server's word"
+            }
             Self::Record => "the checkpoint, which the server has signed with a key that people compare",
             Self::Reports => "the devices' signatures, by the keys on the hospital's signed rosters",
             Self::Served => "the server's word alone",
@@ -156,7 +172,18 @@ mod tests {
     #[test]
     fn what_has_no_place_in_the_folder_has_no_kind() {
         let digest = suture_core::digest::Digest::of(b"plan");
-        for path in ["catalog/1.root.json", "facts/outcome.csv", "served/devices.json", &plan(&digest), &decision(7)] {
+        for path in [
+            "catalog/1.root.json",
+            "facts/outcome.csv",
+            "served/devices.json",
+            "letters/riverside/manufacturer/1.json",
+            "risks/7.json",
+            "agreements/riverside/pump/1.json",
+            "agreements/riverside/pump/1.consent.json",
+            "hospitals/riverside/2.root.json",
+            &plan(&digest),
+            &decision(7),
+        ] {
             assert!(Kind::of(path).is_some(), "{path}");
         }
         let document = Kind::of("documents/pump/2/sbom.json");
@@ -171,6 +198,11 @@ mod tests {
             "statements/pump-2/key.json",
             "catalog/",
             "stops/../x.json",
+            "risks/07.json",
+            "letters/riverside/manufacturer/0x1.json",
+            "letters/riverside/nobody/1.json",
+            "agreements/riverside/pump/1.signed.json",
+            "hospitals/riverside/01.root.json",
         ] {
             assert_eq!(Kind::of(path), None, "{path}");
         }

@@ -20,10 +20,13 @@
 //! decisions/N.json        bundles declined or deferred, signed
 //! documents/PRODUCT/REL/  what travels with a bundle: SBOM, VEX, notes
 //! audit/                  entries of the server's record that concern it, each proven to stand under a signed checkpoint
-//! letters/SIDE/N.json     notices, reports of suspicion and their acknowledgements, each series from its first letter on
+//! letters/HDO/SIDE/N.json notices, reports of suspicion and their acknowledgements, each series from its first letter on
+//! risks/N.json            the hospital's register of risk, from its first assessment on
+//! agreements/HDO/PRODUCT/ who does what, as the manufacturer proposed it, and the hospital's consent
+//! hospitals/HDO/          in a manufacturer's: the roots of the hospitals that it writes to
 //! reports.jsonl           what devices have signed of themselves, with their signatures
 //! served/                 what the server says and nobody has signed
-//! facts/                  drawn from all that: outcome of each device, deviations, timings
+//! facts/                  drawn from all that: outcome of each device, deviations, timings, exposure, notices
 //! ```
 //!
 //! Files are called as the server and a stick call them, so a file of `catalog/` or `approvals/` bears its SHA-256 in its name.
@@ -47,25 +50,33 @@
 //! | somebody who removes, adds or swaps a file | the index, and the index is drawn up again |
 //! | text of a device or a person that acts in a browser | `page` escapes all of it, and the page has no script and loads nothing |
 //! | a notice left out, swapped or made up | each letter is signed and names the one before it, [`letters`] |
+//! | a risk accepted, or a duty agreed, that nobody has | each word is signed and names the one before it, [`words`] |
+//! | a vulnerability left out, or a statement on it | the documents that the catalog pins are judged again, [`bundles`] |
 //! | an audit entry that was made up, or altered since | its path to the checkpoint, [`audit`] |
 //! | a folder without end | [`suture_core::limits`], `MAX_EVIDENCE_*` |
 
 pub mod approval;
 pub mod audit;
+pub mod bundles;
+pub mod decisions;
 pub mod facts;
 pub mod folder;
 pub mod index;
 pub mod kind;
 pub mod letters;
 pub mod page;
+pub mod partners;
 pub mod reports;
 pub mod repository;
 pub mod served;
+pub mod verdict;
 pub mod whole;
+pub mod words;
 
 pub use folder::Files;
 pub use index::{About, Index, Subject};
-pub use whole::{Evidence, Problem, draw_up, verify};
+pub use verdict::{Problem, Verdict, draw_up, verify};
+pub use whole::Evidence;
 
 #[cfg(test)]
 mod fixture;

@@ -5,8 +5,8 @@ use suture_core::phase::Phase;
 use super::facts::{Facts, What};
 use super::fixture::{about, gathered, line};
 use super::reports;
-use super::whole::{Evidence, Verdict, draw_up, verify};
-use super::{Files, Index, index};
+use super::{Evidence, Files, Index, Verdict, draw_up, index, verify};
+use crate::hospital::fixture::id;
 
 fn folder() -> Files {
     draw_up(&about(), &gathered()).unwrap_or_else(|f| panic!("{}", f.to_text()))
@@ -89,7 +89,9 @@ fn what_a_device_became_is_what_it_has_signed() {
         ]
     );
     let deviations: Vec<_> = facts.deviations.iter().map(|d| (d.device.as_ref().map(|d| d.as_str()), d.what)).collect();
-    assert_eq!(deviations, [(Some("pump-2"), What::FellBack), (Some("pump-2"), What::Forgiven)]);
+    let pump = Some("pump-2");
+    let grave = [(None, What::Unanswered), (None, What::Exposes), (pump, What::SecurityEvent)];
+    assert_eq!(deviations, [&grave[..], &[(pump, What::FellBack), (pump, What::Forgiven)]].concat());
     let timing = &facts.timings[0];
     assert_eq!((timing.devices, timing.confirmed, timing.per_day_hundredths), (2, 1, Some(100)));
     assert_eq!(timing.within.iter().map(|w| w.share_thousandths).collect::<Vec<_>>(), [500, 500]);
@@ -174,26 +176,123 @@ fn what_is_signed_cannot_be_made_up_or_swapped() {
 }
 
 #[test]
+fn what_is_open_before_and_after_is_judged_from_the_pinned_documents() {
+    let files = folder();
+    let facts = Facts::of(&Evidence::read(&about(), &files).unwrap());
+    let open = |release: usize| {
+        let ids = facts.exposure.releases[release].open.iter();
+        ids.map(|v| (v.id.as_str(), v.said_in.as_deref().unwrap())).collect::<Vec<_>>()
+    };
+    let own = "bundles/pump/1/manifest.json";
+    assert_eq!(open(0), [("CVE-2026-0001", "vex/pump/acme-1.json"), ("CVE-2026-0002", own)]);
+    assert_eq!(open(1), [("CVE-2026-0003", "bundles/pump/2/manifest.json")]);
+    let [way] = facts.exposure.ways.as_slice() else { panic!("{:?}", facts.exposure.ways) };
+    assert_eq!((way.from.0, way.to.0, way.devices), (1, 2, 1), "pump-2 fell back");
+    // The library is another in release 2; of the second nobody says that it is gone, and so nobody may read that it is.
+    assert_eq!((&way.ended[..], &way.unclear[..]), (&["CVE-2026-0001".to_owned()][..], &["CVE-2026-0002".to_owned()][..]));
+    assert_eq!((&way.still[..], &way.new[..]), (&[][..], &["CVE-2026-0003".to_owned()][..]));
+    let counts = |n: usize| {
+        let moved = &facts.exposure.devices[n];
+        let open = |ran: &Option<super::facts::exposure::Ran>| ran.as_ref().map(|r| (r.release.0, r.open.unwrap()));
+        (open(&moved.before), open(&moved.after))
+    };
+    assert_eq!((counts(0), counts(1)), ((Some((1, 2)), Some((2, 1))), (Some((1, 2)), Some((1, 2)))));
+    // A statement left out is a signed file that is missing no more than any other would be: the conclusion falls with it.
+    let verdict = forged(|files| {
+        let vex = files.keys().find(|path| path.starts_with("catalog/vex/")).unwrap().clone();
+        files.remove(&vex);
+    });
+    assert!(named(&verdict).contains(&"facts/exposure.json"), "{:?}", verdict.problems);
+    let verdict = forged(|files| {
+        let other = files["documents/pump/2/pump.cdx.json"].clone();
+        files.insert("documents/pump/1/pump.cdx.json".to_owned(), other);
+    });
+    assert_eq!(named(&verdict), ["documents/pump/1/pump.cdx.json"]);
+}
+
+const FIRST: &str = "letters/riverside/manufacturer/1.json";
+
+#[test]
 fn no_letter_is_left_out_swapped_or_rewritten() {
     let evidence = Evidence::read(&about(), &folder()).unwrap();
-    let letters: Vec<_> = evidence.letters.all.iter().map(|(l, listed)| (l.from.as_str(), l.number, *listed)).collect();
+    let letters: Vec<_> =
+        evidence.letters.all.iter().map(|kept| (kept.letter.from.as_str(), kept.letter.number, kept.is_listed)).collect();
     assert_eq!(letters, [("manufacturer", 1, true), ("manufacturer", 2, true), ("hospital", 1, true)]);
-    let second = &evidence.letters.all[1].0;
+    let second = &evidence.letters.all[1].letter;
     assert_eq!(evidence.letters.answer(second).map(|answer| answer.from.as_str()), Some("hospital"));
-    assert!(evidence.letters.answer(&evidence.letters.all[0].0).is_none());
-    let (first, second) = ("letters/manufacturer/1.json", "letters/manufacturer/2.json");
-    let verdict = forged(|files| drop(files.remove(first)));
-    assert_eq!(named(&verdict), [second], "it follows nothing then");
+    assert!(evidence.letters.answer(&evidence.letters.all[0].letter).is_none());
+    let verdict = forged(|files| drop(files.remove(FIRST)));
+    assert_eq!(named(&verdict), ["letters/riverside/manufacturer/2.json"], "nothing that follows it is read");
     let verdict = forged(|files| {
-        let other = files["letters/hospital/1.json"].clone();
-        files.insert(first.to_owned(), other);
+        let other = files["letters/riverside/hospital/1.json"].clone();
+        files.insert(FIRST.to_owned(), other);
     });
-    assert_eq!(named(&verdict), [first]);
+    assert_eq!(named(&verdict), [FIRST]);
     let verdict = forged(|files| {
-        let bent = String::from_utf8(files[first].clone()).unwrap().replace("noted", "never");
-        files.insert(first.to_owned(), bent.into_bytes());
+        let bent = String::from_utf8(files[FIRST].clone()).unwrap().replace("silenced", "repaired");
+        files.insert(FIRST.to_owned(), bent.into_bytes());
     });
-    assert_eq!(named(&verdict), [first]);
+    assert_eq!(named(&verdict), [FIRST]);
+}
+
+#[test]
+fn how_far_a_notice_came_says_what_is_signed_and_what_the_server_says() {
+    let files = folder();
+    let facts = Facts::of(&Evidence::read(&about(), &files).unwrap());
+    let [first, second] = facts.notices.as_slice() else { panic!("{:?}", facts.notices) };
+    assert!(first.overdue && first.acknowledged.is_none() && first.read.as_ref().is_some_and(|step| step.by == "kim"));
+    // The server says that nobody has answered the second. The hospital's signed letter says otherwise, and counts.
+    let answer = second.acknowledged.as_ref().unwrap();
+    assert!(answer.signed && answer.text == "noted" && !second.overdue);
+    let page = String::from_utf8(files["index.html"].clone()).unwrap();
+    for words in ["be &lt;u&gt;silenced&lt;/u&gt;", "webhook pager", "noted (signed)", "OVERDUE since 2026-12-01T00:00:00Z"] {
+        assert!(page.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn risks_duties_and_events_are_told_each_with_what_it_rests_on() {
+    let files = folder();
+    let evidence = Evidence::read(&about(), &files).unwrap();
+    let risks: Vec<_> = evidence.risks.iter().map(|said| (said.word.number, said.is_listed, said.rests_on())).collect();
+    assert_eq!(risks[0], (1, false, "no: the server's word, by certificate alone"));
+    assert_eq!(risks[1], (2, true, "verified"));
+    let day = "2026-12-24".parse().unwrap();
+    let holds = super::words::holds(&evidence.agreements, &id("riverside"), &id("pump"), day);
+    assert_eq!(holds.map(|pair| pair.agreement.word.number), Some(1));
+    let page = String::from_utf8(files["index.html"].clone()).unwrap();
+    for words in [
+        "a wrong &lt;dose&gt; over the network",
+        "acceptance: no other pump until spring",
+        "replaced by a later one",
+        "holds until 2027-03-31",
+        "shared-manufacturer *: contract &lt;4711&gt;",
+        "in force",
+        "&lt;i&gt;an old catalog&lt;/i&gt;",
+        "metadata-refused",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    // An assessment of which the acceptance is made another, one left out, and a consent to what nobody proposed.
+    let verdict = forged(|files| {
+        let bent = String::from_utf8(files["risks/2.json"].clone()).unwrap().replace("no other pump", "every pump");
+        files.insert("risks/2.json".to_owned(), bent.into_bytes());
+    });
+    assert_eq!(named(&verdict), ["risks/2.json"]);
+    assert_eq!(named(&forged(|files| drop(files.remove("risks/1.json")))), ["risks/2.json"]);
+    let consent = "agreements/riverside/pump/1.consent.json";
+    let verdict = forged(|files| drop(files.remove("agreements/riverside/pump/1.json")));
+    assert_eq!(named(&verdict), ["agreements/riverside/pump/1.json"]);
+    let verdict = forged(|files| {
+        let bytes = files[consent].clone();
+        files.insert("agreements/riverside/pump/1.json".to_owned(), bytes);
+    });
+    assert_eq!(named(&verdict), ["agreements/riverside/pump/1.json"]);
+    // Without the consent it is proposed, and nothing more.
+    let mut files = gathered();
+    files.remove(consent);
+    let evidence = Evidence::read(&about(), &files).unwrap();
+    assert!(super::words::holds(&evidence.agreements, &id("riverside"), &id("pump"), day).is_none());
 }
 
 #[test]

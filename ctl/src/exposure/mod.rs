@@ -9,15 +9,16 @@
 mod open;
 mod shelf;
 
-pub use self::open::{Open, Vulnerability, open};
+pub use self::open::{Judged, Open, Vulnerability, open};
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use suture_core::digest::Digest;
 use suture_core::document::{Sbom, Vex};
 use suture_core::exposure::{Bundle, Claim, Contents, Source, VexEntry, VexStatus, stated, vex_at};
 use suture_core::id::ProductId;
 use suture_core::limits::{MAX_MANIFEST_BYTES, MAX_VEX_BYTES};
-use suture_core::manifest::{DocumentKind, Manifest};
+use suture_core::manifest::{Document, DocumentKind, Manifest};
 use suture_core::trust::{Base, CatalogEntry, Repository, Status, Target};
 
 use crate::client::Client;
@@ -103,13 +104,7 @@ impl Known {
                 continue;
             }
             let bytes = listed.target(context, client, path, target, MAX_VEX_BYTES).await?;
-            match Vex::parse(&bytes) {
-                Ok(vex) => {
-                    let claims = stated(&vex).into_iter().map(|claim| (entry.source(), claim));
-                    known.claims.entry(entry.product.clone()).or_default().extend(claims);
-                }
-                Err(fault) => drop(known.problems.insert(path.to_owned(), fault.to_string())),
-            }
+            known.published(&entry, &bytes);
         }
         known.bundles.sort_by(|a, b| (&a.product, a.release).cmp(&(&b.product, b.release)));
         Ok(known)
@@ -123,55 +118,67 @@ impl Known {
         entry: &CatalogEntry,
         bytes: &[u8],
     ) -> Outcome {
-        let mut bundle = Bundle {
-            product: entry.product.clone(),
-            release: entry.release,
-            version: entry.version.clone(),
-            manifest: target.sha256,
-            path: path.clone(),
-            installable: entry.status != Status::Withdrawn,
-            listed: false,
-            itself: None,
-            serials: Vec::new(),
-            parts: Vec::new(),
-        };
-        let mut problems = Vec::new();
-        match Manifest::parse(bytes) {
-            Err(error) => problems.push(error.to_string()),
-            Ok(manifest) => {
-                for document in &manifest.documents {
-                    if !matches!(document.kind, DocumentKind::Sbom | DocumentKind::Vex) {
-                        continue;
-                    }
-                    let bytes = shelf::document(context, client, &document.sha256, document.length).await?;
-                    let contents = match document.kind {
-                        DocumentKind::Sbom => Sbom::parse(&bytes).map(|sbom| Contents::from(&sbom)),
-                        _ => Vex::parse(&bytes).map(|vex| Contents { claims: stated(&vex), ..Contents::default() }),
-                    };
-                    let Contents { itself, serial, parts, claims } = match contents {
-                        Ok(contents) => contents,
-                        Err(fault) => {
-                            problems.push(format!("{}: {fault}", document.name));
-                            continue;
-                        }
-                    };
-                    let source =
-                        Source { path: path.clone(), document: document.name.clone(), after: entry.release, number: 0 };
-                    bundle.listed |= document.kind == DocumentKind::Sbom;
-                    bundle.itself = bundle.itself.take().or(itself);
-                    bundle.serials.extend(serial);
-                    bundle.parts.extend(parts);
-                    let claims = claims.into_iter().map(|claim| (source.clone(), claim));
-                    self.claims.entry(entry.product.clone()).or_default().extend(claims);
-                }
+        let bundle = unread((path, target.sha256), entry);
+        let manifest = match Manifest::parse(bytes) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                self.problems.insert(path.clone(), error.to_string());
+                self.bundles.push(bundle);
+                return Ok(());
             }
+        };
+        let mut documents = Vec::new();
+        for document in manifest.documents.iter().filter(|document| speaks(document)) {
+            let bytes = shelf::document(context, client, &document.sha256, document.length).await?;
+            documents.push((document, bytes));
+        }
+        self.take(bundle, documents.iter().map(|(document, bytes)| (*document, bytes.as_slice())));
+        Ok(())
+    }
+
+    /// Takes a bundle with those of its documents that are at hand.
+    pub fn take<'d>(&mut self, mut bundle: Bundle, documents: impl IntoIterator<Item = (&'d Document, &'d [u8])>) {
+        let mut problems = Vec::new();
+        for (document, bytes) in documents.into_iter().filter(|(document, _)| speaks(document)) {
+            let contents = match document.kind {
+                DocumentKind::Sbom => Sbom::parse(bytes).map(|sbom| Contents::from(&sbom)),
+                _ => Vex::parse(bytes).map(|vex| Contents { claims: stated(&vex), ..Contents::default() }),
+            };
+            let Contents { itself, serial, parts, claims } = match contents {
+                Ok(contents) => contents,
+                Err(fault) => {
+                    problems.push(format!("{}: {fault}", document.name));
+                    continue;
+                }
+            };
+            let (path, after) = (bundle.path.clone(), bundle.release);
+            let source = Source { path, document: document.name.clone(), after, number: 0 };
+            bundle.listed |= document.kind == DocumentKind::Sbom;
+            bundle.itself = bundle.itself.take().or(itself);
+            bundle.serials.extend(serial);
+            bundle.parts.extend(parts);
+            let claims = claims.into_iter().map(|claim| (source.clone(), claim));
+            self.claims.entry(bundle.product.clone()).or_default().extend(claims);
         }
         bundle.listed &= problems.is_empty();
         if !problems.is_empty() {
-            self.problems.insert(path.clone(), problems.join("; "));
+            self.problems.insert(bundle.path.clone(), problems.join("; "));
         }
         self.bundles.push(bundle);
-        Ok(())
+    }
+
+    /// Takes a document of statements that was published beside the bundles.
+    pub fn published(&mut self, entry: &VexEntry, bytes: &[u8]) {
+        if entry.status == VexStatus::Withdrawn {
+            return;
+        }
+        match Vex::parse(bytes) {
+            Ok(vex) => {
+                let claims = stated(&vex).into_iter().map(|claim| (entry.source(), claim));
+                self.claims.entry(entry.product.clone()).or_default().extend(claims);
+            }
+            Err(fault) => drop(self.problems.insert(entry.path(), fault.to_string())),
+        }
     }
 
     /// Every name by which a statement in force knows a vulnerability, the first of each alone.
@@ -179,4 +186,25 @@ impl Known {
         let claims = self.claims.get(product).into_iter().flatten();
         claims.filter_map(|(_, claim)| claim.vulnerability.first().cloned()).collect()
     }
+}
+
+/// A bundle that the catalog lists, of whose documents nothing is read yet.
+pub fn unread((path, manifest): (&str, Digest), entry: &CatalogEntry) -> Bundle {
+    Bundle {
+        product: entry.product.clone(),
+        release: entry.release,
+        version: entry.version.clone(),
+        manifest,
+        path: path.to_owned(),
+        installable: entry.status != Status::Withdrawn,
+        listed: false,
+        itself: None,
+        serials: Vec::new(),
+        parts: Vec::new(),
+    }
+}
+
+/// Whether a document says what a bundle carries, or what a vulnerability does to it.
+pub fn speaks(document: &Document) -> bool {
+    matches!(document.kind, DocumentKind::Sbom | DocumentKind::Vex)
 }

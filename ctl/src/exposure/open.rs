@@ -1,10 +1,11 @@
 //! What vulnerabilities are open in a bundle: those by which devices that run it are exposed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
 use suture_core::digest::Digest;
-use suture_core::exposure::{Question, answer};
+use suture_core::exposure::{Claim, Finding, Question, Source, Verdict, answer};
 use suture_core::id::ProductId;
 use suture_core::limits::MAX_SHOWN_VULNERABILITIES;
 
@@ -33,26 +34,63 @@ pub struct Vulnerability {
     pub said_in: Option<String>,
 }
 
+/// What one is to a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// The id by which the statement knows it.
+    pub id: String,
+    /// What it is.
+    pub verdict: Verdict,
+    /// Where that is said, as the catalog's path; none where it follows from what is carried.
+    pub said_in: Option<String>,
+}
+
 impl Known {
-    /// What is open in the bundle of that manifest; none where the catalog does not list it.
+    /// What is open in the bundle of that manifest, the worst first and as much as people read; none where the catalog does not
+    /// list it.
     pub fn open(&self, manifest: &Digest) -> Option<Open> {
+        let mut vulnerabilities = self.all_open(manifest)?;
+        let more = vulnerabilities.len().saturating_sub(MAX_SHOWN_VULNERABILITIES);
+        vulnerabilities.truncate(MAX_SHOWN_VULNERABILITIES);
+        Some(Open { vulnerabilities, more })
+    }
+
+    /// All that is open in it, the worst first.
+    pub fn all_open(&self, manifest: &Digest) -> Option<Vec<Vulnerability>> {
+        let mut found: Vec<Judged> =
+            self.judged(manifest)?.into_iter().filter(|judged| judged.verdict.is_exposed()).collect();
+        found.sort_by(|a, b| (b.verdict, &a.id).cmp(&(a.verdict, &b.id)));
+        let shown =
+            |Judged { id, verdict, said_in }| Vulnerability { id, verdict: verdict.as_str().to_owned(), said_in };
+        Some(found.into_iter().map(shown).collect())
+    }
+
+    /// What each vulnerability of which a statement in force speaks is to the bundle of that manifest, by id.
+    pub fn judged(&self, manifest: &Digest) -> Option<Vec<Judged>> {
         let bundle = self.bundles.iter().find(|bundle| bundle.manifest == *manifest)?;
-        let mut found = Vec::new();
-        for id in self.vulnerabilities(&bundle.product) {
-            let question = Question { vulnerability: Some(id.clone()), component: None };
-            for finding in answer(&question, std::slice::from_ref(bundle), &self.claims).findings {
-                if finding.verdict.is_exposed() {
-                    found.push((finding.verdict, id.clone(), finding.by.map(|(source, _)| source.path)));
-                }
+        let product = &bundle.product;
+        // Of many statements few speak of one vulnerability, and only those decide.
+        let mut by_name: BTreeMap<String, Vec<(Source, Claim)>> = BTreeMap::new();
+        for (source, claim) in self.claims.get(product).into_iter().flatten() {
+            let names: BTreeSet<String> = claim.vulnerability.iter().map(|name| name.to_ascii_lowercase()).collect();
+            for name in names {
+                by_name.entry(name).or_default().push((source.clone(), claim.clone()));
             }
         }
-        found.sort_by(|a, b| (b.0, &a.1).cmp(&(a.0, &b.1)));
-        let more = found.len().saturating_sub(MAX_SHOWN_VULNERABILITIES);
-        let shown = found.into_iter().take(MAX_SHOWN_VULNERABILITIES);
-        let vulnerabilities = shown
-            .map(|(verdict, id, said_in)| Vulnerability { id, verdict: verdict.as_str().to_owned(), said_in })
-            .collect();
-        Some(Open { vulnerabilities, more })
+        let mut all = Vec::new();
+        for id in self.vulnerabilities(product) {
+            let claims = by_name.get(&id.to_ascii_lowercase()).cloned().unwrap_or_default();
+            let question = Question { vulnerability: Some(id.clone()), component: None };
+            let claims = BTreeMap::from([(product.clone(), claims)]);
+            let found = answer(&question, std::slice::from_ref(bundle), &claims).findings;
+            let of = |finding: Finding| Judged {
+                id: id.clone(),
+                verdict: finding.verdict,
+                said_in: finding.by.map(|(source, _)| source.path),
+            };
+            all.extend(found.into_iter().map(of));
+        }
+        Some(all)
     }
 }
 
@@ -101,9 +139,7 @@ impl fmt::Display for Open {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use suture_core::exposure::{Bundle, Claim, Part, Source, Status, Subject};
+    use suture_core::exposure::{Bundle, Part, Status, Subject};
     use suture_core::version::Release;
 
     use super::*;

@@ -1,13 +1,12 @@
 //! What is gathered for a folder, and where: each signed file once, from what an interrupted run has left, or from the server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use suture_core::approval::Pinned;
 use suture_core::digest::Digest;
-use suture_core::id::{DeviceId, HdoId};
-use suture_core::limits::{MAX_EVIDENCE_BYTES, MAX_LETTERS, MAX_LETTERS_PER_CALL, MAX_ROWS_PER_CALL};
-use suture_core::notice::Side;
+use suture_core::id::{DeviceId, HdoId, ProductId};
+use suture_core::limits::{MAX_EVIDENCE_BYTES, MAX_ROWS_PER_CALL};
 use suture_core::trust::{Base, Edition};
 use suture_proto::v1;
 
@@ -16,7 +15,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::evidence::reports::{self, Line};
 use crate::evidence::served::{self, Served};
-use crate::evidence::{About, Files, folder, kind, letters};
+use crate::evidence::{About, Files, folder, kind};
 use crate::failure::{Failure, Outcome};
 use crate::files::{self, Access};
 use crate::trust_store::{TrustStore, Which};
@@ -35,6 +34,10 @@ pub(super) struct Gathering<'a, 'c> {
     /// Versions of the approvals' targets metadata that were read on the way back, and the digest that names the next.
     pub(super) walked: BTreeMap<u64, (Edition, Vec<u8>)>,
     pub(super) lines: Vec<Line>,
+    /// Products of the bundles and devices that it is about.
+    pub(super) products: BTreeSet<ProductId>,
+    /// Devices that it is about.
+    pub(super) devices: BTreeSet<DeviceId>,
     partial: PathBuf,
     fetched: u64,
 }
@@ -67,6 +70,8 @@ impl<'a, 'c> Gathering<'a, 'c> {
             listed: BTreeMap::new(),
             walked: BTreeMap::new(),
             lines: Vec::new(),
+            products: BTreeSet::new(),
+            devices: BTreeSet::new(),
             partial,
             fetched: 0,
             catalog,
@@ -205,6 +210,8 @@ impl<'a, 'c> Gathering<'a, 'c> {
         let request = v1::GetDeviceRequest { id: id.to_string() };
         let device = self.client.get_device(request).await?.device;
         let device = device.ok_or_else(|| Failure::new(format!("the server tells nothing of {id}")))?;
+        self.products.extend(device.record.as_ref().and_then(|record| record.product.parse::<ProductId>().ok()));
+        self.devices.insert(id.clone());
         self.served.devices.push(served::Device::of(&device)?);
         Ok(())
     }
@@ -230,35 +237,6 @@ impl<'a, 'c> Gathering<'a, 'c> {
             }
             before = last;
         }
-    }
-
-    /// What both sides have written to one another, from the first letter on.
-    pub(super) async fn letters(&mut self) -> Outcome {
-        for side in [Side::Manufacturer, Side::Hospital] {
-            let mut after = 0_u64;
-            loop {
-                let request = v1::ListLettersRequest {
-                    hdo: String::new(),
-                    from: side.to_string(),
-                    after,
-                    limit: MAX_LETTERS_PER_CALL,
-                    roots_after: None,
-                };
-                let v1::ListLettersResponse { letters, more, roots: _ } = self.client.list_letters(request).await?;
-                let last = letters.last().map_or(after, |letter| letter.number);
-                for letter in letters {
-                    self.put(letters::place(side, letter.number), letter.content.to_vec())?;
-                }
-                if !more {
-                    break;
-                }
-                if last <= after || last > MAX_LETTERS {
-                    return Err(Failure::untrusted("the server's list of letters does not come to an end"));
-                }
-                after = last;
-            }
-        }
-        Ok(())
     }
 
     /// All that was gathered.

@@ -2,12 +2,16 @@
 //! is told in [`crate::evidence`].
 
 mod device;
+mod events;
+mod exposure;
 mod gather;
+mod letters;
 mod product;
 mod record;
 mod repository;
 mod rollout;
 mod verify;
+mod words;
 
 use std::path::PathBuf;
 
@@ -150,8 +154,14 @@ async fn gather_all(context: &mut Context<'_>, about: &About, place: &Place) -> 
             product::of_manufacturer(&mut gathering, product, *release).await?;
         }
     }
-    if gathering.about.hdo.is_some() {
-        gathering.letters().await?;
+    exposure::gather(&mut gathering).await?;
+    if let Some(hdo) = &about.hdo {
+        letters::of_hospital(&mut gathering, hdo).await?;
+        words::risks(&mut gathering, hdo).await?;
+        for product in gathering.products.clone() {
+            words::agreements(&mut gathering, hdo, &product).await?;
+        }
+        events::gather(&mut gathering, hdo).await?;
     }
     record::gather(&mut gathering).await?;
     gathering.finish()

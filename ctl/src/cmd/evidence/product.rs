@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use suture_core::approval::Pinned;
 use suture_core::id::{ApprovalId, ProductId};
+use suture_core::life;
 use suture_core::limits::{MAX_ADOPTIONS_PER_CALL, MAX_EVIDENCE_BUNDLES, MAX_EVIDENCE_ROLLOUTS};
 use suture_core::manifest::Manifest;
 use suture_core::trust::CatalogEntry;
@@ -12,9 +13,9 @@ use suture_core::version::Release;
 use suture_proto::v1;
 
 use super::gather::{Gathering, pin};
-use super::rollout;
+use super::{letters, rollout, words};
+use crate::evidence::bundles::document_place;
 use crate::evidence::served::Adoption;
-use crate::evidence::whole::document_place;
 use crate::failure::{Failure, OrFail as _, Outcome};
 use crate::trust_store::Which;
 
@@ -56,6 +57,11 @@ pub(super) async fn of_manufacturer(
     for release in bundles(gathering, product, release).await? {
         adoption(gathering, product, release).await?;
     }
+    letters::of_manufacturer(gathering, product).await?;
+    // Also with hospitals that have no device of it any more.
+    for hdo in letters::hospitals(gathering).await? {
+        words::agreements(gathering, &hdo, product).await?;
+    }
     Ok(())
 }
 
@@ -93,14 +99,20 @@ async fn bundles(
     Ok(found.into_iter().map(|(release, _)| release).collect())
 }
 
-/// A manifest with all documents that it pins, and what the manufacturer has signed of the product's life and vulnerabilities.
+/// A manifest with all documents that it pins.
 pub(super) async fn manifest(gathering: &mut Gathering<'_, '_>, pinned: &Pinned) -> Outcome {
     let bytes = gathering.target(Which::Catalog, pinned).await?;
     let manifest = Manifest::parse(&bytes).or_fail(|| format!("{} cannot be read", pinned.path))?;
     for document in &manifest.documents {
         gathering.document(document_place(&manifest, document), document).await?;
     }
-    let (life, vex) = (format!("life/{}.json", manifest.product), format!("vex/{}/", manifest.product));
+    gathering.products.insert(manifest.product.clone());
+    Ok(())
+}
+
+/// What the manufacturer has signed of a product's life, and of vulnerabilities beside the bundles.
+pub(super) async fn said(gathering: &mut Gathering<'_, '_>, product: &ProductId) -> Outcome {
+    let (life, vex) = (life::path(product), format!("vex/{product}/"));
     let ours = |path: &&String| **path == life || path.starts_with(&vex);
     let listed = gathering.listed.iter().filter(|(path, _)| ours(path));
     let pins: Vec<Pinned> = listed.map(|(path, target)| pin(path, target)).collect();

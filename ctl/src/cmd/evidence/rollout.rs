@@ -145,6 +145,7 @@ pub(super) async fn rosters(gathering: &mut Gathering<'_, '_>, devices: &BTreeSe
 
 /// What the inventory says of these devices.
 pub(super) async fn inventory(gathering: &mut Gathering<'_, '_>, devices: &BTreeSet<DeviceId>) -> Outcome {
+    gathering.devices.extend(devices.iter().cloned());
     // Few by name, many by the list: it has a thousand in one answer.
     if devices.len() <= 16 {
         for id in devices {

@@ -7,8 +7,7 @@ use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
 
 use crate::context::Context;
-use crate::evidence::whole::{Problem, Verdict, verify};
-use crate::evidence::{About, folder};
+use crate::evidence::{About, Problem, Verdict, folder, verify};
 use crate::failure::{Failure, Outcome};
 use crate::print::grouped;
 use crate::trust_store::{Which, pinned_root};

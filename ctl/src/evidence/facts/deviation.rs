@@ -3,11 +3,12 @@
 use serde::Serialize;
 use suture_core::approval::Meaning;
 use suture_core::clock::format_utc;
-use suture_core::id::{ApprovalId, DeviceId};
+use suture_core::event::Severity;
+use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::phase::Phase;
 use suture_core::trust::Status;
 
-use super::DeviceOutcome;
+use super::{DeviceOutcome, Exposure, Notice};
 use crate::evidence::Evidence;
 
 /// Which kind.
@@ -48,6 +49,12 @@ pub enum What {
     Silent,
     /// The plan that was approved is kept no longer.
     PlanGone,
+    /// A grave security event.
+    SecurityEvent,
+    /// A notice, or a report of suspicion, that was not answered in time.
+    Unanswered,
+    /// An update after which a vulnerability is open that was not before.
+    Exposes,
 }
 
 impl What {
@@ -71,6 +78,9 @@ impl What {
             Self::Unproven => "reports without a known key",
             Self::Silent => "no signed report",
             Self::PlanGone => "plan not kept",
+            Self::SecurityEvent => "grave security event",
+            Self::Unanswered => "not acknowledged in time",
+            Self::Exposes => "newly exposed",
         }
     }
 }
@@ -130,7 +140,12 @@ fn of_phase(phase: Phase) -> Option<What> {
 }
 
 /// All of them, ascending.
-pub(super) fn deviations(evidence: &Evidence, outcomes: &[DeviceOutcome]) -> Vec<Deviation> {
+pub(super) fn deviations(
+    evidence: &Evidence,
+    outcomes: &[DeviceOutcome],
+    exposure: &Exposure,
+    notices: &[Notice],
+) -> Vec<Deviation> {
     let mut all = Vec::new();
     of_approvals(evidence, &mut all);
     for outcome in outcomes {
@@ -138,6 +153,9 @@ pub(super) fn deviations(evidence: &Evidence, outcomes: &[DeviceOutcome]) -> Vec
     }
     of_reports(evidence, &mut all);
     of_server(evidence, &mut all);
+    of_events(evidence, &mut all);
+    of_notices(notices, &mut all);
+    of_ways(exposure, &mut all);
     all.sort();
     all.dedup();
     all
@@ -166,7 +184,7 @@ fn of_approvals(evidence: &Evidence, all: &mut Vec<Deviation>) {
             say(What::PlanGone, None, detail, "signed approval names it, the server keeps it no longer");
         }
     }
-    for bundle in evidence.bundles.iter().filter(|b| b.status == Some(Status::Withdrawn)) {
+    for bundle in evidence.released.bundles.iter().filter(|b| b.is_subject && b.status == Some(Status::Withdrawn)) {
         let m = &bundle.manifest;
         let because = bundle.because.clone().unwrap_or_default();
         let detail = format!("{} {} (release {}): {because}", m.product, m.version, m.release);
@@ -246,6 +264,59 @@ fn of_server(evidence: &Evidence, all: &mut Vec<Deviation>) {
             at: Some(format_utc(fork.first)),
             detail: format!("{}, version {}; {healed}", fork.repository, fork.version),
             rests_on: served(),
+        });
+    }
+}
+
+fn of_events(evidence: &Evidence, all: &mut Vec<Deviation>) {
+    let grave = |e: &&crate::evidence::served::Event| e.kind.severity() >= Severity::High;
+    for event in evidence.served.events.iter().filter(grave) {
+        let times = if event.count > 1 { format!(", {} times", event.count) } else { String::new() };
+        all.push(Deviation {
+            rollout: None,
+            device: evidence.about.hdo.as_ref().and_then(|hdo| device_of(hdo, &event.subject)),
+            what: What::SecurityEvent,
+            at: Some(format_utc(event.first)),
+            detail: format!("{}: {}{times}", event.kind, event.detail),
+            rests_on: format!("the server's word, as seen by the {}", event.observer),
+        });
+    }
+}
+
+/// The device that a subject names.
+fn device_of(hdo: &HdoId, subject: &str) -> Option<DeviceId> {
+    subject.strip_prefix(&format!("hdo/{hdo}/device/"))?.parse().ok()
+}
+
+fn of_notices(notices: &[Notice], all: &mut Vec<Deviation>) {
+    for notice in notices.iter().filter(|notice| notice.overdue) {
+        all.push(Deviation {
+            rollout: None,
+            device: None,
+            what: What::Unanswered,
+            at: super::opt(notice.answer_by),
+            detail: format!("{} {} with {}: {}", notice.kind, notice.number, notice.hdo, notice.subject),
+            rests_on: "no signed answer, and the server's word".to_owned(),
+        });
+    }
+}
+
+fn of_ways(exposure: &Exposure, all: &mut Vec<Deviation>) {
+    for way in exposure.ways.iter().filter(|way| !way.new.is_empty()) {
+        all.push(Deviation {
+            rollout: None,
+            device: None,
+            what: What::Exposes,
+            at: None,
+            detail: format!(
+                "{} from release {} to {}, {} devices: {}",
+                way.product,
+                way.from,
+                way.to,
+                way.devices,
+                super::exposure::few(&way.new)
+            ),
+            rests_on: "documents that the signed catalog pins".to_owned(),
         });
     }
 }

@@ -1,13 +1,17 @@
-//! What is drawn from the files: the outcome of each device, deviations, timings. Functions of what was verified, and nothing
+//! What is drawn from the files: the outcome of each device, deviations, timings, exposure, how far notices came. Functions of what was verified, and nothing
 //! else; each row says what it rests on.
 
 mod deviation;
+pub mod exposure;
+pub mod notice;
 mod outcome;
 mod timing;
 
 use serde::Serialize;
 
 pub use self::deviation::{Deviation, What};
+pub use self::exposure::Exposure;
+pub use self::notice::Notice;
 pub use self::outcome::{Outcome as DeviceOutcome, Step};
 pub use self::timing::{Day, Timing, Within};
 use super::index::pretty;
@@ -23,15 +27,21 @@ pub struct Facts {
     pub deviations: Vec<Deviation>,
     /// Of each rollout.
     pub timings: Vec<Timing>,
+    /// Which vulnerabilities are open, before and after.
+    pub exposure: Exposure,
+    /// How far notices and reports of suspicion came.
+    pub notices: Vec<Notice>,
 }
 
 impl Facts {
     /// Draws them up.
     pub fn of(evidence: &Evidence) -> Self {
         let outcomes = outcome::outcomes(evidence);
-        let deviations = deviation::deviations(evidence, &outcomes);
+        let exposure = exposure::exposure(evidence, &outcomes);
+        let notices = notice::notices(evidence);
+        let deviations = deviation::deviations(evidence, &outcomes, &exposure, &notices);
         let timings = timing::timings(evidence, &outcomes);
-        Self { outcomes, deviations, timings }
+        Self { outcomes, deviations, timings, exposure, notices }
     }
 
     /// Writes them to the folder, for programs and for spreadsheets.
@@ -49,6 +59,18 @@ impl Facts {
         }
         if !self.timings.is_empty() {
             files.insert("facts/timings.json".to_owned(), pretty(&self.timings)?);
+        }
+        if !self.exposure.releases.is_empty() {
+            files.insert("facts/exposure.json".to_owned(), pretty(&self.exposure)?);
+        }
+        if !self.exposure.devices.is_empty() {
+            let rows = self.exposure.devices.iter().map(exposure::Moved::cells);
+            files.insert("facts/exposure.csv".to_owned(), csv(exposure::HEADINGS, rows)?);
+        }
+        if !self.notices.is_empty() {
+            files.insert("facts/notices.json".to_owned(), pretty(&self.notices)?);
+            let rows = self.notices.iter().map(Notice::cells);
+            files.insert("facts/notices.csv".to_owned(), csv(notice::HEADINGS, rows)?);
         }
         // That there is none is a fact too.
         files.insert("facts/deviations.json".to_owned(), pretty(&self.deviations)?);

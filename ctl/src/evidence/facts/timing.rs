@@ -81,7 +81,7 @@ pub(super) fn timings(evidence: &Evidence, outcomes: &[DeviceOutcome]) -> Vec<Ti
         let of_it: Vec<&DeviceOutcome> = outcomes.iter().filter(|o| o.rollout == *id).collect();
         let mut confirmed: Vec<Timestamp> = of_it.iter().filter_map(|o| o.confirmed).collect();
         confirmed.sort();
-        let manifest = evidence.bundles.iter().find(|b| b.sha256 == step.sha256);
+        let manifest = evidence.released.bundles.iter().find(|b| b.sha256 == step.sha256);
         let first_signed = approved.signers.iter().filter_map(|s| suture_core::clock::parse_utc(&s.signed_at)).min();
         Some(Timing {
             rollout: id.clone(),

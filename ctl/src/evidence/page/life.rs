@@ -1,21 +1,23 @@
-//! What the report says of a product's life: support, vulnerabilities, and what the two sides have written to one another.
+//! What the report says of a product's life: support, and what vulnerabilities are open before and after.
 
-use suture_core::clock::{day_of, format_utc};
-use suture_core::notice::Said;
+use suture_core::clock::day_of;
 
 use super::html::Page;
 use crate::evidence::Evidence;
+use crate::evidence::facts::Facts;
+use crate::evidence::facts::exposure::{Ran, few};
 
 /// Stage and dates of each bundle on the day on which the evidence was made, and statements about vulnerabilities.
 pub(super) fn support(page: &mut Page, evidence: &Evidence) {
-    if evidence.lives.is_empty() && evidence.vex.is_empty() {
+    let released = &evidence.released;
+    if released.lives.is_empty() && released.vex.is_empty() {
         return;
     }
-    page.section("Support and vulnerabilities");
+    page.section("Support, and what is said of vulnerabilities");
     let day = day_of(evidence.about.made);
-    let rows = evidence.bundles.iter().filter_map(|bundle| {
+    let rows = released.bundles.iter().filter(|bundle| bundle.is_subject).filter_map(|bundle| {
         let m = &bundle.manifest;
-        let standing = evidence.lives.get(&m.product)?.standing(Some(m.release), day);
+        let standing = released.lives.get(&m.product)?.standing(Some(m.release), day);
         let date = |date: Option<jiff::civil::Date>| date.map(|d| d.to_string()).unwrap_or_default();
         Some([
             format!("{} release {}", m.product, m.release),
@@ -27,44 +29,56 @@ pub(super) fn support(page: &mut Page, evidence: &Evidence) {
     });
     let headings = ["bundle", "stage on the day of making", "end of life", "end of support", "no longer covered"];
     page.table("Life cycle (IMDRF N70), signed by the manufacturer", headings, rows);
-    let rows = evidence.vex.iter().map(|(path, vex)| {
+    let rows = released.vex.iter().map(|(path, vex)| {
         let statements = vex.as_ref().map_or_else(|| "cannot be read".to_owned(), |v| v.statements.len().to_string());
         [path.clone(), statements]
     });
     page.table("Statements about vulnerabilities beside the bundles, signed", ["file", "statements"], rows);
 }
 
-/// Notices, reports of suspicion and how they were answered.
-pub(super) fn letters(page: &mut Page, evidence: &Evidence) {
-    let letters = &evidence.letters;
-    let told = letters.all.iter().filter(|(letter, _)| !matches!(letter.said, Said::Acknowledgement(_)));
-    let rows = told.map(|(letter, is_listed)| {
-        let (subject, severity) = match &letter.said {
-            Said::Notice(notice) => (notice.subject.clone(), notice.severity.to_string()),
-            Said::Suspicion(suspicion) => (suspicion.text.clone(), suspicion.severity.to_string()),
-            Said::Acknowledgement(_) => (String::new(), String::new()),
-        };
-        let answer = letters.answer(letter).map_or_else(String::new, |answer| match &answer.said {
-            Said::Acknowledgement(words) => {
-                format!("{} {}: {}", answer.name, format_utc(answer.written_at), words.text)
-            }
-            Said::Notice(_) | Said::Suspicion(_) => String::new(),
-        });
-        [
-            format!("{} {}", letter.from, letter.number),
-            letter.said.kind().to_owned(),
-            severity,
-            subject,
-            format!("{} {}", letter.name, format_utc(letter.written_at)),
-            if *is_listed { "verified" } else { "NO ROOT HERE NAMES ITS KEY" }.to_owned(),
-            answer,
-        ]
-    });
-    let mut rows = rows.peekable();
-    if rows.peek().is_none() {
+/// Open vulnerabilities of each bundle, what each way from one to another ended, and what each device ran before and after.
+pub(super) fn exposure(page: &mut Page, facts: &Facts) {
+    let exposure = &facts.exposure;
+    if exposure.releases.is_empty() {
         return;
     }
-    page.section("Notices and reports of suspicion");
-    let headings = ["letter", "kind", "severity", "subject", "written by", "signature", "acknowledged, signed"];
-    page.table("Each series whole from its first letter on", headings, rows);
+    page.section("Open vulnerabilities, before and after");
+    page.paragraph(
+        "Judged from the SBOMs and statements that the signed catalog pins, which are in this folder; what a device runs is by its \
+         signed reports. A vulnerability counts as ended only where the later bundle is known to be free of it. \
+         facts/exposure.json has all of it.",
+    );
+    let rows = exposure.releases.iter().map(|r| {
+        let open: Vec<String> = r.open.iter().map(|v| format!("{} ({})", v.id, v.verdict)).collect();
+        let carried = match (&r.problem, r.has_sbom) {
+            (Some(problem), _) => problem.clone(),
+            (None, true) => "by its SBOM".to_owned(),
+            (None, false) => "not known: it has no SBOM".to_owned(),
+        };
+        let count = r.open.len().saturating_add(r.more);
+        [format!("{} {} (release {})", r.product, r.version, r.release), count.to_string(), few(&open), carried]
+    });
+    page.table("Each bundle", ["bundle", "open", "which", "what it carries"], rows);
+    let rows = exposure.ways.iter().map(|w| {
+        let way = format!("{} release {} to {}", w.product, w.from, w.to);
+        [way, w.devices.to_string(), few(&w.ended), few(&w.still), few(&w.new), few(&w.unclear)]
+    });
+    let headings = ["from and to", "devices", "ended", "still open", "new", "unclear"];
+    page.table("What the updates did", headings, rows);
+    let rows = exposure.devices.iter().map(|moved| {
+        let ran = |ran: &Option<Ran>| {
+            let text = ran.as_ref().map(|ran| format!("release {} (report {})", ran.release, ran.report));
+            text.unwrap_or_else(|| "nothing signed".to_owned())
+        };
+        [
+            moved.device.to_string(),
+            moved.rollout.to_string(),
+            ran(&moved.before),
+            Ran::open_text(moved.before.as_ref()),
+            ran(&moved.after),
+            Ran::open_text(moved.after.as_ref()),
+        ]
+    });
+    let headings = ["device", "rollout", "before (signed)", "open", "after (signed)", "open"];
+    page.table("Each device", headings, rows);
 }

@@ -3,7 +3,10 @@
 //! Attack: text of a device, a person or a server that acts in the reader's browser. `html` escapes all text, and is the only
 //! place that writes a tag.
 
+mod duties;
+mod events;
 mod html;
+mod letters;
 mod life;
 mod sections;
 
@@ -28,13 +31,17 @@ pub fn draw(evidence: &Evidence, facts: &Facts) -> String {
     sections::summary(&mut page, evidence, facts);
     sections::bundles(&mut page, evidence);
     life::support(&mut page, evidence);
+    life::exposure(&mut page, facts);
     sections::approvals(&mut page, evidence);
     sections::timings(&mut page, facts);
     sections::outcomes(&mut page, facts);
     sections::deviations(&mut page, facts);
     sections::decisions(&mut page, evidence);
     sections::adoption(&mut page, evidence);
-    life::letters(&mut page, evidence);
+    letters::notices(&mut page, evidence, facts);
+    duties::risks(&mut page, evidence);
+    duties::responsibilities(&mut page, evidence);
+    events::events(&mut page, evidence);
     sections::record(&mut page, evidence);
     sections::trust(&mut page, evidence);
     page.finish()
@@ -53,9 +60,14 @@ pub fn readme(evidence: &Evidence) -> String {
     let approvals = match about.hdo {
         Some(_) => {
             "- `approvals/`: the hospital's signed metadata, approvals, slots, rosters; `statements/` who signed and what it \
-             means; `stops/` orders beside them; `plans/` what was planned; `decisions/` what was declined or deferred.\n"
+             means; `stops/` orders beside them; `plans/` what was planned; `decisions/` what was declined or deferred; `risks/` the \
+             register of risk.\n"
         }
         None => "",
+    };
+    let partners = match about.hdo {
+        Some(_) => "",
+        None => "- `hospitals/`: the roots of the hospitals that have written, by which their letters are verified.\n",
     };
     format!(
         "# Evidence: {}{hospital}\n\n\
@@ -63,10 +75,12 @@ pub fn readme(evidence: &Evidence) -> String {
          - `index.json`: every file with its length, its SHA-256, what it is and what it rests on; and when all was made.\n\
          - `catalog/`: the manufacturer's signed metadata and manifests. `documents/`: what travels with a bundle.\n\
          {approvals}{reports}\
+         - `letters/`: notices, reports of suspicion and their acknowledgements. `agreements/`: who does what, as agreed.\n\
+         {partners}\
          - `audit/`: entries of the server's record that concern this, each proven to stand under the checkpoint there.\n\
          - `served/`: what the server says and nobody has signed.\n\
-         - `facts/`: drawn from the other files: the outcome of each device, deviations, timings. `evidence verify` draws them \
-         up again.\n\n\
+         - `facts/`: drawn from the other files: the outcome of each device, deviations, timings, open vulnerabilities before \
+         and after, how far notices came. `evidence verify` draws them up again.\n\n\
          Everything rests on the root of the catalog, {}{}.\n\
          No folder can vouch for its own roots: compare these digests with the hospital and the manufacturer over another \
          channel.\n",

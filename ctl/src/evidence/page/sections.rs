@@ -18,7 +18,7 @@ pub(super) fn summary(page: &mut Page, evidence: &Evidence, facts: &Facts) {
     let devices = facts.outcomes.len();
     let confirmed = facts.outcomes.iter().filter(|o| o.proven == Some(Phase::Confirmed)).count();
     let rollouts: Vec<String> = evidence.approved.keys().map(ToString::to_string).collect();
-    let bundles = evidence.bundles.iter().map(|b| {
+    let bundles = evidence.released.bundles.iter().filter(|b| b.is_subject).map(|b| {
         let m = &b.manifest;
         format!("{} {} (release {})", m.product, m.version, m.release)
     });
@@ -54,11 +54,12 @@ pub(super) fn summary(page: &mut Page, evidence: &Evidence, facts: &Facts) {
 }
 
 pub(super) fn bundles(page: &mut Page, evidence: &Evidence) {
-    if evidence.bundles.is_empty() {
+    let bundles = &evidence.released.bundles;
+    if bundles.is_empty() {
         return;
     }
     page.section("What was released");
-    for bundle in &evidence.bundles {
+    for bundle in bundles.iter().filter(|bundle| bundle.is_subject) {
         let m = &bundle.manifest;
         page.part(&format!("{} {} (release {})", m.product, m.version, m.release));
         let hardware: Vec<&str> = m.hardware.iter().map(|h| h.as_str()).collect();
@@ -105,6 +106,13 @@ pub(super) fn bundles(page: &mut Page, evidence: &Evidence) {
             m.risks.iter().map(|r| [r.from.to_string(), r.to_string()]),
         );
     }
+    let rows = bundles.iter().filter(|bundle| !bundle.is_subject).map(|bundle| {
+        let m = &bundle.manifest;
+        let documents: Vec<String> = bundle.documents.iter().map(|(d, short)| format!("{}: {short}", d.name)).collect();
+        [format!("{} {} (release {})", m.product, m.version, m.release), bundle.sha256.to_string(), documents.join("; ")]
+    });
+    let caption = "Other bundles, which are here for what their documents say of these (signed)";
+    page.table(caption, ["bundle", "manifest (SHA-256)", "documents"], rows);
 }
 
 pub(super) fn approvals(page: &mut Page, evidence: &Evidence) {
@@ -384,5 +392,10 @@ pub(super) fn trust(page: &mut Page, evidence: &Evidence) {
         "Signed repositories",
         ["repository", "fingerprint of the pinned root (SHA-256)", "roots", "targets version", "signed at"],
         rows,
+    );
+    page.table(
+        "Hospitals, by the first root that each has shown",
+        ["hospital", "fingerprint (SHA-256)"],
+        evidence.partners.first().map(|(hdo, root)| [hdo.to_string(), root.to_string()]),
     );
 }

@@ -1,13 +1,21 @@
 //! What the server says and nobody has signed: `served/`. It stands apart from what is proven, here and in the report.
 
+mod event;
+mod letter;
+mod recorded;
+
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use suture_core::clock::{utc, utc_or_none, whole_second};
 use suture_core::id::{ApprovalId, DeviceId, HdoId, ProductId};
+use suture_core::notice::Side;
 use suture_core::version::{Release, Version};
 use suture_proto::v1;
 
+pub use self::event::Event;
+pub use self::letter::{Answer, Letter, Step};
+pub use self::recorded::Recorded;
 use super::Files;
 use super::folder::Reading;
 use super::index::pretty;
@@ -28,6 +36,12 @@ pub struct Served {
     pub decisions: Vec<Decision>,
     /// How far bundles are, in counts, for a manufacturer.
     pub adoption: Vec<Adoption>,
+    /// How far letters came, by hospital, side and number.
+    pub letters: Vec<Letter>,
+    /// By whose certificates words came, ascending by path.
+    pub recorded: Vec<Recorded>,
+    /// Security events of its devices, ascending by number.
+    pub events: Vec<Event>,
 }
 
 /// A bundle.
@@ -178,6 +192,9 @@ const DEVICES: &str = "served/devices.json";
 const FORKS: &str = "served/forks.json";
 const DECISIONS: &str = "served/decisions.json";
 const ADOPTION: &str = "served/adoption.json";
+const LETTERS: &str = "served/letters.json";
+const RECORDED: &str = "served/recorded.json";
+const EVENTS: &str = "served/events.json";
 
 impl Served {
     /// Reads what the folder has.
@@ -186,7 +203,7 @@ impl Served {
     ///
     /// A file is not as it was written.
     pub fn read(files: &Reading<'_>) -> Outcome<Self> {
-        let known = [BUNDLES, ROLLOUTS, DEVICES, FORKS, DECISIONS, ADOPTION];
+        let known = [BUNDLES, ROLLOUTS, DEVICES, FORKS, DECISIONS, ADOPTION, LETTERS, RECORDED, EVENTS];
         if let Some(path) = files.keys().find(|p| p.starts_with("served/") && !known.contains(&p.as_str())) {
             return Err(super::index::stray(path));
         }
@@ -197,6 +214,9 @@ impl Served {
             forks: list(files, FORKS)?,
             decisions: list(files, DECISIONS)?,
             adoption: list(files, ADOPTION)?,
+            letters: list(files, LETTERS)?,
+            recorded: list(files, RECORDED)?,
+            events: list(files, EVENTS)?,
         })
     }
 
@@ -215,12 +235,18 @@ impl Served {
         self.forks.sort();
         self.decisions.sort_by_key(|d| d.number);
         self.adoption.sort();
+        self.letters.sort_by(|a, b| (&a.hdo, a.from, a.number).cmp(&(&b.hdo, b.from, b.number)));
+        self.recorded.sort();
+        self.events.sort_by_key(|event| event.number);
         put(files, BUNDLES, &self.bundles)?;
         put(files, ROLLOUTS, &self.rollouts)?;
         put(files, DEVICES, &self.devices)?;
         put(files, FORKS, &self.forks)?;
         put(files, DECISIONS, &self.decisions)?;
-        put(files, ADOPTION, &self.adoption)
+        put(files, ADOPTION, &self.adoption)?;
+        put(files, LETTERS, &self.letters)?;
+        put(files, RECORDED, &self.recorded)?;
+        put(files, EVENTS, &self.events)
     }
 
     /// What it says of a bundle.
@@ -231,6 +257,11 @@ impl Served {
     /// What it says of a rollout.
     pub fn rollout(&self, id: &ApprovalId) -> Option<&Rollout> {
         self.rollouts.iter().find(|r| r.id == *id)
+    }
+
+    /// How far it says that a letter came.
+    pub fn letter(&self, (hdo, from, number): (&HdoId, Side, u64)) -> Option<&Letter> {
+        self.letters.iter().find(|l| (&l.hdo, l.from, l.number) == (hdo, from, number))
     }
 
     /// What it says of a device.

@@ -39,6 +39,7 @@ pub mod delta;
 pub mod digest;
 pub mod document;
 pub mod event;
+pub mod evidence;
 pub mod exposure;
 pub mod id;
 pub mod json;

@@ -7,8 +7,8 @@ use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId, ProductId};
 use suture_core::version::Release;
 
-use super::Files;
 use super::kind::Kind;
+use super::{Files, seal};
 use crate::failure::{Failure, OrFail as _, Outcome};
 
 /// Where it is.
@@ -93,11 +93,11 @@ pub struct Index {
     pub format: u32,
     /// What it is about.
     pub about: About,
-    /// Every file but this one, ascending by path.
+    /// Every file but this one and the signature over it, ascending by path.
     pub files: Vec<Listed>,
     /// SHA-256 over all that stands above in canonical form, so that a slip of the disk is noticed here too. It proves nothing
-    /// against whoever can compute it.
-    pub seal: Digest,
+    /// against whoever can compute it; that is for [`seal`].
+    pub sha256: Digest,
 }
 
 #[derive(Serialize)]
@@ -120,7 +120,7 @@ impl Index {
     /// One has no place in the folder.
     pub fn of(about: &About, files: &Files) -> Outcome<Self> {
         let mut listed = Vec::with_capacity(files.len());
-        for (path, bytes) in files.iter().filter(|(path, _)| *path != PATH) {
+        for (path, bytes) in files.iter().filter(|(path, _)| *path != PATH && *path != seal::PATH) {
             let kind = Kind::of(path).ok_or_else(|| stray(path))?;
             listed.push(Listed {
                 path: path.clone(),
@@ -131,8 +131,8 @@ impl Index {
             });
         }
         let about = about.clone();
-        let seal = seal(1, &about, &listed)?;
-        Ok(Self { kind: Self::TYPE.to_owned(), format: 1, about, files: listed, seal })
+        let sha256 = digest(1, &about, &listed)?;
+        Ok(Self { kind: Self::TYPE.to_owned(), format: 1, about, files: listed, sha256 })
     }
 
     /// Reads one, and whether it is as it was written.
@@ -146,7 +146,7 @@ impl Index {
         if index.kind != Self::TYPE || index.format != 1 {
             return Err(changed("it is of another kind or format").next("is this suturectl older than the folder?"));
         }
-        if index.seal != seal(index.format, &index.about, &index.files)? || index.to_bytes()? != bytes {
+        if index.sha256 != digest(index.format, &index.about, &index.files)? || index.to_bytes()? != bytes {
             return Err(changed("it is not as it was written"));
         }
         Ok(index)
@@ -162,7 +162,7 @@ impl Index {
     }
 }
 
-fn seal(format: u32, about: &About, files: &[Listed]) -> Outcome<Digest> {
+fn digest(format: u32, about: &About, files: &[Listed]) -> Outcome<Digest> {
     let sealed = Sealed { kind: Index::TYPE, format, about, files };
     let bytes = suture_core::json::to_canonical(&sealed).or_fail(|| format!("{PATH} cannot be written"))?;
     Ok(Digest::of(&bytes))

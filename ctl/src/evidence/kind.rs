@@ -43,6 +43,8 @@ pub enum Kind {
     Record,
     /// The devices' reports.
     Reports,
+    /// Who vouches for the index.
+    Seal,
     /// The server's word.
     Served,
     /// Drawn from the others.
@@ -56,6 +58,7 @@ impl Kind {
         match path {
             "README.md" => return Some(Self::Readme),
             "index.html" => return Some(Self::Page),
+            super::seal::PATH => return Some(Self::Seal),
             "reports.jsonl" => return Some(Self::Reports),
             super::audit::KEY | super::audit::CHECKPOINT | super::audit::ENTRIES => return Some(Self::Record),
             _ => {}
@@ -119,6 +122,7 @@ impl Kind {
             Self::Agreement => "who does what, as both sides agreed",
             Self::Record => "the server's audit record, as far as it concerns this",
             Self::Reports => "reports of devices, with their signatures",
+            Self::Seal => "who vouches for the index",
             Self::Served => "what the server says",
             Self::Fact => "drawn from the other files",
         }
@@ -145,6 +149,7 @@ impl Kind {
             }
             Self::Record => "the checkpoint, which the server has signed with a key that people compare",
             Self::Reports => "the devices' signatures, by the keys on the hospital's signed rosters",
+            Self::Seal => "the signature of the key that it names, one of the party's",
             Self::Served => "the server's word alone",
         }
     }

@@ -11,6 +11,7 @@
 //! README.md               what is what, for whoever opens it first
 //! index.html              the report, for people
 //! index.json              every file: length, SHA-256, what it is, what it rests on; and when all of it was made
+//! signature.json          who vouches for the index; missing where its maker has no key
 //! catalog/                the manufacturer's signed metadata from the pinned root on, and the manifests that they list
 //! approvals/              the hospital's: metadata (older versions back to the one that lists an approval), approvals, their
 //!                         slots, gates, notes, documents for people, the rosters with the devices' report keys
@@ -47,7 +48,7 @@
 //! | a server that invents an approval, a statement, a report, a stop order | their signatures, [`approval`], [`reports`] |
 //! | one that shows an approval which was never in force | a version of the targets metadata lists it, and the present one descends from that |
 //! | somebody who edits a conclusion, or its page | facts and page are drawn up again |
-//! | somebody who removes, adds or swaps a file | the index, and the index is drawn up again |
+//! | somebody who removes, adds or swaps a file | the index, and the index is drawn up again; where it is signed, [`seal`] |
 //! | text of a device or a person that acts in a browser | `page` escapes all of it, and the page has no script and loads nothing |
 //! | a notice left out, swapped or made up | each letter is signed and names the one before it, [`letters`] |
 //! | a risk accepted, or a duty agreed, that nobody has | each word is signed and names the one before it, [`words`] |
@@ -68,6 +69,7 @@ pub mod page;
 pub mod partners;
 pub mod reports;
 pub mod repository;
+pub mod seal;
 pub mod served;
 pub mod verdict;
 pub mod whole;

@@ -3,9 +3,9 @@
 use suture_core::phase::Phase;
 
 use super::facts::{Facts, What};
-use super::fixture::{about, gathered, line};
+use super::fixture::{about, gathered, key, line};
 use super::reports;
-use super::{Evidence, Files, Index, Verdict, draw_up, index, verify};
+use super::{About, Evidence, Files, Index, Verdict, draw_up, index, seal, verify};
 use crate::hospital::fixture::id;
 
 fn folder() -> Files {
@@ -189,7 +189,10 @@ fn what_is_open_before_and_after_is_judged_from_the_pinned_documents() {
     let [way] = facts.exposure.ways.as_slice() else { panic!("{:?}", facts.exposure.ways) };
     assert_eq!((way.from.0, way.to.0, way.devices), (1, 2, 1), "pump-2 fell back");
     // The library is another in release 2; of the second nobody says that it is gone, and so nobody may read that it is.
-    assert_eq!((&way.ended[..], &way.unclear[..]), (&["CVE-2026-0001".to_owned()][..], &["CVE-2026-0002".to_owned()][..]));
+    assert_eq!(
+        (&way.ended[..], &way.unclear[..]),
+        (&["CVE-2026-0001".to_owned()][..], &["CVE-2026-0002".to_owned()][..])
+    );
     assert_eq!((&way.still[..], &way.new[..]), (&[][..], &["CVE-2026-0003".to_owned()][..]));
     let counts = |n: usize| {
         let moved = &facts.exposure.devices[n];
@@ -215,8 +218,12 @@ const FIRST: &str = "letters/riverside/manufacturer/1.json";
 #[test]
 fn no_letter_is_left_out_swapped_or_rewritten() {
     let evidence = Evidence::read(&about(), &folder()).unwrap();
-    let letters: Vec<_> =
-        evidence.letters.all.iter().map(|kept| (kept.letter.from.as_str(), kept.letter.number, kept.is_listed)).collect();
+    let letters: Vec<_> = evidence
+        .letters
+        .all
+        .iter()
+        .map(|kept| (kept.letter.from.as_str(), kept.letter.number, kept.is_listed))
+        .collect();
     assert_eq!(letters, [("manufacturer", 1, true), ("manufacturer", 2, true), ("hospital", 1, true)]);
     let second = &evidence.letters.all[1].letter;
     assert_eq!(evidence.letters.answer(second).map(|answer| answer.from.as_str()), Some("hospital"));
@@ -245,7 +252,9 @@ fn how_far_a_notice_came_says_what_is_signed_and_what_the_server_says() {
     let answer = second.acknowledged.as_ref().unwrap();
     assert!(answer.signed && answer.text == "noted" && !second.overdue);
     let page = String::from_utf8(files["index.html"].clone()).unwrap();
-    for words in ["be &lt;u&gt;silenced&lt;/u&gt;", "webhook pager", "noted (signed)", "OVERDUE since 2026-12-01T00:00:00Z"] {
+    for words in
+        ["be &lt;u&gt;silenced&lt;/u&gt;", "webhook pager", "noted (signed)", "OVERDUE since 2026-12-01T00:00:00Z"]
+    {
         assert!(page.contains(words), "{words}");
     }
 }
@@ -293,6 +302,43 @@ fn risks_duties_and_events_are_told_each_with_what_it_rests_on() {
     files.remove(consent);
     let evidence = Evidence::read(&about(), &files).unwrap();
     assert!(super::words::holds(&evidence.agreements, &id("riverside"), &id("pump"), day).is_none());
+}
+
+/// The folder, signed by a key as somebody of that name.
+fn signed(by: u8, name: &str) -> Files {
+    let mut files = folder();
+    seal::sign(&about(), &mut files, id(name), &key(by)).unwrap();
+    files
+}
+
+#[test]
+fn whoever_signs_vouches_for_the_whole_of_it_and_nobody_else_does() {
+    assert!(verify(&folder()).seal.is_none());
+    let files = signed(22, "kim");
+    let verdict = verify(&files);
+    assert_eq!(verdict.problems, []);
+    assert_eq!(verdict.seal.map(|seal| seal.name.to_string()), Some("kim".to_owned()));
+    assert_eq!(draw_up(&about(), &files).unwrap(), folder(), "it is over the index, and no part of it");
+    // By a key of the manufacturer's, by anybody's, and one of another folder.
+    for stranger in [12, 99] {
+        let verdict = verify(&signed(stranger, "kim"));
+        assert_eq!((named(&verdict), verdict.seal.is_some()), (vec![seal::PATH], false));
+    }
+    let other = About { made: about().made + jiff::SignedDuration::from_secs(1), ..about() };
+    let mut folder = draw_up(&other, &gathered()).unwrap();
+    folder.insert(seal::PATH.to_owned(), files[seal::PATH].clone());
+    assert_eq!(named(&verify(&folder)), [seal::PATH]);
+    // What the server says may be left out, and all drawn up anew: without a signature nobody would notice.
+    let mut fewer = gathered();
+    fewer.remove("served/events.json");
+    let mut fewer = draw_up(&about(), &fewer).unwrap();
+    assert_eq!(verify(&fewer).problems, []);
+    fewer.insert(seal::PATH.to_owned(), files[seal::PATH].clone());
+    assert_eq!(named(&verify(&fewer)), [seal::PATH]);
+    let mut bent = files.clone();
+    let at = bent[seal::PATH].len() / 2;
+    bent.get_mut(seal::PATH).unwrap()[at] ^= 1;
+    assert_eq!(named(&verify(&bent)), [seal::PATH]);
 }
 
 #[test]

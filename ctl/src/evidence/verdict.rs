@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 use suture_core::digest::Digest;
+use suture_core::evidence::VerifiedSeal;
 
 use super::facts::Facts;
 use super::folder;
 use super::index::{self, About, Index};
 use super::kind::Kind;
 use super::whole::Evidence;
-use super::{Files, page};
+use super::{Files, page, seal};
 use crate::failure::{Failure, Outcome};
 
 /// The whole folder from what was gathered: verified, facts and pages drawn up, and the index.
@@ -17,9 +18,13 @@ use crate::failure::{Failure, Outcome};
 ///
 /// Something does not verify; nothing is drawn up then.
 pub fn draw_up(about: &About, gathered: &Files) -> Outcome<Files> {
-    let is_drawn = |path: &str| path == index::PATH || Kind::of(path).is_some_and(|kind| kind.is_drawn());
+    // The seal is over the index, and so comes after it.
+    let is_left = |path: &str| {
+        let is_drawn = Kind::of(path).is_some_and(|kind| kind.is_drawn());
+        !is_drawn && path != index::PATH && path != seal::PATH
+    };
     let mut files: Files =
-        gathered.iter().filter(|(path, _)| !is_drawn(path)).map(|(p, b)| (p.clone(), b.clone())).collect();
+        gathered.iter().filter(|(path, _)| is_left(path)).map(|(p, b)| (p.clone(), b.clone())).collect();
     let evidence = Evidence::read(about, &files)?;
     let facts = Facts::of(&evidence);
     facts.write(&mut files)?;
@@ -51,11 +56,13 @@ pub struct Verdict {
     pub problems: Vec<Problem>,
     /// Whether facts and pages were drawn up again: not where another version of this program drew them up.
     pub drawn_again: bool,
+    /// Who vouches for the index; nobody where nobody has signed it.
+    pub seal: Option<VerifiedSeal>,
 }
 
 /// Verifies a folder: every file against the index, every signature from the roots in the folder on, and every conclusion.
 pub fn verify(files: &Files) -> Verdict {
-    let mut verdict = Verdict { index: None, evidence: None, problems: Vec::new(), drawn_again: false };
+    let mut verdict = Verdict { index: None, evidence: None, problems: Vec::new(), drawn_again: false, seal: None };
     let index = match files.get(index::PATH).map(|bytes| Index::parse(bytes)) {
         Some(Ok(index)) => index,
         Some(Err(failure)) => {
@@ -79,8 +86,15 @@ pub fn verify(files: &Files) -> Verdict {
         verdict.drawn_again = true;
         verdict.problems = drawn_again(&index, files);
     }
+    if let Some(evidence) = &verdict.evidence {
+        match seal::read(files, evidence) {
+            Ok(seal) => verdict.seal = seal,
+            Err(failure) => verdict.problems.push(problem(files, &failure)),
+        }
+    }
     if !verdict.problems.is_empty() {
         verdict.evidence = None;
+        verdict.seal = None;
     }
     verdict.index = Some(index);
     verdict
@@ -99,7 +113,8 @@ fn against(index: &Index, files: &Files) -> Vec<Problem> {
         }
     }
     let known: std::collections::BTreeSet<&str> = index.files.iter().map(|f| f.path.as_str()).collect();
-    for path in files.keys().filter(|path| *path != index::PATH && !known.contains(path.as_str())) {
+    let is_listed = |path: &str| path == index::PATH || path == seal::PATH || known.contains(path);
+    for path in files.keys().filter(|path| !is_listed(path)) {
         say(path, "the index does not list it");
     }
     problems
@@ -112,7 +127,7 @@ fn drawn_again(index: &Index, files: &Files) -> Vec<Problem> {
         Err(failure) => return vec![problem(files, &failure)],
     };
     let paths: std::collections::BTreeSet<&String> = again.keys().chain(files.keys()).collect();
-    let differs = |path: &&String| again.get(*path) != files.get(*path);
+    let differs = |path: &&String| *path != seal::PATH && again.get(*path) != files.get(*path);
     let what = "it is not what the other files lead to";
     let problem = |path: &String| Problem { file: Some(path.clone()), what: what.to_owned() };
     let mut problems: Vec<Problem> = paths.into_iter().filter(differs).map(problem).collect();

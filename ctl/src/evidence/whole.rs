@@ -18,7 +18,7 @@ use super::reports::Reports;
 use super::repository::{self, Repository};
 use super::served::Served;
 use super::words::{self, Pair, Said};
-use super::{Files, decisions};
+use super::{Files, decisions, seal};
 use crate::failure::{Failure, Outcome};
 use crate::trust_store::Which;
 
@@ -93,7 +93,8 @@ impl Evidence {
         let own = about.hdo.as_ref().zip(approvals.as_ref());
         let agreements = words::agreements(&reading, &catalog, own, &partners)?;
         let released = Released::read(&reading, about, &catalog, &approved, &reports)?;
-        let needs = |path: &str| path != index::PATH && Kind::of(path).is_none_or(|kind| !kind.is_drawn());
+        let is_apart = |path: &str| path == index::PATH || path == seal::PATH;
+        let needs = |path: &str| !is_apart(path) && Kind::of(path).is_none_or(|kind| !kind.is_drawn());
         if let Some(stray) = reading.left(needs) {
             return Err(Failure::untrusted(format!("{stray}: nothing that is signed names it")));
         }

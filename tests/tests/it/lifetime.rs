@@ -86,6 +86,10 @@ async fn from_its_release_until_it_is_out_of_use() {
     let set = ["life", "set", "pump", "--general-availability", &born.to_string(), "--reason", "released"];
     h.ada.run(&set).await.unwrap();
     assert_eq!(stage(&h).await, json!("support"));
+    let duty = ["--cell", "apply-patches@support=shared-manufacturer:contract 4711", "--from", &born.to_string()];
+    let propose = ["responsibilities", "propose", "pump", "--hdo", HDO, "--reason", "their engineers are on site"];
+    h.ada.run(&[&propose[..], &duty].concat()).await.unwrap();
+    h.kim.run(&["responsibilities", "sign", "pump", "1"]).await.unwrap();
 
     // A vulnerability is learned of; customers are told at once, and the patch is confirmed within the 60 days.
     h.world.pass(60);
@@ -185,4 +189,41 @@ async fn from_its_release_until_it_is_out_of_use() {
     assert!(
         h.ada.run(&["responsibilities", "show", "pump", "--hdo", HDO]).await.unwrap().contains("end-of-support (now)")
     );
+    evidence(&h).await;
+}
+
+/// What an auditor of either side gets of all that, signed by whoever made it, and verified without a server.
+async fn evidence(h: &Hospital) {
+    for (who, name) in [(&h.kim, "kim"), (&h.ada, "ada")] {
+        let folder = h.world.path(format!("evidence-{name}"));
+        who.run(&["evidence", "product", "pump", "-o", text(&folder)]).await.unwrap();
+        let verified = h.kim.json(&["evidence", "verify", text(&folder), "--signed"]).await.unwrap();
+        assert_eq!(verified["signed"]["name"], name, "{verified}");
+        let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let notices: Value = serde_json::from_str(&read("facts/notices.json")).unwrap();
+        let notices = notices.as_array().unwrap();
+        assert_eq!(notices.len(), 3, "{notices:?}");
+        for notice in notices {
+            let answer = &notice["acknowledged"];
+            assert_eq!((&answer["by"], &answer["signed"]), (&json!("kim"), &json!(true)), "{notice}");
+            assert_eq!((&notice["read"]["by"], &notice["verified"]), (&json!("kim"), &json!(true)), "{notice}");
+        }
+        let page = read("index.html");
+        assert!(
+            page.contains("shared-manufacturer *: contract 4711") && page.contains("end-of-support (now)"),
+            "{page}"
+        );
+        // The hospital's register of risk is the hospital's own.
+        assert_eq!(
+            (page.contains("its replacement is late"), folder.join("risks").exists()),
+            (name == "kim", name == "kim")
+        );
+        assert_eq!(folder.join("hospitals").exists(), name == "ada");
+        // Without the signature it stands, as far as it is signed by others; with another's it does not.
+        std::fs::remove_file(folder.join("signature.json")).unwrap();
+        let unsigned = h.kim.json(&["evidence", "verify", text(&folder)]).await.unwrap();
+        assert_eq!(unsigned["signed"], Value::Null);
+        let refused = h.kim.run(&["evidence", "verify", text(&folder), "--signed"]).await.unwrap_err();
+        assert!(refused.exit == 5 && refused.said.contains("nobody has signed it"), "{}", refused.said);
+    }
 }

@@ -10,6 +10,7 @@ mod product;
 mod record;
 mod repository;
 mod rollout;
+mod signing;
 mod verify;
 mod words;
 
@@ -18,13 +19,13 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde::Serialize;
 use suture_core::digest::Digest;
-use suture_core::id::{ApprovalId, DeviceId, ProductId};
+use suture_core::id::{ApprovalId, DeviceId, OperatorName, ProductId};
 use suture_core::version::Release;
 
 use self::gather::Gathering;
 use crate::context::Context;
 use crate::evidence::facts::Facts;
-use crate::evidence::{About, Evidence, Files, Subject, draw_up, folder, index};
+use crate::evidence::{About, Evidence, Files, Subject, draw_up, folder, index, seal};
 use crate::failure::{Exit, Outcome};
 use crate::print::bytes;
 
@@ -77,6 +78,8 @@ pub struct Place {
     /// Go on from what a run that was interrupted has fetched
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    signing: signing::SigningArgs,
 }
 
 fn product(text: &str) -> Result<(ProductId, Option<Release>), String> {
@@ -100,6 +103,8 @@ struct Made {
     catalog_root: Digest,
     #[serde(skip_serializing_if = "Option::is_none")]
     approvals_root: Option<Digest>,
+    /// Who vouches for it; null where nobody has signed it.
+    signed_by: Option<OperatorName>,
 }
 
 /// Runs one.
@@ -121,7 +126,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         program: index::program(),
     };
     let partial = folder::partial(&place.output_dir);
-    let gathered = match gather_all(context, &about, &place).await {
+    let (gathered, signing) = match gather_all(context, &about, &place).await {
         Ok(gathered) => gathered,
         Err(failure) if failure.exit == Exit::Untrusted => {
             // Nothing of it may pass for evidence, in a later run neither.
@@ -136,14 +141,24 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         }
     };
     context.print.note("verifying all of it, and drawing up the report");
-    let files = draw_up(&about, &gathered)?;
+    let mut files = draw_up(&about, &gathered)?;
+    if let Some(signing) = signing {
+        signing.sign(&about, &mut files)?;
+    }
     folder::write(&place.output_dir, &files)?;
     folder::remove(&partial)?;
     tell(context, &place, &files)
 }
 
-async fn gather_all(context: &mut Context<'_>, about: &About, place: &Place) -> Outcome<Files> {
+async fn gather_all(
+    context: &mut Context<'_>,
+    about: &About,
+    place: &Place,
+) -> Outcome<(Files, Option<signing::Signing>)> {
     let mut gathering = Gathering::begin(context, about, place).await?;
+    // Before anything takes long: a passphrase may be asked for.
+    let root = gathering.approvals.as_ref().unwrap_or(&gathering.catalog).root().clone();
+    let signing = signing::Signing::open(gathering.context, &root, &place.signing)?;
     match (&about.subject, &about.hdo) {
         (Subject::Rollout(id), _) => rollout::gather(&mut gathering, id).await?,
         (Subject::Device(id), _) => device::gather(&mut gathering, id).await?,
@@ -164,7 +179,7 @@ async fn gather_all(context: &mut Context<'_>, about: &About, place: &Place) -> 
         events::gather(&mut gathering, hdo).await?;
     }
     record::gather(&mut gathering).await?;
-    gathering.finish()
+    Ok((gathering.finish()?, signing))
 }
 
 fn tell(context: &mut Context<'_>, place: &Place, files: &Files) -> Outcome {
@@ -180,18 +195,20 @@ fn tell(context: &mut Context<'_>, place: &Place, files: &Files) -> Outcome {
         deviations: facts.deviations.len(),
         catalog_root: evidence.catalog.pinned(),
         approvals_root: evidence.approvals.as_ref().map(|a| a.pinned()),
+        signed_by: seal::read(files, &evidence)?.map(|seal| seal.name.clone()),
         about,
     };
     context.print.result(&made, |m| {
         let hospital = m.about.hdo.as_ref().map_or_else(String::new, |hdo| format!(" of {hdo}"));
         format!(
-            "evidence of {}{hospital}: {} files, {}, {} devices, {} deviations; each file verified\n\
+            "evidence of {}{hospital}: {} files, {}, {} devices, {} deviations; each file verified{}\n\
              report {}/index.html\nverify it anywhere, without a server: suturectl evidence verify {}\n",
             m.about.subject,
             m.files,
             bytes(m.bytes),
             m.devices,
             m.deviations,
+            m.signed_by.as_ref().map_or_else(String::new, |name| format!(", signed by {name}")),
             m.directory,
             m.directory
         )

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
+use suture_core::id::OperatorName;
+use suture_core::sign::PublicKey;
 
 use crate::context::Context;
 use crate::evidence::{About, Problem, Verdict, folder, verify};
@@ -26,6 +28,19 @@ pub struct Args {
     /// The fingerprint (SHA-256) that the approvals' pinned root must have
     #[arg(long, value_name = "SHA256")]
     approvals_root: Option<Digest>,
+    /// Refuse a folder that nobody has signed
+    #[arg(long)]
+    signed: bool,
+}
+
+#[derive(Serialize)]
+struct Signed {
+    /// Who vouches for the index.
+    name: OperatorName,
+    /// By which key of the party's.
+    key: PublicKey,
+    /// When, by the signer's clock.
+    at: String,
 }
 
 #[derive(Serialize)]
@@ -36,6 +51,8 @@ struct Verified {
     approvals_root: Option<Digest>,
     /// Whether the roots are the ones that this home trusts, or that were named; none where neither is known.
     roots_are_known: Option<bool>,
+    /// Who has signed the index; null where nobody has.
+    signed: Option<Signed>,
     reports: usize,
     facts_drawn_again: bool,
 }
@@ -43,7 +60,7 @@ struct Verified {
 /// Runs it.
 pub(super) fn run(context: &mut Context<'_>, args: Args) -> Outcome {
     let files = folder::read(&args.directory)?;
-    let Verdict { index, evidence, mut problems, drawn_again } = verify(&files);
+    let Verdict { index, evidence, mut problems, drawn_again, seal } = verify(&files);
     let (Some(index), Some(evidence)) = (index, evidence) else {
         return Err(refused(&args, &problems));
     };
@@ -68,15 +85,20 @@ pub(super) fn run(context: &mut Context<'_>, args: Args) -> Outcome {
             (_, None) => {}
         }
     }
+    if args.signed && seal.is_none() {
+        problems.push(Problem { file: None, what: "nobody has signed it".to_owned() });
+    }
     if !problems.is_empty() {
         return Err(refused(&args, &problems));
     }
+    let signed = seal.map(|seal| Signed { name: seal.name.clone(), key: seal.key, at: format_utc(seal.signed_at) });
     let verified = Verified {
         about: index.about,
         files: files.len(),
         catalog_root: evidence.catalog.pinned(),
         approvals_root,
         roots_are_known: known,
+        signed,
         reports: evidence.reports.count(),
         facts_drawn_again: drawn_again,
     };
@@ -95,6 +117,11 @@ fn text(v: &Verified) -> String {
     text.push_str(match v.facts_drawn_again {
         true => "facts and report were drawn up again and are the same\n",
         false => "facts and report were drawn up by another version of suturectl, and are held to the index alone\n",
+    });
+    text.push_str(&match &v.signed {
+        Some(Signed { name, key, at }) => format!("signed by {name} at {at} with the key {key}\n"),
+        None => "nobody has signed the whole of it: each file stands by itself, and what the server says by nobody\n"
+            .to_owned(),
     });
     text.push_str(&format!("catalog root    {}\n", grouped(&v.catalog_root.to_string())));
     if let Some(root) = &v.approvals_root {

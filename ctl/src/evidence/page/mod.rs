@@ -9,6 +9,7 @@ mod html;
 mod letters;
 mod life;
 mod sections;
+mod trust;
 
 use suture_core::clock::format_utc;
 
@@ -42,8 +43,8 @@ pub fn draw(evidence: &Evidence, facts: &Facts) -> String {
     duties::risks(&mut page, evidence);
     duties::responsibilities(&mut page, evidence);
     events::events(&mut page, evidence);
-    sections::record(&mut page, evidence);
-    sections::trust(&mut page, evidence);
+    trust::record(&mut page, evidence);
+    trust::trust(&mut page, evidence);
     page.finish()
 }
 
@@ -74,6 +75,7 @@ pub fn readme(evidence: &Evidence) -> String {
          Open `index.html` for the report. `suturectl evidence verify .` verifies the folder, without a server.\n\n\
          - `index.json`: every file with its length, its SHA-256, what it is and what it rests on; and when all was made.\n\
          - `catalog/`: the manufacturer's signed metadata and manifests. `documents/`: what travels with a bundle.\n\
+         - `signature.json`, where it is there: who vouches for the index.\n\
          {approvals}{reports}\
          - `letters/`: notices, reports of suspicion and their acknowledgements. `agreements/`: who does what, as agreed.\n\
          {partners}\

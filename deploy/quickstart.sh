@@ -17,6 +17,8 @@ repo=$(cd "$(dirname "$0")/.." && pwd)
 . "$repo/deploy/ports.sh"
 # shellcheck source=deploy/stage.sh
 . "$repo/deploy/stage.sh"
+# shellcheck source=deploy/papers.sh
+. "$repo/deploy/papers.sh"
 
 keep=no dir='' profile=release
 while [ $# -gt 0 ]; do
@@ -56,6 +58,8 @@ say "manufacturer: it has $(megabytes "$dir/trees/large") MB; building, signing 
 publish 1 1.0.0 small
 publish 2 1.1.0 large
 same_again 2 1.1.0 large
+say "manufacturer: what 1.1.0 changes, by the bills of material and the statements that travel with both. suturectl bundle diff:"
+differences pump@1 pump@2
 start_proxy "$(($(stored_bytes 1.1.0) / 2))"
 
 # --- the hospital -------------------------------------------------------------------------------------------------------
@@ -94,6 +98,9 @@ for pump in "${pumps[@]}"; do
     until_true "$pump to say that it runs 1.0.0" said_version "$pump" 1.0.0
 done
 
+say "hospital: which pumps are exposed to ACME-2026-0001, and what ends it? suturectl exposure:"
+exposed_to ACME-2026-0001
+
 # --- 1.1.0: a suggestion, a cut transfer, an opening, two waves with a soak and a signature between them ----------------
 
 say "manufacturer: suggests 1.1.0 to the hospital, one pump first, watched for 2 seconds; nothing of that is authority"
@@ -130,6 +137,7 @@ for pump in "${pumps[@]}"; do
 done
 until_true "the rollout to be complete" rollout_is "$rollout_110" complete
 say "installed: all three pumps switched in their slots, passed their self-test and signed that they run 1.1.0"
+same "devices exposed to ACME-2026-0001" "$(devices_exposed_to ACME-2026-0001)" 0
 
 # --- 1.2.0: falls back, and the rollout pauses itself -------------------------------------------------------------------
 
@@ -171,6 +179,8 @@ evidence=$(evidence_place)
 run hdo evidence rollout "$rollout_110" -o "$evidence"
 mkdir -p "$dir/auditor"
 answer suturectl --home "$dir/auditor" evidence verify "$evidence" | sed 's/^/         /'
+same "what the rollout ended, by the evidence" "$(pick /ways/0/ended/0 <"$evidence/facts/exposure.json")" ACME-2026-0001
+say "evidence: with SBOM, VEX and MDS2 of each release; the rollout ended ACME-2026-0001 on $(pick /ways/0/devices <"$evidence/facts/exposure.json") pumps"
 say "done in $SECONDS seconds after the build"
 [ "$keep" = no ] || play_on
 echo "evidence: $evidence (open index.html; verify it again with: $(command -v suturectl) evidence verify $evidence)"

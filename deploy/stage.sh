@@ -84,6 +84,7 @@ open_stage() {
         [ -z "$(ls -A "$dir")" ] || { echo "$dir is not empty" >&2; exit 64; }
     fi
     chmod 0700 "$dir"
+    stage_began=$(date -u +%Y-%m-%dT%H:%M:%SZ)
     mkdir -p "$dir"/{log,trees,specs,bundles,devices,proxy}
     log=$dir/log/commands.log
     # What the shell says of proxies is meant for other servers than this machine's.
@@ -159,7 +160,6 @@ make_trees() {
 # build_bundle RELEASE VERSION TREE TO
 build_bundle() {
     local release=$1 version=$2 tree=$3 to=$4
-    echo "Infusion pump $version" >"$dir/specs/notes-$version.txt"
     cat >"$dir/specs/$version.toml" <<TOML
 product = "pump"
 version = "$version"
@@ -181,11 +181,8 @@ path = "$dir/trees/app-$version"
 name = "library"
 format = "tree"
 path = "$dir/trees/$tree"
-
-[[document]]
-kind = "release-notes"
-path = "notes-$version.txt"
 TOML
+    write_papers "$version" "$tree" >>"$dir/specs/$version.toml"
     # A release engineer would spend a minute on level 19; the story is about something else.
     run mdm bundle build "$dir/specs/$version.toml" -o "$to" --level 3
 }
@@ -196,6 +193,9 @@ publish() {
     run mdm bundle sign "$dir/bundles/$2"
     run mdm bundle publish "$dir/bundles/$2"
 }
+
+# differences OLD NEW: what came and went, in short, below the story.
+differences() { answer mdm bundle diff "$1" "$2" | grep -E '^components|ACME-2026' | sed 's/^/         /'; }
 
 # stored_bytes VERSION: what the bundle's chunks take, compressed, each once.
 stored_bytes() { find "$dir/bundles/$1/packs" -name '*.pack' -printf '%s\n' | awk '{ sum += $1 } END { printf "%d", sum }'; }
@@ -306,6 +306,10 @@ settled() {
 }
 rollout_is() { [ "$(hdo rollout show "$1" --output json | pick /state)" = "$2" ]; }
 rollout_waits() { [ "$(hdo rollout show "$1" --output json | pick /reason/code)" = signature-needed ]; }
+
+# exposed_to VULNERABILITY: which bundles it exposes, what ends it, and each device that is exposed, below the story.
+exposed_to() { answer hdo exposure --cve "$1" | grep -E "are exposed|ended by|^pump-" | sed 's/^/         /'; }
+devices_exposed_to() { answer hdo exposure --cve "$1" --output json | pick '/devices/*/id' | wc -l; }
 
 # opening_in SECONDS LENGTH: a calendar whose one opening begins then.
 opening_in() {

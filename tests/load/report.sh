@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Every measurement, each beside its peer, and PERFORMANCE.md written from what they print.
 #
-#   tests/load/report.sh [--only NAME[,NAME]] [--write]
+#   tests/load/report.sh [--only NAME[,NAME]] [--pairs PAIR[,PAIR]] [--write]
 #
 #   --only    these alone, the others from when they were last measured: bulk crowd pairs link plan rollout exposure small
+#   --pairs   of the pairs these alone: a takes most of the time
 #   --write   measures nothing, and writes the page from what is there
 #
-# What each has printed is kept in target/performance, with its day and commit; the page says both. Pairs takes an hour, all
-# others together another: bsdiff is slow. On a machine that does something else meanwhile, trust ratios and no seconds.
+# What each has printed is kept in target/performance, with its command, day and commit; the page says them. All pairs take an
+# hour, all others together another: bsdiff is slow. On a machine that does something else meanwhile, trust ratios and no seconds.
 #
 # Exits 1 where a measurement misses what is asked of it, 2 where one could not be made; the page names both.
 set -euo pipefail
@@ -15,10 +16,11 @@ repo=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$repo"
 
 all=(bulk crowd pairs link plan rollout exposure small)
-only=("${all[@]}") usage="usage: $0 [--only NAME[,NAME]] [--write]; names: ${all[*]}"
+only=("${all[@]}") pairs='' usage="usage: $0 [--only NAME[,NAME]] [--pairs PAIR[,PAIR]] [--write]; names: ${all[*]}"
 while [ $# -gt 0 ]; do
     case "$1" in
     --only) IFS=, read -r -a only <<<"${2:?$usage}"; shift 2 ;;
+    --pairs) pairs=${2:?$usage}; shift 2 ;;
     --write) only=(); shift ;;
     *) echo "$usage" >&2; exit 64 ;;
     esac
@@ -46,6 +48,7 @@ title() {
 command_of() {
     case "$1" in
     plan) echo "cargo run --release --locked --quiet -p suture-core --example plan" ;;
+    pairs) echo "tests/load/pairs.sh${pairs:+ --only $pairs}" ;;
     *) echo "tests/load/$1.sh" ;;
     esac
 }
@@ -60,6 +63,7 @@ for name in "${only[@]}"; do
     [ -z "$(git status --porcelain --untracked-files=no)" ] || commit="$commit, with changes that are not committed"
     {
         echo "$status"
+        command_of "$name"
         date -u +%Y-%m-%d
         echo "$commit"
         # The figures stand behind the last step.
@@ -96,15 +100,15 @@ MD
             printf 'Not measured. `%s`\n' "$(command_of "$name")"
             continue
         fi
-        { read -r status; read -r day; read -r commit; } <"$kept/$name.txt"
+        { read -r status; read -r made; read -r day; read -r commit; } <"$kept/$name.txt"
         case "$status" in
         0) verdict="All that is asked of it is met." ;;
         1) verdict="**It misses what is asked of it.**" missed+=("$name") ;;
         *) verdict="**It could not be measured whole.**" unmade+=("$name") ;;
         esac
-        [ -n "$(tail -n +4 "$kept/$name.txt")" ] || { verdict="**It could not be measured.**" unmade+=("$name"); }
-        printf '`%s`, %s, at %s. %s\n\n```text\n' "$(command_of "$name")" "$day" "$commit" "$verdict"
-        tail -n +4 "$kept/$name.txt"
+        [ -n "$(tail -n +5 "$kept/$name.txt")" ] || { verdict="**It could not be measured.**" unmade+=("$name"); }
+        printf '`%s`, %s, at %s. %s\n\n```text\n' "$made" "$day" "$commit" "$verdict"
+        tail -n +5 "$kept/$name.txt"
         printf '```\n'
     done
 } >PERFORMANCE.md.partial

@@ -275,7 +275,10 @@ async fn without_its_database_the_server_lets_nobody_through() {
 async fn what_is_asked_at_once_beyond_the_bound_waits_until_an_answer_has_gone() {
     let scene = Scene::new().await;
     let peer = scene.caller(HdoOperator).await;
-    let answer = |_: http::Request<Body>| async { Ok::<_, Infallible>(http::Response::new(Body::empty())) };
+    // Not an empty one: of such nothing is in memory, and it gives its place back at once.
+    let answer = |_: http::Request<Body>| async {
+        Ok::<_, Infallible>(http::Response::new(Body::new(http_body_util::Full::from("held"))))
+    };
     let service = scene.rights.clone().layer(tower::service_fn(answer));
     let call = || {
         let mut request = http::Request::new(Body::empty());

@@ -1,9 +1,12 @@
 //! Files that are there whole or not at all.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufWriter, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 /// What could not be done to which path.
 #[derive(Debug, thiserror::Error)]
@@ -48,27 +51,16 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
 
 /// Puts `bytes` in the place of the file, flushed to disk, so that after a power cut the old or the new one is there.
 pub fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = directory.join(format!(".{name}.new"));
-    let mode = match access {
-        Access::Secret => 0o600,
-        Access::Public => 0o644,
-    };
     let written = (|| {
         // One writer in a directory at a time: a `rollout watch` in another window writes the same files. The system gives the
         // lock back when the directory is closed. A file system that knows no locks is written without.
-        let held = File::open(directory)?;
+        let held = File::open(directory(path))?;
         match held.lock() {
             Err(e) if e.kind() != io::ErrorKind::Unsupported => return Err(e),
             _ => {}
         }
-        match fs::remove_file(&beside) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        // `create_new`: never through a link that somebody put there.
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        let beside = beside(path);
+        let mut file = unfinished(&beside, access)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&beside, path)?;
@@ -77,14 +69,95 @@ pub fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError>
     written.map_err(at("write", path))
 }
 
-/// Writes a file that must not exist yet, flushed to disk.
+/// Where a file is until it is whole.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.new"))
+}
+
+/// A file of that name, begun anew where one was left half.
+fn unfinished(beside: &Path, access: Access) -> io::Result<File> {
+    let mode = match access {
+        Access::Secret => 0o600,
+        Access::Public => 0o644,
+    };
+    match fs::remove_file(beside) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    // `create_new`: never through a link that somebody put there.
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(beside)
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A file that must not exist yet and may be long: written beside its place, and there whole or not at all, whatever ends the
+/// program meanwhile. What was left half is written over the next time.
+#[derive(Debug)]
+pub struct New {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl New {
+    /// Begins one.
+    pub fn begin(path: &Path) -> Result<Self, FileError> {
+        let failed = at("create", path);
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(failed(io::ErrorKind::AlreadyExists.into()));
+        }
+        let file = unfinished(&beside(path), Access::Public).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
+    }
+
+    /// Goes on.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        self.file.write_all(bytes).map_err(at("write", &self.path))
+    }
+
+    /// Flushes it to disk and puts it in its place, never over what somebody has put there meanwhile.
+    pub fn finish(mut self) -> Result<(), FileError> {
+        let done = (|| {
+            self.file.flush()?;
+            self.file.get_ref().sync_all()?;
+            put(&beside(&self.path), &self.path)?;
+            File::open(directory(&self.path))?.sync_all()
+        })();
+        done.map_err(at("create", &self.path))
+    }
+}
+
+impl Drop for New {
+    fn drop(&mut self) {
+        // Of one that was finished nothing is left there.
+        let _ = fs::remove_file(beside(&self.path));
+    }
+}
+
+fn put(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot; such are found on sticks.
+        Err(Errno::INVAL | Errno::NOSYS) if fs::symlink_metadata(to).is_err() => fs::rename(from, to),
+        Err(Errno::INVAL | Errno::NOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
+        done => Ok(done?),
+    }
+}
+
+/// Writes a file that must not exist yet: there whole or not at all, flushed to disk.
 pub fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    })();
-    written.map_err(at("create", path))
+    let mut new = New::begin(path)?;
+    new.write(bytes)?;
+    new.finish()
+}
+
+/// The same, for a file that may be there already with these very bytes, as where a command is run again.
+pub fn create_or_keep(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    match read(path, bytes.len() as u64) {
+        Ok(Some(there)) if there == bytes => Ok(()),
+        _ => create(path, bytes),
+    }
 }
 
 /// Creates a directory and those above it that are missing, for the owner only.
@@ -132,6 +205,35 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert!(read(&path, 2).is_err());
         assert!(read(&dir.path().join("none"), 2).unwrap().is_none());
+    }
+
+    /// Found: an export that was broken off stood there as if it were whole, and was in the way of the next.
+    #[test]
+    fn a_new_file_that_was_broken_off_is_not_there_and_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record.jsonl");
+        let mut cut = New::begin(&path).unwrap();
+        cut.write(&[b'x'; 1 << 20]).unwrap();
+        // As a signal ends a program: nothing is tidied.
+        std::mem::forget(cut);
+        assert!(!path.exists());
+        let mut failed = New::begin(&path).unwrap();
+        failed.write(b"half").unwrap();
+        drop(failed);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "what has failed leaves nothing");
+        create(&path, b"whole").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        // What is there is nobody's to write over, whenever it came.
+        assert_eq!(create(&path, b"other").unwrap_err().source.kind(), io::ErrorKind::AlreadyExists);
+        let (late, mut new) = (dir.path().join("late"), New::begin(&dir.path().join("late")).unwrap());
+        new.write(b"ours").unwrap();
+        fs::write(&late, "theirs").unwrap();
+        assert_eq!(new.finish().unwrap_err().source.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&late).unwrap(), b"theirs");
+        create_or_keep(&late, b"theirs").unwrap();
+        assert!(create_or_keep(&late, b"ours").is_err() && create_or_keep(&late, b"theirs, and more").is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing half is left");
     }
 
     #[test]

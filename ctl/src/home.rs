@@ -95,7 +95,9 @@ impl Server {
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
-        Self::of(Exit::Failed, &error)
+        let is_there = error.action == "create" && error.source.kind() == std::io::ErrorKind::AlreadyExists;
+        let failure = Self::of(Exit::Failed, &error);
+        if is_there { failure.next("name another file; what is there is not written over") } else { failure }
     }
 }
 

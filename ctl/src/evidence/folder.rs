@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use suture_core::limits::{MAX_EVIDENCE_BYTES, MAX_EVIDENCE_FILES};
@@ -137,7 +138,9 @@ pub fn write(directory: &Path, files: &Files) -> Outcome {
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent).or_fail(|| failed("make directories in"))?;
             }
-            files::create(&path, bytes)?;
+            // Nothing of it counts before the whole directory has its name.
+            let new = File::create_new(&path).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+            new.or_fail(|| format!("cannot write {}", path.display()))?;
         }
         // An empty directory may stand there; a rename takes its place.
         fs::rename(&beside, directory).or_fail(|| format!("cannot put {} in its place", directory.display()))?;

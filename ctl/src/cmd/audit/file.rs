@@ -1,7 +1,7 @@
 //! The record, and single entries of it, as files that are verified without a server.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Write as _};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use serde::Serialize;
@@ -46,25 +46,22 @@ pub(super) async fn export(context: &mut Context<'_>, out: &Path) -> Outcome {
     let mut client = context.connect().await?;
     let kept = witness::follow(context, &mut client).await?;
     let checkpoint = witness::checkpoint(&kept)?;
-    let place = || out.display().to_string();
-    let opened = OpenOptions::new().write(true).create_new(true).open(out);
-    let mut file = BufWriter::new(opened.or_fail(|| format!("cannot create {}", place()))?);
-    let mut line = |bytes: Vec<u8>| {
-        let written = file.write_all(&bytes).and_then(|()| file.write_all(b"\n"));
-        written.or_fail(|| format!("cannot write {}", out.display()))
+    let mut file = files::New::begin(out)?;
+    let mut line = |mut bytes: Vec<u8>| {
+        bytes.push(b'\n');
+        file.write(&bytes)
     };
     line(export_head(&checkpoint).or_fail(|| "the checkpoint cannot be written".to_owned())?)?;
     let mut reading = Reading::from_start(kept.verified.unwrap_or_else(Head::empty));
     let mut withheld = 0_u64;
     super::each(&mut client, checkpoint.head().size, |leaf| {
         withheld += u64::from(reading.take(&leaf)?.is_none());
-        line(export_line(&leaf)?)
+        Ok(line(export_line(&leaf)?)?)
     })
     .await?;
     let head = reading.finish(&checkpoint.head())?;
-    let whole = file.into_inner().map_err(|e| e.into_error()).and_then(|file| file.sync_all());
-    whole.or_fail(|| format!("cannot write {}", place()))?;
-    let written = Written { file: place(), what: Summary { head, withheld } };
+    file.finish()?;
+    let written = Written { file: out.display().to_string(), what: Summary { head, withheld } };
     context.print.result(&written, |w| {
         format!("{} entries in {}, {} of them by digest alone\n", w.what.head.size, w.file, w.what.withheld)
     })

@@ -96,7 +96,7 @@ async fn save(client: &mut Client, notice: &Notice, directory: &Path) -> Outcome
         // The name is the writer's own: no path, and nothing that hides.
         let plain: String =
             attachment.name.chars().map(|c| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
-        files::create(&directory.join(format!("{}-{}", n + 1, plain.trim_start_matches('.'))), &bytes)?;
+        files::create_or_keep(&directory.join(format!("{}-{}", n + 1, plain.trim_start_matches('.'))), &bytes)?;
     }
     Ok(())
 }

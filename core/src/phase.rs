@@ -154,11 +154,11 @@ impl fmt::Display for Reason {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+    ($(#[doc = $meaning:literal] $name:ident = $text:literal,)*) => {
         /// What kind of reason. The names are stable: monitoring may match on them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Code {
-            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+            $(#[doc = $meaning] #[serde(rename = $text)] $name,)*
         }
 
         impl Code {
@@ -168,6 +168,11 @@ macro_rules! codes {
             /// The stable name.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
+            }
+
+            /// What it means, in one sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)* }.trim_start()
             }
         }
     };

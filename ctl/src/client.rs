@@ -49,7 +49,7 @@ impl From<Invalid> for Failure {
 }
 
 /// What a failed call means.
-fn refusal(call: &str, status: Status) -> Failure {
+pub(crate) fn refusal(call: &str, status: Status) -> Failure {
     if let Some(error) = connect::find(&status) {
         return error.clone().into();
     }
@@ -76,15 +76,20 @@ fn refusal(call: &str, status: Status) -> Failure {
         Code::Unauthenticated => failure
             .exit(Exit::Refused)
             .next("the certificate or token is not valid (any more); ask for a new token and join again"),
-        Code::PermissionDenied
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::FailedPrecondition
-        | Code::InvalidArgument
-        | Code::OutOfRange
-        | Code::ResourceExhausted
-        | Code::Aborted => failure.exit(Exit::Refused),
-        _ => failure.exit(Exit::Failed),
+        Code::PermissionDenied => {
+            failure.exit(Exit::Refused).next("`suturectl whoami` says who the server takes this home for")
+        }
+        Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => {
+            failure.exit(Exit::Refused).next("look at what is there now, and do it upon that")
+        }
+        Code::ResourceExhausted => {
+            failure.exit(Exit::Refused).next("try again later; if it stays, tell whoever runs the server")
+        }
+        // The sentence says which field or thing it is.
+        Code::NotFound | Code::InvalidArgument | Code::OutOfRange => failure.exit(Exit::Refused),
+        Code::DeadlineExceeded => failure.exit(Exit::Failed).next("run the command again; what was sent is kept"),
+        Code::Unimplemented => failure.exit(Exit::Failed).next("the server is older than this suturectl"),
+        _ => failure.exit(Exit::Failed).next("tell whoever runs the server; its log says why"),
     }
 }
 

@@ -77,6 +77,16 @@ impl Failure {
         self
     }
 
+    /// What the person can do: what was said with the failure, else what is always right for its kind.
+    fn advice(&self) -> Option<&str> {
+        let usual = match self.exit {
+            Exit::Untrusted => Some("act on none of it; keep it, and ask whoever it comes from over another channel"),
+            Exit::Unreachable => Some("try again; `suturectl doctor` tests the way to the server"),
+            Exit::Failed | Exit::Refused => None,
+        };
+        self.next.as_deref().or(usual)
+    }
+
     fn caused_by_sources(mut self, error: &dyn Error) -> Self {
         let mut source = error.source();
         while let Some(cause) = source {
@@ -94,7 +104,7 @@ impl Failure {
             text.push_str("\n  because: ");
             text.push_str(&within(cause));
         }
-        if let Some(next) = &self.next {
+        if let Some(next) = self.advice() {
             text.push_str("\n  try: ");
             text.push_str(&within(next));
         }
@@ -103,7 +113,7 @@ impl Failure {
 
     /// For a program.
     pub fn to_json(&self) -> String {
-        let Self { exit, message, causes, next } = self;
+        let (Self { exit, message, causes, next: _ }, next) = (self, self.advice());
         legible::json(&json!({ "error": message, "causes": causes, "next": next, "exit": *exit as u8 }).to_string())
     }
 }
@@ -135,6 +145,10 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&failure.to_json()).unwrap();
         assert_eq!(json["exit"], 1);
         assert_eq!(json["causes"][0], "disk on fire\x1b[2J");
+        // Whoever is told that something does not verify is told what to do, in either form.
+        let forged = Failure::untrusted("the list is another");
+        assert!(forged.to_text().contains("\n  try: act on none of it"), "{}", forged.to_text());
+        assert!(forged.to_json().contains("act on none of it"));
     }
 
     #[test]

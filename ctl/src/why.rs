@@ -19,11 +19,23 @@ pub enum Word {
 }
 
 impl Word {
-    const fn as_str(self) -> &'static str {
+    /// The name in JSON and on a terminal.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Signed => "signed",
             Self::Device => "device",
             Self::Server => "server",
+        }
+    }
+
+    /// What such a word is worth.
+    pub const fn worth(self) -> &'static str {
+        match self {
+            Self::Signed => {
+                "signed: it follows from what the manufacturer and the hospital have signed, and holds against any server"
+            }
+            Self::Device => "device: the device's own, in reports that it signs",
+            Self::Server => "server: nobody has signed it; a server may say it, or keep it back, as it likes",
         }
     }
 }
@@ -55,6 +67,18 @@ pub enum Remedy {
         /// What is waited for.
         how: String,
     },
+}
+
+impl Remedy {
+    /// For people.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Command { how } => format!("met by: {how}"),
+            Self::Person { how } => format!("met when {how}"),
+            Self::Time { how, at } => format!("met by itself at {}: {how}", format_utc(*at)),
+            Self::Itself { how } => format!("met by itself: {how}"),
+        }
+    }
 }
 
 /// A condition that is not met.
@@ -166,15 +190,8 @@ impl About<'_> {
 
 /// For people: numbered, each with its remedy below it.
 pub fn lines(unmet: &[Unmet]) -> Vec<String> {
-    let line = |(n, u): (usize, &Unmet)| {
-        let remedy = match &u.remedy {
-            Remedy::Command { how } => format!("met by: {how}"),
-            Remedy::Person { how } => format!("met when {how}"),
-            Remedy::Time { how, at } => format!("met by itself at {}: {how}", format_utc(*at)),
-            Remedy::Itself { how } => format!("met by itself: {how}"),
-        };
-        format!("{}. [{}] {}\n     {remedy}", n + 1, u.by.as_str(), u.reason)
-    };
+    let line =
+        |(n, u): (usize, &Unmet)| format!("{}. [{}] {}\n     {}", n + 1, u.by.as_str(), u.reason, u.remedy.text());
     unmet.iter().enumerate().map(line).collect()
 }
 

@@ -157,7 +157,7 @@ impl Builder {
             hasher.update(&chunk);
             self.progress.inc(chunk.len() as u64);
             let sha256 = Digest::of(&chunk);
-            let length = u32::try_from(chunk.len()).or_fail(|| "a chunk is too long".to_owned())?;
+            let length = u32::try_from(chunk.len()).or_fail(|| "a chunk is longer than an index can say".to_owned())?;
             entries.push(Entry { sha256, length });
             if self.packed.insert(sha256) {
                 self.batch.push((sha256, chunk));
@@ -186,13 +186,15 @@ fn compress(batch: &[(Digest, Vec<u8>)], level: i32) -> Outcome<Vec<Vec<u8>>> {
     let share = batch.len().div_ceil(workers).max(1);
     let encode = |part: &[(Digest, Vec<u8>)]| -> Outcome<Vec<Vec<u8>>> {
         let stored = part.iter().map(|(_, raw)| chunk::encode(raw, level));
-        stored.collect::<Result<_, _>>().or_fail(|| "cannot compress".to_owned())
+        stored.collect::<Result<_, _>>().or_fail(|| "cannot compress a chunk".to_owned())
     };
     thread::scope(|scope| {
         let parts: Vec<_> = batch.chunks(share).map(|part| scope.spawn(move || encode(part))).collect();
         let mut stored = Vec::with_capacity(batch.len());
         for part in parts {
-            let part = part.join().map_err(|_| Failure::new("a compressing thread broke off"))?;
+            let part = part
+                .join()
+                .map_err(|_| Failure::new("a thread that compresses broke off").next("build the bundle again"))?;
             stored.extend(part?);
         }
         Ok(stored)

@@ -275,7 +275,8 @@ fn list_in(
         return Err(Failure::new(format!(
             "the security floor {floor} is not between the product's present floor, {highest_floor}, and this release, {}",
             m.release
-        )));
+        ))
+        .next("--floor RELEASE; without it the present floor stays"));
     }
     let entry = CatalogEntry {
         product: m.product.clone(),

@@ -48,7 +48,9 @@ pub async fn run(context: &mut Context<'_>) -> Outcome {
     })?;
     match findings.iter().find(|f| f.outcome == Found::Bad) {
         None => Ok(()),
-        Some(f) => Err(Failure::new(format!("the test of {} failed", f.test)).exit(Exit::Unreachable)),
+        Some(f) => Err(Failure::new(format!("the test of {} failed", f.test))
+            .exit(Exit::Unreachable)
+            .next("see the text beside it; the tests below it need that one")),
     }
 }
 

@@ -163,7 +163,8 @@ async fn finish(context: &mut Context<'_>, token: &Token) -> Outcome<Joined> {
 
 fn read_token(args: &Args) -> Outcome<String> {
     const LIMIT: u64 = 16 << 10;
-    let too_long = || Failure::new("that is no token: it is too long");
+    let too_long =
+        || Failure::new("that is no token: it is too long").next("a token is one line that begins with `suture1.`");
     let mut text = String::new();
     match (&args.token_file, args.token.as_deref()) {
         (Some(path), _) => {

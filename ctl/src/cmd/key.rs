@@ -152,10 +152,11 @@ fn check(context: &mut Context<'_>, name: &KeyName) -> Outcome {
     let nonce: [u8; 32] = context.random()?;
     let text = keys::test_text(&nonce);
     let listed = Keys::of(&context.home).show(name)?;
-    let signature = context
-        .key(name)?
-        .sign(&text)
-        .map_err(|e| Failure::untrusted(format!("the key {name} does not sign")).because(&e))?;
+    let signature = context.key(name)?.sign(&text).map_err(|e| {
+        Failure::untrusted(format!("the key {name} does not sign"))
+            .because(&e)
+            .next("`suturectl key list` says where it is kept")
+    })?;
     // By the public half that others were given, not by the one that the private half yields.
     listed.public_key.verify(&text, &signature).map_err(|e| {
         Failure::untrusted(format!("the key {name} does not belong to its public half"))

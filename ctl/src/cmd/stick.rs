@@ -148,7 +148,10 @@ async fn metadata(
         (Role::Targets, repository.targets_metadata().version(), stored.targets),
     ];
     for (role, version, bytes) in files {
-        let bytes = bytes.ok_or_else(|| Failure::new(format!("this home has no {role} metadata")))?;
+        let bytes = bytes.ok_or_else(|| {
+            Failure::new(format!("this home has no {role} metadata"))
+                .next("`suturectl catalog status` and `suturectl approvals status` fetch them")
+        })?;
         content.insert(place(role.served_name(version)), bytes);
     }
     Ok(())

@@ -109,8 +109,10 @@ pub struct Begun {
 
 impl Begun {
     fn of(context: &Context<'_>, which: Which, repository: &Repository) -> Outcome<Self> {
-        let root_sha256 =
-            pinned_root(&context.home, which)?.ok_or_else(|| Failure::new("the root that was just pinned is gone"))?;
+        let root_sha256 = pinned_root(&context.home, which)?.ok_or_else(|| {
+            Failure::new("the root that was just pinned is gone from this home")
+                .next("run the command again: it goes on from there")
+        })?;
         let (root_version, targets_version) = (repository.root().version(), repository.targets_metadata().version());
         Ok(Self { root_sha256, root_version, targets_version })
     }

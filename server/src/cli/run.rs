@@ -43,7 +43,9 @@ pub(super) async fn serve(settings: Settings) -> anyhow::Result<()> {
     });
     let listen = settings.listen;
     let app = App::open(settings, Arc::new(SystemClock)).await?;
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let listener = TcpListener::bind(listen).await.with_context(|| {
+        format!("cannot listen on {listen}; is another server running there? `listen` says where this one is to")
+    })?;
     tracing::info!(listen = %listener.local_addr()?, "serving");
     notify(NotifyState::Ready);
     app.serve(listener, shutdown).await?;

@@ -9,7 +9,7 @@ pub enum StoreError {
     #[error("the database is given as `sqlite:<path>` or `postgres://user@host/name`")]
     Url,
     /// The SQLite file cannot be opened or created.
-    #[error("cannot open the database file {path}")]
+    #[error("cannot open the database file {path}; the server's user must be able to write it and its directory")]
     File {
         /// Which file.
         path: PathBuf,
@@ -17,7 +17,7 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// The tables are not those that this program knows, or cannot be made.
-    #[error("cannot bring the database's tables up to date")]
+    #[error("cannot bring the database's tables up to date; is this program older than the one that made them?")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     /// No space is left for the database; nothing of the transaction was done.
     #[error("the database's disk is full; nothing was changed")]

@@ -62,7 +62,10 @@ pub(super) async fn run(context: &mut Context<'_>, args: &PreviewArgs) -> Outcom
         vec![calendar]
     };
     // People read the times of the closest clock.
-    let Some(closest) = calendars.last() else { return Err(Failure::new("there is no calendar")) };
+    let Some(closest) = calendars.last() else {
+        return Err(Failure::new("there is no calendar to preview")
+            .next("name a ward, or say what it is with --rrule or --weekly"));
+    };
     let zone = closest.time_zone().map_err(refused)?;
     let from = from.or(spec.begins(&zone)).unwrap_or_else(|| context.now());
     let layers: Vec<&Calendar> = calendars.iter().collect();

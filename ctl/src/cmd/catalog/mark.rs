@@ -112,9 +112,10 @@ impl Mark {
         let before = std::mem::replace(&mut entry.status, *status);
         target.custom = Some(match reason {
             None => entry.to_custom(),
-            Some(reason) => entry
-                .to_custom_because(reason)
-                .ok_or_else(|| Failure::new(format!("a reason has 1 to {MAX_TEXT_BYTES} bytes")))?,
+            Some(reason) => entry.to_custom_because(reason).ok_or_else(|| {
+                Failure::new(format!("the reason is empty, or longer than {MAX_TEXT_BYTES} bytes"))
+                    .next("--reason TEXT")
+            })?,
         });
         Ok((before, why))
     }
@@ -164,6 +165,6 @@ mod tests {
         assert!(failure.contains("no release 9 of pump"), "{failure}");
         let long = "x".repeat(1_001);
         let failure = change(&mut draft, &mark(1, Status::Withdrawn, Some(&long))).unwrap_err().to_text();
-        assert!(failure.contains("1 to 1000 bytes"), "{failure}");
+        assert!(failure.contains("longer than 1000 bytes"), "{failure}");
     }
 }

@@ -240,7 +240,10 @@ pub(super) async fn one(context: &mut Context<'_>, id: &DeviceId) -> Outcome {
     let request = v1::GetDeviceRequest { id: id.to_string() };
     let v1::GetDeviceResponse { device, decommissioned, words: _, reports: _ } =
         desk.client.get_device(request).await?;
-    let device = device.ok_or_else(|| Failure::new(format!("the server tells nothing of {id}")))?;
+    let device = device.ok_or_else(|| {
+        Failure::new(format!("the server tells nothing of {id}"))
+            .next("`suturectl device list` names those that it knows")
+    })?;
     let devices = std::slice::from_ref(&device);
     let alarms = alarm::look(context, &mut desk.client, &desk.hdo, &desk.documents, devices).await?;
     let mut shown = shown(&desk.hdo, &device, &desk.documents, &alarms);

@@ -209,7 +209,10 @@ impl<'a, 'c> Gathering<'a, 'c> {
     pub(super) async fn device(&mut self, id: &DeviceId) -> Outcome {
         let request = v1::GetDeviceRequest { id: id.to_string() };
         let device = self.client.get_device(request).await?.device;
-        let device = device.ok_or_else(|| Failure::new(format!("the server tells nothing of {id}")))?;
+        let device = device.ok_or_else(|| {
+            Failure::new(format!("the server tells nothing of {id}"))
+                .next("`suturectl device list` names those that it knows")
+        })?;
         self.products.extend(device.record.as_ref().and_then(|record| record.product.parse::<ProductId>().ok()));
         self.devices.insert(id.clone());
         self.served.devices.push(served::Device::of(&device)?);

@@ -49,7 +49,10 @@ pub(super) async fn metadata(gathering: &mut Gathering<'_, '_>, which: Which) ->
         (Role::Targets, base.targets_metadata().version(), stored.targets),
     ];
     for (role, version, bytes) in files {
-        let bytes = bytes.ok_or_else(|| Failure::new(format!("this home has no {role} metadata")))?;
+        let bytes = bytes.ok_or_else(|| {
+            Failure::new(format!("this home has no {role} metadata"))
+                .next("`suturectl catalog status` and `suturectl approvals status` fetch them")
+        })?;
         gathering.put(place(which, &role.served_name(version)), bytes)?;
     }
     if let Which::Catalog = which {
@@ -70,7 +73,7 @@ pub(super) async fn metadata(gathering: &mut Gathering<'_, '_>, which: Which) ->
 /// are taken into the folder: each names the one before it.
 pub(super) async fn listing(gathering: &mut Gathering<'_, '_>, id: &ApprovalId) -> Outcome<(Targets, Target)> {
     let path = path::approval(id);
-    let missing = || Failure::new("this home has no approvals");
+    let missing = || Failure::new("this home trusts no approvals yet").next("`suturectl approvals status`");
     let base = gathering.approvals.clone().ok_or_else(missing)?;
     let newest: &Targets = base.targets_metadata();
     if let Some(target) = newest.target(&path) {

@@ -1,6 +1,7 @@
 //! What the program says of itself: these commands need no home, no server and no keys.
 
 pub mod manual;
+pub mod reasons;
 
 use clap::Subcommand;
 
@@ -18,6 +19,10 @@ pub enum Command {
     /// Write this program's manual, a page for every command
     #[command(after_help = "Example: suturectl man -o ~/.local/share/man/man1")]
     Man(manual::Man),
+    /// What a reason means, whose word it is, whether it is for good, and what to do
+    #[command(after_help = "Examples: suturectl reasons disk-full\n\
+    \x20         suturectl reasons")]
+    Reasons(reasons::Args),
 }
 
 /// Answers from `program`, the whole command line.
@@ -25,5 +30,6 @@ pub fn run(command: Command, program: clap::Command, print: &mut Printer<'_>) ->
     match command {
         Command::Completions(args) => print.raw(&manual::completions(program, args.shell)),
         Command::Man(args) => manual::run(args, program, print),
+        Command::Reasons(args) => reasons::run(&args, print),
     }
 }

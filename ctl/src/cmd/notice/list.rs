@@ -205,7 +205,10 @@ pub(super) async fn by_beginning(client: &mut Client, beginning: &str) -> Outcom
 pub(super) async fn first_letter(context: &mut Context<'_>, client: &mut Client, id: Digest) -> Outcome<(HdoId, Kept)> {
     let request = v1::GetNoticeStatusRequest { id: id.as_bytes().to_vec().into(), after: String::new(), limit: 1 };
     let v1::GetNoticeStatusResponse { hospitals, more: _ } = client.get_notice_status(request).await?;
-    let hospital = hospitals.into_iter().next().ok_or_else(|| Failure::new("nobody has got that notice"))?;
+    let hospital = hospitals.into_iter().next().ok_or_else(|| {
+        Failure::new(format!("no hospital has got the notice {id}"))
+            .next("`suturectl notice list` names those that were sent")
+    })?;
     let stored = hospital.letter.unwrap_or_default();
     let letter = letters::read(&stored.content, Side::Manufacturer)?;
     let root = root_of(context, client, (&letter.hdo, Side::Manufacturer)).await?;

@@ -86,7 +86,10 @@ pub(super) async fn stop(context: &mut Context<'_>, args: StopArgs) -> Outcome {
     })?;
     let (published, listed) = obey(context, &mut desk, &rollout, &key).await?;
     let order = desk.documents.stop(&rollout).cloned();
-    let order = order.ok_or_else(|| Failure::new(format!("the order for {rollout} is gone")))?;
+    let order = order.ok_or_else(|| {
+        Failure::new(format!("the order for {rollout} was published and is not listed"))
+            .next("run the command again; `rollout stop-status` says who obeys it")
+    })?;
     tell(context, &order, (1, 1), (published, listed), envelope.as_deref())
 }
 

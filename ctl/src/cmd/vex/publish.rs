@@ -163,7 +163,9 @@ pub(super) async fn withdraw(context: &mut Context<'_>, args: WithdrawArgs) -> O
     let WithdrawArgs { product, id, reason, role, signing } = args;
     let path = format!("vex/{product}/{id}.json");
     if reason.trim().is_empty() || reason.len() > MAX_TEXT_BYTES {
-        return Err(Failure::new(format!("a reason has 1 to {MAX_TEXT_BYTES} bytes")));
+        return Err(
+            Failure::new(format!("the reason is empty, or longer than {MAX_TEXT_BYTES} bytes")).next("--reason TEXT")
+        );
     }
     let mut client = context.connect().await?;
     let base = repository::base(context, &mut client, Which::Catalog).await?;

@@ -226,7 +226,12 @@ impl Api {
         let v1::ListAgreementsRequest { hdo, product, after, limit } = request;
         let hdo: HdoId = match principal.hdo() {
             Some(own) if hdo.is_empty() || hdo == own.as_str() => own.clone(),
-            Some(_) => return Err(Refusal::new(Code::PermissionDenied, format!("{hdo:?} is another hospital"))),
+            Some(_) => {
+                return Err(Refusal::new(
+                    Code::PermissionDenied,
+                    format!("{hdo:?} is another hospital; each reads its own agreements only"),
+                ));
+            }
             None => parse("hdo", &hdo)?,
         };
         let product: ProductId = parse("product", &product)?;

@@ -23,6 +23,8 @@ use crate::trust_store::Which;
 pub enum Recipients {
     /// Every hospital that has devices of the product.
     Users,
+    /// The same; that there is none is no failure of what is told.
+    AnyUsers,
     /// Every hospital.
     All,
     /// These.
@@ -63,26 +65,13 @@ pub async fn publish(
     let id = notice.id().or_fail(|| "the notice cannot be written".to_owned())?;
     context.home.server()?.manufacturer()?;
     let product = match recipients {
-        Recipients::Users => Some(&notice.product),
+        Recipients::Users | Recipients::AnyUsers => Some(&notice.product),
         Recipients::All | Recipients::Named(_) => None,
     };
     let found = heads(client, product).await?;
-    let known: BTreeSet<HdoId> = found.iter().map(|(hdo, _)| hdo.clone()).collect();
-    let chosen = match recipients {
-        Recipients::Named(named) => {
-            if let Some(unknown) = named.difference(&known).next() {
-                return Err(Failure::new(format!("there is no hospital {unknown}")).next("`suturectl hdo list`"));
-            }
-            named.clone()
-        }
-        Recipients::Users | Recipients::All => known,
-    };
-    if chosen.is_empty() || chosen.len() > MAX_NOTICED_HOSPITALS {
-        let text =
-            format!("the notice would go to {} hospitals, and goes to 1 to {MAX_NOTICED_HOSPITALS}", chosen.len());
-        return Err(
-            Failure::new(text).next("name them with --hdo, or --all for hospitals without devices of the product too")
-        );
+    let chosen = chosen(recipients, found.iter().map(|(hdo, _)| hdo.clone()).collect())?;
+    if chosen.is_empty() {
+        return Ok(Published { id, letters: Vec::new() });
     }
     let root = repository::base(context, client, Which::Catalog).await?.root().clone();
     let writing = Writing::open(context, &root, Side::Manufacturer, key)?;
@@ -94,6 +83,25 @@ pub async fn publish(
     send(context, client, &letters).await?;
     let letters = letters.iter().map(|l| Numbered { hdo: l.hdo.clone(), number: l.number }).collect();
     Ok(Published { id, letters })
+}
+
+/// Who of the hospitals that come into question is told.
+fn chosen(recipients: &Recipients, known: BTreeSet<HdoId>) -> Outcome<BTreeSet<HdoId>> {
+    let chosen = match recipients {
+        Recipients::Named(named) => {
+            if let Some(unknown) = named.difference(&known).next() {
+                return Err(Failure::new(format!("there is no hospital {unknown}")).next("`suturectl hdo list`"));
+            }
+            named.clone()
+        }
+        Recipients::Users | Recipients::AnyUsers | Recipients::All => known,
+    };
+    let least = usize::from(*recipients != Recipients::AnyUsers);
+    if (least..=MAX_NOTICED_HOSPITALS).contains(&chosen.len()) {
+        return Ok(chosen);
+    }
+    let text = format!("the notice would go to {} hospitals, and goes to 1 to {MAX_NOTICED_HOSPITALS}", chosen.len());
+    Err(Failure::new(text).next("name them with --hdo, or --all for hospitals without devices of the product too"))
 }
 
 /// The end of the own series with a hospital: what the server shows, if it is, or follows upon, what this home has seen.
@@ -144,5 +152,29 @@ async fn heads(client: &mut Client, product: Option<&ProductId>) -> Outcome<Vec<
         if !more || found.last().is_none_or(|(last, _)| last.as_str() == after) {
             return Ok(found);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn these(names: &[&str]) -> BTreeSet<HdoId> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn that_nobody_has_such_devices_fails_a_notice_and_not_what_is_told_by_the_way() {
+        let none = BTreeSet::new();
+        let refused = chosen(&Recipients::Users, none.clone()).unwrap_err().to_text();
+        assert!(refused.contains("to 0 hospitals") && refused.contains("--hdo"), "{refused}");
+        assert_eq!(chosen(&Recipients::AnyUsers, none.clone()).unwrap(), none);
+        let two = these(&["riverside", "hilltop"]);
+        assert_eq!(chosen(&Recipients::AnyUsers, two.clone()).unwrap(), two);
+        assert_eq!(chosen(&Recipients::Named(these(&["hilltop"])), two.clone()).unwrap(), these(&["hilltop"]));
+        let unknown = chosen(&Recipients::Named(these(&["nowhere"])), two).unwrap_err().to_text();
+        assert!(unknown.contains("no hospital nowhere"), "{unknown}");
+        let many: BTreeSet<HdoId> = (0..=MAX_NOTICED_HOSPITALS).map(|n| format!("h{n}").parse().unwrap()).collect();
+        assert!(chosen(&Recipients::AnyUsers, many).is_err());
     }
 }

@@ -118,11 +118,10 @@ pub(super) async fn run(context: &mut Context<'_>, args: SetArgs) -> Outcome {
     }
     if let Some(notice) = notice {
         let told = auto::tell(context, &mut client, notice, &args.signing.key).await?;
-        context.print.note(&format!(
-            "note: {} hospitals are told of it: suturectl notice status {}",
-            told.letters.len(),
-            told.id
-        ));
+        context.print.note(&match told.letters.len() {
+            0 => "note: no hospital has such devices, so nobody was told".to_owned(),
+            n => format!("note: {n} hospitals are told of it: suturectl notice status {}", told.id),
+        });
     }
     for warning in warnings(&life) {
         context.print.note(&warning);

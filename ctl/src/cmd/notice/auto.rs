@@ -138,7 +138,7 @@ pub(crate) async fn tell(
     key: &KeyName,
 ) -> Outcome<Published> {
     super::publish::upload(client, documents).await?;
-    publish(context, client, &notice, &Recipients::Users, key).await.map_err(|failure| {
+    publish(context, client, &notice, &Recipients::AnyUsers, key).await.map_err(|failure| {
         let next = failure.next.clone().unwrap_or_default();
         failure.next(format!(
             "what it is about is done; only the notice was not sent: suturectl notice publish FILE. {next}"

@@ -48,6 +48,16 @@ pub enum InitError {
         /// Why.
         source: io::Error,
     },
+    /// A file of a run that was cut off.
+    #[error(
+        "cannot read {path}, which an `init` that was cut off has left; remove it where this directory never held a server"
+    )]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The authority cannot be made.
     #[error("the certificate authority could not be made")]
     Authority(#[from] IdentityError),
@@ -99,17 +109,18 @@ pub async fn init(settings: &Settings, operator: &OperatorName, now: Timestamp) 
     };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(written(dir))?;
 
-    let (ca_pem, ca_key) = Authority::create(&settings.trust_domain, now)?;
+    let Secrets { ca_pem, ca_key, seal } = match Secrets::left_in(dir)? {
+        Some(left) => left,
+        None => {
+            let made = Secrets::make(settings, now)?;
+            let [key, seal, ca] = [CA_KEY_FILE, SEAL_FILE, CA_FILE].map(|name| dir.join(name));
+            write(&key, &made.ca_key, 0o600).map_err(written(&key))?;
+            write(&seal, &made.seal, 0o600).map_err(written(&seal))?;
+            write(&ca, &made.ca_pem, 0o644).map_err(written(&ca))?;
+            made
+        }
+    };
     let authority = Authority::load(&ca_pem, &ca_key, settings.trust_domain.clone())?;
-    let mut seal = Zeroizing::new([0; SEAL_BYTES]);
-    getrandom::fill(&mut *seal)?;
-    let seal = Zeroizing::new(hex::encode(seal.as_slice()));
-    for (name, content, mode) in
-        [(CA_KEY_FILE, ca_key.as_str(), 0o600), (SEAL_FILE, seal.as_str(), 0o600), (CA_FILE, ca_pem.as_str(), 0o644)]
-    {
-        let path = dir.join(name);
-        write(&path, content, mode).map_err(written(&path))?;
-    }
 
     let mut token = invitation::token(settings, authority.fingerprint(), Grant::Mdm(operator.clone()), now)?;
     let audit_key = remember(settings, &token, &seal, now).await?;
@@ -128,6 +139,39 @@ pub async fn init(settings: &Settings, operator: &OperatorName, now: Timestamp) 
     })
 }
 
+/// What opens everything else.
+struct Secrets {
+    ca_pem: String,
+    ca_key: Zeroizing<String>,
+    seal: Zeroizing<String>,
+}
+
+impl Secrets {
+    fn make(settings: &Settings, now: Timestamp) -> Result<Self, InitError> {
+        let (ca_pem, ca_key) = Authority::create(&settings.trust_domain, now)?;
+        let mut seal = Zeroizing::new([0; SEAL_BYTES]);
+        getrandom::fill(&mut *seal)?;
+        Ok(Self { ca_pem, ca_key, seal: Zeroizing::new(hex::encode(seal.as_slice())) })
+    }
+
+    /// Those of a run that was cut off: keys in the database may be sealed by them already, and no others open those. The
+    /// certificate is written last of the three.
+    fn left_in(dir: &Path) -> Result<Option<Self>, InitError> {
+        let read = |name: &str| {
+            let path = dir.join(name);
+            match fs::read_to_string(&path) {
+                Ok(text) => Ok(Some(text)),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(source) => Err(InitError::Read { path, source }),
+            }
+        };
+        let (Some(ca_pem), Some(ca_key), Some(seal)) = (read(CA_FILE)?, read(CA_KEY_FILE)?, read(SEAL_FILE)?) else {
+            return Ok(None);
+        };
+        Ok(Some(Self { ca_pem, ca_key: Zeroizing::new(ca_key), seal: Zeroizing::new(seal.trim().to_owned()) }))
+    }
+}
+
 async fn remember(settings: &Settings, token: &Token, seal: &str, now: Timestamp) -> Result<LogKey, InitError> {
     let store = Store::open(settings.database.url()).await?;
     let mut tx = store.begin().await?;
@@ -135,6 +179,8 @@ async fn remember(settings: &Settings, token: &Token, seal: &str, now: Timestamp
     let detail = serde_json::json!({ "trust_domain": settings.trust_domain, "ca_sha256": token.ca_sha256 });
     crate::audit::append(&mut tx, now, &Principal::Server, Concern::Everybody, "server.init", "server", detail).await?;
     let key = crate::audit::key::ensure(&mut tx, &settings.trust_domain, seal, now).await?;
+    // A database that another data directory's server has begun is no use without that one's seal key.
+    crate::audit::key::newest(&mut tx, seal).await?;
     tx.commit().await?;
     store.close().await;
     Ok(key)
@@ -197,6 +243,7 @@ pub(crate) fn write(path: &Path, content: &str, mode: u32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::retention;
     use crate::config::Written;
 
     const LEAST: [(&str, &str); 4] = [
@@ -230,5 +277,41 @@ mod tests {
         let mut read = Written::default();
         read.file(Path::new("server.toml"), &configuration(&told));
         assert_eq!(format!("{:?}", Settings::of(read).unwrap()), format!("{told:?}"));
+    }
+
+    fn begun_in(dir: &Path, more: &[(&'static str, &str)]) -> Settings {
+        settings(&[&[("data_dir", dir.to_str().unwrap())][..], &LEAST[1..], more].concat())
+    }
+
+    /// Found: cut off after it had written to the database, the next run put another seal key in the place of the one that
+    /// the keys there are sealed with, and no server could be started any more.
+    #[tokio::test]
+    async fn what_was_cut_off_is_taken_up_again_with_the_keys_that_are_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (settings, ada) = (begun_in(&dir.path().join("server"), &[]), "ada".parse().unwrap());
+        let now: Timestamp = "2026-11-24T15:00:00Z".parse().unwrap();
+        let first = init(&settings, &ada, now).await.unwrap();
+        assert!(matches!(init(&settings, &ada, now).await, Err(InitError::Exists(_))));
+        // The last two files are those that such a run has not come to.
+        for cut in [&[CONFIG_FILE][..], &[CONFIG_FILE, TOKEN_FILE]] {
+            cut.iter().for_each(|name| fs::remove_file(settings.data_dir.join(name)).unwrap());
+            let again = init(&settings, &ada, now).await.unwrap();
+            assert_eq!((again.ca_sha256, &again.audit_key), (first.ca_sha256, &first.audit_key));
+            // Rotating opens the key that is there.
+            let sealed = retention::key(&settings, false, now).await.unwrap();
+            assert_eq!(sealed, first.audit_key);
+        }
+        let other = retention::key(&settings, true, now).await.unwrap();
+        assert_ne!(other, first.audit_key);
+        // Cut off before the database was written to, it begins anew.
+        let early = begun_in(&dir.path().join("early"), &[]);
+        fs::create_dir(&early.data_dir).unwrap();
+        write(&early.data_dir.join(CA_KEY_FILE), "half a", 0o600).unwrap();
+        init(&early, &ada, now).await.unwrap();
+        // A database that another directory's server has begun is refused, not spoilt.
+        let third = begun_in(&dir.path().join("third"), &[("database", settings.database.url())]);
+        let refused = init(&third, &ada, now).await.unwrap_err();
+        assert!(matches!(refused, InitError::Key(_)), "{refused:?}");
+        assert!(!third.data_dir.join(CONFIG_FILE).exists());
     }
 }

@@ -96,7 +96,7 @@ pub async fn rotate(tx: &mut Tx, origin: &TrustDomain, seal: &str, now: Timestam
 }
 
 /// The key in force, opened, and its number.
-pub(super) async fn newest(tx: &mut Tx, seal: &str) -> Result<(u64, LocalKey), KeyError> {
+pub(crate) async fn newest(tx: &mut Tx, seal: &str) -> Result<(u64, LocalKey), KeyError> {
     let newest = tx.audit_keys().await?.pop().ok_or(KeyError::Missing)?;
     let key = seal::open(newest.sealed.as_deref().ok_or(KeyError::Missing)?, &newest.public, seal)?;
     Ok((newest.number, key))

@@ -7,8 +7,9 @@
 #   --pairs   of the pairs these alone: a takes most of the time
 #   --write   measures nothing, and writes the page from what is there
 #
-# What each has printed is kept in target/performance, with its command, day and commit; the page says them. All pairs take an
-# hour, all others together another: bsdiff is slow. On a machine that does something else meanwhile, trust ratios and no seconds.
+# What each has printed is kept in target/performance, with its command, day and commit; the page says them. Once built, all but
+# the pairs take about ten minutes on two cores; pair a takes far longer, since bsdiff is slow. On a machine that does something
+# else meanwhile, trust ratios and no seconds.
 #
 # Exits 1 where a measurement misses what is asked of it, 2 where one could not be made; the page names both.
 set -euo pipefail
@@ -88,8 +89,9 @@ missed=() unmade=()
 # Performance
 
 Written by `tests/load/report.sh`, which makes every measurement and this page; nothing here is written by hand. Each
-measurement is a command of its own that runs Suture and a peer in the same run, by turns, prints medians, and exits 1 where it
-misses what is asked of it. Machines are noisy: the ratios carry over to another one, the seconds do not.
+measurement is a command of its own that exits 1 where it misses what is asked of it. Where there is a peer, it runs in the same
+run, by turns, and medians are compared; the others compare sizes of a fleet, or hold limits. Machines are noisy: the ratios carry
+over to another one, the seconds do not.
 
 MD
     machine

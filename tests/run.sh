@@ -103,8 +103,10 @@ fi
 step "tests, on SQLite and on PostgreSQL"
 # Cargo builds a program for its own package's integration tests only, and these are another package's.
 cargo build --locked -p suture-server -p suture-agent -p suture-ctl --bins
-# Three places a core: see .config/nextest.toml.
-cargo nextest run --workspace --locked --test-threads "$(($(nproc) * 3))" "$@"
+# Three places a core, and what else differs in CI: see .config/nextest.toml.
+profile=default
+[ -z "${CI:-}" ] || profile=ci
+cargo nextest run --workspace --locked --profile "$profile" --test-threads "$(($(nproc) * 3))" "$@"
 
 step "Debian packages"
 tests/packages.sh

@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 # shellcheck source=deploy/packages.sh
 . deploy/packages.sh
 
-step() { printf '\n== %s\n' "$*"; }
+# With the seconds since the beginning.
+step() { printf '\n== [%4ds] %s\n' "$SECONDS" "$*"; }
 
 # Where initdb, pg_ctl and postgres are: Debian keeps them out of the PATH. The newest that is installed.
 postgres_bin() {

@@ -125,7 +125,8 @@ impl Journal {
         let [first, second] = [find(&places[0])?, find(&places[1])?];
         let fresh = |at, state| Self { places: places.clone(), at, record: Record::fresh(state, least_seq) };
         let mut journal = match (first, second) {
-            (Found::Damaged(_), Found::Damaged(_)) => return Self::lost(fresh(1, State::rest())),
+            // The second file is never there without the first.
+            (Found::Damaged(_) | Found::Nothing, Found::Damaged(_)) => return Self::lost(fresh(1, State::rest())),
             (first, second) => match newest(first, second) {
                 Some((at, record)) => Self { places, at, record },
                 // The second file is made with the second record, so that what is damaged is the first one ever written:
@@ -149,8 +150,13 @@ impl Journal {
             let name = place.with_extension("damaged.json");
             durable::remove(&name)?;
             // Linked, so that there is no moment without a file: that would be a device that was never at anything.
-            std::fs::hard_link(place, &name).map_err(DurableError::io("set aside", place))?;
-            aside.push(name.display().to_string());
+            match std::fs::hard_link(place, &name) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                linked => {
+                    linked.map_err(DurableError::io("set aside", place))?;
+                    aside.push(name.display().to_string());
+                }
+            }
         }
         let text = format!(
             "the device's journal could not be read and lies in {} now; look whether the device runs as it should, then run \
@@ -175,7 +181,7 @@ impl Journal {
     pub fn peek(path: &Path) -> Result<Option<Self>, DurableError> {
         let places = places(path);
         Ok(match (find(&places[0])?, find(&places[1])?) {
-            (Found::Damaged(e), Found::Damaged(_)) => return Err(e),
+            (Found::Damaged(e), Found::Damaged(_)) | (Found::Nothing, Found::Damaged(e)) => return Err(e),
             (first, second) => newest(first, second).map(|(at, record)| Self { places, at, record }),
         })
     }

@@ -152,6 +152,22 @@ fn where_both_are_torn_the_device_is_held_and_the_evidence_kept() {
 }
 
 #[test]
+fn a_second_record_that_is_torn_and_stands_alone_holds_the_device_too() {
+    let (_dir, path) = written();
+    Journal::open(&path, 0).unwrap().apply(Event::Fetched, now()).unwrap();
+    let places = places(&path);
+    std::fs::remove_file(&places[0]).unwrap();
+    std::fs::write(&places[1], b"torn").unwrap();
+    assert!(Journal::peek(&path).is_err());
+    for _ in 0..2 {
+        let journal = Journal::open(&path, 41).unwrap();
+        let State::Held { attempt: None, reason } = journal.state() else { panic!("{:?}", journal.state()) };
+        assert!(reason.text.contains("second.damaged.json") && !reason.text.contains("json and"), "{reason}");
+    }
+    assert_eq!(std::fs::read(places[1].with_extension("damaged.json")).unwrap(), b"torn");
+}
+
+#[test]
 fn a_leftover_of_an_interrupted_write_is_of_no_account() {
     let (dir, path) = written();
     std::fs::write(dir.path().join("journal.json.tmp"), b"{\"form").unwrap();

@@ -28,6 +28,9 @@ use crate::machine::{Attempt, Event, Failure, MachineError, State, Step, Subject
 /// Steps of approvals whose tries are remembered; the oldest goes first.
 const MAX_TRIED: usize = 1_024;
 
+/// What is told at once where the outbox could take none of it for long, outcomes apart, of which as many more find a place.
+const MAX_OWED: usize = 32;
+
 /// Of a digest in hexadecimal digits.
 const SUM_BYTES: usize = 64;
 
@@ -92,6 +95,8 @@ pub struct Journal {
     /// Where the record lies; the next one goes to the other place.
     at: usize,
     record: Record,
+    /// See [`Journal::owes`].
+    owes: bool,
 }
 
 /// What lies at one of the places.
@@ -123,12 +128,13 @@ impl Journal {
     pub fn open(path: &Path, least_seq: u64) -> Result<Self, JournalError> {
         let places = places(path);
         let [first, second] = [find(&places[0])?, find(&places[1])?];
-        let fresh = |at, state| Self { places: places.clone(), at, record: Record::fresh(state, least_seq) };
+        let fresh =
+            |at, state| Self { places: places.clone(), at, record: Record::fresh(state, least_seq), owes: false };
         let mut journal = match (first, second) {
             // The second file is never there without the first.
             (Found::Damaged(_) | Found::Nothing, Found::Damaged(_)) => return Self::lost(fresh(1, State::rest())),
             (first, second) => match newest(first, second) {
-                Some((at, record)) => Self { places, at, record },
+                Some((at, record)) => Self { places, at, record, owes: false },
                 // The second file is made with the second record, so that what is damaged is the first one ever written:
                 // before that nothing was begun.
                 None => fresh(1, State::rest()),
@@ -182,7 +188,7 @@ impl Journal {
         let places = places(path);
         Ok(match (find(&places[0])?, find(&places[1])?) {
             (Found::Damaged(e), Found::Damaged(_)) | (Found::Nothing, Found::Damaged(e)) => return Err(e),
-            (first, second) => newest(first, second).map(|(at, record)| Self { places, at, record }),
+            (first, second) => newest(first, second).map(|(at, record)| Self { places, at, record, owes: false }),
         })
     }
 
@@ -207,7 +213,7 @@ impl Journal {
                 told.permanent = is_over;
             }
         }
-        record.tell(step.told.clone());
+        record.tell(step.told.clone(), self.owes);
         if let Some(told) = step.told.iter().rev().find(|t| t.phase.is_outcome()) {
             record.last = Some(Outcome { told: told.clone(), at: whole_second(now) });
         }
@@ -230,14 +236,14 @@ impl Journal {
             return Ok(());
         }
         let mut record = self.record.clone();
-        record.tell(news);
+        record.tell(news, self.owes);
         self.replace(record)
     }
 
     /// Writes down what is to be told although the machine did not move.
     pub fn mention(&mut self, told: Told) -> Result<(), JournalError> {
         let mut record = self.record.clone();
-        record.tell(vec![told]);
+        record.tell(vec![told], self.owes);
         self.replace(record)
     }
 
@@ -265,6 +271,12 @@ impl Journal {
         };
         let is_even = matches!(find(other)?, Found::Whole(found) if *found == self.record);
         if is_even { Ok(()) } else { Ok(durable::write(other, &self.record.to_bytes(other)?, durable::OPEN)?) }
+    }
+
+    /// Whether the outbox may lack something of what was told. What is told next comes behind that then, with the same number,
+    /// and not in its place.
+    pub fn owes(&mut self, owes: bool) {
+        self.owes = owes;
     }
 
     /// What the device is at.
@@ -385,8 +397,7 @@ impl Record {
         Ok(bytes)
     }
 
-    fn tell(&mut self, told: Vec<Told>) {
-        self.seq = self.seq.saturating_add(1);
+    fn tell(&mut self, told: Vec<Told>, owes: bool) {
         for Told { subject, phase, stop, .. } in &told {
             let Some(Subject { approval, .. }) = subject else { continue };
             self.obeyed.retain(|o| o.approval != *approval);
@@ -397,7 +408,17 @@ impl Record {
         // No more orders than that are kept, and what is not stopped needs no memory.
         let surplus = self.obeyed.len().saturating_sub(MAX_KEPT_STOPS);
         self.obeyed.drain(..surplus);
-        self.told = told;
+        if owes && !self.told.is_empty() {
+            // Nothing before it is dropped: its place is what the outbox knows it by.
+            for told in told {
+                if self.told.len() < if told.phase.is_outcome() { 2 * MAX_OWED } else { MAX_OWED } {
+                    self.told.push(told);
+                }
+            }
+        } else {
+            self.seq = self.seq.saturating_add(1);
+            self.told = told;
+        }
     }
 
     /// Changes what was tried of an attempt's step, and says what it is now.

@@ -98,6 +98,8 @@ impl Agent {
     /// Says that the device leaves, once, and whether the hospital knows: its server has the report, or does not know the
     /// device any more.
     async fn say_farewell(&mut self) -> Result<bool, AgentError> {
+        // What the last transition told is told first.
+        self.tell()?;
         let is_it = |told: &Told| told.reason.as_ref().is_some_and(|reason| reason.code == Code::Departed);
         if !self.journal.told().1.iter().any(is_it) {
             let hdo = &self.identity.device().hdo;

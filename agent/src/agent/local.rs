@@ -10,9 +10,11 @@ use crate::face::{self, Hands};
 use crate::history::{self, Entry};
 use crate::machine::{Attempt, Event, State, Told};
 
-/// The last transition that stands in the log.
-pub(super) fn logged(state_dir: &Path) -> u64 {
-    history::last(state_dir).iter().filter_map(|entry| entry.transition).max().unwrap_or(0)
+/// The last transition that stands in the log, and with how much of what it tells.
+pub(super) fn logged(state_dir: &Path) -> (u64, usize) {
+    let entries = history::last(state_dir);
+    let last = entries.iter().filter_map(|entry| entry.transition).max();
+    (last.unwrap_or(0), entries.iter().filter(|entry| last.is_some() && entry.transition == last).count())
 }
 
 impl Agent {
@@ -112,13 +114,18 @@ impl Agent {
     /// Adds to the log what the last transition told. Once for each, as far as the log goes back.
     pub(super) fn write_history(&mut self) {
         let (transition, told) = self.journal.told();
-        if transition <= self.logged || told.is_empty() {
+        let done = match self.logged {
+            (last, _) if last > transition => return,
+            (last, done) if last == transition => done,
+            _ => 0,
+        };
+        let now = self.around.clock.now();
+        let entries: Vec<_> = told.iter().skip(done).map(|told| Entry::told(transition, told, now)).collect();
+        if entries.is_empty() {
             return;
         }
-        let now = self.around.clock.now();
-        let entries: Vec<_> = told.iter().map(|told| Entry::told(transition, told, now)).collect();
         match history::add(&self.settings.state_dir, &entries) {
-            Ok(()) => self.logged = transition,
+            Ok(()) => self.logged = (transition, told.len()),
             Err(e) => tracing::warn!(error = %chain(&e), "the log cannot be written"),
         }
     }

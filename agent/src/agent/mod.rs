@@ -136,8 +136,8 @@ pub struct Agent {
     answers: Vec<Told>,
     inbox: Inbox,
     errands: Errands,
-    /// The last transition that stands in the log.
-    logged: u64,
+    /// The last transition that stands in the log, and with how much of what it tells.
+    logged: (u64, usize),
     lease: Lease,
     took: took::Memory,
     own: own::Own,

@@ -22,17 +22,25 @@ impl Agent {
     pub(super) fn tell(&mut self) -> Result<(), AgentError> {
         let now = self.now();
         self.write_history();
+        let Some(running) = self.running() else {
+            if !self.journal.told().1.is_empty() {
+                // A report says what runs: it is written once that is known, with whatever is told meanwhile.
+                match &self.running {
+                    Err(reason) => tracing::warn!(%reason, "what is to be told waits until it is known what runs"),
+                    Ok(_) => tracing::warn!("no report: this device was never provisioned with a version"),
+                }
+                self.journal.owes(true);
+            }
+            return Ok(());
+        };
         let (transition, told) = self.journal.told();
         for (place, told) in (0_u32..).zip(told) {
-            let Some(running) = self.running() else {
-                tracing::warn!("no report: this device was never provisioned with a version");
-                return Ok(());
-            };
             let scribe = Scribe { identity: &self.identity, settings: &self.settings, seen: &self.seen, now };
             let is_outcome = told.phase.is_outcome();
-            let sign = |number| scribe.sign::<AgentError>(number, told.clone(), running);
+            let sign = |number| scribe.sign::<AgentError>(number, told.clone(), running.clone());
             self.outbox.put(transition, place, is_outcome, sign)?;
         }
+        self.journal.owes(false);
         Ok(())
     }
 

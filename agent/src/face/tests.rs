@@ -5,15 +5,21 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use suture_core::clock::Clock;
+use suture_core::digest::Digest;
 use suture_core::limits::{MAX_FACE_CONNECTIONS, MAX_FACE_LINE_BYTES};
-use suture_core::phase::Code;
+use suture_core::phase::{Code, Phase};
+use suture_core::retry::Policy;
+use suture_core::version::Release;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::agent::journal_path;
 use crate::config::Settings;
 use crate::hold::Hold;
+use crate::journal::Journal;
+use crate::machine::{Attempt, Bundle, Event, Window};
 
 struct Noon;
 
@@ -251,4 +257,38 @@ async fn without_an_agent_it_is_done_by_the_files_and_said() {
         let (outcome, _) = ask_or_do(&elsewhere, ask.clone(), None, None, Noon.now()).await;
         assert_eq!(code(outcome), RefusedCode::NotNow, "{ask:?}");
     }
+}
+
+#[tokio::test]
+async fn a_person_without_an_agent_takes_nothing_away_that_the_agent_had_still_to_tell() {
+    let stage = Stage::open();
+    let settings = &Settings { state_dir: stage.dir.path().join("other"), ..stage.settings.clone() };
+    std::fs::create_dir(&settings.state_dir).unwrap();
+    let bundle = Bundle { path: String::new(), manifest: Digest::of(b"2"), release: Release(2) };
+    let policy = Policy { max_attempts: 1, wait_secs: 0 };
+    let approval = "a1".parse().unwrap();
+    let attempt = Attempt { approval, bundle, number: 1, floor: Release(0), policy, order: 0, jitter: 0 };
+    let window = Window { start: Noon.now(), latest: Noon.now() };
+    let way = [
+        Event::Chosen(attempt),
+        Event::Fetched,
+        Event::Staged,
+        Event::Open(window),
+        Event::Claimed,
+        Event::Switched,
+        Event::Restarted,
+        Event::Unchecked,
+    ];
+    let mut journal = Journal::open(&journal_path(settings), 0).unwrap();
+    for event in way {
+        journal.apply(event, Noon.now()).unwrap();
+    }
+    let told = |journal: &Journal| journal.told().1.iter().map(|told| told.phase).collect::<Vec<_>>();
+    // Here the agent was ended, before its outbox had any of it.
+    assert_eq!(told(&journal), [Phase::Confirmed, Phase::Held]);
+    let number = journal.told().0;
+    ask_or_do(settings, release(true), None, None, Noon.now()).await.0.unwrap();
+    let journal = Journal::open(&journal_path(settings), 0).unwrap();
+    assert_eq!(told(&journal), [Phase::Confirmed, Phase::Held, Phase::Confirmed]);
+    assert_eq!((journal.told().0, journal.state().name()), (number, "releasing"));
 }

@@ -168,6 +168,34 @@ fn a_second_record_that_is_torn_and_stands_alone_holds_the_device_too() {
 }
 
 #[test]
+fn what_the_outbox_could_not_take_is_told_with_what_comes_after_it() {
+    let (_dir, path) = written();
+    let mut journal = Journal::open(&path, 0).unwrap();
+    let (number, first) = (journal.told().0, journal.told().1.to_vec());
+    assert_eq!(first.len(), 2);
+    journal.owes(true);
+    // One that tells nothing takes nothing away.
+    journal.apply(Event::Fetched, now()).unwrap();
+    assert_eq!(journal.told(), (number, &first[..]));
+    journal.apply(Event::Staged, now()).unwrap();
+    let mut journal = Journal::open(&path, 0).unwrap();
+    assert_eq!((journal.told().0, journal.told().1.len()), (number, 3));
+    assert_eq!((&journal.told().1[..2], journal.told().1[2].phase), (&first[..], Phase::Staged));
+    // However long nobody takes it, it has an end, and an outcome finds a place all the same.
+    journal.owes(true);
+    let told = |phase| Told { subject: None, phase, reason: None, stop: None, permanent: false };
+    for _ in 0..2 * MAX_OWED {
+        journal.mention(told(Phase::Waiting)).unwrap();
+    }
+    journal.mention(told(Phase::FellBack)).unwrap();
+    assert_eq!((journal.told().0, journal.told().1.len()), (number, MAX_OWED + 1));
+    assert_eq!(journal.told().1[MAX_OWED].phase, Phase::FellBack);
+    journal.owes(false);
+    journal.mention(told(Phase::Idle)).unwrap();
+    assert_eq!(journal.told(), (number + 1, &[told(Phase::Idle)][..]));
+}
+
+#[test]
 fn a_leftover_of_an_interrupted_write_is_of_no_account() {
     let (dir, path) = written();
     std::fs::write(dir.path().join("journal.json.tmp"), b"{\"form").unwrap();

@@ -254,9 +254,15 @@ impl Contract for Image {
     }
 
     fn revert(&self, new: &Digest, _: &Within) -> Result<(), InstallError> {
-        match self.side_of(new)? {
-            Some(side) if self.settings.loader.order()?.first == side => self.settings.loader.keep(side.other()),
-            _ => Ok(()),
+        let first = self.settings.loader.order()?.first;
+        match self.version(first) {
+            Ok(Some(starts)) if starts.digest != *new => Ok(()),
+            Ok(Some(_)) => self.settings.loader.keep(first.other()),
+            // Accident: the slot that starts does not say what it holds. It is not the old version where the other one is.
+            unsaid => match self.version(first.other())? {
+                Some(old) if old.digest != *new => self.settings.loader.keep(first.other()),
+                _ => Err(unsaid.err().unwrap_or(InstallError::Empty { side: first.as_str() })),
+            },
         }
     }
 

@@ -192,6 +192,36 @@ fn what_does_not_come_up_falls_back_by_the_boot_loader_itself() {
     }
 }
 
+/// The disk has lost what the new slot says that it holds, and the new version proves nothing: the old one comes back.
+#[test]
+fn a_slot_that_does_not_say_what_it_holds_is_left_for_the_one_that_does() {
+    for damage in [None, Some(&b"{\"torn"[..])] {
+        let device = Device::new(By::UBoot);
+        let new = device.bundle(2);
+        let digest = Digest::of(&new.bytes);
+        let it = device.contract();
+        it.prepare(&new.bytes, &new.payloads, &within()).unwrap();
+        it.switch(&digest, &within()).unwrap();
+        it.restart(&device.restart(), &within()).unwrap();
+        assert_eq!(device.booted(), Side::B);
+        let about = device.path("slots/b/.suture/manifest.json");
+        match damage {
+            None => fs::remove_file(&about).unwrap(),
+            Some(bytes) => fs::write(&about, bytes).unwrap(),
+        }
+        for _ in 0..2 {
+            it.revert(&digest, &within()).unwrap();
+            it.restart(&device.restart(), &within()).unwrap();
+            assert_eq!((device.booted(), device.loader().order().unwrap().first), (Side::A, Side::A));
+        }
+        assert_eq!(it.running(&within()).unwrap().unwrap().manifest.release.0, 1);
+
+        // Where neither says it nobody guesses.
+        fs::remove_file(device.path("slots/a/.suture/manifest.json")).unwrap();
+        assert!(it.revert(&digest, &within()).is_err());
+    }
+}
+
 /// A device that is switched off and on again and again, before the agent says that the new version is well and after it.
 #[test]
 fn unproven_it_has_three_tries_and_proven_it_stays() {

@@ -65,6 +65,15 @@ pub enum InstallError {
         /// Which.
         payload: String,
     },
+    /// It was written as it was signed, and that is not what lies there: the medium is at fault, or what writes it.
+    #[error(
+        "payload {payload} was written as it was signed, and something else lies there when it is read again; look at the \
+             device's medium"
+    )]
+    Unkept {
+        /// Which.
+        payload: String,
+    },
     /// What the boot loader is told by, or tells.
     #[error("{0}")]
     Boot(String),
@@ -115,6 +124,14 @@ pub enum InstallError {
 }
 
 impl InstallError {
+    /// The same, where the bytes were verified before they were written.
+    pub(crate) fn unkept(self) -> Self {
+        match self {
+            Self::WrongBytes { payload } => Self::Unkept { payload },
+            other => other,
+        }
+    }
+
     /// Whether the disk had no room.
     pub fn is_full(&self) -> bool {
         let full = |e: &io::Error| matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);

@@ -121,7 +121,7 @@ impl Agent {
                 Done::On(Event::Staged)
             }
             Some(Staged::Damaged(reason)) => Done::On(Event::Damaged(reason)),
-            Some(Staged::Contradiction(reason)) => Done::Wait(Event::Unusable(reason)),
+            Some(Staged::Unusable(reason)) => Done::Wait(Event::Unusable(reason)),
             Some(Staged::Hindered(reason)) => Done::Wait(Event::Hindered(Trouble::new(reason))),
             None => Done::Later,
         })
@@ -158,7 +158,7 @@ fn patience(slots: &[Slot], now: Timestamp, bytes: u64) -> Duration {
 enum Staged {
     Whole,
     Damaged(Reason),
-    Contradiction(Reason),
+    Unusable(Reason),
     Hindered(Reason),
 }
 
@@ -170,15 +170,17 @@ async fn stage(installer: &Installer, fetch: Fetch, manifest: &Digest) -> Option
     }
     let fetched = match fetch.fetched() {
         Ok(fetched) => fetched,
-        Err(e @ FetchError::Unusable(_)) => return Some(Staged::Contradiction(e.reason())),
+        Err(e @ FetchError::Unusable(_)) => return Some(Staged::Unusable(e.reason())),
         Err(e) => return Some(Staged::Damaged(e.reason())),
     };
     Some(match installer.prepare(fetched.manifest, fetched.payloads).await {
         Ok(()) => Staged::Whole,
         Err(InstallError::Left(_)) => return None,
+        // To fetch it again would not help, and it is not the bundle's fault.
+        Err(e @ InstallError::Unkept { .. }) => Staged::Unusable(Reason::from(&e)),
         Err(e) if e.is_wrong_bytes() && blocking(move || fetch.is_whole()).await? => {
             let text = format!("the bundle contradicts itself: {}", chain(&e));
-            Staged::Contradiction(Reason::new(Code::UnusableBundle, text))
+            Staged::Unusable(Reason::new(Code::UnusableBundle, text))
         }
         Err(e) if e.is_wrong_bytes() => Staged::Damaged(Reason::from(&e)),
         Err(e) => Staged::Hindered(Reason::from(&e)),
@@ -187,7 +189,80 @@ async fn stage(installer: &Installer, fetch: Fetch, manifest: &Digest) -> Option
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use suture_core::manifest::InstallKind;
+
     use super::*;
+    use crate::install::{Contract, Limits, Payloads, Proof, Version, Within, bundle};
+
+    /// An installer whose `prepare` comes to this.
+    #[derive(Debug)]
+    struct Comes(fn() -> InstallError);
+
+    impl Contract for Comes {
+        fn kind(&self) -> InstallKind {
+            InstallKind::Slots
+        }
+        fn room(&self) -> Option<&Path> {
+            None
+        }
+        fn running(&self, _: &Within) -> Result<Option<Version>, InstallError> {
+            Ok(None)
+        }
+        fn prepared(&self, _: &Within) -> Result<Option<Version>, InstallError> {
+            Ok(None)
+        }
+        fn is_switched(&self, _: &Digest, _: &Within) -> Result<bool, InstallError> {
+            Ok(false)
+        }
+        fn prepare(&self, _: &[u8], _: &Payloads, _: &Within) -> Result<(), InstallError> {
+            Err(self.0())
+        }
+        fn switch(&self, _: &Digest, _: &Within) -> Result<(), InstallError> {
+            Err(self.0())
+        }
+        fn probe(&self, _: &Digest, _: &Within) -> Result<Proof, InstallError> {
+            Err(self.0())
+        }
+        fn commit(&self, _: &Digest, _: &Within) -> Result<(), InstallError> {
+            Err(self.0())
+        }
+        fn revert(&self, _: &Digest, _: &Within) -> Result<(), InstallError> {
+            Err(self.0())
+        }
+        fn examine(&self, _: &Within) -> Result<String, String> {
+            Err(self.0().to_string())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_medium_that_keeps_nothing_is_not_laid_to_the_bundle() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, manifest, payloads) = bundle(dir.path(), 2, b"version 2");
+        let digest = Digest::of(&manifest);
+        let place = dir.path().join("fetch").join(digest.to_string());
+        std::fs::create_dir_all(&place).unwrap();
+        std::fs::write(place.join("manifest.json"), &manifest).unwrap();
+        for (payload, file, index) in &payloads {
+            std::fs::copy(file, place.join(format!("{}.part", payload.name))).unwrap();
+            std::fs::write(place.join(format!("{}.index", payload.name)), index).unwrap();
+        }
+        let staged = async |comes: fn() -> InstallError| {
+            let installer = Installer::by(Arc::new(Comes(comes)), Limits::default());
+            let fetch = Fetch::new(dir.path(), &digest, installer.clone(), Arc::default());
+            match stage(&installer, fetch, &digest).await {
+                Some(Staged::Unusable(reason)) => reason,
+                _ => panic!("every chunk is whole, and to fetch them again would not help"),
+            }
+        };
+        let said = staged(|| InstallError::WrongBytes { payload: "app".to_owned() }).await;
+        assert_eq!(said.code, Code::UnusableBundle, "{said}");
+        let said = staged(|| InstallError::WrongBytes { payload: "app".to_owned() }.unkept()).await;
+        assert_eq!(said.code, Code::InstallFailed, "{said}");
+        assert!(said.text.contains("medium") && !said.text.contains("contradicts"), "{said}");
+    }
 
     #[test]
     fn a_running_fetch_is_told_each_minute_and_when_it_comes_into_line() {

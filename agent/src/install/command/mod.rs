@@ -264,7 +264,8 @@ impl Contract for Program {
         self.keep(manifest, payloads, &state)?;
         let prepared = self.lay_out(&work, payloads, within).and_then(|()| {
             let bundle = ("SUTURE_BUNDLE".to_owned(), OsString::from(&work));
-            match self.call(&["prepare"], Some(&digest), &[bundle], within)? {
+            // What it is given was verified just now.
+            match self.call(&["prepare"], Some(&digest), &[bundle], within).map_err(InstallError::unkept)? {
                 Answer::Done(_) => Ok(()),
                 Answer::NotMine => Err(failed("prepare", format!("exit code {NOT_MINE}: the agent cannot do it"))),
             }
@@ -275,7 +276,7 @@ impl Contract for Program {
         let prepared = self.prepared(within)?.filter(|version| version.digest == digest);
         let prepared = prepared
             .ok_or_else(|| failed("prepare", "it ended well, and `state` tells of another version".to_owned()))?;
-        self.verify(&prepared, &mut |_| Ok(()), within)
+        self.verify(&prepared, &mut |_| Ok(()), within).map_err(InstallError::unkept)
     }
 
     fn switch(&self, to: &Digest, within: &Within) -> Result<(), InstallError> {

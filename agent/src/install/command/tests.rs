@@ -177,11 +177,14 @@ fn a_program_that_says_what_it_has_not_done_is_found_out() {
         &EXAMPLE.replace("echo \"$SUTURE_MANIFEST\" >", "echo x >>\"$spare.new/fw\"; echo \"$SUTURE_MANIFEST\" >"),
     );
     device.contract().revert(&digest, &within()).unwrap();
-    assert!(device.contract().prepare(&next.bytes, &next.payloads, &within()).unwrap_err().is_wrong_bytes());
+    let error = device.contract().prepare(&next.bytes, &next.payloads, &within()).unwrap_err();
+    assert!(matches!(error, InstallError::Unkept { .. }) && !error.is_wrong_bytes(), "{error}");
     for (code, what) in [(20, "wrong"), (28, "full"), (1, "failed"), (10, "left")] {
         device.before(&format!("case \"$1\" in prepare) echo 'the flash is worn' >&2; exit {code} ;; esac"));
         let error = device.contract().prepare(&next.bytes, &next.payloads, &within()).unwrap_err();
-        assert_eq!((error.is_wrong_bytes(), error.is_full()), (what == "wrong", what == "full"), "{error}");
+        let is_unkept = matches!(error, InstallError::Unkept { .. });
+        assert_eq!((is_unkept, error.is_full()), (what == "wrong", what == "full"), "{error}");
+        assert!(!error.is_wrong_bytes(), "what it was given was verified: {error}");
         let text = crate::agent::chain(&error);
         assert!(code == 10 || text.contains("the flash is worn"), "{text}");
     }

@@ -207,7 +207,7 @@ impl Contract for Image {
         }
         self.record(side, manifest, payloads)?;
         let written = self.version(side)?.ok_or(InstallError::NotPrepared)?;
-        self.verify(&written, &mut |_| Ok(()), within).inspect_err(|_| {
+        self.verify(&written, &mut |_| Ok(()), within).map_err(InstallError::unkept).inspect_err(|_| {
             if let Err(e) = durable::remove(&self.about(side).join("manifest.json")) {
                 tracing::warn!(error = %e, "a slot that was written in vain still says that it holds a version");
             }

@@ -233,7 +233,7 @@ impl Contract for Rauc {
             let text = format!("RAUC does not say that {} is written", layout.name(side));
             return Err(InstallError::Program { what: "rauc install".to_owned(), text });
         }
-        self.verify(&version, &mut |_| Ok(()), within)?;
+        self.verify(&version, &mut |_| Ok(()), within).map_err(InstallError::unkept)?;
         self.note(&layout, side)
     }
 

@@ -3,13 +3,15 @@
 mod fetch;
 mod install;
 
+use std::time::Duration;
+
 use suture_core::phase::Reason;
 
 use super::look::Situation;
 use super::{Agent, AgentError, MAX_STEPS, chain};
-use crate::config::Settings;
+use crate::config::{Settings, Signal};
 use crate::fetch::Fetch;
-use crate::install::InstallError;
+use crate::install::{InstallError, Limits};
 use crate::machine::{Action, Event, State};
 
 /// What an action came to.
@@ -30,9 +32,7 @@ impl Agent {
             if self.stop.is_cancelled() {
                 break;
             }
-            let Settings { restart, health, .. } = &self.settings;
-            let steps = self.installer.limits().step.saturating_mul(4);
-            self.pulse.beat(restart.timeout.saturating_add(health.deadline).saturating_add(steps));
+            self.pulse.beat(longest(&self.settings, self.installer.limits()));
             let done = self.act(action, &mut situation).await?;
             if matches!(action, Action::Switch | Action::Restart | Action::Probe | Action::Revert) {
                 self.note_running().await;
@@ -78,7 +78,44 @@ impl Done {
     }
 }
 
+/// How long an action may take by what it waits for. Accident: the watchdog ends an agent that waits for a program which the
+/// device's maker lets take that long; the program goes on, and the next agent calls it again beside itself.
+fn longest(settings: &Settings, limits: Limits) -> Duration {
+    let Settings { restart, health, data, interlock, .. } = settings;
+    let interlock = match interlock {
+        Some(Signal::Program(command)) => command.timeout,
+        Some(Signal::Socket { timeout, .. }) => *timeout,
+        Some(Signal::LockFile(_)) | None => Duration::ZERO,
+    };
+    let data = data.as_ref().map_or(Duration::ZERO, |program| program.timeout);
+    [restart.timeout, health.deadline, data, interlock]
+        .into_iter()
+        .fold(limits.step.saturating_mul(4), Duration::saturating_add)
+}
+
 /// Runs what keeps a disk busy beside the network. `None` where the runtime is ending.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_an_action_may_wait_for_the_watchdog_waits_for_too() {
+        let longest = |more: &str| {
+            let toml = format!(
+                "state_dir = \"/s\"\nslots_dir = \"/d\"\nproduct = \"pump\"\nhardware = \"rev-a\"\n\
+                 [restart]\ncommand = [\"true\"]\ntimeout_secs = 1\n[health]\ncommand = [\"true\"]\n\
+                 deadline_secs = 10\n{more}"
+            );
+            let settings = Settings::validate(toml::from_str(&toml).unwrap()).unwrap();
+            longest(&settings, Limits { prepare: Duration::ZERO, step: Duration::from_secs(5) }).as_secs()
+        };
+        assert_eq!(longest(""), 31);
+        assert_eq!(longest("[data]\ncommand = [\"/keep\"]\ntimeout_secs = 86400\n"), 31 + 86_400);
+        assert_eq!(longest("[interlock]\ncommand = [\"/lock\"]\ntimeout_secs = 7200\n"), 31 + 7_200);
+        assert_eq!(longest("[interlock]\nsocket = \"/run/lock\"\ntimeout_secs = 7200\n"), 31 + 7_200);
+    }
 }

@@ -198,6 +198,13 @@ impl Stops {
         Some(Reason::new(Code::StateDamaged, text))
     }
 
+    /// Why nothing may be begun by an approval, where that is so: an order that can be read says so, or one may.
+    pub fn hinders(&self, id: &ApprovalId) -> Option<Reason> {
+        let stopped = self.is_stopped(id) && !self.damaged.contains(id);
+        let by_order = || Reason::new(Code::StopOrder, format!("the hospital has stopped approval {id}"));
+        stopped.then(by_order).or_else(|| self.trouble(id))
+    }
+
     /// Begins a look at all that is told of: whatever is heard from now on is kept or lost anew.
     pub fn begin_hearing(&mut self) {
         self.lost = false;
@@ -358,6 +365,7 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             let stops = Stops::open(dir.path()).unwrap();
             assert!(stops.is_stopped(&id) && stops.trouble(&id).is_some() && stops.counter(&id).is_none());
+            assert_eq!(stops.hinders(&id).unwrap().code, Code::StateDamaged);
             let shown = Stops::shown(dir.path()).unwrap();
             assert_eq!((shown.len(), shown[0].standing, &shown[0].approval), (1, "damaged", &id));
             assert!(shown[0].text().contains("stays stopped"), "{}", shown[0].text());
@@ -377,9 +385,14 @@ mod tests {
         let id = "late".parse().unwrap();
         assert!(matches!(stops.take(&order("late", 1, true), never), Err(KeepError::Full(_))));
         assert!(stops.trouble(&id).is_some() && stops.trouble(&"other".parse().unwrap()).is_some());
+        let code = |stops: &Stops, id: &str| stops.hinders(&id.parse().unwrap()).map(|reason| reason.code);
+        // Nobody has signed that it is stopped, as far as is known here.
+        assert_eq!(code(&stops, "late"), Some(Code::StateDamaged));
+        assert_eq!(code(&stops, "a1"), Some(Code::StopOrder));
         assert!(stops.take(&order("a0", 2, false), never).unwrap(), "what is there is replaced");
         stops.begin_hearing();
         assert!(stops.trouble(&id).is_none());
+        assert_eq!((code(&stops, "late"), code(&stops, "a1")), (None, Some(Code::StopOrder)));
         stops.miss();
         assert!(stops.trouble(&id).is_some(), "what cannot be read may be one");
         stops.begin_hearing();

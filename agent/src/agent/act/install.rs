@@ -160,9 +160,8 @@ impl Agent {
         if !window.holds(self.now()) {
             return Done::On(Event::Resumed { switched: false });
         }
-        if self.stops.is_stopped(&attempt.approval) || self.stops.trouble(&attempt.approval).is_some() {
-            let text = format!("the hospital has stopped approval {}", attempt.approval);
-            return Done::On(Event::Hindered(Trouble::new(Reason::new(Code::StopOrder, text))));
+        if let Some(reason) = self.stops.hinders(&attempt.approval) {
+            return Done::On(Event::Hindered(Trouble::new(reason)));
         }
         if let Some(reason) = Hold::standing(&self.settings.state_dir) {
             return Done::On(Event::Hindered(Trouble::new(reason)));

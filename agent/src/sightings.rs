@@ -66,23 +66,36 @@ impl Sightings {
             earlier.event.last = earlier.event.last.max(event.last);
             return;
         }
-        self.kept.last += 1;
-        self.kept.events.push(Numbered { number: self.kept.last, event });
-        if self.kept.events.len() > MAX_DEVICE_EVENTS {
+        self.push(event);
+        while self.kept.events.len() > MAX_DEVICE_EVENTS {
             self.make_room();
         }
     }
 
-    /// Drops the least grave and oldest, and counts it.
+    fn push(&mut self, event: Event) {
+        self.kept.last += 1;
+        self.kept.events.push(Numbered { number: self.kept.last, event });
+    }
+
+    /// Drops the least grave and oldest, and counts it among those that were dropped, however long ago those were: events that
+    /// are hours apart would else each leave an event, until these were all that is left.
     fn make_room(&mut self) {
         let droppable = self.kept.events.iter().enumerate().filter(|(_, e)| e.event.what.kind != Kind::EventsDropped);
         let Some(at) = droppable.min_by_key(|(_, e)| (e.event.what.kind.severity(), e.number)).map(|(at, _)| at) else {
             self.kept.events.remove(0);
             return;
         };
-        let Event { what, last, count, .. } = self.kept.events.remove(at).event;
+        let Event { what, first, last, count } = self.kept.events.remove(at).event;
         let what = What { kind: Kind::EventsDropped, detail: "the least grave and oldest".to_owned(), ..what };
-        self.add(Event { count, ..Event::once(what, last) });
+        let sealed = self.sealed;
+        match self.kept.events.iter_mut().filter(|e| e.number > sealed).find(|e| e.event.what == what) {
+            Some(Numbered { event, .. }) => {
+                event.count = event.count.saturating_add(count);
+                event.first = event.first.min(first);
+                event.last = event.last.max(last);
+            }
+            None => self.push(Event { what, first, last, count }),
+        }
     }
 
     /// The oldest of those that wait, signed; none where none wait. They grow no more from here on.
@@ -173,6 +186,25 @@ mod tests {
         assert!(sightings.len() <= MAX_DEVICE_EVENTS, "{}", sightings.len());
         assert_eq!(counts(&sightings), 10_001);
         assert!(sightings.kept.events.iter().any(|e| e.event.what.kind == Kind::MetadataReplayed));
+        assert!(sightings.kept.events.is_sorted_by(|a, b| a.number < b.number));
+    }
+
+    /// A device that its server hears for weeks without taking its events, whether it lies or has none to give them to.
+    #[test]
+    fn too_many_that_are_hours_apart_leave_the_grave_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sightings = Sightings::open(dir.path());
+        sightings.add(event(Kind::Tampered, "grave", 0));
+        for i in 1..1_000 {
+            sightings.add(event(Kind::Restarted, &format!("start {i}"), i * 7_200));
+            if i == 500 {
+                // As each check-in's batch does.
+                sightings.sealed = sightings.kept.last;
+            }
+        }
+        assert_eq!((sightings.len(), counts(&sightings)), (MAX_DEVICE_EVENTS, 1_000));
+        let of = |kind| sightings.kept.events.iter().filter(|e| e.event.what.kind == kind).count();
+        assert_eq!((of(Kind::Tampered), of(Kind::EventsDropped), of(Kind::Restarted)), (1, 2, MAX_DEVICE_EVENTS - 3));
         assert!(sightings.kept.events.is_sorted_by(|a, b| a.number < b.number));
     }
 

@@ -17,6 +17,15 @@ use serde_json::{Map, Number, Value};
 
 use crate::limits::{MAX_FOREIGN_VALUES, MAX_JSON_DEPTH};
 
+/// Of metadata each value has so many bytes at least, on average: a listed file's digest alone has 64.
+const VALUE_BYTES: usize = 12;
+/// So many values are let be in metadata of whatever length.
+const FEW_VALUES: usize = 4_000;
+/// Each object has so many: what is shortest lists a file by its length and one digest.
+const OBJECT_BYTES: usize = 40;
+/// So many objects are let be in metadata of whatever length.
+const FEW_OBJECTS: usize = 1_000;
+
 /// Why JSON was refused or could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
@@ -33,13 +42,23 @@ pub enum JsonError {
 
 /// Parses strictly: no name twice, no float, no nesting over [`MAX_JSON_DEPTH`], nothing behind the value.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
-    read(bytes, Strict { depth: 0, foreign: None })
+    read(bytes, Strict { depth: 0, left: None })
+}
+
+/// The same of metadata of which nothing is verified yet, which a captured server makes as it likes: no more values, and objects
+/// among them, than metadata of that length ever hold. In 8 MiB of `{"":0},` there are a million objects, each of which takes
+/// ninety times its bytes of memory.
+pub fn parse_unverified(bytes: &[u8]) -> Result<Value, JsonError> {
+    let left = |each: usize, few: usize| Cell::new((bytes.len() / each).saturating_add(few));
+    let (values, objects) = (left(VALUE_BYTES, FEW_VALUES), left(OBJECT_BYTES, FEW_OBJECTS));
+    read(bytes, Strict { depth: 0, left: Some(&Left { values, objects, floats: false }) })
 }
 
 /// Parses what others wrote for everybody to read: as strictly as [`parse`], but floats are let be, for nobody signs this
 /// value. At most [`MAX_FOREIGN_VALUES`], because a byte of text can cost fifty of memory.
 pub fn parse_foreign(bytes: &[u8]) -> Result<Value, JsonError> {
-    read(bytes, Strict { depth: 0, foreign: Some(&Cell::new(MAX_FOREIGN_VALUES)) })
+    let left = || Cell::new(MAX_FOREIGN_VALUES);
+    read(bytes, Strict { depth: 0, left: Some(&Left { values: left(), objects: left(), floats: true }) })
 }
 
 fn read(bytes: &[u8], strict: Strict<'_>) -> Result<Value, JsonError> {
@@ -134,8 +153,25 @@ fn write_string(s: &str, control: Control, out: &mut Vec<u8>) {
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     depth: u32,
-    /// Of a document that others wrote: how many more values it may hold.
-    foreign: Option<&'a Cell<usize>>,
+    /// What it may hold yet, where that is bounded.
+    left: Option<&'a Left>,
+}
+
+/// What a text may hold yet.
+struct Left {
+    /// Values, objects among them.
+    values: Cell<usize>,
+    /// Objects.
+    objects: Cell<usize>,
+    /// Whether numbers may be floats.
+    floats: bool,
+}
+
+/// One less; an error where none is left.
+fn less<E: serde::de::Error>(left: &Cell<usize>, of: &str) -> Result<(), E> {
+    let less = left.get().checked_sub(1).ok_or_else(|| E::custom(format_args!("more {of} than it may hold")))?;
+    left.set(less);
+    Ok(())
 }
 
 impl Strict<'_> {
@@ -150,11 +186,8 @@ impl Strict<'_> {
 impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
-        if let Some(left) = self.foreign {
-            let Some(less) = left.get().checked_sub(1) else {
-                return Err(D::Error::custom(format_args!("more than {MAX_FOREIGN_VALUES} values")));
-            };
-            left.set(less);
+        if let Some(left) = self.left {
+            less(&left.values, "values")?;
         }
         d.deserialize_any(self)
     }
@@ -184,7 +217,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, n: f64) -> Result<Value, E> {
-        if let (Some(_), Some(n)) = (self.foreign, Number::from_f64(n)) {
+        if let (true, Some(n)) = (self.left.is_some_and(|left| left.floats), Number::from_f64(n)) {
             return Ok(n.into());
         }
         Err(E::custom(format_args!("{n} is a float or out of range")))
@@ -209,6 +242,9 @@ impl<'de> Visitor<'de> for Strict<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let inner = self.deeper()?;
+        if let Some(left) = self.left {
+            less(&left.objects, "objects")?;
+        }
         let mut out = Map::new();
         while let Some(name) = map.next_key::<String>()? {
             let value = map.next_value_seed(inner)?;
@@ -258,6 +294,27 @@ mod tests {
         let many = |n: usize| format!("[{}1]", "1,".repeat(n - 2));
         assert!(parse_foreign(many(MAX_FOREIGN_VALUES).as_bytes()).is_ok());
         assert!(parse_foreign(many(MAX_FOREIGN_VALUES + 1).as_bytes()).is_err());
+    }
+
+    /// Attack: metadata of a few megabytes that take hundreds of a device's memory, before anybody's signature is looked at.
+    #[test]
+    fn unverified_metadata_hold_no_more_values_than_metadata_do() {
+        let list = |item: &str, times: usize| format!("[{}{item}]", format!("{item},").repeat(times - 1));
+        let target = format!(r#"{{"hashes":{{"sha256":"{}"}},"length":1}}"#, "a".repeat(64));
+        for (item, times, good) in [
+            (r#"{"":0}"#, 1_000, true),
+            (r#"{"":0}"#, 5_000, false),
+            ("{}", 1_000_000, false),
+            ("[]", 1_000_000, false),
+            ("0", 1_000_000, false),
+            ("\"\"", 1_000_000, false),
+            (target.as_str(), 50_000, true),
+        ] {
+            let text = list(item, times);
+            assert_eq!(parse_unverified(text.as_bytes()).is_ok(), good, "{times} of {item}");
+            assert!(parse(text.as_bytes()).is_ok());
+        }
+        assert!(parse_unverified(b"[1.5]").is_err());
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! | mix-and-match: files that were never in force together | [`Refresh`], version, length and hashes pinned from above |
 //! | fast-forward: versions driven up to lock the owner out | [`Refresh`], stored files go when online keys change |
 //! | endless data | [`Request::max_bytes`], [`Role::max_bytes`], a bounded number of roots and of delegated roles |
+//! | a few megabytes that take hundreds of memory before anybody's signature is looked at | [`crate::json::parse_unverified`] |
 //! | one key that counts as two, a threshold of nothing | [`Authority`] and the one loop in [`Verified`] |
 //! | one person who counts as two | [`Root::holder`]: no root names one holder for two keys of a role that several must sign for |
 //! | a delegated role that speaks for more than it was given | [`Search`]; approvals refuse every delegation |

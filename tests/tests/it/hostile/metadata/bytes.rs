@@ -37,6 +37,13 @@ const DOUBLE_MEANING: &[Row] = &[
         let lie = |signed: &mut serde_json::Value| signed["meta"]["targets.json"]["version"] = json!(0);
         act.loot.approvals.seal_edited(&targets, now, lie, |_| {});
     }),
+    row("a bomb of metadata", "approvals of 2 MiB that hold 300,000 objects", BAD_METADATA, |act, _| {
+        let (now, version) = (act.loot.now, act.loot.approvals.version(Role::Targets) + 1);
+        let objects = r#"{"":0},"#.repeat(300_000);
+        let bomb = format!(r#"{{"signatures":[],"signed":{{"version":{version},"x":[{objects}0]}}}}"#);
+        act.loot.approvals.put(Role::Targets, bomb.clone().into_bytes());
+        act.loot.approvals.seal(bomb.as_bytes(), now);
+    }),
     row("an expiry of two readings", "a timestamp that ends at 2099-01-01T00:00:00+14:00", BAD_METADATA, |act, _| {
         let now = act.loot.now;
         let targets = act.loot.approvals.bytes(Role::Targets).to_vec();

@@ -241,7 +241,8 @@ pub const MAX_CALLS_PER_IDENTITY: usize = 8;
 pub const MAX_WATCHES_PER_IDENTITY: usize = 16;
 /// Requests and answers that are in memory at once for all operators and devices of one hospital, or for the manufacturer: 1 GiB.
 pub const MAX_MESSAGES_IN_MEMORY: u64 = 1 << 30;
-/// Connections from one address on which no certificate was shown: a ward that is enrolled at once from behind one address.
+/// Connections from one address, or network of IPv6, on which no certificate was shown: a ward that is enrolled at once from behind
+/// one.
 pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 64;
 /// How long a device that stands in line is told to wait at most: 1 minute.
 pub const MAX_IN_LINE: SignedDuration = SignedDuration::from_secs(60);
@@ -478,6 +479,9 @@ pub const MAX_REPORT_NUMBER: u64 = 1 << 53;
 /// Reports that a server keeps of a device and the report key that it enrolled with, the latest: 60 MB at most, and as many
 /// as the device itself keeps.
 pub const MAX_KEPT_REPORTS: u64 = 10_000;
+/// Bytes of reports that are kept of one day, of all devices of a hospital together that are on no signed roster: 64 MiB, some
+/// ten thousand of the longest. A device that waits for its roster sends a few.
+pub const MAX_UNROSTERED_BYTES: u64 = 64 << 20;
 /// An entry of the audit trail.
 pub const MAX_AUDIT_ENTRY_BYTES: usize = 64 << 10;
 /// Entries of one audit record: 2^40, a thousand a second for 34 years.

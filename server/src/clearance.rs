@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use serde_json::json;
-use suture_core::approval::{ClearanceError, VerifiedClearance};
+use suture_core::approval::{Clearance, ClearanceError, VerifiedClearance};
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::phase::Code;
 use suture_core::principal::Principal;
@@ -64,11 +64,21 @@ pub(crate) async fn take(
     if !waits {
         return Err(ClearError::NotAwaited(device.clone()));
     }
+    // Attack: one that is sent again and again, to fill the record with what only narrows.
+    let stands = tx.awaited_clearance(hdo, device).await?;
+    if stands.as_deref() == Some(clearance.bytes()) {
+        return Ok(());
+    }
+    let was_unfit = stands.is_some_and(|bytes| Clearance::read_unverified(&bytes).is_ok_and(|stands| stands.unfit));
     tx.put_clearance(hdo, &clearance, now).await?;
     let detail = json!({
         "rollout": clearance.approval, "manifest": clearance.manifest, "by": clearance.by, "said": clearance.reason,
     });
-    let what = if clearance.unfit { "device.refused" } else { "device.released" };
+    let what = match (clearance.unfit, was_unfit) {
+        (true, false) => "device.refused",
+        (true, true) => "device.refused-again",
+        (false, _) => "device.released",
+    };
     audit::append(tx, now, actor, hdo.into(), what, device.as_str(), detail).await?;
     Ok(())
 }

@@ -4,10 +4,13 @@
 //! enrolled with, and moves a rollout only where the hospital's signed roster names that same key.
 //!
 //! Attack: a stolen device that says without end what the audit record keeps. See [`growth`].
+//!
+//! Attack: a stolen operator's certificate, by which a thousand devices are enrolled that nobody has, each of which reports as
+//! much as is kept of a device. So of devices that are on no signed roster so many bytes are kept of a day, of all together.
 
 use jiff::Timestamp;
 use suture_core::id::{DeviceId, HdoId};
-use suture_core::limits::MAX_KEPT_REPORTS;
+use suture_core::limits::{MAX_KEPT_REPORTS, MAX_UNROSTERED_BYTES};
 use suture_core::phase::{Code, Phase};
 use suture_core::principal::Principal;
 use suture_core::report::{ReportError, Sighting, Signed};
@@ -74,6 +77,7 @@ async fn take(
     let counts = tx.roster_key(hdo, device).await? == Some(key);
     let mut through = known.reports_through;
     let (mut last, mut lost, mut seen, mut news) = (None, None, Vec::new(), Vec::new());
+    let mut unkept = false;
     for (i, signed) in reports.iter().enumerate() {
         let report = signed.verify(&key).map_err(|source| SubmitError::Refused { place: i + 1, source })?;
         if report.hdo != *hdo || report.device != *device {
@@ -93,7 +97,9 @@ async fn take(
         if seen.last() != Some(&sighting) {
             seen.push(sighting);
         }
-        if !tx.put_report(hdo, device, &key, report.number, signed, now).await? {
+        if !counts && !growth::has_room(&mut tx, hdo, signed.payload.len(), now).await? {
+            unkept = true;
+        } else if !tx.put_report(hdo, device, &key, report.number, signed, now).await? {
             continue;
         }
         news.push(report);
@@ -147,6 +153,11 @@ async fn take(
     }
     for sighting in &seen {
         fork::watch(&mut tx, sighting, true, now).await?;
+    }
+    if unkept {
+        tracing::warn!(%hdo, %device, "reports of a device that is on no signed roster are not kept today");
+        let detail = serde_json::json!({ "most_bytes": MAX_UNROSTERED_BYTES, "through": through });
+        record(&mut tx, (hdo, device), "device.reports-not-kept", detail, now).await?;
     }
     if let Some((first, last)) = lost {
         tracing::warn!(%hdo, %device, first, last, "reports of a device were lost after they had been acknowledged");

@@ -215,7 +215,7 @@ impl Kind {
             "fork.alarm" => Self::Forked,
             "device.drift" => Self::Tampered,
             "device.reports-lost" => Self::ReportsLost,
-            "device.told-too-much" => Self::LimitReached,
+            "device.told-too-much" | "device.reports-not-kept" => Self::LimitReached,
             "device.enrolled" | "operator.joined" => Self::IdentityIssued,
             "certificate.renewed" => Self::IdentityRenewed,
             "device.revoked" | "device.departed" | "device.decommissioned" | "operator.revoked" => {
@@ -227,7 +227,7 @@ impl Kind {
             "notice.overdue" => Self::NoticeOverdue,
             "report.overdue" => Self::ReportOverdue,
             "risk.overdue" => Self::AssessmentOverdue,
-            "rollout.stopped" | "rollout.stop-lifted" => Self::StopOrdered,
+            "rollout.stopped" | "rollout.stopped-again" | "rollout.stop-lifted" => Self::StopOrdered,
             _ => return None,
         })
     }

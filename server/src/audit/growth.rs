@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use suture_core::audit::Concern;
 use suture_core::id::{DeviceId, HdoId};
-use suture_core::limits::{MAX_DEVICE_ENTRIES, MAX_ORGANISATION_ENTRIES, MAX_PERSON_ENTRIES};
+use suture_core::limits::{MAX_DEVICE_ENTRIES, MAX_ORGANISATION_ENTRIES, MAX_PERSON_ENTRIES, MAX_UNROSTERED_BYTES};
 use suture_core::principal::Principal;
 
 use super::{AuditError, append};
@@ -20,7 +20,8 @@ use crate::store::{Lock, Tx};
 
 const DAY_SECS: i64 = 86_400;
 
-/// What only narrows: it can be done again only once somebody has widened again.
+/// What only narrows: it can be done again only once somebody has widened again. What is ordered though it stands already is
+/// recorded under another name.
 const NARROWS: [&str; 6] =
     ["rollout.paused", "rollout.aborted", "rollout.stopped", "device.revoked", "device.refused", "operator.revoked"];
 
@@ -38,12 +39,19 @@ pub(super) async fn person(tx: &mut Tx, actor: &Principal, action: &str, now: Ti
     };
     let bounds = [(actor.to_string(), MAX_PERSON_ENTRIES), (organisation, MAX_ORGANISATION_ENTRIES)];
     for (writer, most) in bounds {
-        let entries = tx.count_audit(&writer, day(now)).await?;
+        let entries = tx.count_written(&writer, day(now), 1).await?;
         if entries > most && !NARROWS.contains(&action) {
             return Err(AuditError::TooMany { writer, most });
         }
     }
     Ok(())
+}
+
+/// Whether a report of so many bytes is kept, of a device that is on no signed roster of its hospital; it is counted then. Its
+/// reports count nowhere, and any operator's certificate makes such devices by the thousand.
+pub(crate) async fn has_room(tx: &mut Tx, hdo: &HdoId, bytes: usize, now: Timestamp) -> Result<bool, AuditError> {
+    let kept = tx.count_written(&format!("unrostered/{hdo}"), day(now), bytes as u64).await?;
+    Ok(kept <= MAX_UNROSTERED_BYTES)
 }
 
 /// Records something that came of what a device has said; nothing where its bound is reached.
@@ -60,7 +68,7 @@ pub(crate) async fn heard(
 ) -> Result<(), AuditError> {
     tx.lock(Lock::AuditChain).await?;
     let writer = Principal::Device(hdo.clone(), device.clone());
-    let entries = tx.count_audit(&writer.to_string(), day(now)).await?;
+    let entries = tx.count_written(&writer.to_string(), day(now), 1).await?;
     if entries < MAX_DEVICE_ENTRIES {
         append(tx, now, actor, concerns, action, subject, detail).await?;
     } else if entries == MAX_DEVICE_ENTRIES {

@@ -5,7 +5,7 @@ use suture_core::audit::Entry;
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::label::Labels;
-use suture_core::limits::{MAX_DEVICE_ENTRIES, MAX_REPORTS_PER_CALL};
+use suture_core::limits::{MAX_DEVICE_ENTRIES, MAX_REPORTS_PER_CALL, MAX_UNROSTERED_BYTES};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::report::{Report, Running, Seen, Signed, Took};
 use suture_core::sign::{LocalKey, Signer as _};
@@ -112,6 +112,36 @@ async fn a_stolen_device_that_reports_without_end_fills_no_record_and_is_heard_a
         assert_eq!(actions(&store).await.len(), 2 * most, "the next day it has as many again");
         let kept = store.latest_reports(&hdo(), &pump(), 1).await.unwrap();
         assert_eq!(kept.len(), 1);
+    })
+    .await;
+}
+
+/// Attack: a stolen operator's certificate, by which devices are enrolled that nobody has, to fill the server's disk.
+#[tokio::test]
+async fn of_devices_that_no_roster_has_so_much_is_kept_a_day_and_all_of_one_that_is_on_it() {
+    each(async |store| {
+        enrolled(&store).await;
+        let days = at(0).as_second() / 86_400;
+        let mut tx = store.begin().await.unwrap();
+        tx.count_written("unrostered/riverside", days, MAX_UNROSTERED_BYTES - 3_000).await.unwrap();
+        tx.commit().await.unwrap();
+        let reports = |from: u64| (from..from + 10).map(|n| report(n, Code::InUse)).collect::<Vec<_>>();
+        let submit =
+            async |from: u64, now: Timestamp| submit(&store, &hdo(), &pump(), &reports(from), now).await.unwrap();
+        let kept = async || store.latest_reports(&hdo(), &pump(), 100).await.unwrap().len();
+        assert_eq!(submit(1, at(0)).await, 10, "all are taken");
+        let some = kept().await;
+        assert!((1..10).contains(&some), "{some}");
+        assert_eq!(submit(11, at(1)).await, 20);
+        assert_eq!(kept().await, some);
+        assert_eq!(actions(&store).await.iter().filter(|a| *a == "device.reports-not-kept").count(), 2);
+        assert_eq!((submit(21, at(24)).await, kept().await), (30, some + 10), "the next day it has as much again");
+        // Once it is on a roster, it is believed.
+        let mut tx = store.begin().await.unwrap();
+        tx.count_written("unrostered/riverside", days + 1, MAX_UNROSTERED_BYTES).await.unwrap();
+        tx.add_roster(&hdo(), "1", &[(pump(), key().public(), "icu".parse().unwrap())]).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!((submit(31, at(25)).await, kept().await), (40, some + 20));
     })
     .await;
 }

@@ -105,6 +105,7 @@ pub(crate) async fn stop(
     now: Timestamp,
 ) -> Result<(), RolloutError> {
     let Some(mut held) = Held::take(tx, hdo, &stop.approval).await? else { return Ok(()) };
+    let stands = tx.is_stopped(hdo, &stop.approval).await?;
     if !tx.put_stop(hdo, stop, now).await? {
         return Ok(());
     }
@@ -130,7 +131,12 @@ pub(crate) async fn stop(
         rollout.reason = Some(reason);
         tx.update_rollout(rollout, now).await?;
     }
-    let action = if stop.stopped { "rollout.stopped" } else { "rollout.stop-lifted" };
+    // Attack: one approver's key, by which orders are signed without end: what was stopped is stopped again, and narrows nothing.
+    let action = match (stop.stopped, stands) {
+        (true, false) => "rollout.stopped",
+        (true, true) => "rollout.stopped-again",
+        (false, _) => "rollout.stop-lifted",
+    };
     record(tx, rollout, actor, action, &stop.to_text(), now).await?;
     go_on(tx, &mut held, now).await?;
     Ok(())

@@ -172,6 +172,21 @@ async fn a_lift_awaits_those_again_whom_the_stop_had_ended() {
     .await;
 }
 
+/// Attack: one approver's key and a certificate, by which orders are signed and sent without end.
+#[tokio::test]
+async fn what_is_stopped_already_is_not_recorded_as_what_only_narrows() {
+    each(async |store| {
+        let mut ward = Ward::begin(&store, "a1", &[1]).await;
+        for (stopped, secs) in [(true, 10), (true, 20), (false, 30), (true, 40)] {
+            ward.stop(stopped, secs).await;
+        }
+        let actions = ward.actions().await;
+        let stops: Vec<&str> = actions.iter().filter_map(|a| a.strip_prefix("rollout.stop")).collect();
+        assert_eq!(stops, ["ped", "ped-again", "-lifted", "ped"]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn one_leads_and_another_takes_over_when_it_falls_silent_or_resigns() {
     each(async |store| {

@@ -121,17 +121,22 @@ impl Tx {
         rows.into_iter().map(Row::read).collect()
     }
 
-    /// Counts one more entry of a writer on a day, which is a number of days; how many there are with it.
-    pub(crate) async fn count_audit(&mut self, writer: &str, day: i64) -> Result<u64, StoreError> {
-        let entries: i64 = on!(self, |c| sqlx::query_scalar(
-            "INSERT INTO audit_writer (writer, day, entries) VALUES ($1, $2, 1) ON CONFLICT (writer) DO UPDATE SET \
-             entries = CASE WHEN audit_writer.day = excluded.day THEN audit_writer.entries + 1 ELSE 1 END, \
-             day = excluded.day RETURNING entries"
+    /// Counts that so much more was written by somebody on a day, which is a number of days: entries, or what else is bounded by
+    /// the day. How much there is with it.
+    pub(crate) async fn count_written(&mut self, writer: &str, day: i64, more: u64) -> Result<u64, StoreError> {
+        let more = to_i64("what was written", more)?;
+        let entries: i64 = on!(self, |c| {
+            sqlx::query_scalar(
+            "INSERT INTO audit_writer (writer, day, entries) VALUES ($1, $2, $3) ON CONFLICT (writer) DO UPDATE SET \
+             entries = CASE WHEN audit_writer.day = excluded.day THEN audit_writer.entries + excluded.entries \
+             ELSE excluded.entries END, day = excluded.day RETURNING entries"
         )
         .bind(writer)
         .bind(day)
+        .bind(more)
         .fetch_one(c)
-        .await)?;
+        .await
+        })?;
         to_u64("audit_writer", "entries", entries)
     }
 

@@ -4,11 +4,13 @@
 //! takes, or that watch a rollout of ten thousand devices. Each holds what it asks for in memory, and all of them what the
 //! server has. So of each identity so many calls are answered at once; the next one waits for its turn with nothing of it read,
 //! and is refused once it has waited long. Those who watch have a bound of their own, so that they keep nobody from
-//! calling. What is sent in bulk is not counted here: it is paced, and never whole in memory.
+//! calling. Of a call that sends in bulk only what it asks for is counted here: what it sends is paced, and never whole in
+//! memory.
 //!
 //! Attack: a hospital that admits thousands of operators and devices of its own making, each of which keeps within its bound. So
 //! what all of an organisation's calls hold of requests and answers is counted in bytes as they come and go, and whatever would
-//! be too much for it alone is refused, whichever call it is.
+//! be too much for it alone is refused, whichever call it is. An answer that is sent piece by piece and lies in memory as a whole
+//! counts as a whole until its end ([`Holds`]), and so does what somebody who watches has been told.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -35,32 +37,50 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Identities that are remembered before those of them are forgotten that call no more.
 const REMEMBERED: usize = 1_024;
 
+/// What one who watches a rollout has the server remember of it: 10,000 devices with a sentence each, and as much on its way out.
+const WATCH_BYTES: u64 = 16 << 20;
+
 /// What is counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     /// Request and answer are in memory as a whole.
     Whole,
+    /// The request is in memory as a whole, the answer never.
+    Bulk,
     /// Open for as long as there may be news.
     Watch,
 }
 
 impl Kind {
-    /// Of a call; none where it is not counted.
+    /// Of a call; none where it is not counted: of uploads there are few at a time, and each holds one message and one pack.
     fn of(path: &str) -> Option<Self> {
-        match path.rsplit('/').next().unwrap_or_default() {
-            "FetchChunks" | "FetchDelta" | "UploadChunks" => None,
-            "WatchRollout" | "Watch" => Some(Self::Watch),
+        match name(path) {
+            "UploadChunks" => None,
+            "FetchChunks" | "FetchDelta" => Some(Self::Bulk),
+            WATCH_ROLLOUT | "Watch" => Some(Self::Watch),
             _ => Some(Self::Whole),
         }
     }
 
     const fn most(self) -> usize {
         match self {
-            Self::Whole => MAX_CALLS_PER_IDENTITY,
+            Self::Whole | Self::Bulk => MAX_CALLS_PER_IDENTITY,
             Self::Watch => MAX_WATCHES_PER_IDENTITY,
         }
     }
 }
+
+const WATCH_ROLLOUT: &str = "WatchRollout";
+
+/// The call in a path.
+fn name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+/// So many bytes an answer holds in memory until its end, beside the frame that is on its way. Its handler says so among the
+/// answer's extensions.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Holds(pub(crate) u64);
 
 /// All calls that are under way. Cheap to clone; clones share it.
 #[derive(Debug, Clone)]
@@ -83,8 +103,12 @@ type Table = HashMap<(Principal, Kind), Weak<Semaphore>>;
 /// A call's place among those of its identity, and what it holds in memory. Both are given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
+    kind: Kind,
     _permit: OwnedSemaphorePermit,
+    /// What comes and goes.
     share: Arc<Share>,
+    /// What is held until the end.
+    standing: Share,
 }
 
 impl Place {
@@ -93,10 +117,21 @@ impl Place {
         Body::new(Said { inner, share: self.share.clone() })
     }
 
-    /// The request is read and done with.
-    pub(crate) fn answered(&self) {
+    /// The request is read and done with, and the answer holds so much. None where the rest is bulk, which has no place.
+    ///
+    /// # Errors
+    ///
+    /// The organisation's calls hold too much, and nothing is answered.
+    pub(crate) fn answered(self, Holds(bytes): Holds) -> Result<Option<Self>, Status> {
         self.share.give();
+        self.standing.take(bytes).map_err(refused)?;
+        Ok((self.kind != Kind::Bulk).then_some(self))
     }
+}
+
+/// The answer to a call that is refused before it has answered anything, where its mark is taken off again.
+fn refused(status: Status) -> Status {
+    marked(Event::LimitReached, status)
 }
 
 /// What a call holds of what its organisation may.
@@ -109,8 +144,7 @@ struct Share {
 }
 
 impl Share {
-    fn take(&self, bytes: usize) -> Result<(), Status> {
-        let bytes = bytes as u64;
+    fn take(&self, bytes: u64) -> Result<(), Status> {
         let more = |held: u64| held.checked_add(bytes).filter(|held| *held <= self.most);
         if self.all.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_err() {
             let most = self.most;
@@ -140,22 +174,35 @@ impl Calls {
         let Some(kind) = Kind::of(path) else { return Ok(None) };
         let places = self.places(principal, kind);
         let permit = match kind {
-            Kind::Whole => tokio::time::timeout(self.patience, places.acquire_owned()).await.ok().and_then(Result::ok),
+            Kind::Whole | Kind::Bulk => {
+                tokio::time::timeout(self.patience, places.acquire_owned()).await.ok().and_then(Result::ok)
+            }
             Kind::Watch => places.try_acquire_owned().ok(),
         };
-        let share = || Arc::new(Share { all: self.memory(principal), most: self.most, held: AtomicU64::new(0) });
-        permit.map(|permit| Some(Place { _permit: permit, share: share() })).ok_or_else(|| {
+        let permit = permit.ok_or_else(|| {
             let text = format!(
                 "{principal} has {} such calls under way; end some of them, and if they are not yours have the certificate revoked",
                 kind.most()
             );
-            marked(Event::LimitReached, Status::resource_exhausted(text))
-        })
+            refused(Status::resource_exhausted(text))
+        })?;
+        let share = || Share { all: self.memory(principal), most: self.most, held: AtomicU64::new(0) };
+        let place = Place { kind, _permit: permit, share: Arc::new(share()), standing: share() };
+        if name(path) == WATCH_ROLLOUT {
+            place.standing.take(WATCH_BYTES).map_err(refused)?;
+        }
+        Ok(Some(place))
     }
 
     fn memory(&self, principal: &Principal) -> Arc<AtomicU64> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.entry(principal.hdo().cloned()).or_default().clone()
+    }
+
+    /// What the calls of somebody's organisation hold now.
+    #[cfg(test)]
+    pub(crate) fn held_for(&self, principal: &Principal) -> u64 {
+        self.memory(principal).load(Ordering::Acquire)
     }
 
     fn places(&self, principal: &Principal, kind: Kind) -> Arc<Semaphore> {
@@ -187,9 +234,9 @@ impl body::Body for Said {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
-            && let Err(status) = self.share.take(data.len())
+            && let Err(status) = self.share.take(data.len() as u64)
         {
-            return Poll::Ready(Some(Err(marked(Event::LimitReached, status))));
+            return Poll::Ready(Some(Err(refused(status))));
         }
         polled
     }
@@ -228,7 +275,9 @@ impl body::Body for Placed {
         // Asked for more, it has sent what it gave before.
         self.place.share.give();
         let refused = match &polled {
-            Poll::Ready(Some(Ok(frame))) => frame.data_ref().and_then(|data| self.place.share.take(data.len()).err()),
+            Poll::Ready(Some(Ok(frame))) => {
+                frame.data_ref().and_then(|data| self.place.share.take(data.len() as u64).err())
+            }
             _ => None,
         };
         let Some(status) = refused else { return polled };
@@ -291,7 +340,7 @@ mod tests {
             watches.push(calls.enter(&kim(), WATCH).await.unwrap().unwrap());
         }
         assert!(calls.enter(&kim(), WATCH).await.is_err(), "and that at once");
-        assert!(calls.enter(&kim(), "/suture.v1.OperatorService/FetchChunks").await.unwrap().is_none());
+        assert!(calls.enter(&kim(), "/suture.v1.OperatorService/UploadChunks").await.unwrap().is_none());
     }
 
     /// Attack: devices and operators of a hospital's own making, each with no more calls than it may.
@@ -309,7 +358,7 @@ mod tests {
         let refused = whole(two.said(body(41))).await.unwrap_err();
         assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
         assert!(whole(two.said(body(40))).await.is_ok());
-        two.answered();
+        let two = two.answered(Holds(0)).unwrap().unwrap();
         // An answer is held until the next of it is asked for; one that finds no room is not sent.
         let (trailers, bytes) = whole(Body::new(Placed::new(body(41), place(3).await))).await.unwrap();
         assert_eq!((trailers.unwrap().get("grpc-status").unwrap().as_bytes(), bytes.len()), (&b"8"[..], 0));
@@ -324,6 +373,59 @@ mod tests {
         drop(waits);
         assert!(whole(place(4).await.said(body(40))).await.is_ok());
         drop(one);
+        assert!(calls.memory.lock().unwrap().values().all(|held| held.load(Ordering::Acquire) == 0));
+    }
+
+    /// Attack: thousands of requests for chunks, each of 16 MiB and never whole, by one operator's stolen certificate.
+    #[tokio::test]
+    async fn what_is_asked_for_in_bulk_is_counted_until_it_is_answered() {
+        let calls = Calls { most: 100, patience: Duration::ZERO, ..Calls::default() };
+        for path in ["/suture.v1.OperatorService/FetchChunks", "/suture.v1.DeviceService/FetchDelta"] {
+            let mut asked = Vec::new();
+            for _ in 0..MAX_CALLS_PER_IDENTITY {
+                asked.push(calls.enter(&kim(), path).await.unwrap().unwrap());
+            }
+            assert_eq!(calls.enter(&kim(), path).await.unwrap_err().code(), tonic::Code::ResourceExhausted);
+            let body = || Body::new(Full::new(Bytes::from(vec![7; 60])).map_err(|e| match e {}));
+            assert!(asked[0].said(body()).collect().await.is_ok());
+            assert!(asked[1].said(body()).collect().await.is_err(), "the request is counted in bytes too");
+            // What is sent has neither a place nor a share.
+            assert!(asked.swap_remove(0).answered(Holds(0)).unwrap().is_none());
+            assert!(asked[0].said(body()).collect().await.is_ok());
+            assert!(calls.enter(&kim(), path).await.unwrap().is_some());
+        }
+    }
+
+    /// Attack: devices of a hospital's own making that each have whole documents sent and take them by drops.
+    #[tokio::test]
+    async fn an_answer_that_lies_in_memory_as_a_whole_counts_as_a_whole_until_its_end() {
+        let calls = Calls { most: 100, ..Calls::default() };
+        let place = async || calls.enter(&kim(), WHOLE).await.unwrap().unwrap();
+        let one = place().await.answered(Holds(60)).unwrap().unwrap();
+        let body = Body::new(Full::new(Bytes::from(vec![7; 10])).map_err(|e| match e {}));
+        let mut answer = Placed::new(body, one);
+        assert!(answer.frame().await.unwrap().unwrap().is_data());
+        let refused = place().await.answered(Holds(41)).unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        assert!(place().await.answered(Holds(30)).is_ok());
+        drop(answer);
+        assert!(place().await.answered(Holds(100)).is_ok());
+    }
+
+    /// Attack: people of a hospital's own making who each watch a rollout of ten thousand devices as often as they may.
+    #[tokio::test]
+    async fn whoever_watches_holds_of_an_organisations_memory_what_a_rollout_takes() {
+        let calls = Calls { most: 2 * WATCH_BYTES, ..Calls::default() };
+        let person = |n: usize| Principal::Operator("riverside".parse().unwrap(), format!("p-{n}").parse().unwrap());
+        let one = calls.enter(&person(1), WATCH).await.unwrap();
+        let two = calls.enter(&person(2), WATCH).await.unwrap().unwrap().answered(Holds(0)).unwrap();
+        assert_eq!(calls.enter(&person(3), WATCH).await.unwrap_err().code(), tonic::Code::ResourceExhausted);
+        let elsewhere = Principal::Operator("hill".parse().unwrap(), "kim".parse().unwrap());
+        assert!(calls.enter(&elsewhere, WATCH).await.is_ok());
+        assert!(calls.enter(&person(3), "/grpc.health.v1.Health/Watch").await.is_ok());
+        drop(one);
+        assert!(calls.enter(&person(3), WATCH).await.is_ok());
+        drop(two);
         assert!(calls.memory.lock().unwrap().values().all(|held| held.load(Ordering::Acquire) == 0));
     }
 

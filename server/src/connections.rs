@@ -8,7 +8,7 @@
 //! stalled transfer is at the device: by the bytes that it takes. Honest ones go on from the byte where they were.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,7 +35,7 @@ const LOOK: Duration = Duration::from_secs(15);
 /// Who is at the other end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Who {
-    /// No certificate was shown.
+    /// No certificate was shown. See [`Who::nobody`].
     Nobody(IpAddr),
     /// By its certificate.
     Known(Principal),
@@ -50,6 +50,15 @@ enum Group {
 }
 
 impl Who {
+    /// Whoever calls from an address and has shown no certificate. Attack: one subscriber's network of IPv6, with more addresses than
+    /// there are connections; so of these the first 64 bits count, which one network has.
+    pub(crate) fn nobody(from: IpAddr) -> Self {
+        Self::Nobody(match from.to_canonical() {
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+            v4 => v4,
+        })
+    }
+
     const fn bound(&self) -> usize {
         match self {
             Self::Nobody(_) => MAX_CONNECTIONS_PER_ADDRESS,
@@ -310,6 +319,15 @@ mod tests {
         assert_eq!(ended(&tickets), [1]);
         drop((tickets, others));
         assert!(connections.table().is_empty());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_address_does() {
+        let of = |text: &str| Who::nobody(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     }
 
     #[tokio::test]

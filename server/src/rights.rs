@@ -21,7 +21,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use crate::calls::{Calls, Place, Placed};
+use crate::calls::{Calls, Holds, Place, Placed};
 use crate::connections::{Awaited, Held};
 use crate::events::Events;
 use crate::events::refused::{self, marked};
@@ -209,6 +209,12 @@ impl Rights {
         }
     }
 
+    /// All calls that are under way.
+    #[cfg(test)]
+    pub(crate) const fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
     /// How many letters wait for somebody to open them; told with each answer, so that nobody need ask. That it cannot be
     /// found out keeps no call from being answered.
     async fn unread(&self, (hdo, from): &(Option<HdoId>, Side)) -> u64 {
@@ -362,13 +368,17 @@ where
                         None => body,
                     };
                     let mut response = inner.call(request.map(|body| within(role, said(body)))).await?;
-                    if let Some(place) = &place {
-                        place.answered();
+                    let holds = response.extensions_mut().remove::<Holds>().unwrap_or_default();
+                    match place.map(|place| place.answered(holds)).transpose() {
+                        Ok(place) => {
+                            if unread > 0 {
+                                response.headers_mut().insert(UNREAD, unread.into());
+                            }
+                            Ok(response.map(|body| counted(body, place.flatten(), held)))
+                        }
+                        // What it would have answered is let go here.
+                        Err(status) => Ok(status.into_http()),
                     }
-                    if unread > 0 {
-                        response.headers_mut().insert(UNREAD, unread.into());
-                    }
-                    Ok(response.map(|body| counted(body, place, held)))
                 }
                 Err(status) => Ok(status.into_http()),
             };

@@ -116,7 +116,7 @@ impl Tls {
         };
         stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER_BYTES));
         let deadline = peer.is_none().then(|| Box::pin(tokio::time::sleep(ANONYMOUS_LIFE)));
-        let who = peer.as_ref().map_or(Who::Nobody(from), |peer| Who::Known(peer.principal.clone()));
+        let who = peer.as_ref().map_or_else(|| Who::nobody(from), |peer| Who::Known(peer.principal.clone()));
         let ticket = connections.enter(who);
         let over = Box::pin(ticket.over().cancelled_owned());
         Ok(Connection { stream, peer, from, deadline, over, ticket, _permit: permit })

@@ -66,13 +66,21 @@ impl World {
 
     /// An operator with a certificate that is on record.
     async fn operator(&self) -> Identity {
+        self.joined(&Principal::Mdm("ada".parse().unwrap())).await
+    }
+
+    /// Somebody of that name, of a hospital that is there, or of the manufacturer.
+    async fn joined(&self, principal: &Principal) -> Identity {
         let key = KeyPair::generate().unwrap();
         let csr = CertificateParams::default().serialize_request(&key).unwrap();
         let csr = Csr::read(csr.der()).unwrap();
-        let ada = "ada".parse().unwrap();
-        let issued = self.app.authority().issue(&csr, &Principal::Mdm("ada".parse().unwrap()), self.app.now()).unwrap();
+        let name = match principal {
+            Principal::Mdm(name) | Principal::Operator(_, name) => name,
+            other => panic!("{other} is no operator"),
+        };
+        let issued = self.app.authority().issue(&csr, principal, self.app.now()).unwrap();
         let mut tx = self.app.store().begin().await.unwrap();
-        tx.join_operator(None, &ada, self.app.now()).await.unwrap();
+        tx.join_operator(principal.hdo(), name, self.app.now()).await.unwrap();
         tx.insert_certificate(&issued.certificate).await.unwrap();
         tx.commit().await.unwrap();
         connect::identity(issued.chain, PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())))
@@ -256,6 +264,93 @@ async fn a_token_that_was_made_up_waits_in_no_line_of_those_who_write() {
     let token = suture_proto::v1::JoinRequest { secret: vec![1; 32].into(), ..csr() };
     assert_eq!(anonymous.join(token).await.unwrap_err().code(), Code::Unauthenticated);
     drop(writer);
+    world.stop().await;
+}
+
+/// Attack: whole documents that many ask for, and take piece by piece as slowly as they may.
+#[tokio::test]
+async fn a_document_that_is_sent_in_pieces_counts_as_a_whole_while_it_is_sent() {
+    let world = World::start("16").await;
+    let content = vec![7; 4 << 20];
+    let catalog = suture_proto::Repository::Catalog;
+    let mut tx = world.app.store().begin().await.unwrap();
+    let readers = crate::store::repository::Readers::Operators;
+    tx.put_target_file(&catalog.to_string(), "notes", &content, readers, world.app.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut ada = connect::operator_client(world.connect(Some(world.operator().await)).await.unwrap());
+    let request = suture_proto::v1::GetTargetRequest { repository: Some((&catalog).into()), name: "notes".to_owned() };
+    let mut answer = ada.get_target(request).await.unwrap().into_inner();
+    let held = world.app.rights().calls().held_for(&Principal::Mdm("ada".parse().unwrap()));
+    assert!(held >= content.len() as u64, "{held}");
+    let mut read = 0;
+    while let Some(piece) = answer.message().await.unwrap() {
+        read += piece.content.len();
+    }
+    assert_eq!(read, content.len());
+    world.stop().await;
+}
+
+/// Attack: whoever finds the invitation of a hospital that was lost, and for which another was made.
+#[tokio::test]
+async fn once_a_hospital_has_joined_no_earlier_invitation_lets_anybody_in_beside_it() {
+    let world = World::start("16").await;
+    let mut ada = connect::operator_client(world.connect(Some(world.operator().await)).await.unwrap());
+    let mut anonymous = connect::operator_client(world.connect(None).await.unwrap());
+    let expires_ms = (world.app.now() + SignedDuration::from_hours(1)).as_millisecond();
+    let invite = |secret: u8| suture_proto::v1::InviteHdoRequest {
+        hdo: "riverside".to_owned(),
+        name: "Riverside".to_owned(),
+        secret_sha256: suture_core::digest::Digest::of(&[secret; 32]).as_bytes().to_vec().into(),
+        expires_ms,
+    };
+    let join = |secret: u8, name: &str| suture_proto::v1::JoinRequest {
+        secret: vec![secret; 32].into(),
+        name: name.to_owned(),
+        ..csr()
+    };
+    for secret in [1, 2] {
+        ada.invite_hdo(invite(secret)).await.unwrap();
+    }
+    anonymous.join(join(2, "kim")).await.unwrap();
+    assert_eq!(anonymous.join(join(1, "eve")).await.unwrap_err().code(), Code::Unauthenticated);
+    // Nor does the manufacturer get into one that has lost all of its operators.
+    let mut tx = world.app.store().begin().await.unwrap();
+    let (hdo, kim) = ("riverside".parse().unwrap(), "kim".parse().unwrap());
+    assert!(tx.revoke_operator(Some(&hdo), &kim, world.app.now()).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(ada.invite_hdo(invite(3)).await.unwrap_err().code(), Code::AlreadyExists);
+    world.stop().await;
+}
+
+/// Attack: inventories that are imported without end, only to look at what would change, by people of a hospital's own making.
+#[tokio::test]
+async fn a_hospital_imports_one_inventory_at_a_time_and_keeps_no_other_from_it() {
+    let world = World::start("16").await;
+    let mut hospitals = Vec::new();
+    for hdo in ["riverside", "hill"] {
+        let kim = Principal::Operator(hdo.parse().unwrap(), "kim".parse().unwrap());
+        let mut tx = world.app.store().begin().await.unwrap();
+        tx.insert_hdo(kim.hdo().unwrap(), hdo, world.app.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let calls = connect::operator_client(world.connect(Some(world.joined(&kim).await)).await.unwrap());
+        hospitals.push((kim, calls));
+    }
+    let import = |mut calls: suture_proto::v1::operator_service_client::OperatorServiceClient<_>| {
+        tokio::spawn(async move {
+            let nothing = suture_proto::v1::ImportDevicesRequest { devices: Vec::new(), dry_run: true };
+            calls.import_devices(nothing).await.unwrap();
+        })
+    };
+    let [(riverside, theirs), (_, others)] = &hospitals[..] else { unreachable!("there are two") };
+    let under_way = world.app.turns().wait_of(riverside).await;
+    let waits = import(theirs.clone());
+    import(others.clone()).await.unwrap();
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!waits.is_finished());
+    drop(under_way);
+    waits.await.unwrap();
     world.stop().await;
 }
 

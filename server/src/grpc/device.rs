@@ -117,7 +117,7 @@ impl DeviceService for Api {
         request: Request<v1::GetTargetRequest>,
     ) -> Result<Response<Self::GetTargetStream>, Status> {
         let principal = caller(&request)?;
-        Ok(Response::new(self.target(&principal, request.into_inner()).await?))
+        Ok(self.target(&principal, request.into_inner()).await?)
     }
 
     type FetchChunksStream = Answers<v1::FetchChunksResponse>;
@@ -137,7 +137,7 @@ impl DeviceService for Api {
         let held =
             held_sha256.iter().map(|held| parse_digest("held_sha256", held)).collect::<Result<Vec<_>, Invalid>>();
         let runs = self.app.transfer().told_index(&index, &held.map_err(Refusal::from)?).await;
-        Ok(Response::new(stream::pieces(runs.map_err(Refusal::from)?)))
+        Ok(stream::pieces(runs.map_err(Refusal::from)?))
     }
 
     async fn get_delta(&self, request: Request<v1::GetDeltaRequest>) -> Result<Response<v1::GetDeltaResponse>, Status> {
@@ -358,7 +358,7 @@ impl Api {
         &self,
         principal: &Principal,
         request: v1::GetTargetRequest,
-    ) -> Result<Answers<v1::GetTargetResponse>, Refusal> {
+    ) -> Result<Response<Answers<v1::GetTargetResponse>>, Refusal> {
         let v1::GetTargetRequest { repository, name } = request;
         let repository = self.readable(principal, repository.as_ref())?;
         if let (Repository::Catalog, Some(sha256)) = (&repository, stream::document_digest(&name)) {

@@ -8,6 +8,7 @@ use suture_proto::v1;
 use tonic::{Response, Status};
 
 use super::Refusal;
+use crate::calls::Holds;
 use crate::delta::Deltas;
 use crate::store::deltas::Pair;
 use crate::transfer::Reader;
@@ -15,22 +16,25 @@ use crate::transfer::Reader;
 /// A stream of answers, boxed as the generated traits want it.
 pub(super) type Answers<T> = std::pin::Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
 
-/// Whole content in pieces of [`FRAME_BYTES`], without copies.
-pub(super) fn pieces(content: Bytes) -> Answers<v1::GetTargetResponse> {
+/// Whole content in pieces of [`FRAME_BYTES`], without copies. All of it is held until the last has gone.
+pub(super) fn pieces(content: Bytes) -> Response<Answers<v1::GetTargetResponse>> {
+    let holds = Holds(content.len() as u64);
     let pieces = (0..content.len().div_ceil(FRAME_BYTES)).map(move |i| {
         let at = i * FRAME_BYTES;
         let end = content.len().min(at + FRAME_BYTES);
         Ok(v1::GetTargetResponse { content: content.slice(at..end) })
     });
-    Box::pin(futures::stream::iter(pieces))
+    let mut response: Response<Answers<_>> = Response::new(Box::pin(futures::stream::iter(pieces)));
+    response.extensions_mut().insert(holds);
+    response
 }
 
 /// A stored document in pieces, each read when the one before it has gone.
-pub(super) fn document(reader: Reader) -> Answers<v1::GetTargetResponse> {
-    Box::pin(futures::stream::try_unfold(reader, async |mut reader| {
+pub(super) fn document(reader: Reader) -> Response<Answers<v1::GetTargetResponse>> {
+    Response::new(Box::pin(futures::stream::try_unfold(reader, async |mut reader| {
         let piece = reader.next().await.map_err(Refusal::from)?;
         Ok(piece.map(|content| (v1::GetTargetResponse { content }, reader)))
-    }))
+    })))
 }
 
 /// Chunks, as [`super::Bulk`] sends them before a call gets here.

@@ -61,18 +61,27 @@ pub(crate) enum LetterTakeError {
     Store(#[from] StoreError),
 }
 
-/// Takes a letter from whoever has signed it.
+/// The root by whose keys somebody's side writes; none where it has none.
+///
+/// # Errors
+///
+/// It cannot be read.
+pub(crate) async fn root_by(tx: &mut Tx, principal: &Principal) -> Result<Option<Verified<Root>>, LetterTakeError> {
+    root_of(tx, principal.hdo()).await
+}
+
+/// Takes a letter from whoever has signed it, by [`root_by`]. It was verified before anything was locked: of a hundred, each as
+/// long as it may be, that takes a while in which nobody else could write.
 ///
 /// # Errors
 ///
 /// See [`LetterTakeError`]; nothing of it is kept then.
 pub(crate) async fn take(
     tx: &mut Tx,
-    (principal, name): (&Principal, &OperatorName),
-    bytes: &[u8],
+    (principal, name, root): (&Principal, &OperatorName, Option<&Verified<Root>>),
+    letter: &VerifiedLetter,
     now: Timestamp,
 ) -> Result<(), LetterTakeError> {
-    let letter = VerifiedLetter::verify(bytes)?;
     let (hdo, from, number) = (letter.hdo.clone(), letter.from, letter.number);
     let other = |why| Err(LetterTakeError::Other { hdo: letter.hdo.clone(), number, why });
     if super::side(principal) != Some(from) {
@@ -84,8 +93,7 @@ pub(crate) async fn take(
     if letter.name != *name {
         return other("it bears somebody else's name");
     }
-    let root = root_of(tx, (&hdo, from)).await?;
-    if !root.is_some_and(|root| letter.is_listed(&root)) {
+    if !root.is_some_and(|root| letter.is_listed(root)) {
         return Err(LetterTakeError::Key { number, from, name: letter.name.clone() });
     }
     if from == Side::Manufacturer && !tx.hdos().await?.iter().any(|h| h.id == hdo) {
@@ -99,16 +107,13 @@ pub(crate) async fn take(
     if number != there + 1 || letter.previous != before.map(|head| head.sha256) {
         return Err(LetterTakeError::Moved { from, hdo, there, number });
     }
-    keep(tx, &letter, now).await?;
-    record(tx, principal, &letter, now).await
+    keep(tx, letter, now).await?;
+    record(tx, principal, letter, now).await
 }
 
-/// The root by whose keys a side writes.
-async fn root_of(tx: &mut Tx, (hdo, from): (&HdoId, Side)) -> Result<Option<Verified<Root>>, LetterTakeError> {
-    let repository = match from {
-        Side::Manufacturer => Repository::Catalog,
-        Side::Hospital => Repository::Approvals(hdo.clone()),
-    };
+/// The root by whose keys a hospital writes, or the manufacturer.
+async fn root_of(tx: &mut Tx, hdo: Option<&HdoId>) -> Result<Option<Verified<Root>>, LetterTakeError> {
+    let repository = hdo.map_or(Repository::Catalog, |hdo| Repository::Approvals(hdo.clone()));
     let root = tx.newest_repo_file(&repository.to_string(), Role::Root).await?;
     Ok(root.map(|root| Verified::<Root>::pinned(&root.content)).transpose()?)
 }
@@ -116,10 +121,10 @@ async fn root_of(tx: &mut Tx, (hdo, from): (&HdoId, Side)) -> Result<Option<Veri
 /// The key that a side's root ties to a person, if there is one: whoever has stolen their certificate has not stolen that.
 pub(crate) async fn key_of(
     tx: &mut Tx,
-    side: (&HdoId, Side),
+    (hdo, side): (&HdoId, Side),
     name: &OperatorName,
 ) -> Result<Option<PublicKey>, LetterTakeError> {
-    let Some(root) = root_of(tx, side).await? else { return Ok(None) };
+    let Some(root) = root_of(tx, (side == Side::Hospital).then_some(hdo)).await? else { return Ok(None) };
     Ok(root.authority(Role::Targets).keys().find(|key| root.holder(key) == Some(name)).copied())
 }
 

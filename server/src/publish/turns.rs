@@ -1,13 +1,18 @@
-//! Whose turn it is to publish.
+//! Whose turn it is to write much at once: to publish, and what else an organisation writes by the megabyte.
 //!
 //! Attack: a hospital that lists as much as it may, and has all of it read at one publication after another, each of which
 //! fails at its end: nobody else writes meanwhile, and no device of any hospital is heard. So one repository's publications come
 //! one after another, and behind one that took long the next waits for longer still, whatever came of it.
+//!
+//! Attack: the same by a stolen operator's certificate, with inventories that are imported to look at what would change, with
+//! plans and with letters, by as many people of that hospital's own making as it likes. So of each organisation one of these is
+//! under way at a time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use suture_core::principal::Principal;
 use suture_proto::Repository;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
@@ -34,9 +39,18 @@ pub(crate) struct Turn {
 impl Turns {
     /// Waits until it is the repository's turn. There are as many repositories as hospitals, and one more.
     pub(crate) async fn wait(&self, repository: &Repository) -> Turn {
+        self.wait_for(repository.to_string()).await
+    }
+
+    /// Waits until it is the turn of somebody's organisation. There are as many as hospitals, and the manufacturer.
+    pub(crate) async fn wait_of(&self, principal: &Principal) -> Turn {
+        self.wait_for(principal.hdo().map_or_else(|| "manufacturer".to_owned(), |hdo| format!("hdo/{hdo}"))).await
+    }
+
+    async fn wait_for(&self, whose: String) -> Turn {
         let next = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            all.entry(repository.to_string()).or_insert_with(|| Arc::new(Instant::now().into())).clone()
+            all.entry(whose).or_insert_with(|| Arc::new(Instant::now().into())).clone()
         };
         let next = next.lock_owned().await;
         tokio::time::sleep_until(*next).await;

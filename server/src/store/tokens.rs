@@ -123,6 +123,19 @@ impl Tx {
         Ok(spent == 1)
     }
 
+    /// Ends what is left of a hospital's invitations: its first operator has joined, and its own operators invite the others.
+    /// Attack: whoever found an invitation that was lost joins beside those who were meant.
+    pub async fn end_invitations(&mut self, hdo: &HdoId, now: Timestamp) -> Result<u64, StoreError> {
+        Ok(on!(self, |c| sqlx::query(
+            "UPDATE token SET expires_ms = $2 WHERE kind = 'hdo' AND hdo = $1 AND spent_ms IS NULL AND expires_ms > $2"
+        )
+        .bind(hdo.as_str())
+        .bind(to_ms(now))
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected()))?)
+    }
+
     /// Ends the unspent tokens that an operator made, and those that let somebody join under the operator's name; how many
     /// there were. Attack: whoever held a revoked certificate comes back with a token that was made before.
     pub async fn end_tokens_of(

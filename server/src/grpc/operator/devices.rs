@@ -106,7 +106,9 @@ impl Api {
             records.push(record(device).map_err(|e| Refusal::invalid(format!("device {}: {e}", i + 1)))?);
         }
         let now = self.app.now();
+        let mut turn = self.app.turns().wait_of(principal).await;
         let mut tx = self.app.store().begin().await?;
+        turn.begin();
         let done = tx.import_devices(hdo, &records, now).await?;
         if tx.device_count(hdo).await? > MAX_HOSPITAL_DEVICES as u64 {
             let text =

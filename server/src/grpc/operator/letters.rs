@@ -6,7 +6,7 @@ use suture_core::id::{HdoId, ProductId};
 use suture_core::limits::{
     MAX_CLOCK_NOTICES, MAX_LETTERS, MAX_LETTERS_PER_CALL, MAX_MESSAGE_BYTES, MAX_ROOTS_PER_CALL, MAX_ROWS_PER_CALL,
 };
-use suture_core::notice::Side;
+use suture_core::notice::{Side, VerifiedLetter};
 use suture_core::principal::Principal;
 use suture_core::trust::Role;
 use suture_core::version::Release;
@@ -17,7 +17,7 @@ use super::super::{Api, Refusal};
 use super::decisions::name;
 use super::organisation::sentence;
 use crate::notice::side;
-use crate::notice::take::{key_of, take, told};
+use crate::notice::take::{LetterTakeError, key_of, root_by, take, told};
 use crate::store::Lock;
 use crate::store::letters::{Answer, ClocksOf, HospitalClocks, Kept, SentNotice, Step};
 
@@ -82,11 +82,16 @@ impl Api {
             return Err(Refusal::invalid(text));
         }
         let (now, by) = (self.app.now(), name(principal)?);
+        let letters = letters.iter().map(|letter| VerifiedLetter::verify(letter)).collect::<Result<Vec<_>, _>>();
+        let letters = letters.map_err(LetterTakeError::from)?;
+        let mut turn = self.app.turns().wait_of(principal).await;
         let mut tx = self.app.store().begin().await?;
+        turn.begin();
         // Numbers go up without gaps, whoever else writes at this moment.
         tx.lock(Lock::AuditChain).await?;
-        for letter in letters {
-            take(&mut tx, (principal, &by), &letter, now).await?;
+        let root = root_by(&mut tx, principal).await?;
+        for letter in &letters {
+            take(&mut tx, (principal, &by, root.as_ref()), letter, now).await?;
         }
         tx.commit().await?;
         Ok(v1::SendLettersResponse {})

@@ -65,7 +65,7 @@ impl OperatorService for Api {
 
     async fn get_target(&self, request: Request<v1::GetTargetRequest>) -> Answer<Self::GetTargetStream> {
         let principal = caller(&request)?;
-        Ok(Response::new(self.target(&principal, request.into_inner()).await?))
+        Ok(self.target(&principal, request.into_inner()).await?)
     }
 
     async fn publish_metadata(

@@ -65,6 +65,9 @@ impl Api {
             let text = format!("name: there is an operator {operator} already; take another name");
             return Err(Refusal::new(Code::AlreadyExists, text));
         }
+        if let Some(hdo) = &hdo {
+            tx.end_invitations(hdo, now).await?;
+        }
         let issued = self.app.authority().issue(&csr, &principal, now)?;
         tx.insert_certificate(&issued.certificate).await?;
         let subject = principal.to_string();
@@ -99,8 +102,9 @@ impl Api {
         let expires = token_end(expires_ms, now)?;
         let mut tx = self.app.store().begin().await?;
         // Inviting again is how a hospital whose first invitation was lost gets in, until somebody has.
+        // Whoever was revoked has joined too: a manufacturer gets into no hospital that has lost its operators.
         match tx.hdos().await?.into_iter().find(|h| h.id == hdo) {
-            Some(known) if known.operators > 0 => {
+            Some(_) if !tx.operators(Some(&hdo)).await?.is_empty() => {
                 let text = format!(
                     "{hdo} has joined already; its own operators invite their colleagues, and where none of them is left, \
                      whoever runs the server says `suture-server operator invite NAME --hdo {hdo}` there"

@@ -98,7 +98,9 @@ impl Api {
             return Err(Refusal::invalid(format!("plan: empty, or more than {MAX_PLAN_BYTES} bytes")));
         }
         let sha256 = Digest::of(&plan);
+        let mut turn = self.app.turns().wait_of(principal).await;
         let mut tx = self.app.store().begin().await?;
+        turn.begin();
         let now = self.app.now();
         tx.put_plan(hdo, &sha256, &plan, &principal.to_string(), now).await?;
         tx.drop_old_plans(hdo, MAX_KEPT_PLANS, MAX_KEPT_PLANS_BYTES, now).await?;

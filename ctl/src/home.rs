@@ -4,6 +4,7 @@
 //! server.json             where the server is and how it is known
 //! identity/tls.key        this operator's TLS key (0600)
 //! identity/chain.pem      its certificate, and the CA's
+//! identity/asked.pem      while this home joins: the key that its token is shown with (0600)
 //! keys/<name>.pem         signing keys, encrypted; <name>.pub their public halves
 //! trust/catalog/          the manufacturer's repository as last verified
 //! trust/catalog/life/     what was read last of each product's life
@@ -141,7 +142,7 @@ impl Home {
     pub fn server(&self) -> Outcome<Server> {
         let bytes = self.read("server.json")?.ok_or_else(|| {
             Failure::new(format!("{} has not joined a server", self.directory.display()))
-                .next("`suturectl join TOKEN`, or name another --home")
+                .next("`suturectl join -` and paste the token, or name another --home")
         })?;
         serde_json::from_slice(&bytes).map_err(|e| {
             Failure::new(format!("{} cannot be read", self.directory.join("server.json").display())).because(&e)

@@ -5,19 +5,25 @@ use jiff::Timestamp;
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use suture_core::digest::Digest;
 use suture_proto::connect::{self, Identity};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, OrFail as _, Outcome};
-use crate::files::Access;
+use crate::files::{self, Access};
 use crate::home::Home;
 
+/// A key on its way, which is kept before the server hears of it, below the mark of the token that it is shown with.
+const ASKED: &str = "identity/asked.pem";
 const KEY: &str = "identity/tls.key";
 const CHAIN: &str = "identity/chain.pem";
 /// Certificates renew at 70 % of their life.
 const RENEW_AT_PERCENT: i64 = 70;
 
 /// A key that has no certificate yet, and the request for one.
+///
+/// Accident: the program ends, or the disk is full, after the server has spent the token and before its answer lies here. The
+/// server answers the same token again as long as it lives, to the same key alone: so the key is on the disk before.
 pub struct Request {
     key_pem: Zeroizing<String>,
     /// PKCS#10, DER.
@@ -25,16 +31,30 @@ pub struct Request {
 }
 
 impl Request {
-    /// With a new P-256 key.
-    pub fn new() -> Outcome<Self> {
+    /// With the P-256 key that this token was shown with before, or a new one.
+    pub fn with(home: &Home, token: &Digest) -> Outcome<Self> {
+        let kept = home.read(ASKED)?.map(Zeroizing::new);
+        let kept = kept.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()?.split_once('\n'));
+        let kept = kept.filter(|(mark, _)| *mark == token.to_string()).and_then(|(_, pem)| KeyPair::from_pem(pem).ok());
+        if let Some(key) = kept {
+            return Ok(Self { csr: csr(&key)?, key_pem: Zeroizing::new(key.serialize_pem()) });
+        }
         let key = KeyPair::generate().or_fail(|| "cannot make a TLS key".to_owned())?;
-        Ok(Self { csr: csr(&key)?, key_pem: Zeroizing::new(key.serialize_pem()) })
+        let made = Self { csr: csr(&key)?, key_pem: Zeroizing::new(key.serialize_pem()) };
+        let text = Zeroizing::new(format!("{token}\n{}", made.key_pem.as_str()));
+        home.write(ASKED, text.as_bytes(), Access::Secret)?;
+        Ok(made)
     }
 
     /// Keeps the key and the chain that answered the request.
-    pub fn granted(self, home: &Home, chain: &[impl AsRef<[u8]>]) -> Outcome {
+    pub fn granted(&self, home: &Home, chain: &[impl AsRef<[u8]>]) -> Outcome {
         home.write(KEY, self.key_pem.as_bytes(), Access::Secret)?;
         store_chain(home, chain)
+    }
+
+    /// Whoever this home is lies there, and the key beside it.
+    pub fn done(home: &Home) -> Outcome {
+        Ok(files::remove(&home.path(ASKED)?)?)
     }
 }
 
@@ -100,13 +120,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::open(dir.path()).unwrap();
         assert!(load(&home).unwrap_err().to_text().contains("join again"));
-        let request = Request::new().unwrap();
+        let token = Digest::of(b"a token");
+        let request = Request::with(&home, &token).unwrap();
+        // As long as it is not done, the same token comes with the same key, and another with another.
+        assert_eq!(*Request::with(&home, &token).unwrap().key_pem, *request.key_pem);
+        let other = tempfile::tempdir().unwrap();
+        let other = Home::open(other.path()).unwrap();
+        other.write(ASKED, &home.read(ASKED).unwrap().unwrap(), Access::Secret).unwrap();
+        assert_ne!(*Request::with(&other, &Digest::of(b"another")).unwrap().key_pem, *request.key_pem);
         let key = KeyPair::from_pem(&request.key_pem).unwrap();
         let mut params = CertificateParams::new(vec!["x".to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2026, 1, 1);
         params.not_after = rcgen::date_time_ymd(2026, 1, 31);
         let certificate = params.self_signed(&key).unwrap();
         request.granted(&home, &[certificate.der().to_vec()]).unwrap();
+        Request::done(&home).unwrap();
+        assert_eq!(home.read(ASKED).unwrap(), None);
         let identity = load(&home).unwrap();
         assert_eq!(identity.chain, [certificate.der().clone()]);
         let due = |day: &str| renewal_due(&identity, day.parse().unwrap());

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use suture_core::clock::{Clock, format_utc};
 use suture_core::digest::Digest;
 use suture_core::id::DeviceId;
 use suture_core::json;
-use suture_core::sign::{LocalKey, Signer as _};
+use suture_core::sign::Signer as _;
 use suture_core::token::{Grant, Token};
 use suture_proto::connect::{self, ProxyRules, Trust};
 
+use super::asked::Asked;
 use super::certificate::{accept, csr, pem, write_tls};
 use super::{Device, Identity, IdentityError, Seed, device};
 use crate::client::{Client, Enrolment};
@@ -21,7 +21,8 @@ use crate::durable::{self, DurableError};
 
 impl Identity {
     /// Spends a token: makes the keys here, has the TLS key certified, and keeps all of it. Until a person of the hospital
-    /// has compared [`Identity::fingerprint`] the device stays pending.
+    /// has compared [`Identity::fingerprint`] the device stays pending. Cut off at any place it can be asked again with the
+    /// same token, whose end it then comes to.
     pub async fn enroll(
         settings: &Settings,
         token: &str,
@@ -30,40 +31,53 @@ impl Identity {
     ) -> Result<Self, IdentityError> {
         let dir = settings.state_dir.join("identity");
         departure::finish(&settings.state_dir)?;
-        match device(&dir) {
-            Ok(Some(device)) => return Err(IdentityError::Enrolled { device: device.device, dir }),
+        let there = match device(&dir) {
+            Ok(there) => there,
             // What was settled is lost, and only another token settles it.
-            Ok(None) | Err(IdentityError::Damaged(_)) => {}
+            Err(IdentityError::Damaged(_)) => None,
             Err(e) => return Err(e),
+        };
+        let read = Token::decode(token);
+        if let Some(there) = there {
+            // Cut off just before its end.
+            if read.is_ok_and(|token| Asked::before(&dir, &token.secret.sha256()).is_ok_and(|asked| asked.is_some())) {
+                Asked::forget(&dir)?;
+                return Self::open(&settings.state_dir);
+            }
+            return Err(IdentityError::Enrolled { device: there.device, dir });
         }
-        let token = Token::decode(token)?;
+        let token = read?;
         let device = device_of(&token, id, clock.now())?;
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let report = LocalKey::from_seed(&seed);
+        durable::make_dir(&dir)?;
+        let asked = Asked::with(&dir, &token.secret.sha256(), &seed)?;
         let trust = Trust::CaSha256(token.ca_sha256);
         let connection = connect::Settings { address: token.server.clone(), trust, identity: None, proxy, clock };
         let chain = Client::new(&connection)?
             .enroll(Enrolment {
                 secret: token.secret.as_bytes(),
-                csr: &csr(&key)?,
-                report_key: report.public().as_bytes(),
+                csr: &csr(&asked.tls)?,
+                report_key: asked.report.public().as_bytes(),
                 device: device.device.as_str(),
                 product: settings.product.as_str(),
                 hardware: settings.hardware.as_str(),
             })
             .await?;
-        let chain = accept(chain, &device, &key)?;
+        let chain = accept(chain, &device, &asked.tls)?;
         let ca = chain.last().filter(|ca| Digest::of(ca) == token.ca_sha256);
         let ca = ca.ok_or(IdentityError::Chain("it does not end in the CA that the token names"))?.clone();
-        durable::make_dir(&dir)?;
-        durable::write_twice(&dir.join("report.pem"), report.to_plain_pem()?.as_bytes(), durable::SECRET)?;
-        durable::write_twice(&dir.join("ca.pem"), pem(&[&ca]).as_bytes(), durable::OPEN)?;
-        write_tls(&dir, &key, &chain)?;
-        // Last: without it the device counts as not enrolled.
-        let place = dir.join("device.json");
-        let bytes =
-            json::to_canonical(&device).map_err(|source| DurableError::Damaged { path: place.clone(), source })?;
-        durable::write_twice(&place, &bytes, durable::OPEN)?;
+        let report = asked.report.to_plain_pem()?;
+        let keep = || {
+            durable::write_twice(&dir.join("report.pem"), report.as_bytes(), durable::SECRET)?;
+            durable::write_twice(&dir.join("ca.pem"), pem(&[&ca]).as_bytes(), durable::OPEN)?;
+            write_tls(&dir, &asked.tls, &chain)?;
+            // Last: without it the device counts as not enrolled.
+            let place = dir.join("device.json");
+            let bytes =
+                json::to_canonical(&device).map_err(|source| DurableError::Damaged { path: place.clone(), source })?;
+            durable::write_twice(&place, &bytes, durable::OPEN)?;
+            Asked::forget(&dir)
+        };
+        keep().map_err(IdentityError::NotKept)?;
         Self::open(&settings.state_dir)
     }
 }

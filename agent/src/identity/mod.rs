@@ -3,8 +3,10 @@
 //! `identity/` in the state directory holds `tls.pem` (key and chain, one file, so that they always fit together), `ca.pem`,
 //! `report.pem` (a separate Ed25519 key, so that a terminator of TLS cannot forge reports) and, written last, `device.json`;
 //! later `ways.json`, where the hospital has signed other ways to the server, and `earlier.pem`, what was renewed. All but
-//! the last may lead to a person's walk where they are lost, so each lies there twice.
+//! the last may lead to a person's walk where they are lost, so each lies there twice. While a device enrols `asked.pem` holds
+//! its keys.
 
+mod asked;
 mod certificate;
 mod enrolment;
 
@@ -82,8 +84,14 @@ pub enum IdentityError {
     #[error("{} is missing or damaged; enrol the device again with a new token", .0.display())]
     Damaged(PathBuf),
     /// The device has not enrolled.
-    #[error("this device has not enrolled; run `suture-agent enroll --token ...`")]
+    #[error("this device has not enrolled; run `suture-agent enroll --token-file -` and paste the token")]
     NotEnrolled,
+    /// Enrolled, and not written down: the keys that were certified are kept (see [`Identity::enroll`]).
+    #[error(
+        "the server has certified this device, and that could not be kept here; mend the disk and run the same command \
+             again: the token still works for this device"
+    )]
+    NotKept(#[source] DurableError),
     /// It has.
     #[error("this device is enrolled as {device} already; to enrol it anew, have it revoked and remove {}", dir.display())]
     Enrolled {

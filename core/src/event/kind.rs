@@ -296,7 +296,7 @@ mod tests {
             Kind::CertificateRevoked => ("server/src/rights.rs", "Kind::CertificateRevoked"),
             Kind::CertificateExpired => ("server/src/rights.rs", "Kind::CertificateExpired"),
             Kind::CallForbidden => ("server/src/rights.rs", "Kind::CallForbidden"),
-            Kind::TokenRefused => ("server/src/grpc/device.rs", "Kind::TokenRefused"),
+            Kind::TokenRefused => ("server/src/grpc/token.rs", "Kind::TokenRefused"),
             Kind::SignatureRefused => ("server/src/grpc/status.rs", "Kind::SignatureRefused"),
             Kind::MetadataRefused => ("server/src/grpc/status.rs", "Kind::of_code"),
             Kind::LimitReached => ("server/src/events/refused.rs", "Kind::LimitReached"),

@@ -1,6 +1,6 @@
 //! `suturectl join`: one pasted token is all the trust that is needed.
 
-use std::io::Read as _;
+use std::io::{BufRead, IsTerminal as _, Read as _};
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -27,10 +27,11 @@ use crate::witness;
 // `hdo join` flattens it into arguments of its own, and two groups may not have one name.
 #[group(skip)]
 pub struct Args {
-    /// The token (`suture1.…`); `-` reads it from standard input
+    /// The token (`suture1.…`), which others on this machine then see in the list of processes; `-` reads it from standard
+    /// input
     #[arg(required_unless_present = "token_file")]
     token: Option<String>,
-    /// Read the token from a file, which keeps it out of the process list
+    /// Read the token from a file, or with `-` from standard input: nobody else sees it there
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     token_file: Option<PathBuf>,
     /// The name to take; needed where the token names none
@@ -64,7 +65,7 @@ pub async fn run(context: &mut Context<'_>, args: Args) -> Outcome {
 }
 
 pub(crate) async fn join(context: &mut Context<'_>, args: Args) -> Outcome<Joined> {
-    let token = Token::decode(&read_token(&args)?).or_fail(|| "the token cannot be read".to_owned())?;
+    let token = Token::decode(&read_token(context, &args)?).or_fail(|| "the token cannot be read".to_owned())?;
     if context.home.joined()? {
         return finish(context, &token).await;
     }
@@ -81,7 +82,7 @@ pub(crate) async fn join(context: &mut Context<'_>, args: Args) -> Outcome<Joine
         clock: context.clock.clone(),
     };
     let mut client = Client::open(&settings).await?;
-    let request = identity::Request::new()?;
+    let request = identity::Request::with(&context.home, &token.secret.sha256())?;
     let spend = v1::JoinRequest {
         secret: token.secret.as_bytes().to_vec().into(),
         csr: request.csr.clone().into(),
@@ -102,16 +103,15 @@ pub(crate) async fn join(context: &mut Context<'_>, args: Args) -> Outcome<Joine
             "the server made this operator {principal}, the token says {expected}"
         )));
     }
-    request.granted(&context.home, &chain)?;
-    context.home.set_server(&Server {
+    let server = Server {
         address: token.server.clone(),
         trust_domain: token.trust_domain.clone(),
         authorities: vec![BASE64.encode(ca)],
         uri,
+    };
+    request.granted(&context.home, &chain).and_then(|()| context.home.set_server(&server)).map_err(|failure| {
+        failure.next("mend that and run the same command again: until its end the token still works for this home")
     })?;
-    if let Some(key) = &token.audit_key {
-        witness::pin(&context.home, key)?;
-    }
     finish(context, &token).await
 }
 
@@ -133,6 +133,10 @@ async fn finish(context: &mut Context<'_>, token: &Token) -> Outcome<Joined> {
         return Err(Failure::new(format!("this home is {principal} already, and the token is for somebody else"))
             .next("use another --home for another operator"));
     }
+    if let Some(key) = &token.audit_key {
+        witness::pin(&context.home, key)?;
+    }
+    identity::Request::done(&context.home)?;
     let roots = [
         (Which::Catalog, token.catalog_root_sha256, token.catalog_edition),
         (Which::Approvals, token.approvals_root_sha256, token.approvals_edition),
@@ -161,25 +165,45 @@ async fn finish(context: &mut Context<'_>, token: &Token) -> Outcome<Joined> {
     })
 }
 
-fn read_token(args: &Args) -> Outcome<String> {
+fn read_token(context: &mut Context<'_>, args: &Args) -> Outcome<String> {
     const LIMIT: u64 = 16 << 10;
-    let too_long =
-        || Failure::new("that is no token: it is too long").next("a token is one line that begins with `suture1.`");
     let mut text = String::new();
     match (&args.token_file, args.token.as_deref()) {
-        (Some(path), _) => {
+        (Some(path), _) if path.as_os_str() != "-" => {
             let bytes = crate::files::read(path, LIMIT)?
                 .ok_or_else(|| Failure::new(format!("there is no token file {}", path.display())))?;
             text = String::from_utf8(bytes).or_fail(|| format!("{} is no text", path.display()))?;
         }
-        (None, Some("-")) => {
-            let read = std::io::stdin().lock().take(LIMIT).read_to_string(&mut text);
-            read.or_fail(|| "cannot read a token from standard input".to_owned())?;
+        (Some(_), _) | (None, Some("-")) => {
+            let stdin = std::io::stdin();
+            if stdin.is_terminal() {
+                context.print.note("Paste the token, and press Enter:");
+            }
+            pasted(&mut stdin.lock().take(LIMIT), &mut text)
+                .or_fail(|| "cannot read a token from standard input".to_owned())?;
         }
-        (None, Some(token)) => text.push_str(token),
+        (None, Some(token)) => {
+            // Attack: another account on this machine, which reads the list of processes and is faster.
+            context.print.note(
+                "note: a token on the command line is shown to others on this machine while the command runs; \
+                 `--token-file FILE`, or `-` to paste it, does not show it",
+            );
+            text.push_str(token);
+        }
         (None, None) => {}
     }
-    if text.len() as u64 >= LIMIT { Err(too_long()) } else { Ok(text) }
+    if text.len() as u64 >= LIMIT {
+        return Err(
+            Failure::new("that is no token: it is too long").next("a token is one line that begins with `suture1.`")
+        );
+    }
+    Ok(text)
+}
+
+/// The first line that is not empty: nobody has to say where a pasted one ends.
+fn pasted(from: &mut impl BufRead, text: &mut String) -> std::io::Result<()> {
+    while text.trim().is_empty() && from.read_line(text)? > 0 {}
+    Ok(())
 }
 
 fn name_to_take(grant: &Grant, given: Option<OperatorName>) -> Outcome<OperatorName> {
@@ -200,6 +224,18 @@ fn name_to_take(grant: &Grant, given: Option<OperatorName>) -> Outcome<OperatorN
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pasted_token_ends_with_its_line() {
+        let read = |from: &str| {
+            let mut text = String::new();
+            pasted(&mut from.as_bytes(), &mut text).unwrap();
+            text.trim().to_owned()
+        };
+        assert_eq!(read("\n \nsuture1.abc\nwhat comes after"), "suture1.abc");
+        assert_eq!(read("suture1.abc"), "suture1.abc");
+        assert_eq!(read("\n"), "");
+    }
 
     #[test]
     fn the_name_is_the_tokens_or_ones_own_where_it_leaves_it_open() {

@@ -14,18 +14,18 @@ use suture_proto::{Invalid, Repository, head_seen, parse, parse_digest, v1};
 use tonic::{Code, Request, Response, Status};
 
 use super::stream::{self, Answers};
+use super::token::{Shown, shown, spent};
 use super::{Api, Newcomer, Refusal, caller, device};
 use crate::audit;
 use crate::delta::Asker;
 use crate::events;
 use crate::events::device::TakeEventsError;
-use crate::identity::Csr;
+use crate::identity::{Csr, Issued};
 use crate::offer::{self, CheckIn, Fetched, Word};
 use crate::report;
 use crate::rights::{Caller, Role};
-use crate::store::StoreError;
 use crate::store::devices::Enrolment;
-use crate::store::tokens::TokenState;
+use crate::store::{StoreError, Tx};
 
 #[tonic::async_trait]
 impl DeviceService for Api {
@@ -240,24 +240,16 @@ impl Api {
         })
     }
 
-    /// Refuses a token that is not good, before anything is locked for it.
-    ///
-    /// Attack: nobody's calls with made-up tokens, each of which would have to be the database's one writer, in whose line every
-    /// hospital stands.
-    pub(super) async fn must_know(&self, secret_sha256: &Digest, now: jiff::Timestamp) -> Result<(), Refusal> {
-        let mut tx = self.app.store().read().await?;
-        good(tx.token(secret_sha256, now).await?).map(drop)
-    }
-
     async fn enroll_device(&self, request: v1::EnrollRequest) -> Result<v1::EnrollResponse, Refusal> {
         let v1::EnrollRequest { secret, csr, report_key, device_id, product, hardware_id } = request;
         let csr = Csr::read(&csr)?;
         let key = PublicKey::from_bytes(&report_key).map_err(|e| Invalid::new("report_key", e))?;
         let now = self.app.now();
         let secret_sha256 = Digest::of(&secret);
-        self.must_know(&secret_sha256, now).await?;
+        self.must_know(&secret_sha256, &csr, now).await?;
         let mut tx = self.app.store().begin().await?;
-        let Newcomer::Device(hdo, bound) = Newcomer::of(good(tx.token(&secret_sha256, now).await?)?, "")? else {
+        let Shown { grant, spent_by } = shown(&mut tx, &secret_sha256, &csr, now).await?;
+        let Newcomer::Device(hdo, bound) = Newcomer::of(grant, "")? else {
             return Err(Refusal::new(Code::Unauthenticated, "the token is an operator's: use `suturectl join`"));
         };
         let id = match (bound, device_id.as_str()) {
@@ -273,6 +265,14 @@ impl Api {
                 "{hdo} has no device {id}; import it with `suturectl device import`"
             )));
         };
+        if let Some(by) = spent_by {
+            // With another report key it would not be the device whose fingerprint a person compares.
+            if by != principal.to_string() || known.fingerprint != Some(csr.fingerprint(&key)) {
+                return Err(spent());
+            }
+            let issued = self.certify_again(tx, &csr, &principal, now).await?;
+            return Ok(v1::EnrollResponse { chain: issued.chain.into_iter().map(Into::into).collect() });
+        }
         if known.record.product.as_str() != product || known.record.hardware.as_str() != hardware_id {
             let text = format!(
                 "{id} is on record as {} {}, the device says {product} {hardware_id}; correct whichever is wrong",
@@ -307,23 +307,33 @@ impl Api {
     ) -> Result<v1::RenewResponse, Refusal> {
         let v1::RenewRequest { csr } = request;
         let csr = Csr::read(&csr)?;
-        let now = self.app.now();
-        let mut tx = self.app.store().begin().await?;
+        let tx = self.app.store().begin().await?;
+        let issued = self.certify_again(tx, &csr, &principal, self.app.now()).await?;
+        Ok(v1::RenewResponse { chain: issued.chain.into_iter().map(Into::into).collect() })
+    }
+
+    /// A certificate for somebody who was issued one before.
+    pub(super) async fn certify_again(
+        &self,
+        mut tx: Tx,
+        csr: &Csr,
+        principal: &Principal,
+        now: jiff::Timestamp,
+    ) -> Result<Issued, Refusal> {
         // Attack: one certificate that fills the database with others.
         let since = now.saturating_sub(RENEWALS_COUNT).unwrap_or(now);
-        if tx.issued_since(&principal, since).await? >= MAX_RENEWALS {
+        if tx.issued_since(principal, since).await? >= MAX_RENEWALS {
             let text =
                 format!("{principal} was issued {MAX_RENEWALS} certificates within a day; the last of them counts");
             return Err(Refusal::new(Code::ResourceExhausted, text));
         }
-        let issued = self.app.authority().issue(&csr, &principal, now)?;
+        let issued = self.app.authority().issue(csr, principal, now)?;
         tx.insert_certificate(&issued.certificate).await?;
         let detail = serde_json::json!({ "until": suture_core::clock::format_utc(issued.certificate.not_after) });
         let subject = principal.to_string();
-        audit::append(&mut tx, now, &principal, Concern::of(&principal), "certificate.renewed", &subject, detail)
-            .await?;
+        audit::append(&mut tx, now, principal, Concern::of(principal), "certificate.renewed", &subject, detail).await?;
         tx.commit().await?;
-        Ok(v1::RenewResponse { chain: issued.chain.into_iter().map(Into::into).collect() })
+        Ok(issued)
     }
 
     /// The repository that a caller names, if it may read it: the catalog is everybody's, approvals are the hospital's.
@@ -373,25 +383,4 @@ impl Api {
         let content = content.ok_or_else(|| Refusal::not_found(format!("{repository} has no target {name}")))?;
         Ok(stream::pieces(content.into()))
     }
-}
-
-/// What a token grants, where it can be spent.
-pub(super) fn good(state: TokenState) -> Result<suture_core::token::Grant, Refusal> {
-    match state {
-        TokenState::Good(grant) => Ok(grant),
-        TokenState::Spent => Err(spent()),
-        TokenState::Expired => {
-            Err(Refusal::new(Code::Unauthenticated, "the token has expired; ask for a new one").is(Kind::TokenRefused))
-        }
-        TokenState::Unknown => {
-            let text = "the server knows no such token; was it made on this server?";
-            Err(Refusal::new(Code::Unauthenticated, text).is(Kind::TokenRefused))
-        }
-    }
-}
-
-/// A token works once.
-pub(super) fn spent() -> Refusal {
-    let text = "the token was used before; if that was not you, revoke what joined with it, and ask for a new one";
-    Refusal::new(Code::Unauthenticated, text).is(Kind::TokenRefused)
 }

@@ -10,6 +10,7 @@ mod operator;
 mod refresh;
 mod status;
 mod stream;
+mod token;
 
 use std::sync::Arc;
 

@@ -101,12 +101,12 @@ impl Tx {
     }
 
     /// Digest of the public key that an identity joined with: of the first of its certificates in force.
-    pub(crate) async fn joined_key(&mut self, of: &Principal) -> Result<Option<Digest>, StoreError> {
+    pub(crate) async fn joined_key(&mut self, of: &str) -> Result<Option<Digest>, StoreError> {
         let bytes = on!(self, |c| sqlx::query_scalar::<_, Vec<u8>>(
             "SELECT spki_sha256 FROM certificate WHERE principal = $1 AND revoked_ms IS NULL \
              ORDER BY issued_ms, not_after_ms LIMIT 1"
         )
-        .bind(of.to_string())
+        .bind(of)
         .fetch_optional(c)
         .await)?;
         bytes.map(|b| super::value::digest("certificate", "spki_sha256", &b)).transpose()

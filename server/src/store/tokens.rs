@@ -14,12 +14,21 @@ use super::{StoreError, Tx, on, parsed, to_ms};
 pub enum TokenState {
     /// Nobody made such a token.
     Unknown,
-    /// It was used before.
-    Spent,
+    /// It was used before; by whom, as long as it would still be good.
+    Spent(Option<Use>),
     /// Its time is over.
     Expired,
     /// It may be spent.
     Good(Grant),
+}
+
+/// The one use of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Use {
+    /// What the token granted.
+    pub grant: Grant,
+    /// The identity that it was spent for.
+    pub by: String,
 }
 
 #[derive(sqlx::FromRow)]
@@ -29,6 +38,7 @@ struct Row {
     name: Option<String>,
     expires_ms: i64,
     spent_ms: Option<i64>,
+    spent_by: Option<String>,
 }
 
 impl Row {
@@ -90,16 +100,18 @@ impl Tx {
     /// What a secret grants at `now`. Only [`Tx::spend_token`] in the same transaction settles who was first.
     pub async fn token(&mut self, secret_sha256: &Digest, now: Timestamp) -> Result<TokenState, StoreError> {
         let row = on!(self, |c| sqlx::query_as::<_, Row>(
-            "SELECT kind, hdo, name, expires_ms, spent_ms FROM token WHERE secret_sha256 = $1"
+            "SELECT kind, hdo, name, expires_ms, spent_ms, spent_by FROM token WHERE secret_sha256 = $1"
         )
         .bind(secret_sha256.as_bytes().as_slice())
         .fetch_optional(c)
         .await)?;
-        Ok(match row {
-            None => TokenState::Unknown,
-            Some(Row { spent_ms: Some(_), .. }) => TokenState::Spent,
-            Some(row) if row.expires_ms <= to_ms(now) => TokenState::Expired,
-            Some(row) => TokenState::Good(row.grant()?),
+        let Some(row) = row else { return Ok(TokenState::Unknown) };
+        let is_over = row.expires_ms <= to_ms(now);
+        Ok(match (row.spent_ms, &row.spent_by) {
+            (Some(_), Some(by)) if !is_over => TokenState::Spent(Some(Use { grant: row.grant()?, by: by.clone() })),
+            (Some(_), _) => TokenState::Spent(None),
+            (None, _) if is_over => TokenState::Expired,
+            (None, _) => TokenState::Good(row.grant()?),
         })
     }
 
@@ -136,17 +148,28 @@ impl Tx {
         .map(|done| done.rows_affected()))?)
     }
 
-    /// Ends the unspent tokens that an operator made, and those that let somebody join under the operator's name; how many
-    /// there were. Attack: whoever held a revoked certificate comes back with a token that was made before.
+    /// Ends the tokens that an operator made, and those that let somebody join under the operator's name; how many of them
+    /// were unspent. Attack: whoever held a revoked certificate comes back with a token that was made before.
     pub async fn end_tokens_of(
         &mut self,
         hdo: Option<&HdoId>,
         name: &OperatorName,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
+        // What was spent is answered no second time either.
+        self.end_tokens(false, (hdo, name), now).await?;
+        self.end_tokens(true, (hdo, name), now).await
+    }
+
+    async fn end_tokens(
+        &mut self,
+        unspent: bool,
+        (hdo, name): (Option<&HdoId>, &OperatorName),
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
         let kind = if hdo.is_some() { "operator" } else { "mdm" };
         Ok(on!(self, |c| sqlx::query(
-            "UPDATE token SET expires_ms = $2 WHERE spent_ms IS NULL AND expires_ms > $2
+            "UPDATE token SET expires_ms = $2 WHERE (spent_ms IS NULL) = $6 AND expires_ms > $2
             AND (created_by = $1 OR (kind = $3 AND COALESCE(hdo, '') = $4 AND name = $5))"
         )
         .bind(principal(hdo, name).to_string())
@@ -154,6 +177,7 @@ impl Tx {
         .bind(kind)
         .bind(hdo.map_or("", HdoId::as_str))
         .bind(name.as_str())
+        .bind(unspent)
         .execute(c)
         .await
         .map(|done| done.rows_affected()))?)

@@ -210,7 +210,7 @@ impl Api {
         let mut tx = self.app.store().read().await?;
         let device = tx.device(hdo, &id).await?.ok_or_else(|| unknown(hdo, &id))?;
         let words = offer::words(&mut tx, hdo, &id, self.app.now()).await?;
-        let key = tx.joined_key(&Principal::Device(hdo.clone(), id.clone())).await?;
+        let key = tx.joined_key(&Principal::Device(hdo.clone(), id.clone()).to_string()).await?;
         let forks = tx.forks_of(hdo, &id, &id).await?;
         let lease = tx.lease(hdo, &id).await?.filter(|lease| lease.counts(self.app.now()));
         let decommissioned = tx.decommissioned(hdo, &id).await?;

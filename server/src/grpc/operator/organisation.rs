@@ -11,7 +11,7 @@ use suture_core::token::Grant;
 use suture_proto::{Invalid, parse, parse_digest, v1};
 use tonic::{Code, Request};
 
-use super::super::device::{good, spent};
+use super::super::token::{Shown, shown, spent};
 use super::super::{Api, Newcomer, Refusal, caller};
 use crate::audit;
 use crate::identity::Csr;
@@ -51,13 +51,21 @@ impl Api {
         let csr = Csr::read(&csr)?;
         let now = self.app.now();
         let secret_sha256 = Digest::of(&secret);
-        self.must_know(&secret_sha256, now).await?;
+        self.must_know(&secret_sha256, &csr, now).await?;
         let mut tx = self.app.store().begin().await?;
-        let Newcomer::Operator(hdo, operator) = Newcomer::of(good(tx.token(&secret_sha256, now).await?)?, &name)?
-        else {
+        let Shown { grant, spent_by } = shown(&mut tx, &secret_sha256, &csr, now).await?;
+        let Newcomer::Operator(hdo, operator) = Newcomer::of(grant, &name)? else {
             return Err(Refusal::new(Code::Unauthenticated, "the token is a device's: use `suture-agent enroll`"));
         };
         let principal = principal_of(hdo.as_ref(), &operator);
+        let uri = principal.uri(self.app.authority().domain());
+        if let Some(by) = spent_by {
+            if by != principal.to_string() {
+                return Err(spent());
+            }
+            let issued = self.certify_again(tx, &csr, &principal, now).await?;
+            return Ok(v1::JoinResponse { chain: issued.chain.into_iter().map(Into::into).collect(), uri });
+        }
         if !tx.spend_token(&secret_sha256, &principal, now).await? {
             return Err(spent());
         }
@@ -74,7 +82,6 @@ impl Api {
         audit::append(&mut tx, now, &principal, Concern::of(&principal), "operator.joined", &subject, json!({}))
             .await?;
         tx.commit().await?;
-        let uri = principal.uri(self.app.authority().domain());
         Ok(v1::JoinResponse { chain: issued.chain.into_iter().map(Into::into).collect(), uri })
     }
 

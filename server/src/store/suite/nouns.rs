@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::super::certificates::{Certificate, Standing};
 use super::super::devices::{DeviceFilter, DeviceState, Enrolment, Imported, Record};
 use super::super::rollouts::Rollout;
-use super::super::tokens::TokenState;
+use super::super::tokens::{TokenState, Use};
 use super::super::{Store, Tx};
 use super::{each, place, told};
 
@@ -86,7 +86,9 @@ async fn a_token_is_good_until_it_is_spent_or_over() {
             assert!(!tx.spend_token(&secret, &Principal::Server, after(60)).await.unwrap());
             assert!(tx.spend_token(&secret, &Principal::Server, after(59)).await.unwrap());
             assert!(!tx.spend_token(&secret, &Principal::Server, after(59)).await.unwrap());
-            assert_eq!(tx.token(&secret, after(59)).await.unwrap(), TokenState::Spent);
+            let used = Use { grant: grant.clone(), by: "server".to_owned() };
+            assert_eq!(tx.token(&secret, after(59)).await.unwrap(), TokenState::Spent(Some(used)));
+            assert_eq!(tx.token(&secret, after(60)).await.unwrap(), TokenState::Spent(None));
         }
         assert_eq!(tx.token(&Digest::of(b"no"), now()).await.unwrap(), TokenState::Unknown);
     })
@@ -114,12 +116,14 @@ async fn a_revoked_operators_tokens_end_and_nobody_elses() {
         let spent = Digest::of(b"spent");
         assert!(tx.insert_token(&spent, &named("old"), &by_kim, now(), after(60)).await.unwrap());
         assert!(tx.spend_token(&spent, &by_kim, after(1)).await.unwrap());
+        assert!(matches!(tx.token(&spent, after(1)).await.unwrap(), TokenState::Spent(Some(_))));
         assert_eq!(tx.end_tokens_of(Some(&hdo()), &"kim".parse().unwrap(), after(2)).await.unwrap(), 3);
         for (i, (grant, _, good)) in made.into_iter().enumerate() {
             let state = if good { TokenState::Good(grant) } else { TokenState::Expired };
             assert_eq!(tx.token(&Digest::of(&[i as u8]), after(2)).await.unwrap(), state, "{i}");
         }
-        assert_eq!(tx.token(&spent, after(2)).await.unwrap(), TokenState::Spent);
+        // Whoever has spent one of them is not answered again.
+        assert_eq!(tx.token(&spent, after(2)).await.unwrap(), TokenState::Spent(None));
         assert_eq!(tx.end_tokens_of(None, &"kim".parse().unwrap(), after(3)).await.unwrap(), 1);
     })
     .await;

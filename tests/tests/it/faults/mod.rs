@@ -3,6 +3,7 @@
 mod configuration;
 mod disk;
 mod limits;
+mod lost_answer;
 mod neighbours;
 mod record;
 mod strangers;

@@ -40,12 +40,12 @@ pub(crate) enum Output {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Join the hospital: make the device's keys here and have them certified. Shows the fingerprint to be compared.
-    #[command(after_help = "Example: suture-agent enroll --token-file device.token")]
+    #[command(after_help = "Example: suture-agent enroll --token-file -")]
     Enroll {
-        /// The one-time token from `suturectl device token`.
+        /// The one-time token from `suturectl device token`. Others on this device see it in the list of processes
         #[arg(long, required_unless_present = "token_file", conflicts_with = "token_file")]
         token: Option<String>,
-        /// A file that holds it.
+        /// A file that holds it; `-` reads it from standard input, where it can be pasted. Nobody else sees it there
         #[arg(long)]
         token_file: Option<PathBuf>,
         /// The device's id, where the token is for any.
@@ -149,7 +149,7 @@ pub(crate) enum Command {
         #[arg(long)]
         untold: bool,
     },
-    /// Test name, route, proxy, TLS, clock and disk.
+    /// Test installer, name, route, proxy, TLS, clock and disk.
     #[command(after_help = "Example: suture-agent doctor")]
     Doctor,
 }

@@ -3,8 +3,9 @@
 mod cli;
 
 use std::fs::File;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,9 @@ const EXIT_REFUSED: u8 = 3;
 /// What was handed over does not verify, as with `suturectl`.
 const EXIT_UNVERIFIED: u8 = 5;
 
+/// Far more than a token needs.
+const MAX_TOKEN_FILE_BYTES: u64 = 16 << 10;
+
 struct SystemClock;
 
 impl Clock for SystemClock {
@@ -65,10 +69,26 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(code) => code,
         Err(e) => {
-            eprintln!("{}", legible::plain(&format!("suture-agent: {e:#}")));
-            ExitCode::from(exit(&e))
+            let code = exit(&e);
+            match cli.output {
+                Output::Text => eprintln!("{}", legible::plain(&format!("suture-agent: {e:#}"))),
+                Output::Json => eprintln!("{}", failure(&e, code)),
+            }
+            ExitCode::from(code)
         }
     }
+}
+
+/// As `suturectl` tells programs of a failure.
+fn failure(error: &anyhow::Error, code: u8) -> String {
+    let causes: Vec<_> = error.chain().skip(1).map(ToString::to_string).collect();
+    let next = match code {
+        EXIT_UNVERIFIED => Some("act on none of it; keep it, and ask whoever it comes from over another channel"),
+        EXIT_CONFIGURATION => Some("correct the file; `suture-agent doctor` then tests the rest"),
+        _ => None,
+    };
+    let told = serde_json::json!({ "error": error.to_string(), "causes": causes, "next": next, "exit": code });
+    legible::json(&told.to_string())
 }
 
 fn exit(error: &anyhow::Error) -> u8 {
@@ -104,11 +124,15 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Enroll { token, token_file, id } => {
             let token = match (token, token_file) {
-                (Some(token), _) => token.clone(),
-                (None, Some(file)) => {
-                    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?
+                (Some(token), _) => {
+                    note(
+                        "a token on the command line is shown to others on this device while the command runs; \
+                         `--token-file FILE`, or `-` to paste it, does not show it",
+                    );
+                    Zeroizing::new(token.clone())
                 }
-                (None, None) => anyhow::bail!("name a token with --token or --token-file"),
+                (None, Some(file)) => read_token(file)?,
+                (None, None) => anyhow::bail!("name a token with --token-file"),
             };
             enroll(cli, &settings, around, &token, id.clone())
         }
@@ -150,6 +174,32 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Beside what is asked for.
+#[expect(clippy::print_stderr, reason = "for people, and no result")]
+fn note(text: &str) {
+    eprintln!("{}", legible::plain(&format!("suture-agent: {text}")));
+}
+
+/// A token from a file, or from standard input, where it ends with its line: whoever pastes it need not say so.
+fn read_token(file: &Path) -> anyhow::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    if file.as_os_str() != "-" {
+        let opened = File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
+        opened
+            .take(MAX_TOKEN_FILE_BYTES)
+            .read_to_string(&mut text)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        return Ok(text);
+    }
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        note("paste the token, and press Enter");
+    }
+    let mut lines = stdin.lock().take(MAX_TOKEN_FILE_BYTES);
+    while text.trim().is_empty() && lines.read_line(&mut text).context("cannot read standard input")? > 0 {}
+    Ok(text)
+}
+
 fn local(
     cli: &Cli,
     settings: &Settings,
@@ -160,7 +210,6 @@ fn local(
 }
 
 /// By the agent that runs, else by what lies on disk, which is said.
-#[expect(clippy::print_stderr, reason = "beside what is asked for")]
 fn asked(
     cli: &Cli,
     settings: &Settings,
@@ -172,7 +221,8 @@ fn asked(
     let (outcome, nobody) = runtime()?.block_on(face::ask_or_do(settings, ask, by, brought, now));
     let source = if nobody.is_some() { "files" } else { "agent" };
     if let Some(why) = nobody {
-        eprintln!("suture-agent: {why}; this is by what lies in {}", settings.state_dir.display());
+        let place = settings.state_dir.display();
+        note(&format!("{why}; this is by what lies in {place}, and nothing happens by itself until the agent runs"));
     }
     let Done { text, mut data } = outcome?;
     if let Some(fields) = data.as_object_mut() {
@@ -240,7 +290,8 @@ fn record(cli: &Cli, settings: &Settings, forget: bool) -> anyhow::Result<ExitCo
 
 fn leave(cli: &Cli, settings: Settings, around: Surroundings, id: &DeviceId, untold: bool) -> anyhow::Result<ExitCode> {
     let (device, told) = runtime()?.block_on(async {
-        presence::ask(settings.presence.as_ref(), std::io::stdin()).await.map_err(anyhow::Error::msg)?;
+        let there = presence::ask(settings.presence.as_ref(), std::io::stdin()).await;
+        there.map_err(|text| Refused::new(RefusedCode::NotAllowed, text))?;
         let agent = Agent::open(settings, around)?;
         let device = agent.identity().device().clone();
         anyhow::ensure!(device.device == *id, "this is device {}, not {id}", device.device);

@@ -201,7 +201,9 @@ async fn make_token(context: &mut Context<'_>, id: Option<DeviceId>, lifetime: L
     };
     context.connect().await?.create_device_token(request).await?;
     let (text, expires) = (composed.text()?, format_utc(composed.token.expires));
-    context.print.note(&format!("Good once, until {expires}: `suture-agent enroll --token ...` at the device."));
+    context.print.note(&format!(
+        "Good for one device, until {expires}: `suture-agent enroll --token-file -` at the device, and paste it there."
+    ));
     context.print.result(&json!({ "token": text, "expires": expires }), |_| text.clone())
 }
 

@@ -1,6 +1,9 @@
 //! Tokens: used twice, too late, cut in copying, for somebody else.
 
-use suture_tests::world::{Device, Kind, Operator, World};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use suture_tests::world::{Device, Kind, Operator, World, binary};
 use tonic::Code;
 
 use super::{failed, refused};
@@ -99,6 +102,54 @@ async fn expired(kind: Kind) {
     assert_eq!(state(&kim, "pump-1").await, "pending");
 }
 on_both!(an_expired_token_is_refused_by_both_sides, super::expired);
+
+/// A program that is given a token: its exit code, and what it told the person.
+fn given(mut program: Command, stdin: &str) -> (Option<i32>, String) {
+    program.env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut running = program.spawn().unwrap();
+    running.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    let done = running.wait_with_output().unwrap();
+    (done.status.code(), String::from_utf8(done.stderr).unwrap())
+}
+
+/// The list of processes is everybody's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_taken_where_no_neighbour_sees_it_and_elsewhere_with_a_word_of_that() {
+    let world = World::start(Kind::Sqlite).await.unwrap();
+    let ada = world.manufacturer().await;
+    let kim = world.hospital(&ada).await;
+    imported(&world, &kim, &["pump-1", "pump-2", "pump-3"]).await;
+    let shown = "shown to others";
+    for (name, how) in [("sam", ["-"].as_slice()), ("eva", &["--token-file", "-"])] {
+        let pasted = token(&kim, &["operator", "invite", name]).await;
+        let mut join = Command::new(binary("suturectl"));
+        join.arg("--home").arg(world.operator(name).home()).arg("join").args(how);
+        // What a person pastes ends with its line.
+        let (code, said) = given(join, &format!("\n{pasted}\nand something else\n"));
+        assert!(code == Some(0) && !said.contains(shown), "{how:?}: {said}");
+    }
+    let file = world.path("a.token");
+    for (id, how) in [("pump-1", ["--token-file", "-"]), ("pump-2", ["--token-file", file.to_str().unwrap()])] {
+        let pasted = token(&kim, &["device", "token", id]).await;
+        std::fs::write(&file, &pasted).unwrap();
+        let pump = Device::new(&world, id, "rev-a");
+        let mut enroll = Command::new(binary("suture-agent"));
+        enroll.arg("--config").arg(pump.config()).arg("enroll").args(how);
+        let (code, said) = given(enroll, &format!("\n{pasted}\nand something else\n"));
+        assert!(code == Some(0) && !said.contains(shown), "{how:?}: {said}");
+    }
+    let pasted = token(&kim, &["device", "token", "pump-3"]).await;
+    let mut enroll = Command::new(binary("suture-agent"));
+    enroll.arg("--config").arg(Device::new(&world, "pump-3", "rev-a").config()).args(["enroll", "--token", &pasted]);
+    let (code, said) = given(enroll, "");
+    assert!(code == Some(0) && said.contains(shown) && said.contains("--token-file"), "{said}");
+    assert!(!said.contains(&pasted));
+    let lee = token(&kim, &["operator", "invite", "lee"]).await;
+    let mut join = Command::new(binary("suturectl"));
+    join.arg("--home").arg(world.operator("lee").home()).args(["join", &lee]);
+    let (code, said) = given(join, "");
+    assert!(code == Some(0) && said.contains(shown) && said.contains("--token-file"), "{said}");
+}
 
 #[tokio::test]
 async fn a_token_cut_in_copying_is_named_so_and_is_not_spent() {

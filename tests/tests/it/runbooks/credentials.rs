@@ -47,7 +47,9 @@ async fn an_operators_laptop() {
     page.run(kim, "transfer show", &[]).await;
     let invited = page.run(kim, "operator invite", &[("NAME", "sam")]).await;
     let back = world.operator("sam-2");
-    page.run(&back, "join", &[("TOKEN", invited["token"].as_str().unwrap())]).await;
+    let token = world.path("sam.token");
+    std::fs::write(&token, invited["token"].as_str().unwrap()).unwrap();
+    page.run(&back, "join", &[("FILE", token.to_str().unwrap())]).await;
     page.run(&back, "whoami", &[]).await;
     page.done();
 

@@ -189,8 +189,9 @@ async fn the_last_root_key() {
     let mut page = Page::open("lost-key.md").section("The last root key");
     let invited = page.run(&ada, "hdo invite", &[("HOSPITAL", "riverside"), ("TEXT", "Riverside Hospital")]).await;
     let again = world.operator("kim-again");
-    let token = invited["token"].as_str().unwrap();
-    page.run(&again, "hdo join", &[("TOKEN", token), ("NAME", "kim")]).await;
+    let token = world.path("riverside.token");
+    std::fs::write(&token, invited["token"].as_str().unwrap()).unwrap();
+    page.run(&again, "hdo join", &[("FILE", token.to_str().unwrap()), ("NAME", "kim")]).await;
     let csv = world.path("devices.csv");
     page.run(&again, "device import", &[("FILE", csv.to_str().unwrap())]).await;
     let token = page.run(&again, "device token", &[("DEVICE", "pump-1")]).await;

@@ -8,7 +8,7 @@ use suture_tests::world::program::binary;
 use super::page::{Page, directory, is_ours, words};
 
 /// What the words in capitals may stand for.
-const PLACEHOLDERS: [(&str, &str); 22] = [
+const PLACEHOLDERS: [(&str, &str); 21] = [
     ("CATALOG_ROOT", DIGEST),
     ("APPROVALS_ROOT", DIGEST),
     ("LOST_KEY", DIGEST),
@@ -21,7 +21,6 @@ const PLACEHOLDERS: [(&str, &str); 22] = [
     ("PRODUCT", "pump"),
     ("RELEASE", "2"),
     ("HOSPITAL", "riverside"),
-    ("TOKEN", "suture1.x"),
     ("FINGERPRINT", "3f0a91c2"),
     ("DIGEST", DIGEST),
     ("SHA256", DIGEST),

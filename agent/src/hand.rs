@@ -192,7 +192,8 @@ impl Found {
 ///
 /// It is not there, none, too long, or cannot be read.
 pub fn read(file: &Path) -> Result<Vec<u8>, HandError> {
-    let none = || ClientError::Stick { text: format!("there is no file {}", file.display()) };
+    let none =
+        || ClientError::Unread { place: file.display().to_string(), text: "there is no such file here".to_owned() };
     let name = file.file_name().and_then(|n| n.to_str()).ok_or_else(none)?;
     let parent = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok(Stick::open(parent)?.file(name, MAX_STOP_BYTES)?.ok_or_else(none)?)

@@ -254,7 +254,11 @@ impl Status {
         // The machine may have told it before, or not have come to it yet.
         let told = self.machine.as_ref().is_some_and(|why| why.code == Code::HeldHere.as_str());
         waits.extend(self.hold.as_ref().filter(|_| !told).map(|reason| Why::of(reason, None, &State::rest())));
-        waits.extend(self.machine.clone());
+        // Accident: an hour lost over "nothing is approved for this device", which asks nobody.
+        let unknown = self.device.is_none().then_some(self.faults.first()).flatten();
+        waits.extend(unknown.map(|fault| why::unknown(fault)));
+        let idle = Code::NothingApproved.as_str();
+        waits.extend(self.machine.clone().filter(|why| unknown.is_none() || why.code != idle));
         if let Some(live) = &self.live {
             let in_line = live.in_line.as_ref().filter(|_| attempts);
             waits.extend(in_line.map(|reason| Why::of(reason, None, &State::rest())));

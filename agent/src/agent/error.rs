@@ -40,7 +40,7 @@ pub enum AgentError {
     #[error("the back-off is not valid")]
     Backoff,
     /// Another agent works on the same state.
-    #[error("another suture-agent works on {0}")]
+    #[error("another suture-agent works on {0}; stop it first, as by `systemctl stop suture-agent`")]
     Busy(String),
 }
 

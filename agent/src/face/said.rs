@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Who;
 use super::errand::{Errand, Reply};
 use super::wire::{Ask, Done, Refused, RefusedCode};
-use crate::agent::{self, chain, journal_path};
+use crate::agent::{self, AgentError, chain, journal_path};
 use crate::config::Settings;
 use crate::durable::DurableError;
 use crate::hand::{self, Found, HandError};
@@ -177,9 +177,15 @@ impl Hands {
 
 /// In the place of an agent that does not run: the next one goes on from there.
 fn own(settings: &Settings, errand: Errand, now: Timestamp, runtime: &Handle) -> Result<(), Refused> {
-    let _lock = agent::lock(settings).map_err(|e| {
-        let text = format!("{}, and does not answer at {}", chain(&e), settings.face.socket.display());
-        Refused::new(RefusedCode::Busy, text)
+    begun(settings)?;
+    let _lock = agent::lock(settings).map_err(|e| match e {
+        AgentError::Busy(dir) => {
+            let socket = settings.face.socket.display();
+            let text =
+                format!("a suture-agent works on {dir} and does not answer at {socket}: restart it, and say it again");
+            Refused::new(RefusedCode::Busy, text)
+        }
+        e => failed(&e),
     })?;
     let told = Outbox::open(&settings.state_dir.join("outbox")).map_err(|e| failed(&e))?.transition();
     let mut journal = Journal::open(&journal_path(settings), told).map_err(|e| failed(&e))?;
@@ -194,6 +200,18 @@ fn own(settings: &Settings, errand: Errand, now: Timestamp, runtime: &Handle) ->
         journal.apply(event, now).map_err(|e| failed(&e))?;
     }
     Ok(())
+}
+
+/// Refuses what is said before there is anything that it could be written to.
+fn begun(settings: &Settings) -> Result<(), Refused> {
+    match settings.state_dir.is_dir() {
+        true => Ok(()),
+        false => {
+            let place = settings.state_dir.display();
+            let text = format!("this device has not begun: there is no {place} yet; it is made as the device enrols");
+            Err(Refused::new(RefusedCode::NotNow, text))
+        }
+    }
 }
 
 /// What an errand is to the machine, or why it is nothing to it now.
@@ -219,6 +237,7 @@ pub fn event(state: &State, errand: Errand) -> Result<Option<Event>, String> {
 }
 
 fn hold(settings: &Settings, reason: &str, who: &Who, now: Timestamp) -> Result<Done, Refused> {
+    begun(settings)?;
     let state_dir = &settings.state_dir;
     if let Ok(Some(Hold { reason, by, since })) = Hold::read(state_dir) {
         let text = format!("it is held already, since {} by {by}: {reason}; that stays\n", format_utc(since));

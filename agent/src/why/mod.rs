@@ -126,6 +126,16 @@ pub fn machine(state: &State, at: Option<Timestamp>) -> Option<Why> {
     }
 }
 
+/// That the device is no hospital's, or cannot read whose it is: `fault` says which.
+pub fn unknown(fault: &str) -> Why {
+    Why::under_way(
+        "not-enrolled",
+        fault,
+        "Nothing: without keys of its own the device asks nobody, and nothing is installed. What is installed goes on running.",
+        "Ask those who enrol devices for a token, run `suture-agent enroll --token-file -`, paste it, and read them the fingerprint.",
+    )
+}
+
 /// That the device leaves its hospital.
 pub fn leaves() -> Why {
     Why::under_way(

@@ -70,6 +70,21 @@ async fn people_ask_the_agent_that_runs_and_the_files_where_none_does() {
     fs::write(&junk, "{}").unwrap();
     fs::create_dir(&dir).unwrap();
     assert_eq!(exit(&agent(&config, &["stop", text(&junk)], None)), 5);
+    // To programs each is told as `suturectl` does it: one object, with the exit code that it names.
+    let nowhere = Path::new("/nowhere.toml");
+    for (config, words, code, said) in [
+        (&*config, &["confirm"][..], 3, "nothing waits"),
+        (&config, &["hold", "--reason", " "], 2, "a reason is a line"),
+        (&config, &["stop", "/nowhere.json"], 1, "/nowhere.json"),
+        (&config, &["stop", text(&junk)], 5, "order"),
+        (nowhere, &["status"], 64, "/nowhere.toml"),
+    ] {
+        let told = agent(config, &[&["--output", "json"], words].concat(), None);
+        assert_eq!((exit(&told), told.stdout.len()), (code, 0), "{words:?}");
+        let told: Value = serde_json::from_slice(&told.stderr).unwrap();
+        assert!(told["exit"] == code && told["error"].as_str().unwrap().contains(said), "{words:?}: {told}");
+        assert!(told["causes"].is_array() && (told["next"].is_string() || told["next"].is_null()), "{told}");
+    }
     let stick = agent(&config, &["import", text(&dir)], None);
     assert_eq!(exit(&stick), 5);
     assert!(
@@ -91,6 +106,32 @@ async fn people_ask_the_agent_that_runs_and_the_files_where_none_does() {
 }
 
 /// Every account may read and only root may change, unless groups are named.
+/// Whoever is woken is not sent to those who approve updates for a device that asks nobody.
+#[tokio::test]
+async fn a_device_that_is_no_hospitals_says_that_and_what_to_do() {
+    let world = World::start(Kind::Sqlite).await.unwrap();
+    let config = Device::new(&world, "pump-1", "rev-a").config();
+    let said = |words: &[&str]| {
+        let told = agent(&config, words, None);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (exit(&told), text(&told.stdout) + &text(&told.stderr))
+    };
+    for words in [["status"], ["why"]] {
+        let (code, text) = said(&words);
+        assert!(code == 0 && text.contains("not-enrolled: this device has not enrolled"), "{text}");
+        assert!(text.contains("enroll --token-file -") && !text.contains("nothing-approved"), "{text}");
+        assert!(text.contains("nothing happens by itself until the agent runs"), "{text}");
+    }
+    for words in [&["recover"][..], &["hold", "--reason", "the ward is full"]] {
+        let (code, text) = said(words);
+        assert!(code == 3 && text.contains("made as the device enrols"), "{words:?}: {text}");
+    }
+    let (code, text) = said(&["stop", "/nowhere.json"]);
+    assert!(code == 1 && text.contains("/nowhere.json cannot be read: there is no such file"), "{text}");
+    let (code, text) = said(&["leave", "--device", "pump-1"]);
+    assert!(code == 3 && text.contains("nobody is known to be at the device"), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_kernel_says_who_asks() {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {

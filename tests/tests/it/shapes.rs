@@ -26,8 +26,8 @@ below, and one with a `?` may be absent. Programs that read this skip what they 
 in UTC, dates `YYYY-MM-DD`, digests and keys hexadecimal, lengths bytes.
 
 A command that fails prints one JSON object on standard error, of this shape, and ends with the exit code that it names:
-`{\"error\": string, \"causes\": [string], \"next\": string or null, \"exit\": number}`. `suture-server` and `suture-agent` say
-there what failed as a line of text.
+`{\"error\": string, \"causes\": [string], \"next\": string or null, \"exit\": number}`. `suture-server` says
+there what failed as a line of text. Every program says as text that its command line is not understood.
 
 What stands below is written by a test that plays the commands (`tests/tests/it/shapes.rs`), and compared with what they print.
 `[]` are the elements of a list, `*` any name in a table of names; an audit entry's `detail` is its action's own.

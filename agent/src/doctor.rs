@@ -1,5 +1,6 @@
 //! What stands in the way, tested one thing after another: configuration, identity, name, route, proxy, TLS, clock, disk.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use suture_core::clock::{Clock, format_utc};
@@ -8,11 +9,11 @@ use suture_proto::connect::{Finding, Outcome, ProxyRules, clock_finding, probe};
 
 use crate::agent::{chain, journal_path};
 use crate::client::{Client, Said};
-use crate::config::Settings;
+use crate::config::{Settings, Way};
 use crate::durable;
 use crate::floor::Floors;
 use crate::identity::Identity;
-use crate::install::{Installer, Version};
+use crate::install::{ImageSettings, Installer, Loader, Version, nobody_blesses};
 use crate::journal::Journal;
 use crate::machine::State;
 
@@ -21,8 +22,9 @@ const LOW_DISK_BYTES: u64 = 1 << 30;
 
 /// Tests everything that can be tested without changing anything.
 pub async fn examine(settings: &Settings, clock: Arc<dyn Clock>, proxy: ProxyRules) -> Vec<Finding> {
-    let mut findings =
-        vec![version(settings).await, installer(settings).await, disk("state-disk", &settings.state_dir)];
+    let mut findings = vec![version(settings).await, installer(settings).await];
+    findings.extend(boot_count(settings));
+    findings.push(disk("state-disk", &settings.state_dir));
     findings.push(disk("slots-disk", &settings.slots_dir));
     findings.push(floor(settings, clock.as_ref()));
     let identity = match Identity::open(&settings.state_dir) {
@@ -76,8 +78,17 @@ async fn installer(settings: &Settings) -> Finding {
     }
 }
 
+/// Where systemd-boot counts a new version's starts: that nobody else ends the count.
+fn boot_count(settings: &Settings) -> Option<Finding> {
+    let Way::Image(ImageSettings { loader: Loader::SystemdBoot(_), .. }) = &settings.installer.way else { return None };
+    Some(match nobody_blesses(Path::new("/")) {
+        Ok(text) => Finding::good("boot-count", text),
+        Err(wrong) => Finding::bad("boot-count", wrong),
+    })
+}
+
 /// Of a directory that is not there yet, as on a device that has not begun, the disk is that of the one which it will be made in.
-fn disk(test: &'static str, path: &std::path::Path) -> Finding {
+fn disk(test: &'static str, path: &Path) -> Finding {
     let there = path.ancestors().find(|directory| directory.is_dir()).unwrap_or(path);
     match durable::free_bytes(there) {
         Ok(free) if free < LOW_DISK_BYTES => {

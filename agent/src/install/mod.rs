@@ -37,7 +37,7 @@ use suture_core::manifest::Payload;
 pub use command::Program;
 pub use contract::{Contract, Installer, Limits, Proof};
 pub use error::InstallError;
-pub use image::{Copy, Entries, Environment, Image, ImageSettings, Loader, Place};
+pub use image::{Copy, Entries, Environment, Image, ImageSettings, Loader, Place, nobody_blesses};
 pub use rauc::Rauc;
 pub use slots::{Side, Slots, TRIAL_STARTS};
 pub use tree::{TreeError, pack, unpack};

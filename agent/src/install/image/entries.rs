@@ -18,6 +18,13 @@ use crate::durable::{self, DurableError};
 use crate::install::error::io_error;
 use crate::install::{InstallError, Side};
 
+/// The unit that takes the count off.
+const BLESSING: &str = "systemd-bless-boot.service";
+/// Where systemd looks for it, the first that has it counts (`systemd.unit(5)`). Below `/run` a mask ends with the very start
+/// that it is needed for, so those places are not among them.
+const UNITS: [&str; 4] =
+    ["etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
+
 /// The last line of each entry that is written here: a comment, as the specification has them.
 const END: &str = "\n# written by suture-agent\n";
 /// An entry needs no more.
@@ -36,6 +43,32 @@ pub struct Entries {
     pub a: PathBuf,
     /// For slot b.
     pub b: PathBuf,
+}
+
+/// Whether systemd's own unit, which takes the count off an entry as soon as the system is up, is kept from it; the device's
+/// file system is below `root`. Accident: see above.
+///
+/// # Errors
+///
+/// It is not, and what to do.
+pub fn nobody_blesses(root: &Path) -> Result<String, String> {
+    let unit = UNITS.iter().map(|dir| root.join(dir).join(BLESSING)).find(|path| fs::symlink_metadata(path).is_ok());
+    let Some(unit) = unit else {
+        return Ok(format!("there is no {BLESSING}, so nothing but the agent takes a version for good"));
+    };
+    // A mask is a link to /dev/null, or an empty file.
+    let masked = match fs::read_link(&unit) {
+        Ok(to) => to == Path::new("/dev/null"),
+        Err(_) => fs::metadata(&unit).is_ok_and(|meta| meta.is_file() && meta.len() == 0),
+    };
+    if masked {
+        return Ok(format!("{BLESSING} is masked, so nothing but the agent takes a version for good"));
+    }
+    Err(format!(
+        "{BLESSING} is not masked: it takes a new version for good once that has started, before the agent has asked after its \
+         health, and the boot loader does not go back any more; run `systemctl mask {BLESSING}` (without --runtime), in the \
+         image of every version"
+    ))
 }
 
 /// One of our entries.
@@ -152,5 +185,40 @@ impl Entries {
                 Some((side, Some(digits(left)?)))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn nobody_blesses_where_the_unit_is_masked_for_good_or_not_there() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |dir: &str| {
+            let dir = root.path().join(dir).join("systemd/system");
+            fs::create_dir_all(&dir).unwrap();
+            dir.join(BLESSING)
+        };
+        assert!(nobody_blesses(root.path()).unwrap().starts_with("there is no"));
+        fs::write(at("usr/lib"), "[Service]\n").unwrap();
+        let wrong = nobody_blesses(root.path()).unwrap_err();
+        assert!(
+            wrong.contains("is not masked") && wrong.contains("systemctl mask systemd-bless-boot.service"),
+            "{wrong}"
+        );
+        // Gone with the start that it is needed for.
+        symlink("/dev/null", at("run")).unwrap();
+        assert!(nobody_blesses(root.path()).is_err());
+        symlink("/dev/null", at("etc")).unwrap();
+        assert!(nobody_blesses(root.path()).unwrap().contains("is masked"));
+        fs::remove_file(at("etc")).unwrap();
+        fs::write(at("etc"), "").unwrap();
+        assert!(nobody_blesses(root.path()).unwrap().contains("is masked"));
+        // One's own in its place, as by `systemctl edit --full`.
+        fs::write(at("etc"), "[Service]\n").unwrap();
+        assert!(nobody_blesses(root.path()).is_err());
     }
 }

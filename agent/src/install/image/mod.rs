@@ -25,7 +25,7 @@ use suture_core::id::PayloadName;
 use suture_core::limits::MAX_MANIFEST_BYTES;
 use suture_core::manifest::{InstallKind, Manifest};
 
-pub use self::entries::Entries;
+pub use self::entries::{Entries, nobody_blesses};
 pub use self::environment::{Copy, Environment};
 pub use self::loader::Loader;
 pub(super) use self::medium::read as read_medium;

@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::failure::{Failure, Outcome};
 use crate::home::Home;
 use crate::keys::{KeyName, Keys, Passphrases, Pins};
-use crate::print::{Format, Printer, Terminal};
+use crate::print::{Format, Printer, Terminal, counted};
 
 /// Flags that every command has.
 #[derive(Debug, clap::Args)]
@@ -118,8 +118,18 @@ impl<'a> Context<'a> {
         let Ok(server) = self.home.server() else { return };
         let note = match (self.unread.count(), server.hdo().is_ok()) {
             (0, _) => return,
-            (n, true) => format!("note: {n} notices of the manufacturer's wait to be read: suturectl notice list"),
-            (n, false) => format!("note: {n} reports of hospitals wait to be read: suturectl report list"),
+            (n, true) => {
+                format!(
+                    "note: {} to be read: suturectl notice list",
+                    counted(n, "notice", "of the manufacturer's waits", "of the manufacturer's wait")
+                )
+            }
+            (n, false) => {
+                format!(
+                    "note: {} to be read: suturectl report list",
+                    counted(n, "report", "of a hospital's waits", "of hospitals wait")
+                )
+            }
         };
         self.print.note(&note);
     }

@@ -53,6 +53,11 @@ impl<'a> Printer<'a> {
         Some((terminal.size)())
     }
 
+    /// Whether programs read what is printed.
+    pub fn is_json(&self) -> bool {
+        matches!(self.format, Format::Json)
+    }
+
     /// Writes what steers the terminal. Texts of others in it must have been made [`plain`].
     pub fn draw(&mut self, text: &str) -> Outcome {
         self.out
@@ -174,6 +179,21 @@ pub fn bytes(n: u64) -> String {
     if unit == "B" { format!("{n} B") } else { format!("{value:.1} {unit}") }
 }
 
+/// `1 device`, `2 devices`; `1 entry`, `2 entries`.
+pub fn count(n: impl std::fmt::Display, thing: &str) -> String {
+    match (n.to_string().as_str(), thing.strip_suffix("ry")) {
+        ("1", _) => format!("1 {thing}"),
+        (n, Some(stem)) => format!("{n} {stem}ries"),
+        (n, None) => format!("{n} {thing}s"),
+    }
+}
+
+/// `1 device has`, `2 devices have`: with the verb for one, or the one for any other number.
+pub fn counted(n: impl std::fmt::Display, thing: &str, one: &str, others: &str) -> String {
+    let n = n.to_string();
+    format!("{} {}", count(&n, thing), if n == "1" { one } else { others })
+}
+
 /// A digest or fingerprint for people to compare: groups of four.
 pub fn grouped(hex: &str) -> String {
     let mut text = String::with_capacity(hex.len() + hex.len() / 4);
@@ -243,5 +263,7 @@ mod tests {
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(200 << 20), "200.0 MiB");
         assert_eq!(grouped("0123456789"), "0123 4567 89");
+        assert_eq!([0, 1, 2].map(|n| count(n, "device")), ["0 devices", "1 device", "2 devices"]);
+        assert_eq!([1_u64, 7].map(|n| counted(n, "entry", "is", "are")), ["1 entry is", "7 entries are"]);
     }
 }

@@ -15,7 +15,7 @@ use suture_proto::v1;
 use crate::client::Client;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::print::{Table, grouped};
+use crate::print::{Table, count, counted, grouped};
 use crate::witness;
 
 use self::views::Views;
@@ -144,7 +144,10 @@ async fn list(context: &mut Context<'_>, after: u64, limit: u32) -> Outcome {
         table.to_text()
     })?;
     if withheld > 0 {
-        context.print.note(&format!("{withheld} entries concern others, or are kept no longer, and are withheld"));
+        context.print.note(&format!(
+            "{} others, or kept no longer, and withheld",
+            counted(withheld, "entry", "is of", "are of")
+        ));
     }
     if let (true, Some(last)) = (more, leaves.last()) {
         context.print.note(&format!("there are more: --after {}", last.seq));
@@ -178,11 +181,10 @@ async fn verify(context: &mut Context<'_>) -> Outcome {
             |since| format!("the record extends what was read before (entry {})", since.size),
         );
         format!(
-            "{} entries verified, {} of them by digest alone; {since}\n{} devices have signed that they saw this record\n\
-             head {} {}\n",
-            v.entries,
+            "{} verified, {} of them by digest alone; {since}\n{} signed to have seen this record\nhead {} {}\n",
+            count(v.entries, "entry"),
             v.withheld,
-            v.devices,
+            counted(v.devices, "device", "has", "have"),
             v.head.size,
             grouped(&v.head.root.to_string())
         )

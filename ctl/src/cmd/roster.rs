@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::failure::{Failure, OrFail as _, Outcome};
 use crate::files;
 use crate::hospital::{Desk, refused};
-use crate::print::Table;
+use crate::print::{Table, count};
 use crate::repository::{Done, Signing};
 
 /// A list of 10,000 devices is far below.
@@ -89,9 +89,9 @@ async fn show(context: &mut Context<'_>, ward: Option<&WardId>) -> Outcome {
             table.row([id, product, hardware, ward, d.labels.to_string(), d.report_key.to_string()]);
         }
         format!(
-            "{}\n{} devices, by version {} of the approvals\n",
+            "{}\n{}, by version {} of the approvals\n",
             table.to_text(),
-            s.devices.len(),
+            count(s.devices.len(), "device"),
             s.approvals_version
         )
     })

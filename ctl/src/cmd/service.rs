@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::home::Server;
 use crate::hospital::{Desk, inventory, refused};
-use crate::print::{Table, grouped};
+use crate::print::{Table, counted, grouped};
 use crate::repository::{Done, Signing};
 use crate::{files, identity};
 
@@ -211,9 +211,9 @@ fn text(shown: &Shown) -> String {
         None => out.push_str("\nthe hospital has signed nothing; devices go by what enrolment said\n"),
         Some(s) => {
             out.push_str(&format!(
-                "\nsigned with version {} of the approvals; {} devices have proven to have it, {} have not\n",
+                "\nsigned with version {} of the approvals; {} proven to have it, {} not yet\n",
                 s.since_version,
-                s.proven.len(),
+                counted(s.proven.len(), "device", "has", "have"),
                 s.unproven.len()
             ));
             for id in &s.unproven {

@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::failure::{Failure, OrFail as _, Outcome};
 use crate::files::{self, Access};
 use crate::hospital::Desk;
-use crate::print::bytes;
+use crate::print::{bytes, count};
 use crate::trust_store::{TrustStore, Which};
 
 /// The subcommands.
@@ -92,10 +92,10 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     };
     context.print.result(&written, |w| {
         format!(
-            "{}: {} files, {}, for the devices of {}\ncatalog version {}, approvals version {}, {} stop orders and lifts\n\
+            "{}: {}, {}, for the devices of {}\ncatalog version {}, approvals version {}; stop orders and lifts: {}\n\
              devices refuse it from {} on; at each: suture-agent import DIRECTORY",
             w.directory,
-            w.files,
+            count(w.files, "file"),
             bytes(w.bytes),
             w.hdo,
             w.catalog,

@@ -9,6 +9,7 @@ use suture_core::window::{Calendar, Scope};
 
 use super::Change;
 use crate::hospital::Documents;
+use crate::print::count;
 
 /// Rosters device by device, calendars, approvals, stop orders, and where the server is.
 pub fn documents(before: &Documents, after: &Documents) -> Vec<Change> {
@@ -101,10 +102,10 @@ fn describe(approval: &Approval) -> String {
     let first = approval.devices.iter().flat_map(|d| &d.slots).map(|s| s.start).min();
     let begins = first.map(format_utc).unwrap_or_default();
     let mut text = format!(
-        "{} on {} devices in {} waves, first slot {begins}, until {}",
+        "{} on {} in {}, first slot {begins}, until {}",
         steps.join(", "),
-        approval.devices.len(),
-        approval.terms.waves.len(),
+        count(approval.devices.len(), "device"),
+        count(approval.terms.waves.len(), "wave"),
         format_utc(approval.terms.expires)
     );
     let gated = (1..).zip(&approval.terms.waves).filter(|(_, w)| w.needs_signature).map(|(n, _)| n);

@@ -8,6 +8,7 @@ use suture_core::id::ApprovalId;
 use super::{Change, refused};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::hospital::Documents;
+use crate::print::count;
 
 /// What is opened, by whom and why: from the notes that are signed with it, which must be among `files`.
 ///
@@ -36,10 +37,11 @@ pub fn opened(before: &Documents, after: &Documents, files: &BTreeMap<String, Ve
         let news = |open: &&OpenWave| !before.gates(id).is_some_and(|was| was.opens(open.wave));
         for open in gates.open.iter().filter(news) {
             let devices = after.approval(id).map_or(0, |a| a.devices.iter().filter(|d| d.wave == open.wave).count());
+            let devices = count(devices, "device");
             let note = note(id, open, after, files)?;
             let n = open.wave.saturating_add(1);
             let text = format!(
-                "wave {n} of {id} is OPENED: its {devices} devices may begin in their slots, and only a stop order keeps them"
+                "wave {n} of {id} is OPENED: {devices} of it may begin in their slots, and only a stop order keeps them"
             );
             changes.push(Change::new("gate", text));
             changes.push(Change::new("gate", format!("wave {n} of {id}: {} says {:?}", note.approver, note.reason)));
@@ -104,7 +106,7 @@ mod tests {
         let changes = opened(&before, &after, &files).unwrap();
         let texts: Vec<&str> = changes.iter().map(|c| c.text.as_str()).collect();
         assert_eq!(texts.len(), 2, "wave 1 is no news: {texts:?}");
-        assert!(texts[0].contains("wave 2 of pump-2 is OPENED: its 1 devices"), "{texts:?}");
+        assert!(texts[0].contains("wave 2 of pump-2 is OPENED: 1 device of it"), "{texts:?}");
         assert!(texts[1].contains("kim says \"a night without a fault\""), "{texts:?}");
         assert!(opened(&after, &after, &Files::new()).unwrap().is_empty(), "what is in force needs no note");
         let gone = opened(&after, &Documents::default(), &Files::new()).unwrap();

@@ -10,7 +10,7 @@ use suture_core::trust::{Base, Edition, Role, key_id};
 
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::print::{Table, grouped};
+use crate::print::{Table, count, grouped};
 use crate::trust_store::{Which, pinned_root};
 
 /// A root that ends sooner needs a ceremony, and people who hold its keys are on holiday: 90 days.
@@ -123,8 +123,8 @@ fn warnings(which: Which, root: Timestamp, (signed, targets): (Timestamp, Timest
 pub fn until(left: SignedDuration) -> String {
     match left.as_hours() / 24 {
         days if days < 0 || left.is_negative() => "the past".to_owned(),
-        0 => format!("{} hours", left.as_hours()),
-        days if days < 2 * MONTH_DAYS => format!("{days} days"),
+        0 => count(left.as_hours(), "hour"),
+        days if days < 2 * MONTH_DAYS => count(days, "day"),
         days => format!("{} months", days / MONTH_DAYS),
     }
 }

@@ -41,6 +41,18 @@ pub(crate) async fn of_both_sides(world: &World, ada: &Operator, kim: &Operator,
     let page = read(&dir, "index.html");
     assert!(page.contains("tested on the bench") && page.contains("rollout.complete"), "{page}");
 
+    // Cut off between the folder's name and the end: the same command again ends it. Once more it says what lies there.
+    let partial = world.path(".evidence-good.partial");
+    std::fs::create_dir(&partial).unwrap();
+    std::fs::write(partial.join("fetched"), "a chunk").unwrap();
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let other = kim.run(&["evidence", "rollout", bad, "-o", text(&dir)]).await.unwrap_err();
+    assert!(other.said.contains("is not empty: it holds evidence of rollout") && partial.exists(), "{}", other.said);
+    assert_eq!(kim.json(&args).await.unwrap(), made);
+    assert!(!partial.exists());
+    let again = kim.run(&args).await.unwrap_err();
+    assert!(again.said.contains("is not empty") && again.said.contains("evidence verify"), "{}", again.said);
+
     let (dir, args) = make("bad", &["rollout", bad]);
     kim.run(&args.iter().map(String::as_str).collect::<Vec<_>>()).await.unwrap();
     assert_eq!(outcomes(&dir)[0], ("pump-1".to_owned(), "fell_back".to_owned()));

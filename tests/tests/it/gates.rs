@@ -179,7 +179,8 @@ async fn as_many_open_as_approve_and_one_stops_what_is_open() {
     assert_eq!(g.in_slot(0).await, "waiting(signature-needed)", "one signature opens nothing");
 
     let shown = g.hospital.kim.run(&["approvals", "show", text(&file)]).await.unwrap();
-    for part in [format!("wave 1 of {} is OPENED: its 2 devices", g.rollout), "kim says \"a quiet night\"".to_owned()] {
+    for part in [format!("wave 1 of {} is OPENED: 2 devices of it", g.rollout), "kim says \"a quiet night\"".to_owned()]
+    {
         assert!(shown.contains(&part), "{part}\n{shown}");
     }
     let sign = ["approvals", "sign", text(&file), "--key", "lee", "--yes"];

@@ -67,7 +67,7 @@ async fn a_notice_is_delivered_read_and_answered_and_a_report_goes_back() {
     assert_eq!(sent["letters"], json!([{ "hdo": HDO, "number": 1 }]));
     let id = &sent["id"].as_str().unwrap()[..12];
     let told = notes(&h, &h.kim, &["device", "list"]).await;
-    assert!(told.contains("1 notices of the manufacturer's wait"), "{told}");
+    assert!(told.contains("1 notice of the manufacturer's waits"), "{told}");
     assert_eq!(notes(&h, &lee, &["device", "list"]).await, "");
     let status = h.ada.json(&["notice", "status", id]).await.unwrap();
     assert_eq!(status["hospitals"][0]["delivered"], Value::Null, "nobody there has looked");
@@ -121,7 +121,7 @@ async fn a_notice_is_delivered_read_and_answered_and_a_report_goes_back() {
     std::fs::write(&ioc, "ipv4 203.0.113.7\n").unwrap();
     let reported = h.kim.json(&report).await.unwrap();
     assert_eq!(reported["number"], json!(2), "behind the acknowledgement, in one series");
-    assert!(notes(&h, &h.ada, &["hdo", "list"]).await.contains("1 reports of hospitals wait"));
+    assert!(notes(&h, &h.ada, &["hdo", "list"]).await.contains("1 report of a hospital's waits"));
     // Its root is the first that the server has shown, until people compare it.
     refused(h.ada.run(&["hdo", "pin", HDO, "--root", &"0".repeat(64)]).await, 5, &["in the hospital's place"]);
     let root = h.kim.json(&["approvals", "status"]).await.unwrap()["root_sha256"].as_str().unwrap().to_owned();

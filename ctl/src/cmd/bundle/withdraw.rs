@@ -14,6 +14,7 @@ use crate::cmd::rollout::BundleName;
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::letters::Published;
+use crate::print::{count, counted};
 use crate::repository::{Done, Signing};
 
 /// Arguments of `bundle withdraw`.
@@ -118,13 +119,23 @@ fn text(w: &Withdrawn) -> String {
     let running = match w.confirmed {
         0 => "no device is confirmed on it".to_owned(),
         n => format!(
-            "{n} devices are confirmed on it: their hospitals take them off it, by `rollout rollback` or a newer one"
+            "{} confirmed on it: hospitals go off it by `rollout rollback` or a newer one",
+            counted(n, "device", "is", "are")
         ),
     };
-    let told = w.notice.as_ref().map(|n| format!("\n{} hospitals are told of it", n.letters.len())).unwrap_or_default();
+    let are = if w.rollouts == 1 { "is" } else { "are" };
+    let told = w
+        .notice
+        .as_ref()
+        .map(|n| format!("\n{} told of it", counted(n.letters.len(), "hospital", "is", "are")))
+        .unwrap_or_default();
     format!(
-        "{} is withdrawn, by targets {version}: {:?}\n{} rollouts at {} hospitals are halted, and no device begins it\n{running}\n\
+        "{} is withdrawn, by targets {version}: {:?}\n{} at {} halted, and no device begins it\n{running}\n\
          who is where: suturectl bundle adoption {}{told}",
-        w.bundle, w.reason, w.rollouts, w.hospitals, w.bundle
+        w.bundle,
+        w.reason,
+        count(w.rollouts, "rollout"),
+        counted(w.hospitals, "hospital", are, are),
+        w.bundle
     )
 }

@@ -24,7 +24,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::hospital::statements::{self, Words};
 use crate::hospital::{self, Desk, refused};
 use crate::keys::KeyName;
-use crate::print::grouped;
+use crate::print::{count, grouped};
 use crate::repository::{InForce, Signatures};
 use crate::trust_store::{TrustStore, Which};
 
@@ -414,7 +414,7 @@ async fn approvals(
         for ward in &plan.wards {
             changes.push(Change::new(
                 "approval",
-                format!("{}: {} devices of ward {}", approval.terms.id, ward.devices.len(), ward.ward),
+                format!("{}: {} of ward {}", approval.terms.id, count(ward.devices.len(), "device"), ward.ward),
             ));
         }
         for blocked in &plan.blocked {

@@ -9,9 +9,10 @@ use suture_core::approval::{Approval, Share};
 use suture_core::clock::format_utc;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::phase::{Code, Phase, Reason};
+use suture_core::report::Report;
 use suture_core::select::{Catalog, Facts, Selection, select, slot_at};
 use suture_core::version::Release;
-use suture_proto::{parse_reason, v1};
+use suture_proto::{parse_phase, parse_reason, v1};
 
 use crate::context::Context;
 use crate::failure::Outcome;
@@ -114,10 +115,17 @@ fn own_word(device: &v1::Device, documents: &Documents, of: &About<'_>) -> Optio
     let said = device.said.as_ref();
     let now_says = said.and_then(|s| parse_reason(s.reason.as_ref()));
     match (report, now_says) {
-        // The check-in is younger than the report where the two differ: reports tell of changes of phase.
+        // What it said on the way to the end that it has signed since: that is over.
+        (Some(report), _) if is_over(&report, said) => report
+            .reason
+            .filter(|_| report.phase != Phase::Confirmed)
+            .map(|reason| Unmet::new(Word::Device, reason, of)),
+        // Else the check-in is younger than the report where the two differ: reports tell of changes of phase.
         (_, Some(reason)) => {
             let Unmet { remedy, .. } = Unmet::new(Word::Server, reason.clone(), of);
-            let text = format!("at its last check-in: {}", reason.text);
+            let at = Timestamp::from_millisecond(device.last_seen_ms).ok().filter(|_| device.last_seen_ms > 0);
+            let at = at.map(|at| format!(", {}", format_utc(at))).unwrap_or_default();
+            let text = format!("at its last check-in{at}: {}", reason.text);
             Some(Unmet::with(Word::Server, Reason { text, ..reason }, remedy))
         }
         (Some(report), None) if report.phase != Phase::Confirmed => {
@@ -125,6 +133,13 @@ fn own_word(device: &v1::Device, documents: &Documents, of: &About<'_>) -> Optio
         }
         _ => None,
     }
+}
+
+/// Whether the report tells how that attempt ended of which the check-in says that it is under way.
+fn is_over(report: &Report, said: Option<&v1::CheckInRequest>) -> bool {
+    let Some((said, phase)) = said.and_then(|said| Some((said, parse_phase(said.phase)?))) else { return false };
+    let same = report.approval.as_ref().is_some_and(|approval| approval.as_str() == said.approval_id);
+    same && report.phase.is_outcome() && !phase.is_outcome()
 }
 
 fn not_on_roster(id: &DeviceId, state: &str) -> Unmet {
@@ -137,7 +152,7 @@ fn not_on_roster(id: &DeviceId, state: &str) -> Unmet {
         "imported" => (
             format!("{id} has not enrolled; `device token {id}`, then `suture-agent enroll` at the device"),
             Remedy::Person {
-                how: format!("suturectl device token {id}, then at the device suture-agent enroll --token TOKEN"),
+                how: format!("suturectl device token {id}, then at the device suture-agent enroll --token-file -"),
             },
         ),
         "decommissioned" => (

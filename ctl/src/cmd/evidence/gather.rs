@@ -49,7 +49,11 @@ impl<'a, 'c> Gathering<'a, 'c> {
         if place.resume && !partial.exists() {
             context.print.note("nothing was left by an interrupted run; beginning anew");
         }
-        if !place.resume {
+        if !place.resume && partial.exists() {
+            let left = partial.display();
+            context
+                .print
+                .note(&format!("clearing {left}, which an interrupted run has left; --resume goes on from there"));
             folder::remove(&partial)?;
         }
         let mut client = context.connect().await?;

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde::Serialize;
+use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, OperatorName, ProductId};
 use suture_core::version::Release;
@@ -25,9 +26,9 @@ use suture_core::version::Release;
 use self::gather::Gathering;
 use crate::context::Context;
 use crate::evidence::facts::Facts;
-use crate::evidence::{About, Evidence, Files, Subject, draw_up, folder, index, seal};
-use crate::failure::{Exit, Outcome};
-use crate::print::bytes;
+use crate::evidence::{self, About, Evidence, Files, Subject, draw_up, folder, index, seal};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::print::{bytes, count};
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -115,7 +116,9 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Device { id, place } => (Subject::Device(id), place),
         Command::Product { product: (product, release), place } => (Subject::Product { product, release }, place),
     };
-    folder::vacant(&place.output_dir)?;
+    if let Err(taken) = folder::vacant(&place.output_dir) {
+        return there_already(context, &subject, &place, taken);
+    }
     let server = context.home.server()?;
     let about = About {
         subject,
@@ -148,6 +151,24 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     folder::write(&place.output_dir, &files)?;
     folder::remove(&partial)?;
     tell(context, &place, &files)
+}
+
+/// Evidence lies there. A run that was cut off after it had put the folder in its place has left what it fetched beside it: it
+/// is ended here.
+fn there_already(context: &mut Context<'_>, subject: &Subject, place: &Place, taken: Failure) -> Outcome {
+    let Ok(files) = folder::read(&place.output_dir) else { return Err(taken) };
+    let index = files.get(index::PATH).and_then(|bytes| index::Index::parse(bytes).ok());
+    let Some(about) = index.map(|index| index.about) else { return Err(taken) };
+    let partial = folder::partial(&place.output_dir);
+    if partial.exists() && about.subject == *subject && evidence::verify(&files).problems.is_empty() {
+        folder::remove(&partial)?;
+        context.print.note("an earlier run was cut off when its folder was in place already: the folder is whole");
+        return tell(context, place, &files);
+    }
+    let shown = place.output_dir.display();
+    let (of, made) = (about.subject, format_utc(about.made));
+    Err(Failure::new(format!("{shown} is not empty: it holds evidence of {of}, made {made}"))
+        .next(format!("name another directory, or see that it is whole: suturectl evidence verify {shown}")))
 }
 
 async fn gather_all(
@@ -201,13 +222,13 @@ fn tell(context: &mut Context<'_>, place: &Place, files: &Files) -> Outcome {
     context.print.result(&made, |m| {
         let hospital = m.about.hdo.as_ref().map_or_else(String::new, |hdo| format!(" of {hdo}"));
         format!(
-            "evidence of {}{hospital}: {} files, {}, {} devices, {} deviations; each file verified{}\n\
+            "evidence of {}{hospital}: {}, {}, {}, {}; each file verified{}\n\
              report {}/index.html\nverify it anywhere, without a server: suturectl evidence verify {}\n",
             m.about.subject,
-            m.files,
+            count(m.files, "file"),
             bytes(m.bytes),
-            m.devices,
-            m.deviations,
+            count(m.devices, "device"),
+            count(m.deviations, "deviation"),
             m.signed_by.as_ref().map_or_else(String::new, |name| format!(", signed by {name}")),
             m.directory,
             m.directory

@@ -11,7 +11,7 @@ use suture_core::sign::PublicKey;
 use crate::context::Context;
 use crate::evidence::{About, Problem, Verdict, folder, verify};
 use crate::failure::{Failure, Outcome};
-use crate::print::grouped;
+use crate::print::{count, grouped};
 use crate::trust_store::{Which, pinned_root};
 
 /// How many problems are told in one line each.
@@ -108,11 +108,11 @@ pub(super) fn run(context: &mut Context<'_>, args: Args) -> Outcome {
 fn text(v: &Verified) -> String {
     let hospital = v.about.hdo.as_ref().map_or_else(String::new, |hdo| format!(" of {hdo}"));
     let mut text = format!(
-        "evidence of {}{hospital}, made {}: {} files, {} reports of devices; every file and every signature verifies\n",
+        "evidence of {}{hospital}, made {}: {}, {} of devices; every file and every signature verifies\n",
         v.about.subject,
         format_utc(v.about.made),
-        v.files,
-        v.reports
+        count(v.files, "file"),
+        count(v.reports, "report")
     );
     text.push_str(match v.facts_drawn_again {
         true => "facts and report were drawn up again and are the same\n",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::answer::{Answer, Row, Statement};
-use crate::print::Table;
+use crate::print::{Table, count, counted};
 
 /// Devices that are listed; of those behind them only the number is told.
 const SHOWN_DEVICES: usize = 50;
@@ -19,7 +19,7 @@ pub(super) fn text(answer: &Answer) -> String {
     } else {
         "by the server's word; without --quick the documents are read"
     };
-    out.push_str(&format!("{asked}: {exposed} bundles are exposed, {by}\n"));
+    out.push_str(&format!("{asked}: {} exposed, {by}\n", counted(exposed, "bundle", "is", "are")));
     let shown = |row: &&Row| row.exposed || row.verdict == "unknown" || devices_of(row) > 0;
     let mut table = Table::new(["bundle", "version", "verdict", "components", "said in", "devices", "signed", "why"]);
     for row in answer.bundles.iter().filter(shown) {
@@ -53,13 +53,16 @@ pub(super) fn text(answer: &Answer) -> String {
     devices(answer, &mut out);
     hospitals(answer, &mut out);
     for (product, n) in &answer.unknown_devices {
-        out.push_str(&format!("{n} devices of {product}: what they run is not known\n"));
+        out.push_str(&format!("{} of {product}: what runs there is not known\n", count(n, "device")));
     }
     if answer.unlisted_devices > 0 {
-        out.push_str(&format!("{} devices run what the catalog does not list\n", answer.unlisted_devices));
+        out.push_str(&format!(
+            "{} what the catalog does not list\n",
+            counted(answer.unlisted_devices, "device", "runs", "run")
+        ));
     }
     if answer.pending > 0 {
-        out.push_str(&format!("the server has not read the documents of {} bundles yet\n", answer.pending));
+        out.push_str(&format!("the server has not read the documents of {} yet\n", count(answer.pending, "bundle")));
     }
     for differs in &answer.differs {
         out.push_str(&format!("THE SERVER SAYS OTHERWISE: {differs}\n"));

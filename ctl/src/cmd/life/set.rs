@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::envelope::Envelope;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::hospital::statements::own_name;
+use crate::print::counted;
 use crate::repository::{self, Done, List, Signing};
 use crate::trust_store::Which;
 
@@ -120,7 +121,9 @@ pub(super) async fn run(context: &mut Context<'_>, args: SetArgs) -> Outcome {
         let told = auto::tell(context, &mut client, notice, &args.signing.key).await?;
         context.print.note(&match told.letters.len() {
             0 => "note: no hospital has such devices, so nobody was told".to_owned(),
-            n => format!("note: {n} hospitals are told of it: suturectl notice status {}", told.id),
+            n => {
+                format!("note: {} told of it: suturectl notice status {}", counted(n, "hospital", "is", "are"), told.id)
+            }
         });
     }
     for warning in warnings(&life) {

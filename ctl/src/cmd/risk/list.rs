@@ -12,7 +12,7 @@ use super::{newest, register, today};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::hospital::Desk;
-use crate::print::Table;
+use crate::print::{Table, count};
 use crate::sheet;
 use crate::words::{Heard, signed_cell};
 
@@ -85,9 +85,9 @@ fn warn(context: &mut Context<'_>, rows: &[Listed]) {
 
 fn overdue_text(assessment: &Assessment, today: Date) -> String {
     let Assessment { number, group, expires, treatment, .. } = assessment;
-    let days = late(assessment, today);
+    let days = count(late(assessment, today), "day");
     format!(
-        "overdue: {treatment} of the risk of {group} held until {expires}, {days} days ago (assessment {number}); assess it \
+        "overdue: {treatment} of the risk of {group} held until {expires}, {days} ago (assessment {number}); assess it \
          again: suturectl risk assess"
     )
 }
@@ -124,7 +124,7 @@ pub(super) async fn show(context: &mut Context<'_>, number: u64) -> Outcome {
 fn state(row: &Listed) -> String {
     match row {
         Listed { replaced: true, .. } => "replaced".to_owned(),
-        row if row.is_overdue() => format!("OVERDUE by {} days", row.overdue_days),
+        row if row.is_overdue() => format!("OVERDUE by {}", count(row.overdue_days, "day")),
         _ => "holds".to_owned(),
     }
 }

@@ -23,6 +23,7 @@ use crate::files;
 use crate::hospital::statements::{Saying, Words, may_use};
 use crate::hospital::{Desk, refused};
 use crate::keys::Keys;
+use crate::print::count;
 use crate::repository::{self, Done};
 
 /// Arguments of `rollout approve`.
@@ -86,9 +87,9 @@ pub(super) async fn run(context: &mut Context<'_>, args: ApproveArgs) -> Outcome
         ));
     }
     context.print.note(&format!("to follow it: suturectl rollout watch {rollout}"));
-    context
-        .print
-        .result(&result, |_| format!("approved: rollout {rollout}, {} devices, plan {digest}", plan.devices.len()))
+    context.print.result(&result, |_| {
+        format!("approved: rollout {rollout}, {}, plan {digest}", count(plan.devices.len(), "device"))
+    })
 }
 
 /// The plan's bytes, from the file, or from the server by the digest.
@@ -151,9 +152,9 @@ fn check(plan: &Plan, facts: &Facts, now: Timestamp) -> Outcome {
     let lost = plan.lost(now);
     if let Some(first) = lost.first() {
         return Err(Failure::new(format!(
-            "it is too late for {} of the plan's {} devices, {first} for one: their slots are over",
+            "it is too late for {} of the plan's {}: {first} is one whose slots are over",
             lost.len(),
-            plan.devices.len()
+            count(plan.devices.len(), "device")
         ))
         .next(again));
     }

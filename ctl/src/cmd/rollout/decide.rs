@@ -25,7 +25,7 @@ use crate::failure::{Failure, Outcome};
 use crate::hospital::statements::{may_use, own_name};
 use crate::hospital::{Desk, refused};
 use crate::keys::{KeyName, Keys};
-use crate::print::Table;
+use crate::print::{Table, count};
 
 /// What is said where something is not approved.
 #[derive(Debug, Clone, clap::Args)]
@@ -273,9 +273,9 @@ pub(super) async fn list(context: &mut Context<'_>, all: bool) -> Outcome {
 /// That somebody should look at it again.
 pub(crate) fn overdue(row: &Listed) -> String {
     let Decision { product, release, choice, review, .. } = &row.decision;
-    let days = row.overdue_days.unwrap_or(0);
+    let days = count(row.overdue_days.unwrap_or(0), "day");
     format!(
-        "overdue: {product}@{release} was {choice} until a review on {review}, {days} days ago; approve it, or decide again: \
+        "overdue: {product}@{release} was {choice} until a review on {review}, {days} ago; approve it, or decide again: \
          suturectl rollout approve {product}@{release} --defer|--decline"
     )
 }
@@ -286,7 +286,7 @@ fn table(rows: &[Listed]) -> String {
     for row in rows {
         let d = &row.decision;
         let review = match row.overdue_days {
-            Some(days) => format!("{} OVERDUE by {days} days", d.review),
+            Some(days) => format!("{} OVERDUE by {}", d.review, count(days, "day")),
             None => d.review.to_string(),
         };
         let answered = match (&row.rollout, row.later) {

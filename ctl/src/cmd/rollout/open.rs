@@ -13,10 +13,10 @@ use suture_core::limits::MAX_WAVES;
 use suture_core::principal::Principal;
 use suture_proto::{parse_phase, v1};
 
-use super::print::count;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::hospital::{Desk, Documents, refused, rollouts};
+use crate::print::count;
 use crate::repository::{Done, Signing};
 
 /// Arguments of `rollout open`.

@@ -16,7 +16,7 @@ use suture_core::trust::Status;
 
 use super::says::{LATE, attempts, gate, leases, reused, selected, starts, step};
 use super::waves::gated;
-use crate::print::{Table, bytes, grouped};
+use crate::print::{Table, bytes, count, counted, grouped};
 
 /// Where the planned devices stand, and the wards' zones, resolved once for printing.
 struct Zones<'a> {
@@ -118,8 +118,8 @@ pub(super) fn plan(plan: &Plan, digest: Digest) -> String {
     if unsaid > 0 {
         let _ = writeln!(
             text,
-            "\n{} never said what installs on them: one that has another installer than the bundle's refuses it by itself",
-            if unsaid == 1 { "1 device has".to_owned() } else { format!("{unsaid} devices have") }
+            "\n{} never said what installs there: with another installer than the bundle's it refuses the bundle by itself",
+            counted(unsaid, "device", "has", "have")
         );
     }
     text.push_str(&trust(plan));
@@ -258,11 +258,6 @@ fn utc(slot: &Slot) -> String {
     let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
     let until = if day(slot.start) == day(slot.end) { "%H:%M:%SZ" } else { "%Y-%m-%d %H:%M:%SZ" };
     format!("{} - {}", slot.start.strftime("%Y-%m-%d %H:%M:%S"), slot.end.strftime(until))
-}
-
-/// `1 device`, `2 devices`.
-pub(super) fn count(n: usize, thing: &str) -> String {
-    if n == 1 { format!("1 {thing}") } else { format!("{n} {thing}s") }
 }
 
 /// `1h30m`, `45s`.

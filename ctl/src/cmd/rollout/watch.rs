@@ -63,7 +63,9 @@ pub(super) async fn watch(context: &mut Context<'_>, id: &ApprovalId) -> Outcome
                 let looks = ended.is_some() || watching.before.as_ref().is_some_and(|b| !is_same_stage(b, &now));
                 if context.print.terminal().is_none() {
                     let lines = changes(watching.before.as_ref(), &now);
-                    context.print.result(&now, |_| lines)?;
+                    if context.print.is_json() || !lines.is_empty() {
+                        context.print.result(&now, |_| lines)?;
+                    }
                 }
                 watching.served = *rollout;
                 watching.before = Some(now);
@@ -210,13 +212,19 @@ fn changes(before: Option<&Shown>, now: &Shown) -> String {
     if !before.is_some_and(|b| is_same_stage(b, now)) {
         lines.push(head(now));
     }
-    let same = |a: &Device, b: &Device| *a == Device { changed: a.changed, ..b.clone() };
-    for d in now.devices.iter().filter(|d| !known.get(d.id.as_str()).is_some_and(|k| same(k, d))) {
-        let reason = d.reason.as_ref().map(|r| format!(", {r}")).unwrap_or_default();
-        let fetched = if d.phase == "fetching" { format!(" {}", fetched(d)) } else { String::new() };
-        lines.push(format!("  wave {} {}: {}{fetched}{reason}", d.wave, d.id, d.phase));
-    }
+    // By what is told of it: the server tells of a device anew also where that stays as it was.
+    lines.extend(
+        now.devices.iter().map(|d| (d, told(d))).filter_map(|(d, line)| {
+            (known.get(d.id.as_str()).is_none_or(|before| told(before) != line)).then_some(line)
+        }),
+    );
     lines.join("\n")
+}
+
+fn told(d: &Device) -> String {
+    let reason = d.reason.as_ref().map(|r| format!(", {r}")).unwrap_or_default();
+    let fetched = if d.phase == "fetching" { format!(" {}", fetched(d)) } else { String::new() };
+    format!("  wave {} {}: {}{fetched}{reason}", d.wave, d.id, d.phase)
 }
 
 /// Whether watching is over, and how.
@@ -277,5 +285,11 @@ mod tests {
         assert!(changes(None, &a).starts_with("r: running"));
         assert_eq!(changes(Some(&a), &b), "  wave 1 pump-1: staged");
         assert_eq!(changes(Some(&a), &a), "");
+        // The device has said how long its bundle is, and is where it was.
+        let (offered, mut larger) =
+            (rollout("running", None, v1::Phase::Offered), rollout("running", None, v1::Phase::Offered));
+        larger.devices[0].total_bytes = 7_000;
+        larger.devices[0].standing = "under-way".to_owned();
+        assert_eq!(changes(Some(&offered), &larger), "");
     }
 }

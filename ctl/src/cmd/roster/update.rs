@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::hospital::{Desk, Documents, refused};
-use crate::print::Table;
+use crate::print::{Table, counted};
 use crate::repository::{Done, Signing};
 
 /// What becomes of one device.
@@ -64,9 +64,12 @@ fn text(updated: &Updated) -> String {
     for Change { device, field, before, after } in &updated.changes {
         table.row([device.to_string(), (*field).to_owned(), before.clone(), after.clone()]);
     }
-    let verb = if updated.signed { "are signed anew" } else { "differ; nothing is signed" };
+    let [one, others] = match updated.signed {
+        true => ["is signed anew", "are signed anew"],
+        false => ["differs; nothing is signed", "differ; nothing is signed"],
+    };
     let mut text = if updated.changes.is_empty() { String::new() } else { format!("{}\n", table.to_text()) };
-    text.push_str(&format!("{} devices {verb}", updated.devices));
+    text.push_str(&counted(updated.devices, "device", one, others));
     if updated.not_on_a_roster > 0 {
         let n = updated.not_on_a_roster;
         text.push_str(&format!(

@@ -122,7 +122,7 @@ async fn two_of_three(kind: Kind) {
     let received = mia.receive(Path::new(&sent));
     let seen = mia.json(&["approvals", "show", text(&received)]).await.unwrap();
     let told = seen["changes"].to_string();
-    for words in ["is approved: pump@2 on 1 devices", "computed again here", "tested on the bench", "CHG-1"] {
+    for words in ["is approved: pump@2 on 1 device in", "computed again here", "tested on the bench", "CHG-1"] {
         assert!(told.contains(words), "{words:?} is not in {told}");
     }
     refused(

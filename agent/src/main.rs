@@ -311,7 +311,9 @@ fn work(settings: Settings, around: Surroundings, once: bool) -> anyhow::Result<
     let wanted = std::env::var("SUTURE_AGENT_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
     let filter = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let stderr = std::io::stderr;
-    let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
+    // Attack: a server's text that goes on in a line that looks like the agent's own.
+    let writer = move || legible::Logged(stderr());
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(stderr().is_terminal());
     tracing_subscriber::registry().with(lines).with(filter).init();
     let runtime = runtime()?;
     let (at, clock) = (settings.clone(), around.clock.clone());

@@ -5,10 +5,12 @@
 //! | a text that moves the cursor, or writes over what stands there | [`deceives`]: control characters (ECMA-48) |
 //! | one that is read in another order than it is written ("Trojan Source", CVE-2021-42574) | the same: what turns the direction |
 //! | one of which a part is not seen, so that two look alike | the same: what has neither shape nor use in writing |
-//! | one that goes on in lines of its own, which look like this program's | [`line()`] |
+//! | one that goes on in lines of its own, which look like this program's | [`line()`], and in a log [`Logged`] |
 //!
 //! Letters are let be, whichever way they are read. So are U+200C and U+200D, without which Persian and several languages of
 //! India cannot be spelt, and variation selectors, without which Japanese names cannot.
+
+use std::io::{self, Write};
 
 /// Whether a character makes a person read something else than is there. The end of a line does too, where it is not the
 /// writer's to make.
@@ -62,9 +64,51 @@ pub fn json(json: &str) -> String {
     out
 }
 
+/// A line of a log, with its end. What deceives in it is written by its number, and so is an end of a line within it: no text of
+/// others begins a line of its own. ESC is let be, which colours a line on a terminal: whoever writes the log escapes it in texts.
+fn logged(line: &str) -> String {
+    let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+    let mut out = String::with_capacity(line.len().saturating_add(end.len()));
+    for c in line.chars() {
+        if c != '\u{1b}' && deceives(c) {
+            out.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out + end
+}
+
+/// Where a log is written to: what is written at once is one line of it, whatever texts of others are in it.
+#[derive(Debug)]
+pub struct Logged<W>(pub W);
+
+impl<W: Write> Write for Logged<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(logged(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_to_a_log_at_once_is_one_line_of_it() {
+        let mut log = Logged(Vec::new());
+        let forged = "\u{1b}[33mWARN\u{1b}[0m refused: bad\r\n2026-11-26T22:00:00Z INFO all is well\u{202e}\n";
+        log.write_all(forged.as_bytes()).unwrap();
+        log.write_all(b"next\n").unwrap();
+        log.flush().unwrap();
+        let want =
+            "\u{1b}[33mWARN\u{1b}[0m refused: bad\\u{d}\\u{a}2026-11-26T22:00:00Z INFO all is well\\u{202e}\nnext\n";
+        assert_eq!(String::from_utf8(log.0).unwrap(), want);
+    }
 
     #[test]
     fn what_is_shown_is_what_is_there() {

@@ -7,6 +7,7 @@ use crate::config::LogFormat;
 use crate::{App, Settings};
 use anyhow::Context as _;
 use sd_notify::NotifyState;
+use suture_core::legible::Logged;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -18,11 +19,11 @@ use super::SystemClock;
 pub(super) fn start_log(settings: &Settings) -> anyhow::Result<()> {
     let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(&settings.log)?)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_ansi(std::io::stderr().is_terminal());
     match settings.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
+        // Attack: a device's text that goes on in a line that looks like the server's own.
+        LogFormat::Text => log.with_writer(|| Logged(std::io::stderr())).init(),
+        LogFormat::Json => log.with_writer(std::io::stderr).json().init(),
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! The server's calls. Nothing else in this program sees tonic.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
@@ -30,29 +29,6 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 pub struct Client {
     calls: OperatorServiceClient<Channel>,
     unread: Unread,
-    changed: Changed,
-}
-
-/// The connection by which this command has had the server change something, where it has.
-#[derive(Debug, Clone, Default)]
-pub struct Changed(Arc<Mutex<Option<OperatorServiceClient<Channel>>>>);
-
-impl Changed {
-    fn by(&self, calls: &OperatorServiceClient<Channel>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(calls.clone());
-    }
-
-    /// That connection; from then on nothing was changed.
-    pub fn take(&self) -> Option<Client> {
-        let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        Some(Client { calls, unread: Unread::default(), changed: Self::default() })
-    }
-}
-
-/// Whether a call may change something, and so add to the record. One that is not known here is taken to.
-fn changes(call: &str) -> bool {
-    let asks = ["get_", "list_", "missing_", "prove_"].iter().any(|begin| call.starts_with(begin));
-    !asks && !["who_am_i", "refresh", "put_document"].contains(&call)
 }
 
 impl From<ConnectError> for Failure {
@@ -138,9 +114,6 @@ macro_rules! calls {
                     match tokio::time::timeout(CALL_TIMEOUT, self.calls.$name(request)).await {
                         Ok(Ok(response)) => {
                             self.unread.set(unread(response.metadata()));
-                            if changes(stringify!($name)) {
-                                self.changed.by(&self.calls);
-                            }
                             Ok(response.into_inner())
                         }
                         Ok(Err(status)) => Err(refusal(stringify!($name), status)),
@@ -337,13 +310,13 @@ impl Client {
 
     /// The same, which tells this command what waits.
     fn telling(self, context: &Context<'_>) -> Self {
-        Self { unread: context.unread.clone(), changed: context.changed.clone(), ..self }
+        Self { unread: context.unread.clone(), ..self }
     }
 
     /// Connects by these settings.
     pub async fn open(settings: &Settings) -> Outcome<Self> {
         let channel = connect::connect(settings).await?;
-        Ok(Self { calls: connect::operator_client(channel), unread: Unread::default(), changed: Changed::default() })
+        Ok(Self { calls: connect::operator_client(channel), unread: Unread::default() })
     }
 
     /// What differs of a repository from what this home holds, in one answer. None of it has been looked at.
@@ -430,19 +403,4 @@ pub fn settings(context: &Context<'_>, server: &Server, identity: Option<Identit
         proxy: context.proxy.clone(),
         clock: context.clock.clone(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::changes;
-
-    #[test]
-    fn what_only_asks_changes_nothing_and_what_is_not_known_may() {
-        for asks in ["get_checkpoint", "list_devices", "missing_chunks", "prove_audit", "who_am_i", "refresh"] {
-            assert!(!changes(asks), "{asks}");
-        }
-        for may in ["publish_metadata", "invite_operator", "publish_stop", "renew", "a_call_to_come"] {
-            assert!(changes(may), "{may}");
-        }
-    }
 }

@@ -115,7 +115,6 @@ where
             // Who reads letters already need not be told of them.
             let reads = matches!(&command, cmd::Command::Notice(_) | cmd::Command::Report(_));
             let done = cmd::run(&mut context, command).await;
-            let done = done.and(witness::follow_own(&mut context).await);
             if !reads {
                 context.tell_unread();
             }

@@ -109,27 +109,6 @@ pub async fn follow(context: &Context<'_>, client: &mut Client) -> Outcome<Kept>
     Ok(kept)
 }
 
-/// After a command that has had the server change something: asks on the same connection for the checkpoint which that is part
-/// of. Attack: a server that is set back by just this command. Until the next one nobody else may know of it.
-pub async fn follow_own(context: &mut Context<'_>) -> Outcome {
-    let Some(mut client) = context.changed.take() else { return Ok(()) };
-    match Box::pin(follow(context, &mut client)).await {
-        Ok(_) => Ok(()),
-        Err(failure) if failure.exit == Exit::Untrusted && context.stops_devices => Ok(()),
-        Err(failure) if failure.exit == Exit::Untrusted => {
-            let next = failure.next.clone().unwrap_or_default();
-            let done = "this command is done, but the record that the server shows after it does not go on from the one before";
-            Err(Failure::untrusted(done).because_of(failure).next(next))
-        }
-        // Done is done; the next command asks again.
-        Err(failure) => {
-            let why = failure.message;
-            context.print.note(&format!("note: this is done; the record after it was not seen: {why}"));
-            Ok(())
-        }
-    }
-}
-
 fn set_aside(context: &Context<'_>, before: &Witness, offered: &str) -> Outcome {
     let home = &context.home;
     // The first is the one that counts: a server that goes to and fro cannot wash it away.

@@ -143,20 +143,3 @@ async fn a_record_that_is_forked_is_found_by_what_devices_have_signed() {
     fs::write(state.join("log.jsonl"), log.replacen("record-rewritten", "nothing-approved", 1)).unwrap();
     assert!(suture_agent::history::verify(&state, Some(signed)).is_err());
 }
-
-/// Nobody else may have seen the record yet that this command is in.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_set_back_by_just_ones_own_last_command_is_caught_by_the_next() {
-    let mut h = Hospital::open().await;
-    let (data, honest) = (h.world.data_dir().to_owned(), h.world.path("honest"));
-    h.world.stop_server().await;
-    copy(&data, &honest);
-    h.world.start_server().await;
-    h.kim.run(&["operator", "invite", "lee"]).await.unwrap();
-    h.world.stop_server().await;
-    copy(&honest, &data);
-    h.world.start_server().await;
-    let failed = h.kim.run(&["device", "list"]).await.unwrap_err();
-    assert_eq!(failed.exit, UNTRUSTED, "{}", failed.said);
-    assert!(failed.said.contains("audit restart"), "{}", failed.said);
-}

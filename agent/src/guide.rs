@@ -79,7 +79,7 @@
 //!
 //! # A whole one
 //!
-//! This is one for a device whose software is one payload or more under a directory; 80 lines, of which the tests run every
+//! This is one for a device whose software is one payload or more under a directory; 70 lines, of which the tests run every
 //! one. Take it, and change how bytes are written and what is started.
 //!
 //! ```sh

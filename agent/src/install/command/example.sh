@@ -62,7 +62,8 @@ revert)
     if [ -n "$current" ] && [ "$(holds "$current")" = "$SUTURE_MANIFEST" ]; then point "$spare"; fi
     ;;
 commit) ;;                           # nothing to tell a boot loader
-restart | probe | settle | verify) exit 10 ;; # the agent's own way: [restart] and [health]
+restart | probe | settle) exit 10 ;; # the agent's own way: [restart] and [health]
+verify) exit 1 ;;                    # never asked: `path` shows the bytes, and the agent hashes them itself
 *)
     echo "unknown step $1" >&2
     exit 1

@@ -34,6 +34,7 @@ pub mod interlock;
 pub mod itself;
 pub mod journal;
 pub mod lease;
+mod lock;
 pub mod machine;
 pub mod news;
 pub mod outbox;

@@ -23,6 +23,7 @@ use crate::integrity::Watch;
 use crate::interlock::Interlock;
 use crate::journal::Journal;
 use crate::lease::Lease;
+use crate::lock;
 use crate::outbox::Outbox;
 use crate::record::Record;
 use crate::sightings::Sightings;
@@ -113,7 +114,8 @@ pub fn journal_path(settings: &Settings) -> std::path::PathBuf {
 pub fn lock(settings: &Settings) -> Result<File, AgentError> {
     let path = settings.state_dir.join("lock");
     let file = File::create(&path).map_err(DurableError::io("make", &path))?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| AgentError::Busy(settings.state_dir.display().to_string()))?;
-    Ok(file)
+    match lock::take(&file).map_err(DurableError::io("lock", &path))? {
+        true => Ok(file),
+        false => Err(AgentError::Busy(settings.state_dir.display().to_string())),
+    }
 }

@@ -100,8 +100,9 @@ pub fn listen(path: &Path) -> Result<Listening, FaceError> {
         return Err(FaceError::NoDirectory(directory.to_owned()));
     }
     let lock = File::create(path.with_added_extension("lock")).map_err(failed)?;
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| FaceError::Taken(path.to_owned()))?;
+    if !crate::lock::take(&lock).map_err(failed)? {
+        return Err(FaceError::Taken(path.to_owned()));
+    }
     match fs::symlink_metadata(path) {
         // Left by an agent that was killed: whoever holds the lock is alone.
         Ok(meta) if meta.file_type().is_socket() => fs::remove_file(path).map_err(failed)?,

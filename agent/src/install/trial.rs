@@ -15,22 +15,15 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use suture_core::digest::Digest;
 
 use super::error::io_error;
 use super::slots::LINK;
 use super::{InstallError, Side, Slots};
-use crate::durable;
+use crate::{durable, lock};
 
 const PREFIX: &str = "trial-";
-/// How often the lock is tried, and the wait between two tries: 2 s in all. Whoever holds it does so for milliseconds.
-const LOCK_TRIES: u32 = 200;
-const LOCK_WAIT: Duration = Duration::from_millis(10);
-
 /// A slot that is not confirmed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trial {
@@ -200,18 +193,10 @@ impl Slots {
     /// For whoever looks at the link and changes it; until it is dropped.
     pub(super) fn lock(&self) -> Result<File, InstallError> {
         let dir = File::open(self.dir()).map_err(io_error("open", self.dir()))?;
-        for _ in 0..LOCK_TRIES {
-            match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(dir),
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "a lock that is never waited for without end tells nobody"
-                )]
-                Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_WAIT),
-                Err(e) => return Err(io_error("lock", self.dir())(e.into())),
-            }
+        match lock::take(&dir).map_err(io_error("lock", self.dir()))? {
+            true => Ok(dir),
+            false => Err(InstallError::Locked(PathBuf::from(self.dir()))),
         }
-        Err(InstallError::Locked(PathBuf::from(self.dir())))
     }
 }
 

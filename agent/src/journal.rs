@@ -279,6 +279,11 @@ impl Journal {
         self.owes = owes;
     }
 
+    /// What [`Journal::owes`] was told last.
+    pub const fn is_owing(&self) -> bool {
+        self.owes
+    }
+
     /// What the device is at.
     pub fn state(&self) -> &State {
         &self.record.state

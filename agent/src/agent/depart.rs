@@ -55,15 +55,22 @@ impl Agent {
         let hdo = self.identity.device().hdo.to_string();
         self.note_running().await;
         let resolved = departure::is_resolved(&self.settings.state_dir);
+        // Accident: a device whose slots are damaged, as one that is sent back may be. It can write no last report.
+        let can_say = self.running().is_some();
         if !resolved {
             self.tell()?;
             self.check_in().await;
             self.submit().await?;
             // Accident: a device that says that it leaves, cannot be heard, stays, and says it later: its keys would be
             // revoked. So nothing of it is written down before the server has taken all that waited.
-            if !self.is_heard_out() && !untold {
+            let is_told = can_say && self.is_heard_out();
+            if !is_told && !untold {
                 let why = match (&self.unheard, &self.heard) {
                     (Some(why), _) => why.clone(),
+                    _ if !can_say => {
+                        "it is not known what this device runs, and a report says that; see `suture-agent doctor`"
+                            .to_owned()
+                    }
                     (None, Some(heard)) if !heard.confirmed => "it has not confirmed this device yet".to_owned(),
                     _ => "the server did not take the reports".to_owned(),
                 };
@@ -71,7 +78,7 @@ impl Agent {
             }
         }
         let mut told = false;
-        if resolved || self.is_heard_out() {
+        if resolved || (can_say && self.is_heard_out()) {
             departure::resolve(&self.settings.state_dir).map_err(AgentError::from)?;
             told = self.say_farewell().await?;
         }
@@ -116,6 +123,6 @@ impl Agent {
 
     /// Whether the server has taken all that there is to tell.
     fn is_heard_out(&self) -> bool {
-        self.outbox.is_empty() && self.heard.as_ref().is_some_and(|heard| heard.confirmed)
+        self.outbox.is_empty() && !self.journal.is_owing() && self.heard.as_ref().is_some_and(|heard| heard.confirmed)
     }
 }

@@ -93,6 +93,22 @@ async fn without_the_hospitals_knowledge_only_where_that_is_asked_for_and_never_
     assert_eq!(state(&hospital.pumps[0]), ["floor.json", "lock"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_cannot_say_what_it_runs_does_not_take_its_hospital_to_have_heard_it() {
+    let mut hospital = Hospital::open().await;
+    assert!(hospital.pumps[0].agent().cycle().await.unwrap().confirmed);
+    let link = hospital.pumps[0].dir.join("slots/current");
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    let refused = hospital.pumps[0].depart(false).await;
+    let Err(DepartError::Untold { why, .. }) = &refused else { panic!("{refused:?}") };
+    assert!(why.contains("not known what this device runs"), "{why}");
+    assert!(hospital.pumps[0].dir.join("state/identity/report.pem").exists());
+    assert!(!hospital.pumps[0].depart(true).await.unwrap(), "a person says that it leaves untold");
+    let shown = hospital.kim.json(&["device", "show", "pump-1"]).await.unwrap();
+    assert_eq!(shown["state"], "active", "nobody has told them: {shown}");
+}
+
 /// `suture-agent leave` by the shell, on a pseudo-terminal, as a remote shell gives it.
 async fn from_a_remote_shell(pump: &Device, id: &str) -> (bool, String) {
     let program = binary("suture-agent");

@@ -12,6 +12,8 @@ use suture_core::legible::{self, indented, plain};
 pub enum Exit {
     /// Failed here.
     Failed = 1,
+    /// The command line is not understood.
+    Usage = 2,
     /// The server refused.
     Refused = 3,
     /// The server cannot be reached.
@@ -45,6 +47,20 @@ impl Failure {
     /// Something that does not verify.
     pub fn untrusted(message: impl Into<String>) -> Self {
         Self { exit: Exit::Untrusted, ..Self::new(message) }
+    }
+
+    /// A command line that is not understood, as the parser tells it: what is wrong, then tips and how it is used.
+    pub fn usage(error: &clap::Error) -> Self {
+        let exit = Exit::Usage;
+        if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            return Self::new("the command line ends too early").exit(exit).next("--help says what can follow");
+        }
+        let text = error.render().to_string();
+        let parts = text.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+        let mut parts = parts.filter(|part| !part.is_empty() && !part.starts_with("For more information"));
+        let message = parts.next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
+        Self::new(message).exit(exit).next(parts.chain(["--help tells more".to_owned()]).collect::<Vec<_>>().join("; "))
     }
 
     /// A failure told by an error, its sources being the causes.
@@ -82,7 +98,7 @@ impl Failure {
         let usual = match self.exit {
             Exit::Untrusted => Some("act on none of it; keep it, and ask whoever it comes from over another channel"),
             Exit::Unreachable => Some("try again; `suturectl doctor` tests the way to the server"),
-            Exit::Failed | Exit::Refused => None,
+            Exit::Failed | Exit::Usage | Exit::Refused => None,
         };
         self.next.as_deref().or(usual)
     }
@@ -111,10 +127,11 @@ impl Failure {
         plain(&text)
     }
 
-    /// For a program.
-    pub fn to_json(&self) -> String {
+    /// For a program, with what else was to be told a person.
+    pub fn to_json(&self, notes: &[String]) -> String {
         let (Self { exit, message, causes, next: _ }, next) = (self, self.advice());
-        legible::json(&json!({ "error": message, "causes": causes, "next": next, "exit": *exit as u8 }).to_string())
+        let told = json!({ "error": message, "causes": causes, "next": next, "notes": notes, "exit": *exit as u8 });
+        legible::json(&told.to_string())
     }
 }
 
@@ -142,13 +159,13 @@ mod tests {
             failure.to_text(),
             "error: cannot write a.json\n  because: disk on fire?[2J\n  try: free some space"
         );
-        let json: serde_json::Value = serde_json::from_str(&failure.to_json()).unwrap();
-        assert_eq!(json["exit"], 1);
+        let json: serde_json::Value = serde_json::from_str(&failure.to_json(&["a note".to_owned()])).unwrap();
+        assert_eq!((&json["exit"], &json["notes"]), (&json!(1), &json!(["a note"])));
         assert_eq!(json["causes"][0], "disk on fire\x1b[2J");
         // Whoever is told that something does not verify is told what to do, in either form.
         let forged = Failure::untrusted("the list is another");
         assert!(forged.to_text().contains("\n  try: act on none of it"), "{}", forged.to_text());
-        assert!(forged.to_json().contains("act on none of it"));
+        assert!(forged.to_json(&[]).contains("act on none of it"));
     }
 
     #[test]

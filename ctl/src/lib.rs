@@ -46,7 +46,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use suture_core::clock::Clock;
 
 use crate::context::Context;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::print::{Format, Printer, Terminal};
 
 /// Publishes, plans, approves, watches and rolls back.
@@ -92,8 +92,12 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
+        Err(e) if e.use_stderr() && asks_for_json(&args) => {
+            return exit(Err(Failure::usage(&e)), Format::Json, &[], err);
+        }
         Err(e) => {
             // Help and version are results, the rest are errors.
             let to: &mut (dyn Write + Send) = if e.use_stderr() { err } else { out };
@@ -107,9 +111,10 @@ where
         Command::Work(command) => *command,
         Command::Itself(command) => {
             let done = cmd::itself::run(command, self::command(), &mut Printer::new(out, err, format));
-            return exit(done, format, err);
+            return exit(done, format, &[], err);
         }
     };
+    let mut notes = Vec::new();
     let done = match Context::open(cli.global, out, err, terminal, clock) {
         Ok(mut context) => {
             // Who reads letters already need not be told of them.
@@ -118,21 +123,32 @@ where
             if !reads {
                 context.tell_unread();
             }
+            match done.is_ok() {
+                true => context.print.tell_kept(),
+                false => notes = context.print.take_kept(),
+            }
             done
         }
         Err(failure) => Err(failure),
     };
-    exit(done, format, err)
+    exit(done, format, &notes, err)
 }
 
-/// The exit code, the failure being told.
-fn exit(done: Outcome, format: Format, err: &mut (dyn Write + Send)) -> u8 {
+/// Whether a command line that is not understood asks for JSON all the same.
+fn asks_for_json(args: &[OsString]) -> bool {
+    let words = || args.iter().take_while(|word| *word != "--");
+    words().any(|word| word == "--output=json")
+        || words().zip(words().skip(1)).any(|(a, b)| a == "--output" && b == "json")
+}
+
+/// The exit code, the failure being told with the notes that were kept for it.
+fn exit(done: Outcome, format: Format, notes: &[String], err: &mut (dyn Write + Send)) -> u8 {
     match done {
         Ok(()) => 0,
         Err(failure) => {
             let text = match format {
                 Format::Text => failure.to_text(),
-                Format::Json => failure.to_json(),
+                Format::Json => failure.to_json(notes),
             };
             let _ = writeln!(err, "{text}");
             failure.exit as u8

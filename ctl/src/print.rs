@@ -4,6 +4,7 @@
 //! ([`suture_core::legible`]). Such characters are replaced in all that is printed as text; in JSON they are written by their
 //! numbers.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -27,18 +28,22 @@ pub struct Terminal {
     pub size: fn() -> (usize, usize),
 }
 
+/// So many notes are kept beside JSON, the newest; a watch of weeks has one for each time that the line was cut.
+const MAX_KEPT_NOTES: usize = 200;
+
 /// Where results and notes go.
 pub struct Printer<'a> {
     out: &'a mut (dyn Write + Send),
     err: &'a mut (dyn Write + Send),
     format: Format,
     terminal: Option<Terminal>,
+    kept: VecDeque<String>,
 }
 
 impl<'a> Printer<'a> {
     /// Prints results to `out` and notes to `err`.
     pub fn new(out: &'a mut (dyn Write + Send), err: &'a mut (dyn Write + Send), format: Format) -> Self {
-        Self { out, err, format, terminal: None }
+        Self { out, err, format, terminal: None, kept: VecDeque::new() }
     }
 
     /// The same, where what it prints to is a terminal.
@@ -88,16 +93,48 @@ impl<'a> Printer<'a> {
         self.raw(text.as_bytes())
     }
 
-    /// Prints what is no text of others' as it is: a script for a shell.
-    pub fn raw(&mut self, bytes: &[u8]) -> Outcome {
+    /// Prints a script for a shell, which is no text of others', as it is: or the value that holds it, as JSON.
+    pub fn script<T: Serialize>(&mut self, value: &T, script: &str) -> Outcome {
+        match self.format {
+            Format::Text => self.raw(script.as_bytes()),
+            Format::Json => self.result(value, |_| String::new()),
+        }
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> Outcome {
         match self.out.write_all(bytes).and_then(|()| self.out.flush()) {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             done => done.or_fail(|| "cannot print the result".to_owned()),
         }
     }
 
-    /// Tells a person something that is not the result.
+    /// Tells a person something that is not the result: at once, and beside JSON once the command has ended. A failure is one
+    /// JSON object and nothing else is on standard error, so it is known only then where a note belongs.
     pub fn note(&mut self, text: &str) {
+        match self.format {
+            Format::Text => self.tell(text),
+            Format::Json => {
+                if self.kept.len() == MAX_KEPT_NOTES {
+                    self.kept.pop_front();
+                }
+                self.kept.push_back(text.to_owned());
+            }
+        }
+    }
+
+    /// Tells the notes that were kept: before a person is asked something that they bear on, and where nothing failed.
+    pub fn tell_kept(&mut self) {
+        for text in std::mem::take(&mut self.kept) {
+            self.tell(&text);
+        }
+    }
+
+    /// The notes that were kept, for the failure to hold.
+    pub fn take_kept(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.kept).into()
+    }
+
+    fn tell(&mut self, text: &str) {
         // A note that cannot be shown changes nothing of what was done.
         let _ = writeln!(self.err, "{}", plain(text));
     }
@@ -240,6 +277,7 @@ mod tests {
             let mut printer = Printer::new(&mut out, &mut err, format);
             printer.result(&value, |v| v["reason"].as_str().unwrap().to_owned()).unwrap();
             printer.note("a\u{2066}note");
+            printer.tell_kept();
             assert_eq!(String::from_utf8(out).unwrap(), want);
             assert_eq!(err, b"a?note\n");
         }
@@ -252,9 +290,21 @@ mod tests {
             let mut printer = Printer::new(&mut out, &mut err, format);
             printer.result(&serde_json::json!({"a": 1}), |v| format!("a is {}\n", v["a"])).unwrap();
             printer.note("a note");
+            printer.tell_kept();
             assert_eq!(String::from_utf8(out).unwrap(), want);
             assert_eq!(err, b"a note\n");
         }
+    }
+
+    #[test]
+    fn beside_json_notes_wait_and_the_newest_are_kept() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut printer = Printer::new(&mut out, &mut err, Format::Json);
+        (0..=MAX_KEPT_NOTES).for_each(|n| printer.note(&n.to_string()));
+        let kept = printer.take_kept();
+        assert_eq!((kept.len(), kept[0].as_str()), (MAX_KEPT_NOTES, "1"));
+        printer.tell_kept();
+        assert!(err.is_empty(), "they are taken");
     }
 
     #[test]

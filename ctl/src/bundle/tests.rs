@@ -1,3 +1,4 @@
+use super::verify::Tree;
 use super::*;
 use std::collections::BTreeMap;
 use std::fs;
@@ -103,7 +104,7 @@ fn a_bundle_verifies_and_says_what_it_holds() {
     sources(dir.path(), false);
     let bundle = built(dir.path(), "out").unwrap();
     let checked = verify(&bundle).unwrap();
-    assert_eq!(checked.payloads[0].tree, Some([3, 5, 1]));
+    assert_eq!(checked.payloads[0].tree, Some(Tree { directories: 3, files: 5, links: 1 }));
     assert_eq!(checked.payloads[1].length, 200_000);
     assert_eq!(checked.manifest_sha256, Digest::of(&fs::read(dir.path().join("out/manifest.json")).unwrap()));
     let listed: u64 = bundle.indexes.iter().map(|i| i.entries().len() as u64).sum();

@@ -31,8 +31,19 @@ pub struct CheckedPayload {
     pub length: u64,
     /// Its chunks.
     pub chunks: u64,
-    /// Of a tree: directories, files and links.
-    pub tree: Option<[u64; 3]>,
+    /// Where it is a tree.
+    pub tree: Option<Tree>,
+}
+
+/// What a tree holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Tree {
+    /// Its directories.
+    pub directories: u64,
+    /// Its files.
+    pub files: u64,
+    /// Its symbolic links.
+    pub links: u64,
 }
 
 /// Verifies manifest, indexes, chunks, payload digests, trees and documents.
@@ -82,17 +93,17 @@ pub fn verify(bundle: &Bundle) -> Outcome<Checked> {
     })
 }
 
-fn count(source: &mut Unpacked<'_>) -> Result<[u64; 3], suture_core::archive::ArchiveError> {
-    let [mut directories, mut files, mut links] = [0; 3];
+fn count(source: &mut Unpacked<'_>) -> Result<Tree, suture_core::archive::ArchiveError> {
+    let mut tree = Tree::default();
     let mut reader = Reader::new(source)?;
     while let Some(entry) = reader.next_entry()? {
         match entry.kind {
-            Kind::Directory => directories += 1,
-            Kind::File { .. } => files += 1,
-            Kind::Link { .. } => links += 1,
+            Kind::Directory => tree.directories += 1,
+            Kind::File { .. } => tree.files += 1,
+            Kind::Link { .. } => tree.links += 1,
         }
     }
-    Ok([directories, files, links])
+    Ok(tree)
 }
 
 /// A payload's bytes out of its chunks, each verified.

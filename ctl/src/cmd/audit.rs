@@ -203,7 +203,7 @@ fn show(context: &mut Context<'_>, kept: witness::Kept) -> Outcome {
     context.print.result(&known, |k| {
         let head = k.head.map_or_else(
             || "nothing of it seen yet".to_owned(),
-            |head| format!("{} entries, {}", head.size, grouped(&head.root.to_string())),
+            |head| format!("{}, {}", count(head.size, "entry"), grouped(&head.root.to_string())),
         );
         format!("key   {}\nseen  {head}\n", k.key)
     })

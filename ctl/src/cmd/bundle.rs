@@ -14,7 +14,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
 use suture_core::digest::Digest;
-use suture_core::manifest::Manifest;
+use suture_core::manifest::{Manifest, PatchClass};
 use suture_core::trust::edit::TargetsDraft;
 use suture_core::trust::{CatalogEntry, Metadata as _, Proposed, Status, Target, Targets};
 use suture_core::version::Release;
@@ -25,7 +25,7 @@ use crate::envelope::Envelope;
 use crate::failure::{Failure, Outcome};
 use crate::keys::KeyName;
 use crate::letters;
-use crate::print::{Table, bytes};
+use crate::print::{Table, bytes, count};
 use crate::repository::{self, Done, List};
 use crate::trust_store::{TrustStore, Which};
 
@@ -110,6 +110,7 @@ pub struct SignArgs {
 #[derive(Serialize)]
 struct Shown<'a> {
     manifest: &'a Manifest,
+    signed: bool,
     checked: Checked,
     documents: Vec<DocumentSummary>,
 }
@@ -170,12 +171,13 @@ fn inspect(context: &mut Context<'_>, dir: &Path) -> Outcome {
     let checked = bundle::verify(&bundle)?;
     let signed = bundle.targets()?.is_some();
     let documents = bundle::summaries(&bundle.manifest, &bundle.documents()?);
-    context.print.result(&Shown { manifest: &bundle.manifest, checked, documents }, |s| {
-        let Shown { manifest: m, checked, documents } = s;
+    context.print.result(&Shown { manifest: &bundle.manifest, signed, checked, documents }, |s| {
+        let Shown { manifest: m, signed, checked, documents } = s;
         let hardware: Vec<&str> = m.hardware.iter().map(|h| h.as_str()).collect();
         let mut payloads = Table::new(["payload", "length", "chunks", "directories", "files", "links"]);
         for p in &checked.payloads {
-            let [d, f, l] = p.tree.map_or_else(|| [const { String::new() }; 3], |t| t.map(|n| n.to_string()));
+            let counts = p.tree.map(|t| [t.directories, t.files, t.links].map(|n| n.to_string()));
+            let [d, f, l] = counts.unwrap_or_default();
             payloads.row([p.name.clone(), bytes(p.length), p.chunks.to_string(), d, f, l]);
         }
         let mut risks = String::new();
@@ -185,7 +187,7 @@ fn inspect(context: &mut Context<'_>, dir: &Path) -> Outcome {
             risks.push_str(&format!("risk     from release {} on {on}: {}\n", risk.from, risk));
         }
         format!(
-            "{} {} (release {}, from release {} on), for {}\nmanifest {}\ninstall  {}, at most {} s and {} s back{}\nclass    {:?}\n{risks}signed   {}\n\n{}\n{}\n{} different chunks, {} stored; every byte verified\n",
+            "{} {} (release {}, from release {} on), for {}\nmanifest {}\ninstall  {}, at most {} s and {} s back{}\nclass    {}\n{risks}signed   {}\n\n{}\n{}\n{}, {} stored; every byte verified\n",
             m.product,
             m.version,
             m.release,
@@ -196,11 +198,14 @@ fn inspect(context: &mut Context<'_>, dir: &Path) -> Outcome {
             m.install.budget_secs,
             m.install.revert_budget_secs,
             if m.install.return_to_service { "; then out of service until a person has checked it" } else { "" },
-            m.class,
-            if signed { "yes, not yet known whether in force" } else { "no" },
+            match m.class {
+                PatchClass::Routine => "routine",
+                PatchClass::OutOfCycle => "out of cycle",
+            },
+            if *signed { "yes, not yet known whether in force" } else { "no" },
             payloads.to_text(),
             documents::table(documents),
-            checked.chunks,
+            count(checked.chunks, "different chunk"),
             bytes(checked.stored_bytes)
         )
     })
@@ -340,14 +345,14 @@ async fn publish(context: &mut Context<'_>, dir: &Path, file: Option<&Path>, tel
     context.print.result(&published, |p| {
         let m = &bundle.manifest;
         format!(
-            "published {} {} (release {}) by {} {}\n{} of {} chunks were sent, {}\n",
+            "published {} {} (release {}) by {} {}\nsent {} of {}, {}\n",
             m.product,
             m.version,
             m.release,
             p.role.as_deref().map_or_else(|| "targets".to_owned(), |role| format!("the role {role}'s targets")),
             p.targets_version,
             p.uploaded.sent,
-            p.uploaded.chunks,
+            count(p.uploaded.chunks, "chunk"),
             bytes(p.uploaded.sent_bytes)
         )
     })

@@ -127,7 +127,11 @@ pub fn run(context: &mut Context<'_>, command: Command) -> Outcome {
             let chosen = Passphrases::from(new_passphrase_file);
             let new = || if no_passphrase { Ok(None) } else { chosen.chosen(&name).map(Some) };
             Keys::of(&context.home).change_passphrase(&name, &context.passphrases, new)?;
-            context.print.result(&json!({ "name": name.as_str() }), |_| format!("the key {name} has a new passphrase"))
+            let listed = Keys::of(&context.home).show(&name)?;
+            context.print.result(&listed, |_| match no_passphrase {
+                true => format!("the key {name} has no passphrase any more: whoever reads its file can sign"),
+                false => format!("the key {name} has a new passphrase"),
+            })
         }
     }
 }

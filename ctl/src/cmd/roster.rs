@@ -117,8 +117,8 @@ async fn sign(context: &mut Context<'_>, csv: PathBuf, signing: &Signing) -> Out
         desk.client.confirm_device(request).await?;
     }
     entries.retain(|entry| desk.documents.device(&entry.id) != Some(entry));
-    let admitted = entries.len();
-    if admitted > 0 {
+    let admitted: Vec<DeviceId> = entries.iter().map(|entry| entry.id.clone()).collect();
+    if !admitted.is_empty() {
         let admit = |edit: &mut crate::hospital::Edit<'_>| {
             entries.into_iter().try_for_each(|entry| edit.admit(entry).map_err(refused))
         };
@@ -126,8 +126,10 @@ async fn sign(context: &mut Context<'_>, csv: PathBuf, signing: &Signing) -> Out
             return waiting.print(context);
         }
     }
-    context.print.result(&json!({ "admitted": admitted }), |_| {
-        format!("{admitted} devices are confirmed and newly on the signed rosters")
+    context.print.result(&json!({ "admitted": admitted }), |_| match admitted.len() {
+        0 => "every device of the list is on the signed rosters already; nothing was changed".to_owned(),
+        1 => "1 device is confirmed and newly on the signed rosters".to_owned(),
+        n => format!("{n} devices are confirmed and newly on the signed rosters"),
     })
 }
 

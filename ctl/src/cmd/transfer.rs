@@ -7,7 +7,7 @@ use suture_proto::v1;
 
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::print::Table;
+use crate::print::{Table, counted};
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -65,12 +65,18 @@ struct Period {
     limits: Said,
 }
 
-/// Limits as they are typed; what is not there is not limited.
+/// Limits, in bits a second and devices at once; what is not there is not limited.
 #[derive(Serialize)]
 struct Said {
-    rate: Option<String>,
-    device_rate: Option<String>,
+    #[serde(rename = "rate_bits_per_sec", serialize_with = "bits")]
+    rate: Option<Rate>,
+    #[serde(rename = "device_rate_bits_per_sec", serialize_with = "bits")]
+    device_rate: Option<Rate>,
     streams: Option<u32>,
+}
+
+fn bits<S: serde::Serializer>(rate: &Option<Rate>, to: S) -> Result<S::Ok, S::Error> {
+    rate.map(Rate::bits).serialize(to)
 }
 
 /// Runs one.
@@ -102,8 +108,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
 
 fn said(limits: Option<v1::TransferLimits>) -> Outcome<Said> {
     let Limits { rate, device_rate, streams } = Limits::try_from(&limits.unwrap_or_default())?;
-    let text = |rate: Option<Rate>| rate.map(|rate| rate.to_string());
-    Ok(Said { rate: text(rate), device_rate: text(device_rate), streams })
+    Ok(Said { rate, device_rate, streams })
 }
 
 fn text_of(shown: &Shown) -> String {
@@ -112,12 +117,14 @@ fn text_of(shown: &Shown) -> String {
     let mut row = |when: String, limits: &Said| {
         let cell = |value: Option<String>| value.unwrap_or_else(|| "no limit".to_owned());
         let Said { rate, device_rate, streams } = limits;
-        table.row([when, cell(rate.clone()), cell(device_rate.clone()), cell(streams.map(|n| n.to_string()))]);
+        let written = |rate: &Option<Rate>| cell(rate.map(|rate| rate.to_string()));
+        table.row([when, written(rate), written(device_rate), cell(streams.map(|n| n.to_string()))]);
     };
     for Period { between, limits } in periods {
         row(format!("{between} {}", zone.as_deref().unwrap_or_default()), limits);
     }
     row(if periods.is_empty() { "always".to_owned() } else { "otherwise".to_owned() }, otherwise);
     row("now".to_owned(), now);
-    format!("{}{fetching} devices fetch, {in_line} stand in line\n", table.to_text())
+    let fetching = counted(*fetching, "device", "fetches", "fetch");
+    format!("{}{fetching} now; in line: {in_line}\n", table.to_text())
 }

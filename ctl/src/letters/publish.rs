@@ -100,7 +100,10 @@ fn chosen(recipients: &Recipients, known: BTreeSet<HdoId>) -> Outcome<BTreeSet<H
     if (least..=MAX_NOTICED_HOSPITALS).contains(&chosen.len()) {
         return Ok(chosen);
     }
-    let text = format!("the notice would go to {} hospitals, and goes to 1 to {MAX_NOTICED_HOSPITALS}", chosen.len());
+    let text = match chosen.len() {
+        0 => "no hospital has devices that the notice is about, so it would go to nobody".to_owned(),
+        n => format!("the notice would go to {n} hospitals, and it can go to {MAX_NOTICED_HOSPITALS} at most"),
+    };
     Err(Failure::new(text).next("name them with --hdo, or --all for hospitals without devices of the product too"))
 }
 
@@ -167,7 +170,7 @@ mod tests {
     fn that_nobody_has_such_devices_fails_a_notice_and_not_what_is_told_by_the_way() {
         let none = BTreeSet::new();
         let refused = chosen(&Recipients::Users, none.clone()).unwrap_err().to_text();
-        assert!(refused.contains("to 0 hospitals") && refused.contains("--hdo"), "{refused}");
+        assert!(refused.contains("would go to nobody") && refused.contains("--hdo"), "{refused}");
         assert_eq!(chosen(&Recipients::AnyUsers, none.clone()).unwrap(), none);
         let two = these(&["riverside", "hilltop"]);
         assert_eq!(chosen(&Recipients::AnyUsers, two.clone()).unwrap(), two);

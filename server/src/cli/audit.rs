@@ -2,11 +2,18 @@
 
 use crate::audit::retention::{self, Pruned};
 use jiff::civil::Date;
+use serde::Serialize;
 use suture_core::audit::LogKey;
 use suture_core::clock::Clock as _;
 
 use super::SystemClock;
 use super::{Configured, Output};
+
+/// The key that the record is signed with.
+#[derive(Serialize)]
+struct Named {
+    key: LogKey,
+}
 
 /// The subcommands.
 #[derive(clap::Subcommand)]
@@ -32,10 +39,14 @@ pub(super) enum Command {
 /// Runs one.
 pub(super) async fn run(command: Command, output: Output) -> anyhow::Result<()> {
     let now = SystemClock.now();
-    let key = |key: &LogKey| format!("{key}\n");
+    let key = |named: &Named| format!("{}\n", named.key);
     match command {
-        Command::Key(configured) => output.print(&retention::key(&configured.settings()?, false, now).await?, key),
-        Command::RotateKey(configured) => output.print(&retention::key(&configured.settings()?, true, now).await?, key),
+        Command::Key(configured) => {
+            output.print(&Named { key: retention::key(&configured.settings()?, false, now).await? }, key)
+        }
+        Command::RotateKey(configured) => {
+            output.print(&Named { key: retention::key(&configured.settings()?, true, now).await? }, key)
+        }
         Command::Prune { before, configured } => {
             let pruned = retention::prune_configured(&configured.settings()?, before, now).await?;
             output.print(&pruned, |Pruned { entries, first, last }| match entries {

@@ -42,6 +42,11 @@ impl Operator {
         &self.home
     }
 
+    /// Their time.
+    pub fn clock(&self) -> Arc<TestClock> {
+        self.clock.clone()
+    }
+
     /// Runs a command and gives what it printed.
     pub async fn run(&self, args: &[&str]) -> Result<String, Failed> {
         self.run_as("text", args).await
@@ -51,6 +56,13 @@ impl Operator {
     pub async fn json(&self, args: &[&str]) -> Result<Value, Failed> {
         let text = self.run_as("json", args).await?;
         Ok(serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?} printed no JSON ({e}): {text}")))
+    }
+
+    /// Runs a command with `--output json` that prints a value a line.
+    pub async fn json_lines(&self, args: &[&str]) -> Result<Vec<Value>, Failed> {
+        let text = self.run_as("json", args).await?;
+        let value = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{args:?} printed {line} ({e})"));
+        Ok(text.lines().map(value).collect())
     }
 
     /// The program itself, with this home: it takes the machine's time, and signals.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use suture_tests::world::{Kind, Spec, World, text};
 
 /// The bill of a release of the pump: one library in one version, and another that all releases have.
-fn sbom(release: u64, curl: &str) -> Value {
+pub(crate) fn sbom(release: u64, curl: &str) -> Value {
     let component = |name: &str, version: &str| {
         json!({
             "type": "library", "bom-ref": name, "name": name, "version": version, "supplier": { "name": name },
@@ -29,7 +29,7 @@ fn sbom(release: u64, curl: &str) -> Value {
     })
 }
 
-fn vex(status: &str) -> Value {
+pub(crate) fn vex(status: &str) -> Value {
     json!({
         "@context": "https://openvex.dev/ns/v0.2.0", "@id": "https://acme.example/vex/1", "author": "Acme", "version": 1,
         "timestamp": "2026-11-24T15:00:00Z",
@@ -41,7 +41,7 @@ fn vex(status: &str) -> Value {
 }
 
 /// Writes the documents of a release and declares them.
-fn declared(world: &World, release: u64, sbom: &Value, vex: &Value) -> String {
+pub(crate) fn declared(world: &World, release: u64, sbom: &Value, vex: &Value) -> String {
     let mut more = String::new();
     for (kind, name, content) in
         [("sbom", "pump.cdx.json", sbom.to_string()), ("vex", "pump.vex.json", vex.to_string())]

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::agent_cli::Cli as Agent;
 
 /// The commands that do something, each by the words that call it.
-fn leaves(command: &clap::Command, above: &[String], found: &mut Vec<(Vec<String>, String)>) {
+pub(crate) fn leaves(command: &clap::Command, above: &[String], found: &mut Vec<(Vec<String>, String)>) {
     let path = [above, &[command.get_name().to_owned()]].concat();
     let below: Vec<_> = command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help").collect();
     for command in &below {
@@ -22,7 +22,7 @@ fn leaves(command: &clap::Command, above: &[String], found: &mut Vec<(Vec<String
 }
 
 /// The lines below a help that call the program, those that end in a backslash joined with the next.
-fn examples(program: &str, text: &str) -> Vec<String> {
+pub(crate) fn examples(program: &str, text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
     let lines = joined.lines().map(|l| l.trim_start_matches("Examples:").trim_start_matches("Example:").trim());
     lines.filter(|l| l.split(' ').next() == Some(program)).map(str::to_owned).collect()
@@ -30,7 +30,7 @@ fn examples(program: &str, text: &str) -> Vec<String> {
 
 /// A line's words as a shell parts them: quotes of either kind hold words together, `#` begins a comment, and what is said of
 /// where the result goes is the shell's.
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for c in line.chars() {
         match (quote, c) {
@@ -51,7 +51,7 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// What the words in capitals stand for.
-fn filled(word: &str) -> String {
+pub(crate) fn filled(word: &str) -> String {
     let key = LocalKey::from_seed(&Zeroizing::new([7; 32])).public().to_string();
     word.replace("HEX", &key).replace("SHA256", &Digest::of(b"an example").to_string())
 }

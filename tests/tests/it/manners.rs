@@ -20,7 +20,7 @@ async fn are_set_shown_and_cleared(kind: Kind) {
     let ada = world.manufacturer().await;
     let kim = world.hospital(&ada).await;
     let none = kim.json(&["transfer", "show"]).await.unwrap();
-    assert_eq!((&none["now"]["rate"], &none["periods"]), (&Value::Null, &json!([])));
+    assert_eq!((&none["now"]["rate_bits_per_sec"], &none["periods"]), (&Value::Null, &json!([])));
 
     // Two hours by the clock, which it is now, and two that it is not.
     let (now, later) = (around(world.clock.now()), around(world.clock.now() + SignedDuration::from_hours(5)));
@@ -28,15 +28,18 @@ async fn are_set_shown_and_cleared(kind: Kind) {
     let early = kim.run(&day).await.unwrap_err();
     assert!(early.said.contains("--zone"), "{}", early.said);
     let set = kim.json(&[&day[..], &["--streams", "8", "--zone", "Etc/UTC"]].concat()).await.unwrap();
-    let limits = json!({ "rate": "20Mbit", "device_rate": "2Mbit", "streams": 8 });
+    let limits = json!({ "rate_bits_per_sec": 20_000_000, "device_rate_bits_per_sec": 2_000_000, "streams": 8 });
     assert_eq!((&set["now"], &set["zone"]), (&limits, &json!("Etc/UTC")));
     kim.run(&["transfer", "set", "--between", &later, "--rate", "0"]).await.unwrap();
     kim.run(&["transfer", "set", "--rate", "200Mbit"]).await.unwrap();
     let all = kim.json(&["transfer", "show"]).await.unwrap();
-    assert_eq!((all["periods"].as_array().unwrap().len(), &all["otherwise"]["rate"]), (2, &json!("200Mbit")));
+    assert_eq!(
+        (all["periods"].as_array().unwrap().len(), &all["otherwise"]["rate_bits_per_sec"]),
+        (2, &json!(200_000_000))
+    );
     assert_eq!(all["now"], limits);
     world.pass(5 * 3_600);
-    assert_eq!(kim.json(&["transfer", "show"]).await.unwrap()["now"]["rate"], "0");
+    assert_eq!(kim.json(&["transfer", "show"]).await.unwrap()["now"]["rate_bits_per_sec"], 0);
 
     for (args, part) in [
         (&["--streams", "100", "--rate", "1Mbit"][..], "256kbit"),
@@ -48,7 +51,7 @@ async fn are_set_shown_and_cleared(kind: Kind) {
     }
     assert!(kim.run(&["transfer", "clear", "--between", "01:02-01:03"]).await.is_err());
     kim.run(&["transfer", "clear", "--between", &later]).await.unwrap();
-    assert_eq!(kim.json(&["transfer", "clear"]).await.unwrap()["otherwise"]["rate"], Value::Null);
+    assert_eq!(kim.json(&["transfer", "clear"]).await.unwrap()["otherwise"]["rate_bits_per_sec"], Value::Null);
     assert!(ada.run(&["transfer", "show"]).await.is_err(), "it is the hospital's network");
 
     let record = kim.run(&["audit", "list"]).await.unwrap();

@@ -121,9 +121,18 @@ async fn suturectl_writes_its_own_manual_and_needs_no_home_for_that() {
     }
     let page = std::fs::read_to_string(manual.join("suturectl-bundle-diff.1")).unwrap();
     assert!(page.contains(".SH EXAMPLES\n.nf\n") && page.contains("suturectl bundle diff pump@1 pump@2"), "{page}");
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    let line = words(&["completions", "bash"]);
-    assert_eq!(suture_ctl::run(line, &mut out, &mut err, Arc::new(TestClock::start())).await, 0, "{err:?}");
-    assert_eq!(out, completions(suture_ctl::command(), Shell::Bash));
+    let script = completions(suture_ctl::command(), Shell::Bash);
+    for (more, json) in [(&["completions", "bash"][..], true), (&["completions", "bash", "--output", "text"], false)] {
+        let line = if json { words(more) } else { ["suturectl"].iter().chain(more).map(ToString::to_string).collect() };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        assert_eq!(suture_ctl::run(line, &mut out, &mut err, Arc::new(TestClock::start())).await, 0, "{err:?}");
+        match json {
+            true => assert_eq!(
+                serde_json::from_slice::<serde_json::Value>(&out).unwrap()["script"],
+                *String::from_utf8_lossy(&script)
+            ),
+            false => assert_eq!(out, script),
+        }
+    }
     assert!(!none.exists());
 }

@@ -132,15 +132,15 @@ async fn one_of_three_approvers_stops_a_device_that_waits_for_its_slot_and_two_l
     let file = w.path("lift.json");
     let kim = &w.hospital.kim;
     let begun = kim.json(&["rollout", "lift", &rollout, "--envelope", text(&file)]).await.unwrap();
-    assert_eq!((&begun["signatures"], &begun["published"]), (&json!([1, 2]), &json!(false)));
+    assert_eq!((&begun["signatures"], &begun["published"]), (&json!({ "given": 1, "needed": 2 }), &json!(false)));
     named(&w.hospital.pumps[0].hand_stop(&file).unwrap_err(), "bad-signature");
     let again = kim.json(&["rollout", "lift", "--sign", text(&file)]).await.unwrap();
-    assert_eq!(again["signatures"], json!([1, 2]), "the same hand twice");
+    assert_eq!(again["signatures"], json!({ "given": 1, "needed": 2 }), "the same hand twice");
     assert_eq!(w.hospital.pumps[0].cycle().await, "idle(stop-order)");
 
     // The threshold lifts; that the rollout goes on is a word of its own.
     let lifted = w.hospital.kim.json(&["rollout", "lift", "--sign", text(&file), "--key", "lee"]).await.unwrap();
-    assert_eq!((&lifted["signatures"], &lifted["published"]), (&json!([2, 2]), &json!(true)));
+    assert_eq!((&lifted["signatures"], &lifted["published"]), (&json!({ "given": 2, "needed": 2 }), &json!(true)));
     // Whether or not it has heard of that: it has obeyed an order that holds no more, and could begin.
     let status = w.status().await;
     assert_eq!((&status["acknowledged"], &status["unanswered"]), (&json!(0), &json!(1)), "{status}");
@@ -400,6 +400,10 @@ async fn what_an_approver_stopped_who_has_left_is_stopped_anew_by_one_who_has_no
     assert_eq!((&again["counter"], &again["listed"]), (&json!(second), &json!(true)), "{again}");
     // Who is left lifts it.
     let lifted = w.hospital.kim.json(&["rollout", "lift", &rollout]).await.unwrap();
-    assert_eq!((&lifted["signatures"], &lifted["published"]), (&json!([1, 1]), &json!(true)), "{lifted}");
+    assert_eq!(
+        (&lifted["signatures"], &lifted["published"]),
+        (&json!({ "given": 1, "needed": 1 }), &json!(true)),
+        "{lifted}"
+    );
     assert_eq!(w.hospital.pumps[0].cycle().await, "waiting(paused)");
 }

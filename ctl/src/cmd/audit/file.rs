@@ -14,7 +14,7 @@ use suture_proto::v1;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, OrFail as _, Outcome};
 use crate::files;
-use crate::print::grouped;
+use crate::print::{count, grouped};
 use crate::witness;
 
 /// A line of an export: an entry's text, each byte of it escaped, and its digests.
@@ -63,7 +63,7 @@ pub(super) async fn export(context: &mut Context<'_>, out: &Path) -> Outcome {
     file.finish()?;
     let written = Written { file: out.display().to_string(), what: Summary { head, withheld } };
     context.print.result(&written, |w| {
-        format!("{} entries in {}, {} of them by digest alone\n", w.what.head.size, w.file, w.what.withheld)
+        format!("{} in {}, {} of them by digest alone\n", count(w.what.head.size, "entry"), w.file, w.what.withheld)
     })
 }
 
@@ -82,8 +82,8 @@ pub(super) fn verify(context: &mut Context<'_>, path: &Path, key: Option<LogKey>
     let summary = reader.finish()?;
     context.print.result(&summary, |s| {
         format!(
-            "{} entries verified, {} of them by digest alone; signed as head {} {}\n",
-            s.head.size,
+            "{} verified, {} of them by digest alone; signed as head {} {}\n",
+            count(s.head.size, "entry"),
             s.withheld,
             s.head.size,
             grouped(&s.head.root.to_string())
@@ -148,6 +148,6 @@ fn say(context: &mut Context<'_>, proven: Proven) -> Outcome {
             || "its text is withheld".to_owned(),
             |e| format!("{}: {} {} {}", suture_core::clock::format_utc(e.at), e.actor, e.action, e.subject),
         );
-        format!("entry {} stands in the record of {} entries; {text}\n", p.entry, p.head.size)
+        format!("entry {} stands in the record of {}; {text}\n", p.entry, count(p.head.size, "entry"))
     })
 }

@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::cmd::rollout::BundleName;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::print::Table;
+use crate::print::{Table, count};
 
 /// Arguments of `bundle adoption`.
 #[derive(Debug, clap::Args)]
@@ -140,11 +140,11 @@ fn text(adoption: &Adoption) -> String {
     }
     let total = |of: fn(&Hospital) -> u32| adoption.hospitals.iter().map(of).fold(0, u32::saturating_add);
     format!(
-        "{} {}: {} of {} devices are confirmed on it, by their signed reports\n{}",
+        "{} {}: of {}, {} confirmed on it by signed reports\n{}",
         adoption.bundle,
         adoption.version,
+        count(total(|h| h.devices), "device"),
         total(|h| h.confirmed),
-        total(|h| h.devices),
         table.to_text()
     )
 }
@@ -176,7 +176,7 @@ mod tests {
             hospitals: vec![hospital],
         };
         let text = text(&adoption);
-        assert!(text.starts_with("pump@2 2.0.0: 4 of 10 devices are confirmed"), "{text}");
+        assert!(text.starts_with("pump@2 2.0.0: of 10 devices, 4 confirmed"), "{text}");
         assert!(text.contains("deferred, review 2027-01-15"), "{text}");
         // What a server says that cannot be does not end the program.
         assert_eq!(read(v1::Adoption { devices: 1, confirmed: 5, ..Default::default() }).others, 0);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use serde::Serialize;
+use serde_json::json;
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
 use suture_core::sign::{PublicKey, Signer};
@@ -160,7 +161,7 @@ async fn finish(
     };
     let list = List::open(context, Some(client), &after, None).await?;
     let roles = status(context, &after, &list.before, &BTreeMap::new());
-    context.print.result(&roles, |roles| match roles.as_slice() {
+    context.print.result(&json!({ "delegated": roles }), |_| match roles.as_slice() {
         [] => "the catalog delegates to nobody now".to_owned(),
         roles => table(roles),
     })

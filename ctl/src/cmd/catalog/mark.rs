@@ -1,5 +1,6 @@
 //! A published bundle's status in the catalog, and why it is that: both in the manufacturer's signed words.
 
+use serde_json::json;
 use suture_core::id::ProductId;
 use suture_core::limits::{MAX_MANIFEST_BYTES, MAX_TEXT_BYTES};
 use suture_core::manifest::manifest_path;
@@ -46,16 +47,18 @@ pub(super) async fn set_status(context: &mut Context<'_>, mark: Mark, signing: &
             let text = format!("{product} {release} is {} already; nothing was signed", status.as_str());
             let base = repository::base(context, &mut client, Which::Catalog).await?;
             let list = List::open(context, Some(&mut client), &base, role.as_deref()).await?;
-            context.print.result(&entries(&list.known), |_| text)
+            context.print.result(&json!({ "bundles": entries(&list.known) }), |_| text)
         }
-        Done::Published(Marked::Now { before, version, list }) => context.print.result(&entries(&list.known), |_| {
-            let whose = role.as_ref().map_or_else(String::new, |role| format!(" of the role {role}"));
-            format!(
-                "{product} {release} was {} and is {} now, by targets {version}{whose}",
-                before.as_str(),
-                status.as_str()
-            )
-        }),
+        Done::Published(Marked::Now { before, version, list }) => {
+            context.print.result(&json!({ "bundles": entries(&list.known) }), |_| {
+                let whose = role.as_ref().map_or_else(String::new, |role| format!(" of the role {role}"));
+                format!(
+                    "{product} {release} was {} and is {} now, by targets {version}{whose}",
+                    before.as_str(),
+                    status.as_str()
+                )
+            })
+        }
     }
 }
 

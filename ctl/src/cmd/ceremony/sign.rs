@@ -78,7 +78,7 @@ pub(super) async fn sign(context: &mut Context<'_>, which: Which, args: SignArgs
                 .next("--reason TEXT, and --role and --meaning where they are not `approver` and `approved`"));
         }
     };
-    agree(&names, args.yes)?;
+    agree(context, &names, args.yes)?;
     for name in &names {
         let key = context.key(name)?;
         let signs_targets = look.signs_targets(context, &key.public())?;
@@ -112,7 +112,7 @@ pub(super) async fn sign(context: &mut Context<'_>, which: Which, args: SignArgs
 }
 
 /// Asks whether what was shown is to be signed.
-fn agree(names: &[KeyName], yes: bool) -> Outcome {
+fn agree(context: &mut Context<'_>, names: &[KeyName], yes: bool) -> Outcome {
     if yes {
         return Ok(());
     }
@@ -120,6 +120,7 @@ fn agree(names: &[KeyName], yes: bool) -> Outcome {
         return Err(Failure::new("nothing was signed: there is no terminal to ask at")
             .next("read what it changes, above or by `show`; then add --yes"));
     }
+    context.print.tell_kept();
     let names: Vec<&str> = names.iter().map(KeyName::as_str).collect();
     let mut terminal = std::io::stderr();
     let asked = write!(terminal, "Sign this with {}? Type yes: ", names.join(" and ")).and_then(|()| terminal.flush());

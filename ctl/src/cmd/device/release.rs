@@ -17,7 +17,7 @@ use suture_core::principal::Principal;
 use suture_core::report::Report;
 use suture_proto::v1;
 
-use crate::cmd::rollout::order::approver;
+use crate::cmd::rollout::order::{Signatures, approver};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{self, Access};
@@ -59,7 +59,7 @@ struct Told {
     /// When the device reported that it waits for the check.
     reported_at: String,
     /// Signatures that it has, and needs.
-    signatures: (usize, usize),
+    signatures: Signatures,
     /// Whether the server has it, and hands it to the device.
     published: bool,
     /// Where it was written to, where more must sign.
@@ -130,7 +130,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: ReleaseArgs) -> Outcome
             }
             desk.client.release_device(v1::ReleaseDeviceRequest { envelope: bytes.into() }).await?;
             let needed = desk.approvals.root().authority(suture_core::trust::Role::Targets).threshold();
-            let told = told((needed, needed), true, file.as_ref().map(|(file, _)| file));
+            let told = told(Signatures::all(needed), true, file.as_ref().map(|(file, _)| file));
             context.print.result(&told, |t| {
                 format!(
                     "{}\nthe server hands it to the device, which {} at its next check-in; see `suturectl device why {}`",
@@ -147,7 +147,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: ReleaseArgs) -> Outcome
             } else {
                 orders::write_new(&file, &bytes)?;
             }
-            let told = told((valid, threshold), false, Some(&file));
+            let told = told(Signatures { given: valid, needed: threshold }, false, Some(&file));
             context.print.result(&told, |_| {
                 format!(
                     "{}\nsigned by {valid} of {threshold}: the device stays out of service; the next approver runs\n  \

@@ -9,6 +9,7 @@ use suture_core::exposure::why::Why;
 use suture_proto::v1;
 
 use super::answer::{Answer, Row};
+use crate::print::count;
 
 /// A device.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -72,7 +73,7 @@ impl Device {
                 .push_str(&format!(": {} (decision {}, review {})", told.decision_reason, told.decision, told.review));
         }
         match last_seen.filter(|_| silent) {
-            Some(_) => reason.push_str(&format!("; not seen for {days} days")),
+            Some(_) => reason.push_str(&format!("; not seen for {}", count(days, "day"))),
             None if silent => reason.push_str("; never seen"),
             None => {}
         }

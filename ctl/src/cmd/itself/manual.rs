@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use clap_complete::{generate, shells};
 use clap_mangen::Man as Renderer;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::failure::{Failure, OrFail as _, Outcome};
 use crate::files::{self, Access};
@@ -67,6 +68,13 @@ pub fn completions(mut program: clap::Command, shell: Shell) -> Vec<u8> {
         Shell::Fish => generate(shells::Fish, &mut program, name, &mut script),
     }
     script
+}
+
+/// `completions`: the script as a shell reads it, or as JSON with the shell's name.
+pub fn complete(args: &Completions, program: clap::Command, print: &mut Printer<'_>) -> Outcome {
+    let script = String::from_utf8_lossy(&completions(program, args.shell)).into_owned();
+    let shell = args.shell.to_possible_value().map(|shell| shell.get_name().to_owned());
+    print.script(&json!({ "shell": shell, "script": script }), &script)
 }
 
 /// A page for a program and each of its commands that is not hidden, in a section of the manual.

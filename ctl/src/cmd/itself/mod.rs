@@ -28,7 +28,7 @@ pub enum Command {
 /// Answers from `program`, the whole command line.
 pub fn run(command: Command, program: clap::Command, print: &mut Printer<'_>) -> Outcome {
     match command {
-        Command::Completions(args) => print.raw(&manual::completions(program, args.shell)),
+        Command::Completions(args) => manual::complete(&args, program, print),
         Command::Man(args) => manual::run(args, program, print),
         Command::Reasons(args) => reasons::run(&args, print),
     }

@@ -98,7 +98,7 @@ pub(super) async fn upload(client: &mut Client, documents: Vec<Vec<u8>>) -> Outc
 /// What was done, for people.
 pub(super) fn told(published: &Published, notice: &Notice) -> String {
     let id: String = published.id.to_string().chars().take(12).collect();
-    let to: Vec<String> = published.letters.iter().map(|l| format!("{} (its {})", l.hdo, l.number)).collect();
+    let to: Vec<String> = published.letters.iter().map(|l| format!("{} (its letter {})", l.hdo, l.number)).collect();
     format!(
         "notice {id}: {} for {}, to {}\nacknowledged by {} or repeated; who has: suturectl notice status {id}",
         notice.kind,

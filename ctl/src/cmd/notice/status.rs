@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::letters::{From, States, StepShown, fetch, root_of};
-use crate::print::Table;
+use crate::print::{Table, count};
 use crate::sheet;
 
 /// One hospital's.
@@ -163,10 +163,10 @@ fn table(status: &Status, now: Timestamp) -> String {
     let overdue = status.hospitals.iter().filter(|h| h.overdue).count();
     let open = status.hospitals.iter().filter(|h| h.states.is_open()).count();
     format!(
-        "{}\n{}{open} of {} have not acknowledged it, {overdue} are overdue",
+        "{}\n{}not acknowledged by {open} of {}; overdue: {overdue}",
         status.id,
         table.to_text(),
-        status.hospitals.len()
+        count(status.hospitals.len(), "hospital")
     )
 }
 

@@ -14,6 +14,7 @@ use crate::failure::{Failure, Outcome};
 use crate::hospital::Desk;
 use crate::hospital::statements::own_name;
 use crate::keys::KeyName;
+use crate::print::counted;
 use crate::repository;
 use crate::trust_store::Which;
 use crate::words::{say, speaker};
@@ -74,9 +75,9 @@ pub(super) async fn propose(context: &mut Context<'_>, args: ProposeArgs) -> Out
     client.propose_agreement(v1::ProposeAgreementRequest { word: word.bytes().to_vec().into() }).await?;
     context.print.result(&agreement, |a| {
         format!(
-            "proposed to {hdo} as agreement {number} on {product}, {} cells that are not as usual; it holds once the hospital \
+            "proposed to {hdo} as agreement {number} on {product}, {} not as usual; it holds once the hospital \
              has signed: suturectl responsibilities sign {product} {number}",
-            a.cells.len()
+            counted(a.cells.len(), "cell", "is", "are")
         )
     })
 }

@@ -54,13 +54,27 @@ pub struct LiftArgs {
 }
 
 /// What became of an order.
+/// How many have signed, of how many who must.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(in crate::cmd) struct Signatures {
+    pub(in crate::cmd) given: usize,
+    pub(in crate::cmd) needed: usize,
+}
+
+impl Signatures {
+    /// All that are needed.
+    pub(in crate::cmd) fn all(needed: usize) -> Self {
+        Self { given: needed, needed }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Told {
     rollout: ApprovalId,
     stopped: bool,
     counter: u64,
     /// Signatures that it has, and needs.
-    signatures: (usize, usize),
+    signatures: Signatures,
     /// Whether the server has it and hands it out.
     published: bool,
     /// Whether the signed approvals list it already; otherwise their next version does.
@@ -79,7 +93,7 @@ pub(super) async fn stop(context: &mut Context<'_>, args: StopArgs) -> Outcome {
         let signer = approver(context, &root, &key)?;
         let order = StopOrder::next(hdo.clone(), rollout, last, true, context.now()).map_err(refused)?;
         let order = signed(&root, &order, &*signer)?;
-        return tell(context, &order, (1, 1), (false, false), envelope.as_deref());
+        return tell(context, &order, Signatures::all(1), (false, false), envelope.as_deref());
     }
     let mut desk = Desk::open_base(context).await.map_err(|f| {
         f.next("without the server: `rollout stop ROLLOUT --offline --envelope FILE`, and carry FILE to the devices")
@@ -90,7 +104,7 @@ pub(super) async fn stop(context: &mut Context<'_>, args: StopArgs) -> Outcome {
         Failure::new(format!("the order for {rollout} was published and is not listed"))
             .next("run the command again; `rollout stop-status` says who obeys it")
     })?;
-    tell(context, &order, (1, 1), (published, listed), envelope.as_deref())
+    tell(context, &order, Signatures::all(1), (published, listed), envelope.as_deref())
 }
 
 /// Sees to it that a stop order for an approval is signed, kept, published, and listed where one signature suffices for
@@ -153,7 +167,7 @@ pub(super) async fn lift(context: &mut Context<'_>, args: LiftArgs) -> Outcome {
                 files::write(file, &bytes, Access::Public)?;
             }
             let file = file.as_ref().map(|(file, _)| file.as_path());
-            let told = told(&order, (needed, needed), done, file);
+            let told = told(&order, Signatures::all(needed), done, file);
             context.print.result(&told, |t| format!("{}\n{}", order.to_text(), lifted(t)))
         }
         Err(StopError::TooFew { valid, threshold, .. }) => {
@@ -164,7 +178,7 @@ pub(super) async fn lift(context: &mut Context<'_>, args: LiftArgs) -> Outcome {
             } else {
                 orders::write_new(&file, &bytes)?;
             }
-            let told = told(&order, (valid, threshold), (false, false), Some(&file));
+            let told = told(&order, Signatures { given: valid, needed: threshold }, (false, false), Some(&file));
             let (text, file) = (order.to_text(), file.display().to_string());
             context.print.result(&told, |_| {
                 format!(
@@ -252,7 +266,7 @@ fn signed(root: &Verified<Root>, order: &StopOrder, signer: &dyn Signer) -> Outc
     VerifiedStop::verify(root, &order.hdo, &bytes).map_err(refused)
 }
 
-fn told(order: &StopOrder, signatures: (usize, usize), done: (bool, bool), envelope: Option<&Path>) -> Told {
+fn told(order: &StopOrder, signatures: Signatures, done: (bool, bool), envelope: Option<&Path>) -> Told {
     Told {
         rollout: order.approval.clone(),
         stopped: order.stopped,
@@ -267,7 +281,7 @@ fn told(order: &StopOrder, signatures: (usize, usize), done: (bool, bool), envel
 fn tell(
     context: &mut Context<'_>,
     order: &VerifiedStop,
-    signatures: (usize, usize),
+    signatures: Signatures,
     done: (bool, bool),
     envelope: Option<&Path>,
 ) -> Outcome {

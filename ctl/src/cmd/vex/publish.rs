@@ -13,8 +13,9 @@ use suture_core::version::Release;
 
 use crate::context::Context;
 use crate::envelope::Envelope;
-use crate::failure::{Exit, Failure, OrFail as _, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::files;
+use crate::print::count;
 use crate::repository::{self, Done, List, Signing};
 use crate::trust_store::Which;
 
@@ -105,13 +106,13 @@ pub(super) async fn run(context: &mut Context<'_>, args: PublishArgs) -> Outcome
     let published = Published { entry, targets_version: version, statements: vex.statements.len(), vulnerabilities };
     context.print.result(&published, |p| {
         format!(
-            "published {} of {}, number {} of its statements, by targets {}: {} statements about {}\n\
+            "published {} of {}, number {} of its statements, by targets {}: {} about {}\n\
              what that comes to: suturectl exposure --cve {}",
             p.entry.id,
             p.entry.product,
             p.entry.number,
             p.targets_version,
-            p.statements,
+            count(p.statements, "statement"),
             p.vulnerabilities.join(", "),
             p.vulnerabilities.first().map_or("ID", String::as_str)
         )
@@ -157,6 +158,14 @@ fn next(
     }
 }
 
+#[derive(Debug, Serialize)]
+struct Withdrawn {
+    #[serde(flatten)]
+    entry: VexEntry,
+    /// Of the list that it is in.
+    targets_version: u64,
+}
+
 /// Runs `vex withdraw`.
 pub(super) async fn withdraw(context: &mut Context<'_>, args: WithdrawArgs) -> Outcome {
     context.home.server()?.manufacturer()?;
@@ -193,11 +202,10 @@ pub(super) async fn withdraw(context: &mut Context<'_>, args: WithdrawArgs) -> O
     {
         return waiting.print(context);
     }
-    let value = serde_json::to_value(&entry).or_fail(|| "cannot write the result".to_owned())?;
-    context.print.result(&value, |_| {
+    context.print.result(&Withdrawn { entry, targets_version: version }, |w| {
         format!(
-            "{} of {} is withdrawn, by targets {version}; what was said before it counts again",
-            entry.id, entry.product
+            "{} of {} is withdrawn, by targets {}; what was said before it counts again",
+            w.entry.id, w.entry.product, w.targets_version
         )
     })
 }

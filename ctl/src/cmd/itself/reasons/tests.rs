@@ -121,12 +121,14 @@ fn exits(page: &mut String) {
     page.push_str("\n## Exit codes\n\n| program | code | meaning |\n| --- | --- | --- |\n");
     let ctl = |exit: Exit| match exit {
         Exit::Failed => "failed here: a file, a key, a wrong input; `rollout watch`: the rollout did not complete",
+        Exit::Usage => "the command line is not understood",
         Exit::Refused => "refused by the server: not allowed, not there, not in this state",
         Exit::Unreachable => "the server cannot be reached; what was asked for may have been done",
         Exit::Untrusted => "something does not verify: metadata, a digest, a fingerprint, the audit record",
     };
-    let all = [Exit::Failed, Exit::Refused, Exit::Unreachable, Exit::Untrusted].map(|exit| (exit as u8, ctl(exit)));
-    let mut rows = vec![("suturectl", 0, "done"), ("suturectl", 2, "the command line is not understood")];
+    let all = [Exit::Failed, Exit::Usage, Exit::Refused, Exit::Unreachable, Exit::Untrusted];
+    let all = all.map(|exit| (exit as u8, ctl(exit)));
+    let mut rows = vec![("suturectl", 0, "done")];
     rows.extend(all.map(|(code, text)| ("suturectl", code, text)));
     rows.sort_by_key(|(_, code, _)| *code);
     rows.extend([

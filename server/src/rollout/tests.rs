@@ -3,6 +3,7 @@
 mod fixture;
 mod growth;
 mod properties;
+mod reads;
 
 use suture_core::phase::{Code, Phase};
 use suture_core::rollout::{Standing, State};

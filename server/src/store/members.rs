@@ -3,6 +3,10 @@
 //! `standing`, `forgiven` and `turns_ms` are what [`suture_core::rollout::Progress`] says of the row, written with it. Time
 //! passes without anybody's writing: [`Tx::turn_members`] brings those in line for whom it has.
 //!
+//! What looks for the few devices in question of a rollout names it by a text of its own, `hdo || '/' || rollout` and the like,
+//! with which one index begins and no other. By the two columns PostgreSQL, which knows nothing of a rollout that began a moment
+//! ago, takes any index that begins with them, and reads all of the rollout.
+//!
 //! `touched_ms` is when anything of the row was last written, by the clock of whichever server wrote it, so that who watches
 //! reads what has changed and not all.
 
@@ -110,17 +114,17 @@ macro_rules! columns {
     ($rest:literal) => {
         concat!(
             "SELECT device, wave, phase, reason_code, reason_text, changed_ms, slots_end_ms, standing, forgiven, ",
-            "tries, barred, fetched_bytes, total_bytes, transfer FROM rollout_device WHERE hdo = $1 AND rollout = $2 ",
+            "tries, barred, fetched_bytes, total_bytes, transfer FROM rollout_device WHERE ",
             $rest
         )
     };
 }
 
-/// Counts the devices of a rollout that a condition names, by what they count as in the tally.
+/// Counts the devices that a condition names, by what they count as in the tally.
 macro_rules! counted {
     ($condition:literal) => {
         concat!(
-            "SELECT wave, standing, forgiven, COUNT(*) AS count FROM rollout_device WHERE hdo = $1 AND rollout = $2 AND ",
+            "SELECT wave, standing, forgiven, COUNT(*) AS count FROM rollout_device WHERE ",
             $condition,
             " GROUP BY wave, standing, forgiven"
         )
@@ -136,9 +140,8 @@ impl Tx {
         since: Timestamp,
     ) -> Result<Vec<Member>, StoreError> {
         let rows = on!(self, |c| {
-            sqlx::query_as::<_, Row>(columns!("AND touched_ms >= $3 ORDER BY device"))
-                .bind(hdo.as_str())
-                .bind(id.as_str())
+            sqlx::query_as::<_, Row>(columns!("rollout || '/' || hdo = $1 AND touched_ms >= $2 ORDER BY device"))
+                .bind(format!("{id}/{hdo}"))
                 .bind(to_ms(since))
                 .fetch_all(c)
                 .await
@@ -149,7 +152,7 @@ impl Tx {
     /// A rollout's devices, by id.
     pub(crate) async fn members(&mut self, hdo: &HdoId, id: &ApprovalId) -> Result<Vec<Member>, StoreError> {
         let rows = on!(self, |c| {
-            sqlx::query_as::<_, Row>(columns!("ORDER BY device"))
+            sqlx::query_as::<_, Row>(columns!("hdo = $1 AND rollout = $2 ORDER BY device"))
                 .bind(hdo.as_str())
                 .bind(id.as_str())
                 .fetch_all(c)
@@ -167,7 +170,7 @@ impl Tx {
         limit: u32,
     ) -> Result<Vec<Member>, StoreError> {
         let rows = on!(self, |c| {
-            sqlx::query_as::<_, Row>(columns!("AND device > $3 ORDER BY device LIMIT $4"))
+            sqlx::query_as::<_, Row>(columns!("hdo = $1 AND rollout = $2 AND device > $3 ORDER BY device LIMIT $4"))
                 .bind(hdo.as_str())
                 .bind(id.as_str())
                 .bind(after.map_or("", DeviceId::as_str))
@@ -186,7 +189,7 @@ impl Tx {
         device: &DeviceId,
     ) -> Result<Option<Member>, StoreError> {
         let row = on!(self, |c| {
-            sqlx::query_as::<_, Row>(columns!("AND device = $3"))
+            sqlx::query_as::<_, Row>(columns!("hdo = $1 AND rollout = $2 AND device = $3"))
                 .bind(hdo.as_str())
                 .bind(id.as_str())
                 .bind(device.as_str())
@@ -259,25 +262,26 @@ impl Tx {
         id: &ApprovalId,
         now: Timestamp,
     ) -> Result<Vec<Moved>, StoreError> {
+        let Some(first) = self.first_turn(hdo, id).await?.filter(|first| *first <= to_ms(now)) else {
+            return Ok(Vec::new());
+        };
+        // Bounded from both sides, it is a small part of the rollout to a planner that plans for any values.
         let rows = on!(self, |c| {
-            sqlx::query_as::<_, MovedRow>(counted!("turns_ms <= $3"))
-                .bind(hdo.as_str())
-                .bind(id.as_str())
+            sqlx::query_as::<_, MovedRow>(counted!("hdo || '/' || rollout = $1 AND turns_ms >= $2 AND turns_ms <= $3"))
+                .bind(key(hdo, id))
+                .bind(first)
                 .bind(to_ms(now))
                 .fetch_all(c)
                 .await
         })?;
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
         on!(self, |c| {
             sqlx::query(
                 "UPDATE rollout_device SET standing = CASE standing WHEN 'begun' THEN 'timed_out' WHEN 'retrying' THEN 'failed' \
-                 ELSE 'missed' END, \
-                 turns_ms = NULL, touched_ms = $3 WHERE hdo = $1 AND rollout = $2 AND turns_ms <= $3",
+                 ELSE 'missed' END, turns_ms = NULL, touched_ms = $3 \
+                 WHERE hdo || '/' || rollout = $1 AND turns_ms >= $2 AND turns_ms <= $3",
             )
-            .bind(hdo.as_str())
-            .bind(id.as_str())
+            .bind(key(hdo, id))
+            .bind(first)
             .bind(to_ms(now))
             .execute(c)
             .await
@@ -293,17 +297,20 @@ impl Tx {
         id: &ApprovalId,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let one = on!(self, |c| {
+        Ok(self.first_turn(hdo, id).await?.is_some_and(|first| first <= to_ms(now)))
+    }
+
+    /// When time alone makes the next device count as something else, or has made it that.
+    async fn first_turn(&mut self, hdo: &HdoId, id: &ApprovalId) -> Result<Option<i64>, StoreError> {
+        on!(self, |c| {
             sqlx::query_scalar::<_, i64>(
-                "SELECT turns_ms FROM rollout_device WHERE hdo = $1 AND rollout = $2 AND turns_ms <= $3 LIMIT 1",
+                "SELECT turns_ms FROM rollout_device WHERE hdo || '/' || rollout = $1 AND turns_ms IS NOT NULL \
+                 ORDER BY turns_ms LIMIT 1",
             )
-            .bind(hdo.as_str())
-            .bind(id.as_str())
-            .bind(to_ms(now))
+            .bind(key(hdo, id))
             .fetch_optional(c)
             .await
-        })?;
-        Ok(one.is_some())
+        })
     }
 
     /// Forgives the devices without which a person lets the rollout go on: all that failed, and of the waves up to the open
@@ -311,7 +318,7 @@ impl Tx {
     pub(crate) async fn forgive_members(&mut self, r: &Rollout, now: Timestamp) -> Result<Vec<Moved>, StoreError> {
         let rows = on!(self, |c| {
             sqlx::query_as::<_, MovedRow>(counted!(
-                "NOT forgiven AND (standing IN ('failed', 'retrying', 'timed_out') \
+                "hdo = $1 AND rollout = $2 AND NOT forgiven AND (standing IN ('failed', 'retrying', 'timed_out') \
                  OR (standing IN ('missed', 'ended') AND wave <= $3))"
             ))
             .bind(r.hdo.as_str())
@@ -340,7 +347,7 @@ impl Tx {
     /// they counted before; they are awaited from now on, until [`Tx::turn_members`] finds that their slots are over.
     pub(crate) async fn reopen_stopped(&mut self, r: &Rollout, now: Timestamp) -> Result<Vec<Moved>, StoreError> {
         let rows = on!(self, |c| {
-            sqlx::query_as::<_, MovedRow>(counted!("phase = 'stopped'"))
+            sqlx::query_as::<_, MovedRow>(counted!("hdo = $1 AND rollout = $2 AND phase = 'stopped'"))
                 .bind(r.hdo.as_str())
                 .bind(r.id.as_str())
                 .fetch_all(c)
@@ -372,7 +379,7 @@ impl Tx {
     ) -> Result<Vec<Moved>, StoreError> {
         let rows = on!(self, |c| {
             sqlx::query_as::<_, MovedRow>(counted!(
-                "barred AND phase = 'fell_back' AND standing = 'failed' AND slots_end_ms > $3"
+                "hdo = $1 AND rollout = $2 AND barred AND phase = 'fell_back' AND standing = 'failed' AND slots_end_ms > $3"
             ))
             .bind(hdo.as_str())
             .bind(id.as_str())
@@ -415,14 +422,12 @@ impl Tx {
         wave: u32,
     ) -> Result<Option<Timestamp>, StoreError> {
         let last = on!(self, |c| {
-            sqlx::query_scalar::<_, Option<i64>>(
-                "SELECT MAX(changed_ms) FROM rollout_device \
-                 WHERE hdo = $1 AND rollout = $2 AND wave = $3 AND standing = 'confirmed'",
+            sqlx::query_scalar::<_, i64>(
+                "SELECT changed_ms FROM rollout_device WHERE hdo || '/' || rollout || '/' || CAST(wave AS TEXT) = $1 \
+                 AND standing = 'confirmed' ORDER BY changed_ms DESC LIMIT 1",
             )
-            .bind(hdo.as_str())
-            .bind(id.as_str())
-            .bind(i64::from(wave))
-            .fetch_one(c)
+            .bind(format!("{}/{wave}", key(hdo, id)))
+            .fetch_optional(c)
             .await
         })?;
         last.map(|ms| from_ms(TABLE, "changed_ms", ms)).transpose()
@@ -457,6 +462,11 @@ impl Tx {
         })?;
         Ok(())
     }
+}
+
+/// A rollout's name in the index of turns. No id has a slash in it.
+fn key(hdo: &HdoId, id: &ApprovalId) -> String {
+    format!("{hdo}/{id}")
 }
 
 /// When time alone makes it count as something else, where it has not done so yet.

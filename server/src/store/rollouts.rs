@@ -8,7 +8,7 @@ use suture_core::phase::{Code, Reason};
 use suture_core::rollout::{State, WaveSet};
 use suture_core::version::{Release, Version};
 
-use super::{Store, StoreError, Tx, digest, from_ms, on, parsed, to_i64, to_ms, to_u64};
+use super::{Driver, Store, StoreError, Tx, digest, from_ms, on, parsed, to_i64, to_ms, to_u64};
 
 /// A rollout's row.
 #[derive(Debug, Clone)]
@@ -329,6 +329,15 @@ impl Tx {
 }
 
 impl Store {
+    /// Lets PostgreSQL look at the rollouts' devices anew, once many were added. Plans that it has kept since there were few of
+    /// them, by which it reads all, are made anew then; by itself it looks within a minute. It reads a sample of bounded size.
+    pub(crate) async fn look_at_members(&self) -> Result<(), StoreError> {
+        match self.driver() {
+            Driver::Sqlite(_) => Ok(()),
+            Driver::Postgres(pool) => Ok(sqlx::query("ANALYZE rollout_device").execute(pool).await.map(drop)?),
+        }
+    }
+
     /// Rollouts that something may become due for, by time or by report.
     pub(crate) async fn open_rollouts(&self) -> Result<Vec<(HdoId, ApprovalId)>, StoreError> {
         let rows = on!(self, |c| {

@@ -71,6 +71,8 @@ impl Api {
         self.app.deltas().wake();
         if repository == Repository::Catalog {
             exposure::index::run(&self.app).await;
+        } else if let Err(error) = self.app.store().look_at_members().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "steps of rollouts may be slow for a minute");
         }
         Ok(v1::PublishMetadataResponse {
             root_version: done.root_version,

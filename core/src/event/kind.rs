@@ -198,6 +198,9 @@ kinds! {
     /// An assessment of risk holds no longer, and no later one has taken its place.
     AssessmentOverdue = "assessment-overdue", Medium, "An assessment of risk holds no longer",
         "devices run on by a judgement that nobody stands behind any more";
+    /// A bundle that a hospital does not install, or not yet, was to be looked at again by a day that is over.
+    ReviewOverdue = "review-overdue", Medium, "A decision not to install was not looked at again",
+        "devices stay as they are by a judgement that nobody stands behind any more";
     /// Events were dropped, since there were too many.
     EventsDropped = "events-dropped", Medium, "Security events were dropped",
         "somebody may have made many in order to hide one";
@@ -227,6 +230,7 @@ impl Kind {
             "notice.overdue" => Self::NoticeOverdue,
             "report.overdue" => Self::ReportOverdue,
             "risk.overdue" => Self::AssessmentOverdue,
+            "review.overdue" => Self::ReviewOverdue,
             "rollout.stopped" | "rollout.stopped-again" | "rollout.stop-lifted" => Self::StopOrdered,
             _ => return None,
         })
@@ -318,7 +322,8 @@ mod tests {
             | Kind::StopOrdered
             | Kind::NoticeOverdue
             | Kind::ReportOverdue
-            | Kind::AssessmentOverdue => ("server/src/audit/mod.rs", "Kind::of_action"),
+            | Kind::AssessmentOverdue
+            | Kind::ReviewOverdue => ("server/src/audit/mod.rs", "Kind::of_action"),
             Kind::Restarted => ("core/src/event/run.rs", "Kind::Restarted"),
             Kind::RestartedUnexpectedly => ("core/src/event/run.rs", "Kind::RestartedUnexpectedly"),
             Kind::ConfigurationChanged => ("core/src/event/run.rs", "Kind::ConfigurationChanged"),

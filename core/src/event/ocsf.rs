@@ -62,6 +62,7 @@ const fn class(kind: Kind) -> (Class, u32, Option<bool>) {
         | Kind::NoticeOverdue
         | Kind::ReportOverdue
         | Kind::AssessmentOverdue
+        | Kind::ReviewOverdue
         | Kind::EventsDropped => (Class::DetectionFinding, 1, None),
     }
 }

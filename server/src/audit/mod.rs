@@ -97,7 +97,7 @@ pub async fn append(
         };
         let detail = match kind {
             // That it is overdue is nobody's doing: since when, and what it is, is all there is to say.
-            Kind::NoticeOverdue | Kind::ReportOverdue | Kind::AssessmentOverdue => {
+            Kind::NoticeOverdue | Kind::ReportOverdue | Kind::AssessmentOverdue | Kind::ReviewOverdue => {
                 Value::Object(entry.detail.clone()).to_string()
             }
             _ => format!("{action} by {actor}"),

@@ -1,6 +1,7 @@
 //! What hospitals have said of bundles that they do not install, or not yet.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use suture_core::decision::{Choice, Decision};
 use suture_core::digest::Digest;
 use suture_core::id::{HdoId, OperatorName, ProductId};
@@ -23,6 +24,44 @@ pub(crate) struct Decided {
     pub(crate) later: Option<u64>,
     /// A rollout of the bundle that was approved since.
     pub(crate) rollout: Option<String>,
+}
+
+/// A decision that was to be looked at again by a day that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) hdo: HdoId,
+    pub(crate) number: u64,
+    pub(crate) product: ProductId,
+    pub(crate) release: Release,
+    pub(crate) choice: Choice,
+    pub(crate) review: Date,
+    /// A later one on the same bundle, or a rollout of it, has answered it.
+    pub(crate) is_answered: bool,
+}
+
+#[derive(sqlx::FromRow)]
+struct DueRow {
+    hdo: String,
+    number: i64,
+    product: String,
+    release: i64,
+    choice: String,
+    review: String,
+    is_answered: bool,
+}
+
+impl DueRow {
+    fn read(self) -> Result<Due, StoreError> {
+        Ok(Due {
+            hdo: parsed(TABLE, "hdo", &self.hdo)?,
+            number: to_u64(TABLE, "number", self.number)?,
+            product: parsed(TABLE, "product", &self.product)?,
+            release: Release(to_u64(TABLE, "release", self.release)?),
+            choice: parsed::<Choice>(TABLE, "choice", &self.choice)?,
+            review: parsed(TABLE, "review", &self.review)?,
+            is_answered: self.is_answered,
+        })
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -115,6 +154,20 @@ impl Tx {
         })
     }
 
+    /// Says that a decision's review is over and that this was seen to; false where it had been before.
+    pub(crate) async fn settle_review(&mut self, due: &Due, now: Timestamp) -> Result<bool, StoreError> {
+        let number = to_i64("a decision's number", due.number)?;
+        on!(self, |c| {
+            sqlx::query("UPDATE decision SET settled_ms = $3 WHERE hdo = $1 AND number = $2 AND settled_ms IS NULL")
+                .bind(due.hdo.as_str())
+                .bind(number)
+                .bind(to_ms(now))
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected() == 1)
+        })
+    }
+
     /// The digest of the manifest that the catalog lists, or has listed, as a release.
     pub(crate) async fn bundle_manifest(
         &mut self,
@@ -139,6 +192,25 @@ impl Tx {
 }
 
 impl Store {
+    /// Decisions whose review was due before a day and that were not seen to yet, the longest overdue first.
+    pub(crate) async fn due_reviews(&self, day: Date, limit: u32) -> Result<Vec<Due>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, DueRow>(
+                "SELECT d.hdo, d.number, d.product, d.release, d.choice, d.review, \
+                 (EXISTS (SELECT 1 FROM decision x WHERE x.hdo = d.hdo AND x.product = d.product \
+                  AND x.release = d.release AND x.number > d.number) \
+                  OR EXISTS (SELECT 1 FROM rollout r WHERE r.hdo = d.hdo AND r.product = d.product \
+                  AND r.release = d.release AND r.created_ms + 999 >= d.decided_ms)) AS is_answered \
+                 FROM decision d WHERE d.settled_ms IS NULL AND d.review < $1 ORDER BY d.review, d.hdo, d.number LIMIT $2",
+            )
+            .bind(day.to_string())
+            .bind(i64::from(limit))
+            .fetch_all(c)
+            .await
+        })?;
+        rows.into_iter().map(DueRow::read).collect()
+    }
+
     /// A hospital's decisions before a number, newest first; where `all` is not set, those that nothing has answered since.
     /// A rollout's time is a whole second by its signer's clock.
     pub(crate) async fn decisions(

@@ -71,6 +71,9 @@ pub enum RefreshError {
         /// Where they lie.
         dir: PathBuf,
     },
+    /// Nothing that is stored serves, and what the server keeps was altered there.
+    #[error("{0} could not be refreshed, and what is stored does not serve: {1}")]
+    Altered(&'static str, String),
     /// Nothing is stored: no server and no stick has been heard since enrolment.
     #[error("{0} has not been refreshed yet: connect the device to the server, or bring it a stick")]
     Unrefreshed(&'static str),
@@ -94,6 +97,7 @@ impl RefreshError {
             Self::Disk(_, e) if e.is_full() => Code::DiskFull,
             Self::Disk(..) | Self::NoWholeRoot { .. } => Code::StateDamaged,
             Self::NoRoot(_) => Code::BadSignature,
+            Self::Altered(..) => Code::BadMetadata,
             Self::Unrefreshed(_) => Code::ServerUnreachable,
         };
         Reason::new(code, chain(self))
@@ -174,6 +178,15 @@ impl TrustStore {
         let stored = self.stored()?.ok_or(RefreshError::Unrefreshed(self.name()))?;
         let refresh = Refresh::start(stored, now).and_then(|r| r.delegations(self.delegations()).offline());
         refresh.and_then(Refresh::finish).map_err(|e| RefreshError::Refused(self.name(), e))
+    }
+
+    /// What is stored, where the server gave nothing that can be used. Where that does not serve, and the server says that what
+    /// it keeps was altered, then that is why.
+    pub fn without(&self, server: &ClientError, now: Timestamp) -> Result<Repository, RefreshError> {
+        self.offline(now).map_err(|stored| match server {
+            ClientError::Altered { .. } => RefreshError::Altered(self.name(), server.to_string()),
+            _ => stored,
+        })
     }
 
     /// A target that the repository lists, from disk or from the server, verified either way.

@@ -199,14 +199,14 @@ impl Agent {
             }
             Err(e) => {
                 tracing::info!(error = %chain(&e), "both repositories are taken from disk");
-                return (self.catalog.offline(now), self.approvals.offline(now));
+                return (self.catalog.without(&e, now), self.approvals.without(&e, now));
             }
         };
         self.heard_stops = stops;
         let of = |store: &TrustStore, result| match result {
             Err(RefreshError::Unreachable(name, e)) if !e.is_abuse() => {
                 tracing::info!(error = %chain(&e), "{name} are taken from disk");
-                store.offline(now)
+                store.without(&e, now)
             }
             other => other,
         };

@@ -54,6 +54,14 @@ pub enum ClientError {
         /// What is known.
         text: String,
     },
+    /// What was signed is not as the server had stored it: somebody has altered it there.
+    #[error("the server cannot answer {call}: {text}")]
+    Altered {
+        /// The call.
+        call: &'static str,
+        /// What it says.
+        text: String,
+    },
     /// No answer in time.
     #[error("no answer to {call} within {} s", CALL_TIMEOUT.as_secs())]
     Timeout {
@@ -119,6 +127,7 @@ impl ClientError {
             Self::Connect(_) | Self::Timeout { .. } | Self::Stalled { .. } => Code::ServerUnreachable,
             Self::TooLong { .. } | Self::Boundless { .. } | Self::TooMany { .. } => Code::EndlessData,
             Self::Senseless { .. } => Code::WrongBytes,
+            Self::Altered { .. } => Code::BadMetadata,
             Self::Deferred { deferral, .. } => deferral.code,
             Self::Refused { .. }
             | Self::Stranger { .. }
@@ -153,6 +162,7 @@ impl ClientError {
             tonic::Code::Unauthenticated => Self::Stranger { call, text },
             // A message beyond the bounds on all messages is not read.
             tonic::Code::OutOfRange => Self::Boundless { call, text },
+            tonic::Code::DataLoss => Self::Altered { call, text },
             tonic::Code::Unavailable
             | tonic::Code::Internal
             | tonic::Code::Unknown

@@ -183,9 +183,14 @@ async fn a_server_that_cannot_be_reached_leaves_what_is_stored_in_force_until_it
     let reason = open(dir.path(), &down).offline(now()).unwrap_err().reason();
     assert_eq!(reason.code, Code::ServerUnreachable);
     assert!(reason.text.contains("has not been refreshed yet"), "{reason:?}");
+    let altered = ClientError::Altered { call: "the metadata", text: "timestamp.json was altered".to_owned() };
+    let reason = open(dir.path(), &down).without(&altered, now()).unwrap_err().reason();
+    assert_eq!(reason.code, Code::BadMetadata);
+    assert!(reason.text.contains("timestamp.json was altered"), "{reason:?}");
     refresh(dir.path(), &days[0]).await.unwrap();
     let before = versions(dir.path());
     assert!(matches!(refresh(dir.path(), &down).await, Err(RefreshError::Unreachable(..))));
+    assert!(open(dir.path(), &down).without(&altered, now()).is_ok(), "what is stored is as it was");
     assert_eq!(versions(dir.path()), before);
     let store = open(dir.path(), &down);
     assert_eq!(store.offline(now()).unwrap().seen().targets, 1);

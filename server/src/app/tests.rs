@@ -6,8 +6,10 @@ use jiff::SignedDuration;
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use suture_core::principal::Principal;
+use suture_core::trust::Role;
+use suture_proto::Repository;
 use suture_proto::connect::{self, Identity, ProxyRules, Trust};
-use suture_proto::v1::WhoAmIRequest;
+use suture_proto::v1::{GetMetadataRequest, HeldMetadata, RefreshRequest, WhoAmIRequest};
 use tokio::task::JoinHandle;
 use tonic::Code;
 use tonic::transport::Channel;
@@ -17,6 +19,7 @@ use tonic_health::pb::health_client::HealthClient;
 use super::*;
 use crate::config::Written;
 use crate::identity::Csr;
+use crate::store::Driver;
 use crate::store::events::Of;
 
 struct ManualClock(Mutex<Timestamp>);
@@ -252,6 +255,27 @@ async fn what_is_refused_is_a_security_event_and_its_mark_never_leaves_the_serve
             (Kind::TokenRefused, here, 1),
         ]
     );
+    world.stop().await;
+}
+
+/// Attack: somebody who edits the database.
+#[tokio::test]
+async fn metadata_altered_where_they_are_kept_are_a_security_event_and_whoever_asks_hears_so() {
+    let world = World::start("16").await;
+    let mut tx = world.app.store().begin().await.unwrap();
+    tx.put_repo_file("catalog", Role::Root, 1, b"as it was signed", world.app.now()).await.unwrap();
+    let Driver::Sqlite(c) = tx.driver() else { unreachable!() };
+    sqlx::query("UPDATE repo_file SET content = X'00'").execute(c).await.unwrap();
+    tx.commit().await.unwrap();
+    let identity = world.operator().await;
+    let mut ada = connect::operator_client(world.connect(Some(identity)).await.unwrap());
+    let held = RefreshRequest { catalog: Some(HeldMetadata::default()), approvals: None };
+    let file = GetMetadataRequest { repository: Some((&Repository::Catalog).into()), name: "1.root.json".to_owned() };
+    for refused in [ada.refresh(held).await.unwrap_err(), ada.get_metadata(file).await.unwrap_err()] {
+        assert_eq!(refused.code(), Code::DataLoss, "{refused:?}");
+        assert!(refused.message().contains("1.root.json of catalog was altered"), "{refused:?}");
+    }
+    assert_eq!(told(&world.app).await, [(Kind::MetadataRefused, "catalog/1.root.json".to_owned(), 2)]);
     world.stop().await;
 }
 

@@ -42,6 +42,14 @@ impl Events {
         self.tell(kind, principal.hdo(), &principal.to_string(), detail, now);
     }
 
+    /// Tells of a signed file that was altered where the server keeps it, if that is what an error says: one event an hour for
+    /// the file, whoever asks for it.
+    pub(crate) fn tell_altered(&self, error: &StoreError, now: Timestamp) {
+        let StoreError::Altered { repository, name } = error else { return };
+        let hdo = repository.strip_prefix("approvals/").and_then(|hdo| hdo.parse().ok());
+        self.tell(Kind::MetadataRefused, hdo.as_ref(), &format!("{repository}/{name}"), &error.to_string(), now);
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Fold> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

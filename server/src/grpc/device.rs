@@ -359,7 +359,8 @@ impl Api {
     ) -> Result<v1::GetMetadataResponse, Refusal> {
         let v1::GetMetadataRequest { repository, name } = request;
         let repository = self.readable(principal, repository.as_ref())?;
-        let content = self.app.store().repo_file(&repository.to_string(), &name).await?;
+        let content = self.app.store().repo_file(&repository.to_string(), &name).await;
+        let content = content.inspect_err(|error| self.app.events().tell_altered(error, self.app.now()))?;
         let content = content.ok_or_else(|| Refusal::not_found(format!("{repository} has no {name}")))?;
         Ok(v1::GetMetadataResponse { content: content.into() })
     }

@@ -6,7 +6,7 @@ use suture_proto::{Repository, v1};
 use tonic::Code;
 
 use super::{Api, Refusal};
-use crate::refresh::{self, MAX_NEWS_BYTES, News};
+use crate::refresh::{self, MAX_NEWS_BYTES, News, NewsError};
 
 impl Api {
     /// What a caller lacks. Approvals are its own hospital's.
@@ -20,17 +20,23 @@ impl Api {
         let (catalog, approvals): (Option<Held>, Option<Held>) = (parse(catalog)?, parse(approvals)?);
         let mut tx = self.app.store().read().await?;
         let mut room = MAX_NEWS_BYTES;
+        let altered = |error: &NewsError| {
+            if let NewsError::Store(error) = error {
+                self.app.events().tell_altered(error, self.app.now());
+            }
+        };
         let mut answer = v1::RefreshResponse::default();
         if let Some(held) = catalog {
-            answer.catalog =
-                Some(message(refresh::news(&mut tx, &Repository::Catalog.to_string(), &held, &mut room).await?));
+            let news = refresh::news(&mut tx, &Repository::Catalog.to_string(), &held, &mut room).await;
+            answer.catalog = Some(message(news.inspect_err(altered)?));
         }
         if let Some(held) = approvals {
             let hdo = principal.hdo().cloned().ok_or_else(|| {
                 Refusal::new(Code::PermissionDenied, "approvals: only a hospital's devices and operators have any")
             })?;
             let name = Repository::Approvals(hdo).to_string();
-            answer.approvals = Some(message(refresh::news(&mut tx, &name, &held, &mut room).await?));
+            let news = refresh::news(&mut tx, &name, &held, &mut room).await;
+            answer.approvals = Some(message(news.inspect_err(altered)?));
             if let Principal::Device(hdo, id) = principal {
                 let stops = tx.stops_of(hdo, id, self.app.now()).await?;
                 answer.stops = stops.into_iter().map(Into::into).collect();

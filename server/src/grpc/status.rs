@@ -101,6 +101,9 @@ impl From<StoreError> for Refusal {
         if error.is_disk_full() {
             tracing::error!(%error, "the database's disk is full");
             Self::new(Code::ResourceExhausted, error.to_string())
+        } else if matches!(error, StoreError::Altered { .. }) {
+            tracing::error!(%error, "what was signed is not as it was stored");
+            Self::new(Code::DataLoss, error.to_string())
         } else if error.is_retryable() {
             Self::new(Code::Unavailable, error.to_string())
         } else if matches!(error, StoreError::TooMuch { .. }) {

@@ -38,6 +38,14 @@ pub enum StoreError {
         /// What was found there.
         problem: String,
     },
+    /// A file of a repository has other bytes than were signed: somebody has altered it where it is kept, or a disk has.
+    #[error("{name} of {repository} was altered where the server keeps it; restore the database from a backup")]
+    Altered {
+        /// The repository.
+        repository: String,
+        /// The file.
+        name: String,
+    },
     /// A number that no column can hold.
     #[error("{what} {value} exceeds what the database can hold")]
     Range {

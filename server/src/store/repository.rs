@@ -28,13 +28,11 @@ struct FileRow {
 }
 
 impl FileRow {
-    fn read(self) -> Result<RepoFile, StoreError> {
-        let row = |column, problem: &str| StoreError::Row { table: "repo_file", column, problem: problem.to_owned() };
+    fn read(self, repository: &str, name: &str) -> Result<RepoFile, StoreError> {
         if digest("repo_file", "sha256", &self.sha256)? != Digest::of(&self.content) {
-            return Err(row("content", "not the bytes that its digest stands for"));
+            return Err(StoreError::Altered { repository: repository.to_owned(), name: name.to_owned() });
         }
-        let version = u64::try_from(self.version).map_err(|_| row("version", "negative"))?;
-        Ok(RepoFile { version, content: self.content })
+        Ok(RepoFile { version: to_u64("repo_file", "version", self.version)?, content: self.content })
     }
 }
 
@@ -87,7 +85,7 @@ impl Store {
         .bind(name)
         .fetch_optional(c)
         .await)?;
-        Ok(row.map(FileRow::read).transpose()?.map(|file| file.content))
+        Ok(row.map(|row| row.read(repository, name)).transpose()?.map(|file| file.content))
     }
 
     /// A target file by its consistent-snapshot name, and who may read it.
@@ -113,7 +111,7 @@ impl Tx {
         .bind(name)
         .fetch_optional(c)
         .await)?;
-        row.map(FileRow::read).transpose()
+        row.map(|row| row.read(repository, name)).transpose()
     }
 
     /// SHA-256 and length of a metadata file, for those who may hold it already.
@@ -144,7 +142,7 @@ impl Tx {
         .bind(role.file_name())
         .fetch_optional(c)
         .await)?;
-        row.map(FileRow::read).transpose()
+        row.map(|row| row.read(repository, role.file_name())).transpose()
     }
 
     /// Stores a version of a role's file. A version that is there is a conflict, but a timestamp replaces the one before it.

@@ -87,7 +87,8 @@ fn failure(error: &anyhow::Error, code: u8) -> String {
         EXIT_CONFIGURATION => Some("correct the file; `suture-agent doctor` then tests the rest"),
         _ => None,
     };
-    let told = serde_json::json!({ "error": error.to_string(), "causes": causes, "next": next, "exit": code });
+    let told =
+        serde_json::json!({ "error": error.to_string(), "causes": causes, "next": next, "notes": [], "exit": code });
     legible::json(&told.to_string())
 }
 

@@ -10,6 +10,8 @@ use suture_server::config::Faults;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// A command failed: a file, the database, the port.
+const EXIT_FAILURE: u8 = 1;
 /// The command line or the configuration is wrong (EX_USAGE).
 const EXIT_CONFIGURATION: u8 = 64;
 
@@ -23,12 +25,13 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(EXIT_CONFIGURATION) } else { ExitCode::SUCCESS };
         }
     };
+    let output = cli.output();
     match cli::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("suture-server: {error:#}");
-            let configuration = error.is::<Faults>();
-            if configuration { ExitCode::from(EXIT_CONFIGURATION) } else { ExitCode::FAILURE }
+            let exit = if error.is::<Faults>() { EXIT_CONFIGURATION } else { EXIT_FAILURE };
+            eprintln!("{}", output.failure(&error, exit));
+            ExitCode::from(exit)
         }
     }
 }

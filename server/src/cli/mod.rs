@@ -14,11 +14,14 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::json;
 use suture_core::clock::Clock;
+use suture_core::legible;
 use tokio::runtime::{Builder, Runtime};
 
 use self::flags::Flags;
 use crate::Settings;
+use crate::config::Faults;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, or stopped as asked; 1 failed: a file, the database, the port; \
 64 the command line or the configuration is wrong.";
@@ -84,9 +87,19 @@ impl Configured {
     }
 }
 
+impl Cli {
+    /// How results are printed, and failures.
+    pub const fn output(&self) -> Output {
+        self.output
+    }
+}
+
+/// How results are printed, and failures.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub enum Output {
+    /// For people.
     Text,
+    /// For programs.
     Json,
 }
 
@@ -99,6 +112,22 @@ impl Output {
             Self::Json => println!("{}", serde_json::to_string_pretty(answer)?),
         }
         Ok(())
+    }
+
+    /// A failure, as standard error has it: a line of text, or one JSON object of the shape that `suturectl` has too.
+    pub fn failure(self, error: &anyhow::Error, exit: u8) -> String {
+        if self == Self::Text {
+            return format!("suture-server: {error:#}");
+        }
+        let (message, causes) = match error.downcast_ref::<Faults>() {
+            Some(Faults(faults)) => {
+                ("the configuration is wrong".to_owned(), faults.iter().map(ToString::to_string).collect::<Vec<_>>())
+            }
+            None => (error.to_string(), error.chain().skip(1).map(ToString::to_string).collect()),
+        };
+        legible::json(
+            &json!({ "error": message, "causes": causes, "next": null, "notes": [], "exit": exit }).to_string(),
+        )
     }
 }
 

@@ -36,6 +36,36 @@ fn to_nowhere() -> String {
     token.encode().unwrap()
 }
 
+/// What a program says on standard error where it is asked for JSON: one object, whose `exit` is the code that it ends with.
+fn says(program: &str, words: &[&str]) -> serde_json::Value {
+    let done = Command::new(binary(program)).args(words).args(["--output", "json"]).env_clear().output().unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}"));
+    assert_eq!(said["exit"].as_i64(), done.status.code().map(i64::from), "{said}");
+    let fields: Vec<_> = said.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, ["causes", "error", "exit", "next", "notes"], "{said}");
+    said
+}
+
+#[test]
+fn suture_server_says_its_failures_as_one_object_where_json_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("server.toml");
+    let missing = says("suture-server", &["ca", "show", "--config", text(&config)]);
+    assert!(missing.to_string().contains("server.toml"), "{missing}");
+    std::fs::write(&config, "data_dir = \"/nowhere\"\ncheck_in_secs = 0\n").unwrap();
+    let wrong = says("suture-server", &["ca", "show", "--config", text(&config)]);
+    assert_eq!(wrong["exit"], 64);
+    let causes = wrong["causes"].as_array().unwrap();
+    assert!(causes.len() > 1 && causes.iter().any(|c| c.as_str().unwrap().contains("check_in_secs")), "{wrong}");
+    let nowhere =
+        "data_dir = \"/proc/nowhere\"\naddress = \"https://localhost:7443\"\ntrust_domain = \"acme.example\"\n";
+    std::fs::write(&config, nowhere).unwrap();
+    let failed = says("suture-server", &["ca", "show", "--config", text(&config)]);
+    assert_eq!(failed["exit"], 1);
+    assert!(!failed["causes"].as_array().unwrap().is_empty(), "{failed}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn suturectl_and_suture_boot_end_with_the_codes_that_they_document() {
     let dir = tempfile::tempdir().unwrap();

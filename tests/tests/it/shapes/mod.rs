@@ -47,11 +47,10 @@ below, and one with a `?` may be absent. Programs that read this skip what they 
 (`deploy/reasons.md`), phases and exit codes are as stable as fields; sentences are for people and change. Instants are RFC 3339
 in UTC, dates `YYYY-MM-DD`, digests and keys hexadecimal, lengths bytes.
 
-A command of `suturectl` that fails, or that is not understood, prints one JSON object on standard error and nothing else there,
-and ends with the exit code that it names:
+Whatever fails prints one JSON object on standard error and nothing else there, and ends with the exit code that it names:
 `{\"error\": string, \"causes\": [string], \"next\": string or null, \"notes\": [string], \"exit\": number}`. `notes` is what
-would else have been said beside the result. `suture-agent` prints such an object without `notes`, but says as text that its
-command line is not understood; `suture-server` says as text whatever failed.
+would else have been said beside the result. `suture-agent` and `suture-server` say as text that their command line is
+not understood; of `suturectl` that is such an object too.
 
 A command that signs what others must sign too says so in the place of its result: `published` is `false`, `envelope` is the
 file to hand on, and `signatures` says who has signed and who may. `life export` prints OpenEoX and `events export` OCSF, whatever

@@ -16,7 +16,8 @@ pub use self::outcome::{Outcome as DeviceOutcome, Step};
 pub use self::timing::{Day, Timing, Within};
 use super::index::pretty;
 use super::{Evidence, Files};
-use crate::failure::{OrFail as _, Outcome};
+use crate::failure::Outcome;
+use crate::sheet::table;
 
 /// All of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,10 +53,8 @@ impl Facts {
     pub fn write(&self, files: &mut Files) -> Outcome {
         if !self.outcomes.is_empty() {
             files.insert("facts/outcome.json".to_owned(), pretty(&self.outcomes)?);
-            files.insert(
-                "facts/outcome.csv".to_owned(),
-                csv(outcome::HEADINGS, self.outcomes.iter().map(|o| o.cells()))?,
-            );
+            let rows = self.outcomes.iter().map(DeviceOutcome::cells);
+            files.insert("facts/outcome.csv".to_owned(), table(outcome::HEADINGS, rows).into_bytes());
         }
         if !self.timings.is_empty() {
             files.insert("facts/timings.json".to_owned(), pretty(&self.timings)?);
@@ -65,33 +64,19 @@ impl Facts {
         }
         if !self.exposure.devices.is_empty() {
             let rows = self.exposure.devices.iter().map(exposure::Moved::cells);
-            files.insert("facts/exposure.csv".to_owned(), csv(exposure::HEADINGS, rows)?);
+            files.insert("facts/exposure.csv".to_owned(), table(exposure::HEADINGS, rows).into_bytes());
         }
         if !self.notices.is_empty() {
             files.insert("facts/notices.json".to_owned(), pretty(&self.notices)?);
             let rows = self.notices.iter().map(Notice::cells);
-            files.insert("facts/notices.csv".to_owned(), csv(notice::HEADINGS, rows)?);
+            files.insert("facts/notices.csv".to_owned(), table(notice::HEADINGS, rows).into_bytes());
         }
         // That there is none is a fact too.
         files.insert("facts/deviations.json".to_owned(), pretty(&self.deviations)?);
         let rows = self.deviations.iter().map(Deviation::cells);
-        files.insert("facts/deviations.csv".to_owned(), csv(deviation::HEADINGS, rows)?);
+        files.insert("facts/deviations.csv".to_owned(), table(deviation::HEADINGS, rows).into_bytes());
         Ok(())
     }
-}
-
-/// A table for a spreadsheet. Attack: a device's or a person's text that a spreadsheet takes for a formula; a cell that begins
-/// as one does gets an apostrophe before it.
-fn csv<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Outcome<Vec<u8>> {
-    let failed = || "cannot write a table".to_owned();
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(headings).or_fail(failed)?;
-    for row in rows {
-        let cells =
-            row.map(|cell| if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell });
-        writer.write_record(cells).or_fail(failed)?;
-    }
-    writer.into_inner().map_err(|e| e.into_error()).or_fail(failed)
 }
 
 /// JSON of an instant that may be missing.
@@ -107,17 +92,4 @@ fn opt(at: Option<jiff::Timestamp>) -> Option<String> {
 /// Text of an instant that may be missing.
 pub fn text(at: Option<jiff::Timestamp>) -> String {
     at.map(suture_core::clock::format_utc).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_cell_is_a_formula() {
-        let row = ["=HYPERLINK(\"http://evil\")".to_owned(), "a, \"b\"".to_owned()];
-        let bytes = csv(["reason", "text"], [row].into_iter()).unwrap();
-        let text = String::from_utf8(bytes).unwrap();
-        assert_eq!(text, "reason,text\n\"'=HYPERLINK(\"\"http://evil\"\")\",\"a, \"\"b\"\"\"\n");
-    }
 }

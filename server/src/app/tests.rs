@@ -296,7 +296,7 @@ async fn a_token_that_was_made_up_waits_in_no_line_of_those_who_write() {
 async fn a_document_that_is_sent_in_pieces_counts_as_a_whole_while_it_is_sent() {
     let world = World::start("16").await;
     let content = vec![7; 4 << 20];
-    let catalog = suture_proto::Repository::Catalog;
+    let catalog = Repository::Catalog;
     let mut tx = world.app.store().begin().await.unwrap();
     let readers = crate::store::repository::Readers::Operators;
     tx.put_target_file(&catalog.to_string(), "notes", &content, readers, world.app.now()).await.unwrap();

@@ -26,3 +26,6 @@ pub(crate) fn side(principal: &Principal) -> Option<Side> {
         Principal::Server | Principal::Device(..) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,30 @@ pub(crate) struct Hospital {
 /// The arguments of its plans: the second release for the first pump.
 pub(crate) const PLAN: [&str; 8] = ["--bundle", "pump@2", "--device", "pump-1", "--slots", "1", "--slack", "60s"];
 
+/// The arguments of an assessment by which its pumps run on past the end of support.
+pub(crate) const ASSESS: [&str; 20] = [
+    "risk",
+    "assess",
+    "--product",
+    "pump",
+    "--hazard",
+    "a wrong dose",
+    "--likelihood",
+    "remote",
+    "--severity",
+    "critical",
+    "--exploitability",
+    "medium",
+    "--treatment",
+    "acceptance",
+    "--reason",
+    "its replacement is late",
+    "--reviewer",
+    "Dr. Lee",
+    "--compensating",
+    "a network of their own",
+];
+
 impl Hospital {
     /// With pumps that run the first release.
     pub(crate) async fn open() -> Self {

@@ -10,7 +10,7 @@ use suture_core::clock::{Clock as _, day_of};
 use suture_core::plan::Plan;
 use suture_tests::world::{HDO, text};
 
-use crate::hospital::{Hospital, PLAN};
+use crate::hospital::{ASSESS, Hospital, PLAN};
 
 const ADVISORY: &str = r#"
 kind = "advisory"
@@ -134,29 +134,7 @@ async fn from_its_release_until_it_is_out_of_use() {
     h.kim.run(&[&plan[..], &["-o", text(&file)]].concat()).await.unwrap();
     let approve = ["rollout", "approve", text(&file), "--reason", "no other pump"];
     assert!(h.kim.run(&approve).await.unwrap_err().said.contains("support of pump@2 is over"));
-    let assess = [
-        "risk",
-        "assess",
-        "--product",
-        "pump",
-        "--hazard",
-        "a wrong dose",
-        "--likelihood",
-        "remote",
-        "--severity",
-        "critical",
-        "--exploitability",
-        "medium",
-        "--treatment",
-        "acceptance",
-        "--reason",
-        "its replacement is late",
-        "--compensating",
-        "a network of their own",
-        "--reviewer",
-        "Dr. Lee",
-    ];
-    h.kim.run(&assess).await.unwrap();
+    h.kim.run(&ASSESS).await.unwrap();
     let rollout = h.kim.json(&approve).await.unwrap()["rollout"].as_str().unwrap().to_owned();
     let plan = Plan::parse(&std::fs::read(&file).unwrap()).unwrap();
     h.world.clock.set(plan.devices[0].slots[0].start);

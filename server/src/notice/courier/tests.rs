@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use suture_core::clock::Clock;
 use suture_core::event::Kind;
 use suture_core::id::{ContactName, HdoId};
 use suture_core::limits::{MAX_DELIVERY_TRIES, MAX_REPEATS};
@@ -10,25 +9,14 @@ use suture_core::notice::Head;
 
 use super::*;
 use crate::export::syslog::tests::{Manner, receiver};
+use crate::notice::tests::{Now, at};
 use crate::notice::webhook::tests::{Act, Receiver};
 use crate::store::events::Of;
 use crate::store::letters::{Answer, Placed};
 use crate::store::suite::each;
 
-struct Now;
-
-impl Clock for Now {
-    fn now(&self) -> Timestamp {
-        start()
-    }
-}
-
-fn start() -> Timestamp {
-    "2026-11-24T15:00:00Z".parse().unwrap()
-}
-
 fn later(hours: i64) -> Timestamp {
-    start() + SignedDuration::from_hours(hours)
+    at() + SignedDuration::from_hours(hours)
 }
 
 fn hdo() -> HdoId {
@@ -38,10 +26,10 @@ fn hdo() -> HdoId {
 /// A hospital with a first contact and a further one, to which a letter was written that is to be answered in ten days.
 async fn scene(store: &Store, url: &str) {
     let mut tx = store.begin().await.unwrap();
-    tx.insert_hdo(&hdo(), "Riverside", start()).await.unwrap();
+    tx.insert_hdo(&hdo(), "Riverside", at()).await.unwrap();
     for (name, further) in [("siem", false), ("head", true)] {
         let name: ContactName = name.parse().unwrap();
-        assert!(tx.put_contact(&hdo(), (&name, url, further), b"salt", ("kim", start())).await.unwrap());
+        assert!(tx.put_contact(&hdo(), (&name, url, further), b"salt", ("kim", at())).await.unwrap());
     }
     let product = "pump".parse().unwrap();
     let placed = Placed {
@@ -55,8 +43,8 @@ async fn scene(store: &Store, url: &str) {
         notice: Some(Digest::of(b"notice")),
         answer_by: Some(later(240)),
     };
-    tx.put_letter(&placed, start()).await.unwrap();
-    tx.put_deliveries(&hdo(), 1, 0, start()).await.unwrap();
+    tx.put_letter(&placed, at()).await.unwrap();
+    tx.put_deliveries(&hdo(), 1, 0, at()).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -89,7 +77,7 @@ async fn a_letter_is_delivered_once_it_is_taken_and_then_no_more() {
         let receiver = Receiver::start(&[Act::Answers("500 No"), Act::Answers("200 OK")]).await;
         scene(&store, &receiver.url).await;
         let courier = courier(&store, &receiver, dir.path()).await;
-        courier.look(start()).await.unwrap();
+        courier.look(at()).await.unwrap();
         assert_eq!(
             deliveries(&store).await,
             [("siem".to_owned(), 0, 1, false, false)],
@@ -97,7 +85,7 @@ async fn a_letter_is_delivered_once_it_is_taken_and_then_no_more() {
         );
         let outcome = store.deliveries(&hdo(), 1).await.unwrap()[0].outcome.clone();
         assert!(outcome.contains("500"), "{outcome}");
-        courier.look(start()).await.unwrap();
+        courier.look(at()).await.unwrap();
         assert_eq!(receiver.got().len(), 1, "not before it is due again");
         courier.look(later(1)).await.unwrap();
         courier.look(later(2)).await.unwrap();
@@ -123,7 +111,7 @@ async fn a_line_is_told_again_until_the_receiver_has_read_it_and_its_way_is_name
         scene(&store, &world.url()).await;
         let sender = Sender::local(dir.path(), world.authority.as_bytes(), Arc::new(Now));
         let courier = Courier::new(store.clone(), sender, Zeroizing::new("seal".to_owned())).unwrap();
-        courier.look(start()).await.unwrap();
+        courier.look(at()).await.unwrap();
         assert_eq!(deliveries(&store).await, [("siem".to_owned(), 0, 1, false, false)], "it went away");
         let outcome = store.deliveries(&hdo(), 1).await.unwrap()[0].outcome.clone();
         assert!(outcome.contains("syslog receiver tls://localhost:"), "{outcome}");
@@ -154,10 +142,10 @@ async fn a_receiver_that_never_takes_it_is_given_up_and_a_server_that_stops_midw
         scene(&store, &receiver.url).await;
         // A server writes down that it tries, and is gone.
         let first = courier(&store, &receiver, dir.path()).await;
-        assert_eq!(first.ready(start()).await.unwrap().len(), 1);
+        assert_eq!(first.ready(at()).await.unwrap().len(), 1);
         assert_eq!(deliveries(&store).await, [("siem".to_owned(), 0, 1, false, false)]);
         let second = courier(&store, &receiver, dir.path()).await;
-        let mut now = start();
+        let mut now = at();
         for _ in 0..2 * MAX_DELIVERY_TRIES {
             now += SignedDuration::from_hours(9);
             second.deliver(now).await.unwrap();

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use suture_core::clock::Clock;
 use suture_core::digest::Digest;
 use suture_core::notice::{Kind, Letter, Notice, Side};
 use suture_core::sign::{LocalKey, Signer as _};
@@ -13,18 +12,7 @@ use super::*;
 use crate::export::syslog::MAX_MESSAGE_BYTES;
 use crate::export::syslog::tests::{Manner, receiver};
 use crate::notice::address::{Network, Target};
-
-struct Now;
-
-impl Clock for Now {
-    fn now(&self) -> Timestamp {
-        at()
-    }
-}
-
-fn at() -> Timestamp {
-    "2026-11-24T15:00:00Z".parse().unwrap()
-}
+use crate::notice::tests::{Now, at};
 
 fn due(repetition: u32) -> Due {
     Due {

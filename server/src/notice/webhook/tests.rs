@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::notice::address::{Network, Target};
 use crate::notice::secret::Secret;
+use crate::notice::tests::{Now, at};
 
 /// How a receiver answers.
 #[derive(Debug, Clone)]
@@ -124,18 +125,6 @@ async fn answer<S: tokio::io::AsyncWrite + Unpin>(stream: &mut S, act: &Act) {
         }
         Act::HangsUp => {}
     }
-}
-
-struct Now;
-
-impl Clock for Now {
-    fn now(&self) -> Timestamp {
-        at()
-    }
-}
-
-fn at() -> Timestamp {
-    "2026-11-24T15:00:00Z".parse().unwrap()
 }
 
 fn post(url: &str) -> Post {

@@ -7,7 +7,7 @@ use suture_tests::world::text;
 
 use super::manufacturer::CHECKED;
 use super::{Shapes, machines, manufacturer, string};
-use crate::hospital::Hospital;
+use crate::hospital::{ASSESS, Hospital};
 
 const ALWAYS: &str = "mon,tue,wed,thu,fri,sat,sun 00:00 24h";
 
@@ -76,28 +76,7 @@ fn der(pem: &str) -> Vec<u8> {
 async fn letters(h: &Hospital, s: &mut Shapes) -> String {
     let kim = &h.kim;
     for words in [
-        &[
-            "risk",
-            "assess",
-            "--product",
-            "pump",
-            "--hazard",
-            "a wrong dose",
-            "--likelihood",
-            "remote",
-            "--severity",
-            "critical",
-            "--exploitability",
-            "medium",
-            "--treatment",
-            "acceptance",
-            "--reason",
-            "no other pump",
-            "--reviewer",
-            "Dr. Lee",
-            "--compensating",
-            "a network of its own",
-        ][..],
+        &ASSESS[..],
         &["risk", "list"],
         &["risk", "show", "1"],
         &["risk", "overdue", "--within", "365"],

@@ -136,7 +136,15 @@ impl App {
         let mut hosts = vec![settings.address.host.clone()];
         hosts.extend(settings.host_names.iter().cloned());
         let tls = Tls::new(authority.clone(), hosts, clock.clone())?;
-        let blobs = Blobs::open(&dir.join("objects"), clock.now()).await?;
+        let blobs = match &settings.s3 {
+            Some((place, way)) => {
+                if dir.join("objects/packs").exists() {
+                    tracing::warn!(directory = %dir.join("objects").display(), %place, "objects are in the bucket; the directory's are not read");
+                }
+                Blobs::open_s3(place, way, clock.clone()).await?
+            }
+            None => Blobs::open(&dir.join("objects"), clock.now()).await?,
+        };
         let store = Store::open(settings.database.url()).await?;
         let mut tx = store.begin().await?;
         audit_key::ensure(&mut tx, &settings.trust_domain, &seal, clock.now()).await?;

@@ -212,6 +212,7 @@ fn configuration(settings: &Settings) -> String {
 
 /// What `init` was told besides, where it is not the default.
 fn others(settings: &Settings) -> Vec<(&'static str, toml::Value)> {
+    let bucket = settings.s3.iter().flat_map(|(place, _)| place.written());
     let number = |n: u64| toml::Value::from(i64::try_from(n).unwrap_or(i64::MAX));
     let all = [
         ("host_names", settings.host_names.join(",").into(), "".into()),
@@ -223,7 +224,12 @@ fn others(settings: &Settings) -> Vec<(&'static str, toml::Value)> {
         ("log", settings.log.as_str().into(), "info".into()),
         ("log_format", if settings.log_format == LogFormat::Json { "json" } else { "text" }.into(), "text".into()),
     ];
-    all.into_iter().filter(|(_, value, default)| value != default).map(|(key, value, _)| (key, value)).collect()
+    let bucket = bucket.map(|(key, value)| (key, toml::Value::from(value)));
+    all.into_iter()
+        .filter(|(_, value, default)| value != default)
+        .map(|(key, value, _)| (key, value))
+        .chain(bucket)
+        .collect()
 }
 
 /// Writes a file whole: a temporary one, synced, then renamed over it.

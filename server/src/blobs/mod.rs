@@ -1,6 +1,7 @@
 //! Objects: packs of chunks, chunk indexes and documents, too large for the database.
 
 mod directory;
+pub(crate) mod s3;
 #[cfg(test)]
 mod suite;
 
@@ -10,7 +11,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use suture_core::clock::Clock;
+
 use directory::Directory;
+use s3::S3;
+pub use s3::{S3Error, S3Place, S3Way};
 
 /// Longest id in a name.
 const MAX_NAME_ID_BYTES: usize = 128;
@@ -31,7 +36,14 @@ const MIN_NAME_ID_BYTES: usize = 3;
 /// - The store verifies nothing: who reads an object compares its digest.
 #[derive(Debug, Clone)]
 pub struct Blobs {
-    directory: Arc<Directory>,
+    store: Store,
+}
+
+/// Where the objects are.
+#[derive(Debug, Clone)]
+enum Store {
+    Directory(Arc<Directory>),
+    S3(Arc<S3>),
 }
 
 /// Why an object could not be stored or read.
@@ -54,7 +66,7 @@ pub enum BlobError {
         end: u64,
     },
     /// No space is left; nothing was stored.
-    #[error("the disk of the object store is full; {name} was not stored")]
+    #[error("the object store is full; {name} was not stored")]
     DiskFull {
         /// Which object.
         name: String,
@@ -71,9 +83,26 @@ pub enum BlobError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// A bucket failed otherwise.
+    #[error("cannot {doing} object {name} in {place}")]
+    S3 {
+        /// What was tried.
+        doing: &'static str,
+        /// With which object.
+        name: String,
+        /// Which bucket, at which endpoint.
+        place: String,
+        /// Why it failed.
+        source: Box<S3Error>,
+    },
 }
 
 impl BlobError {
+    /// Whether the same call may succeed in a while, without anybody's doing: a bucket cannot be reached, or has too much to do.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::S3 { source, .. } if source.is_passing())
+    }
+
     /// Whether space must be made first.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Self::DiskFull { .. })
@@ -86,19 +115,35 @@ impl Blobs {
     pub async fn open(root: &Path, now: Timestamp) -> Result<Self, BlobError> {
         let root = root.to_owned();
         let directory = blocking("open", root.display().to_string(), move || Directory::open(root, now)).await?;
-        Ok(Self { directory: Arc::new(directory) })
+        Ok(Self { store: Store::Directory(Arc::new(directory)) })
+    }
+
+    /// Opens the store in a bucket, and tries there what a server does: a key that may not, a bucket that is not there or a
+    /// clock that is wrong is found now and not at the first publication.
+    pub async fn open_s3(place: &S3Place, way: &S3Way, clock: Arc<dyn Clock>) -> Result<Self, BlobError> {
+        let s3 = S3::open(place, way, clock).await?;
+        s3.try_all().await?;
+        Ok(Self { store: Store::S3(Arc::new(s3)) })
     }
 
     /// Stores an object.
     pub async fn put(&self, name: &str, content: Bytes) -> Result<(), BlobError> {
-        let (directory, name) = (self.directory.clone(), Name::parse(name)?);
-        blocking("put", name.to_string(), move || directory.put(&name, &content)).await
+        let name = Name::parse(name)?;
+        match self.store.clone() {
+            Store::Directory(store) => blocking("put", name.to_string(), move || store.put(&name, &content)).await,
+            Store::S3(store) => store.put(&name, content).await,
+        }
     }
 
     /// Reads `length` bytes from `offset`.
     pub async fn get_range(&self, name: &str, offset: u64, length: u64) -> Result<Bytes, BlobError> {
-        let (directory, name) = (self.directory.clone(), Name::parse(name)?);
-        blocking("read", name.to_string(), move || directory.get_range(&name, offset, length)).await
+        let name = Name::parse(name)?;
+        match self.store.clone() {
+            Store::Directory(store) => {
+                blocking("read", name.to_string(), move || store.get_range(&name, offset, length)).await
+            }
+            Store::S3(store) => store.get_range(&name, offset, length).await,
+        }
     }
 
     /// Reads up to `length` bytes from `offset`: fewer where the object ends before. Begins at once, whether or not anybody
@@ -109,22 +154,34 @@ impl Blobs {
         offset: u64,
         length: usize,
     ) -> impl Future<Output = Result<Bytes, BlobError>> + Send + 'static + use<> {
-        let (directory, name) = (self.directory.clone(), Name::parse(name));
-        let begun =
-            name.map(|name| blocking("read", name.to_string(), move || directory.get_up_to(&name, offset, length)));
+        let store = self.store.clone();
+        let begun = Name::parse(name).map(|name| {
+            let text = name.to_string();
+            let begun = match store {
+                Store::Directory(store) => tokio::task::spawn_blocking(move || store.get_up_to(&name, offset, length)),
+                Store::S3(store) => tokio::spawn(async move { store.get_up_to(&name, offset, length).await }),
+            };
+            ended("read", text, begun)
+        });
         async move { begun?.await }
     }
 
     /// The length of an object, if it is there.
     pub async fn length(&self, name: &str) -> Result<Option<u64>, BlobError> {
-        let (directory, name) = (self.directory.clone(), Name::parse(name)?);
-        blocking("look for", name.to_string(), move || directory.length(&name)).await
+        let name = Name::parse(name)?;
+        match self.store.clone() {
+            Store::Directory(store) => blocking("look for", name.to_string(), move || store.length(&name)).await,
+            Store::S3(store) => store.length(&name).await,
+        }
     }
 
     /// Deletes an object.
     pub async fn delete(&self, name: &str) -> Result<(), BlobError> {
-        let (directory, name) = (self.directory.clone(), Name::parse(name)?);
-        blocking("delete", name.to_string(), move || directory.delete(&name)).await
+        let name = Name::parse(name)?;
+        match self.store.clone() {
+            Store::Directory(store) => blocking("delete", name.to_string(), move || store.delete(&name)).await,
+            Store::S3(store) => store.delete(&name).await,
+        }
     }
 
     /// At most `limit` names of a kind behind `after` (a whole name), in order.
@@ -133,8 +190,13 @@ impl Blobs {
         if !is_kind(kind) {
             return Err(BlobError::Name(kind.to_owned()));
         }
-        let (directory, kind) = (self.directory.clone(), kind.to_owned());
-        blocking("list", kind.clone(), move || directory.list(&kind, after.as_ref(), limit)).await
+        match self.store.clone() {
+            Store::Directory(store) => {
+                let kind = kind.to_owned();
+                blocking("list", kind.clone(), move || store.list(&kind, after.as_ref(), limit)).await
+            }
+            Store::S3(store) => store.list(kind, after.as_ref(), limit).await,
+        }
     }
 }
 
@@ -144,12 +206,18 @@ fn blocking<T: Send + 'static>(
     name: String,
     work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
 ) -> impl Future<Output = Result<T, BlobError>> + Send + 'static {
-    let begun = tokio::task::spawn_blocking(work);
-    async move {
-        match begun.await {
-            Ok(done) => done,
-            Err(stopped) => Err(BlobError::Io { doing, name, source: std::io::Error::other(stopped) }),
-        }
+    ended(doing, name, tokio::task::spawn_blocking(work))
+}
+
+/// What a task comes to.
+async fn ended<T>(
+    doing: &'static str,
+    name: String,
+    begun: tokio::task::JoinHandle<Result<T, BlobError>>,
+) -> Result<T, BlobError> {
+    match begun.await {
+        Ok(done) => done,
+        Err(stopped) => Err(BlobError::Io { doing, name, source: std::io::Error::other(stopped) }),
     }
 }
 

@@ -5,6 +5,7 @@
 //! bound or a file touched.
 
 mod events;
+mod s3;
 mod written;
 
 use std::fmt;
@@ -15,6 +16,8 @@ use std::time::Duration;
 use suture_core::id::TrustDomain;
 use suture_proto::connect::{Authority, ProxyRules};
 use tracing_subscriber::EnvFilter;
+
+use crate::blobs::{S3Place, S3Way};
 
 pub use crate::audit::retention::Kept;
 pub use crate::notice::address::Network;
@@ -42,6 +45,25 @@ pub const KEYS: &[(&str, &str)] = &[
         "delta_store_gib",
         "a number from 1 to 65536: what deltas may take of the object store, in GiB; beyond it the oldest go",
     ),
+    (
+        "s3_endpoint",
+        "where the objects' S3 service is, as in https://s3.acme.example:9000; http:// for this machine alone, or with s3_allow_plain_http = true",
+    ),
+    ("s3_region", "its region, which signatures are made for, as in eu-central-1; us-east-1 where it is not set"),
+    ("s3_bucket", "the bucket for the objects: 3 to 63 characters of a-z, 0-9, '-', '.'; with s3_endpoint"),
+    ("s3_prefix", "what the objects' names begin with in the bucket, as in hospitals/suture"),
+    (
+        "s3_path_style",
+        "true: the bucket is named in the path; false: in front of the endpoint's host, which must be a name",
+    ),
+    (
+        "s3_access_key",
+        "the access key, with s3_secret_key_file; or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
+    ),
+    ("s3_secret_key_file", "a file of the server's own (0600) with the secret key"),
+    ("s3_authorities", "a PEM file: who may certify the endpoint; Debian's own where it is not set"),
+    ("s3_proxy", "http://[user:password@]host[:port], through which the endpoint is reached"),
+    ("s3_allow_plain_http", "true or false: whether whoever is between may read along"),
     ("events_syslog", "a syslog receiver over TLS, as in tls://siem.acme.example:6514, with events_syslog_ca"),
     ("events_syslog_ca", "a PEM file with the certificates of the receiver's authorities"),
     ("events_file", "a file that security events are appended to, one JSON object a line"),
@@ -94,6 +116,8 @@ pub struct Settings {
     pub delta_sources: usize,
     /// What deltas may take of the object store, in bytes.
     pub delta_store_bytes: u64,
+    /// The bucket that the objects are in; none: they are in the data directory.
+    pub s3: Option<(S3Place, S3Way)>,
     /// Where security events go.
     pub events: EventsOut,
     /// How long the audit record's texts are kept.
@@ -188,6 +212,7 @@ impl Settings {
         let max_connections = w.or("max_connections", "10000", |text| number(text, 1, 1_000_000));
         let delta_sources = w.or("delta_sources", "3", |text| number(text, 0, 16));
         let delta_store = w.or("delta_store_gib", "64", |text| number(text, 1, 65_536));
+        let s3 = s3::of(w);
         let events = EventsOut::of(w);
         let audit_retention = w.or("audit_retention", "forever", Kept::parse);
         let drain = w.or("drain_secs", "20", |text| secs(text, 0, 3_600));
@@ -212,6 +237,7 @@ impl Settings {
                 max_connections: usize::try_from(max_connections?).ok()?,
                 delta_sources: usize::try_from(delta_sources?).ok()?,
                 delta_store_bytes: delta_store? << 30,
+                s3: s3?,
                 events: events?,
                 audit_retention: audit_retention?,
                 drain: drain?,

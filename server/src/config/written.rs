@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
+use super::s3::KEY_VARIABLES;
 use super::{ENV_PREFIX, Fault, KEYS};
 
 /// Where a value was written.
@@ -28,10 +31,12 @@ impl fmt::Display for Source {
 }
 
 /// Values as text, and what was wrong with them so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Written {
     values: BTreeMap<&'static str, (String, Source)>,
     pub(super) faults: Vec<Fault>,
+    /// Keys of a bucket, by the names that other programs know. They are secrets, and never part of a fault.
+    given: BTreeMap<String, Zeroizing<String>>,
     /// The file could not be read, so nobody knows what is missing.
     unread: bool,
 }
@@ -73,9 +78,14 @@ impl Written {
         self.unread = true;
     }
 
-    /// Takes in those environment variables that are ours. `SUTURE_SERVER_CONFIG` names the file and is no setting.
+    /// Takes in those environment variables that are ours, and a bucket's keys. `SUTURE_SERVER_CONFIG` names the file and is
+    /// no setting.
     pub fn environment(&mut self, variables: impl Iterator<Item = (String, String)>) {
         for (name, value) in variables {
+            if KEY_VARIABLES.contains(&name.as_str()) {
+                self.given.insert(name, Zeroizing::new(value.trim().to_owned()));
+                continue;
+            }
             match name.strip_prefix(ENV_PREFIX) {
                 None | Some("CONFIG") => {}
                 Some(key) => self.put(&key.to_ascii_lowercase(), value, Source::Environment(name.clone())),
@@ -96,6 +106,16 @@ impl Written {
                 self.fault(key, Some((value, source)), &format!("one of the settings {}", known.join(", ")));
             }
         }
+    }
+
+    /// Whether there is more than an empty text.
+    pub(super) fn says(&self, key: &str) -> bool {
+        self.values.get(key).is_some_and(|(value, _)| !value.is_empty())
+    }
+
+    /// What an environment variable of other programs holds.
+    pub(super) fn given(&self, name: &str) -> Option<String> {
+        self.given.get(name).filter(|value| !value.is_empty()).map(|value| value.as_str().to_owned())
     }
 
     /// A value that must be there; none where it is not, or not understood, which is a fault.

@@ -123,8 +123,11 @@ impl From<BlobError> for Refusal {
 impl From<&BlobError> for Refusal {
     fn from(error: &BlobError) -> Self {
         if error.is_disk_full() {
-            tracing::error!(%error, "the object store's disk is full");
+            tracing::error!(error = error as &dyn Error, "the object store is full");
             Self::new(Code::ResourceExhausted, error.to_string())
+        } else if error.is_passing() {
+            tracing::warn!(error = error as &dyn Error, "the object store cannot be used at present");
+            Self::new(Code::Unavailable, format!("{error} at present; try again"))
         } else {
             Self::ours(error)
         }

@@ -61,7 +61,7 @@ pub(crate) enum TransferError {
     #[error("the chunk store failed")]
     Blob(#[from] BlobError),
     /// What is stored here is not what it was.
-    #[error("the stored {what} {sha256} is damaged; put the objects' folder back from a backup")]
+    #[error("the stored {what} {sha256} is damaged; put the objects back from a backup")]
     Damaged { what: &'static str, sha256: Digest, source: Box<dyn std::error::Error + Send + Sync> },
     /// The server's own work was broken off.
     #[error("the work on chunks was broken off")]

@@ -1,6 +1,7 @@
 //! The stage. See the crate's documentation.
 
 mod agent;
+pub mod bucket;
 pub mod ceremony;
 pub mod clock;
 pub mod database;

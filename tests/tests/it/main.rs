@@ -64,6 +64,7 @@ mod lifetime;
 mod manners;
 mod manual;
 mod notices;
+mod objects;
 mod people;
 mod power_loss;
 mod rauc;

@@ -24,9 +24,9 @@ function __fish_suture_server_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c suture-server -n "__fish_suture_server_needs_command" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_needs_command" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_needs_command" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_needs_command" -s V -l version -d 'Print version'
 complete -c suture-server -n "__fish_suture_server_needs_command" -f -a "init" -d 'Make a new server: its authority, keys, configuration and the first operator\'s one-time token'
 complete -c suture-server -n "__fish_suture_server_needs_command" -f -a "keys" -d 'The online keys, which say what is newest and no more'
@@ -49,12 +49,12 @@ complete -c suture-server -n "__fish_suture_server_using_subcommand init" -l del
 complete -c suture-server -n "__fish_suture_server_using_subcommand init" -l drain-secs -d 'How long calls may go on after a signal to stop' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand init" -l log -d 'What is logged' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand init" -l log-format -d 'text or json' -r
-complete -c suture-server -n "__fish_suture_server_using_subcommand init" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_using_subcommand init" -s h -l help -d 'Print help'
-complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and not __fish_seen_subcommand_from list rotate help" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and not __fish_seen_subcommand_from list rotate help" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_using_subcommand init" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and not __fish_seen_subcommand_from list rotate help" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and not __fish_seen_subcommand_from list rotate help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and not __fish_seen_subcommand_from list rotate help" -f -a "list" -d 'Show the public halves of the present and the next ones'
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and not __fish_seen_subcommand_from list rotate help" -f -a "rotate" -d 'Prepare the next ones; they sign from the moment at which a root that names them is published. The server may run'
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and not __fish_seen_subcommand_from list rotate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -72,9 +72,9 @@ complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from list" -l drain-secs -d 'How long calls may go on after a signal to stop' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from list" -l log -d 'What is logged' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from list" -l log-format -d 'text or json' -r
-complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from list" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from list" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l config -d 'The configuration that `init` wrote' -r -F
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l data-dir -d 'Directory of keys and objects' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l listen -d 'IP address and port to listen on' -r
@@ -90,16 +90,16 @@ complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l log -d 'What is logged' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l log-format -d 'text or json' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l repository -d '`catalog` or `approvals/<hospital>` [default: every published repository]' -r
-complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
+complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l again -d 'Make them anew, even if some are prepared already'
-complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "list" -d 'Show the public halves of the present and the next ones'
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "rotate" -d 'Prepare the next ones; they sign from the moment at which a root that names them is published. The server may run'
 complete -c suture-server -n "__fish_suture_server_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and not __fish_seen_subcommand_from invite help" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and not __fish_seen_subcommand_from invite help" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and not __fish_seen_subcommand_from invite help" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and not __fish_seen_subcommand_from invite help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and not __fish_seen_subcommand_from invite help" -f -a "invite" -d 'Make a token, good once and for a week, for an operator whose organisation has nobody left who could: its last operator\'s certificate or home is lost. It gives no signing key and names no root. It goes on record. The server may run'
 complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and not __fish_seen_subcommand_from invite help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and __fish_seen_subcommand_from invite" -l hdo -d 'The hospital [default: the manufacturer]' -r
@@ -117,14 +117,14 @@ complete -c suture-server -n "__fish_suture_server_using_subcommand operator; an
 complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and __fish_seen_subcommand_from invite" -l drain-secs -d 'How long calls may go on after a signal to stop' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and __fish_seen_subcommand_from invite" -l log -d 'What is logged' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and __fish_seen_subcommand_from invite" -l log-format -d 'text or json' -r
-complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and __fish_seen_subcommand_from invite" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and __fish_seen_subcommand_from invite" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and __fish_seen_subcommand_from invite" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and __fish_seen_subcommand_from invite" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and __fish_seen_subcommand_from help" -f -a "invite" -d 'Make a token, good once and for a week, for an operator whose organisation has nobody left who could: its last operator\'s certificate or home is lost. It gives no signing key and names no root. It goes on record. The server may run'
 complete -c suture-server -n "__fish_suture_server_using_subcommand operator; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and not __fish_seen_subcommand_from show prepare switch retire help" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and not __fish_seen_subcommand_from show prepare switch retire help" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and not __fish_seen_subcommand_from show prepare switch retire help" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and not __fish_seen_subcommand_from show prepare switch retire help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and not __fish_seen_subcommand_from show prepare switch retire help" -f -a "show" -d 'Which authorities there are'
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and not __fish_seen_subcommand_from show prepare switch retire help" -f -a "prepare" -d 'Make another one, which is believed and not used yet'
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and not __fish_seen_subcommand_from show prepare switch retire help" -f -a "switch" -d 'Let the prepared one certify; the key of the one before is destroyed'
@@ -144,9 +144,9 @@ complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fi
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from show" -l drain-secs -d 'How long calls may go on after a signal to stop' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from show" -l log -d 'What is logged' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from show" -l log-format -d 'text or json' -r
-complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from show" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from show" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from prepare" -l config -d 'The configuration that `init` wrote' -r -F
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from prepare" -l data-dir -d 'Directory of keys and objects' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from prepare" -l listen -d 'IP address and port to listen on' -r
@@ -161,9 +161,9 @@ complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fi
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from prepare" -l drain-secs -d 'How long calls may go on after a signal to stop' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from prepare" -l log -d 'What is logged' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from prepare" -l log-format -d 'text or json' -r
-complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from prepare" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from prepare" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from prepare" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from prepare" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from switch" -l config -d 'The configuration that `init` wrote' -r -F
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from switch" -l data-dir -d 'Directory of keys and objects' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from switch" -l listen -d 'IP address and port to listen on' -r
@@ -178,9 +178,9 @@ complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fi
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from switch" -l drain-secs -d 'How long calls may go on after a signal to stop' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from switch" -l log -d 'What is logged' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from switch" -l log-format -d 'text or json' -r
-complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from switch" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from switch" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from switch" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from switch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from retire" -l config -d 'The configuration that `init` wrote' -r -F
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from retire" -l data-dir -d 'Directory of keys and objects' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from retire" -l listen -d 'IP address and port to listen on' -r
@@ -195,17 +195,17 @@ complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fi
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from retire" -l drain-secs -d 'How long calls may go on after a signal to stop' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from retire" -l log -d 'What is logged' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from retire" -l log-format -d 'text or json' -r
-complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from retire" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from retire" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from retire" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from retire" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from help" -f -a "show" -d 'Which authorities there are'
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from help" -f -a "prepare" -d 'Make another one, which is believed and not used yet'
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from help" -f -a "switch" -d 'Let the prepared one certify; the key of the one before is destroyed'
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from help" -f -a "retire" -d 'Believe the former ones no longer: whoever still has a certificate of theirs has to enrol again'
 complete -c suture-server -n "__fish_suture_server_using_subcommand ca; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and not __fish_seen_subcommand_from key rotate-key prune help" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and not __fish_seen_subcommand_from key rotate-key prune help" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and not __fish_seen_subcommand_from key rotate-key prune help" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and not __fish_seen_subcommand_from key rotate-key prune help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and not __fish_seen_subcommand_from key rotate-key prune help" -f -a "key" -d 'Show the key by which operators and devices know the record: they compare it, and refuse another'
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and not __fish_seen_subcommand_from key rotate-key prune help" -f -a "rotate-key" -d 'Put another key in its place, which the present one signs: everybody follows by that alone. The server may run'
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and not __fish_seen_subcommand_from key rotate-key prune help" -f -a "prune" -d 'Delete the texts of entries older than a date, two years at least. Digests and tree stay: the record verifies as before, and a kept copy of a text is still proven to have stood in it. It goes on record. The server may run'
@@ -224,9 +224,9 @@ complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and _
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from key" -l drain-secs -d 'How long calls may go on after a signal to stop' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from key" -l log -d 'What is logged' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from key" -l log-format -d 'text or json' -r
-complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from key" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from key" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from key" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from key" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from rotate-key" -l config -d 'The configuration that `init` wrote' -r -F
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from rotate-key" -l data-dir -d 'Directory of keys and objects' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from rotate-key" -l listen -d 'IP address and port to listen on' -r
@@ -241,9 +241,9 @@ complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and _
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from rotate-key" -l drain-secs -d 'How long calls may go on after a signal to stop' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from rotate-key" -l log -d 'What is logged' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from rotate-key" -l log-format -d 'text or json' -r
-complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from rotate-key" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from rotate-key" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from rotate-key" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from rotate-key" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from prune" -l before -d 'The first day (UTC) whose entries keep their texts' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from prune" -l config -d 'The configuration that `init` wrote' -r -F
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from prune" -l data-dir -d 'Directory of keys and objects' -r
@@ -259,9 +259,9 @@ complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and _
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from prune" -l drain-secs -d 'How long calls may go on after a signal to stop' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from prune" -l log -d 'What is logged' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from prune" -l log-format -d 'text or json' -r
-complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from prune" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from prune" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "key" -d 'Show the key by which operators and devices know the record: they compare it, and refuse another'
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "rotate-key" -d 'Put another key in its place, which the present one signs: everybody follows by that alone. The server may run'
 complete -c suture-server -n "__fish_suture_server_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "prune" -d 'Delete the texts of entries older than a date, two years at least. Digests and tree stay: the record verifies as before, and a kept copy of a text is still proven to have stood in it. It goes on record. The server may run'
@@ -280,9 +280,9 @@ complete -c suture-server -n "__fish_suture_server_using_subcommand run" -l delt
 complete -c suture-server -n "__fish_suture_server_using_subcommand run" -l drain-secs -d 'How long calls may go on after a signal to stop' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand run" -l log -d 'What is logged' -r
 complete -c suture-server -n "__fish_suture_server_using_subcommand run" -l log-format -d 'text or json' -r
-complete -c suture-server -n "__fish_suture_server_using_subcommand run" -l output -d 'How results are printed' -r -f -a "text\t''
-json\t''"
-complete -c suture-server -n "__fish_suture_server_using_subcommand run" -s h -l help -d 'Print help'
+complete -c suture-server -n "__fish_suture_server_using_subcommand run" -l output -d 'How results are printed' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c suture-server -n "__fish_suture_server_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c suture-server -n "__fish_suture_server_using_subcommand help; and not __fish_seen_subcommand_from init keys operator ca audit run help" -f -a "init" -d 'Make a new server: its authority, keys, configuration and the first operator\'s one-time token'
 complete -c suture-server -n "__fish_suture_server_using_subcommand help; and not __fish_seen_subcommand_from init keys operator ca audit run help" -f -a "keys" -d 'The online keys, which say what is newest and no more'
 complete -c suture-server -n "__fish_suture_server_using_subcommand help; and not __fish_seen_subcommand_from init keys operator ca audit run help" -f -a "operator" -d 'Let somebody in again where an organisation has lost its last operator'

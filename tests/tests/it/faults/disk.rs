@@ -47,7 +47,7 @@ async fn publish<'a>(
 ) {
     let before = entries(ada).await;
     let make_room = shorten();
-    failed(ada.run(&["bundle", "publish", second]).await, 3, &["upload_chunks", "disk of the object store is full"]);
+    failed(ada.run(&["bundle", "publish", second]).await, 3, &["upload_chunks", "the object store is full"]);
     // The server still answers.
     assert_eq!(releases(ada).await, [1]);
     assert_eq!(entries(ada).await, before);

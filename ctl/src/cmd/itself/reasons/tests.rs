@@ -12,7 +12,7 @@ use crate::failure::Exit;
 use crate::print::Format;
 
 /// The statuses that a server's calls end with, and when.
-const REFUSALS: [(StatusCode, &str); 13] = [
+const REFUSALS: [(StatusCode, &str); 14] = [
     (
         StatusCode::Unauthenticated,
         "the certificate or the token is not known, revoked or expired; devices renew theirs by themselves",
@@ -41,6 +41,10 @@ const REFUSALS: [(StatusCode, &str); 13] = [
     ),
     (StatusCode::Unimplemented, "this server does not know the call; it is older than the caller"),
     (StatusCode::Internal, "a fault of the server's: its log says why"),
+    (
+        StatusCode::DataLoss,
+        "what the server keeps is not what was signed, and is not handed out: its security events say which, its backup has it",
+    ),
 ];
 
 fn root(path: &str) -> PathBuf {

@@ -21,7 +21,7 @@ impl Clock for At {
 }
 
 /// Exit code, standard output, standard error.
-async fn ctl(home: &Path, args: &[&str]) -> (u8, String, String) {
+pub(crate) async fn ctl(home: &Path, args: &[&str]) -> (u8, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let home = home.to_str().unwrap();
     let line = [&["suturectl", "--home", home], args].concat();

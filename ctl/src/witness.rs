@@ -6,7 +6,8 @@
 //! nevertheless: they are signed, and the record has no say in them.
 
 use serde::{Deserialize, Serialize};
-use suture_core::audit::{Checkpoint, Head, LogKey, News, Refused, Taken, Witness};
+use suture_core::audit::{Checkpoint, Head, KeyChange, LogKey, News, Refused, Taken, Witness};
+use suture_core::limits::MAX_KEY_CHANGES;
 use suture_proto::v1;
 
 use crate::client::Client;
@@ -29,6 +30,30 @@ pub struct Kept {
     /// How far this home has read the record itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<Head>,
+    /// The keys by which this home knew the record before, oldest first; each has named the next by its signature. What was
+    /// signed by them stays verifiable, as in an evidence folder of that time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<LogKey>,
+}
+
+impl Kept {
+    /// Knows a record by its key, and nothing of it yet.
+    pub fn new(key: LogKey) -> Self {
+        Self { witness: Witness::new(key), verified: None, before: Vec::new() }
+    }
+
+    /// Takes in what the server shows; nothing is changed where that is refused.
+    fn take(&mut self, news: &News) -> Result<Taken, Refused> {
+        let mut key = self.witness.key.clone();
+        let taken = self.witness.take(news)?;
+        for change in &news.succession {
+            let next = KeyChange::verify(change, &key).map_err(Refused::Change)?.next().clone();
+            self.before.push(std::mem::replace(&mut key, next));
+        }
+        let more = self.before.len().saturating_sub(MAX_KEY_CHANGES);
+        self.before.drain(..more);
+        Ok(taken)
+    }
 }
 
 /// `audit.doubt.json`: two checkpoints of one log of which neither extends the other.
@@ -63,7 +88,7 @@ pub fn keep(home: &Home, kept: &Kept) -> Outcome {
 /// Knows the record by the key that a token names, from the beginning.
 pub fn pin(home: &Home, key: &LogKey) -> Outcome {
     match kept(home)? {
-        None => keep(home, &Kept { witness: Witness::new(key.clone()), verified: None }),
+        None => keep(home, &Kept::new(key.clone())),
         Some(_) => Ok(()),
     }
 }
@@ -92,11 +117,11 @@ pub async fn follow(context: &Context<'_>, client: &mut Client) -> Outcome<Kept>
             if key.origin != home.server()?.trust_domain {
                 return Err(Failure::untrusted(format!("the server shows the audit record of {}", key.origin)));
             }
-            Kept { witness: Witness::new(key), verified: None }
+            Kept::new(key)
         }
     };
     let before = kept.witness.clone();
-    match kept.witness.take(&News::try_from(news)?) {
+    match kept.take(&News::try_from(news)?) {
         Ok(Taken::Stands) => {}
         Ok(Taken::Grown) => keep(home, &kept)?,
         Err(refused) => {
@@ -156,7 +181,7 @@ pub fn forget(context: &Context<'_>, reason: &str) -> Outcome<String> {
     bytes.push(b'\n');
     home.write(&name, &bytes, Access::Public)?;
     // The key stays: another one needs its word.
-    keep(home, &Kept { witness: Witness::new(kept.witness.key), verified: None })?;
+    keep(home, &Kept { before: kept.before, ..Kept::new(kept.witness.key) })?;
     crate::files::remove(&home.directory().join(DOUBT))?;
     Ok(home.directory().join(name).display().to_string())
 }
@@ -186,7 +211,7 @@ mod tests {
         let head = Head { size: 7, root: Digest::of(b"root") };
         let note = Checkpoint::sign(head, &named.origin, &signer).unwrap().note().to_owned();
         let witness = Witness { checkpoint: Some(note), head: Some(head), key: named.clone() };
-        let remembered = Kept { witness, verified: Some(head) };
+        let remembered = Kept { witness, verified: Some(head), before: vec![named.clone()] };
         keep(&home, &remembered).unwrap();
         // A second token does not make it forget.
         pin(&home, &LogKey { key: LocalKey::from_seed(&zeroize::Zeroizing::new([4; 32])).public(), ..named.clone() })
@@ -195,5 +220,24 @@ mod tests {
         assert_eq!(checkpoint(&remembered).unwrap().head(), head);
         std::fs::write(dir.path().join(FILE), "{").unwrap();
         assert!(kept(&home).is_err() && key(&home).is_err());
+    }
+
+    #[test]
+    fn a_key_that_was_changed_stays_known_for_what_it_has_signed() {
+        let signer = |of: u8| LocalKey::from_seed(&zeroize::Zeroizing::new([of; 32]));
+        let named = |of: u8| LogKey { origin: "acme.example".parse().unwrap(), key: signer(of).public() };
+        let change = |from: u8, to: u8| KeyChange::sign(named(to), &signer(from)).unwrap().note().to_owned();
+        let news = |key: u8, succession: Vec<String>| News {
+            checkpoint: Checkpoint::sign(Head::empty(), &named(0).origin, &signer(key)).unwrap().note().to_owned(),
+            consistency: Vec::new(),
+            succession,
+        };
+        let mut kept = Kept::new(named(3));
+        assert_eq!(kept.take(&news(5, vec![change(3, 4), change(4, 5)])).unwrap(), Taken::Grown);
+        assert_eq!((&kept.witness.key, &kept.before), (&named(5), &vec![named(3), named(4)]));
+        // Told again, or refused, nothing is added.
+        assert_eq!(kept.take(&news(5, Vec::new())).unwrap(), Taken::Stands);
+        assert!(kept.take(&news(7, vec![change(6, 7)])).is_err());
+        assert_eq!(kept.before, [named(3), named(4)]);
     }
 }

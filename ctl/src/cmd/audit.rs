@@ -77,7 +77,8 @@ pub enum Command {
     },
 }
 
-fn log_key(text: &str) -> Result<LogKey, String> {
+/// A record's key on a command line.
+pub(super) fn log_key(text: &str) -> Result<LogKey, String> {
     text.parse().map_err(|e: suture_core::audit::CheckpointError| e.to_string())
 }
 

@@ -37,8 +37,9 @@
 //! Everything but `served/` is signed, or pinned by something that is: [`Evidence::read`] verifies each file from the roots in
 //! the folder on, by the same code as a device, and a folder with a file that does not verify is not made. What the report says
 //! of a device rests on reports that the device has signed with the key that a signed roster has for it; what the server says
-//! beside that stands in columns of its own. Whether the two roots are the right ones no folder can say: `evidence verify` prints
-//! their fingerprints, and whoever reads it compares them over another channel.
+//! beside that stands in columns of its own. Whether the two roots are the right ones no folder can say, nor whether the key is
+//! the one of the server's audit record: `evidence verify` prints all three, compares them with what its home knows, and says
+//! what whoever reads it has to compare over another channel.
 //!
 //! `facts/`, the report, the README and the index are functions of the other files and of the time of making, which stands in
 //! the index. So [`verify`] draws them up again and compares: nobody can change a conclusion and leave what it rests on.
@@ -54,6 +55,7 @@
 //! | a risk accepted, or a duty agreed, that nobody has | each word is signed and names the one before it, [`words`] |
 //! | a vulnerability left out, or a statement on it | the documents that the catalog pins are judged again, [`bundles`] |
 //! | an audit entry that was made up, or altered since | its path to the checkpoint, [`audit`] |
+//! | a whole audit record that was made up | its key is not the one that the reader's home knows, or was told |
 //! | a folder without end | [`suture_core::limits`], `MAX_EVIDENCE_*` |
 
 pub mod approval;
@@ -81,6 +83,6 @@ pub use verdict::{Problem, Verdict, draw_up, verify};
 pub use whole::Evidence;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;

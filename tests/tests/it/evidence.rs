@@ -34,7 +34,9 @@ pub(crate) async fn of_both_sides(world: &World, ada: &Operator, kim: &Operator,
     let verified = outsider.json(&["evidence", "verify", text(&dir)]).await.unwrap();
     assert_eq!((&verified["roots_are_known"], &verified["facts_drawn_again"]), (&Value::Null, &Value::from(true)));
     assert_eq!(verified["catalog_root"], made["catalog_root"]);
-    assert_eq!(kim.json(&["evidence", "verify", text(&dir)]).await.unwrap()["roots_are_known"], true);
+    assert!(verified["record_key"].is_string() && verified["record_key_compared_with"].is_null(), "{verified}");
+    let verified = kim.json(&["evidence", "verify", text(&dir)]).await.unwrap();
+    assert_eq!((&verified["roots_are_known"], &verified["record_key_compared_with"]), (&true.into(), &"home".into()));
     let timing: Value = serde_json::from_str(&read(&dir, "facts/timings.json")).unwrap();
     assert_eq!((&timing[0]["confirmed"], &timing[0]["devices"]), (&Value::from(3), &Value::from(3)));
     assert!(timing[0]["published"].is_string() && timing[0]["last_confirmed"].is_string(), "{timing}");

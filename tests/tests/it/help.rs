@@ -2,6 +2,7 @@
 //! its program understands: what is shown cannot rot.
 
 use clap::CommandFactory as _;
+use suture_core::audit::LogKey;
 use suture_core::digest::Digest;
 use suture_core::sign::{LocalKey, Signer as _};
 use zeroize::Zeroizing;
@@ -52,8 +53,10 @@ pub(crate) fn words(line: &str) -> Vec<String> {
 
 /// What the words in capitals stand for.
 pub(crate) fn filled(word: &str) -> String {
-    let key = LocalKey::from_seed(&Zeroizing::new([7; 32])).public().to_string();
-    word.replace("HEX", &key).replace("SHA256", &Digest::of(b"an example").to_string())
+    let key = LocalKey::from_seed(&Zeroizing::new([7; 32])).public();
+    let record = LogKey { origin: "acme.example".parse().unwrap(), key };
+    let word = word.replace("NAME+HASH+KEY", &record.to_string());
+    word.replace("HEX", &key.to_string()).replace("SHA256", &Digest::of(b"an example").to_string())
 }
 
 fn understood(program: &clap::Command, line: &str) -> Result<(), String> {

@@ -66,7 +66,8 @@ pub enum Command {
     },
     /// Verify a folder without a server: every file, every signature, every conclusion, as in
     /// `suturectl evidence verify evidence`
-    #[command(after_help = "Example: suturectl evidence verify evidence")]
+    #[command(after_help = "Examples: suturectl evidence verify evidence\n\
+    \x20         suturectl evidence verify evidence --record-key NAME+HASH+KEY    # as `suturectl audit key` prints it")]
     Verify(verify::Args),
 }
 

@@ -3,19 +3,27 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use suture_core::audit::LogKey;
 use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
 use suture_core::id::OperatorName;
 use suture_core::sign::PublicKey;
 
+use crate::cmd::audit::log_key;
 use crate::context::Context;
+use crate::evidence::audit::Record;
 use crate::evidence::{About, Problem, Verdict, folder, verify};
 use crate::failure::{Failure, Outcome};
 use crate::print::{count, grouped};
 use crate::trust_store::{Which, pinned_root};
+use crate::witness;
 
 /// How many problems are told in one line each.
 const TOLD: usize = 20;
+/// What to do about another key.
+const OTHER_KEY: &str = "a key that was changed since this home connected last it learns by `suturectl audit key`; for a folder \
+    of another server, or from before this home had joined, ask those who run that server for the record's key, over another \
+    channel, and name it with --record-key";
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
@@ -28,6 +36,9 @@ pub struct Args {
     /// The fingerprint (SHA-256) that the approvals' pinned root must have
     #[arg(long, value_name = "SHA256")]
     approvals_root: Option<Digest>,
+    /// The key of the server's audit record, as `suturectl audit key` prints it; without it the one that this home knows counts
+    #[arg(long, value_name = "KEY", value_parser = log_key)]
+    record_key: Option<LogKey>,
     /// Refuse a folder that nobody has signed
     #[arg(long)]
     signed: bool,
@@ -51,10 +62,48 @@ struct Verified {
     approvals_root: Option<Digest>,
     /// Whether the roots are the ones that this home trusts, or that were named; none where neither is known.
     roots_are_known: Option<bool>,
+    /// The key that has signed for the record's entries; null where the folder has none of them.
+    record_key: Option<LogKey>,
+    /// With what that key was compared; null where nothing was there to compare it with.
+    record_key_compared_with: Option<Compared>,
     /// Who has signed the index; null where nobody has.
     signed: Option<Signed>,
     reports: usize,
     facts_drawn_again: bool,
+}
+
+/// What the record's key is like. One that differs is a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Compared {
+    /// The one that was named.
+    Named,
+    /// The one by which this home knows the record.
+    Home,
+    /// One by which this home knew the record, until that key itself named another.
+    HomeBefore,
+}
+
+/// Compares the record's key with the one that was named, else with those of this home. Nothing where there is none.
+fn compare(record: &Record, named: Option<&LogKey>, kept: Option<&witness::Kept>) -> Result<Option<Compared>, String> {
+    let other =
+        |whose: &str, key: &LogKey| Err(format!("the audit record's key is {}, and not {key}, {whose}", record.key));
+    match (named, kept) {
+        (Some(named), _) if *named == record.key => Ok(Some(Compared::Named)),
+        (Some(named), _) => other("which was named", named),
+        (None, None) => Ok(None),
+        (None, Some(kept)) if kept.before.contains(&record.key) => Ok(Some(Compared::HomeBefore)),
+        (None, Some(kept)) if kept.witness.key != record.key => {
+            other("by which this home knows the record of its server", &kept.witness.key)
+        }
+        // One key for two records: what is remembered convicts whoever has it.
+        (None, Some(kept)) => match kept.witness.head {
+            Some(head) if head.size == record.head.size && head != record.head => {
+                Err(format!("the audit record is another than this home has seen: of {} and of {}", record.head, head))
+            }
+            _ => Ok(Some(Compared::Home)),
+        },
+    }
 }
 
 /// Runs it.
@@ -85,11 +134,23 @@ pub(super) fn run(context: &mut Context<'_>, args: Args) -> Outcome {
             (_, None) => {}
         }
     }
+    let kept = witness::kept(&context.home)?;
+    let compared = match (&evidence.record, &args.record_key) {
+        (Some(record), named) => compare(record, named.as_ref(), kept.as_ref()),
+        (None, Some(_)) => Err("no entry of an audit record is in it, and a key of one was named".to_owned()),
+        (None, None) => Ok(None),
+    };
+    let is_other = compared.is_err();
+    let compared = compared.unwrap_or_else(|what| {
+        problems.push(Problem { file: None, what });
+        None
+    });
     if args.signed && seal.is_none() {
         problems.push(Problem { file: None, what: "nobody has signed it".to_owned() });
     }
     if !problems.is_empty() {
-        return Err(refused(&args, &problems));
+        let refused = refused(&args, &problems);
+        return Err(if is_other { refused.next(OTHER_KEY) } else { refused });
     }
     let signed = seal.map(|seal| Signed { name: seal.name.clone(), key: seal.key, at: format_utc(seal.signed_at) });
     let verified = Verified {
@@ -98,6 +159,8 @@ pub(super) fn run(context: &mut Context<'_>, args: Args) -> Outcome {
         catalog_root: evidence.catalog.pinned(),
         approvals_root,
         roots_are_known: known,
+        record_key: evidence.record.map(|record| record.key),
+        record_key_compared_with: compared,
         signed,
         reports: evidence.reports.count(),
         facts_drawn_again: drawn_again,
@@ -134,7 +197,22 @@ fn text(v: &Verified) -> String {
         }
         None => "compare these fingerprints over another channel: no folder can vouch for its own roots\n",
     });
+    text.push_str(&record_text(v));
     text
+}
+
+fn record_text(v: &Verified) -> String {
+    let Some(key) = &v.record_key else { return "no entry of the server's audit record is in it\n".to_owned() };
+    let compared = match v.record_key_compared_with {
+        Some(Compared::Named) => "this is the key that you named",
+        Some(Compared::Home) => "this is the key by which this home knows the record",
+        Some(Compared::HomeBefore) => "by this key this home knew the record, until the record's key was changed",
+        None => {
+            "this key was compared with nothing: no folder can vouch for its own record; compare it with `suturectl audit key` of \
+             a colleague, or name what they say with --record-key"
+        }
+    };
+    format!("record key      {key}\n{compared}\n")
 }
 
 fn refused(args: &Args, problems: &[Problem]) -> Failure {
@@ -154,4 +232,93 @@ fn refused(args: &Args, problems: &[Problem]) -> Failure {
         failure.causes.push(format!("and {} more", problems.len() - TOLD));
     }
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use suture_core::audit::{Checkpoint, Head, LogKey, Witness};
+    use suture_core::digest::Digest;
+    use suture_core::sign::Signer as _;
+
+    use crate::evidence::fixture::{about, gathered, key};
+    use crate::evidence::{audit, draw_up, folder};
+    use crate::home::Home;
+    use crate::tests::ctl;
+    use crate::witness::{self, Kept};
+
+    fn named(of: u8) -> LogKey {
+        LogKey { origin: "acme.example".parse().unwrap(), key: key(of).public() }
+    }
+
+    /// Found: whoever made up a whole record, under a key of their own, was believed.
+    #[tokio::test]
+    async fn a_record_under_another_key_than_the_home_knows_is_no_evidence() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, stranger) = (dir.path().join("evidence"), dir.path().join("stranger"));
+        let files = draw_up(&about(), &gathered()).unwrap_or_else(|f| panic!("{}", f.to_text()));
+        folder::write(&place, &files).unwrap();
+        let place = place.to_str().unwrap();
+        // The record in it has the key 40.
+        let (right, wrong) = (named(40).to_string(), named(41).to_string());
+        let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+
+        // Nothing to compare with: said, with the key.
+        let (code, out, err) = ctl(&stranger, &["evidence", "verify", place]).await;
+        assert!(code == 0 && out.contains(&format!("record key      {right}\n")), "{out}{err}");
+        assert!(out.contains("was compared with nothing") && out.contains("--record-key"), "{out}");
+        let (_, out, _) = ctl(&stranger, &["evidence", "verify", place, "--output", "json"]).await;
+        assert_eq!(
+            (&json(&out)["record_key"], &json(&out)["record_key_compared_with"]),
+            (&right.clone().into(), &().into())
+        );
+
+        let with = |home: &std::path::Path, key: &str| {
+            let (home, key) = (home.to_owned(), key.to_owned());
+            async move { ctl(&home, &["evidence", "verify", place, "--output", "json", "--record-key", &key]).await }
+        };
+        let (code, out, _) = with(&stranger, &right).await;
+        assert_eq!((code, &json(&out)["record_key_compared_with"]), (0, &"named".into()));
+        let (code, _, err) = with(&stranger, &wrong).await;
+        assert!(code == 5 && err.contains(&wrong) && err.contains(&right), "{err}");
+
+        // A home that knows the record: its key counts, what is named more.
+        let keeps = |name: &str, kept: Kept| {
+            let home = Home::open(&dir.path().join(name)).unwrap();
+            witness::keep(&home, &kept).unwrap();
+            home.directory().to_owned()
+        };
+        let head = |size: u64| {
+            let head = Head { size, root: Digest::of(b"another record") };
+            let note = Checkpoint::sign(head, &named(40).origin, &key(40)).unwrap().note().to_owned();
+            Kept {
+                witness: Witness { key: named(40), checkpoint: Some(note), head: Some(head) },
+                ..Kept::new(named(40))
+            }
+        };
+        let other = keeps("other", Kept::new(named(41)));
+        for (home, code, says) in [
+            (&keeps("same", Kept::new(named(40))), 0, "by which this home knows the record"),
+            (&other, 5, "audit key"),
+            (
+                &keeps("before", Kept { before: vec![named(40)], ..Kept::new(named(41)) }),
+                0,
+                "until the record's key was changed",
+            ),
+            (&keeps("longer", head(9)), 0, "by which this home knows the record"),
+            (&keeps("forked", head(2)), 5, "is another than this home has seen"),
+        ] {
+            let (exit, out, err) = ctl(home, &["evidence", "verify", place]).await;
+            assert!(exit == code && format!("{out}{err}").contains(says), "{says}: {exit}: {out}{err}");
+        }
+        assert_eq!(with(&other, &right).await.0, 0);
+
+        // Without entries of a record there is nothing to compare, and nothing that a key was named for.
+        let mut files = gathered();
+        files.retain(|path, _| ![audit::KEY, audit::CHECKPOINT, audit::ENTRIES].contains(&path.as_str()));
+        let bare = dir.path().join("bare");
+        folder::write(&bare, &draw_up(&about(), &files).unwrap()).unwrap();
+        let bare = bare.to_str().unwrap();
+        assert_eq!(ctl(&other, &["evidence", "verify", bare]).await.0, 0);
+        assert_eq!(ctl(&stranger, &["evidence", "verify", bare, "--record-key", &right]).await.0, 5);
+    }
 }

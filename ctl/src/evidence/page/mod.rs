@@ -84,14 +84,18 @@ pub fn readme(evidence: &Evidence) -> String {
          one, the server has verified the device's signature and has not kept it.\n\
          - `facts/`: drawn from the other files: the outcome of each device, deviations, timings, open vulnerabilities before \
          and after, how far notices came. `evidence verify` draws them up again.\n\n\
-         Everything rests on the root of the catalog, {}{}.\n\
-         No folder can vouch for its own roots: compare these digests with the hospital and the manufacturer over another \
-         channel.\n",
+         Everything rests on the root of the catalog, {}{}.{}\n\
+         No folder can vouch for what it rests on: compare these digests and keys with the hospital and the manufacturer over \
+         another channel.\n",
         about.subject,
         evidence.catalog.pinned(),
         evidence
             .approvals
             .as_ref()
             .map_or_else(String::new, |a| format!(", and that of the approvals, {}", a.pinned())),
+        evidence
+            .record
+            .as_ref()
+            .map_or_else(String::new, |r| format!(" The entries in `audit/` rest on the record's key, {}.", r.key)),
     )
 }

@@ -26,8 +26,8 @@ pub(super) fn record(page: &mut Page, evidence: &Evidence) {
 pub(super) fn trust(page: &mut Page, evidence: &Evidence) {
     page.section("What all of this rests on");
     page.paragraph(
-        "Whether these roots are the right ones this page cannot say: compare their fingerprints with the manufacturer and the \
-         hospital over another channel. `suturectl evidence verify DIR` verifies every file again from them on, without a server.",
+        "Whether these roots are the right ones this page cannot say, nor whether the audit record's key is: compare their \
+         fingerprints with the manufacturer and the hospital over another channel, and the key with `suturectl audit key`. `suturectl evidence verify DIR` verifies every file again from them on, without a server.",
     );
     let row = |name: &str, repository: &Repository| {
         let (first, last) = (repository.roots.first().map_or(0, |r| r.version()), repository.base.root().version());

@@ -139,6 +139,8 @@ async fn aborted(h: &mut Hospital, s: &mut Shapes) {
     ] {
         s.play(&h.kim, words).await;
     }
+    // Somebody whose home knows nothing to compare with.
+    s.play(&h.world.operator("auditor"), &["evidence", "verify", text(&h.world.path("rollout"))]).await;
 }
 
 /// A release after which a person checks the pump, opened by the hospital's signature, and the way back.

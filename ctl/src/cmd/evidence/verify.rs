@@ -12,6 +12,7 @@ use suture_core::sign::PublicKey;
 use crate::cmd::audit::log_key;
 use crate::context::Context;
 use crate::evidence::audit::Record;
+use crate::evidence::kind::Kind;
 use crate::evidence::{About, Problem, Verdict, folder, verify};
 use crate::failure::{Failure, Outcome};
 use crate::print::{count, grouped};
@@ -54,6 +55,15 @@ struct Signed {
     at: String,
 }
 
+/// What the server says and nobody has signed.
+#[derive(Serialize)]
+struct Served {
+    files: usize,
+    security_events: usize,
+    /// Always false: it is the server's word, and that there is no more of it is so too.
+    proven: bool,
+}
+
 #[derive(Serialize)]
 struct Verified {
     about: About,
@@ -69,6 +79,7 @@ struct Verified {
     /// Who has signed the index; null where nobody has.
     signed: Option<Signed>,
     reports: usize,
+    served: Served,
     facts_drawn_again: bool,
 }
 
@@ -163,6 +174,11 @@ pub(super) fn run(context: &mut Context<'_>, args: Args) -> Outcome {
         record_key_compared_with: compared,
         signed,
         reports: evidence.reports.count(),
+        served: Served {
+            files: files.keys().filter(|path| Kind::of(path) == Some(Kind::Served)).count(),
+            security_events: evidence.served.events.len(),
+            proven: false,
+        },
         facts_drawn_again: drawn_again,
     };
     context.print.result(&verified, text)
@@ -181,6 +197,11 @@ fn text(v: &Verified) -> String {
         true => "facts and report were drawn up again and are the same\n",
         false => "facts and report were drawn up by another version of suturectl, and are held to the index alone\n",
     });
+    text.push_str(&format!(
+        "what is in served/ ({}) is the server's word alone, and proven by nothing: {} too, and that there are no others\n",
+        count(v.served.files, "file"),
+        count(v.served.security_events, "security event")
+    ));
     text.push_str(&match &v.signed {
         Some(Signed { name, key, at }) => format!("signed by {name} at {at} with the key {key}\n"),
         None => "nobody has signed the whole of it: each file stands by itself, and what the server says by nobody\n"
@@ -320,5 +341,28 @@ mod tests {
         let bare = bare.to_str().unwrap();
         assert_eq!(ctl(&other, &["evidence", "verify", bare]).await.0, 0);
         assert_eq!(ctl(&stranger, &["evidence", "verify", bare, "--record-key", &right]).await.0, 5);
+    }
+
+    /// A reader of this command's output alone was left to take the server's word for a proof.
+    #[tokio::test]
+    async fn what_is_the_servers_word_is_told_to_be_that_and_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, place) = (dir.path().join("home"), dir.path().join("evidence"));
+        let files = draw_up(&about(), &gathered()).unwrap_or_else(|f| panic!("{}", f.to_text()));
+        folder::write(&place, &files).unwrap();
+        let verify = ["evidence", "verify", place.to_str().unwrap()];
+        let (_, out, _) = ctl(&home, &verify).await;
+        let (_, json, _) = ctl(&home, &[&verify[..], &["--output", "json"]].concat()).await;
+        let served = files.keys().filter(|path| path.starts_with("served/")).count();
+        let events: Vec<serde_json::Value> = serde_json::from_slice(&files["served/events.json"]).unwrap();
+        assert!(!events.is_empty());
+        let says = serde_json::json!({ "files": served, "security_events": events.len(), "proven": false });
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["served"], says);
+        assert!(
+            out.contains("is the server's word alone, and proven by nothing") && out.contains("security event"),
+            "{out}"
+        );
+        let readme = String::from_utf8(files["README.md"].clone()).unwrap();
+        assert!(readme.contains("Security events are its word too") && readme.contains("that there are no others"));
     }
 }

@@ -32,7 +32,8 @@ pub(super) fn events(page: &mut Page, evidence: &Evidence) {
         ]
     });
     page.table(
-        "By the server's word; what a device has seen it has signed, and the server has verified that",
+        "By the server's word alone, and that there are no others too; what a device has seen it has signed, and the server says that \
+         it has verified that",
         ["last", "severity", "event", "times", "seen by", "whom or what", "detail"],
         rows,
     );

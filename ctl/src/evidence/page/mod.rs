@@ -80,8 +80,8 @@ pub fn readme(evidence: &Evidence) -> String {
          - `letters/`: notices, reports of suspicion and their acknowledgements. `agreements/`: who does what, as agreed.\n\
          {partners}\
          - `audit/`: entries of the server's record that concern this, each proven to stand under the checkpoint there.\n\
-         - `served/`: what the server says and nobody has signed. Security events are its word too: where a device has seen \
-         one, the server has verified the device's signature and has not kept it.\n\
+         - `served/`: what the server says and nobody has signed. Security events are its word too, and that there are no \
+         others: where a device has seen one, the server says that it has verified the device's signature, which it has not kept.\n\
          - `facts/`: drawn from the other files: the outcome of each device, deviations, timings, open vulnerabilities before \
          and after, how far notices came. `evidence verify` draws them up again.\n\n\
          Everything rests on the root of the catalog, {}{}.{}\n\

@@ -24,9 +24,13 @@ use tokio::io::unix::AsyncFd;
 use walkdir::WalkDir;
 
 use crate::durable::{self, DurableError};
+use crate::lock;
 
 /// Things that wait; an agent that runs takes them out within a cycle.
 const MAX_ENTRIES: usize = 16;
+/// How long a hand-over waits for another, in rounds of 2 s: 24 s, while that reads a slow stick. Two such waits, as an import
+/// has, stay below the minute in which the local face answers.
+const PATIENCE: u32 = 12;
 const STOP: &str = "stop";
 const STICK: &str = "stick";
 
@@ -97,6 +101,17 @@ pub enum InboxError {
     /// The agent has not taken what came before.
     #[error("{0} things wait for the agent already; does it run? see `suture-agent status`")]
     Full(usize),
+    /// Another hands something over, and does not come to its end.
+    #[error(
+        "another hands something to the agent and has not ended within {secs} s: it holds the lock {}; let it end, or end it \
+         (`fuser {}` says which program it is), and do this again", lock.display(), lock.display()
+    )]
+    Held {
+        /// What it holds.
+        lock: PathBuf,
+        /// How long it was waited for.
+        secs: u32,
+    },
 }
 
 impl Inbox {
@@ -109,7 +124,8 @@ impl Inbox {
         let dir = inbox(state_dir);
         durable::make_dir(&dir)?;
         // Whoever hands something over now holds the lock, and what it writes is no leftover.
-        if let Ok(_lock) = lock(&dir, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        let (_, file) = lock_file(&dir)?;
+        if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok() {
             for path in list(&dir)? {
                 if path.extension().is_some_and(|e| e == "tmp") {
                     durable::remove_tree(&path)?;
@@ -273,18 +289,26 @@ fn inbox(state_dir: &Path) -> PathBuf {
 }
 
 fn room(state_dir: &Path) -> Result<(PathBuf, File), InboxError> {
+    room_within(state_dir, PATIENCE)
+}
+
+/// Accident: an import that reads a stick which does not answer. Whoever brings a stop order is told so, and waits no longer.
+fn room_within(state_dir: &Path, rounds: u32) -> Result<(PathBuf, File), InboxError> {
     let dir = inbox(state_dir);
     durable::make_dir(&dir)?;
-    let lock = lock(&dir, rustix::fs::FlockOperation::LockExclusive)?;
+    let (path, lock) = lock_file(&dir)?;
+    let told = || tracing::warn!(lock = %path.display(), "waiting for another that hands something to the agent");
+    if !lock::take_within(&lock, rounds, told).map_err(DurableError::io("lock", &path))? {
+        return Err(InboxError::Held { lock: path, secs: rounds.saturating_mul(2) });
+    }
     let waiting = entries(&dir)?.len();
     if waiting < MAX_ENTRIES { Ok((dir, lock)) } else { Err(InboxError::Full(waiting)) }
 }
 
-fn lock(dir: &Path, how: rustix::fs::FlockOperation) -> Result<File, DurableError> {
+fn lock_file(dir: &Path) -> Result<(PathBuf, File), DurableError> {
     let path = dir.join("lock");
     let file = File::create(&path).map_err(DurableError::io("make", &path))?;
-    rustix::fs::flock(&file, how).map_err(|e| DurableError::io("lock", &path)(e.into()))?;
-    Ok(file)
+    Ok((path, file))
 }
 
 fn list(dir: &Path) -> Result<Vec<PathBuf>, DurableError> {
@@ -415,5 +439,21 @@ mod tests {
         }
         assert!(matches!(put_stop(dir.path(), b"one more"), Err(InboxError::Full(MAX_ENTRIES))));
         assert!(matches!(put_stick(dir.path(), &files()), Err(InboxError::Full(_))));
+    }
+
+    /// Found: a stop order waited without a bound for an import from a stick that did not answer.
+    #[test]
+    fn a_hand_over_that_does_not_end_is_waited_for_only_so_long_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let slow = scratch(dir.path()).unwrap();
+        let text = room_within(dir.path(), 1).unwrap_err().to_string();
+        let lock = dir.path().join("inbox/lock");
+        assert!(
+            text.contains(lock.to_str().unwrap()) && text.contains("within 2 s") && text.contains("again"),
+            "{text}"
+        );
+        drop(slow);
+        put_stop(dir.path(), b"order").unwrap();
+        assert_eq!(entries(&inbox(dir.path())).unwrap().len(), 1);
     }
 }

@@ -29,6 +29,23 @@ pub(crate) fn take(file: &File) -> io::Result<bool> {
     Ok(false)
 }
 
+/// The same for a lock that another may rightly hold for longer: tried so many times as long, 2 s each, and `told` once it is
+/// waited for. False where it is held even then.
+pub(crate) fn take_within(file: &File, rounds: u32, told: impl FnOnce()) -> io::Result<bool> {
+    if take(file)? {
+        return Ok(true);
+    }
+    if rounds > 1 {
+        told();
+    }
+    for _ in 1..rounds {
+        if take(file)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +69,19 @@ mod tests {
         begun.recv().unwrap();
         drop(copy);
         assert!(other.join().unwrap());
+    }
+
+    #[test]
+    fn what_is_rightly_held_for_longer_is_waited_for_and_that_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = File::create(&path).unwrap();
+        assert!(take(&held).unwrap());
+        let next = File::create(&path).unwrap();
+        let mut told = 0;
+        assert!(!take_within(&next, 1, || told += 1).unwrap() && told == 0);
+        // It is given back once it is told that somebody waits.
+        assert!(take_within(&next, 3, || drop(held)).unwrap());
+        assert!(take_within(&next, 3, || told += 1).unwrap() && told == 0);
     }
 }

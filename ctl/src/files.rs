@@ -1,12 +1,20 @@
 //! Files that are there whole or not at all.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufWriter, Read as _, Write as _};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, BufWriter, IsTerminal as _, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
+
+/// How often a directory's lock is tried; who writes holds it for milliseconds, or as long as its disk takes.
+const TRY: Duration = Duration::from_millis(10);
+/// After so many tries a person is told what is waited for: 2 s.
+const TOLD: u32 = 200;
+/// After so many nobody waits any longer: 60 s.
+const TRIES: u32 = 6_000;
 
 /// What could not be done to which path.
 #[derive(Debug, thiserror::Error)]
@@ -51,14 +59,14 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
 
 /// Puts `bytes` in the place of the file, flushed to disk, so that after a power cut the old or the new one is there.
 pub fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
+    write_within(path, bytes, access, TRIES)
+}
+
+fn write_within(path: &Path, bytes: &[u8], access: Access, tries: u32) -> Result<(), FileError> {
     let written = (|| {
         // One writer in a directory at a time: a `rollout watch` in another window writes the same files. The system gives the
         // lock back when the directory is closed. A file system that knows no locks is written without.
-        let held = File::open(directory(path))?;
-        match held.lock() {
-            Err(e) if e.kind() != io::ErrorKind::Unsupported => return Err(e),
-            _ => {}
-        }
+        let held = locked(directory(path), tries)?;
         let beside = beside(path);
         let mut file = unfinished(&beside, access)?;
         file.write_all(bytes)?;
@@ -67,6 +75,28 @@ pub fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError>
         held.sync_all()
     })();
     written.map_err(at("write", path))
+}
+
+/// A directory, locked. Attack, or accident: another program that holds the lock and does not go on.
+fn locked(directory: &Path, tries: u32) -> io::Result<File> {
+    let held = File::open(directory)?;
+    for tried in 0..tries {
+        match held.try_lock() {
+            Ok(()) => return Ok(held),
+            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => return Ok(held),
+            Err(TryLockError::Error(e)) => return Err(e),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        // For a person alone: a program that reads standard error finds one object there, and nothing else.
+        if tried == TOLD && io::stderr().is_terminal() {
+            let _ = writeln!(io::stderr(), "waiting for another program that writes in {}", directory.display());
+        }
+        #[expect(clippy::disallowed_methods, reason = "a lock that is never waited for without end tells nobody")]
+        std::thread::sleep(TRY);
+    }
+    let secs = TRY.saturating_mul(tries).as_secs();
+    let text = format!("another program has held the lock on {} for {secs} s", directory.display());
+    Err(io::Error::new(io::ErrorKind::TimedOut, text))
 }
 
 /// Where a file is until it is whole.
@@ -191,6 +221,23 @@ mod tests {
         let last = read(&path, 64).unwrap().unwrap();
         assert!(last.len() == 64 && last.iter().all(|byte| *byte == last[0]), "{last:?}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    /// Found: a program that was stopped while it wrote held up every other without a bound and without a word.
+    #[test]
+    fn another_that_does_not_end_is_waited_for_only_so_long_and_what_it_holds_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.json");
+        let held = File::open(dir.path()).unwrap();
+        held.lock().unwrap();
+        let failed = write_within(&path, b"x", Access::Public, 2).unwrap_err();
+        let failure = crate::failure::Failure::from(failed).to_text();
+        for part in ["cannot write", "audit.json", &format!("the lock on {}", dir.path().display()), "fuser"] {
+            assert!(failure.contains(part), "{part}: {failure}");
+        }
+        assert!(!path.exists());
+        drop(held);
+        write_within(&path, b"x", Access::Public, 2).unwrap();
     }
 
     #[test]

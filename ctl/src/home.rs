@@ -98,7 +98,13 @@ impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         let is_there = error.action == "create" && error.source.kind() == std::io::ErrorKind::AlreadyExists;
         let failure = Self::of(Exit::Failed, &error);
-        if is_there { failure.next("name another file; what is there is not written over") } else { failure }
+        match error.source.kind() {
+            _ if is_there => failure.next("name another file; what is there is not written over"),
+            std::io::ErrorKind::TimedOut if error.action == "write" => failure.next(
+                "another suturectl with this home writes and does not end: end it (`fuser DIRECTORY` says which), and run this again",
+            ),
+            _ => failure,
+        }
     }
 }
 

@@ -102,8 +102,9 @@ if cargo deny --version >/dev/null 2>&1; then
 fi
 
 step "tests, on SQLite and on PostgreSQL"
-# Cargo builds a program for its own package's integration tests only, and these are another package's.
-cargo build --locked -p suture-server -p suture-agent -p suture-ctl --bins
+# Cargo builds a program for its own package's integration tests only, and these are another package's. With the tests, so that nothing is
+# built twice.
+cargo build --workspace --locked --bins --tests
 # Three places a core, and what else differs in CI: see .config/nextest.toml.
 profile=default
 [ -z "${CI:-}" ] || profile=ci
@@ -113,8 +114,8 @@ step "Debian packages"
 tests/packages.sh
 
 step "repositories signed with other kinds of keys"
-# Apart, because no program may be built with the feature.
-cargo nextest run --locked -p suture-core --features interop --test differential interop
+# Apart, because no program may be built with the feature; of the whole workspace, so that little is built again.
+cargo nextest run --workspace --locked --features suture-core/interop --test differential interop
 
 step "examples in the documentation"
 cargo test --workspace --doc --locked --quiet

@@ -270,6 +270,8 @@ impl App {
         tasks.spawn(events::overdue::keep(self.clone(), turn, shutdown.clone()));
         let turn = Turn::new(self.store.clone(), "audit-retention")?;
         tasks.spawn(retention::keep(self.clone(), turn, shutdown.clone()));
+        let turn = Turn::new(self.store.clone(), "unpublished")?;
+        tasks.spawn(crate::transfer::clear::keep(self.clone(), turn, shutdown.clone()));
         for way in ways {
             let turn = Turn::new(self.store.clone(), way.job())?;
             tasks.spawn(events::out::keep(self.clone(), way, turn, shutdown.clone()));

@@ -46,6 +46,12 @@ pub(crate) enum EffectError {
     /// A manifest that says otherwise than the catalog.
     #[error("{0}: the manifest and the catalog's `custom` part contradict one another")]
     Contradiction(String),
+    /// A bundle, one of whose indexes or documents was not uploaded, or too long ago.
+    #[error(
+        "{path}: it names {sha256}, which is not on the server, or is no more, since nobody published it in time; \
+         `suturectl bundle publish` sends it again"
+    )]
+    NotUploaded { path: String, sha256: Digest },
     /// A product's life that is not taken.
     #[error("{path}")]
     Life { path: String, source: TakeLifeError },
@@ -173,6 +179,13 @@ impl Listing<'_> {
                 && manifest.path() == *path;
             if !equal {
                 return Err(EffectError::Contradiction(path.clone()));
+            }
+            if tx.bundle_version(&entry.product, entry.release).await?.is_none() {
+                let indexes = manifest.payloads.iter().map(|payload| payload.index_sha256);
+                let named: Vec<_> = indexes.chain(manifest.documents.iter().map(|document| document.sha256)).collect();
+                if let Some(sha256) = tx.hold(&named).await?.pop() {
+                    return Err(EffectError::NotUploaded { path: path.clone(), sha256 });
+                }
             }
             tx.put_bundle(&Bundle {
                 payload_length: manifest.total_length(),

@@ -21,6 +21,7 @@ use crate::store::{Store, StoreError};
 
 mod delegated;
 mod rotation;
+mod uploads;
 
 const SEAL: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const CATALOG: Repository = Repository::Catalog;

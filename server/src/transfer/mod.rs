@@ -5,6 +5,7 @@
 //! a cut is kept.
 
 mod blocks;
+pub(crate) mod clear;
 mod fetch;
 mod lay;
 mod loads;
@@ -13,9 +14,11 @@ mod reads;
 mod told;
 mod upload;
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use suture_core::chunk::Index;
 use suture_core::clock::Clock;
 use suture_core::digest::Digest;
@@ -25,6 +28,7 @@ use suture_core::limits::{
 
 use crate::blobs::{BlobError, Blobs};
 use crate::store::chunks::{DocumentKind, Place};
+use crate::store::uploads::{document_name, pack_name};
 use crate::store::{Store, StoreError};
 
 use blocks::Blocks;
@@ -54,6 +58,9 @@ pub(crate) enum TransferError {
     /// Too many uploads at once.
     #[error("{UPLOADS} uploads are under way; try again when one has ended")]
     Busy,
+    /// What was sent is being deleted, since nobody had published it.
+    #[error("{0} was sent before, not published in time, and is being deleted just now; send it again in a minute")]
+    Leaving(String),
     /// The database failed.
     #[error("the chunk store's record failed")]
     Store(#[from] StoreError),
@@ -117,11 +124,24 @@ impl Transfer {
         Self { store, blobs, blocks, located, told, loading, uploads }
     }
 
-    /// Places in `wanted` of the chunks that are not stored.
-    pub(crate) async fn missing(&self, wanted: &[Digest]) -> Result<Vec<u32>, TransferError> {
-        let there = self.store.places(wanted).await?;
+    /// Places in `wanted` of the chunks that are not stored. Those that are, are promised to stay.
+    pub(crate) async fn missing(&self, wanted: &[Digest], now: Timestamp) -> Result<Vec<u32>, TransferError> {
+        let there = self.promised(wanted, now).await?;
         let lacking = (0u32..).zip(wanted).filter(|(_, sha256)| !there.contains_key(*sha256));
         Ok(lacking.map(|(i, _)| i).collect())
+    }
+
+    /// Which of these chunks are here, and where; from now on they are promised to stay until whoever asks has published.
+    async fn promised(&self, wanted: &[Digest], now: Timestamp) -> Result<HashMap<Digest, Place>, TransferError> {
+        let mut there = self.store.places(wanted).await?;
+        let packs = packs(there.values());
+        if !packs.is_empty() {
+            let mut tx = self.store.begin().await?;
+            let here = tx.promise(&packs, now).await?;
+            tx.commit().await?;
+            there.retain(|_, place| here.contains(&*place.pack));
+        }
+        Ok(there)
     }
 
     /// Stores an index, all of whose chunks must be there, or a document.
@@ -129,7 +149,7 @@ impl Transfer {
         &self,
         kind: DocumentKind,
         content: Bytes,
-        now: jiff::Timestamp,
+        now: Timestamp,
     ) -> Result<Digest, TransferError> {
         let limit = match kind {
             DocumentKind::Index => MAX_INDEX_BYTES,
@@ -139,16 +159,38 @@ impl Transfer {
             return Err(TransferError::Invalid(format!("{} bytes are more than the {limit} allowed", content.len())));
         }
         let sha256 = Digest::of(&content);
+        let mut places = Vec::new();
         if kind == DocumentKind::Index {
             let index = Index::parse(&content).map_err(|e| TransferError::Invalid(e.to_string()))?;
-            self.locate(&index).await?;
+            places = self.locate(&index).await?;
         }
-        let length = content.len() as u64;
-        self.blobs.put(&document_name(&sha256), content).await?;
+        let (name, length) = (document_name(&sha256), content.len() as u64);
+        self.announce(&name, length, now).await?;
+        self.blobs.put(&name, content).await?;
         let mut tx = self.store.begin().await?;
+        let packs = packs(&places);
+        let here = tx.promise(&packs, now).await?;
+        let missing = places.iter().filter(|place| !here.contains(&*place.pack)).count();
+        if missing > 0 {
+            return Err(TransferError::ChunksMissing { missing });
+        }
+        if !tx.arrive(&name, now).await? {
+            return Err(TransferError::Leaving(name));
+        }
         tx.put_document(&sha256, kind, length, now).await?;
+        tx.put_index_packs(&sha256, &packs).await?;
         tx.commit().await?;
         Ok(sha256)
+    }
+
+    /// Says that an object comes, before any of it is written.
+    async fn announce(&self, name: &str, length: u64, now: Timestamp) -> Result<(), TransferError> {
+        let mut tx = self.store.begin().await?;
+        if !tx.announce(name, length, now).await? {
+            return Err(TransferError::Leaving(name.to_owned()));
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
     /// A stored index's or document's bytes.
@@ -227,10 +269,8 @@ fn damaged(
     TransferError::Damaged { what, sha256: *sha256, source: source.into() }
 }
 
-fn document_name(sha256: &Digest) -> String {
-    format!("documents/{sha256}")
-}
-
-fn pack_name(id: &str) -> String {
-    format!("packs/{id}")
+/// The packs that these chunks lie in.
+fn packs<'a>(places: impl IntoIterator<Item = &'a Place>) -> Vec<String> {
+    let packs: BTreeSet<&str> = places.into_iter().map(|place| &*place.pack).collect();
+    packs.into_iter().map(str::to_owned).collect()
 }

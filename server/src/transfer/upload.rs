@@ -57,7 +57,7 @@ impl Upload {
         now: Timestamp,
     ) -> Result<(), TransferError> {
         let digests: Vec<Digest> = chunks.iter().map(|(entry, _)| entry.sha256).collect();
-        let there = self.transfer.store.places(&digests).await?;
+        let there = self.transfer.promised(&digests, now).await?;
         let checked = {
             let data = data.clone();
             tokio::task::spawn_blocking(move || verify(&chunks, &data).map(|()| chunks)).await
@@ -97,9 +97,11 @@ impl Upload {
         self.in_pack.clear();
         let id = Digest::of(&bytes).to_string();
         let length = bytes.len() as u64;
-        // The object first, its rows after: a crash in between leaves an object that nothing names, never a name
-        // without an object.
-        self.transfer.blobs.put(&pack_name(&id), bytes).await?;
+        // A row that announces it, the object, and then the chunks' rows: a crash in between leaves what is cleared away in
+        // time, never a chunk without its bytes.
+        let object = pack_name(&id);
+        self.transfer.announce(&object, length, now).await?;
+        self.transfer.blobs.put(&object, bytes).await?;
         let name: Arc<str> = id.as_str().into();
         let places: Vec<_> = chunks
             .into_iter()
@@ -108,6 +110,9 @@ impl Upload {
             })
             .collect();
         let mut tx = self.transfer.store.begin().await?;
+        if !tx.arrive(&object, now).await? {
+            return Err(TransferError::Leaving(object));
+        }
         tx.put_pack(&id, length, &places, now).await?;
         tx.commit().await?;
         self.done.stored += places.len() as u64;

@@ -1,0 +1,78 @@
+//! What a bundle names must be on the server before the catalog lists it, and stays then.
+
+use suture_core::digest::Digest;
+use suture_core::manifest::Manifest;
+use suture_core::trust::{CatalogEntry, Status};
+
+use super::*;
+use crate::store::Tx;
+use crate::store::chunks::DocumentKind;
+use crate::store::suite::deltas::manifest;
+use crate::store::uploads::document_name;
+
+/// What comes in force with the catalog, if it does.
+async fn list(tx: &mut Tx, keys: OnlineKeys, manifest: &Manifest) -> Result<(), EffectError> {
+    let bytes = manifest.to_bytes().unwrap();
+    let entry = CatalogEntry {
+        product: manifest.product.clone(),
+        release: manifest.release,
+        version: manifest.version.clone(),
+        hardware: manifest.hardware.clone(),
+        min_release: manifest.requires.min_release,
+        status: Status::Current,
+        floor: manifest.requires.min_release,
+    };
+    let mut draft = TargetsDraft::first(now(), edit::CATALOG_LIFETIME);
+    draft.targets.insert(manifest.path(), Target::of(&bytes, Some(entry.to_custom())));
+    let targets = Some(edit::sign_targets(&draft, &[&key(2)]).unwrap());
+    let files = vec![(manifest.path(), bytes)];
+    let offered = Offer { roots: vec![root(keys)], targets, files, ..Offer::default() };
+    let done = publish(tx, &CATALOG, SEAL, offered, &actor(), now()).await.unwrap();
+    let (root, targets, listed) = (&done.root, &done.targets, &done.listed);
+    let (repository, actor, sent) = (&CATALOG, &actor(), std::collections::BTreeMap::new());
+    let listing = Listing { repository, root, targets, listed, sent, actor, now: now(), delta_sources: 0 };
+    listing.take_effect(tx).await
+}
+
+async fn send(store: &Store, index: &Digest, at: Timestamp) {
+    let mut tx = store.begin().await.unwrap();
+    assert!(tx.announce(&document_name(index), 7, at).await.unwrap());
+    assert!(tx.arrive(&document_name(index), at).await.unwrap());
+    tx.put_document(index, DocumentKind::Index, 7, at).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// Found: a bundle whose chunks were never sent, or long ago and are gone, was listed, and no device could fetch it.
+#[tokio::test]
+async fn a_bundle_is_listed_only_where_all_that_it_names_is_here_and_that_stays() {
+    each(async |store| {
+        let keys = keys(&store, &CATALOG).await;
+        let manifest = manifest(1, "app");
+        let index = manifest.payloads[0].index_sha256;
+        let later = now() + days(400);
+        for sent in [false, true] {
+            if sent {
+                send(&store, &index, now() - days(9)).await;
+                let mut tx = store.begin().await.unwrap();
+                assert_eq!(tx.let_leave(now() - days(7), 10).await.unwrap(), 1);
+                tx.commit().await.unwrap();
+            }
+            let mut tx = store.begin().await.unwrap();
+            let refused = list(&mut tx, keys, &manifest).await;
+            assert!(
+                matches!(&refused, Err(EffectError::NotUploaded { sha256, .. }) if *sha256 == index),
+                "{refused:?}"
+            );
+        }
+        let mut tx = store.begin().await.unwrap();
+        tx.forget(&document_name(&index)).await.unwrap();
+        tx.commit().await.unwrap();
+        send(&store, &index, now()).await;
+        let mut tx = store.begin().await.unwrap();
+        list(&mut tx, keys, &manifest).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        assert_eq!(tx.let_leave(later, 10).await.unwrap(), 0);
+    })
+    .await;
+}

@@ -1,5 +1,6 @@
 //! The server's calls. Nothing else in this program sees tonic.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
@@ -29,6 +30,23 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 pub struct Client {
     calls: OperatorServiceClient<Channel>,
     unread: Unread,
+    changed: Changed,
+}
+
+/// The connection by which this command has changed something of which the server's record tells, once it has.
+#[derive(Debug, Clone, Default)]
+pub struct Changed(Arc<Mutex<Option<OperatorServiceClient<Channel>>>>);
+
+impl Changed {
+    fn by(&self, calls: &OperatorServiceClient<Channel>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(calls.clone());
+    }
+
+    /// A client on that connection; none where nothing was changed, or it was taken already.
+    pub fn take(&self) -> Option<Client> {
+        let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(Client { calls, unread: Unread::default(), changed: Self::default() })
+    }
 }
 
 impl From<ConnectError> for Failure {
@@ -104,9 +122,10 @@ fn overdue(call: &str) -> Failure {
         .next("what was asked for may have been done: look before trying again")
 }
 
-/// One method a call: the request's message in, the answer's message out.
+/// One method a call: the request's message in, the answer's message out. Those that are `recorded` leave an entry in the
+/// server's record, or may.
 macro_rules! calls {
-    ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident;)*) => {
+    ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident $(, $recorded:ident)?;)*) => {
         impl Client {
             $(
                 $(#[$doc])*
@@ -114,6 +133,7 @@ macro_rules! calls {
                     match tokio::time::timeout(CALL_TIMEOUT, self.calls.$name(request)).await {
                         Ok(Ok(response)) => {
                             self.unread.set(unread(response.metadata()));
+                            $(self.$recorded();)?
                             Ok(response.into_inner())
                         }
                         Ok(Err(status)) => Err(refusal(stringify!($name), status)),
@@ -137,7 +157,7 @@ calls! {
     /// Public halves of a repository's online keys.
     get_online_keys(GetOnlineKeysRequest) -> GetOnlineKeysResponse;
     /// Puts signed metadata in force.
-    publish_metadata(PublishMetadataRequest) -> PublishMetadataResponse;
+    publish_metadata(PublishMetadataRequest) -> PublishMetadataResponse, recorded;
     /// Which chunks the server lacks.
     missing_chunks(MissingChunksRequest) -> MissingChunksResponse;
     /// Stores an index or a document.
@@ -145,17 +165,17 @@ calls! {
     /// Bundles that are published.
     list_bundles(ListBundlesRequest) -> ListBundlesResponse;
     /// A new hospital.
-    invite_hdo(InviteHdoRequest) -> InviteHdoResponse;
+    invite_hdo(InviteHdoRequest) -> InviteHdoResponse, recorded;
     /// The hospitals.
     list_hdos(ListHdosRequest) -> ListHdosResponse;
     /// A colleague.
-    invite_operator(InviteOperatorRequest) -> InviteOperatorResponse;
+    invite_operator(InviteOperatorRequest) -> InviteOperatorResponse, recorded;
     /// A colleague who leaves.
-    revoke_operator(RevokeOperatorRequest) -> RevokeOperatorResponse;
+    revoke_operator(RevokeOperatorRequest) -> RevokeOperatorResponse, recorded;
     /// Devices of the inventory.
-    import_devices(ImportDevicesRequest) -> ImportDevicesResponse;
+    import_devices(ImportDevicesRequest) -> ImportDevicesResponse, recorded;
     /// An enrolment token's digest.
-    create_device_token(CreateDeviceTokenRequest) -> CreateDeviceTokenResponse;
+    create_device_token(CreateDeviceTokenRequest) -> CreateDeviceTokenResponse, recorded;
     /// What the server has found of forks.
     list_forks(ListForksRequest) -> ListForksResponse;
     /// Devices, by filters.
@@ -163,13 +183,13 @@ calls! {
     /// One device.
     get_device(GetDeviceRequest) -> GetDeviceResponse;
     /// A person has compared the fingerprint.
-    confirm_device(ConfirmDeviceRequest) -> ConfirmDeviceResponse;
+    confirm_device(ConfirmDeviceRequest) -> ConfirmDeviceResponse, recorded;
     /// A device that is back in service.
-    return_device(ReturnDeviceRequest) -> ReturnDeviceResponse;
+    return_device(ReturnDeviceRequest) -> ReturnDeviceResponse, recorded;
     /// Lets devices back to patients after their check.
-    release_device(ReleaseDeviceRequest) -> ReleaseDeviceResponse;
+    release_device(ReleaseDeviceRequest) -> ReleaseDeviceResponse, recorded;
     /// A device that must not come back.
-    revoke_device(RevokeDeviceRequest) -> RevokeDeviceResponse;
+    revoke_device(RevokeDeviceRequest) -> RevokeDeviceResponse, recorded;
     /// Keeps a plan for the other approvers.
     store_plan(StorePlanRequest) -> StorePlanResponse;
     /// A plan by its digest.
@@ -181,19 +201,19 @@ calls! {
     /// One rollout.
     get_rollout(GetRolloutRequest) -> GetRolloutResponse;
     /// Pauses.
-    pause_rollout(PauseRolloutRequest) -> PauseRolloutResponse;
+    pause_rollout(PauseRolloutRequest) -> PauseRolloutResponse, recorded;
     /// Goes on.
-    resume_rollout(ResumeRolloutRequest) -> ResumeRolloutResponse;
+    resume_rollout(ResumeRolloutRequest) -> ResumeRolloutResponse, recorded;
     /// Ends.
-    abort_rollout(AbortRolloutRequest) -> AbortRolloutResponse;
+    abort_rollout(AbortRolloutRequest) -> AbortRolloutResponse, recorded;
     /// Records that a bundle is declined or deferred.
-    record_decision(RecordDecisionRequest) -> RecordDecisionResponse;
+    record_decision(RecordDecisionRequest) -> RecordDecisionResponse, recorded;
     /// The hospital's decisions.
     list_decisions(ListDecisionsRequest) -> ListDecisionsResponse;
     /// Suggests a rollout to hospitals.
-    propose(ProposeRequest) -> ProposeResponse;
+    propose(ProposeRequest) -> ProposeResponse, recorded;
     /// A proposal that is not to be followed any more.
-    take_back_proposal(TakeBackProposalRequest) -> TakeBackProposalResponse;
+    take_back_proposal(TakeBackProposalRequest) -> TakeBackProposalResponse, recorded;
     /// What was suggested.
     list_proposals(ListProposalsRequest) -> ListProposalsResponse;
     /// How far a bundle is at each hospital.
@@ -207,37 +227,37 @@ calls! {
     /// What the signers of an approval have stated.
     get_statements(GetStatementsRequest) -> GetStatementsResponse;
     /// Hands over a stop order or a lift.
-    publish_stop(PublishStopRequest) -> PublishStopResponse;
+    publish_stop(PublishStopRequest) -> PublishStopResponse, recorded;
     /// The newest order for each approval.
     get_stops(GetStopsRequest) -> GetStopsResponse;
     /// Records what was found of a risk.
-    record_risk(RecordRiskRequest) -> RecordRiskResponse;
+    record_risk(RecordRiskRequest) -> RecordRiskResponse, recorded;
     /// The register of risk.
     list_risks(ListRisksRequest) -> ListRisksResponse;
     /// Proposes who does what.
-    propose_agreement(ProposeAgreementRequest) -> ProposeAgreementResponse;
+    propose_agreement(ProposeAgreementRequest) -> ProposeAgreementResponse, recorded;
     /// Agrees to that.
-    consent_to_agreement(ConsentToAgreementRequest) -> ConsentToAgreementResponse;
+    consent_to_agreement(ConsentToAgreementRequest) -> ConsentToAgreementResponse, recorded;
     /// What was agreed.
     list_agreements(ListAgreementsRequest) -> ListAgreementsResponse;
     /// A device that is out of use for good.
-    decommission_device(DecommissionDeviceRequest) -> DecommissionDeviceResponse;
+    decommission_device(DecommissionDeviceRequest) -> DecommissionDeviceResponse, recorded;
     /// What devices may fetch at once, and how many do.
     get_transfer_limits(GetTransferLimitsRequest) -> GetTransferLimitsResponse;
     /// Limits them.
-    set_transfer_limits(SetTransferLimitsRequest) -> SetTransferLimitsResponse;
+    set_transfer_limits(SetTransferLimitsRequest) -> SetTransferLimitsResponse, recorded;
     /// Takes limits away.
-    clear_transfer_limits(ClearTransferLimitsRequest) -> ClearTransferLimitsResponse;
+    clear_transfer_limits(ClearTransferLimitsRequest) -> ClearTransferLimitsResponse, recorded;
     /// Hands over signed letters.
-    send_letters(SendLettersRequest) -> SendLettersResponse;
+    send_letters(SendLettersRequest) -> SendLettersResponse, recorded;
     /// What one side has written.
     list_letters(ListLettersRequest) -> ListLettersResponse;
     /// How far the series with each hospital is.
     list_letter_heads(ListLetterHeadsRequest) -> ListLetterHeadsResponse;
     /// That letters have been verified and opened.
-    mark_letters(MarkLettersRequest) -> MarkLettersResponse;
+    mark_letters(MarkLettersRequest) -> MarkLettersResponse, recorded;
     /// An answer by certificate alone.
-    acknowledge_letter(AcknowledgeLetterRequest) -> AcknowledgeLetterResponse;
+    acknowledge_letter(AcknowledgeLetterRequest) -> AcknowledgeLetterResponse, recorded;
     /// The notices that were sent.
     list_notices(ListNoticesRequest) -> ListNoticesResponse;
     /// How far a notice has come at each hospital.
@@ -245,11 +265,11 @@ calls! {
     /// When each hospital was told, and how far what helps is there.
     get_notice_clocks(GetNoticeClocksRequest) -> GetNoticeClocksResponse;
     /// Where notices are delivered to.
-    add_contact(AddContactRequest) -> AddContactResponse;
+    add_contact(AddContactRequest) -> AddContactResponse, recorded;
     /// Who is told of notices, and how.
     list_contacts(ListContactsRequest) -> ListContactsResponse;
     /// Tells one of them no more.
-    remove_contact(RemoveContactRequest) -> RemoveContactResponse;
+    remove_contact(RemoveContactRequest) -> RemoveContactResponse, recorded;
     /// What came of a letter's deliveries.
     list_deliveries(ListDeliveriesRequest) -> ListDeliveriesResponse;
     /// Security events.
@@ -257,7 +277,7 @@ calls! {
     /// Devices that have been silent for too long.
     list_lost_devices(ListLostDevicesRequest) -> ListLostDevicesResponse;
     /// Says what is too long.
-    set_lost_after(SetLostAfterRequest) -> SetLostAfterResponse;
+    set_lost_after(SetLostAfterRequest) -> SetLostAfterResponse, recorded;
     /// The record.
     list_audit(ListAuditRequest) -> ListAuditResponse;
     /// The record's newest checkpoint.
@@ -278,6 +298,10 @@ impl Watch {
 }
 
 impl Client {
+    fn recorded(&self) {
+        self.changed.by(&self.calls);
+    }
+
     /// Connects as this home's operator, and holds the server to what this home remembers of its audit record.
     pub async fn connect(context: &Context<'_>) -> Outcome<Self> {
         let mut client = Self::certified(context).await?;
@@ -308,15 +332,15 @@ impl Client {
         Ok(Self::open(&settings(context, &server, Some(identity::load(&context.home)?))?).await?.telling(context))
     }
 
-    /// The same, which tells this command what waits.
+    /// The same, which tells this command what waits, and that it has changed something.
     fn telling(self, context: &Context<'_>) -> Self {
-        Self { unread: context.unread.clone(), ..self }
+        Self { unread: context.unread.clone(), changed: context.changed.clone(), ..self }
     }
 
     /// Connects by these settings.
     pub async fn open(settings: &Settings) -> Outcome<Self> {
         let channel = connect::connect(settings).await?;
-        Ok(Self { calls: connect::operator_client(channel), unread: Unread::default() })
+        Ok(Self { calls: connect::operator_client(channel), unread: Unread::default(), changed: Changed::default() })
     }
 
     /// What differs of a repository from what this home holds, in one answer. None of it has been looked at.

@@ -10,7 +10,7 @@ use suture_core::clock::{Clock, whole_second};
 use suture_core::sign::Signer;
 use suture_proto::connect::ProxyRules;
 
-use crate::client::Client;
+use crate::client::{Changed, Client};
 use crate::failure::{Failure, Outcome};
 use crate::home::Home;
 use crate::keys::{KeyName, Keys, Passphrases, Pins};
@@ -49,6 +49,8 @@ pub struct Context<'a> {
     pub proxy: ProxyRules,
     /// How many letters wait, as the server says with its answers.
     pub unread: Unread,
+    /// Whether this command has changed something of which the server's record tells.
+    pub changed: Changed,
     /// Whether this command stops devices: then a server whose audit record is in doubt is no reason not to send it.
     pub stops_devices: bool,
 }
@@ -92,6 +94,7 @@ impl<'a> Context<'a> {
             proxy: ProxyRules::from_env(variable),
             stops_devices: false,
             unread: Unread::default(),
+            changed: Changed::default(),
         })
     }
 

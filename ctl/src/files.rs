@@ -15,6 +15,8 @@ const TRY: Duration = Duration::from_millis(10);
 const TOLD: u32 = 200;
 /// After so many nobody waits any longer: 60 s.
 const TRIES: u32 = 6_000;
+/// The same where nothing depends on it: 1 s.
+const SOON: u32 = 100;
 
 /// What could not be done to which path.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +62,11 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
 /// Puts `bytes` in the place of the file, flushed to disk, so that after a power cut the old or the new one is there.
 pub fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
     write_within(path, bytes, access, TRIES)
+}
+
+/// The same where a command is done already and waits for nobody any longer: for a lock 1 s at most.
+pub fn write_soon(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
+    write_within(path, bytes, access, SOON)
 }
 
 fn write_within(path: &Path, bytes: &[u8], access: Access, tries: u32) -> Result<(), FileError> {

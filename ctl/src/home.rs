@@ -139,6 +139,11 @@ impl Home {
         Ok(files::write(&self.path(name)?, bytes, access)?)
     }
 
+    /// The same, which does not wait for another that writes.
+    pub fn write_soon(&self, name: &str, bytes: &[u8], access: Access) -> Outcome {
+        Ok(files::write_soon(&self.path(name)?, bytes, access)?)
+    }
+
     /// Whether this home has joined a server.
     pub fn joined(&self) -> Outcome<bool> {
         Ok(self.read("server.json")?.is_some())

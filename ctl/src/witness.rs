@@ -1,9 +1,12 @@
-//! What this home remembers of the server's audit record, and the server held to it at every connection.
+//! What this home remembers of the server's audit record, and the server held to it at every connection, and once more behind
+//! a command that has added an entry to it.
 //!
 //! Attack: see [`suture_core::audit`]. `audit.json` holds the record's key and the last checkpoint that was seen. A server
 //! that cannot show that its newest checkpoint extends that one is refused, and both checkpoints are put aside in
 //! `audit.doubt.json`: signed by one key, they convict it before anybody. Only orders that stop devices go through
 //! nevertheless: they are signed, and the record has no say in them.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use suture_core::audit::{Checkpoint, Head, KeyChange, LogKey, News, Refused, Taken, Witness};
@@ -20,6 +23,10 @@ use crate::home::Home;
 pub const FILE: &str = "audit.json";
 /// What a server has signed that does not fit together.
 pub const DOUBT: &str = "audit.doubt.json";
+
+/// How long a command that is done waits for the record's head with its own entry. With what writing it down may wait for a
+/// lock, 1 s, that is 2 s at most.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// `audit.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,9 +87,13 @@ pub fn kept(home: &Home) -> Outcome<Option<Kept>> {
 
 /// Remembers that.
 pub fn keep(home: &Home, kept: &Kept) -> Outcome {
+    home.write(FILE, &to_bytes(kept)?, Access::Public)
+}
+
+fn to_bytes(kept: &Kept) -> Outcome<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(kept).or_fail(|| format!("cannot write {FILE}"))?;
     bytes.push(b'\n');
-    home.write(FILE, &bytes, Access::Public)
+    Ok(bytes)
 }
 
 /// Knows the record by the key that a token names, from the beginning.
@@ -104,11 +115,24 @@ pub fn key(home: &Home) -> Outcome<LogKey> {
 
 /// Asks for the newest checkpoint and holds the server to what is remembered.
 pub async fn follow(context: &Context<'_>, client: &mut Client) -> Outcome<Kept> {
-    let home = &context.home;
-    let known = kept(home)?;
-    let seen = known.as_ref().map(|k| v1::AuditSeen::from(&k.witness));
+    let known = kept(&context.home)?;
+    let news = ask(client, known.as_ref()).await?;
+    let (kept, taken) = held_to(context, known, news)?;
+    if taken == Taken::Grown {
+        keep(&context.home, &kept)?;
+    }
+    Ok(kept)
+}
+
+async fn ask(client: &mut Client, known: Option<&Kept>) -> Outcome<v1::AuditNews> {
+    let seen = known.map(|k| v1::AuditSeen::from(&k.witness));
     let v1::GetCheckpointResponse { news } = client.get_checkpoint(v1::GetCheckpointRequest { seen }).await?;
-    let news = news.ok_or_else(|| Failure::untrusted("the server shows no checkpoint of its audit record"))?;
+    news.ok_or_else(|| Failure::untrusted("the server shows no checkpoint of its audit record"))
+}
+
+/// What is known from now on; where the server is refused the evidence is put aside.
+fn held_to(context: &Context<'_>, known: Option<Kept>, news: v1::AuditNews) -> Outcome<(Kept, Taken)> {
+    let home = &context.home;
     let mut kept = match known {
         Some(kept) => kept,
         // A home that no token has told of the key takes the one that it is shown first, of its own server's name.
@@ -122,16 +146,36 @@ pub async fn follow(context: &Context<'_>, client: &mut Client) -> Outcome<Kept>
     };
     let before = kept.witness.clone();
     match kept.take(&News::try_from(news)?) {
-        Ok(Taken::Stands) => {}
-        Ok(Taken::Grown) => keep(home, &kept)?,
+        Ok(taken) => Ok((kept, taken)),
         Err(refused) => {
             if let Refused::Rewritten { checkpoint, .. } = &refused {
                 set_aside(context, &before, checkpoint)?;
             }
-            return Err(distrust(home, &refused));
+            Err(distrust(home, &refused))
         }
     }
-    Ok(kept)
+}
+
+/// Remembers the record with what this command has just added to it, where it has, so that the entry cannot be dropped later
+/// without this home noticing. Gives what a person must be told: that the record does not go on from what was seen, which is
+/// told once. What was done is done: an answer that is slow or missing is nobody's business.
+pub async fn remember(context: &Context<'_>) -> Option<String> {
+    let mut client = context.changed.take()?;
+    // A home that remembers nothing has not connected yet as it should.
+    let known = kept(&context.home).ok()??;
+    let doubted = context.home.read(DOUBT).ok()?.is_some();
+    let news = tokio::time::timeout(ANSWER, ask(&mut client, Some(&known))).await.ok()?.ok()?;
+    match held_to(context, Some(known), news) {
+        Ok((kept, Taken::Grown)) => {
+            // That it cannot be written is found by the next command.
+            let _ = to_bytes(&kept).and_then(|bytes| context.home.write_soon(FILE, &bytes, Access::Public));
+            None
+        }
+        Err(failure) if failure.exit == Exit::Untrusted && !doubted => {
+            Some(format!("it was done, but: {}", failure.to_text().trim_start_matches("error: ")))
+        }
+        _ => None,
+    }
 }
 
 fn set_aside(context: &Context<'_>, before: &Witness, offered: &str) -> Outcome {

@@ -9,6 +9,7 @@ use suture_core::approval::{Approval, OperatorDocument};
 use suture_core::clock::Clock as _;
 use suture_core::sign::LocalKey;
 use suture_core::trust::{Role, Root, Targets, Verified, edit};
+use suture_ctl::client::Changed;
 use suture_ctl::context::{Context, Unread};
 use suture_ctl::envelope::Envelope;
 use suture_ctl::home::Home;
@@ -96,6 +97,7 @@ impl Operator {
             proxy: ProxyRules::from_env(|_| None),
             stops_devices: false,
             unread: Unread::default(),
+            changed: Changed::default(),
         };
         act(&mut context).await.map_err(|failure| failure.to_text())
     }

@@ -14,6 +14,7 @@ use suture_core::plan::{Plan, Signing};
 use suture_core::sign::{LocalKey, Signer};
 use suture_core::trust::edit::{self, ONLINE_LIFETIME, RoleDraft, RootDraft, TargetsDraft};
 use suture_core::trust::{Role, Root, Snapshot, Target, Targets, Verified};
+use suture_ctl::client::Changed;
 use suture_ctl::context::{Context, Unread};
 use suture_ctl::home::Home;
 use suture_ctl::hospital::{Desk, refused};
@@ -160,6 +161,7 @@ impl Operator {
             proxy: ProxyRules::from_env(|_| None),
             stops_devices: false,
             unread: Unread::default(),
+            changed: Changed::default(),
         }
     }
 }

@@ -117,6 +117,10 @@ async fn two_forks_shown_to_two_devices_are_an_alarm_at_the_server_and_in_every_
     assert_eq!(audit.matches("fork.alarm").count(), 1, "{audit}");
     // Whoever built upon the fork is told so by what follows the other, whatever the server says of devices.
     publish(&hospital.kim, "wed").await;
+    // First of all by the server's record, which was another one at the fork; that is forgotten here.
+    let failed = thief.run(&["approvals", "status"]).await.unwrap_err();
+    assert!(failed.exit == UNTRUSTED && failed.said.contains("the audit record was rewritten"), "{}", failed.said);
+    thief.run(&["audit", "restart", "--reason", "the server's record was set back"]).await.unwrap();
     let failed = thief.run(&["approvals", "status"]).await.unwrap_err();
     assert!(failed.exit == UNTRUSTED && failed.said.contains("two contents under version"), "{}", failed.said);
     let again = thief.run(&["device", "list"]).await.unwrap_err();

@@ -101,6 +101,20 @@ async fn a_server_that_drops_reorders_or_edits_its_record_is_caught_by_a_ctl_and
     assert!(h.kim.home().join("audit.doubt.json").exists());
 }
 
+/// Found: a home remembered the record from before its own last command, so that just the entry of that could be dropped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_entry_of_a_homes_last_command_is_missed_by_that_home() {
+    let mut h = Hospital::open().await;
+    h.kim.run(&["operator", "invite", "lee"]).await.unwrap();
+    let data = h.world.data_dir().to_owned();
+    h.world.stop_server().await;
+    rewrite(&data, |d| drop(d.pop())).await;
+    h.world.start_server().await;
+    let failed = h.kim.run(&["device", "list"]).await.unwrap_err();
+    assert_eq!(failed.exit, UNTRUSTED, "{}", failed.said);
+    assert!(failed.said.contains("was rewritten"), "{}", failed.said);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_is_forked_is_found_by_what_devices_have_signed() {
     let mut h = Hospital::open().await;

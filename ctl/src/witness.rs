@@ -37,16 +37,29 @@ pub struct Kept {
     /// How far this home has read the record itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<Head>,
+    /// What it was given to read of those entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<Read>,
     /// The keys by which this home knew the record before, oldest first; each has named the next by its signature. What was
     /// signed by them stays verifiable, as in an evidence folder of that time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<LogKey>,
 }
 
+/// What this home was given when it read the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Read {
+    /// As whom it asked.
+    pub by: String,
+    /// How many entries came without their texts.
+    pub withheld: u64,
+}
+
 impl Kept {
     /// Knows a record by its key, and nothing of it yet.
     pub fn new(key: LogKey) -> Self {
-        Self { witness: Witness::new(key), verified: None, before: Vec::new() }
+        Self { witness: Witness::new(key), verified: None, read: None, before: Vec::new() }
     }
 
     /// Takes in what the server shows; nothing is changed where that is refused.
@@ -255,7 +268,7 @@ mod tests {
         let head = Head { size: 7, root: Digest::of(b"root") };
         let note = Checkpoint::sign(head, &named.origin, &signer).unwrap().note().to_owned();
         let witness = Witness { checkpoint: Some(note), head: Some(head), key: named.clone() };
-        let remembered = Kept { witness, verified: Some(head), before: vec![named.clone()] };
+        let remembered = Kept { witness, verified: Some(head), read: None, before: vec![named.clone()] };
         keep(&home, &remembered).unwrap();
         // A second token does not make it forget.
         pin(&home, &LogKey { key: LocalKey::from_seed(&zeroize::Zeroizing::new([4; 32])).public(), ..named.clone() })

@@ -14,6 +14,13 @@
 //! its digest alone, and one whose time of keeping is over as well. Each payload holds a [`Salt`], so that nobody finds out
 //! what an entry says by hashing guesses.
 //!
+//! What a leaf does not show is whom its entry concerns: the payload alone says so. That an entry is withheld because it is
+//! somebody else's is therefore the server's word, and a reader cannot tell one of its own from another's by the record. To bind
+//! it, each leaf would have to be made of two digests, one of a part that is always shown and names the organisation in a form
+//! that only it recognises (a keyed hash of the entry's place, by a secret that the server has given to that organisation alone),
+//! or else every hospital would learn when others act. Entries that are there already could not be given such a part: it would begin
+//! with another format. Until then a reader finds that a text is gone that it was given before, and no more.
+//!
 //! Until this tree the record was a chain of hashes. It is not kept beside the tree: whatever it showed the tree shows too,
 //! from any place instead of from the beginning. What a chain alone could do is to name the first entry that is broken, and
 //! for that each entry is handed out with the tree's root behind it ([`Reading`]).

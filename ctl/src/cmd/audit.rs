@@ -1,6 +1,7 @@
 //! `suturectl audit`: the server's record, and whether it still extends what was seen before.
 
 mod file;
+mod texts;
 mod views;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::print::{Table, count, counted, grouped};
 use crate::witness;
 
+use self::texts::{Texts, Withheld};
 use self::views::Views;
 
 /// The subcommands.
@@ -86,6 +88,10 @@ pub(super) fn log_key(text: &str) -> Result<LogKey, String> {
 struct Verified {
     entries: u64,
     withheld: u64,
+    /// Of those withheld, the ones whose texts were deleted, as entries of the record say.
+    withheld_deleted: u64,
+    /// The others: of other organisations, by the server's word alone.
+    withheld_by_the_servers_word: u64,
     head: Head,
     since: Option<Head>,
     /// How many devices have signed that they saw this very record.
@@ -164,32 +170,57 @@ async fn verify(context: &mut Context<'_>) -> Outcome {
     let signed = witness::checkpoint(&kept)?.head();
     let since = kept.verified;
     let mut reading = Reading::from_start(since.unwrap_or_else(Head::empty));
-    let mut withheld = 0_u64;
+    let mut texts = Texts::default();
     each(&mut client, signed.size, |leaf| {
-        withheld += u64::from(reading.take(&leaf)?.is_none());
+        texts.take(leaf.seq, reading.take(&leaf)?.as_ref());
         views.compare(&reading.head());
         Ok(())
     })
     .await?;
     let head = reading.finish(&signed)?;
     let devices = views.finish(&head)?;
+    let reader = context.home.server()?.principal()?;
+    let Withheld { all, deleted } = texts.finish(&reader, kept.read.as_ref().zip(since))?;
     kept.verified = Some(head);
+    kept.read = Some(witness::Read { by: reader.to_string(), withheld: all });
     witness::keep(&context.home, &kept)?;
-    let verified = Verified { entries: head.size, withheld, head, since, devices };
+    let verified = Verified {
+        entries: head.size,
+        withheld: all,
+        withheld_deleted: deleted,
+        withheld_by_the_servers_word: all.saturating_sub(deleted),
+        head,
+        since,
+        devices,
+    };
     context.print.result(&verified, |v| {
         let since = v.since.map_or_else(
             || "this home had not read it before".to_owned(),
             |since| format!("the record extends what was read before (entry {})", since.size),
         );
         format!(
-            "{} verified, {} of them by digest alone; {since}\n{} signed to have seen this record\nhead {} {}\n",
+            "{} verified, {} of them by digest alone; {since}\n{}{} signed to have seen this record\nhead {} {}\n",
             count(v.entries, "entry"),
             v.withheld,
+            of_withheld(v),
             counted(v.devices, "device", "has", "have"),
             v.head.size,
             grouped(&v.head.root.to_string())
         )
     })
+}
+
+/// What is not verified: whose the withheld entries are.
+fn of_withheld(v: &Verified) -> String {
+    if v.withheld == 0 {
+        return String::new();
+    }
+    format!(
+        "not verified: that the texts of {} are withheld because they are others', which is the server's word alone; {} \
+         deleted, as the record itself says\n",
+        count(v.withheld_by_the_servers_word, "entry"),
+        counted(v.withheld_deleted, "text", "was", "were")
+    )
 }
 
 async fn show_key(context: &mut Context<'_>) -> Outcome {

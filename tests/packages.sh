@@ -93,6 +93,11 @@ mkdir -p "$root/var/lib/suture-agent"
 for package in suture-server suture-agent; do
     echo key >"$root/var/lib/$package/key"
 done
+# Its owner has moved the agent's state to another disk.
+mkdir -p "$root/srv"
+mv "$root/var/lib/suture-agent" "$root/srv/agent"
+ln -s ../../srv/agent "$root/var/lib/suture-agent"
+mkdir "$root/srv/agent/deep"
 in_root -i "${file[@]}" >"$scratch/said" || fail "once more: $(cat "$scratch/said")"
 in_root -r suture-server suture-agent suturectl >"$scratch/said" || fail "removal: $(cat "$scratch/said")"
 [ ! -e "$root/usr/bin/suture-agent" ] || fail "a removed program is still there"
@@ -103,8 +108,10 @@ done
 in_root -P suture-server suture-agent suturectl >"$scratch/said" || fail "purge: $(cat "$scratch/said")"
 for package in suture-server suture-agent; do
     [ ! -e "$root/var/lib/$package" ] || fail "purging $package leaves its state"
+    [ ! -L "$root/var/lib/$package" ] || fail "purging $package leaves the link to its state"
     grep -q "deleting .*/var/lib/$package" "$scratch/said" || fail "purging $package does not say what it deletes"
 done
+[ ! -e "$root/srv/agent" ] || fail "purging suture-agent leaves its keys behind a link"
 left=$(find "$root/usr" -type f ! -path '*/systemd/system/*.target')
 [ -z "$left" ] || fail "left behind: $left"
 echo "packages: installed, run, removed and purged: ${file[*]##*/}"

@@ -157,7 +157,7 @@ async fn pieces(from: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&[u8]
 /// Runs a program, with `extra` arguments behind its own, for at most its timeout or `limit`, whichever is less.
 ///
 /// It reads nothing and what it prints goes to the agent's own standard error. Only the program itself is waited for: what
-/// it leaves running, as a restart does, runs on.
+/// it leaves running, as a restart does, runs on. Left unfinished, it is killed with all that it started.
 pub async fn run(command: &Command, extra: &[&str], limit: Option<Duration>) -> Ending {
     let limit = limit.map_or(command.timeout, |l| l.min(command.timeout));
     let Some((program, arguments)) = command.argv.split_first() else {
@@ -170,15 +170,20 @@ pub async fn run(command: &Command, extra: &[&str], limit: Option<Duration>) -> 
         Ok(child) => child,
         Err(e) => return Ending::NotStarted(format!("{program}: {e}")),
     };
-    match tokio::time::timeout(limit, child.wait()).await {
+    // Accident: an agent that is stopped leaves an installer to go on beside the one that its next start begins.
+    let mut group = Group::of(&child);
+    let ending = match tokio::time::timeout(limit, child.wait()).await {
         Ok(Ok(status)) => status.code().map_or(Ending::Killed, Ending::Exit),
         Ok(Err(e)) => Ending::NotStarted(format!("{program}: {e}")),
         Err(_) => {
-            Group::of(&child).kill();
+            group.kill();
             let _ = child.wait().await;
             Ending::TimedOut(limit)
         }
-    }
+    };
+    // What a program leaves running, as one that restarts something does, runs on.
+    group.0 = None;
+    ending
 }
 
 #[cfg(test)]
@@ -227,29 +232,36 @@ mod tests {
         assert_eq!(said.await, Said { ending: Ending::Exit(0), answer: b"done\n".into(), last: Vec::new() });
     }
 
-    #[tokio::test]
-    async fn one_that_is_left_is_killed_with_all_that_it_started() {
+    /// A program whose child would go on, left in its middle: the child ends with it.
+    async fn left<T: std::fmt::Debug>(begin: impl AsyncFnOnce(Command) -> T) {
         let dir = tempfile::tempdir().unwrap();
         let pid = dir.path().join("pid");
         let script = format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait", pid.display());
-        let command = shell(&script, 600_000);
-        let variables = [("PATH".to_owned(), std::env::var_os("PATH").unwrap())];
-        let asked = ask(&command, &[], &variables, Duration::MAX);
         let begun = async {
             while !pid.exists() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         tokio::select! {
-            said = asked => panic!("{said:?}"),
+            ended = begin(shell(&script, 600_000)) => panic!("{ended:?}"),
             () = begun => {}
         }
         let stat = format!("/proc/{}/stat", std::fs::read_to_string(&pid).unwrap().trim());
         // Gone, or dead and waiting for whoever adopted it.
         let is_dead = || std::fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z "));
-        while !is_dead() {
-            tokio::task::yield_now().await;
-        }
+        let ended = async {
+            while !is_dead() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), ended).await.expect("what it started goes on without it");
+    }
+
+    #[tokio::test]
+    async fn one_that_is_left_is_killed_with_all_that_it_started() {
+        let variables = [("PATH".to_owned(), std::env::var_os("PATH").unwrap())];
+        left(async |command| ask(&command, &[], &variables, Duration::MAX).await).await;
+        left(async |command| run(&command, &[], None).await).await;
     }
 
     #[tokio::test]

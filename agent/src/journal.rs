@@ -247,6 +247,15 @@ impl Journal {
         self.replace(record)
     }
 
+    /// Writes down once more what is written already: whether the disk takes it.
+    ///
+    /// # Errors
+    ///
+    /// It does not.
+    pub fn write_again(&mut self) -> Result<(), JournalError> {
+        self.replace(self.record.clone())
+    }
+
     /// Writes the next record over the one before the last; from the claim on over the last one too. What is done from then
     /// on is not undone by doing what came before it once more: a claim would never be released, or a device restarted that
     /// is in use again. So no single file decides there.

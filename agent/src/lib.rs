@@ -54,6 +54,7 @@ pub mod tls_clock;
 pub mod took;
 pub mod traffic;
 pub mod trust_store;
+pub mod unwritten;
 pub mod ways;
 pub mod why;
 

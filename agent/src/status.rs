@@ -113,6 +113,8 @@ pub struct Status {
     pub record: Option<Reason>,
     /// What the agent left with its last cycle.
     pub live: Option<Live>,
+    /// Why the agent that runs cannot write, where it cannot: then `live` and all else in files is as old as its last word.
+    pub unwritten: Option<Reason>,
     /// Why the machine is not further, with what follows of it.
     #[serde(skip)]
     machine: Option<Why>,
@@ -187,6 +189,7 @@ impl Status {
             last: journal.as_ref().and_then(|j| j.last().cloned()),
             stops,
             live,
+            unwritten: None,
             faults,
         }
     }
@@ -235,7 +238,8 @@ impl Status {
         }
         if let Some(live) = &self.live {
             line("reports", &format!("{} wait for the server", live.waiting_reports));
-            line("as of", &format_utc(live.at));
+            let stale = self.unwritten.as_ref().map_or("", |_| "; nothing could be written since");
+            line("as of", &format!("{}{stale}", format_utc(live.at)));
         }
         if let Some(fingerprint) = &self.fingerprint {
             line("fingerprint", fingerprint);
@@ -250,6 +254,7 @@ impl Status {
     pub fn why(&self) -> Whys {
         let attempts = self.approval.is_some();
         let mut waits: Vec<Why> = Vec::new();
+        waits.extend(self.unwritten.as_ref().map(|reason| Why::of(reason, None, &State::rest())));
         waits.extend(self.leaves.then(why::leaves));
         // The machine may have told it before, or not have come to it yet.
         let told = self.machine.as_ref().is_some_and(|why| why.code == Code::HeldHere.as_str());

@@ -307,7 +307,7 @@ codes! {
     RecordRewritten = "record-rewritten",
     /// A person at the device had it leave its hospital.
     Departed = "departed",
-    /// The device's record on disk cannot be read.
+    /// The device's record on disk cannot be read or written.
     StateDamaged = "state-damaged",
     /// The device began and has said nothing for as long as the hospital let it.
     TimedOut = "timed-out",

@@ -168,7 +168,9 @@ impl About<'_> {
             }
             Code::ClockUnproven => person("whoever looks after the device sets its clock"),
             Code::DiskFull => person("whoever looks after the device makes room on its disk"),
-            Code::StateDamaged => person("whoever looks after the device goes there: its record cannot be read"),
+            Code::StateDamaged => {
+                person("whoever looks after the device goes there: its record cannot be read or written")
+            }
             Code::InstallFailed | Code::RestartFailed | Code::StartFailed | Code::HealthFailed | Code::WrongBytes => {
                 person("somebody finds out why, at the device or with the manufacturer; then it is approved anew")
             }

@@ -2,7 +2,7 @@
 
 use suture_core::phase::{Code, Reason};
 
-use super::{Agent, AgentError, Pass};
+use super::{Agent, AgentError};
 use crate::departure;
 use crate::machine::{State, Told};
 
@@ -91,20 +91,31 @@ impl Agent {
 
     /// A cycle of a device that leaves: it tells its hospital, and is wiped once that has heard it. The process ends by that,
     /// since the device is nobody's.
-    pub(super) async fn take_leave(&mut self) -> Result<Pass, AgentError> {
+    pub(super) async fn take_leave(&mut self) -> Result<(), AgentError> {
         self.note_running().await;
         if self.say_farewell().await? {
             departure::begin(&self.settings.state_dir)?;
             tracing::info!("the device has left its hospital; its keys and its record are wiped");
             self.stop.cancel();
         }
-        self.rhythm.passed(false);
-        Ok(Pass { next: self.next(), confirmed: false })
+        Ok(())
     }
 
     /// Says that the device leaves, once, and whether the hospital knows: its server has the report, or does not know the
     /// device any more.
     async fn say_farewell(&mut self) -> Result<bool, AgentError> {
+        let written = self.write_farewell();
+        if let Err(e) = &written {
+            self.found(e);
+        }
+        self.check_in().await;
+        written?;
+        self.submit().await?;
+        Ok(self.is_heard_out() || self.is_stranger)
+    }
+
+    fn write_farewell(&mut self) -> Result<(), AgentError> {
+        self.prove_disk()?;
         // What the last transition told is told first.
         self.tell()?;
         let is_it = |told: &Told| told.reason.as_ref().is_some_and(|reason| reason.code == Code::Departed);
@@ -115,10 +126,7 @@ impl Agent {
             let phase = self.journal.state().phase();
             self.journal.mention(Told { subject: None, phase, reason, stop: None, permanent: false })?;
         }
-        self.tell()?;
-        self.check_in().await;
-        self.submit().await?;
-        Ok(self.is_heard_out() || self.is_stranger)
+        self.tell()
     }
 
     /// Whether the server has taken all that there is to tell.

@@ -20,7 +20,7 @@ pub(super) fn logged(state_dir: &Path) -> (u64, usize) {
 impl Agent {
     /// By what the local face has the loop do something.
     pub fn hands(&self) -> Hands {
-        Hands::Loop(self.errands.sender())
+        Hands::Loop(self.errands.sender(), self.unwritten.clone())
     }
 
     /// Does what people at the device wait for, and tells them.
@@ -29,7 +29,14 @@ impl Agent {
             let done = match face::event(self.journal.state(), errand) {
                 Ok(Some(event)) => match self.way_back(&event).await {
                     Ok(()) => {
-                        self.apply(event)?;
+                        let before = self.journal.state().name();
+                        let applied = self.apply(event);
+                        if let Err(e) = applied {
+                            // What the journal has is done, whether or not more could be written.
+                            let done = if self.journal.state().name() == before { Err(chain(&e)) } else { Ok(()) };
+                            let _ = reply.map(|reply| reply.send(done));
+                            return Err(e);
+                        }
                         Ok(())
                     }
                     Err(text) => Err(text),
@@ -41,6 +48,15 @@ impl Agent {
             let _ = reply.map(|reply| reply.send(done));
         }
         Ok(())
+    }
+
+    /// Tells people that wait, where nothing can be written, that what they said is not done.
+    pub(super) fn refuse_errands(&mut self) {
+        while let Some((errand, reply)) = self.errands.take() {
+            let why = self.unwritten.reason().map(|reason| reason.to_string()).unwrap_or_default();
+            tracing::warn!(?errand, "this is not done");
+            let _ = reply.map(|reply| reply.send(Err(why)));
+        }
     }
 
     /// Goes back to service by the hospital's signed word from afar, where the device waits for a check and the server has

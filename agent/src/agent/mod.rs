@@ -12,6 +12,7 @@
 mod act;
 mod answer;
 mod depart;
+mod disk;
 mod error;
 mod leave;
 mod local;
@@ -67,6 +68,7 @@ use crate::tls_clock::TlsClock;
 use crate::took;
 use crate::traffic::Traffic;
 use crate::trust_store::TrustStore;
+use crate::unwritten::Unwritten;
 use crate::ways::Ways;
 use rhythm::Rhythm;
 
@@ -145,6 +147,10 @@ pub struct Agent {
     /// What the last check-in brought of the audit record, until it is looked at.
     shown: Option<(News, String)>,
     seen: (Option<Seen>, Option<Seen>),
+    /// Why nothing can be written, where nothing can.
+    unwritten: Arc<Unwritten>,
+    /// Whether something could not be written in this cycle.
+    fails: bool,
     /// Held as long as the agent lives: there is one agent to a state directory.
     _lock: File,
 }
@@ -189,16 +195,11 @@ impl Agent {
         &self.counters
     }
 
-    /// Cycles until it is stopped. A failure of one cycle is logged; the next one tries again.
+    /// Cycles until it is stopped. What fails in one cycle is tried again in the next.
     pub async fn run(&mut self) {
         while !self.stop.is_cancelled() {
-            let next = match self.cycle().await {
-                Ok(pass) => pass.next,
-                Err(e) => {
-                    tracing::error!(error = %chain(&e), "the cycle failed and is tried again");
-                    self.settings.poll
-                }
-            };
+            // What failed is in the log, and said at the check-in.
+            let (Pass { next, .. }, _) = self.pass().await;
             self.pulse.beat(next);
             tokio::select! {
                 () = tokio::time::sleep(next) => {}
@@ -209,15 +210,48 @@ impl Agent {
         }
     }
 
-    /// One pass: finishes what was begun, checks in, refreshes, chooses, and goes as far as it can without waiting.
+    /// One pass: finishes what was begun, checks in, refreshes, chooses, and goes as far as it can without waiting. One that
+    /// fails has checked in all the same.
     pub async fn cycle(&mut self) -> Result<Pass, AgentError> {
-        // What takes long lies on the heap: all of it in one would not fit a thread's stack.
+        match self.pass().await {
+            (pass, None) => Ok(pass),
+            (_, Some(e)) => Err(e),
+        }
+    }
+
+    /// A pass, and what failed in it.
+    async fn pass(&mut self) -> (Pass, Option<AgentError>) {
         self.pulse.beat(Duration::ZERO);
+        self.fails = false;
         if departure::is_resolved(&self.settings.state_dir) {
-            return Box::pin(self.take_leave()).await;
+            let left = Box::pin(self.take_leave()).await;
+            return self.passed(left.err(), false);
         }
         self.inbox.rouse();
         self.note_running().await;
+        let taken_up = Box::pin(self.take_up()).await;
+        // DESIGN, rule 9: a device whose disk fails is not a silent one.
+        match &taken_up {
+            Ok(()) => self.renew().await,
+            Err(e) => self.found(e),
+        }
+        Box::pin(self.check_in()).await;
+        // What lies on the disk is handed over also where nothing more can be written.
+        let gone_on = match taken_up {
+            Ok(()) => Box::pin(self.go_on()).await,
+            Err(e) => self.submit().await.and(Err(e)),
+        };
+        if gone_on.is_err()
+            && let Err(e) = self.give_lease_back().await
+        {
+            self.found(&e);
+        }
+        self.passed(gone_on.err(), true)
+    }
+
+    /// What was begun goes on, whether or not anybody can be reached: past the switch it finishes or reverts.
+    async fn take_up(&mut self) -> Result<(), AgentError> {
+        self.prove_disk()?;
         // What the last transition told, if the disk had no room for it then.
         self.tell()?;
         if !self.resumed {
@@ -228,17 +262,18 @@ impl Agent {
         }
         Box::pin(self.run_errands()).await?;
         self.keep_lease();
-        // Past the switch the device finishes or reverts, whether or not anybody can be reached.
         if self.journal.state().is_committed() {
             Box::pin(self.advance(None)).await?;
         }
-        self.renew().await;
-        Box::pin(self.check_in()).await;
+        Ok(())
+    }
+
+    /// What follows of what was said and heard.
+    async fn go_on(&mut self) -> Result<(), AgentError> {
         self.submit().await?;
         self.heed_clearance().await?;
         // Until it is confirmed nothing else is answered to the device; unheard, it goes by what it has.
-        let pending = self.heard.as_ref().is_some_and(|h| !h.confirmed);
-        if !pending && !self.journal.state().is_committed() {
+        if !self.is_pending() && !self.journal.state().is_committed() {
             let look = Box::pin(self.look()).await?;
             self.watch_for_attacks(&look);
             let (event, situation) = look.into_event();
@@ -251,10 +286,30 @@ impl Agent {
         // First: whether it has told of its own program is known by what the journal told last.
         Box::pin(self.attend_to_itself()).await?;
         self.attend_to_integrity()?;
-        self.attend_to_record()?;
-        self.write_live();
-        self.rhythm.passed(self.was_useless());
-        Ok(Pass { next: self.next(), confirmed: !pending && self.heard.is_some() })
+        self.attend_to_record()
+    }
+
+    /// A pass is over.
+    fn passed(&mut self, failed: Option<AgentError>, is_live: bool) -> (Pass, Option<AgentError>) {
+        if let Some(e) = &failed {
+            self.found(e);
+        }
+        if is_live && let Err(e) = self.write_live() {
+            self.found(&e.into());
+        }
+        if self.fails {
+            self.refuse_errands();
+        } else {
+            self.can_write();
+        }
+        self.rhythm.passed(is_live && self.was_useless());
+        let confirmed = is_live && !self.is_pending() && self.heard.is_some();
+        (Pass { next: self.next(), confirmed }, failed)
+    }
+
+    /// Whether the server says that the hospital has not confirmed the device.
+    fn is_pending(&self) -> bool {
+        self.heard.as_ref().is_some_and(|heard| !heard.confirmed)
     }
 
     fn now(&self) -> Timestamp {

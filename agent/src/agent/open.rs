@@ -90,6 +90,8 @@ impl Agent {
             record,
             shown: None,
             seen,
+            unwritten: Arc::default(),
+            fails: false,
             _lock: lock,
             settings,
             around,
@@ -113,7 +115,12 @@ pub fn journal_path(settings: &Settings) -> std::path::PathBuf {
 /// Takes the state directory for this process. Also for those commands that must not run beside the agent.
 pub fn lock(settings: &Settings) -> Result<File, AgentError> {
     let path = settings.state_dir.join("lock");
-    let file = File::create(&path).map_err(DurableError::io("make", &path))?;
+    let file = match File::create(&path) {
+        // Accident: a disk that can only be read any more. The device is to say so, and what lies there is locked all the same.
+        Err(e) if e.kind() == std::io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
+        made => made,
+    };
+    let file = file.map_err(DurableError::io("make", &path))?;
     match lock::take(&file).map_err(DurableError::io("lock", &path))? {
         true => Ok(file),
         false => Err(AgentError::Busy(settings.state_dir.display().to_string())),

@@ -51,10 +51,17 @@ impl Agent {
 
     /// When the next cycle is due: as the server asks, within bounds, or as configured; earlier where something begins.
     pub(super) fn next(&self) -> Duration {
+        let poll = self.settings.poll;
+        // Accident: a slot that has begun, or a person's word, is no reason to wear out a failing disk. Past the switch the
+        // device is out of use meanwhile.
+        if self.fails {
+            let is_out_of_use = self.journal.state().is_committed() && self.journal.state().duty().is_some();
+            let wait = self.rhythm.wait((self.around.random)()).unwrap_or(poll);
+            return if is_out_of_use { poll.min(SLOT_POLL) } else { wait };
+        }
         if self.inbox.is_woken() {
             return Duration::ZERO;
         }
-        let poll = self.settings.poll;
         let mut next = match &self.heard {
             Some(heard) => {
                 let least = (poll / 10).max(Duration::from_secs(1)).min(poll);

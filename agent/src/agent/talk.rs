@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{Agent, AgentError, REVERT_INTERVAL, chain};
 use crate::client::{ClientError, Said};
+use crate::durable::DurableError;
 use crate::hold::Hold;
 use crate::install::InstallError;
 use crate::machine::Told;
@@ -134,7 +135,7 @@ impl Agent {
                     self.heard_stops = self.tidings.as_ref().map(|t| t.stops.clone()).unwrap_or_default();
                     self.heed_heard(None);
                     if let Err(e) = self.outbox.stored_through(heard.stored_through) {
-                        tracing::error!(error = %chain(&e), "the outbox cannot be kept");
+                        self.found(&e.into());
                     }
                     self.sightings.stored_through(heard.events_through);
                     self.way_worked();
@@ -188,7 +189,7 @@ impl Agent {
             catalog: self.seen.0.clone(),
             approvals: self.seen.1.clone(),
             phase: state.phase(),
-            reason: held.or_else(|| self.client.in_line()).or_else(trouble),
+            reason: self.unwritten.reason().or(held).or_else(|| self.client.in_line()).or_else(trouble),
             approval: state.attempt().map(|a| a.approval.clone()),
             progress: self.progress(),
             seen_signature: self.sign_sighting(),
@@ -218,8 +219,8 @@ impl Agent {
         Progress { in_line: self.client.in_line().is_some(), ..self.counters.progress() }
     }
 
-    /// Leaves for `status` what is in no other file. Not needed to go on, so a failure is only logged.
-    pub(super) fn write_live(&self) {
+    /// Leaves for `status` what is in no other file. Not needed to go on; but whoever cannot write it can write nothing else.
+    pub(super) fn write_live(&self) -> Result<(), DurableError> {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let live = Live {
             at: whole_second(self.now()),
@@ -235,8 +236,6 @@ impl Agent {
             chunks_from_slots: count(&self.counters.seeded_chunks),
             waiting_reports: self.outbox.len() as u64,
         };
-        if let Err(e) = live.write(&self.settings.state_dir) {
-            tracing::warn!(error = %chain(&e), "the status file cannot be written");
-        }
+        live.write(&self.settings.state_dir)
     }
 }

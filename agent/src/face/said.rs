@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -31,6 +32,7 @@ use crate::outbox::Outbox;
 use crate::presence;
 use crate::status::Status;
 use crate::stick::Stick;
+use crate::unwritten::Unwritten;
 
 /// How long the loop may take to come to an errand: it may be at a call to a server that does not answer.
 const ERRAND: Duration = Duration::from_secs(45);
@@ -38,8 +40,8 @@ const ERRAND: Duration = Duration::from_secs(45);
 /// Who moves the machine.
 #[derive(Debug, Clone)]
 pub enum Hands {
-    /// The loop of the agent that runs.
-    Loop(mpsc::Sender<(Errand, Reply)>),
+    /// The loop of the agent that runs, and what it cannot write down.
+    Loop(mpsc::Sender<(Errand, Reply)>, Arc<Unwritten>),
     /// Nobody runs: whoever asks, for a moment in its place.
     Own,
 }
@@ -85,14 +87,30 @@ pub async fn said(
         }
         // What reads and writes the disk waits for it beside the loop.
         ask => {
-            let (settings, who, changes) = (settings.clone(), who.clone(), ask.changes());
-            let at_once = tokio::task::spawn_blocking(move || at_once(&settings, (ask, brought), &who, now));
+            let (settings, who, changes, unwritten) = (settings.clone(), who.clone(), ask.changes(), hands.unwritten());
+            let at_once = tokio::task::spawn_blocking(move || match ask {
+                Ask::Status | Ask::Why => look(ask, &settings, unwritten),
+                ask => at_once(&settings, (ask, brought), &who, now),
+            });
             let done = at_once.await.map_err(|_| Refused::new(RefusedCode::Failed, "the agent is ending"))?;
             if changes {
                 hands.look();
             }
             done
         }
+    }
+}
+
+/// How the device is. `unwritten`: why the files do not say it.
+fn look(ask: Ask, settings: &Settings, unwritten: Option<Reason>) -> Result<Done, Refused> {
+    let mut status = Status::read(settings);
+    status.unwritten = unwritten;
+    match ask {
+        Ask::Why => {
+            let why = status.why();
+            done(why.text(), &why)
+        }
+        _ => done(status.text(), &status),
     }
 }
 
@@ -104,14 +122,7 @@ fn at_once(
     now: Timestamp,
 ) -> Result<Done, Refused> {
     match ask {
-        Ask::Status => {
-            let status = Status::read(settings);
-            done(status.text(), &status)
-        }
-        Ask::Why => {
-            let why = Status::read(settings).why();
-            done(why.text(), &why)
-        }
+        Ask::Status | Ask::Why => look(ask, settings, None),
         Ask::Log => {
             let entries = history::last(&settings.state_dir);
             done(history::text(&entries), &entries)
@@ -142,15 +153,22 @@ fn at_once(
 impl Hands {
     /// Has the loop look around, at once where it is not at something else.
     fn look(&self) {
-        if let Self::Loop(sender) = self {
+        if let Self::Loop(sender, _) = self {
             // Where others wait already, it comes round in any case.
             let _ = sender.try_send((Errand::Look, None));
         }
     }
 
+    fn unwritten(&self) -> Option<Reason> {
+        match self {
+            Self::Loop(_, unwritten) => unwritten.reason(),
+            Self::Own => None,
+        }
+    }
+
     async fn run(&self, settings: &Settings, errand: Errand, now: Timestamp) -> Result<(), Refused> {
         let done = match self {
-            Self::Loop(sender) => {
+            Self::Loop(sender, _) => {
                 let (reply, answer) = oneshot::channel();
                 let sent = tokio::time::timeout(ERRAND, async {
                     sender.send((errand, Some(reply))).await.ok()?;

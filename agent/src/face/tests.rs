@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use suture_core::clock::Clock;
 use suture_core::digest::Digest;
 use suture_core::limits::{MAX_FACE_CONNECTIONS, MAX_FACE_LINE_BYTES};
-use suture_core::phase::{Code, Phase};
+use suture_core::phase::{Code, Phase, Reason};
 use suture_core::retry::Policy;
 use suture_core::version::Release;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -20,6 +20,7 @@ use crate::config::Settings;
 use crate::hold::Hold;
 use crate::journal::Journal;
 use crate::machine::{Attempt, Bundle, Event, Window};
+use crate::unwritten::Unwritten;
 
 struct Noon;
 
@@ -34,6 +35,7 @@ struct Stage {
     settings: Settings,
     server: JoinHandle<()>,
     errands: Errands,
+    unwritten: Arc<Unwritten>,
 }
 
 impl Stage {
@@ -48,9 +50,10 @@ impl Stage {
         std::fs::create_dir(&settings.state_dir).unwrap();
         let errands = Errands::new();
         let listening = listen(&settings.face.socket).unwrap();
-        let hands = Hands::Loop(errands.sender());
+        let unwritten = Arc::new(Unwritten::default());
+        let hands = Hands::Loop(errands.sender(), unwritten.clone());
         let server = tokio::spawn(serve(listening, settings.clone(), hands, Arc::new(Noon)));
-        Self { dir, settings, server, errands }
+        Self { dir, settings, server, errands, unwritten }
     }
 
     fn socket(&self) -> PathBuf {
@@ -241,6 +244,19 @@ async fn connections_are_bounded_and_a_second_agent_stays_away() {
     }
     assert!(stage.socket().exists());
     listen(&stage.socket()).unwrap();
+}
+
+#[tokio::test]
+async fn that_nothing_can_be_written_is_said_though_no_file_says_it() {
+    let stage = Stage::open();
+    stage.unwritten.found(Reason::new(Code::DiskFull, "no room for journal.json"));
+    let status = stage.asked(Ask::Status).await.unwrap();
+    assert!(status.text.contains("disk-full: no room for journal.json"), "{}", status.text);
+    assert_eq!(status.data["unwritten"]["code"], json!("disk-full"));
+    let why = stage.asked(Ask::Why).await.unwrap();
+    assert_eq!(why.data["waits"][0]["code"], json!("disk-full"));
+    stage.unwritten.over();
+    assert_eq!(stage.asked(Ask::Status).await.unwrap().data["unwritten"], Value::Null);
 }
 
 #[tokio::test]

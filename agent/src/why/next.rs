@@ -247,7 +247,7 @@ fn by_code(code: Code) -> (&'static str, &'static str) {
              --forget`.",
         ),
         Code::StateDamaged => (
-            "Nothing is begun until it can be read. What is installed goes on running.",
+            "Nothing is begun until it can be read and written. What is installed goes on running.",
             "Do what stands above; where it names no command, have the device's disk looked at.",
         ),
         Code::TimedOut | Code::FailureCeiling | Code::Operator => (

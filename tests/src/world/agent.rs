@@ -13,6 +13,9 @@ use tokio::net::unix::pipe::{OpenOptions, Receiver, Sender};
 use super::Device;
 use super::program::binary;
 
+/// A process that mounts for itself alone.
+const ALONE: [&str; 3] = ["--user", "--map-root-user", "--mount"];
+
 /// A running agent. Dropped, it is killed.
 pub struct AgentProgram {
     child: Child,
@@ -39,6 +42,29 @@ impl Device {
     /// One cycle, and then it ends.
     pub fn spawn_once(&self) -> AgentProgram {
         self.started(&[], &["run", "--once"])
+    }
+
+    /// The same with its state on a file system of its own of so many MiB, which can really be full, or can only be read; and
+    /// where that state is, as seen from here. None where the system lets nobody have a file system of their own.
+    pub fn spawn_on(&self, mib: u32, read_only: bool) -> Option<(AgentProgram, PathBuf)> {
+        if !Command::new("unshare").args(ALONE).arg("true").status().is_ok_and(|s| s.success()) {
+            return None;
+        }
+        let (state, own) = (self.dir.join("state"), self.dir.join("own-disk"));
+        fs::create_dir_all(&own).unwrap();
+        let only = if read_only { "mount -o remount,bind,ro \"$1\"; " } else { "" };
+        let script = format!(
+            "set -e; mount -t tmpfs -o size={mib}m none \"$2\"; cp -a \"$1/.\" \"$2\"; mount --bind \"$2\" \"$1\"; {only}\
+             exec \"$0\" --config \"$3\" run"
+        );
+        let log = File::options().create(true).append(true).open(self.dir.join("agent.log")).unwrap();
+        let mut command = Command::new("unshare");
+        command.args(ALONE).args(["sh", "-c", &script]).arg(binary("suture-agent"));
+        command.arg(&state).arg(&own).arg(self.config());
+        command.env_clear().env("PATH", std::env::var("PATH").unwrap()).stdin(Stdio::null());
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let there = PathBuf::from(format!("/proc/{}/root", child.id())).join(state.strip_prefix("/").unwrap());
+        Some((AgentProgram { child }, there))
     }
 
     fn started(&self, variables: &[(&str, &str)], arguments: &[&str]) -> AgentProgram {

@@ -67,7 +67,8 @@ impl Agent {
                     if self.counters.came_bytes() == before && !self.counters.waiting.load(Ordering::Relaxed) {
                         spell.as_mut().reset(Instant::now() + FETCH_SPELL);
                     }
-                    self.write_live();
+                    // Where it cannot be, the cycle's end says so.
+                    let _ = self.write_live();
                     if told.is_due(PROGRESS, self.client.in_line().is_some()) {
                         let (mut client, said) = (self.client.clone(), self.said());
                         // Beside the transfer, which does not wait for it; what the server says is heard in the next cycle.

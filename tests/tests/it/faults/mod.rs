@@ -1,6 +1,7 @@
 //! What goes wrong, one thing at a time: a clear error, its exit code or status named, and nothing half done.
 
 mod configuration;
+mod device;
 mod disk;
 mod limits;
 mod lost_answer;

@@ -1,0 +1,162 @@
+//! A device whose disk fails: it begins nothing, and its hospital and whoever stands before it hear why.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use suture_agent::face::{self, Ask, Who};
+use suture_core::clock::Clock as _;
+use suture_tests::world::Device;
+
+use crate::hospital::Hospital;
+use crate::killed::patiently;
+
+/// What stands in the way of the journal's next records.
+fn in_the_way(pump: &Device) -> [PathBuf; 2] {
+    ["journal.json.tmp", "journal.second.json.tmp"].map(|name| pump.dir.join("state").join(name))
+}
+
+/// A cycle that fails; what the hospital hears of the first pump then.
+async fn fails(h: &mut Hospital) -> Vec<(String, String)> {
+    assert!(h.pumps[0].agent().cycle().await.is_err());
+    let why = h.kim.json(&["device", "why", "pump-1"]).await.unwrap();
+    let word = |why: &Value, name: &str| why[name].as_str().unwrap().to_owned();
+    why.as_array().unwrap().iter().map(|why| (word(why, "code"), word(why, "text"))).collect()
+}
+
+/// What the local face of the first pump's agent says to `status` and to `why`.
+async fn faced(h: &mut Hospital) -> (String, Value) {
+    let pump = &mut h.pumps[0];
+    let (hands, settings, now) = (pump.agent().hands(), pump.settings(), h.world.clock.now());
+    let ask = async |ask| face::said(&hands, &settings, (ask, None), &Who::here(), now).await.unwrap();
+    (ask(Ask::Why).await.text, ask(Ask::Status).await.data)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_cannot_write_its_journal_says_so_begins_nothing_and_goes_on_once_it_can() {
+    let mut h = Hospital::open().await;
+    let draft = h.later_draft().await;
+    let (rollout, start, _) = h.approve(draft).await;
+    assert_eq!(h.pumps[0].cycle().await, "waiting(before-slot)");
+    let places = in_the_way(&h.pumps[0]);
+    places.iter().for_each(|place| fs::create_dir(place).unwrap());
+    h.world.clock.set(start);
+    fails(&mut h).await;
+    for _ in 0..3 {
+        let told = fails(&mut h).await;
+        let said = told.iter().any(|(code, text)| code == "state-damaged" && text.contains("journal"));
+        assert!(said, "{told:?}");
+        h.untouched();
+    }
+    let (why, status) = faced(&mut h).await;
+    assert!(why.starts_with("state-damaged: the agent cannot write down what it is to do"), "{why}");
+    assert!(status["unwritten"]["text"].as_str().unwrap().contains("journal"), "{status}");
+    // Whoever says something meanwhile is told at once that it is not done.
+    let (hands, settings, now) = (h.pumps[0].agent().hands(), h.pumps[0].settings(), h.world.clock.now());
+    let ask = Ask::Recover { reason: "it runs".to_owned() };
+    let said = tokio::spawn(async move { face::said(&hands, &settings, (ask, None), &Who::here(), now).await });
+    while !said.is_finished() {
+        fails(&mut h).await;
+    }
+    let refused = said.await.unwrap().unwrap_err().to_string();
+    assert!(refused.contains("cannot write down"), "{refused}");
+    places.iter().for_each(|place| fs::remove_dir(place).unwrap());
+    h.confirms(&rollout).await;
+    let (why, status) = faced(&mut h).await;
+    assert!(!why.contains("cannot write") && status["unwritten"].is_null(), "{why}");
+    assert!(!h.why().await.contains(&"state-damaged".to_owned()));
+}
+
+/// What is past the switch waits where it is, with the interlock held, and finishes once it can be written down.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fails_past_the_switch_leaves_the_device_where_it_is_until_it_can_be_written() {
+    let mut h = Hospital::open().await;
+    let pump = &h.pumps[0];
+    let dir = pump.dir.display();
+    // The disk fails as the device's software is restarted.
+    let restart = format!(
+        "cd {dir} && echo 1 >> restarts && if ! [ -e failed ]; then touch failed && mkdir state/journal.json.tmp \
+         state/journal.second.json.tmp; fi"
+    );
+    pump.configure("rev-a", &["sh", "-c", &restart]);
+    let restarts = pump.dir.join("restarts");
+    let draft = h.draft().await;
+    let (rollout, start, _) = h.approve(draft).await;
+    h.world.clock.set(start);
+    fails(&mut h).await;
+    for _ in 0..2 {
+        let told = fails(&mut h).await;
+        assert!(told.iter().any(|(code, _)| code == "state-damaged"), "{told:?}");
+        assert_eq!(h.pumps[0].state(), "restarting");
+        assert_eq!(h.pumps[0].interlock_log(), ["claim"]);
+        assert_eq!(
+            fs::read_to_string(&restarts).unwrap().lines().count(),
+            1,
+            "nothing is done that is not written down"
+        );
+    }
+    in_the_way(&h.pumps[0]).iter().for_each(|place| fs::remove_dir(place).unwrap());
+    h.confirms(&rollout).await;
+}
+
+/// What the hospital hears of the first pump, until it hears this.
+async fn heard(h: &Hospital, code: &str) {
+    let heard = async {
+        loop {
+            let why = h.kim.json(&["device", "why", "pump-1"]).await.unwrap();
+            if why.as_array().unwrap().iter().any(|why| why["code"] == code) {
+                return;
+            }
+        }
+    };
+    patiently(&h.pumps[0], code, heard).await;
+}
+
+/// What `suture-agent status` says of what cannot be written, until it says this.
+async fn shown(pump: &Device, wanted: Option<&str>) {
+    let shown = async {
+        loop {
+            let told = pump.told();
+            if told["source"] == "agent" && told["unwritten"]["code"].as_str() == wanted {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    patiently(pump, "the status", shown).await;
+}
+
+/// The program itself, on a disk of its own that somebody else fills; then on one that can only be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_on_a_full_disk_and_one_on_a_disk_for_reading_alone_are_not_silent() {
+    let h = Hospital::open().await;
+    let agent = h.pumps[0].spawn();
+    patiently(&h.pumps[0], "a cycle", async {
+        while h.pumps[0].told()["live"].is_null() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    agent.kill();
+    let Some((agent, state)) = h.pumps[0].spawn_on(4, false) else { return };
+    shown(&h.pumps[0], None).await;
+    let other = state.join("somebody-else's.log");
+    let mut file = File::create(&other).unwrap();
+    while file.write_all(&[b'x'; 4_096]).is_ok() {}
+    shown(&h.pumps[0], Some("disk-full")).await;
+    heard(&h, "disk-full").await;
+    fs::remove_file(&other).unwrap();
+    drop(file);
+    shown(&h.pumps[0], None).await;
+    let log = h.pumps[0].log();
+    assert_eq!(log.matches("not said here again").count(), 1, "{log}");
+    assert_eq!(log.matches("it goes on").count(), 1, "{log}");
+    drop(agent);
+
+    let (agent, _) = h.pumps[0].spawn_on(4, true).unwrap();
+    shown(&h.pumps[0], Some("state-damaged")).await;
+    heard(&h, "state-damaged").await;
+    assert!(h.pumps[0].log().contains("Read-only file system"));
+    drop(agent);
+}

@@ -116,6 +116,35 @@ async fn an_event_that_grows_moves_to_the_end_under_its_number_and_after_an_hour
 }
 
 #[tokio::test]
+async fn no_number_is_given_twice_and_no_way_out_passes_over_an_event_after_the_newest_were_dropped() {
+    each(async |store| {
+        fleet(&store, now()).await;
+        let mine = hdo();
+        let grave: Vec<_> =
+            (0..3).map(|i| event(Kind::Tampered, Some(&mine), &format!("pump {i}"), later(i))).collect();
+        keep::write(&store, &grave, 100, now()).await.unwrap();
+        let slight: Vec<_> =
+            (0..3).map(|i| event(Kind::HandshakeRefused, Some(&mine), &format!("{i}"), later(i))).collect();
+        keep::write(&store, &slight, 100, now()).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let way = Way::File(Lines::new(path.clone(), 1 << 20));
+        let deliver = async || out::deliver(&store, &way, EventScope::All, "suture.example").await.unwrap();
+        assert!(deliver().await);
+        // The least grave are the newest here, and go.
+        let mut tx = store.begin().await.unwrap();
+        assert_eq!(tx.trim_events(Some(&mine), 3).await.unwrap(), 3);
+        tx.commit().await.unwrap();
+        keep::write(&store, &[event(Kind::Tampered, Some(&mine), "pump 9", later(9))], 100, now()).await.unwrap();
+        assert!(deliver().await, "it is new, and is sent");
+        let newest = all(&store, Of::All).await.pop().unwrap();
+        assert_eq!((newest.number, newest.seq), (7, 7));
+        assert!(std::fs::read_to_string(&path).unwrap().lines().last().unwrap().contains("pump 9"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn each_hospital_has_its_own_bound_the_grave_stay_and_what_went_is_counted() {
     each(async |store| {
         fleet(&store, now()).await;
@@ -236,6 +265,51 @@ async fn a_device_that_falls_silent_is_told_once_and_once_more_when_it_is_back()
         lost::look(&store, later(silence + 60 + 3_700)).await.unwrap();
         assert_eq!(kinds().await, [Kind::DeviceLost, Kind::DeviceBack, Kind::DeviceLost]);
         assert_eq!(store.lost_devices(&hdo(), "", 10).await.unwrap(), []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_hospital_whose_devices_fall_silent_by_the_hundred_keeps_no_others_alarm_back() {
+    each(async |store| {
+        fleet(&store, now()).await;
+        let flood: HdoId = "aaa-flood".parse().unwrap();
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_hdo(&flood, "Flood", now()).await.unwrap();
+        let record = |i| Record {
+            id: format!("pump-{i}").parse().unwrap(),
+            product: "pump".parse().unwrap(),
+            hardware: "rev-a".parse().unwrap(),
+            ward: "icu".parse().unwrap(),
+            serial: String::new(),
+            udi: String::new(),
+            labels: Labels::default(),
+        };
+        let records: Vec<_> = (0..40).map(record).collect();
+        tx.import_devices(&flood, &records, now()).await.unwrap();
+        let digest = suture_core::digest::Digest::of(b"fingerprint");
+        let public = key().public();
+        for record in &records {
+            let enrolment = Enrolment { fingerprint: &digest, report_key: &public, now: now() };
+            assert!(tx.enroll_device(&flood, &record.id, enrolment).await.unwrap());
+            assert!(tx.confirm_device(&flood, &record.id, &digest, now()).await.unwrap());
+            // Heard before the other hospital's, so that it is not their age either that decides.
+            tx.keep_check_in(&flood, &record.id, b"", None, later(-60)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let silence = LOST_AFTER.as_secs();
+        let fallen = store.fallen_silent(later(silence + 1), 10).await.unwrap();
+        assert_eq!(fallen.len(), 10, "the places are all used");
+        assert_eq!(fallen.iter().filter(|silent| silent.hdo == hdo()).count(), 1, "{fallen:?}");
+        // The same of those that are back.
+        let mut tx = store.begin().await.unwrap();
+        for silent in store.fallen_silent(later(silence + 1), 100).await.unwrap() {
+            assert!(tx.lose(&silent).await.unwrap());
+            tx.keep_check_in(&silent.hdo, &silent.device, b"", None, later(silence + 60)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let back = store.found_again(10).await.unwrap();
+        assert_eq!((back.len(), back.iter().filter(|(silent, _)| silent.hdo == hdo()).count()), (10, 1), "{back:?}");
     })
     .await;
 }

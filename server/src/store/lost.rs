@@ -38,32 +38,38 @@ impl Store {
         Ok(secs.map_or(LOST_AFTER, SignedDuration::from_secs))
     }
 
-    /// Active devices that have fallen silent and do not count as lost yet. One that never checked in is not in use.
+    /// Active devices that have fallen silent and do not count as lost yet. One that never checked in is not in use. Of each
+    /// hospital one, then of each a second: one whose devices come and go by the hundred keeps no other's alarm back.
     pub(crate) async fn fallen_silent(&self, now: Timestamp, limit: u32) -> Result<Vec<Silent>, StoreError> {
-        let rows = on!(self, |c| sqlx::query_as::<_, (String, String, i64)>(
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, (String, String, i64)>(
             "SELECT d.hdo, d.id, d.last_seen_ms FROM device d LEFT JOIN lost_after a ON a.hdo = d.hdo \
              WHERE d.state = 'active' AND d.last_seen_ms < $1 - 1000 * COALESCE(a.secs, $2) \
              AND NOT EXISTS (SELECT 1 FROM device_lost l WHERE l.hdo = d.hdo AND l.device = d.id) \
-             ORDER BY d.hdo, d.id LIMIT $3"
+             ORDER BY ROW_NUMBER() OVER (PARTITION BY d.hdo ORDER BY d.last_seen_ms, d.id), d.last_seen_ms, d.hdo LIMIT $3"
         )
         .bind(to_ms(now))
         .bind(LOST_AFTER.as_secs())
         .bind(i64::from(limit))
         .fetch_all(c)
-        .await)?;
+        .await
+        })?;
         read(rows)
     }
 
-    /// Devices that count as lost and have spoken since, or are active no more.
+    /// Devices that count as lost and have spoken since, or are active no more; by turns of the hospitals, as above.
     pub(crate) async fn found_again(&self, limit: u32) -> Result<Vec<(Silent, bool)>, StoreError> {
-        let rows = on!(self, |c| sqlx::query_as::<_, (String, String, i64, bool)>(
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, (String, String, i64, bool)>(
             "SELECT d.hdo, d.id, COALESCE(d.last_seen_ms, l.last_seen_ms), d.state = 'active' FROM device_lost l \
              JOIN device d ON d.hdo = l.hdo AND d.id = l.device \
-             WHERE d.state <> 'active' OR d.last_seen_ms > l.last_seen_ms ORDER BY d.hdo, d.id LIMIT $1"
+             WHERE d.state <> 'active' OR d.last_seen_ms > l.last_seen_ms \
+             ORDER BY ROW_NUMBER() OVER (PARTITION BY d.hdo ORDER BY d.last_seen_ms, d.id), d.last_seen_ms, d.hdo LIMIT $1"
         )
         .bind(i64::from(limit))
         .fetch_all(c)
-        .await)?;
+        .await
+        })?;
         let active: Vec<bool> = rows.iter().map(|row| row.3).collect();
         let silent = read(rows.into_iter().map(|(hdo, device, ms, _)| (hdo, device, ms)).collect())?;
         Ok(silent.into_iter().zip(active).collect())

@@ -69,12 +69,14 @@ const PASSING: &[Step] = &[Step::Write, Step::Sync, Step::Rename, Step::Settle, 
 
 /// A directory for them, made once.
 const MADE: &[Step] = &[Step::Make, Step::Settle];
-/// The same, where it goes with the device's hospital.
+/// The same, until it has served.
 const HELD: &[Step] = &[Step::Make, Step::Settle, Step::Remove];
 /// What is written where it lies, with nothing beside it.
 const OVER: &[Step] = &[Step::Write, Step::Sync];
 /// A slot, where it is replaced by the one that was written.
 const SLOT: &[Step] = &[Step::Remove, Step::Rename, Step::Settle];
+/// The same; what is known of a partition lies in a directory of that name.
+const MADE_SLOT: &[Step] = &[Step::Make, Step::Remove, Step::Rename, Step::Settle];
 /// A link to one.
 const LINK: &[Step] = &[Step::Make, Step::Rename, Step::Settle];
 /// What is made, gets another name, and goes.
@@ -152,9 +154,11 @@ pub const FILES: &[(&str, &[Step], &str)] = &[
     (".suture/*/manifest.json", REPLACED, "what the installer's program has written"),
     (".suture/*/*.index", REPLACED, "a payload's index of it"),
     (".suture/rauc.json", REPLACED, "what RAUC says that the slot holds"),
-    (".suture/*", &[Step::Settle, Step::Remove], "both of these, of a version that is there no more"),
-    ("slots/a", SLOT, "a slot, where it is replaced by the one that was written"),
-    ("slots/b", SLOT, "the other"),
+    (".suture/*", HELD, "both of these, of one version, until it is there no more"),
+    ("slots/.suture", MADE, "all of these, where they do not lie in the slot"),
+    ("slots/*/.suture", MADE, "what is known of a slot that is a partition"),
+    ("slots/a", MADE_SLOT, "a slot, where it is replaced by the one that was written"),
+    ("slots/b", MADE_SLOT, "the other"),
     ("slots/current", LINK, "the link that names the slot in use"),
     ("slots/trial-*", PASSAGE, "the way back of a slot that is not confirmed"),
     ("suture-agent/program.tmp", &[Step::Write, Step::Settle, Step::Remove], "the agent's next program, unpacked"),

@@ -18,6 +18,10 @@ use crate::checkpoint::{self, Step};
 pub const SECRET: u32 = 0o600;
 /// Permissions of a file that anyone on the device may read.
 pub const OPEN: u32 = 0o644;
+/// Permissions of a directory that only the agent may look into.
+pub const SECRET_DIR: u32 = 0o700;
+/// Permissions of a directory that anyone on the device may look into.
+pub const OPEN_DIR: u32 = 0o755;
 /// A state file of our own; far more than any of them needs.
 pub const MAX_STATE_BYTES: u64 = 1 << 20;
 
@@ -135,7 +139,10 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, DurableE
 /// Makes `path` a link to `target`, or that link in the place of another; `path` names the one or the other at every instant.
 pub fn link(target: &Path, path: &Path) -> Result<(), DurableError> {
     let new = path.with_extension("new");
-    remove(&new)?;
+    // Synced with the name below.
+    if fs::symlink_metadata(&new).is_ok() {
+        remove(&new)?;
+    }
     let made = checkpoint::file(Step::Make, path).and_then(|()| symlink(target, &new));
     made.map_err(DurableError::io("make the link", &new))?;
     rename(&new, path)
@@ -200,8 +207,17 @@ pub fn remove(path: &Path) -> Result<(), DurableError> {
         .and_then(|()| fs::remove_file(path));
     match removed {
         Ok(()) => sync_parent(path),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => sync_gone(path),
         Err(source) => Err(DurableError::io("remove", path)(source)),
+    }
+}
+
+/// Makes durable that there is no such name. Accident: whoever removed it was killed before the directory was on the disk; it
+/// is gone for all that run now, and after a power cut it is there again.
+pub fn sync_gone(path: &Path) -> Result<(), DurableError> {
+    match sync_parent(path) {
+        Err(DurableError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 
@@ -221,13 +237,18 @@ pub fn remove_tree(path: &Path) -> Result<(), DurableError> {
 
 /// Makes a directory and those above it that are missing, readable by the agent alone, each durable before what is below it.
 pub fn make_dir(path: &Path) -> Result<(), DurableError> {
+    make_dirs(path, SECRET_DIR)
+}
+
+/// The same with that mode, for those that are missing.
+pub fn make_dirs(path: &Path, mode: u32) -> Result<(), DurableError> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        make_dir(parent)?;
+        make_dirs(parent, mode)?;
     }
-    match checkpoint::file(Step::Make, path).and_then(|()| fs::DirBuilder::new().mode(0o700).create(path)) {
+    match checkpoint::file(Step::Make, path).and_then(|()| fs::DirBuilder::new().mode(mode).create(path)) {
         // Somebody else was faster.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         made => made.map_err(DurableError::io("make", path))?,
@@ -362,6 +383,39 @@ mod tests {
         remove_tree(&tree).unwrap();
         remove_tree(&tree).unwrap();
         remove(&tree).unwrap();
+        remove(&tree.join("deep")).unwrap();
         assert!(free_bytes(dir.path()).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_file_that_was_removed_before_a_kill_is_gone_for_good_once_that_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        write(&path, b"one", SECRET).unwrap();
+        // Removed, and killed before the directory was on the disk.
+        power::cut_after(1);
+        assert!(remove(&path).is_err() && power::restore() && !path.exists());
+        // The disk refuses: then it is not said.
+        power::cut_after(0);
+        assert!(remove(&path).is_err());
+        power::restore();
+        remove(&path).unwrap();
+    }
+
+    #[test]
+    fn every_directory_that_is_made_is_on_the_disk_before_what_is_below_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        // Each is made and synced.
+        for (steps, made) in [(0, 0), (1, 1), (2, 1), (3, 2)] {
+            power::cut_after(steps);
+            assert!(make_dirs(&path, OPEN_DIR).is_err() && power::restore(), "{steps}");
+            let there = [dir.path().join("a"), path.clone()];
+            assert_eq!(there.iter().filter(|d| d.is_dir()).count(), made, "{steps}");
+            remove_tree(&there[0]).unwrap();
+        }
+        make_dirs(&path, OPEN_DIR).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o755);
     }
 }

@@ -187,7 +187,7 @@ impl Itself {
     /// Puts the factory's program into the first slot, where there is none yet: `program`, as a file.
     pub fn provision(&self, manifest: &Manifest, program: &Path) -> Result<(), ProvisionError> {
         let dir = self.slots.dir();
-        fs::create_dir_all(dir).map_err(DurableError::io("make", dir))?;
+        durable::make_dirs(dir, durable::OPEN_DIR)?;
         if self.slots.running()?.is_some() {
             return Ok(());
         }

@@ -19,7 +19,7 @@ use suture_agent::face::{self, Ask, Done, Refused, RefusedCode};
 use suture_agent::hand::{self, HandError};
 use suture_agent::identity::{Identity, grouped};
 use suture_agent::pulse::Pulse;
-use suture_agent::{Agent, Surroundings, agent, doctor, history, presence, provision, record};
+use suture_agent::{Agent, Surroundings, agent, doctor, durable, history, presence, provision, record};
 use suture_core::clock::Clock;
 use suture_core::id::DeviceId;
 use suture_core::legible;
@@ -241,8 +241,7 @@ fn enroll(
 ) -> anyhow::Result<ExitCode> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut_slice()).context("the system has no randomness")?;
-    std::fs::create_dir_all(&settings.state_dir)
-        .with_context(|| format!("cannot make {}", settings.state_dir.display()))?;
+    durable::make_dirs(&settings.state_dir, durable::OPEN_DIR)?;
     let _lock = agent::lock(settings)?;
     let identity = runtime()?.block_on(Identity::enroll(settings, token, id, (around.clock, around.proxy, seed)))?;
     let fingerprint = grouped(&identity.fingerprint());

@@ -1,6 +1,6 @@
 //! The factory's first version into slot a, and a person's word that a held device is in order again.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -91,7 +91,7 @@ pub fn provision(
             device: format!("{} on {}", settings.product, settings.hardware),
         });
     }
-    fs::create_dir_all(&settings.slots_dir).map_err(DurableError::io("make", &settings.slots_dir))?;
+    durable::make_dirs(&settings.slots_dir, durable::OPEN_DIR)?;
     let installer = Installer::new(settings);
     if let Some(refusal) = installer.refusal(&parsed) {
         return Err(ProvisionError::Refused(refusal));
@@ -150,6 +150,8 @@ pub(crate) fn index_of(name: &PayloadName, file: &Path) -> Result<Index, Provisi
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::install::{Slots, bundle};
 

@@ -63,7 +63,10 @@ pub(super) fn release(path: &Path) -> Result<(), Reason> {
     let failed = |e: &dyn std::fmt::Display| still_held(&format!("the lock file {} failed: {e}", path.display()));
     match holder(path) {
         Ok(Holder::Ours) => durable::remove(path).map_err(|e| failed(&e)),
-        Ok(Holder::Nobody | Holder::Theirs | Holder::Nameless) => Ok(()),
+        // Accident: the agent was killed once the file was gone and before the directory was on the disk; a power cut after the
+        // release would bring the claim back, and nobody would ever release it.
+        Ok(Holder::Nobody) => durable::sync_gone(path).map_err(|e| failed(&e)),
+        Ok(Holder::Theirs | Holder::Nameless) => Ok(()),
         Err(e) => Err(failed(&e)),
     }
 }
@@ -174,6 +177,20 @@ mod tests {
             release(&path).unwrap();
             assert!(path.exists());
         }
+    }
+
+    #[test]
+    fn a_release_that_was_cut_off_is_on_the_disk_before_it_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        assert_eq!(claim(&path), Claim::Held);
+        // Removed, and killed before the directory was on the disk.
+        durable::power::cut_after(1);
+        assert!(release(&path).is_err() && durable::power::restore() && !path.exists());
+        durable::power::cut_after(0);
+        assert!(release(&path).is_err(), "the disk has not said that it is gone");
+        durable::power::restore();
+        release(&path).unwrap();
     }
 
     #[test]

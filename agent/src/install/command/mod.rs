@@ -170,7 +170,7 @@ impl Program {
     fn keep(&self, manifest: &[u8], payloads: &Payloads, state: &State) -> Result<(), InstallError> {
         let digest = Digest::of(manifest);
         let about = self.about(&digest);
-        fs::create_dir_all(&about).map_err(io_error("make", &about))?;
+        durable::make_dirs(&about, durable::OPEN_DIR)?;
         for (payload, _, index) in payloads {
             durable::write(&about.join(format!("{}.index", payload.name)), index, durable::OPEN)?;
         }

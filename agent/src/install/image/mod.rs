@@ -130,7 +130,7 @@ impl Image {
     /// What the slot holds from now on, once the bytes are there.
     fn record(&self, side: Side, manifest: &[u8], payloads: &Payloads) -> Result<(), InstallError> {
         let about = self.about(side);
-        fs::create_dir_all(&about).map_err(io_error("make", &about))?;
+        durable::make_dirs(&about, durable::OPEN_DIR)?;
         for (payload, _, index) in payloads {
             durable::write(&about.join(format!("{}.index", payload.name)), index, durable::OPEN)?;
         }

@@ -492,6 +492,9 @@ pub const MAX_DEVICE_ENTRIES: u64 = 200;
 pub const MAX_PERSON_ENTRIES: u64 = 20_000;
 /// Entries that all persons of a hospital, or of the manufacturer, write in a day: 100,000, as many as a hospital has devices.
 pub const MAX_ORGANISATION_ENTRIES: u64 = 100_000;
+/// Publications that are taken of an organisation in a day though its entries are spent, and as many new roots besides: 1,000. Each
+/// is newly signed by keys that the server has not got.
+pub const MAX_RESERVED_ENTRIES: u64 = 1_000;
 /// Bytes that are published into one repository in a day: 512 MiB, some thirty of the longest publications. All are kept for
 /// ever.
 pub const MAX_PUBLISHED_BYTES: u64 = 512 << 20;

@@ -6,13 +6,17 @@
 //! What a device says beyond its bound is taken and kept with its reports as ever, since a device whose reports were refused
 //! would be stuck; only the record has no more of it that day, and its last entry says so. What a person does beyond it is
 //! refused, and so not done. What only narrows goes on: nobody is kept from stopping something by what somebody else, or a thief
-//! in their name, has written.
+//! in their name, has written. What is newly signed by keys that the server has not got is published though the day's entries are
+//! spent, so many times: by it a bundle is withdrawn and an approval stopped. New roots, by which a thief's keys are taken out, have
+//! entries of their own, which no thief of the other keys spends.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use suture_core::audit::Concern;
 use suture_core::id::{DeviceId, HdoId};
-use suture_core::limits::{MAX_DEVICE_ENTRIES, MAX_ORGANISATION_ENTRIES, MAX_PERSON_ENTRIES, MAX_UNROSTERED_BYTES};
+use suture_core::limits::{
+    MAX_DEVICE_ENTRIES, MAX_ORGANISATION_ENTRIES, MAX_PERSON_ENTRIES, MAX_RESERVED_ENTRIES, MAX_UNROSTERED_BYTES,
+};
 use suture_core::principal::Principal;
 
 use super::{AuditError, append};
@@ -25,26 +29,61 @@ const DAY_SECS: i64 = 86_400;
 const NARROWS: [&str; 6] =
     ["rollout.paused", "rollout.aborted", "rollout.stopped", "device.revoked", "device.refused", "operator.revoked"];
 
+/// What an entry may fall back on once the day's are spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reserve {
+    /// Nothing.
+    None,
+    /// It is of a publication that was verified, of a version that was not used before.
+    Publications,
+    /// The same, with new roots.
+    Roots,
+}
+
+impl Reserve {
+    /// By what name it is counted.
+    const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Publications => Some("publications"),
+            Self::Roots => Some("roots"),
+        }
+    }
+}
+
 fn day(now: Timestamp) -> i64 {
     now.as_second().div_euclid(DAY_SECS)
 }
 
 /// Counts an entry that a person is about to write.
-pub(super) async fn person(tx: &mut Tx, actor: &Principal, action: &str, now: Timestamp) -> Result<(), AuditError> {
+pub(super) async fn person(
+    tx: &mut Tx,
+    (actor, reserve): (&Principal, Reserve),
+    action: &str,
+    now: Timestamp,
+) -> Result<(), AuditError> {
     let organisation = match actor {
         Principal::Operator(hdo, _) => format!("hdo/{hdo}"),
         Principal::Mdm(_) => "manufacturer".to_owned(),
         // A device's is counted by [`heard`], or comes of a token or a renewal, of which there are few.
         Principal::Server | Principal::Device(..) => return Ok(()),
     };
-    let bounds = [(actor.to_string(), MAX_PERSON_ENTRIES), (organisation, MAX_ORGANISATION_ENTRIES)];
+    let bounds = [(actor.to_string(), MAX_PERSON_ENTRIES), (organisation.clone(), MAX_ORGANISATION_ENTRIES)];
+    let mut spent = None;
     for (writer, most) in bounds {
-        let entries = tx.count_written(&writer, day(now), 1).await?;
-        if entries > most && !NARROWS.contains(&action) {
-            return Err(AuditError::TooMany { writer, most });
+        if tx.count_written(&writer, day(now), 1).await? > most {
+            spent.get_or_insert(AuditError::TooMany { writer, most });
         }
     }
-    Ok(())
+    match (spent, reserve.name()) {
+        (None, _) => Ok(()),
+        (Some(_), _) if NARROWS.contains(&action) => Ok(()),
+        (Some(spent), None) => Err(spent),
+        (Some(spent), Some(name)) => {
+            let reserved = tx.count_written(&format!("{name}/{organisation}"), day(now), 1).await?;
+            if reserved > MAX_RESERVED_ENTRIES { Err(spent) } else { Ok(()) }
+        }
+    }
 }
 
 /// Whether a report of so many bytes is kept, of a device that is on no signed roster of its hospital; it is counted then. Its

@@ -17,6 +17,7 @@ use suture_core::digest::Digest;
 use suture_core::event::{Event, Kind, Observer, What};
 use suture_core::principal::Principal;
 
+use self::growth::Reserve;
 use crate::store::audit::AuditRow;
 use crate::store::{Lock, StoreError, Tx};
 
@@ -37,7 +38,7 @@ pub enum AuditError {
     /// Somebody has done too much that day.
     #[error(
         "{writer} has {most} entries of today in the audit record, and the server takes no more: nothing was changed; go on \
-         tomorrow (UTC), or let a colleague; was it you? pausing, stopping and revoking go on"
+         tomorrow (UTC), or let a colleague; was it you? pausing, stopping, revoking and publishing what is newly signed go on"
     )]
     TooMany {
         /// Who, or which organisation.
@@ -62,8 +63,20 @@ pub async fn append(
     subject: &str,
     detail: Value,
 ) -> Result<Head, AuditError> {
+    append_reserved(tx, now, (actor, Reserve::None), concerns, (action, subject), detail).await
+}
+
+/// The same, of what may fall back on a reserve once the day's entries are spent.
+pub(crate) async fn append_reserved(
+    tx: &mut Tx,
+    now: Timestamp,
+    (actor, reserve): (&Principal, Reserve),
+    concerns: Concern,
+    (action, subject): (&str, &str),
+    detail: Value,
+) -> Result<Head, AuditError> {
     tx.lock(Lock::AuditChain).await?;
-    growth::person(tx, actor, action, now).await?;
+    growth::person(tx, (actor, reserve), action, now).await?;
     let head = tx.audit_head().await?;
     let edge = tx.audit_nodes(&Frontier::places(head.size)).await?;
     let mut frontier = Frontier::of(head.size, edge).ok_or(AuditError::Damaged(head.size))?;

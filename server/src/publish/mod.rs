@@ -29,6 +29,7 @@ pub use keys::{OnlineKeys, online_keys, prepare_next};
 pub use resign::{keep_fresh, look, resign};
 pub use rotation::{Held, RotationError, list, rotate};
 
+use crate::audit::growth::Reserve;
 use crate::audit::{self, AuditError};
 use crate::store::repository::Readers;
 use crate::store::{Lock, StoreError, Tx};
@@ -186,7 +187,10 @@ pub async fn publish(
         "targets_sha256": publication.targets.digest(),
         "delegated": delegated.iter().map(|(role, file)| (role, file.digest())).collect::<BTreeMap<_, _>>(),
     });
-    audit::append(tx, now, actor, keys::concern(repository), "repository.publish", &name, detail).await?;
+    // Verified above: nothing that was published before is taken again, so whoever has no keys spends nothing of either.
+    let reserve = if publication.roots.is_empty() { Reserve::Publications } else { Reserve::Roots };
+    let (by, what) = ((actor, reserve), ("repository.publish", name.as_str()));
+    audit::append_reserved(tx, now, by, keys::concern(repository), what, detail).await?;
     Ok(Published {
         unlisted,
         root_version: publication.root.version(),

@@ -13,7 +13,7 @@ use suture_core::trust::{Answer, Refresh, Repository as View, Role, Stored, Targ
 use suture_proto::Repository;
 use zeroize::Zeroizing;
 
-use super::{Offer, OnlineKeys, PublishError, Published, online_keys, publish, resign};
+use super::{AuditError, Offer, OnlineKeys, PublishError, Published, online_keys, publish, resign};
 use crate::effect::{EffectError, Listing};
 use crate::store::repository::Readers;
 use crate::store::suite::each;
@@ -259,6 +259,44 @@ async fn nobody_publishes_without_end_and_stolen_keys_can_be_taken_out_all_the_s
         let mut tx = store.begin().await.unwrap();
         assert_eq!(tx.count_published("approvals/riverside", day, 7).await.unwrap(), 7, "another's are its own");
         assert_eq!(tx.count_published("catalog", day + 1, 5).await.unwrap(), 5, "and the next day begins anew");
+    })
+    .await;
+}
+
+/// Attack: a thief of an operator's certificate who spends all entries of the day, so that nobody withdraws a bundle or takes
+/// the stolen keys out of the root before midnight.
+#[tokio::test]
+async fn what_is_newly_signed_is_published_though_the_entries_of_the_day_are_spent_and_new_roots_once_more() {
+    each(async |store| {
+        let keys = keys(&store, &CATALOG).await;
+        let one = offer(&store, first(keys)).await.unwrap();
+        let day = now().as_second() / 86_400;
+        let spend = async |writer: &str| {
+            let mut tx = store.begin().await.unwrap();
+            tx.count_written(writer, day, 1_000_000).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        spend(&actor().to_string()).await;
+        spend("manufacturer").await;
+        let two = offer(&store, next(&one, 2)).await.unwrap();
+        // A targets key was stolen too, and spends what is kept for publications.
+        spend("publications/manufacturer").await;
+        let refused = offer(&store, next(&two, 3)).await;
+        assert!(matches!(refused, Err(PublishError::Audit(AuditError::TooMany { .. }))), "{refused:?}");
+        let mut draft = root_draft(keys);
+        draft.version = 2;
+        let two = edit::sign_root(&draft, &[&key(1)]).unwrap();
+        assert_eq!(
+            offer(&store, Offer { roots: vec![two], ..Offer::default() }).await.unwrap().root_version,
+            2,
+            "new roots have entries of their own"
+        );
+        // These have a bound too.
+        spend("roots/manufacturer").await;
+        draft.version = 3;
+        let three = edit::sign_root(&draft, &[&key(1)]).unwrap();
+        let refused = offer(&store, Offer { roots: vec![three], ..Offer::default() }).await;
+        assert!(matches!(refused, Err(PublishError::Audit(AuditError::TooMany { .. }))), "{refused:?}");
     })
     .await;
 }

@@ -8,7 +8,7 @@
 //! Accident: a disk that has lost or mangled what it was told to keep. Where the newest record is not whole the one before it
 //! counts, and what was to be done by that is done again: each can be done twice with the effect of once. Where neither is
 //! whole both are kept for the technician under other names and the device is held: what it was at is not known, so only a
-//! person can go on.
+//! person can go on. So is one without a journal of which other files say that it had one.
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,9 @@ use suture_core::retry::{Policy, Tries};
 
 use crate::durable::{self, DurableError};
 use crate::machine::{Attempt, Event, Failure, MachineError, State, Step, Subject, Told, step};
+
+/// What is wrong where there is no journal and should be one.
+const GONE: &str = "the device's journal is gone, and other files say that it had one";
 
 /// Steps of approvals whose tries are remembered; the oldest goes first.
 const MAX_TRIED: usize = 1_024;
@@ -120,7 +123,8 @@ pub enum JournalError {
 
 impl Journal {
     /// Opens `path` and the second file beside it. `least_seq`: the highest transition that the outbox knows of, so that no
-    /// other counts from below it. Of a journal that is damaged throughout the device is held.
+    /// other counts from below it; where there is no journal, the highest that any file knows of. Of a journal that is damaged
+    /// throughout, or gone although something was told by it, the device is held.
     ///
     /// # Errors
     ///
@@ -133,6 +137,8 @@ impl Journal {
         let mut journal = match (first, second) {
             // The second file is never there without the first.
             (Found::Damaged(_) | Found::Nothing, Found::Damaged(_)) => return Self::lost(fresh(1, State::rest())),
+            // Accident: a disk that has lost both, in the middle of an install perhaps. Nothing is told that is not in a record.
+            (Found::Nothing, Found::Nothing) if least_seq > 0 => return Self::lost(fresh(1, State::rest())),
             (first, second) => match newest(first, second) {
                 Some((at, record)) => Self { places, at, record, owes: false },
                 // The second file is made with the second record, so that what is damaged is the first one ever written:
@@ -164,11 +170,11 @@ impl Journal {
                 }
             }
         }
-        let text = format!(
-            "the device's journal could not be read and lies in {} now; look whether the device runs as it should, then run \
-             `suture-agent recover`",
-            aside.join(" and ")
-        );
+        let what = match aside.as_slice() {
+            [] => GONE.to_owned(),
+            aside => format!("the device's journal could not be read and lies in {} now", aside.join(" and ")),
+        };
+        let text = format!("{what}; look whether the device runs as it should, then run `suture-agent recover`");
         let reason = Reason::new(Code::StateDamaged, text);
         let state = State::Held { attempt: None, reason: reason.clone() };
         let phase = state.phase();
@@ -190,6 +196,17 @@ impl Journal {
             (Found::Damaged(e), Found::Damaged(_)) | (Found::Nothing, Found::Damaged(e)) => return Err(e),
             (first, second) => newest(first, second).map(|(at, record)| Self { places, at, record, owes: false }),
         })
+    }
+
+    /// Whether there is neither file.
+    ///
+    /// # Errors
+    ///
+    /// That cannot be known.
+    pub fn is_gone(path: &Path) -> Result<bool, DurableError> {
+        let there = |place: PathBuf| place.try_exists().map_err(DurableError::io("look for", &place));
+        let [first, second] = places(path).map(there);
+        Ok(!first? && !second?)
     }
 
     /// Makes one transition and writes it down. Only then may its action be done.

@@ -1,6 +1,7 @@
 //! The agent's start: everything that is on disk, read, by one agent at a time.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -21,7 +22,7 @@ use crate::inbox::Inbox;
 use crate::install::Installer;
 use crate::integrity::Watch;
 use crate::interlock::Interlock;
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
 use crate::lease::Lease;
 use crate::lock;
 use crate::outbox::Outbox;
@@ -47,7 +48,7 @@ impl Agent {
         let client = service::client(&identity, &ways, (tls_clock.clone(), around.proxy.clone()), &manners)?;
         let outbox = Outbox::open(&settings.state_dir.join("outbox"))?;
         let sightings = Sightings::open(&settings.state_dir);
-        let journal = Journal::open(&journal_path(&settings), outbox.transition())?;
+        let journal = journal(&settings, &outbox)?;
         let store = |which, root| TrustStore::open(&settings.state_dir, which, root);
         let device = identity.device();
         let record = Record::open(&settings.state_dir, device.audit_key.clone(), device.trust_domain.clone())?;
@@ -106,6 +107,27 @@ impl Agent {
         })
     }
 }
+
+/// Opens the journal, by what the outbox and the files beside it know of it.
+pub fn journal(settings: &Settings, outbox: &Outbox) -> Result<Journal, JournalError> {
+    let path = journal_path(settings);
+    let known = match Journal::is_gone(&path)? {
+        true => known(&settings.state_dir, outbox),
+        false => outbox.transition(),
+    };
+    Journal::open(&path, known)
+}
+
+/// The highest transition that any file knows of, for a device without a journal; 0 for one that never had one. Each of these
+/// files is written after a record of the journal, and never before the first; what is not here may be.
+fn known(state_dir: &Path, outbox: &Outbox) -> u64 {
+    let logged = local::logged(state_dir).0;
+    let used = !outbox.is_empty() || USED.iter().any(|name| state_dir.join(name).exists());
+    outbox.transition().max(logged).max(u64::from(used))
+}
+
+/// What only a device leaves that has begun something.
+const USED: [&str; 4] = ["took.json", "lease.json", "deferrals.json", "data-copy.json"];
 
 /// The journal's place.
 pub fn journal_path(settings: &Settings) -> std::path::PathBuf {

@@ -205,8 +205,8 @@ fn own(settings: &Settings, errand: Errand, now: Timestamp, runtime: &Handle) ->
         }
         e => failed(&e),
     })?;
-    let told = Outbox::open(&settings.state_dir.join("outbox")).map_err(|e| failed(&e))?.transition();
-    let mut journal = Journal::open(&journal_path(settings), told).map_err(|e| failed(&e))?;
+    let outbox = Outbox::open(&settings.state_dir.join("outbox")).map_err(|e| failed(&e))?;
+    let mut journal = agent::journal(settings, &outbox).map_err(|e| failed(&e))?;
     // The agent may have ended before its outbox had what it told last; its next start has both told.
     journal.owes(true);
     let not_now = |text| Refused::new(RefusedCode::NotNow, text);

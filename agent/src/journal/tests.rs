@@ -168,6 +168,21 @@ fn a_second_record_that_is_torn_and_stands_alone_holds_the_device_too() {
 }
 
 #[test]
+fn a_journal_that_is_gone_altogether_holds_a_device_that_had_one_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.json");
+    assert_eq!(Journal::open(&path, 0).unwrap().state(), &State::rest(), "a device that is new");
+    for _ in 0..2 {
+        let journal = Journal::open(&path, 41).unwrap();
+        let State::Held { attempt: None, reason } = journal.state() else { panic!("{:?}", journal.state()) };
+        assert_eq!(reason.code, Code::StateDamaged);
+        assert!(reason.text.contains("is gone") && reason.text.contains("suture-agent recover"), "{reason}");
+        assert!(journal.told().0 > 41, "transitions are counted on from what the outbox knows");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is set aside");
+}
+
+#[test]
 fn what_the_outbox_could_not_take_is_told_with_what_comes_after_it() {
     let (_dir, path) = written();
     let mut journal = Journal::open(&path, 0).unwrap();

@@ -100,6 +100,30 @@ async fn a_disk_that_fails_past_the_switch_leaves_the_device_where_it_is_until_i
     h.confirms(&rollout).await;
 }
 
+/// Nobody knows what it was at, so a person looks; a device that has left and joined again is a new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_has_lost_its_journal_is_held_until_a_person_has_looked() {
+    let mut h = Hospital::open().await;
+    let draft = h.draft().await;
+    let (rollout, start, _) = h.approve(draft).await;
+    h.world.clock.set(start);
+    h.confirms(&rollout).await;
+    let state = h.pumps[0].dir.join("state");
+    // The outbox is evidence, and without it the log is.
+    for more in ["no-such", "outbox"] {
+        h.pumps[0].crash();
+        ["journal.json", "journal.second.json"].iter().for_each(|name| drop(fs::remove_file(state.join(name))));
+        drop(fs::remove_dir_all(state.join(more)));
+        for _ in 0..2 {
+            assert_eq!(h.pumps[0].cycle().await, "held(state-damaged)", "{more}");
+            h.pumps[0].crash();
+        }
+        let (done, now) = h.pumps[0].tell(Ask::Recover { reason: "it runs as it should".to_owned() }).await;
+        done.unwrap();
+        assert!(now.starts_with("idle("), "{now}");
+    }
+}
+
 /// What the hospital hears of the first pump, until it hears this.
 async fn heard(h: &Hospital, code: &str) {
     let heard = async {

@@ -291,6 +291,46 @@ async fn a_token_that_was_made_up_waits_in_no_line_of_those_who_write() {
     world.stop().await;
 }
 
+/// Attack: a thief of a certificate who says without end what is kept for ever, each time as long as it may be.
+#[tokio::test]
+async fn what_an_organisation_says_in_a_day_has_a_bound_in_bytes() {
+    let world = World::start("16").await;
+    let hdo: suture_core::id::HdoId = "riverside".parse().unwrap();
+    let mut tx = world.app.store().begin().await.unwrap();
+    tx.insert_hdo(&hdo, "Riverside", world.app.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    let agreement = |product: &str| suture_core::responsibility::Agreement {
+        kind: "suture-agreement".to_owned(),
+        format: 1,
+        hdo: hdo.clone(),
+        product: product.parse().unwrap(),
+        number: 1,
+        previous: None,
+        cells: Vec::new(),
+        from: "2027-01-01".parse().unwrap(),
+        until: None,
+        reason: "as usual".to_owned(),
+        key: None,
+        name: "ada".parse().unwrap(),
+        proposed_at: world.app.now(),
+    };
+    let mut ada = connect::operator_client(world.connect(Some(world.operator().await)).await.unwrap());
+    let request = |product: &str| {
+        let word = suture_core::word::Word::unsigned(&agreement(product)).unwrap();
+        suture_proto::v1::ProposeAgreementRequest { word: word.bytes().to_vec().into() }
+    };
+    assert_eq!(ada.propose_agreement(request("pump")).await.unwrap().into_inner().number, 1);
+    let mut tx = world.app.store().begin().await.unwrap();
+    let day = world.app.now().as_second() / 86_400;
+    tx.count_written("said/manufacturer", day, 1 << 40).await.unwrap();
+    tx.commit().await.unwrap();
+    let refused = ada.propose_agreement(request("monitor")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    world.later(9 * 3_600);
+    assert_eq!(ada.propose_agreement(request("monitor")).await.unwrap().into_inner().number, 1, "the next day");
+    world.stop().await;
+}
+
 /// Attack: whole documents that many ask for, and take piece by piece as slowly as they may.
 #[tokio::test]
 async fn a_document_that_is_sent_in_pieces_counts_as_a_whole_while_it_is_sent() {

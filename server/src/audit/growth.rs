@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use suture_core::audit::Concern;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::limits::{
-    MAX_DEVICE_ENTRIES, MAX_ORGANISATION_ENTRIES, MAX_PERSON_ENTRIES, MAX_RESERVED_ENTRIES, MAX_UNROSTERED_BYTES,
+    MAX_DEVICE_ENTRIES, MAX_ORGANISATION_ENTRIES, MAX_PERSON_ENTRIES, MAX_RESERVED_ENTRIES, MAX_SAID_BYTES,
+    MAX_UNROSTERED_BYTES,
 };
 use suture_core::principal::Principal;
 
@@ -55,6 +56,28 @@ fn day(now: Timestamp) -> i64 {
     now.as_second().div_euclid(DAY_SECS)
 }
 
+/// By what name all persons of an organisation are counted together; none of who is no person.
+fn organisation(actor: &Principal) -> Option<String> {
+    match actor {
+        Principal::Operator(hdo, _) => Some(format!("hdo/{hdo}")),
+        Principal::Mdm(_) => Some("manufacturer".to_owned()),
+        Principal::Server | Principal::Device(..) => None,
+    }
+}
+
+/// Counts what a person says in a series, of which each word is kept for years.
+///
+/// # Errors
+///
+/// The organisation has said [`MAX_SAID_BYTES`] that day, or the database failed.
+pub(crate) async fn said(tx: &mut Tx, actor: &Principal, bytes: usize, now: Timestamp) -> Result<(), AuditError> {
+    let Some(writer) = organisation(actor) else { return Ok(()) };
+    if tx.count_written(&format!("said/{writer}"), day(now), bytes as u64).await? > MAX_SAID_BYTES {
+        return Err(AuditError::TooMuch { writer });
+    }
+    Ok(())
+}
+
 /// Counts an entry that a person is about to write.
 pub(super) async fn person(
     tx: &mut Tx,
@@ -62,12 +85,8 @@ pub(super) async fn person(
     action: &str,
     now: Timestamp,
 ) -> Result<(), AuditError> {
-    let organisation = match actor {
-        Principal::Operator(hdo, _) => format!("hdo/{hdo}"),
-        Principal::Mdm(_) => "manufacturer".to_owned(),
-        // A device's is counted by [`heard`], or comes of a token or a renewal, of which there are few.
-        Principal::Server | Principal::Device(..) => return Ok(()),
-    };
+    // A device's is counted by [`heard`], or comes of a token or a renewal, of which there are few.
+    let Some(organisation) = organisation(actor) else { return Ok(()) };
     let bounds = [(actor.to_string(), MAX_PERSON_ENTRIES), (organisation.clone(), MAX_ORGANISATION_ENTRIES)];
     let mut spent = None;
     for (writer, most) in bounds {

@@ -15,6 +15,7 @@ use suture_core::audit::{Concern, Entry, Frontier, Head, Salt};
 use suture_core::clock::whole_second;
 use suture_core::digest::Digest;
 use suture_core::event::{Event, Kind, Observer, What};
+use suture_core::limits::MAX_SAID_BYTES;
 use suture_core::principal::Principal;
 
 use self::growth::Reserve;
@@ -45,6 +46,15 @@ pub enum AuditError {
         writer: String,
         /// The bound.
         most: u64,
+    },
+    /// An organisation has said too much that day.
+    #[error(
+        "{writer} has said {MAX_SAID_BYTES} bytes of assessments and agreements today, and the server takes no more: nothing was \
+         changed; go on tomorrow (UTC)"
+    )]
+    TooMuch {
+        /// Which organisation.
+        writer: String,
     },
     /// No randomness.
     #[error("the system gives no random numbers")]

@@ -16,7 +16,7 @@ use tonic::Code;
 
 use super::super::{Api, Refusal};
 use super::decisions::name;
-use crate::audit;
+use crate::audit::{self, growth};
 use crate::store::agreements::Agreed;
 use crate::store::risks::Recorded;
 use crate::store::{Lock, Tx};
@@ -100,6 +100,7 @@ impl Api {
             return Err(Refusal::invalid(format!("word: it is of the register of {}", said.hdo)));
         }
         self.is_said_now(said.assessed_at)?;
+        growth::said(&mut tx, principal, word.len(), now).await?;
         if said.place() != word::after(tx.risk_head(hdo).await?) {
             return Err(overtaken("another assessment"));
         }
@@ -155,6 +156,7 @@ impl Api {
         tx.lock(Lock::AuditChain).await?;
         let said: Word<Agreement> = heard(&mut tx, &Repository::Catalog, &by, &word).await?;
         self.is_said_now(said.proposed_at)?;
+        growth::said(&mut tx, principal, word.len(), now).await?;
         let (hdo, product) = (said.hdo.clone(), said.product.clone());
         if !tx.hdos().await?.iter().any(|known| known.id == hdo) {
             return Err(Refusal::not_found(format!("there is no hospital {hdo}; `suturectl hdo list`")));
@@ -191,6 +193,7 @@ impl Api {
         tx.lock(Lock::AuditChain).await?;
         let said: Word<Consent> = heard(&mut tx, &Repository::Approvals(hdo.clone()), &by, &word).await?;
         self.is_said_now(said.consented_at)?;
+        growth::said(&mut tx, principal, word.len(), now).await?;
         let product = said.product.clone();
         if said.hdo != *hdo {
             return Err(Refusal::invalid(format!("word: it is the consent of {}", said.hdo)));

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use clap::Command;
+use serde_json::json;
 use suture_tests::world::{Device, text};
 
 use super::{Shapes, string};
@@ -78,6 +79,15 @@ pub(super) async fn devices(h: &Hospital, s: &mut Shapes) {
     s.play(kim, &["roster", "sign", "--csv", text(&csv)]).await;
     fs::write(&csv, "id,product,hardware,ward\npump-4,pump,rev-a,lab\n").unwrap();
     s.play(kim, &["roster", "update", "--csv", text(&csv)]).await;
+
+    // A person is asked for its slot; then its disk tears what it is at.
+    let (config, state) = (pump.config(), pump.dir.join("state"));
+    let at = ["--config", text(&config)];
+    let question = json!({ "approval": "a1", "slot_start": "2026-01-01T00:00:00Z", "latest": "2999-01-01T00:00:00Z" });
+    fs::write(state.join("question.json"), question.to_string()).unwrap();
+    s.run(&agent(), &at, &["confirm", "--by", "Kim"]);
+    ["journal.json", "journal.second.json"].iter().for_each(|name| fs::write(state.join(name), "torn").unwrap());
+    s.run(&agent(), &at, &["recover", "--reason", "it runs as it should", "--by", "Kim"]);
 }
 
 /// What is handed over at a device, and what it has written down.

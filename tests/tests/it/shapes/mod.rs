@@ -27,12 +27,7 @@ const FREE: [&str; 1] = [".detail"];
 const NAMED: [&str; 4] = [".delegated_signed_sha256", ".labels", ".unknown_devices", ".whys"];
 
 /// What cannot be played here, and why. Whoever adds a command adds a play of it, not a line here.
-const NOT_PLAYED: [(&str, &str); 4] = [
-    (
-        "suture-agent confirm",
-        "a device asks for it only while a person is waited for in its slot; `at_the_device` plays it",
-    ),
-    ("suture-agent recover", "only a device that cannot go on alone answers it; `at_the_device` plays it"),
+const NOT_PLAYED: [(&str, &str); 2] = [
     ("suture-agent run", "runs until it is stopped, and logs"),
     ("suture-server run", "runs until it is stopped, and logs"),
 ];

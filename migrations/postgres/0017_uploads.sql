@@ -1,12 +1,13 @@
 -- What was uploaded, by its object's name: `packs/<id>`, or `documents/<sha256>` for a chunk index or a document. The row is there before
 -- the object is, and goes after it, so that no object is without one. `state` is `coming` (its bytes are on the way), `here`, `held`
 -- (the catalog has listed it, or a notice names it: it stays) or `leaving` (nobody has published it in time: its bytes are being deleted).
--- `promised_ms` is when somebody brought it last, or was told that it is here.
+-- `promised_ms` is when somebody brought it last, or was told that it is here; `gone_ms` is null until the bytes of what is leaving are gone.
 CREATE TABLE upload (
     name TEXT NOT NULL PRIMARY KEY,
     state TEXT NOT NULL,
     length BIGINT NOT NULL,
-    promised_ms BIGINT NOT NULL
+    promised_ms BIGINT NOT NULL,
+    gone_ms BIGINT
 );
 CREATE INDEX upload_by_promise ON upload (promised_ms) WHERE state <> 'held';
 

@@ -185,6 +185,11 @@ impl App {
         self.clock.now()
     }
 
+    /// What tells it.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     /// The database.
     pub fn store(&self) -> &Store {
         &self.store

@@ -49,7 +49,7 @@ pub(crate) enum EffectError {
     /// A bundle, one of whose indexes or documents was not uploaded, or too long ago.
     #[error(
         "{path}: it names {sha256}, which is not on the server, or is no more, since nobody published it in time; \
-         `suturectl bundle publish` sends it again"
+         whoever has the bundle sends it again by `suturectl bundle publish`"
     )]
     NotUploaded { path: String, sha256: Digest },
     /// A product's life that is not taken.
@@ -180,10 +180,11 @@ impl Listing<'_> {
             if !equal {
                 return Err(EffectError::Contradiction(path.clone()));
             }
-            if tx.bundle_version(&entry.product, entry.release).await?.is_none() {
-                let indexes = manifest.payloads.iter().map(|payload| payload.index_sha256);
-                let named: Vec<_> = indexes.chain(manifest.documents.iter().map(|document| document.sha256)).collect();
-                if let Some(sha256) = tx.hold(&named).await?.pop() {
+            let before = tx.bundle_manifest(&entry.product, entry.release).await?;
+            if before.is_none_or(|(_, sha256)| sha256 != target.sha256) {
+                let indexes: Vec<_> = manifest.payloads.iter().map(|payload| payload.index_sha256).collect();
+                let documents: Vec<_> = manifest.documents.iter().map(|document| document.sha256).collect();
+                if let Some(sha256) = tx.hold(&indexes, &documents).await?.pop() {
                     return Err(EffectError::NotUploaded { path: path.clone(), sha256 });
                 }
             }

@@ -174,7 +174,10 @@ impl From<TransferError> for Refusal {
             }
             TransferError::NotFound { .. } => Self::caused(Code::NotFound, &error),
             TransferError::Busy | TransferError::Leaving(_) => Self::caused(Code::ResourceExhausted, &error),
-            TransferError::Damaged { .. } | TransferError::Stopped(_) | TransferError::Lay(_) => Self::ours(&error),
+            TransferError::Damaged { .. }
+            | TransferError::Random(_)
+            | TransferError::Stopped(_)
+            | TransferError::Lay(_) => Self::ours(&error),
         }
     }
 }
@@ -268,6 +271,7 @@ impl From<EffectError> for Refusal {
             EffectError::Store(error) => error.into(),
             EffectError::Rollout(error) => error.into(),
             EffectError::Life { source: TakeLifeError::Store(error), .. } => error.into(),
+            error @ EffectError::NotUploaded { .. } => Self::caused(Code::FailedPrecondition, &error),
             error => Self::caused(Code::InvalidArgument, &error),
         }
     }

@@ -116,7 +116,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Records a pack and the chunks in it. A chunk that another pack brought meanwhile keeps its place there.
+    /// Records a pack and the chunks in it. A chunk that another pack brought meanwhile keeps its place there, if that pack is here.
     pub(crate) async fn put_pack(
         &mut self,
         pack: &str,
@@ -139,7 +139,10 @@ impl Tx {
             on!(self, |c| {
                 sqlx::query(
                     "INSERT INTO chunk (sha256, pack, pack_offset, stored_length, raw_length) \
-                     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (sha256) DO NOTHING",
+                     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (sha256) DO UPDATE SET pack = excluded.pack, \
+                     pack_offset = excluded.pack_offset, stored_length = excluded.stored_length, \
+                     raw_length = excluded.raw_length WHERE NOT EXISTS (SELECT 1 FROM upload u \
+                     WHERE u.name = 'packs/' || chunk.pack AND u.state IN ('here', 'held'))",
                 )
                 .bind(sha256.as_bytes().as_slice())
                 .bind(&*place.pack)
@@ -166,7 +169,7 @@ impl Tx {
         on!(self, |c| {
             sqlx::query(
                 "INSERT INTO document (sha256, kind, length, stored_ms) VALUES ($1, $2, $3, $4) \
-                 ON CONFLICT (sha256) DO NOTHING",
+                 ON CONFLICT (sha256) DO UPDATE SET kind = 'index' WHERE excluded.kind = 'index' AND document.kind <> 'index'",
             )
             .bind(sha256.as_bytes().as_slice())
             .bind(kind.as_str())

@@ -59,8 +59,14 @@ pub(crate) enum TransferError {
     #[error("{UPLOADS} uploads are under way; try again when one has ended")]
     Busy,
     /// What was sent is being deleted, since nobody had published it.
-    #[error("{0} was sent before, not published in time, and is being deleted just now; send it again in a minute")]
+    #[error(
+        "{0} was sent before, not published in time, and is being deleted; send it again in two hours, and if that fails too, the \
+         server's log says why"
+    )]
     Leaving(String),
+    /// No randomness.
+    #[error("the system gives no random numbers")]
+    Random(#[from] getrandom::Error),
     /// The database failed.
     #[error("the chunk store's record failed")]
     Store(#[from] StoreError),
@@ -139,7 +145,7 @@ impl Transfer {
             let mut tx = self.store.begin().await?;
             let here = tx.promise(&packs, now).await?;
             tx.commit().await?;
-            there.retain(|_, place| here.contains(&*place.pack));
+            there.retain(|_, place| here.contains_key(&*place.pack));
         }
         Ok(there)
     }
@@ -164,23 +170,46 @@ impl Transfer {
             let index = Index::parse(&content).map_err(|e| TransferError::Invalid(e.to_string()))?;
             places = self.locate(&index).await?;
         }
+        self.look_for(&places, now).await?;
         let (name, length) = (document_name(&sha256), content.len() as u64);
         self.announce(&name, length, now).await?;
         self.blobs.put(&name, content).await?;
         let mut tx = self.store.begin().await?;
-        let packs = packs(&places);
-        let here = tx.promise(&packs, now).await?;
-        let missing = places.iter().filter(|place| !here.contains(&*place.pack)).count();
-        if missing > 0 {
-            return Err(TransferError::ChunksMissing { missing });
-        }
         if !tx.arrive(&name, now).await? {
             return Err(TransferError::Leaving(name));
+        }
+        let packs = packs(&places);
+        let here = tx.promise(&packs, now).await?;
+        let missing = places.iter().filter(|place| !here.contains_key(&*place.pack)).count();
+        if missing > 0 {
+            return Err(TransferError::ChunksMissing { missing });
         }
         tx.put_document(&sha256, kind, length, now).await?;
         tx.put_index_packs(&sha256, &packs).await?;
         tx.commit().await?;
         Ok(sha256)
+    }
+
+    /// Looks whether the packs of these chunks are where the database says, those of them that nothing has listed. A database that was
+    /// put back from a backup names some that were deleted since; their chunks are sent anew then.
+    async fn look_for(&self, places: &[Place], now: Timestamp) -> Result<(), TransferError> {
+        let packs = packs(places);
+        if packs.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.store.begin().await?;
+        let here = tx.promise(&packs, now).await?;
+        tx.commit().await?;
+        let mut missing = 0;
+        for (pack, _) in here.iter().filter(|(_, held)| !**held) {
+            if self.blobs.length(&pack_name(pack)).await?.is_none() {
+                let mut tx = self.store.begin().await?;
+                tx.lose_pack(pack).await?;
+                tx.commit().await?;
+                missing += places.iter().filter(|place| *place.pack == **pack).count();
+            }
+        }
+        if missing > 0 { Err(TransferError::ChunksMissing { missing }) } else { Ok(()) }
     }
 
     /// Says that an object comes, before any of it is written.

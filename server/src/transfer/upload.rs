@@ -13,6 +13,16 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{Transfer, TransferError, pack_name};
 use crate::store::chunks::Place;
 
+/// Chunks in a pack: they are put on record, and taken off it, in one transaction.
+const PACK_CHUNKS: usize = 8_192;
+
+/// The name of a new pack. It is nobody else's and never another's again, so that whoever deletes a pack late deletes no other.
+fn new_id() -> Result<String, TransferError> {
+    let mut id = [0; 32];
+    getrandom::fill(&mut id)?;
+    Ok(hex::encode(id))
+}
+
 /// How many chunks an upload brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Uploaded {
@@ -72,7 +82,7 @@ impl Upload {
                 self.done.already_there += 1;
                 continue;
             }
-            if self.pack.len() + bytes.len() > PACK_BYTES {
+            if self.pack.len() + bytes.len() > PACK_BYTES || self.chunks.len() >= PACK_CHUNKS {
                 self.flush(now).await?;
                 self.in_pack.insert(entry.sha256);
             }
@@ -95,8 +105,7 @@ impl Upload {
         let bytes = Bytes::from(std::mem::take(&mut self.pack));
         let chunks = std::mem::take(&mut self.chunks);
         self.in_pack.clear();
-        let id = Digest::of(&bytes).to_string();
-        let length = bytes.len() as u64;
+        let (id, length) = (new_id()?, bytes.len() as u64);
         // A row that announces it, the object, and then the chunks' rows: a crash in between leaves what is cleared away in
         // time, never a chunk without its bytes.
         let object = pack_name(&id);

@@ -7,11 +7,16 @@ use suture_core::trust::{CatalogEntry, Status};
 use super::*;
 use crate::store::Tx;
 use crate::store::chunks::DocumentKind;
-use crate::store::suite::deltas::manifest;
+use crate::store::suite::deltas::manifest as release;
 use crate::store::uploads::document_name;
 
 /// What comes in force with the catalog, if it does.
-async fn list(tx: &mut Tx, keys: OnlineKeys, manifest: &Manifest) -> Result<(), EffectError> {
+async fn list(
+    tx: &mut Tx,
+    keys: OnlineKeys,
+    base: Option<&Published>,
+    manifest: &Manifest,
+) -> Result<Published, EffectError> {
     let bytes = manifest.to_bytes().unwrap();
     let entry = CatalogEntry {
         product: manifest.product.clone(),
@@ -22,16 +27,19 @@ async fn list(tx: &mut Tx, keys: OnlineKeys, manifest: &Manifest) -> Result<(), 
         status: Status::Current,
         floor: manifest.requires.min_release,
     };
-    let mut draft = TargetsDraft::first(now(), edit::CATALOG_LIFETIME);
+    let first = || TargetsDraft::first(now(), edit::CATALOG_LIFETIME);
+    let mut draft =
+        base.map_or_else(first, |base| TargetsDraft::following(&base.targets, now(), edit::CATALOG_LIFETIME));
     draft.targets.insert(manifest.path(), Target::of(&bytes, Some(entry.to_custom())));
     let targets = Some(edit::sign_targets(&draft, &[&key(2)]).unwrap());
     let files = vec![(manifest.path(), bytes)];
-    let offered = Offer { roots: vec![root(keys)], targets, files, ..Offer::default() };
+    let roots = if base.is_none() { vec![root(keys)] } else { Vec::new() };
+    let offered = Offer { roots, targets, files, ..Offer::default() };
     let done = publish(tx, &CATALOG, SEAL, offered, &actor(), now()).await.unwrap();
     let (root, targets, listed) = (&done.root, &done.targets, &done.listed);
     let (repository, actor, sent) = (&CATALOG, &actor(), std::collections::BTreeMap::new());
     let listing = Listing { repository, root, targets, listed, sent, actor, now: now(), delta_sources: 0 };
-    listing.take_effect(tx).await
+    listing.take_effect(tx).await.map(|()| done)
 }
 
 async fn send(store: &Store, index: &Digest, at: Timestamp) {
@@ -47,32 +55,34 @@ async fn send(store: &Store, index: &Digest, at: Timestamp) {
 async fn a_bundle_is_listed_only_where_all_that_it_names_is_here_and_that_stays() {
     each(async |store| {
         let keys = keys(&store, &CATALOG).await;
-        let manifest = manifest(1, "app");
+        let manifest = release(1, "app");
         let index = manifest.payloads[0].index_sha256;
         let later = now() + days(400);
         for sent in [false, true] {
             if sent {
                 send(&store, &index, now() - days(9)).await;
                 let mut tx = store.begin().await.unwrap();
-                assert_eq!(tx.let_leave(now() - days(7), 10).await.unwrap(), 1);
+                assert_eq!(tx.let_documents_leave(now() - days(7), 10).await.unwrap(), 1);
                 tx.commit().await.unwrap();
             }
             let mut tx = store.begin().await.unwrap();
-            let refused = list(&mut tx, keys, &manifest).await;
-            assert!(
-                matches!(&refused, Err(EffectError::NotUploaded { sha256, .. }) if *sha256 == index),
-                "{refused:?}"
-            );
+            let refused = list(&mut tx, keys, None, &manifest).await;
+            assert!(matches!(&refused, Err(EffectError::NotUploaded { sha256, .. }) if *sha256 == index));
         }
         let mut tx = store.begin().await.unwrap();
-        tx.forget(&document_name(&index)).await.unwrap();
+        tx.note_gone(&document_name(&index), now() - days(1)).await.unwrap();
+        tx.forget_gone(now()).await.unwrap();
         tx.commit().await.unwrap();
         send(&store, &index, now()).await;
         let mut tx = store.begin().await.unwrap();
-        list(&mut tx, keys, &manifest).await.unwrap();
+        let one = list(&mut tx, keys, None, &manifest).await.unwrap();
         tx.commit().await.unwrap();
         let mut tx = store.begin().await.unwrap();
-        assert_eq!(tx.let_leave(later, 10).await.unwrap(), 0);
+        assert_eq!(tx.let_documents_leave(later, 10).await.unwrap(), 0);
+        // The same release, otherwise: what it names now is looked for as well.
+        let other = release(1, "another app");
+        let refused = list(&mut tx, keys, Some(&one), &other).await;
+        assert!(matches!(refused, Err(EffectError::NotUploaded { .. })));
     })
     .await;
 }

@@ -43,7 +43,18 @@ pub struct Kept {
     /// The keys by which this home knew the record before, oldest first; each has named the next by its signature. What was
     /// signed by them stays verifiable, as in an evidence folder of that time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub before: Vec<LogKey>,
+    pub before: Vec<Former>,
+}
+
+/// A key that has named another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Former {
+    /// The key.
+    pub key: LogKey,
+    /// How many entries the record had when this home first saw it under a later key. Attack: whoever has stolen a key, which is why it
+    /// was changed, makes up a record of more.
+    pub most: u64,
 }
 
 /// What this home was given when it read the record.
@@ -68,7 +79,8 @@ impl Kept {
         let taken = self.witness.take(news)?;
         for change in &news.succession {
             let next = KeyChange::verify(change, &key).map_err(Refused::Change)?.next().clone();
-            self.before.push(std::mem::replace(&mut key, next));
+            let most = self.witness.head.map_or(0, |head| head.size);
+            self.before.push(Former { key: std::mem::replace(&mut key, next), most });
         }
         let more = self.before.len().saturating_sub(MAX_KEY_CHANGES);
         self.before.drain(..more);
@@ -268,7 +280,8 @@ mod tests {
         let head = Head { size: 7, root: Digest::of(b"root") };
         let note = Checkpoint::sign(head, &named.origin, &signer).unwrap().note().to_owned();
         let witness = Witness { checkpoint: Some(note), head: Some(head), key: named.clone() };
-        let remembered = Kept { witness, verified: Some(head), read: None, before: vec![named.clone()] };
+        let remembered =
+            Kept { witness, verified: Some(head), read: None, before: vec![Former { key: named.clone(), most: 7 }] };
         keep(&home, &remembered).unwrap();
         // A second token does not make it forget.
         pin(&home, &LogKey { key: LocalKey::from_seed(&zeroize::Zeroizing::new([4; 32])).public(), ..named.clone() })
@@ -291,10 +304,11 @@ mod tests {
         };
         let mut kept = Kept::new(named(3));
         assert_eq!(kept.take(&news(5, vec![change(3, 4), change(4, 5)])).unwrap(), Taken::Grown);
-        assert_eq!((&kept.witness.key, &kept.before), (&named(5), &vec![named(3), named(4)]));
+        let former = [3, 4].map(|of| Former { key: named(of), most: 0 });
+        assert_eq!((&kept.witness.key, kept.before.as_slice()), (&named(5), former.as_slice()));
         // Told again, or refused, nothing is added.
         assert_eq!(kept.take(&news(5, Vec::new())).unwrap(), Taken::Stands);
         assert!(kept.take(&news(7, vec![change(6, 7)])).is_err());
-        assert_eq!(kept.before, [named(3), named(4)]);
+        assert_eq!(kept.before, former);
     }
 }

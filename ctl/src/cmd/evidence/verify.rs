@@ -103,9 +103,15 @@ fn compare(record: &Record, named: Option<&LogKey>, kept: Option<&witness::Kept>
         (Some(named), _) if *named == record.key => Ok(Some(Compared::Named)),
         (Some(named), _) => other("which was named", named),
         (None, None) => Ok(None),
-        (None, Some(kept)) if kept.before.contains(&record.key) => Ok(Some(Compared::HomeBefore)),
         (None, Some(kept)) if kept.witness.key != record.key => {
-            other("by which this home knows the record of its server", &kept.witness.key)
+            match kept.before.iter().find(|former| former.key == record.key) {
+                Some(former) if record.head.size > former.most => Err(format!(
+                    "the audit record has {} entries by {}, which was changed when it had {} at most: that key signs no more",
+                    record.head.size, former.key, former.most
+                )),
+                Some(_) => Ok(Some(Compared::HomeBefore)),
+                None => other("by which this home knows the record of its server", &kept.witness.key),
+            }
         }
         // One key for two records: what is remembered convicts whoever has it.
         (None, Some(kept)) => match kept.witness.head {
@@ -145,7 +151,8 @@ pub(super) fn run(context: &mut Context<'_>, args: Args) -> Outcome {
             (_, None) => {}
         }
     }
-    let kept = witness::kept(&context.home)?;
+    // What is named counts alone, also where this home's own memory is damaged.
+    let kept = if args.record_key.is_some() { None } else { witness::kept(&context.home)? };
     let compared = match (&evidence.record, &args.record_key) {
         (Some(record), named) => compare(record, named.as_ref(), kept.as_ref()),
         (None, Some(_)) => Err("no entry of an audit record is in it, and a key of one was named".to_owned()),
@@ -265,7 +272,7 @@ mod tests {
     use crate::evidence::{audit, draw_up, folder};
     use crate::home::Home;
     use crate::tests::ctl;
-    use crate::witness::{self, Kept};
+    use crate::witness::{self, Former, Kept};
 
     fn named(of: u8) -> LogKey {
         LogKey { origin: "acme.example".parse().unwrap(), key: key(of).public() }
@@ -321,9 +328,15 @@ mod tests {
             (&keeps("same", Kept::new(named(40))), 0, "by which this home knows the record"),
             (&other, 5, "audit key"),
             (
-                &keeps("before", Kept { before: vec![named(40)], ..Kept::new(named(41)) }),
+                &keeps("before", Kept { before: vec![Former { key: named(40), most: 2 }], ..Kept::new(named(41)) }),
                 0,
                 "until the record's key was changed",
+            ),
+            // Whoever has stolen the key that was changed.
+            (
+                &keeps("stolen", Kept { before: vec![Former { key: named(40), most: 1 }], ..Kept::new(named(41)) }),
+                5,
+                "that key signs no more",
             ),
             (&keeps("longer", head(9)), 0, "by which this home knows the record"),
             (&keeps("forked", head(2)), 5, "is another than this home has seen"),

@@ -123,14 +123,9 @@ impl Inbox {
     pub fn open(state_dir: &Path) -> Result<Self, DurableError> {
         let dir = inbox(state_dir);
         durable::make_dir(&dir)?;
-        // Whoever hands something over now holds the lock, and what it writes is no leftover.
-        let (_, file) = lock_file(&dir)?;
-        if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok() {
-            for path in list(&dir)? {
-                if path.extension().is_some_and(|e| e == "tmp") {
-                    durable::remove_tree(&path)?;
-                }
-            }
+        // Accident: a disk that can only be read any more. The device starts all the same, to say so.
+        if let Err(e) = clear(&dir) {
+            tracing::warn!(error = %e, "what a hand-over that was cut off has left in the inbox stays there");
         }
         let watch =
             watch(&dir).map_err(|e| tracing::warn!(error = %e, "the inbox is looked into each cycle only")).ok();
@@ -282,6 +277,20 @@ pub fn scratch(state_dir: &Path) -> Result<Scratch, InboxError> {
     durable::remove_tree(&path)?;
     durable::make_dir(&path)?;
     Ok(Scratch { path, _lock: lock })
+}
+
+/// Removes what hand-overs that were cut off have left.
+fn clear(dir: &Path) -> Result<(), DurableError> {
+    // Whoever hands something over now holds the lock, and what it writes is no leftover.
+    let (_, file) = lock_file(dir)?;
+    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok() {
+        for path in list(dir)? {
+            if path.extension().is_some_and(|e| e == "tmp") {
+                durable::remove_tree(&path)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn inbox(state_dir: &Path) -> PathBuf {

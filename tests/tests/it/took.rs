@@ -36,12 +36,19 @@ async fn a_device_whose_installs_took_longer_needs_a_longer_slot() {
 async fn a_plan_says_for_whom_its_slots_are_too_short() {
     let mut hospital = Hospital::open().await;
     hospital.world.publish(&hospital.ada, Spec { release: 3, ..Spec::default() }).await;
-    // Two devices' signed reports say how long installs took; only one says more than a slot holds.
-    std::fs::write(hospital.pumps[0].dir.join("state/took.json"), TOOK).unwrap();
     let long =
         ["--bundle", "pump@2", "--ward", "icu", "--wave", "rest", "--cap", "2", "--slots", "1", "--slack", "20m"];
-    let draft = hospital.world.draft(&hospital.kim, &long).await;
+    let mut draft = hospital.world.draft(&hospital.kim, &long).await;
+    let later = SignedDuration::from_mins(10);
+    for slot in draft.0.devices.iter_mut().flat_map(|device| &mut device.slots) {
+        (slot.start, slot.end) = (slot.start + later, slot.end + later);
+    }
+    draft.0.terms.expires += later;
     let (rollout, start, _) = hospital.approve(draft).await;
+    // Two devices' signed reports say how long installs took; only one says more than a slot holds.
+    assert_eq!(hospital.pumps[0].cycle().await, "waiting(before-slot)");
+    hospital.pumps[0].crash();
+    std::fs::write(hospital.pumps[0].dir.join("state/took.json"), TOOK).unwrap();
     hospital.world.clock.set(start + SignedDuration::from_mins(5));
     for pump in &mut hospital.pumps {
         assert_eq!(pump.cycle().await, "idle(up-to-date)");

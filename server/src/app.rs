@@ -185,11 +185,6 @@ impl App {
         self.clock.now()
     }
 
-    /// What tells it.
-    pub(crate) fn clock(&self) -> &dyn Clock {
-        &*self.clock
-    }
-
     /// The database.
     pub fn store(&self) -> &Store {
         &self.store
@@ -275,8 +270,6 @@ impl App {
         tasks.spawn(events::overdue::keep(self.clone(), turn, shutdown.clone()));
         let turn = Turn::new(self.store.clone(), "audit-retention")?;
         tasks.spawn(retention::keep(self.clone(), turn, shutdown.clone()));
-        let turn = Turn::new(self.store.clone(), "unpublished")?;
-        tasks.spawn(crate::transfer::clear::keep(self.clone(), turn, shutdown.clone()));
         for way in ways {
             let turn = Turn::new(self.store.clone(), way.job())?;
             tasks.spawn(events::out::keep(self.clone(), way, turn, shutdown.clone()));

@@ -46,11 +46,8 @@ pub(crate) enum EffectError {
     /// A manifest that says otherwise than the catalog.
     #[error("{0}: the manifest and the catalog's `custom` part contradict one another")]
     Contradiction(String),
-    /// A bundle, one of whose indexes or documents was not uploaded, or too long ago.
-    #[error(
-        "{path}: it names {sha256}, which is not on the server, or is no more, since nobody published it in time; \
-         whoever has the bundle sends it again by `suturectl bundle publish`"
-    )]
+    /// A bundle, one of whose indexes or documents is not here.
+    #[error("{path}: it names {sha256}, which is not on the server; `suturectl bundle publish` sends the whole bundle")]
     NotUploaded { path: String, sha256: Digest },
     /// A product's life that is not taken.
     #[error("{path}")]
@@ -184,7 +181,7 @@ impl Listing<'_> {
             if before.is_none_or(|(_, sha256)| sha256 != target.sha256) {
                 let indexes: Vec<_> = manifest.payloads.iter().map(|payload| payload.index_sha256).collect();
                 let documents: Vec<_> = manifest.documents.iter().map(|document| document.sha256).collect();
-                if let Some(sha256) = tx.hold(&indexes, &documents).await?.pop() {
+                if let Some(sha256) = tx.lacking(&indexes, &documents).await?.pop() {
                     return Err(EffectError::NotUploaded { path: path.clone(), sha256 });
                 }
             }

@@ -26,8 +26,8 @@ const MIN_NAME_ID_BYTES: usize = 3;
 ///
 /// What every implementation keeps to, and `suite` tests:
 ///
-/// - A name is `<kind>/<id>`: the kind 1 to 16 lower-case letters, the id 3 to 128 lower-case letters and digits. One
-///   name never stands for two contents: the caller derives the id from the content, or has it from chance.
+/// - A name is `<kind>/<id>`: the kind 1 to 16 lower-case letters, the id 3 to 128 lower-case letters and digits. The
+///   caller derives the id from the content, so that one name never stands for two contents.
 /// - [`Blobs::put`] is atomic and durable: once it has returned, the object is there after a power cut; until then, and
 ///   after a failure, nobody sees any of it. Putting what is there changes nothing.
 /// - [`Blobs::get_range`] yields exactly what was asked for, or fails: never less.

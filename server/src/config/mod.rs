@@ -13,7 +13,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use suture_core::id::TrustDomain;
 use suture_proto::connect::{Authority, ProxyRules};
 use tracing_subscriber::EnvFilter;
@@ -65,10 +64,6 @@ pub const KEYS: &[(&str, &str)] = &[
     ("s3_authorities", "a PEM file: who may certify the endpoint; Debian's own where it is not set"),
     ("s3_proxy", "http://[user:password@]host[:port], through which the endpoint is reached"),
     ("s3_allow_plain_http", "true or false: whether whoever is between may read along"),
-    (
-        "unpublished_days",
-        "a number from 1 to 365: how many days what was uploaded is kept for whoever has not published it yet",
-    ),
     ("events_syslog", "a syslog receiver over TLS, as in tls://siem.acme.example:6514, with events_syslog_ca"),
     ("events_syslog_ca", "a PEM file with the certificates of the receiver's authorities"),
     ("events_file", "a file that security events are appended to, one JSON object a line"),
@@ -123,8 +118,6 @@ pub struct Settings {
     pub delta_store_bytes: u64,
     /// The bucket that the objects are in; none: they are in the data directory.
     pub s3: Option<(S3Place, S3Way)>,
-    /// How long what was uploaded is kept for whoever has not published it yet.
-    pub unpublished: SignedDuration,
     /// Where security events go.
     pub events: EventsOut,
     /// How long the audit record's texts are kept.
@@ -220,7 +213,6 @@ impl Settings {
         let delta_sources = w.or("delta_sources", "3", |text| number(text, 0, 16));
         let delta_store = w.or("delta_store_gib", "64", |text| number(text, 1, 65_536));
         let s3 = s3::of(w);
-        let unpublished = w.or("unpublished_days", "30", |text| number(text, 1, 365));
         let events = EventsOut::of(w);
         let audit_retention = w.or("audit_retention", "forever", Kept::parse);
         let drain = w.or("drain_secs", "20", |text| secs(text, 0, 3_600));
@@ -246,7 +238,6 @@ impl Settings {
                 delta_sources: usize::try_from(delta_sources?).ok()?,
                 delta_store_bytes: delta_store? << 30,
                 s3: s3?,
-                unpublished: SignedDuration::from_hours(24 * i64::try_from(unpublished?).ok()?),
                 events: events?,
                 audit_retention: audit_retention?,
                 drain: drain?,

@@ -173,11 +173,8 @@ impl From<TransferError> for Refusal {
                 Self::caused(Code::InvalidArgument, &error)
             }
             TransferError::NotFound { .. } => Self::caused(Code::NotFound, &error),
-            TransferError::Busy | TransferError::Leaving(_) => Self::caused(Code::ResourceExhausted, &error),
-            TransferError::Damaged { .. }
-            | TransferError::Random(_)
-            | TransferError::Stopped(_)
-            | TransferError::Lay(_) => Self::ours(&error),
+            TransferError::Busy => Self::caused(Code::ResourceExhausted, &error),
+            TransferError::Damaged { .. } | TransferError::Stopped(_) | TransferError::Lay(_) => Self::ours(&error),
         }
     }
 }

@@ -144,9 +144,6 @@ async fn keep(tx: &mut Tx, letter: &VerifiedLetter, now: Timestamp) -> Result<()
     };
     match &letter.said {
         Said::Notice(notice) => {
-            // Those that were sent along; others come by another way.
-            let sent_along: Vec<_> = notice.attachments.iter().map(|attachment| attachment.sha256).collect();
-            tx.hold(&[], &sent_along).await?;
             placed.product = Some(&notice.product);
             placed.fixed_by = notice.fixed_by;
             placed.notice = Some(notice.id().map_err(|source| {

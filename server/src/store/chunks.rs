@@ -116,7 +116,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Records a pack and the chunks in it. A chunk that another pack brought meanwhile keeps its place there, if that pack is here.
+    /// Records a pack and the chunks in it. A chunk that another pack brought meanwhile keeps its place there.
     pub(crate) async fn put_pack(
         &mut self,
         pack: &str,
@@ -139,10 +139,7 @@ impl Tx {
             on!(self, |c| {
                 sqlx::query(
                     "INSERT INTO chunk (sha256, pack, pack_offset, stored_length, raw_length) \
-                     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (sha256) DO UPDATE SET pack = excluded.pack, \
-                     pack_offset = excluded.pack_offset, stored_length = excluded.stored_length, \
-                     raw_length = excluded.raw_length WHERE NOT EXISTS (SELECT 1 FROM upload u \
-                     WHERE u.name = 'packs/' || chunk.pack AND u.state IN ('here', 'held'))",
+                     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (sha256) DO NOTHING",
                 )
                 .bind(sha256.as_bytes().as_slice())
                 .bind(&*place.pack)
@@ -157,7 +154,30 @@ impl Tx {
         Ok(())
     }
 
-    /// Records a document whose blob is in place.
+    /// Which of these indexes and documents are not here as what they are.
+    pub(crate) async fn lacking(
+        &mut self,
+        indexes: &[Digest],
+        documents: &[Digest],
+    ) -> Result<Vec<Digest>, StoreError> {
+        let mut lacking = Vec::new();
+        for (wanted, is_index) in [(indexes, true), (documents, false)] {
+            for sha256 in wanted {
+                let kind = on!(self, |c| {
+                    sqlx::query_scalar::<_, String>("SELECT kind FROM document WHERE sha256 = $1")
+                        .bind(sha256.as_bytes().as_slice())
+                        .fetch_optional(c)
+                        .await
+                })?;
+                if kind.is_none_or(|kind| is_index && kind != DocumentKind::Index.as_str()) {
+                    lacking.push(*sha256);
+                }
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// Records a document whose blob is in place. What was sent as a document becomes an index where it is sent as one.
     pub(crate) async fn put_document(
         &mut self,
         sha256: &Digest,
@@ -169,7 +189,8 @@ impl Tx {
         on!(self, |c| {
             sqlx::query(
                 "INSERT INTO document (sha256, kind, length, stored_ms) VALUES ($1, $2, $3, $4) \
-                 ON CONFLICT (sha256) DO UPDATE SET kind = 'index' WHERE excluded.kind = 'index' AND document.kind <> 'index'",
+                 ON CONFLICT (sha256) DO UPDATE SET kind = 'index' \
+                 WHERE excluded.kind = 'index' AND document.kind <> 'index'",
             )
             .bind(sha256.as_bytes().as_slice())
             .bind(kind.as_str())

@@ -61,7 +61,6 @@ pub(crate) mod stops;
 pub(crate) mod suite;
 pub mod tokens;
 mod unapproved;
-pub(crate) mod uploads;
 mod value;
 
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -5,7 +5,6 @@
 //! a cut is kept.
 
 mod blocks;
-pub(crate) mod clear;
 mod fetch;
 mod lay;
 mod loads;
@@ -14,11 +13,9 @@ mod reads;
 mod told;
 mod upload;
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use suture_core::chunk::Index;
 use suture_core::clock::Clock;
 use suture_core::digest::Digest;
@@ -28,7 +25,6 @@ use suture_core::limits::{
 
 use crate::blobs::{BlobError, Blobs};
 use crate::store::chunks::{DocumentKind, Place};
-use crate::store::uploads::{document_name, pack_name};
 use crate::store::{Store, StoreError};
 
 use blocks::Blocks;
@@ -58,15 +54,6 @@ pub(crate) enum TransferError {
     /// Too many uploads at once.
     #[error("{UPLOADS} uploads are under way; try again when one has ended")]
     Busy,
-    /// What was sent is being deleted, since nobody had published it.
-    #[error(
-        "{0} was sent before, not published in time, and is being deleted; send it again in two hours, and if that fails too, the \
-         server's log says why"
-    )]
-    Leaving(String),
-    /// No randomness.
-    #[error("the system gives no random numbers")]
-    Random(#[from] getrandom::Error),
     /// The database failed.
     #[error("the chunk store's record failed")]
     Store(#[from] StoreError),
@@ -130,24 +117,11 @@ impl Transfer {
         Self { store, blobs, blocks, located, told, loading, uploads }
     }
 
-    /// Places in `wanted` of the chunks that are not stored. Those that are, are promised to stay.
-    pub(crate) async fn missing(&self, wanted: &[Digest], now: Timestamp) -> Result<Vec<u32>, TransferError> {
-        let there = self.promised(wanted, now).await?;
+    /// Places in `wanted` of the chunks that are not stored.
+    pub(crate) async fn missing(&self, wanted: &[Digest]) -> Result<Vec<u32>, TransferError> {
+        let there = self.store.places(wanted).await?;
         let lacking = (0u32..).zip(wanted).filter(|(_, sha256)| !there.contains_key(*sha256));
         Ok(lacking.map(|(i, _)| i).collect())
-    }
-
-    /// Which of these chunks are here, and where; from now on they are promised to stay until whoever asks has published.
-    async fn promised(&self, wanted: &[Digest], now: Timestamp) -> Result<HashMap<Digest, Place>, TransferError> {
-        let mut there = self.store.places(wanted).await?;
-        let packs = packs(there.values());
-        if !packs.is_empty() {
-            let mut tx = self.store.begin().await?;
-            let here = tx.promise(&packs, now).await?;
-            tx.commit().await?;
-            there.retain(|_, place| here.contains_key(&*place.pack));
-        }
-        Ok(there)
     }
 
     /// Stores an index, all of whose chunks must be there, or a document.
@@ -155,7 +129,7 @@ impl Transfer {
         &self,
         kind: DocumentKind,
         content: Bytes,
-        now: Timestamp,
+        now: jiff::Timestamp,
     ) -> Result<Digest, TransferError> {
         let limit = match kind {
             DocumentKind::Index => MAX_INDEX_BYTES,
@@ -165,61 +139,16 @@ impl Transfer {
             return Err(TransferError::Invalid(format!("{} bytes are more than the {limit} allowed", content.len())));
         }
         let sha256 = Digest::of(&content);
-        let mut places = Vec::new();
         if kind == DocumentKind::Index {
             let index = Index::parse(&content).map_err(|e| TransferError::Invalid(e.to_string()))?;
-            places = self.locate(&index).await?;
+            self.locate(&index).await?;
         }
-        self.look_for(&places, now).await?;
-        let (name, length) = (document_name(&sha256), content.len() as u64);
-        self.announce(&name, length, now).await?;
-        self.blobs.put(&name, content).await?;
+        let length = content.len() as u64;
+        self.blobs.put(&document_name(&sha256), content).await?;
         let mut tx = self.store.begin().await?;
-        if !tx.arrive(&name, now).await? {
-            return Err(TransferError::Leaving(name));
-        }
-        let packs = packs(&places);
-        let here = tx.promise(&packs, now).await?;
-        let missing = places.iter().filter(|place| !here.contains_key(&*place.pack)).count();
-        if missing > 0 {
-            return Err(TransferError::ChunksMissing { missing });
-        }
         tx.put_document(&sha256, kind, length, now).await?;
-        tx.put_index_packs(&sha256, &packs).await?;
         tx.commit().await?;
         Ok(sha256)
-    }
-
-    /// Looks whether the packs of these chunks are where the database says, those of them that nothing has listed. A database that was
-    /// put back from a backup names some that were deleted since; their chunks are sent anew then.
-    async fn look_for(&self, places: &[Place], now: Timestamp) -> Result<(), TransferError> {
-        let packs = packs(places);
-        if packs.is_empty() {
-            return Ok(());
-        }
-        let mut tx = self.store.begin().await?;
-        let here = tx.promise(&packs, now).await?;
-        tx.commit().await?;
-        let mut missing = 0;
-        for (pack, _) in here.iter().filter(|(_, held)| !**held) {
-            if self.blobs.length(&pack_name(pack)).await?.is_none() {
-                let mut tx = self.store.begin().await?;
-                tx.lose_pack(pack).await?;
-                tx.commit().await?;
-                missing += places.iter().filter(|place| *place.pack == **pack).count();
-            }
-        }
-        if missing > 0 { Err(TransferError::ChunksMissing { missing }) } else { Ok(()) }
-    }
-
-    /// Says that an object comes, before any of it is written.
-    async fn announce(&self, name: &str, length: u64, now: Timestamp) -> Result<(), TransferError> {
-        let mut tx = self.store.begin().await?;
-        if !tx.announce(name, length, now).await? {
-            return Err(TransferError::Leaving(name.to_owned()));
-        }
-        tx.commit().await?;
-        Ok(())
     }
 
     /// A stored index's or document's bytes.
@@ -298,8 +227,10 @@ fn damaged(
     TransferError::Damaged { what, sha256: *sha256, source: source.into() }
 }
 
-/// The packs that these chunks lie in.
-fn packs<'a>(places: impl IntoIterator<Item = &'a Place>) -> Vec<String> {
-    let packs: BTreeSet<&str> = places.into_iter().map(|place| &*place.pack).collect();
-    packs.into_iter().map(str::to_owned).collect()
+fn document_name(sha256: &Digest) -> String {
+    format!("documents/{sha256}")
+}
+
+fn pack_name(id: &str) -> String {
+    format!("packs/{id}")
 }

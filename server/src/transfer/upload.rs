@@ -13,16 +13,6 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{Transfer, TransferError, pack_name};
 use crate::store::chunks::Place;
 
-/// Chunks in a pack: they are put on record, and taken off it, in one transaction.
-const PACK_CHUNKS: usize = 8_192;
-
-/// The name of a new pack. It is nobody else's and never another's again, so that whoever deletes a pack late deletes no other.
-fn new_id() -> Result<String, TransferError> {
-    let mut id = [0; 32];
-    getrandom::fill(&mut id)?;
-    Ok(hex::encode(id))
-}
-
 /// How many chunks an upload brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Uploaded {
@@ -67,7 +57,7 @@ impl Upload {
         now: Timestamp,
     ) -> Result<(), TransferError> {
         let digests: Vec<Digest> = chunks.iter().map(|(entry, _)| entry.sha256).collect();
-        let there = self.transfer.promised(&digests, now).await?;
+        let there = self.transfer.store.places(&digests).await?;
         let checked = {
             let data = data.clone();
             tokio::task::spawn_blocking(move || verify(&chunks, &data).map(|()| chunks)).await
@@ -82,7 +72,7 @@ impl Upload {
                 self.done.already_there += 1;
                 continue;
             }
-            if self.pack.len() + bytes.len() > PACK_BYTES || self.chunks.len() >= PACK_CHUNKS {
+            if self.pack.len() + bytes.len() > PACK_BYTES {
                 self.flush(now).await?;
                 self.in_pack.insert(entry.sha256);
             }
@@ -105,12 +95,11 @@ impl Upload {
         let bytes = Bytes::from(std::mem::take(&mut self.pack));
         let chunks = std::mem::take(&mut self.chunks);
         self.in_pack.clear();
-        let (id, length) = (new_id()?, bytes.len() as u64);
-        // A row that announces it, the object, and then the chunks' rows: a crash in between leaves what is cleared away in
-        // time, never a chunk without its bytes.
-        let object = pack_name(&id);
-        self.transfer.announce(&object, length, now).await?;
-        self.transfer.blobs.put(&object, bytes).await?;
+        let id = Digest::of(&bytes).to_string();
+        let length = bytes.len() as u64;
+        // The object first, its rows after: a crash in between leaves an object that nothing names, never a name
+        // without an object.
+        self.transfer.blobs.put(&pack_name(&id), bytes).await?;
         let name: Arc<str> = id.as_str().into();
         let places: Vec<_> = chunks
             .into_iter()
@@ -119,9 +108,6 @@ impl Upload {
             })
             .collect();
         let mut tx = self.transfer.store.begin().await?;
-        if !tx.arrive(&object, now).await? {
-            return Err(TransferError::Leaving(object));
-        }
         tx.put_pack(&id, length, &places, now).await?;
         tx.commit().await?;
         self.done.stored += places.len() as u64;

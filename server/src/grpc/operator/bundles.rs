@@ -38,7 +38,7 @@ impl Api {
         }
         let wanted: Vec<Digest> =
             sha256.iter().map(|bytes| parse_digest("sha256", bytes)).collect::<Result<_, Invalid>>()?;
-        Ok(v1::MissingChunksResponse { missing: self.app.transfer().missing(&wanted, self.app.now()).await? })
+        Ok(v1::MissingChunksResponse { missing: self.app.transfer().missing(&wanted).await? })
     }
 
     pub(super) async fn take_chunks(

@@ -1,7 +1,6 @@
 //! The stage. See the crate's documentation.
 
 mod agent;
-pub mod bucket;
 pub mod ceremony;
 pub mod clock;
 pub mod database;

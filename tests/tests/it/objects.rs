@@ -1,12 +1,14 @@
 //! Objects in a bucket of an S3 service: the whole way of a patch, deltas too, and a second server that shares no disk.
 
+mod bucket;
+
 use std::time::{Duration, Instant};
 
-use suture_tests::world::bucket::Bucket;
 use suture_tests::world::program::Replica;
 use suture_tests::world::{Kind, Spec, World};
 
 use crate::ward::Ward;
+use bucket::Bucket;
 
 /// Far more than making a delta takes.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -11,14 +11,14 @@ const SECRET: &str = "a-secret-that-is-shown-nowhere";
 const PREFIX: &str = "hospitals/suture";
 
 /// A service that goes on until the test's end.
-pub struct Bucket {
+pub(super) struct Bucket {
     dir: tempfile::TempDir,
     settings: Vec<(&'static str, String)>,
 }
 
 impl Bucket {
     /// An empty bucket.
-    pub async fn serve() -> Self {
+    pub(super) async fn serve() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("service");
         std::fs::create_dir_all(root.join(NAME)).unwrap();
@@ -51,17 +51,17 @@ impl Bucket {
     }
 
     /// What a server is told of it.
-    pub fn settings(&self) -> Vec<(&'static str, &str)> {
+    pub(super) fn settings(&self) -> Vec<(&'static str, &str)> {
         self.settings.iter().map(|(key, value)| (*key, value.as_str())).collect()
     }
 
     /// Where its objects of a kind are.
-    pub fn folder(&self, kind: &str) -> PathBuf {
+    pub(super) fn folder(&self, kind: &str) -> PathBuf {
         self.dir.path().join("service").join(NAME).join(PREFIX).join(kind)
     }
 
     /// How many there are.
-    pub fn objects(&self, kind: &str) -> usize {
+    pub(super) fn objects(&self, kind: &str) -> usize {
         fn count(dir: &Path) -> usize {
             let entries = std::fs::read_dir(dir).into_iter().flatten().map(|e| e.unwrap().path());
             entries.map(|path| if path.is_dir() { count(&path) } else { 1 }).sum()

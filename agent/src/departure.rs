@@ -58,6 +58,11 @@ pub fn begin(state_dir: &Path) -> Result<(), DurableError> {
     finish(state_dir)
 }
 
+/// Whether a departure has begun and not ended.
+pub fn has_begun(state_dir: &Path) -> bool {
+    state_dir.join(MARK).exists()
+}
+
 /// Ends a departure that has begun, where one has.
 ///
 /// # Errors

@@ -159,16 +159,15 @@ impl Journal {
     fn lost(mut journal: Self) -> Result<Self, JournalError> {
         let mut aside = Vec::new();
         for place in &journal.places {
+            // What was set aside before is evidence too, and makes room for newer evidence alone.
+            if !place.try_exists().map_err(DurableError::io("look for", place))? {
+                continue;
+            }
             let name = place.with_extension("damaged.json");
             durable::remove(&name)?;
             // Linked, so that there is no moment without a file: that would be a device that was never at anything.
-            match std::fs::hard_link(place, &name) {
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                linked => {
-                    linked.map_err(DurableError::io("set aside", place))?;
-                    aside.push(name.display().to_string());
-                }
-            }
+            std::fs::hard_link(place, &name).map_err(DurableError::io("set aside", place))?;
+            aside.push(name.display().to_string());
         }
         let what = match aside.as_slice() {
             [] => GONE.to_owned(),

@@ -1,4 +1,6 @@
-//! The device maker's programs: run with a time limit, killed with all that they started when it is over.
+//! The device maker's programs: run with a time limit, killed with their process group when it is over, or when the agent
+//! leaves them. What a program starts is in its group, unless that takes itself out of it, as what calls `setsid` does. An
+//! agent that is killed itself kills nothing.
 
 use std::ffi::OsString;
 use std::process::Stdio;
@@ -59,7 +61,7 @@ pub struct Said {
     pub last: Vec<u8>,
 }
 
-/// All that a program has started, as long as it is not over. Dropped before that, it is killed.
+/// A program's process group, as long as the program is not over. Dropped before that, it is killed.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -82,7 +84,7 @@ impl Drop for Group {
 }
 
 /// Runs a program with those arguments behind its own and that environment alone, for at most its timeout or `limit`. What it
-/// says is kept, within bounds. It reads nothing; left unfinished, it is killed with all that it started.
+/// says is kept, within bounds. It reads nothing; left unfinished, it is killed with its process group.
 pub async fn ask(command: &Command, extra: &[&str], variables: &[(String, OsString)], limit: Duration) -> Said {
     let limit = limit.min(command.timeout);
     let ended = |ending| Said { ending, answer: Vec::new(), last: Vec::new() };
@@ -119,7 +121,11 @@ pub async fn ask(command: &Command, extra: &[&str], variables: &[(String, OsStri
     };
     let ending = match ending {
         Ok(Ok(status)) => status.code().map_or(Ending::Killed, Ending::Exit),
-        Ok(Err(e)) => Ending::NotStarted(format!("{program}: {e}")),
+        Ok(Err(e)) => {
+            // How it ended is not known, nor whether.
+            group.kill();
+            Ending::NotStarted(format!("{program}: {e}"))
+        }
         Err(_) => {
             let _ = child.wait().await;
             Ending::TimedOut(limit)
@@ -157,7 +163,7 @@ async fn pieces(from: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&[u8]
 /// Runs a program, with `extra` arguments behind its own, for at most its timeout or `limit`, whichever is less.
 ///
 /// It reads nothing and what it prints goes to the agent's own standard error. Only the program itself is waited for: what
-/// it leaves running, as a restart does, runs on. Left unfinished, it is killed with all that it started.
+/// it leaves running, as a restart does, runs on. Left unfinished, it is killed with its process group.
 pub async fn run(command: &Command, extra: &[&str], limit: Option<Duration>) -> Ending {
     let limit = limit.map_or(command.timeout, |l| l.min(command.timeout));
     let Some((program, arguments)) = command.argv.split_first() else {
@@ -174,7 +180,11 @@ pub async fn run(command: &Command, extra: &[&str], limit: Option<Duration>) -> 
     let mut group = Group::of(&child);
     let ending = match tokio::time::timeout(limit, child.wait()).await {
         Ok(Ok(status)) => status.code().map_or(Ending::Killed, Ending::Exit),
-        Ok(Err(e)) => Ending::NotStarted(format!("{program}: {e}")),
+        Ok(Err(e)) => {
+            // How it ended is not known, nor whether.
+            group.kill();
+            Ending::NotStarted(format!("{program}: {e}"))
+        }
         Err(_) => {
             group.kill();
             let _ = child.wait().await;
@@ -246,7 +256,12 @@ mod tests {
             ended = begin(shell(&script, 600_000)) => panic!("{ended:?}"),
             () = begun => {}
         }
-        let stat = format!("/proc/{}/stat", std::fs::read_to_string(&pid).unwrap().trim());
+        dies(std::fs::read_to_string(&pid).unwrap().trim()).await;
+    }
+
+    /// Waits until the process has ended.
+    async fn dies(pid: &str) {
+        let stat = format!("/proc/{pid}/stat");
         // Gone, or dead and waiting for whoever adopted it.
         let is_dead = || std::fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z "));
         let ended = async {
@@ -262,6 +277,39 @@ mod tests {
         let variables = [("PATH".to_owned(), std::env::var_os("PATH").unwrap())];
         left(async |command| ask(&command, &[], &variables, Duration::MAX).await).await;
         left(async |command| run(&command, &[], None).await).await;
+    }
+
+    /// A program whose ending somebody else has taken.
+    async fn taken(begin: impl AsyncFnOnce(Command) -> Ending) {
+        let dir = tempfile::tempdir().unwrap();
+        let pids = dir.path().join("pids");
+        let script = format!("sleep 600 & echo $$ $! > {0}.new; mv {0}.new {0}; wait", pids.display());
+        let begun = async {
+            while !pids.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let running = begin(shell(&script, 600_000));
+        tokio::pin!(running);
+        tokio::select! {
+            ended = &mut running => panic!("{ended:?}"),
+            () = begun => {}
+        }
+        let pids = std::fs::read_to_string(&pids).unwrap();
+        let (program, child) = pids.trim().split_once(' ').unwrap();
+        let program = Pid::from_raw(program.parse().unwrap()).unwrap();
+        rustix::process::kill_process(program, Signal::KILL).unwrap();
+        rustix::process::waitpid(Some(program), rustix::process::WaitOptions::empty()).unwrap();
+        let ended = running.await;
+        assert!(matches!(ended, Ending::NotStarted(_)), "{ended:?}");
+        dies(child).await;
+    }
+
+    #[tokio::test]
+    async fn one_whose_ending_cannot_be_known_is_killed_with_its_group() {
+        let variables = [("PATH".to_owned(), std::env::var_os("PATH").unwrap())];
+        taken(async |command| ask(&command, &[], &variables, Duration::MAX).await.ending).await;
+        taken(async |command| run(&command, &[], None).await).await;
     }
 
     #[tokio::test]

@@ -92,13 +92,31 @@ impl Agent {
     /// A cycle of a device that leaves: it tells its hospital, and is wiped once that has heard it. The process ends by that,
     /// since the device is nobody's.
     pub(super) async fn take_leave(&mut self) -> Result<(), AgentError> {
+        self.leaves = true;
         self.note_running().await;
         if self.say_farewell().await? {
             departure::begin(&self.settings.state_dir)?;
-            tracing::info!("the device has left its hospital; its keys and its record are wiped");
-            self.stop.cancel();
+            self.has_left();
         }
         Ok(())
+    }
+
+    /// Whether a wiping has begun that failed in its middle: the resolve to leave may be wiped already, and the mark too.
+    pub(super) fn is_wiped(&self) -> bool {
+        let dir = &self.settings.state_dir;
+        departure::has_begun(dir) || (self.leaves && !departure::is_resolved(dir))
+    }
+
+    /// Goes on with it, and writes nothing else: an ordinary pass would begin a journal anew on a device that is nobody's.
+    pub(super) fn finish_wiping(&mut self) -> Result<(), AgentError> {
+        departure::finish(&self.settings.state_dir)?;
+        self.has_left();
+        Ok(())
+    }
+
+    fn has_left(&self) {
+        tracing::info!("the device has left its hospital; its keys and its record are wiped");
+        self.stop.cancel();
     }
 
     /// Says that the device leaves, once, and whether the hospital knows: its server has the report, or does not know the

@@ -8,6 +8,7 @@ use suture_core::phase::{Code, Reason};
 
 use super::{Agent, AgentError, chain};
 use crate::journal::JournalError;
+use crate::machine::State;
 use crate::stops::KeepError;
 
 impl Agent {
@@ -27,12 +28,25 @@ impl Agent {
         }
     }
 
-    /// Where the last cycle failed: whether what is written now comes to the disk. Not a word of it is news.
+    /// Where the last cycle failed, or this agent begins past the claim: whether what is written now comes to the disk. Not a
+    /// word of it is news.
     pub(super) fn prove_disk(&mut self) -> Result<(), AgentError> {
-        if self.unwritten.reason().is_none() {
+        // Accident: a disk that is full, and a device that starts again and again. What is repeated at a start may restart it.
+        let begins = !self.resumed && self.journal.state().is_committed();
+        if self.unwritten.reason().is_none() && !begins {
             return Ok(());
         }
         self.journal.write_again()?;
+        // Attack: a disk that has no room between claim and switch, and has some after a stop order, or over a changed slot. It
+        // is a cut as that of the power is, and all is asked again.
+        if let State::Claiming { .. } | State::Switching { .. } = self.journal.state() {
+            self.resumed = false;
+        }
+        // DESIGN, rule 5: past the switch the journal alone decides whether the device finishes. That no status can be written
+        // is said at the pass's end.
+        if self.journal.state().is_committed() {
+            return Ok(());
+        }
         Ok(self.write_live()?)
     }
 }

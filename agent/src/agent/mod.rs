@@ -151,6 +151,8 @@ pub struct Agent {
     unwritten: Arc<Unwritten>,
     /// Whether something could not be written in this cycle.
     fails: bool,
+    /// Whether the device takes its leave.
+    leaves: bool,
     /// Held as long as the agent lives: there is one agent to a state directory.
     _lock: File,
 }
@@ -223,6 +225,10 @@ impl Agent {
     async fn pass(&mut self) -> (Pass, Option<AgentError>) {
         self.pulse.beat(Duration::ZERO);
         self.fails = false;
+        if self.is_wiped() {
+            let wiped = self.finish_wiping();
+            return self.passed(wiped.err(), false);
+        }
         if departure::is_resolved(&self.settings.state_dir) {
             let left = Box::pin(self.take_leave()).await;
             return self.passed(left.err(), false);

@@ -93,6 +93,7 @@ impl Agent {
             seen,
             unwritten: Arc::default(),
             fails: false,
+            leaves: false,
             _lock: lock,
             settings,
             around,
@@ -112,7 +113,7 @@ impl Agent {
 pub fn journal(settings: &Settings, outbox: &Outbox) -> Result<Journal, JournalError> {
     let path = journal_path(settings);
     let known = match Journal::is_gone(&path)? {
-        true => known(&settings.state_dir, outbox),
+        true => known(&settings.state_dir, outbox)?,
         false => outbox.transition(),
     };
     Journal::open(&path, known)
@@ -120,10 +121,18 @@ pub fn journal(settings: &Settings, outbox: &Outbox) -> Result<Journal, JournalE
 
 /// The highest transition that any file knows of, for a device without a journal; 0 for one that never had one. Each of these
 /// files is written after a record of the journal, and never before the first; what is not here may be.
-fn known(state_dir: &Path, outbox: &Outbox) -> u64 {
+///
+/// # Errors
+///
+/// The disk does not say whether there is such a file.
+fn known(state_dir: &Path, outbox: &Outbox) -> Result<u64, DurableError> {
     let logged = local::logged(state_dir).0;
-    let used = !outbox.is_empty() || USED.iter().any(|name| state_dir.join(name).exists());
-    outbox.transition().max(logged).max(u64::from(used))
+    let mut used = !outbox.is_empty();
+    for name in USED {
+        let file = state_dir.join(name);
+        used |= file.try_exists().map_err(DurableError::io("look for", &file))?;
+    }
+    Ok(outbox.transition().max(logged).max(u64::from(used)))
 }
 
 /// What only a device leaves that has begun something.
@@ -146,5 +155,24 @@ pub fn lock(settings: &Settings) -> Result<File, AgentError> {
     match lock::take(&file).map_err(DurableError::io("lock", &path))? {
         true => Ok(file),
         false => Err(AgentError::Busy(settings.state_dir.display().to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_does_not_say_whether_a_file_is_there_is_not_a_new_devices() {
+        let dir = tempfile::tempdir().unwrap();
+        let outbox = Outbox::open(&dir.path().join("outbox")).unwrap();
+        assert_eq!(known(dir.path(), &outbox).unwrap(), 0, "nobody has begun anything");
+        // A name that cannot be followed stands for a disk that cannot be read.
+        std::os::unix::fs::symlink("took.json", dir.path().join("took.json")).unwrap();
+        let said = known(dir.path(), &outbox).unwrap_err().to_string();
+        assert!(said.contains("took.json"), "{said}");
+        std::fs::remove_file(dir.path().join("took.json")).unwrap();
+        std::fs::write(dir.path().join("took.json"), b"").unwrap();
+        assert_eq!(known(dir.path(), &outbox).unwrap(), 1);
     }
 }

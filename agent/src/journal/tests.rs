@@ -180,6 +180,11 @@ fn a_journal_that_is_gone_altogether_holds_a_device_that_had_one_and_no_other() 
         assert!(journal.told().0 > 41, "transitions are counted on from what the outbox knows");
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is set aside");
+    places(&path).iter().for_each(|place| std::fs::remove_file(place).unwrap());
+    let earlier = path.with_extension("damaged.json");
+    std::fs::write(&earlier, b"evidence").unwrap();
+    assert_eq!(Journal::open(&path, 41).unwrap().state().name(), "held");
+    assert_eq!(std::fs::read(earlier).unwrap(), b"evidence", "there is none that is newer");
 }
 
 #[test]

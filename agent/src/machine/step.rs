@@ -102,7 +102,8 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         // it finishes or reverts.
         (State::Claiming { attempt, .. }, Event::Resumed { switched: true }) => switched(attempt),
         (State::Claiming { attempt, trouble, .. }, Event::Resumed { switched: false }) => {
-            let reason = Reason::new(Code::InterlockUnknown, "the agent was stopped while it claimed the interlock");
+            let reason =
+                Reason::new(Code::InterlockUnknown, "the agent was stopped, or could not write, while it claimed it");
             unclaim(attempt, trouble, Trouble::new(reason))
         }
         // DESIGN, rule 3, and TRUST, order on the device, 8: claimed, and still in the slot, or not at all.
@@ -116,10 +117,10 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
 
         // Past the switch it finishes or reverts.
         (State::Switching { attempt, .. }, Event::Switched | Event::Resumed { switched: true }) => switched(attempt),
-        // Attack: power that is cut between claim and switch, and comes back after a stop order, or over a changed slot.
+        // Attack: power that is cut, or a disk that fails, between claim and switch, and comes back after a stop order, or over a changed slot.
         // What was asked before the cut is asked again: signatures, bytes, window and interlock.
         (State::Switching { attempt, window }, Event::Resumed { switched: false }) => {
-            let cut = "the agent was stopped between the claim and the switch; all is asked again before the switch";
+            let cut = "the agent was stopped, or could not write, between claim and switch; all is asked again before the switch";
             let trouble = match window.holds(now) {
                 true => Trouble::new(Reason::new(Code::InterlockUnknown, cut)),
                 false => too_late(),

@@ -109,6 +109,40 @@ async fn a_device_that_cannot_say_what_it_runs_does_not_take_its_hospital_to_hav
     assert_eq!(shown["state"], "active", "nobody has told them: {shown}");
 }
 
+/// The wiping fails in its middle, and the agent goes round once more: it finishes that, and writes down nothing besides.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiping_that_failed_in_its_middle_is_finished_by_the_same_agent_and_no_journal_begins_anew() {
+    let mut hospital = Hospital::open().await;
+    let pump = &mut hospital.pumps[0];
+    assert!(pump.agent().cycle().await.unwrap().confirmed);
+    let dir = pump.dir.join("state");
+    ["journal.json", "journal.second.json"].iter().for_each(|name| drop(fs::remove_file(dir.join(name))));
+    fs::write(dir.join("leaving"), b"").unwrap();
+    pump.agent().cycle().await.unwrap();
+    assert_eq!(state(pump), ["floor.json", "lock"]);
+    assert!(pump.agent().stopper().is_cancelled(), "the device is nobody's");
+}
+
+/// The same where the last name that goes, the mark's, is gone too, and that was not known to be on the disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_takes_its_leave_writes_nothing_once_its_resolve_is_wiped() {
+    let mut hospital = Hospital::open().await;
+    assert!(hospital.pumps[0].agent().cycle().await.unwrap().confirmed);
+    hospital.world.stop_server().await;
+    let pump = &mut hospital.pumps[0];
+    let dir = pump.dir.join("state");
+    fs::write(dir.join("farewell"), b"").unwrap();
+    pump.agent().cycle().await.unwrap();
+    assert!(!pump.agent().stopper().is_cancelled(), "nobody has heard it");
+    for name in state(pump).iter().filter(|name| !["floor.json", "lock"].contains(&name.as_str())) {
+        let path = dir.join(name);
+        if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+    }
+    pump.agent().cycle().await.unwrap();
+    assert_eq!(state(pump), ["floor.json", "lock"]);
+    assert!(pump.agent().stopper().is_cancelled());
+}
+
 /// `suture-agent leave` by the shell, on a pseudo-terminal, as a remote shell gives it.
 async fn from_a_remote_shell(pump: &Device, id: &str) -> (bool, String) {
     let program = binary("suture-agent");

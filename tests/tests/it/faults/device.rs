@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use suture_agent::face::{self, Ask, Who};
 use suture_core::clock::Clock as _;
@@ -98,6 +99,108 @@ async fn a_disk_that_fails_past_the_switch_leaves_the_device_where_it_is_until_i
     }
     in_the_way(&h.pumps[0]).iter().for_each(|place| fs::remove_dir(place).unwrap());
     h.confirms(&rollout).await;
+}
+
+/// What is repeated at a start may restart the device, so it is not before the disk has proven to take what comes of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_starts_again_and_again_on_a_full_disk_is_not_restarted_again_and_again() {
+    let mut h = Hospital::open().await;
+    // The new version does not start, and the disk fails as the old one is started again.
+    let at = "1) exit 1;; 2) mkdir state/journal.json.tmp state/journal.second.json.tmp;;";
+    let restarts = restarting(&h.pumps[0], at);
+    let count = || fs::read_to_string(&restarts).unwrap().lines().count();
+    let draft = h.draft().await;
+    let (rollout, start, _) = h.approve(draft).await;
+    h.world.clock.set(start);
+    fails(&mut h).await;
+    assert_eq!((h.pumps[0].state().split('(').next(), count()), (Some("reverting"), 2));
+    for _ in 0..2 {
+        h.pumps[0].crash();
+        fails(&mut h).await;
+        assert_eq!(count(), 2, "nothing is done that cannot be written down");
+    }
+    in_the_way(&h.pumps[0]).iter().for_each(|place| fs::remove_dir(place).unwrap());
+    h.pumps[0].crash();
+    h.pumps[0].cycle().await;
+    assert_eq!((count(), h.pumps[0].runs().as_str()), (3, "1.0.0"));
+    assert_eq!(h.pumps[0].interlock_log(), ["claim", "release"]);
+    assert_eq!(h.reported(&rollout).await.0, "fell_back");
+}
+
+/// A restart command that keeps count in `restarts`, and does this too at each time that is named.
+fn restarting(pump: &Device, at: &str) -> PathBuf {
+    let dir = pump.dir.display();
+    let script = format!("cd {dir} && echo 1 >> restarts && case $(wc -l < restarts) in {at} esac");
+    pump.configure("rev-a", &["sh", "-c", &script]);
+    pump.dir.join("restarts")
+}
+
+/// A pump whose disk fails as the interlock is claimed: it holds that, and nothing says so on the disk. Its rollout, and its
+/// slot's end.
+async fn claims_and_fails(h: &mut Hospital) -> (String, Timestamp) {
+    let script = h.pumps[0].dir.join("interlock.sh");
+    let text = fs::read_to_string(&script).unwrap();
+    let more = "if [ \"$1\" = claim ] && ! [ -e failed ]; then touch failed; \
+                mkdir state/journal.json.tmp state/journal.second.json.tmp; fi\n";
+    fs::write(&script, text + more).unwrap();
+    let draft = h.draft().await;
+    let (rollout, start, end) = h.approve(draft).await;
+    h.world.clock.set(start);
+    fails(h).await;
+    fails(h).await;
+    assert_eq!(h.pumps[0].state(), "claiming");
+    assert_eq!(h.pumps[0].interlock_log(), ["claim"]);
+    (rollout, end)
+}
+
+/// Hours may pass until there is room: what was asked before is asked again, as after a power cut there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fails_between_claim_and_switch_lets_nothing_be_installed_that_was_stopped_meanwhile() {
+    let mut h = Hospital::open().await;
+    let (rollout, _) = claims_and_fails(&mut h).await;
+    h.kim.run(&["rollout", "stop", &rollout]).await.unwrap();
+    in_the_way(&h.pumps[0]).iter().for_each(|place| fs::remove_dir(place).unwrap());
+    assert_eq!(h.pumps[0].cycle().await, "idle(stop-order)");
+    assert_eq!(h.pumps[0].interlock_log(), ["claim", "release"]);
+    assert_eq!(h.pumps[0].runs(), "1.0.0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fails_between_claim_and_switch_and_heals_after_the_slot_claims_nothing_again() {
+    let mut h = Hospital::open().await;
+    let (_, end) = claims_and_fails(&mut h).await;
+    h.world.clock.set(end);
+    in_the_way(&h.pumps[0]).iter().for_each(|place| fs::remove_dir(place).unwrap());
+    h.pumps[0].cycle().await;
+    assert_eq!(h.pumps[0].interlock_log(), ["claim", "release"]);
+    assert_eq!(h.pumps[0].runs(), "1.0.0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fails_between_claim_and_switch_and_heals_in_the_slot_installs_after_all_was_asked() {
+    let mut h = Hospital::open().await;
+    let (rollout, _) = claims_and_fails(&mut h).await;
+    in_the_way(&h.pumps[0]).iter().for_each(|place| fs::remove_dir(place).unwrap());
+    assert_eq!(h.pumps[0].cycle().await, "idle(up-to-date)");
+    assert_eq!(h.pumps[0].interlock_log(), ["claim", "release", "claim", "release"]);
+    assert_eq!(h.reported(&rollout).await.0, "confirmed");
+}
+
+/// Only the file for `status` cannot be written: that is said, and keeps no device past the switch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn past_the_switch_a_file_for_status_alone_keeps_no_device_from_finishing() {
+    let mut h = Hospital::open().await;
+    restarting(&h.pumps[0], "1) mkdir state/journal.json.tmp state/journal.second.json.tmp state/live.json.tmp;;");
+    let draft = h.draft().await;
+    let (rollout, start, _) = h.approve(draft).await;
+    h.world.clock.set(start);
+    fails(&mut h).await;
+    assert_eq!(h.pumps[0].state(), "restarting");
+    in_the_way(&h.pumps[0]).iter().for_each(|place| fs::remove_dir(place).unwrap());
+    h.confirms(&rollout).await;
+    let (why, status) = faced(&mut h).await;
+    assert!(why.starts_with("state-damaged") && why.contains("live.json"), "{why}");
+    assert!(status["unwritten"]["text"].as_str().unwrap().contains("live.json"), "{status}");
 }
 
 /// Nobody knows what it was at, so a person looks; a device that has left and joined again is a new one.

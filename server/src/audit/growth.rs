@@ -95,14 +95,22 @@ pub(super) async fn person(
         }
     }
     match (spent, reserve.name()) {
-        (None, _) => Ok(()),
-        (Some(_), _) if NARROWS.contains(&action) => Ok(()),
-        (Some(spent), None) => Err(spent),
+        (None, _) => {}
+        (Some(_), _) if NARROWS.contains(&action) => {}
+        // What comes in force with it: all of that was signed, of which so much is published a day.
+        (Some(_), None) if tx.is_publication() => {}
+        (Some(spent), None) => return Err(spent),
         (Some(spent), Some(name)) => {
             let reserved = tx.count_written(&format!("{name}/{organisation}"), day(now), 1).await?;
-            if reserved > MAX_RESERVED_ENTRIES { Err(spent) } else { Ok(()) }
+            if reserved > MAX_RESERVED_ENTRIES {
+                return Err(spent);
+            }
         }
     }
+    if reserve != Reserve::None {
+        tx.note_publication();
+    }
+    Ok(())
 }
 
 /// Whether a report of so many bytes is kept, of a device that is on no signed roster of its hospital; it is counted then. Its

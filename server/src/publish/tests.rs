@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use suture_core::approval::{Part, Pinned, Register, Roster, RosterDevice, SignedDocument as _, path};
-use suture_core::audit::Entry;
+use suture_core::audit::{Concern, Entry};
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::label::Labels;
 use suture_core::limits::{MAX_HOSPITAL_DEVICES, MAX_PUBLISHED_BYTES};
@@ -14,10 +14,11 @@ use suture_proto::Repository;
 use zeroize::Zeroizing;
 
 use super::{AuditError, Offer, OnlineKeys, PublishError, Published, online_keys, publish, resign};
+use crate::audit;
 use crate::effect::{EffectError, Listing};
 use crate::store::repository::Readers;
 use crate::store::suite::each;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Tx};
 
 mod delegated;
 mod rotation;
@@ -278,7 +279,18 @@ async fn what_is_newly_signed_is_published_though_the_entries_of_the_day_are_spe
         };
         spend(&actor().to_string()).await;
         spend("manufacturer").await;
-        let two = offer(&store, next(&one, 2)).await.unwrap();
+        // With it goes what it brings, and nothing else does.
+        let brought = async |tx: &mut Tx| {
+            let (actor, concerns) = (actor(), Concern::Manufacturer);
+            audit::append(tx, now(), &actor, concerns, "life.changed", "pump", serde_json::Value::Null).await
+        };
+        let mut tx = store.begin().await.unwrap();
+        assert!(matches!(brought(&mut tx).await, Err(AuditError::TooMany { .. })));
+        drop(tx);
+        let mut tx = store.begin().await.unwrap();
+        let two = publish(&mut tx, &CATALOG, SEAL, next(&one, 2), &actor(), now()).await.unwrap();
+        brought(&mut tx).await.unwrap();
+        tx.commit().await.unwrap();
         // A targets key was stolen too, and spends what is kept for publications.
         spend("publications/manufacturer").await;
         let refused = offer(&store, next(&two, 3)).await;

@@ -155,6 +155,8 @@ enum Pools {
 /// A transaction. Dropped without [`Tx::commit`], it is rolled back.
 pub struct Tx {
     inner: Driver<Transaction<'static, Sqlite>, Transaction<'static, Postgres>>,
+    /// Whether it puts a publication in force that was counted.
+    publishes: bool,
 }
 
 /// What a transaction may be told to wait for, so that what it reads stays true until it commits. Taken in this order
@@ -218,7 +220,7 @@ impl Store {
             Pools::Sqlite { write, .. } => Driver::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
             Pools::Postgres(pool) => Driver::Postgres(pool.begin().await?),
         };
-        Ok(Tx { inner })
+        Ok(Tx { inner, publishes: false })
     }
 
     /// Begins a transaction that reads one unchanging view and cannot write.
@@ -229,7 +231,7 @@ impl Store {
                 Driver::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
             }
         };
-        Ok(Tx { inner })
+        Ok(Tx { inner, publishes: false })
     }
 
     /// Whether the database answers.
@@ -258,6 +260,16 @@ impl Store {
 }
 
 impl Tx {
+    /// Notes that it puts a publication in force, which was counted.
+    pub(crate) fn note_publication(&mut self) {
+        self.publishes = true;
+    }
+
+    /// Whether that was noted.
+    pub(crate) fn is_publication(&self) -> bool {
+        self.publishes
+    }
+
     /// Makes everything since the beginning durable, or nothing of it.
     pub async fn commit(self) -> Result<(), StoreError> {
         match self.inner {

@@ -150,7 +150,7 @@ struct Thief {
 impl Thief {
     const VERSION: u64 = i64::MAX as u64;
 
-    async fn open(tx: &mut crate::store::Tx, published: &Published, root: &[u8]) -> Self {
+    async fn open(tx: &mut Tx, published: &Published, root: &[u8]) -> Self {
         let root = Verified::pinned(root).unwrap();
         let mut keys = Vec::new();
         for role in [Role::Snapshot, Role::Timestamp] {

@@ -5,7 +5,6 @@ use suture_core::manifest::Manifest;
 use suture_core::trust::{CatalogEntry, Status};
 
 use super::*;
-use crate::store::Tx;
 use crate::store::chunks::DocumentKind;
 use crate::store::suite::deltas::manifest as release;
 

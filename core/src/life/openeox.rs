@@ -2,7 +2,7 @@
 //!
 //! | Suture (first day of what begins) | OpenEoX (last day of what ends) |
 //! | --- | --- |
-//! | general availability | `general_availability`, the same day |
+//! | general availability | `general_availability`, the same day; none where something ends on that day |
 //! | end of sales | `end_of_sales`, the day before |
 //! | end of life: not everything is patched any more | `end_of_security_support`, the day before |
 //! | end of support: nothing is | `end_of_life`, the day before |
@@ -49,6 +49,9 @@ impl Core {
     /// Of a release, or with none of the product as such.
     pub fn of(life: &Life, release: Option<Release>) -> Self {
         let Dates { general_availability, end_of_sales, end_of_life, end_of_support } = life.dates(release);
+        // Its last day would lie before the first: of such a part there is no day to tell.
+        let ends = [end_of_sales, end_of_life, end_of_support];
+        let available = general_availability.filter(|date| ends.iter().flatten().all(|end| date < end));
         let last = |date: Option<Date>| date.map(last_day_before);
         let end = last(end_of_support);
         let or_tba = |text: Option<String>| text.unwrap_or_else(|| TBA.to_owned());
@@ -58,7 +61,7 @@ impl Core {
             end_of_security_support: or_tba(last(end_of_life).or_else(|| end.clone())),
             end_of_life: or_tba(end),
             end_of_sales: last(end_of_sales),
-            general_availability: general_availability.map(|date| format!("{date}T00:00:00Z")),
+            general_availability: available.map(|date| format!("{date}T00:00:00Z")),
             last_updated: life.newest().map_or_else(|| TBA.to_owned(), |change| format_utc(change.at)),
         }
     }

@@ -38,7 +38,7 @@
 //! | `PATH` | all | The agent's own. |
 //! | `SUTURE_STEP` | all | The step's name. |
 //! | `SUTURE_DIR` | all | `slots_dir` of agent.toml: a place for its files. The agent's own there are `.suture`, `.suture-floor.json` and `bundle.tmp`. |
-//! | `SUTURE_TIMEOUT_SECS` | all | After that it is killed, with all that it started. |
+//! | `SUTURE_TIMEOUT_SECS` | all | After that it is killed, with its process group. |
 //! | `SUTURE_MANIFEST` | all but `state`, `restart`, `settle` | The SHA-256 of the version's manifest: which version is meant. |
 //! | `SUTURE_VERSION`, `SUTURE_RELEASE` | the same | Its version and release, for people. |
 //! | `SUTURE_BUNDLE` | `prepare` | A directory with one entry for each payload, by its name: a directory for a `tree`, which may be moved away; for an `image` a link to a file, which is to be copied. All of it was verified. |

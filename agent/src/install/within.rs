@@ -62,7 +62,7 @@ impl Within {
         }
     }
 
-    /// Runs a program within that time, or its own where that is less; killed with all that it started when it is over.
+    /// Runs a program within that time, or its own where that is less; killed with its process group when it is over.
     ///
     /// On a thread of its own: whoever asks may or may not be one that serves the network.
     pub fn run(&self, command: &Command, extra: &[&str]) -> Ending {

@@ -495,6 +495,8 @@ pub const MAX_ORGANISATION_ENTRIES: u64 = 100_000;
 /// Bytes of assessments of risk, agreements and consents that an organisation says in a day: 64 MiB, 500 of the longest, or
 /// some tens of thousands as people write them. All are kept for years.
 pub const MAX_SAID_BYTES: u64 = 64 << 20;
+/// Of these, what one person says: 16 MiB, a quarter, so that whoever has stolen one certificate leaves the others theirs.
+pub const MAX_PERSON_SAID_BYTES: u64 = 16 << 20;
 /// Publications that are taken of an organisation in a day though its entries are spent, and as many new roots besides: 1,000. Each
 /// is newly signed by keys that the server has not got.
 pub const MAX_RESERVED_ENTRIES: u64 = 1_000;

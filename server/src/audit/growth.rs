@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use suture_core::audit::Concern;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::limits::{
-    MAX_DEVICE_ENTRIES, MAX_ORGANISATION_ENTRIES, MAX_PERSON_ENTRIES, MAX_RESERVED_ENTRIES, MAX_SAID_BYTES,
-    MAX_UNROSTERED_BYTES,
+    MAX_DEVICE_ENTRIES, MAX_ORGANISATION_ENTRIES, MAX_PERSON_ENTRIES, MAX_PERSON_SAID_BYTES, MAX_RESERVED_ENTRIES,
+    MAX_SAID_BYTES, MAX_UNROSTERED_BYTES,
 };
 use suture_core::principal::Principal;
 
@@ -67,13 +67,19 @@ fn organisation(actor: &Principal) -> Option<String> {
 
 /// Counts what a person says in a series, of which each word is kept for years.
 ///
+/// Attack: a thief of one person's certificate who says all that the organisation may say, so that nobody else says anything.
+///
 /// # Errors
 ///
-/// The organisation has said [`MAX_SAID_BYTES`] that day, or the database failed.
+/// The person has said [`MAX_PERSON_SAID_BYTES`] that day, or the organisation [`MAX_SAID_BYTES`], or the database failed.
 pub(crate) async fn said(tx: &mut Tx, actor: &Principal, bytes: usize, now: Timestamp) -> Result<(), AuditError> {
-    let Some(writer) = organisation(actor) else { return Ok(()) };
-    if tx.count_written(&format!("said/{writer}"), day(now), bytes as u64).await? > MAX_SAID_BYTES {
-        return Err(AuditError::TooMuch { writer });
+    let Some(organisation) = organisation(actor) else { return Ok(()) };
+    let person = actor.to_string();
+    if tx.count_written(&format!("said/{person}"), day(now), bytes as u64).await? > MAX_PERSON_SAID_BYTES {
+        return Err(AuditError::PersonSaidTooMuch { writer: person });
+    }
+    if tx.count_written(&format!("said/{organisation}"), day(now), bytes as u64).await? > MAX_SAID_BYTES {
+        return Err(AuditError::OrganisationSaidTooMuch { writer: organisation });
     }
     Ok(())
 }

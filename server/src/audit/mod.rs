@@ -15,7 +15,7 @@ use suture_core::audit::{Concern, Entry, Frontier, Head, Salt};
 use suture_core::clock::whole_second;
 use suture_core::digest::Digest;
 use suture_core::event::{Event, Kind, Observer, What};
-use suture_core::limits::MAX_SAID_BYTES;
+use suture_core::limits::{MAX_PERSON_SAID_BYTES, MAX_SAID_BYTES};
 use suture_core::principal::Principal;
 
 use self::growth::Reserve;
@@ -47,12 +47,22 @@ pub enum AuditError {
         /// The bound.
         most: u64,
     },
-    /// An organisation has said too much that day.
+    /// A person has said too much that day.
     #[error(
-        "{writer} has said {MAX_SAID_BYTES} bytes of assessments and agreements today, and the server takes no more: nothing was \
-         changed; go on tomorrow (UTC)"
+        "{writer} has said {} MiB of assessments and agreements today, and the server takes no more of one person: nothing was \
+         changed; go on after 00:00 UTC, or let a colleague; was it you? if not, the certificate is stolen: `suturectl operator \
+         revoke`", MAX_PERSON_SAID_BYTES >> 20
     )]
-    TooMuch {
+    PersonSaidTooMuch {
+        /// Who.
+        writer: String,
+    },
+    /// All persons of an organisation together have said too much that day.
+    #[error(
+        "{writer} has said {} MiB of assessments and agreements today, and the server takes no more of one organisation: nothing \
+         was changed; go on after 00:00 UTC; was it you and your colleagues? `suturectl audit list` names who", MAX_SAID_BYTES >> 20
+    )]
+    OrganisationSaidTooMuch {
         /// Which organisation.
         writer: String,
     },

@@ -4,12 +4,13 @@ use jiff::{SignedDuration, Timestamp};
 use suture_core::audit::{Checkpoint, Concern, Frontier, Head, LogKey, Refused, Taken, Witness, includes};
 use suture_core::digest::Digest;
 use suture_core::id::TrustDomain;
+use suture_core::limits::MAX_PERSON_SAID_BYTES;
 use suture_core::principal::Principal;
 
 use super::key::{KeyError, ensure, rotate};
 use super::log::{Log, Seen};
 use super::retention::{Kept, RetentionError, apply, in_steps, prune};
-use super::{AuditError, append};
+use super::{AuditError, append, growth};
 use crate::store::suite::each;
 use crate::store::{Driver, Store};
 
@@ -265,6 +266,36 @@ async fn nobody_writes_without_end_and_everybody_can_stop_something_at_any_time(
         for again in ["rollout.stopped-again", "device.refused-again"] {
             assert!(write("lakeside", "sam", again, at(0)).await.is_err(), "{again}");
         }
+    })
+    .await;
+}
+
+/// Attack: a thief of one person's certificate who says all that an organisation may say in a day.
+#[tokio::test]
+async fn one_person_says_a_part_of_what_an_organisation_may_say_in_a_day() {
+    each(async |store| {
+        let say = async |name: &str, bytes: u64, now: Timestamp| {
+            let by = Principal::Operator("riverside".parse().unwrap(), name.parse().unwrap());
+            let mut tx = store.begin().await.unwrap();
+            let said = growth::said(&mut tx, &by, usize::try_from(bytes).unwrap(), now).await;
+            if said.is_ok() {
+                tx.commit().await.unwrap();
+            }
+            said.map_err(|refused| refused.to_string())
+        };
+        say("kim", MAX_PERSON_SAID_BYTES, at(0)).await.unwrap();
+        for _ in 0..5 {
+            let refused = say("kim", 1, at(0)).await.unwrap_err();
+            assert!(refused.starts_with("hdo/riverside/operator/kim has said 16 MiB of "), "{refused}");
+            assert!(refused.contains("one person") && refused.contains("00:00 UTC"), "{refused}");
+        }
+        for name in ["sam", "lee", "ann"] {
+            say(name, MAX_PERSON_SAID_BYTES, at(0)).await.unwrap();
+        }
+        let refused = say("joe", 1, at(0)).await.unwrap_err();
+        assert!(refused.starts_with("hdo/riverside has said 64 MiB of "), "{refused}");
+        assert!(refused.contains("one organisation") && refused.contains("00:00 UTC"), "{refused}");
+        say("kim", MAX_PERSON_SAID_BYTES, at(1)).await.unwrap();
     })
     .await;
 }

@@ -138,7 +138,9 @@ impl From<AuditError> for Refusal {
     fn from(error: AuditError) -> Self {
         match error {
             AuditError::Store(error) => error.into(),
-            AuditError::TooMany { .. } | AuditError::TooMuch { .. } => {
+            AuditError::TooMany { .. }
+            | AuditError::PersonSaidTooMuch { .. }
+            | AuditError::OrganisationSaidTooMuch { .. } => {
                 Self::caused(Code::ResourceExhausted, &error).is(Kind::LimitReached)
             }
             error => Self::ours(&error),

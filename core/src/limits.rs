@@ -516,6 +516,10 @@ pub const MAX_KEY_CHANGES: usize = 64;
 pub const MIN_AUDIT_KEPT_SECS: i64 = 730 * 86_400;
 /// Rows in one answer; more are had by asking on from the last.
 pub const MAX_ROWS_PER_CALL: u32 = 1_000;
+/// Rows in one answer to a program that asks for all, since it knows no pages; where there are more, it is told to be replaced.
+pub const MAX_UNPAGED_ROWS: u32 = 10_000;
+/// Rows of a list that an operator's program takes of a server, page by page.
+pub const MAX_LISTED_ROWS: usize = 100_000;
 /// Reports that wait on the device; beyond it the oldest that tell of no outcome are folded.
 pub const MAX_OUTBOX_REPORTS: usize = 10_000;
 

@@ -29,6 +29,7 @@ pub mod identity;
 pub mod keys;
 pub mod letters;
 pub mod life;
+pub mod lists;
 pub mod print;
 pub mod repository;
 pub mod sheet;

@@ -12,6 +12,7 @@ use super::hdo_join;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::letters;
+use crate::lists;
 use crate::print::Table;
 use crate::token::{self, Lifetime};
 
@@ -108,7 +109,7 @@ async fn invite(context: &mut Context<'_>, hdo: HdoId, name: String, lifetime: L
 }
 
 async fn list(context: &mut Context<'_>) -> Outcome {
-    let v1::ListHdosResponse { hdos } = context.connect().await?.list_hdos(v1::ListHdosRequest {}).await?;
+    let hdos = lists::hospitals(&mut context.connect().await?).await?;
     let mut rows = Vec::with_capacity(hdos.len());
     for v1::Hdo { id, name, operators, devices, root_sha256 } in hdos {
         let root_sha256 = match root_sha256.is_empty() {

@@ -1,5 +1,7 @@
 //! The server on a real port, seen through real TLS.
 
+mod lists;
+
 use std::sync::Mutex;
 
 use jiff::SignedDuration;

@@ -57,13 +57,22 @@ impl Row {
 }
 
 impl Store {
-    /// All bundles, by product and release.
-    pub(crate) async fn bundles(&self) -> Result<Vec<Bundle>, StoreError> {
+    /// Bundles by product and release, from behind `after` on.
+    pub(crate) async fn bundles(
+        &self,
+        after: Option<(&ProductId, Release)>,
+        limit: u32,
+    ) -> Result<Vec<Bundle>, StoreError> {
+        let (product, release) = after.map_or(("", Release(0)), |(product, release)| (product.as_str(), release));
+        let release = to_i64("a release", release.0)?;
         let rows = on!(self, |c| {
             sqlx::query_as::<_, Row>(
                 "SELECT product, release, version, path, manifest_sha256, status, payload_length, published_ms \
-                 FROM bundle ORDER BY product, release",
+                 FROM bundle WHERE (product, release) > ($1, $2) ORDER BY product, release LIMIT $3",
             )
+            .bind(product)
+            .bind(release)
+            .bind(i64::from(limit))
             .fetch_all(c)
             .await
         })?;

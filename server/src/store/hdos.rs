@@ -59,6 +59,11 @@ impl Tx {
 
     /// Every hospital, by id.
     pub async fn hdos(&mut self) -> Result<Vec<Hdo>, StoreError> {
+        self.hdos_after(None, u32::MAX).await
+    }
+
+    /// Hospitals by id, from behind `after` on.
+    pub async fn hdos_after(&mut self, after: Option<&HdoId>, limit: u32) -> Result<Vec<Hdo>, StoreError> {
         let rows = on!(self, |c| {
             sqlx::query_as::<_, Row>(
             "SELECT h.id, h.name,
@@ -66,8 +71,10 @@ impl Tx {
                 (SELECT COUNT(*) FROM device d WHERE d.hdo = h.id AND d.state NOT IN ('revoked', 'decommissioned')) AS devices,
                 (SELECT r.sha256 FROM repo_file r
                     WHERE r.repository = 'approvals/' || h.id AND r.name = '1.root.json') AS root
-            FROM hdo h ORDER BY h.id"
+            FROM hdo h WHERE h.id > $1 ORDER BY h.id LIMIT $2"
         )
+        .bind(after.map_or("", HdoId::as_str))
+        .bind(i64::from(limit))
         .fetch_all(c)
         .await
         })?;

@@ -20,6 +20,15 @@ pub(crate) struct Proposal {
     pub(crate) expires: Timestamp,
 }
 
+/// A suggestion's place in the order of all.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) created: Timestamp,
+    pub(crate) hdo: HdoId,
+    pub(crate) product: ProductId,
+    pub(crate) release: Release,
+}
+
 #[derive(sqlx::FromRow)]
 struct Row {
     id: String,
@@ -146,22 +155,36 @@ impl Tx {
 }
 
 impl Store {
-    /// The suggestions to a hospital, or to all, that have not expired, newest first, with what people call the release.
+    /// The suggestions to a hospital, or to all, that have not expired, newest first, with what people call the release; from
+    /// behind `after` on.
     pub(crate) async fn proposals(
         &self,
         hdo: Option<&HdoId>,
         now: Timestamp,
+        after: Option<&Place>,
         limit: u32,
     ) -> Result<Vec<(Proposal, Version)>, StoreError> {
+        let (created, place, product, release) = match after {
+            Some(Place { created, hdo, product, release }) => {
+                (to_ms(*created), hdo.as_str(), product.as_str(), *release)
+            }
+            None => (i64::MAX, "", "", Release(0)),
+        };
+        let release = to_i64("a release", release.0)?;
         let rows = on!(self, |c| {
             sqlx::query_as::<_, Row>(
                 "SELECT p.id, p.hdo, p.product, p.release, b.version, p.suggestion, p.note, p.proposed_by, p.created_ms, \
                  p.expires_ms FROM proposal p JOIN bundle b ON b.product = p.product AND b.release = p.release \
-                 WHERE ($1 = '' OR p.hdo = $1) AND p.expires_ms > $2 \
-                 ORDER BY p.created_ms DESC, p.hdo, p.product, p.release LIMIT $3",
+                 WHERE ($1 = '' OR p.hdo = $1) AND p.expires_ms > $2 AND (p.created_ms < $3 \
+                 OR (p.created_ms = $3 AND (p.hdo, p.product, p.release) > ($4, $5, $6))) \
+                 ORDER BY p.created_ms DESC, p.hdo, p.product, p.release LIMIT $7",
             )
             .bind(hdo.map_or("", HdoId::as_str))
             .bind(to_ms(now))
+            .bind(created)
+            .bind(place)
+            .bind(product)
+            .bind(release)
             .bind(i64::from(limit))
             .fetch_all(c)
             .await

@@ -155,14 +155,25 @@ impl Tx {
         row.map(Row::read).transpose()
     }
 
-    /// A hospital's rollouts, newest first; those that are over only where `all` is set.
-    pub(crate) async fn rollouts(&mut self, hdo: &HdoId, all: bool) -> Result<Vec<Rollout>, StoreError> {
+    /// A hospital's rollouts, newest first, from behind `after` on; those that are over only where `all` is set.
+    pub(crate) async fn rollouts(
+        &mut self,
+        hdo: &HdoId,
+        all: bool,
+        after: Option<&(Timestamp, ApprovalId)>,
+        limit: u32,
+    ) -> Result<Vec<Rollout>, StoreError> {
+        let (created, id) = after.map_or((i64::MAX, ""), |(created, id)| (to_ms(*created), id.as_str()));
         let rows = on!(self, |c| {
             sqlx::query_as::<_, Row>(rollout_columns!(
-                "WHERE hdo = $1 AND ($2 OR state IN ('running', 'paused')) ORDER BY created_ms DESC, id LIMIT 1000"
+                "WHERE hdo = $1 AND ($2 OR state IN ('running', 'paused')) \
+                 AND (created_ms < $3 OR (created_ms = $3 AND id > $4)) ORDER BY created_ms DESC, id LIMIT $5"
             ))
             .bind(hdo.as_str())
             .bind(all)
+            .bind(created)
+            .bind(id)
+            .bind(i64::from(limit))
             .fetch_all(c)
             .await
         })?;

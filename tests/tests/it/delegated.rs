@@ -156,7 +156,7 @@ async fn by_its_own_key(kind: Kind) {
 /// What the server says of the catalog's bundles by itself: release and status.
 async fn rows(world: &World, operator: &Operator) -> Vec<(u64, String)> {
     let mut calls = world.operator_calls(Some(operator.identity())).await;
-    let listed = calls.list_bundles(v1::ListBundlesRequest {}).await.unwrap().into_inner().bundles;
+    let listed = calls.list_bundles(v1::ListBundlesRequest::default()).await.unwrap().into_inner().bundles;
     listed.into_iter().map(|b| (b.release, b.status)).collect()
 }
 

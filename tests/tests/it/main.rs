@@ -61,6 +61,7 @@ mod lapse;
 mod leases;
 mod life;
 mod lifetime;
+mod lists;
 mod manners;
 mod manual;
 mod notices;

@@ -10,6 +10,7 @@ use suture_proto::{parse_digest, v1};
 use crate::cmd::rollout::decide;
 use crate::context::Context;
 use crate::failure::Outcome;
+use crate::lists;
 use crate::print::{Table, bytes};
 use crate::trust_store::{TrustStore, Which};
 
@@ -43,7 +44,7 @@ pub(super) async fn run(context: &mut Context<'_>) -> Outcome {
             decisions.insert((row.decision.product.to_string(), row.decision.release.0), row);
         }
     }
-    let v1::ListBundlesResponse { bundles } = client.list_bundles(v1::ListBundlesRequest {}).await?;
+    let bundles = lists::bundles(&mut client).await?;
     let mut rows = Vec::with_capacity(bundles.len());
     for v1::Bundle { product, version, release, manifest_sha256, status, payload_length, published_ms: _ } in bundles {
         let manifest_sha256 = parse_digest("manifest_sha256", &manifest_sha256)?;

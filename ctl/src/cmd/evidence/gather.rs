@@ -18,6 +18,7 @@ use crate::evidence::served::{self, Served};
 use crate::evidence::{About, Files, folder, kind};
 use crate::failure::{Failure, Outcome};
 use crate::files::{self, Access};
+use crate::lists;
 use crate::trust_store::{TrustStore, Which};
 
 /// A folder in the making.
@@ -188,8 +189,7 @@ impl<'a, 'c> Gathering<'a, 'c> {
 
     /// What the server says of the bundles that `counts` names.
     pub(super) async fn bundles(&mut self, counts: impl Fn(&v1::Bundle) -> bool) -> Outcome {
-        let v1::ListBundlesResponse { bundles } = self.client.list_bundles(v1::ListBundlesRequest {}).await?;
-        for bundle in bundles.into_iter().filter(counts) {
+        for bundle in lists::bundles(&mut self.client).await?.into_iter().filter(counts) {
             self.served.bundles.push(served::Bundle {
                 product: suture_proto::parse("product", &bundle.product)?,
                 release: suture_core::version::Release(bundle.release),

@@ -17,6 +17,7 @@ use super::{letters, rollout, words};
 use crate::evidence::bundles::document_place;
 use crate::evidence::served::Adoption;
 use crate::failure::{Failure, OrFail as _, Outcome};
+use crate::lists;
 use crate::trust_store::Which;
 
 /// Gathers it for a hospital.
@@ -27,9 +28,9 @@ pub(super) async fn of_hospital(
 ) -> Outcome {
     bundles(gathering, product, release).await?;
     let counts = |r: &v1::Rollout| r.product == product.as_str() && release.is_none_or(|want| r.release == want.0);
-    let answer = gathering.client.list_rollouts(v1::ListRolloutsRequest { all: true }).await?;
     // Newest first.
-    let rollouts: Vec<v1::Rollout> = answer.rollouts.into_iter().filter(counts).collect();
+    let rollouts: Vec<v1::Rollout> =
+        lists::rollouts(&mut gathering.client, true).await?.into_iter().filter(counts).collect();
     if rollouts.len() > MAX_EVIDENCE_ROLLOUTS {
         let left = rollouts.len() - MAX_EVIDENCE_ROLLOUTS;
         gathering.note(&format!("the {left} oldest rollouts are left out: `evidence rollout ID` has each"));

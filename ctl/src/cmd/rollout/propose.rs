@@ -21,6 +21,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::failure::{Failure, OrFail as _, Outcome};
 use crate::hospital::refused;
+use crate::lists;
 use crate::print::Table;
 
 /// Arguments of `rollout propose`.
@@ -192,8 +193,7 @@ fn read(message: v1::RolloutProposal) -> Outcome<Proposed> {
 }
 
 async fn all(client: &mut Client) -> Outcome<Vec<Proposed>> {
-    let proposals = client.list_proposals(v1::ListProposalsRequest {}).await?.proposals;
-    proposals.into_iter().map(read).collect()
+    lists::proposals(client).await?.into_iter().map(read).collect()
 }
 
 /// The suggestion of that id.

@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::failure::Outcome;
 use crate::hospital::leases::Down;
 use crate::hospital::rollouts::{self, Unapproved};
+use crate::lists;
 use crate::print::Table;
 use crate::trust_store::{TrustStore, Which};
 
@@ -108,8 +109,7 @@ pub(super) fn shown(rollout: v1::Rollout) -> Shown {
 pub(super) async fn list(context: &mut Context<'_>, all: bool) -> Outcome {
     context.home.server()?.hdo()?;
     let mut client = context.connect().await?;
-    let answer = client.list_rollouts(v1::ListRolloutsRequest { all }).await?;
-    let mut rows: Vec<Shown> = answer.rollouts.into_iter().map(shown).collect();
+    let mut rows: Vec<Shown> = lists::rollouts(&mut client, all).await?.into_iter().map(shown).collect();
     mark_withdrawn(context, &mut client, &mut rows).await;
     context.print.result(&rows, |rows| {
         let mut table = Table::new(["rollout", "state", "bundle", "wave", "ticket", "created", ""]);

@@ -1,11 +1,11 @@
 //! The record of what was changed, as operators ask for it.
 
-use suture_core::limits::MAX_ROWS_PER_CALL;
 use suture_core::principal::Principal;
 use suture_core::sign::PublicKey;
 use suture_proto::{Invalid, v1};
 
 use super::super::{Api, Refusal};
+use super::page::Page;
 use crate::audit::log::{Proven, Seen, Shown};
 use crate::store::audit::AuditRow;
 
@@ -16,12 +16,12 @@ impl Api {
         request: v1::ListAuditRequest,
     ) -> Result<v1::ListAuditResponse, Refusal> {
         let v1::ListAuditRequest { after, limit } = request;
-        let limit = if limit == 0 { MAX_ROWS_PER_CALL } else { limit.min(MAX_ROWS_PER_CALL) };
-        let mut tx = self.app.store().read().await?;
-        let mut rows = tx.audit_after(after, limit + 1).await?;
-        let more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
-        Ok(v1::ListAuditResponse { entries: rows.into_iter().map(|row| shown_to(principal, row)).collect(), more })
+        let page = Page::paged(limit);
+        let mut rows = self.app.store().read().await?.audit_after(after, page.wanted()).await?;
+        let more = page.cut(&mut rows, "entries")?;
+        let mut entries: Vec<v1::AuditEntry> = rows.into_iter().map(|row| shown_to(principal, row)).collect();
+        let cut = page.fit(&mut entries, "entries")?;
+        Ok(v1::ListAuditResponse { entries, more: more || cut })
     }
 
     pub(super) async fn newest_checkpoint(

@@ -5,11 +5,14 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _};
 use suture_core::chunk::Entry;
 use suture_core::digest::Digest;
+use suture_core::id::ProductId;
 use suture_core::limits::{MAX_CHUNKS_PER_CALL, UPLOAD_IDLE};
-use suture_proto::{Invalid, parse_digest, v1};
+use suture_core::version::Release;
+use suture_proto::{Invalid, parse, parse_digest, v1};
 use tonic::{Code, Status, Streaming};
 
 use super::super::{Api, Refusal};
+use super::page::Page;
 use crate::store::chunks::DocumentKind;
 use crate::transfer::Upload;
 
@@ -88,8 +91,15 @@ impl Api {
         Ok(v1::PutDocumentResponse { sha256: sha256.as_bytes().to_vec().into() })
     }
 
-    pub(super) async fn bundles(&self) -> Result<v1::ListBundlesResponse, Refusal> {
-        let bundles = self.app.store().bundles().await?.into_iter().map(|b| v1::Bundle {
+    pub(super) async fn bundles(&self, request: v1::ListBundlesRequest) -> Result<v1::ListBundlesResponse, Refusal> {
+        let v1::ListBundlesRequest { after_product, after_release, limit } = request;
+        let after: Option<ProductId> =
+            (!after_product.is_empty()).then(|| parse("after_product", &after_product)).transpose()?;
+        let page = Page::of(limit);
+        let after = after.as_ref().map(|product| (product, Release(after_release)));
+        let mut found = self.app.store().bundles(after, page.wanted()).await?;
+        let more = page.cut(&mut found, "bundles")?;
+        let bundles = found.into_iter().map(|b| v1::Bundle {
             product: b.product.to_string(),
             version: b.version.to_string(),
             release: b.release.0,
@@ -98,7 +108,7 @@ impl Api {
             payload_length: b.payload_length,
             published_ms: b.published.as_millisecond(),
         });
-        Ok(v1::ListBundlesResponse { bundles: bundles.collect() })
+        Ok(v1::ListBundlesResponse { bundles: bundles.collect(), more })
     }
 }
 

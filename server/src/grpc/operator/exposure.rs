@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use prost::Message as _;
 use suture_core::digest::Digest;
 use suture_core::exposure::why::Why;
 use suture_core::exposure::{Bundle, Claim, Finding, Question, Source, Versions, Wanted};
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::limits::{
-    MAX_ADOPTIONS_PER_CALL, MAX_PACKAGE_BYTES, MAX_ROWS_PER_CALL, MAX_SHOWN_COMPONENTS, MAX_VULNERABILITY_BYTES,
+    MAX_ADOPTIONS_PER_CALL, MAX_MESSAGE_BYTES, MAX_PACKAGE_BYTES, MAX_ROWS_PER_CALL, MAX_SHOWN_COMPONENTS,
+    MAX_VULNERABILITY_BYTES,
 };
 use suture_core::principal::Principal;
 use suture_proto::{parse, parse_digest, v1};
+use tonic::Code;
 
 use super::super::{Api, Refusal};
 use crate::exposure::{Asked, Counts, Course, Look, Page, count};
@@ -158,6 +161,14 @@ impl Api {
         if asked.product.is_none() {
             answer.unlisted_devices = running.values().map(|r| r.proven.saturating_add(r.believed)).sum();
         }
+        if answer.encoded_len() > MAX_MESSAGE_BYTES {
+            let text = format!(
+                "question: the answer names {} bundles and takes more than {} MiB; ask of one product: --product",
+                answer.bundles.len(),
+                MAX_MESSAGE_BYTES >> 20
+            );
+            return Err(Refusal::new(Code::FailedPrecondition, text));
+        }
         Ok(answer)
     }
 
@@ -196,11 +207,17 @@ impl Api {
         let mut tx = store.read().await?;
         let look = Look::take(&mut tx, &asked).await?;
         let mut found = tx.hospitals_after(after.as_ref(), limit + 1).await?;
-        let more = found.len() > limit as usize;
+        let mut more = found.len() > limit as usize;
         found.truncate(limit as usize);
-        let last = found.last().map(|(hdo, _)| hdo.to_string()).unwrap_or_default();
+        let mut last = String::new();
         let mut hospitals = Vec::new();
         for (hdo, name) in found {
+            // Of each the bundles that its devices run, of which there may be many.
+            if hospitals.len() >= MAX_ROWS_PER_CALL as usize {
+                more = true;
+                break;
+            }
+            last = hdo.to_string();
             let course = Course::of(store, &mut tx, &hdo, &look, now).await?;
             let counts = count(&mut tx, &hdo, &look, &course).await?;
             for (bundle, finding) in look.exposed() {

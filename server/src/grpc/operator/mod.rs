@@ -12,6 +12,7 @@ mod exposure;
 mod letters;
 mod limits;
 mod organisation;
+mod page;
 mod proposals;
 mod reports;
 mod repository;
@@ -98,8 +99,7 @@ impl OperatorService for Api {
     }
 
     async fn list_bundles(&self, request: Request<v1::ListBundlesRequest>) -> Answer<v1::ListBundlesResponse> {
-        let v1::ListBundlesRequest {} = request.into_inner();
-        Ok(Response::new(self.bundles().await?))
+        Ok(Response::new(self.bundles(request.into_inner()).await?))
     }
 
     async fn invite_hdo(&self, request: Request<v1::InviteHdoRequest>) -> Answer<v1::InviteHdoResponse> {
@@ -108,8 +108,7 @@ impl OperatorService for Api {
     }
 
     async fn list_hdos(&self, request: Request<v1::ListHdosRequest>) -> Answer<v1::ListHdosResponse> {
-        let v1::ListHdosRequest {} = request.into_inner();
-        Ok(Response::new(self.hospitals().await?))
+        Ok(Response::new(self.hospitals(request.into_inner()).await?))
     }
 
     async fn invite_operator(&self, request: Request<v1::InviteOperatorRequest>) -> Answer<v1::InviteOperatorResponse> {
@@ -201,8 +200,7 @@ impl OperatorService for Api {
 
     async fn list_proposals(&self, request: Request<v1::ListProposalsRequest>) -> Answer<v1::ListProposalsResponse> {
         let principal = caller(&request)?;
-        let v1::ListProposalsRequest {} = request.into_inner();
-        Ok(Response::new(self.proposals(&principal).await?))
+        Ok(Response::new(self.proposals(&principal, request.into_inner()).await?))
     }
 
     async fn get_adoption(&self, request: Request<v1::GetAdoptionRequest>) -> Answer<v1::GetAdoptionResponse> {

@@ -13,6 +13,7 @@ use tonic::{Code, Request};
 
 use super::super::token::{Shown, shown, spent};
 use super::super::{Api, Newcomer, Refusal, caller};
+use super::page::Page;
 use crate::audit;
 use crate::identity::Csr;
 use crate::rights::Caller;
@@ -132,17 +133,21 @@ impl Api {
         Ok(v1::InviteHdoResponse {})
     }
 
-    pub(super) async fn hospitals(&self) -> Result<v1::ListHdosResponse, Refusal> {
-        let mut tx = self.app.store().read().await?;
+    pub(super) async fn hospitals(&self, request: v1::ListHdosRequest) -> Result<v1::ListHdosResponse, Refusal> {
+        let v1::ListHdosRequest { after, limit } = request;
+        let after = (!after.is_empty()).then(|| parse("after", &after)).transpose()?;
+        let page = Page::of(limit);
+        let mut found = self.app.store().read().await?.hdos_after(after.as_ref(), page.wanted()).await?;
+        let more = page.cut(&mut found, "hospitals")?;
         let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-        let hdos = tx.hdos().await?.into_iter().map(|h| v1::Hdo {
+        let hdos = found.into_iter().map(|h| v1::Hdo {
             id: h.id.to_string(),
             name: h.name,
             operators: count(h.operators),
             devices: count(h.devices),
             root_sha256: h.root.map(|d| d.as_bytes().to_vec().into()).unwrap_or_default(),
         });
-        Ok(v1::ListHdosResponse { hdos: hdos.collect() })
+        Ok(v1::ListHdosResponse { hdos: hdos.collect(), more })
     }
 
     pub(super) async fn invite_colleague(

@@ -7,7 +7,7 @@ use serde_json::json;
 use suture_core::approval::SignedDocument as _;
 use suture_core::audit::Concern;
 use suture_core::id::{HdoId, ProductId};
-use suture_core::limits::{MAX_PROPOSAL_SECS, MAX_PROPOSALS, MAX_PROPOSED_HOSPITALS, MAX_ROWS_PER_CALL};
+use suture_core::limits::{MAX_PROPOSAL_SECS, MAX_PROPOSALS, MAX_PROPOSED_HOSPITALS};
 use suture_core::plan::Suggestion;
 use suture_core::principal::Principal;
 use suture_core::version::Release;
@@ -17,8 +17,9 @@ use tonic::Code;
 use super::super::{Api, Refusal};
 use super::decisions::name;
 use super::organisation::sentence;
+use super::page::Page;
 use crate::audit;
-use crate::store::proposals::Proposal;
+use crate::store::proposals::{Place, Proposal};
 
 impl Api {
     pub(super) async fn suggest(
@@ -124,8 +125,26 @@ impl Api {
         Ok(v1::TakeBackProposalResponse { hdos: hdos.iter().map(ToString::to_string).collect() })
     }
 
-    pub(super) async fn proposals(&self, principal: &Principal) -> Result<v1::ListProposalsResponse, Refusal> {
-        let found = self.app.store().proposals(principal.hdo(), self.app.now(), MAX_ROWS_PER_CALL).await?;
+    pub(super) async fn proposals(
+        &self,
+        principal: &Principal,
+        request: v1::ListProposalsRequest,
+    ) -> Result<v1::ListProposalsResponse, Refusal> {
+        let v1::ListProposalsRequest { after, limit } = request;
+        let v1::ProposalPlace { created_ms, hdo, product, release } = after.unwrap_or_default();
+        let after = match hdo.as_str() {
+            "" => None,
+            hdo => Some(Place {
+                created: Timestamp::from_millisecond(created_ms).map_err(|e| Invalid::new("after.created_ms", e))?,
+                hdo: parse("after.hdo", hdo)?,
+                product: parse("after.product", &product)?,
+                release: Release(release),
+            }),
+        };
+        let page = Page::of(limit);
+        let store = self.app.store();
+        let mut found = store.proposals(principal.hdo(), self.app.now(), after.as_ref(), page.wanted()).await?;
+        let more = page.cut(&mut found, "proposals")?;
         let proposals = found.into_iter().map(|(proposal, version)| {
             let Proposal { id, hdo, product, release, suggestion, note, by, created, expires } = proposal;
             v1::RolloutProposal {
@@ -141,6 +160,8 @@ impl Api {
                 expires_ms: expires.as_millisecond(),
             }
         });
-        Ok(v1::ListProposalsResponse { proposals: proposals.collect() })
+        let mut proposals: Vec<v1::RolloutProposal> = proposals.collect();
+        let cut = page.fit(&mut proposals, "proposals")?;
+        Ok(v1::ListProposalsResponse { proposals, more: more || cut })
     }
 }

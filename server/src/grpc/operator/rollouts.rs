@@ -13,6 +13,7 @@ use suture_proto::{parse, parse_digest, v1};
 
 use super::super::{Api, Refusal};
 use super::organisation::sentence;
+use super::page::Page;
 use crate::rollout::{RolloutError, order};
 use crate::stop;
 use crate::store::members::Member;
@@ -132,12 +133,21 @@ impl Api {
         hdo: &HdoId,
         request: v1::ListRolloutsRequest,
     ) -> Result<v1::ListRolloutsResponse, Refusal> {
-        let v1::ListRolloutsRequest { all } = request;
+        let v1::ListRolloutsRequest { all, after, limit } = request;
+        let page = Page::of(limit);
         let mut tx = self.app.store().read().await?;
-        let rollouts = tx.rollouts(hdo, all).await?;
-        Ok(v1::ListRolloutsResponse {
-            rollouts: rollouts.into_iter().map(|r| message(r, Vec::new(), Vec::new())).collect(),
-        })
+        let after = match after.as_str() {
+            "" => None,
+            id => {
+                let id: ApprovalId = parse("after", id)?;
+                let found = tx.rollout(hdo, &id).await?.ok_or_else(|| RolloutError::NotFound(id))?;
+                Some((found.created, found.id))
+            }
+        };
+        let mut found = tx.rollouts(hdo, all, after.as_ref(), page.wanted()).await?;
+        let more = page.cut(&mut found, "rollouts")?;
+        let rollouts = found.into_iter().map(|r| message(r, Vec::new(), Vec::new())).collect();
+        Ok(v1::ListRolloutsResponse { rollouts, more })
     }
 
     pub(super) async fn rollout(

@@ -269,7 +269,7 @@ async fn a_release_that_nobody_lists_any_more_is_told_so_and_nothing_leads_to_it
             list(&mut tx, manifest, "superseded").await;
         }
         let statuses = async |store: &Store| {
-            let told = store.bundles().await.unwrap().into_iter().map(|b| b.status);
+            let told = store.bundles(None, 100).await.unwrap().into_iter().map(|b| b.status);
             told.collect::<Vec<_>>()
         };
         let all: BTreeMap<_, _> = manifests.iter().map(|m| (m.path(), ())).collect();

@@ -5,6 +5,7 @@ pub(crate) mod deltas;
 mod forks;
 mod leases;
 mod nouns;
+mod pages;
 mod people;
 mod quotas;
 mod schema;

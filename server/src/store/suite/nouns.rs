@@ -18,15 +18,15 @@ use super::super::tokens::{TokenState, Use};
 use super::super::{Store, Tx};
 use super::{each, place, told};
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     "2026-11-24T15:00:00Z".parse().unwrap()
 }
 
-fn after(secs: i64) -> Timestamp {
+pub(super) fn after(secs: i64) -> Timestamp {
     now() + SignedDuration::from_secs(secs)
 }
 
-fn hdo() -> HdoId {
+pub(super) fn hdo() -> HdoId {
     "riverside".parse().unwrap()
 }
 
@@ -60,7 +60,7 @@ fn certificate(serial: u8, principal: &Principal) -> Certificate {
     }
 }
 
-async fn hospital(store: &Store) -> Tx {
+pub(super) async fn hospital(store: &Store) -> Tx {
     let mut tx = store.begin().await.unwrap();
     assert!(tx.insert_hdo(&hdo(), "Riverside", now()).await.unwrap());
     tx

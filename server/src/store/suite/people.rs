@@ -107,7 +107,7 @@ async fn of_each_bundle_a_hospital_has_the_latest_suggestion_until_it_expires() 
         assert_eq!(tx.other_proposals(&hdo(), &"pump".parse().unwrap(), Release(2)).await.unwrap(), 1);
         tx.commit().await.unwrap();
         let ids = async |hdo: Option<&HdoId>, now| {
-            let found = store.proposals(hdo, at(now), 10).await.unwrap();
+            let found = store.proposals(hdo, at(now), None, 10).await.unwrap();
             found.into_iter().map(|(p, version)| format!("{}:{}:{version}", p.hdo, p.id)).collect::<Vec<_>>()
         };
         assert_eq!(ids(Some(&hdo()), 4).await, ["riverside:c:1.1.0", "riverside:b:1.2.0"]);

@@ -190,7 +190,7 @@ async fn a_hospital_operators_certificate() {
     let decisions = v1::ListDecisionsRequest { all: true, ..Default::default() };
     let decisions = calls.list_decisions(decisions).await.unwrap().into_inner().decisions;
     assert!(decisions.is_empty());
-    assert!(calls.list_proposals(v1::ListProposalsRequest {}).await.unwrap().into_inner().proposals.is_empty());
+    assert!(calls.list_proposals(v1::ListProposalsRequest::default()).await.unwrap().into_inner().proposals.is_empty());
     let statements = v1::GetStatementsRequest { rollout: rollout.clone() };
     assert_eq!(calls.get_statements(statements).await.unwrap().into_inner().statements.len(), 1);
     super::letters::thief(&hospital, &mut calls, &own).await;

@@ -47,6 +47,8 @@ play() {
         cp "$scratch/$other/$program" "$stage/programs/"
     done
     cp "$sources"/deploy/*.sh "$stage/deploy/"
+    # The story's bill of material is of the story's own sources.
+    ln -s "$sources"/{Cargo.toml,Cargo.lock,core,proto,server,agent,ctl,tests} "$stage/"
     # Its programs are built already.
     printf 'build_programs() { PATH=%q:$PATH; }\n' "$stage/programs" >>"$stage/deploy/stage.sh"
     echo "== $way: $* of the $other revision, the rest and the story of the $rest one"

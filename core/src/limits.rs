@@ -479,6 +479,15 @@ pub const MAX_REPORT_NUMBER: u64 = 1 << 53;
 /// Reports that a server keeps of a device and the report key that it enrolled with, the latest: 60 MB at most, and as many
 /// as the device itself keeps.
 pub const MAX_KEPT_REPORTS: u64 = 10_000;
+/// Bytes of reports that are taken of a device in a day whatever others send: 64 KiB, some fifty of the usual ones. An update takes
+/// a dozen.
+pub const DEVICE_REPORT_BYTES: u64 = 64 << 10;
+/// Bytes of reports that are taken of a device in a day where its hospital's room lasts: 16 MiB, as much as all that wait on one
+/// that was offline for long. More wait on the device until the next day.
+pub const MAX_DEVICE_REPORT_BYTES: u64 = 16 << 20;
+/// Bytes of reports that are taken in a day of all devices of a hospital beyond [`DEVICE_REPORT_BYTES`] of each: 1 GiB. A fleet of
+/// [`MAX_HOSPITAL_DEVICES`] that is updated on one day needs none of it.
+pub const MAX_HOSPITAL_REPORT_BYTES: u64 = 1 << 30;
 /// Bytes of reports that are kept of one day, of all devices of a hospital together that are on no signed roster: 64 MiB, some
 /// ten thousand of the longest. A device that waits for its roster sends a few.
 pub const MAX_UNROSTERED_BYTES: u64 = 64 << 20;

@@ -7,10 +7,13 @@
 //!
 //! Attack: a stolen operator's certificate, by which a thousand devices are enrolled that nobody has, each of which reports as
 //! much as is kept of a device. So of devices that are on no signed roster so many bytes are kept of a day, of all together.
+//!
+//! Attack: stolen keys of many devices that are on it. So of a hospital's devices so many bytes are taken a day; what is more is
+//! not taken, waits on the device, and is taken the next day. See [`growth::taken`].
 
 use jiff::Timestamp;
 use suture_core::id::{DeviceId, HdoId};
-use suture_core::limits::{MAX_KEPT_REPORTS, MAX_UNROSTERED_BYTES};
+use suture_core::limits::{MAX_DEVICE_REPORT_BYTES, MAX_HOSPITAL_REPORT_BYTES, MAX_KEPT_REPORTS, MAX_UNROSTERED_BYTES};
 use suture_core::phase::{Code, Phase};
 use suture_core::principal::Principal;
 use suture_core::report::{ReportError, Sighting, Signed};
@@ -75,20 +78,32 @@ async fn take(
     let known = tx.device(hdo, device).await?.ok_or(SubmitError::Unknown)?;
     let key = known.report_key.ok_or(SubmitError::Unknown)?;
     let counts = tx.roster_key(hdo, device).await? == Some(key);
-    let mut through = known.reports_through;
-    let (mut last, mut lost, mut seen, mut news) = (None, None, Vec::new(), Vec::new());
-    let mut unkept = false;
+    let (mut next, mut lost, mut heard) = (known.reports_through.saturating_add(1), None, Vec::new());
     for (i, signed) in reports.iter().enumerate() {
         let report = signed.verify(&key).map_err(|source| SubmitError::Refused { place: i + 1, source })?;
         if report.hdo != *hdo || report.device != *device {
             return Err(SubmitError::Foreign { number: report.number, hdo: report.hdo, device: report.device });
         }
-        let next = through.saturating_add(1);
         if i == 0 && report.number > next {
             lost = Some((next, report.number - 1));
         } else if report.number != next {
             continue;
         }
+        next = report.number.saturating_add(1);
+        heard.push((report, signed));
+    }
+    let mut put_off = 0;
+    if counts && !heard.is_empty() {
+        let bytes = heard.iter().map(|(_, signed)| signed.payload.len());
+        let taken = growth::taken(&mut tx, (hdo, device), bytes, now).await?;
+        put_off = heard.len() - taken;
+        heard.truncate(taken);
+    }
+    let mut through = known.reports_through;
+    let (mut last, mut seen, mut news, mut unkept) = (None, Vec::new(), Vec::new(), false);
+    // What is put off as a whole comes again, and with it what is missing before it.
+    let lost = lost.filter(|_| !heard.is_empty());
+    for (report, signed) in heard {
         through = report.number;
         // What runs and has not proven its health yet is not what the device is on.
         let settled = !matches!(report.phase, Phase::Installing | Phase::Restarting | Phase::Confirming);
@@ -158,6 +173,13 @@ async fn take(
         tracing::warn!(%hdo, %device, "reports of a device that is on no signed roster are not kept today");
         let detail = serde_json::json!({ "most_bytes": MAX_UNROSTERED_BYTES, "through": through });
         record(&mut tx, (hdo, device), "device.reports-not-kept", detail, now).await?;
+    }
+    if put_off > 0 && growth::is_put_off_first(&mut tx, (hdo, device), now).await? {
+        tracing::warn!(%hdo, %device, put_off, "a device has sent so many reports that more are taken tomorrow (UTC)");
+        let detail = serde_json::json!({
+            "most_bytes": MAX_DEVICE_REPORT_BYTES, "hospital_most_bytes": MAX_HOSPITAL_REPORT_BYTES, "through": through,
+        });
+        record(&mut tx, (hdo, device), "device.reports-put-off", detail, now).await?;
     }
     if let Some((first, last)) = lost {
         tracing::warn!(%hdo, %device, first, last, "reports of a device were lost after they had been acknowledged");

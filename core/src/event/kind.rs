@@ -218,7 +218,7 @@ impl Kind {
             "fork.alarm" => Self::Forked,
             "device.drift" => Self::Tampered,
             "device.reports-lost" => Self::ReportsLost,
-            "device.told-too-much" | "device.reports-not-kept" => Self::LimitReached,
+            "device.told-too-much" | "device.reports-not-kept" | "device.reports-put-off" => Self::LimitReached,
             "device.enrolled" | "operator.joined" => Self::IdentityIssued,
             "certificate.renewed" => Self::IdentityRenewed,
             "device.revoked" | "device.departed" | "device.decommissioned" | "operator.revoked" => {

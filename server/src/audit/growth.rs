@@ -4,7 +4,8 @@
 //! delete for years. So each device, each person and each organisation has so many a day (in UTC).
 //!
 //! What a device says beyond its bound is taken and kept with its reports as ever, since a device whose reports were refused
-//! would be stuck; only the record has no more of it that day, and its last entry says so. What a person does beyond it is
+//! would be stuck; only the record has no more of it that day, and its last entry says so. Its reports themselves have a bound in
+//! bytes, far above what it has to tell; those beyond it wait on the device for the next day. What a person does beyond it is
 //! refused, and so not done. What only narrows goes on: nobody is kept from stopping something by what somebody else, or a thief
 //! in their name, has written. What is newly signed by keys that the server has not got is published though the day's entries are
 //! spent, so many times: by it a bundle is withdrawn and an approval stopped. New roots, by which a thief's keys are taken out, have
@@ -15,8 +16,9 @@ use serde_json::{Value, json};
 use suture_core::audit::Concern;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::limits::{
-    MAX_DEVICE_ENTRIES, MAX_ORGANISATION_ENTRIES, MAX_PERSON_ENTRIES, MAX_PERSON_SAID_BYTES, MAX_RESERVED_ENTRIES,
-    MAX_SAID_BYTES, MAX_UNROSTERED_BYTES,
+    DEVICE_REPORT_BYTES, MAX_DEVICE_ENTRIES, MAX_DEVICE_REPORT_BYTES, MAX_HOSPITAL_REPORT_BYTES,
+    MAX_ORGANISATION_ENTRIES, MAX_PERSON_ENTRIES, MAX_PERSON_SAID_BYTES, MAX_RESERVED_ENTRIES, MAX_SAID_BYTES,
+    MAX_UNROSTERED_BYTES,
 };
 use suture_core::principal::Principal;
 
@@ -124,6 +126,47 @@ pub(super) async fn person(
 pub(crate) async fn has_room(tx: &mut Tx, hdo: &HdoId, bytes: usize, now: Timestamp) -> Result<bool, AuditError> {
     let kept = tx.count_written(&format!("unrostered/{hdo}"), day(now), bytes as u64).await?;
     Ok(kept <= MAX_UNROSTERED_BYTES)
+}
+
+/// How many of these reports, told by their bytes, are taken today of a device that is on its hospital's roster; they are counted
+/// then. A device has always so much of its own, and beyond it shares a room with its hospital's other devices, so that whoever has
+/// stolen the keys of some keeps none of the others from telling what they must.
+pub(crate) async fn taken(
+    tx: &mut Tx,
+    (hdo, device): (&HdoId, &DeviceId),
+    reports: impl Iterator<Item = usize> + Clone,
+    now: Timestamp,
+) -> Result<usize, AuditError> {
+    let writer = Principal::Device(hdo.clone(), device.clone());
+    let asked: u64 = reports.clone().map(|bytes| bytes as u64).sum();
+    let through = tx.count_written(&format!("reports/{writer}"), day(now), asked).await?;
+    let before = through.saturating_sub(asked);
+    let own = before.max(DEVICE_REPORT_BYTES);
+    let shared = through.min(MAX_DEVICE_REPORT_BYTES).saturating_sub(own);
+    let granted = match shared {
+        0 => 0,
+        shared => {
+            let spent = tx.count_written(&format!("reports/hdo/{hdo}"), day(now), shared).await?.saturating_sub(shared);
+            MAX_HOSPITAL_REPORT_BYTES.saturating_sub(spent).min(shared)
+        }
+    };
+    let most = own.saturating_add(granted);
+    let mut sum = before;
+    let fitting = reports.take_while(|bytes| {
+        sum = sum.saturating_add(*bytes as u64);
+        sum <= most
+    });
+    Ok(fitting.count())
+}
+
+/// Whether it is the first time that day that reports of a device are put off.
+pub(crate) async fn is_put_off_first(
+    tx: &mut Tx,
+    (hdo, device): (&HdoId, &DeviceId),
+    now: Timestamp,
+) -> Result<bool, AuditError> {
+    let writer = Principal::Device(hdo.clone(), device.clone());
+    Ok(tx.count_written(&format!("put-off/{writer}"), day(now), 1).await? == 1)
 }
 
 /// Records something that came of what a device has said; nothing where its bound is reached.

@@ -5,7 +5,10 @@ use suture_core::audit::Entry;
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::label::Labels;
-use suture_core::limits::{MAX_DEVICE_ENTRIES, MAX_REPORTS_PER_CALL, MAX_UNROSTERED_BYTES};
+use suture_core::limits::{
+    DEVICE_REPORT_BYTES, MAX_DEVICE_ENTRIES, MAX_DEVICE_REPORT_BYTES, MAX_HOSPITAL_REPORT_BYTES, MAX_REPORTS_PER_CALL,
+    MAX_UNROSTERED_BYTES,
+};
 use suture_core::phase::{Code, Phase, Reason};
 use suture_core::report::{Report, Running, Seen, Signed, Took};
 use suture_core::sign::{LocalKey, Signer as _};
@@ -142,6 +145,54 @@ async fn of_devices_that_no_roster_has_so_much_is_kept_a_day_and_all_of_one_that
         tx.add_roster(&hdo(), "1", &[(pump(), key().public(), "icu".parse().unwrap())]).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!((submit(31, at(25)).await, kept().await), (40, some + 20));
+    })
+    .await;
+}
+
+/// Attack: stolen keys of devices that are on the roster, by which reports are sent without end, to fill the database of all
+/// hospitals or to use up what their neighbours may send.
+#[tokio::test]
+async fn rostered_devices_fill_no_database_and_what_is_put_off_is_taken_the_next_day() {
+    each(async |store| {
+        enrolled(&store).await;
+        let mut tx = store.begin().await.unwrap();
+        tx.add_roster(&hdo(), "1", &[(pump(), key().public(), "icu".parse().unwrap())]).await.unwrap();
+        tx.commit().await.unwrap();
+        let send = async |from: u64, many: u64, now: Timestamp| {
+            let reports: Vec<Signed> = (from..from + many).map(|n| report(n, Code::InUse)).collect();
+            submit(&store, &hdo(), &pump(), &reports, now).await.unwrap()
+        };
+        let spend = async |writer: &str, bytes: u64, now: Timestamp| {
+            let mut tx = store.begin().await.unwrap();
+            tx.count_written(writer, now.as_second() / 86_400, bytes).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        let put_off = async || actions(&store).await.iter().filter(|a| *a == "device.reports-put-off").count();
+        let (whole, device) = ("reports/hdo/riverside", "reports/hdo/riverside/device/pump-1");
+        // The neighbours have spent all of the hospital's room: what a device needs is taken all the same.
+        spend(whole, MAX_HOSPITAL_REPORT_BYTES, at(0)).await;
+        assert_eq!((send(1, 10, at(0)).await, put_off().await), (10, 0));
+        let through = send(11, 200, at(1)).await;
+        let bytes: usize = (1..=through).map(|n| report(n, Code::InUse).payload.len()).sum();
+        let next = report(through + 1, Code::InUse).payload.len();
+        assert!((11..210).contains(&through), "{through}");
+        assert!(bytes as u64 <= DEVICE_REPORT_BYTES && (bytes + next) as u64 > DEVICE_REPORT_BYTES, "{bytes}");
+        for hour in 2..5 {
+            assert_eq!((send(through + 1, 10, at(hour)).await, put_off().await), (through, 1), "said once a day");
+        }
+        assert_eq!(store.latest_reports(&hdo(), &pump(), 1_000).await.unwrap().len() as u64, through);
+        // The device has kept them, and the next day nobody has spent anything.
+        assert_eq!(send(through + 1, 200, at(24)).await, through + 200);
+        // Its own bound; what it is refused by that is not its neighbours' loss.
+        spend(device, MAX_DEVICE_REPORT_BYTES, at(25)).await;
+        assert_eq!((send(through + 201, 10, at(25)).await, put_off().await), (through + 200, 2));
+        let mut tx = store.begin().await.unwrap();
+        let spent = tx.count_written(whole, at(25).as_second() / 86_400, 0).await.unwrap();
+        drop(tx);
+        assert!(spent < 1 << 20, "{spent}");
+        // What is sent again was counted: a line that loses answers spends nothing.
+        assert_eq!(send(1, 200, at(48)).await, through + 200);
+        assert_eq!((send(through + 201, 40, at(48)).await, put_off().await), (through + 240, 2));
     })
     .await;
 }

@@ -8,9 +8,13 @@
 //! Attack: a clock that is set years ahead, or is so by a fault, by which everything is old within a moment; what is deleted
 //! then no clock brings back. So a configuration is applied only where the record itself has lived through the days before: a
 //! server writes to it nearly daily (`LIVED`).
+//!
+//! Attack: whoever sets the clock, as over the network, and sets it on by a day each hour, so that the record has lived through as
+//! many days within as many hours. So the clock is held against one that nobody sets (`Passed`): where it has leapt ahead, it is
+//! doubted until servers have run for as many days by that, also past a restart.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::civil::{Date, Time};
 use jiff::tz::Offset;
@@ -39,6 +43,11 @@ const LOOK: Duration = Duration::from_secs(3_600);
 const LIVED: u64 = 7;
 /// … of the last.
 const LIVED_OF: SignedDuration = SignedDuration::from_hours(31 * 24);
+/// How much further than time the clock of the day may go from one look to the next: an hour. Where it does not, years pass by it in
+/// half as many at least.
+const LEAP: SignedDuration = SignedDuration::from_hours(1);
+/// For how long it is doubted where it went further: 7 days.
+const DOUBTED: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// The most that a configuration says, in years and in days: two centuries.
 const MAX_KEPT: (i64, i64) = (200, 73_000);
 
@@ -95,6 +104,12 @@ pub enum RetentionError {
          the clock is not believed; is it right? if so, wait, or run `suture-server audit prune`"
     )]
     Leapt(u64),
+    /// The clock has leapt while servers ran.
+    #[error(
+        "texts of the audit record are due to be deleted, and the clock has leapt ahead: it is believed again once servers have run for \
+         {} hours more; is it right? if so, wait, or run `suture-server audit prune`; if not, set it right", .0.as_hours() + 1
+    )]
+    Doubted(SignedDuration),
     /// A date at the end of time.
     #[error("{0} is no date that this command can use")]
     Date(Date),
@@ -168,6 +183,48 @@ pub(super) async fn in_steps(
     Ok(pruned)
 }
 
+/// What has passed from one look to the next: by the clock of the day, and by one that nobody sets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Passed {
+    pub(super) told: SignedDuration,
+    pub(super) lived: SignedDuration,
+}
+
+impl Passed {
+    /// How long the clock is doubted, where it was doubted for so long before.
+    fn doubt(self, before: SignedDuration) -> SignedDuration {
+        if self.told.saturating_sub(self.lived) > LEAP {
+            return DOUBTED;
+        }
+        before.saturating_sub(self.lived).max(SignedDuration::ZERO)
+    }
+}
+
+/// Looks whether the clock has leapt, and, where this server is to, deletes what is older than a configuration has it.
+pub(super) async fn look(
+    store: &Store,
+    (kept, is_ours): (Kept, bool),
+    passed: Passed,
+    now: Timestamp,
+) -> Result<Pruned, RetentionError> {
+    let mut tx = store.begin().await?;
+    let before = tx.clock_doubt().await?;
+    let doubt = passed.doubt(before);
+    // What has passed counts once, at the one server that looks for all.
+    if doubt > before || (is_ours && doubt < before) {
+        tx.set_clock_doubt(doubt).await?;
+    }
+    tx.commit().await?;
+    match kept.before(now) {
+        Some(before) if is_ours && doubt.is_positive() => {
+            let is_due = store.read().await?.audit_kept_before(midnight(before)?).await?.is_some();
+            if is_due { Err(RetentionError::Doubted(doubt)) } else { Ok(Pruned::default()) }
+        }
+        Some(_) if is_ours => apply(store, kept, now).await,
+        _ => Ok(Pruned::default()),
+    }
+}
+
 /// Deletes what is older than a configuration has it.
 pub(super) async fn apply(store: &Store, kept: Kept, now: Timestamp) -> Result<Pruned, RetentionError> {
     let Some(before) = kept.before(now) else { return Ok(Pruned::default()) };
@@ -183,12 +240,17 @@ pub(super) async fn apply(store: &Store, kept: Kept, now: Timestamp) -> Result<P
 /// Does so until the server stops, where the configuration says that texts are not kept for ever.
 pub(crate) async fn keep(app: Arc<App>, turn: Turn, shutdown: CancellationToken) {
     let kept = app.settings().audit_retention;
+    let (mut told, mut at) = (app.now(), Instant::now());
     while kept != Kept::Forever && shutdown.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
-        let now = app.now();
-        let looked = async {
-            if turn.is_ours(now).await? { apply(app.store(), kept, now).await } else { Ok(Pruned::default()) }
-        };
-        match looked.await {
+        let (now, here) = (app.now(), Instant::now());
+        let lived = SignedDuration::try_from(here.duration_since(at)).unwrap_or(SignedDuration::ZERO);
+        let passed = Passed { told: now.duration_since(told), lived };
+        let looked = async { look(app.store(), (kept, turn.is_ours(now).await?), passed, now).await }.await;
+        // A leap that the database could not be told of is told of the next time.
+        if !matches!(looked, Err(RetentionError::Store(_))) {
+            (told, at) = (now, here);
+        }
+        match looked {
             Ok(Pruned { entries: 0, .. }) => {}
             Ok(Pruned { entries, first, last }) => {
                 tracing::info!(

@@ -9,7 +9,7 @@ use suture_core::principal::Principal;
 
 use super::key::{KeyError, ensure, rotate};
 use super::log::{Log, Seen};
-use super::retention::{Kept, RetentionError, apply, in_steps, prune};
+use super::retention::{Kept, Passed, Pruned, RetentionError, apply, in_steps, look, prune};
 use super::{AuditError, append, growth};
 use crate::store::suite::each;
 use crate::store::{Driver, Store};
@@ -364,6 +364,38 @@ async fn a_clock_that_has_leapt_ahead_deletes_nothing_of_the_record() {
         assert!(pruned(&store).await.0.is_empty());
         write(&store, 1, at(4_006)).await;
         assert_eq!(apply(&store, Kept::Years(2), at(4_006)).await.unwrap().entries, 31, "it was right after all");
+    })
+    .await;
+}
+
+/// Attack: whoever sets the clock on by a day each hour, for as many hours as the record must have lived through days.
+#[tokio::test]
+async fn a_clock_that_leaps_a_day_an_hour_deletes_nothing_before_days_have_passed() {
+    each(async |store| {
+        begun(&store).await;
+        write(&store, 9, at(0)).await;
+        let hours = SignedDuration::from_hours;
+        let look = async |ours: bool, told: i64, lived: i64, now: Timestamp| {
+            look(&store, (Kept::Years(2), ours), Passed { told: hours(told), lived: hours(lived) }, now).await
+        };
+        for day in 2_000..2_010 {
+            write(&store, 1, at(day)).await;
+            let refused = look(true, 25, 1, at(day)).await.unwrap_err();
+            assert!(matches!(refused, RetentionError::Doubted(_)), "{refused}");
+        }
+        // Its own fault, or another server's: what passes at servers that do not look for all counts once.
+        for hour in 1..168 {
+            look(false, 1, 1, at(2_010)).await.unwrap();
+            let refused = look(true, 1, 1, at(2_010)).await.unwrap_err();
+            assert!(matches!(refused, RetentionError::Doubted(left) if left == hours(168 - hour)), "{hour}: {refused}");
+        }
+        assert!(pruned(&store).await.0.is_empty());
+        assert!(look(false, 25, 1, at(2_010)).await.is_ok());
+        assert!(look(true, 1, 1, at(2_010)).await.is_err(), "another server has seen it leap");
+        assert_eq!(look(true, 167, 167, at(2_010)).await.unwrap().entries, 10, "it was right after all");
+        // A clock that is set back, and one that is a little fast, delete nothing that is not old.
+        assert_eq!(look(true, -5_000, 1, at(1_000)).await.unwrap(), Pruned::default());
+        assert_eq!(look(true, 2, 1, at(2_010)).await.unwrap(), Pruned::default());
     })
     .await;
 }

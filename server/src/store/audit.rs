@@ -1,6 +1,6 @@
 //! The audit record's rows. Only `crate::audit` appends.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use suture_core::audit::{Concern, Head, Place};
 use suture_core::digest::Digest;
 
@@ -138,6 +138,25 @@ impl Tx {
         .await
         })?;
         to_u64("audit_writer", "entries", entries)
+    }
+
+    /// How long the clock of the day is doubted yet.
+    pub(crate) async fn clock_doubt(&mut self) -> Result<SignedDuration, StoreError> {
+        let secs = on!(self, |c| {
+            sqlx::query_scalar::<_, i64>("SELECT secs FROM clock_doubt WHERE one = 1").fetch_one(c).await
+        })?;
+        Ok(SignedDuration::from_secs(secs))
+    }
+
+    /// Keeps that.
+    pub(crate) async fn set_clock_doubt(&mut self, doubt: SignedDuration) -> Result<(), StoreError> {
+        on!(self, |c| {
+            sqlx::query("UPDATE clock_doubt SET secs = $1 WHERE one = 1")
+                .bind(doubt.as_secs())
+                .execute(c)
+                .await
+                .map(drop)
+        })
     }
 
     /// The first and the last entry that were written before `before` and whose text is still there.

@@ -506,6 +506,9 @@ pub const MAX_ORGANISATION_ENTRIES: u64 = 100_000;
 pub const MAX_SAID_BYTES: u64 = 64 << 20;
 /// Of these, what one person says: 16 MiB, a quarter, so that whoever has stolen one certificate leaves the others theirs.
 pub const MAX_PERSON_SAID_BYTES: u64 = 16 << 20;
+/// Decisions and assessments of risk that one person says in a day: 500. A hospital has room for [`MAX_DECISIONS`] and
+/// [`MAX_ASSESSMENTS`], so that whoever has stolen a certificate is noticed long before they are spent.
+pub const MAX_PERSON_WORDS: u64 = 500;
 /// Publications that are taken of an organisation in a day though its entries are spent, and as many new roots besides: 1,000. Each
 /// is newly signed by keys that the server has not got.
 pub const MAX_RESERVED_ENTRIES: u64 = 1_000;

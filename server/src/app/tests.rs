@@ -1,5 +1,6 @@
 //! The server on a real port, seen through real TLS.
 
+mod decisions;
 mod lists;
 
 use std::sync::Mutex;

@@ -17,8 +17,8 @@ use suture_core::audit::Concern;
 use suture_core::id::{DeviceId, HdoId};
 use suture_core::limits::{
     DEVICE_REPORT_BYTES, MAX_DEVICE_ENTRIES, MAX_DEVICE_REPORT_BYTES, MAX_HOSPITAL_REPORT_BYTES,
-    MAX_ORGANISATION_ENTRIES, MAX_PERSON_ENTRIES, MAX_PERSON_SAID_BYTES, MAX_RESERVED_ENTRIES, MAX_SAID_BYTES,
-    MAX_UNROSTERED_BYTES,
+    MAX_ORGANISATION_ENTRIES, MAX_PERSON_ENTRIES, MAX_PERSON_SAID_BYTES, MAX_PERSON_WORDS, MAX_RESERVED_ENTRIES,
+    MAX_SAID_BYTES, MAX_UNROSTERED_BYTES,
 };
 use suture_core::principal::Principal;
 
@@ -82,6 +82,19 @@ pub(crate) async fn said(tx: &mut Tx, actor: &Principal, bytes: usize, now: Time
     }
     if tx.count_written(&format!("said/{organisation}"), day(now), bytes as u64).await? > MAX_SAID_BYTES {
         return Err(AuditError::OrganisationSaidTooMuch { writer: organisation });
+    }
+    Ok(())
+}
+
+/// Counts a word that a person says in a series that has room for so many.
+///
+/// # Errors
+///
+/// The person has said [`MAX_PERSON_WORDS`] that day, or the database failed.
+pub(crate) async fn worded(tx: &mut Tx, actor: &Principal, now: Timestamp) -> Result<(), AuditError> {
+    let writer = actor.to_string();
+    if tx.count_written(&format!("words/{writer}"), day(now), 1).await? > MAX_PERSON_WORDS {
+        return Err(AuditError::PersonSaidTooOften { writer });
     }
     Ok(())
 }

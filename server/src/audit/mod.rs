@@ -15,7 +15,7 @@ use suture_core::audit::{Concern, Entry, Frontier, Head, Salt};
 use suture_core::clock::whole_second;
 use suture_core::digest::Digest;
 use suture_core::event::{Event, Kind, Observer, What};
-use suture_core::limits::{MAX_PERSON_SAID_BYTES, MAX_SAID_BYTES};
+use suture_core::limits::{MAX_PERSON_SAID_BYTES, MAX_PERSON_WORDS, MAX_SAID_BYTES};
 use suture_core::principal::Principal;
 
 use self::growth::Reserve;
@@ -54,6 +54,16 @@ pub enum AuditError {
          revoke`", MAX_PERSON_SAID_BYTES >> 20
     )]
     PersonSaidTooMuch {
+        /// Who.
+        writer: String,
+    },
+    /// A person has said too many words of a series that day.
+    #[error(
+        "{writer} has said {MAX_PERSON_WORDS} decisions and assessments today, and the server takes no more of one person: nothing \
+         was changed; go on after 00:00 UTC, or let a colleague; was it you? if not, the certificate is stolen: `suturectl operator \
+         revoke`"
+    )]
+    PersonSaidTooOften {
         /// Who.
         writer: String,
     },

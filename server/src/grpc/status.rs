@@ -140,6 +140,7 @@ impl From<AuditError> for Refusal {
             AuditError::Store(error) => error.into(),
             AuditError::TooMany { .. }
             | AuditError::PersonSaidTooMuch { .. }
+            | AuditError::PersonSaidTooOften { .. }
             | AuditError::OrganisationSaidTooMuch { .. } => {
                 Self::caused(Code::ResourceExhausted, &error).is(Kind::LimitReached)
             }

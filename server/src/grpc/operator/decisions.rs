@@ -12,7 +12,7 @@ use suture_proto::{Repository, parse, parse_digest, v1};
 use tonic::Code;
 
 use super::super::{Api, Refusal};
-use crate::audit;
+use crate::audit::{self, growth};
 use crate::store::decisions::Decided;
 use crate::store::{Lock, Tx};
 
@@ -116,6 +116,7 @@ impl Api {
                 format!("the catalog lists no such {} release {}: `suturectl bundle list`", decision.product, release);
             return Err(Refusal::not_found(text));
         }
+        growth::worded(&mut tx, principal, now).await?;
         let number = tx.decision_count(hdo).await? + 1;
         if number > MAX_DECISIONS {
             let text = format!("{hdo} has {MAX_DECISIONS} decisions on record, and no more fit");

@@ -101,6 +101,7 @@ impl Api {
         }
         self.is_said_now(said.assessed_at)?;
         growth::said(&mut tx, principal, word.len(), now).await?;
+        growth::worded(&mut tx, principal, now).await?;
         if said.place() != word::after(tx.risk_head(hdo).await?) {
             return Err(overtaken("another assessment"));
         }

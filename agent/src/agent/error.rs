@@ -30,6 +30,9 @@ pub enum AgentError {
     /// The slots.
     #[error(transparent)]
     Install(#[from] InstallError),
+    /// Whether something was switched is not known.
+    #[error("{}", Self::UNSAID)]
+    Unsaid(#[source] InstallError),
     /// A report.
     #[error("a report cannot be signed")]
     Report(#[from] ReportError),
@@ -42,6 +45,11 @@ pub enum AgentError {
     /// Another agent works on the same state.
     #[error("another suture-agent works on {0}; stop it first, as by `systemctl stop suture-agent`")]
     Busy(String),
+}
+
+impl AgentError {
+    /// What is wrong with an installer that says neither yes nor no.
+    pub(super) const UNSAID: &str = "the device's installer cannot say whether it has switched to the new version";
 }
 
 /// An error with all that lies below it.

@@ -20,6 +20,7 @@ mod look;
 mod open;
 mod orders;
 mod own;
+mod resume;
 mod rhythm;
 mod service;
 mod talk;
@@ -123,6 +124,8 @@ pub struct Agent {
     pulse: Arc<Pulse>,
     watch: Watch,
     resumed: bool,
+    /// How often in a row the installer could not say whether it has switched.
+    unsaid: u32,
     /// When the server was last asked by earlier certificates.
     reverted: Option<Instant>,
     heard: Option<Heard>,
@@ -261,10 +264,7 @@ impl Agent {
         // What the last transition told, if the disk had no room for it then.
         self.tell()?;
         if !self.resumed {
-            let switched = self.is_switched().await;
-            self.settle().await;
-            self.apply(Event::Resumed { switched })?;
-            self.resumed = true;
+            self.resume().await?;
         }
         Box::pin(self.run_errands()).await?;
         self.keep_lease();
@@ -369,24 +369,6 @@ impl Agent {
         let phase = self.journal.state().phase();
         self.journal.mention(Told { subject: None, phase, reason, stop: None, permanent: false })?;
         self.tell()
-    }
-
-    /// Whether the switch to the attempt's version was made.
-    async fn is_switched(&self) -> bool {
-        let manifest = self.journal.state().attempt().map(|a| a.bundle.manifest);
-        match manifest {
-            Some(manifest) => self.installer.is_switched(&manifest).await.unwrap_or(false),
-            None => false,
-        }
-    }
-
-    /// At the start, with nothing under way: what runs is to start again. Else the attempt says what is.
-    async fn settle(&self) {
-        if !self.journal.state().is_committed()
-            && let Err(e) = self.installer.settle().await
-        {
-            tracing::error!(error = %chain(&e), "whether what runs starts again is not sure");
-        }
     }
 
     /// Asks what runs.

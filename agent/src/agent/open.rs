@@ -74,6 +74,7 @@ impl Agent {
             pulse: Arc::default(),
             watch: Watch::new(settings.audit),
             resumed: false,
+            unsaid: 0,
             reverted: None,
             heard: None,
             unheard: None,

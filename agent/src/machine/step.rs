@@ -133,7 +133,7 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         (State::Restarting { attempt, .. }, Event::Restarted) => {
             Step::to(State::Confirming { attempt: attempt.clone(), resumes: 0 }).tell(&attempt, Phase::Confirming, None)
         }
-        // Whoever boots the device may have put the old version back by itself, or the slot does not even say what it holds.
+        // Whoever boots the device may have put the old version back by itself. That it cannot be said is no such word.
         (State::Restarting { attempt, .. } | State::Confirming { attempt, .. }, Event::Resumed { switched: false }) => {
             let text = "the device came back with another version than the one that was to prove its health";
             revert(attempt, Reason::new(Code::HealthFailed, text))

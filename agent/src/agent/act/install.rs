@@ -131,26 +131,29 @@ impl Agent {
     pub(super) async fn switch(&mut self) -> Result<Done, AgentError> {
         let State::Switching { attempt, .. } = self.journal.state() else { return Ok(Done::Later) };
         let approval = attempt.approval.clone();
+        let manifest = attempt.bundle.manifest;
+        match self.installer.is_switched(&manifest).await {
+            Ok(true) => return Ok(Done::On(Event::Switched)),
+            Ok(false) => {}
+            Err(InstallError::Left(_)) => return Ok(Done::Later),
+            // As at a start: it is asked again, and all else too once it is known that nothing was switched.
+            Err(e) => {
+                self.resumed = false;
+                return Err(AgentError::Unsaid(e));
+            }
+        }
         // From here on the device may be lost while it is out of service, so the server is to know that it begins.
         if self.lease.by(&approval).is_some()
-            && !self.is_switched().await
             && let Some(trouble) = self.take_lease(&approval, Stage::Beginning).await?
         {
             return Ok(Done::On(Event::Hindered(trouble)));
         }
-        Ok(self.switch_now().await)
+        Ok(self.switch_now(&manifest).await)
     }
 
-    async fn switch_now(&mut self) -> Done {
-        let State::Switching { attempt, .. } = self.journal.state() else { return Done::Later };
-        let manifest = attempt.bundle.manifest;
-        match self.installer.is_switched(&manifest).await {
-            Ok(true) => return Done::On(Event::Switched),
-            Ok(false) => {}
-            Err(e) => return Done::broken(&e),
-        }
+    async fn switch_now(&mut self, manifest: &Digest) -> Done {
         // DESIGN, rule 5: what the new version converts is there for the old one too.
-        if let Err(reason) = self.keep_data(&manifest).await {
+        if let Err(reason) = self.keep_data(manifest).await {
             return Done::On(Event::Hindered(Trouble::new(reason)));
         }
         // TRUST, order on the device, 8: no stop. Hashing and claiming may have taken minutes since the last look.
@@ -166,7 +169,7 @@ impl Agent {
         if let Some(reason) = Hold::standing(&self.settings.state_dir) {
             return Done::On(Event::Hindered(Trouble::new(reason)));
         }
-        match self.installer.switch(&manifest).await {
+        match self.installer.switch(manifest).await {
             Ok(()) => Done::On(Event::Switched),
             Err(e) => Done::broken(&e),
         }

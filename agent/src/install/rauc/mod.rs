@@ -183,7 +183,12 @@ impl Contract for Rauc {
 
     fn is_switched(&self, to: &Digest, within: &Within) -> Result<bool, InstallError> {
         let layout = self.program.layout(within)?;
-        self.holds(&layout, layout.primary.unwrap_or(layout.booted), to)
+        match layout.primary {
+            Some(next) => self.holds(&layout, next, to),
+            // What runs is known, and what starts next is not: it may be this one.
+            None if self.holds(&layout, layout.booted, to)? => Ok(true),
+            None => Err(InstallError::Boot("RAUC does not say which slot starts next".to_owned())),
+        }
     }
 
     fn verify(

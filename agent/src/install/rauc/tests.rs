@@ -181,3 +181,22 @@ fn nothing_is_written_where_rauc_would_not_leave_the_switch_to_the_agent_or_know
     assert_eq!(Reason::from(&error).code, Code::UnusableBundle);
     assert_eq!(device.stage.slot("B"), "", "nothing was written");
 }
+
+/// Accident: a boot loader's variables that cannot be read for a moment. That is no word of what was switched to.
+#[test]
+fn a_boot_loader_that_names_no_slot_has_not_said_that_nothing_was_switched() {
+    if !may_mount() {
+        return;
+    }
+    let device = Device::new();
+    let (it, new) = (device.contract(), device.bundle(2));
+    let two = Digest::of(&new.bytes);
+    it.prepare(&new.bytes, &new.payloads, &within()).unwrap();
+    it.switch(&two, &within()).unwrap();
+    let order = device.stage.says("order");
+    fs::write(device.stage.dir.join("order"), "").unwrap();
+    let said = it.is_switched(&two, &within()).unwrap_err();
+    assert!(said.to_string().contains("which slot starts next"), "{said}");
+    fs::write(device.stage.dir.join("order"), order).unwrap();
+    assert!(it.is_switched(&two, &within()).unwrap());
+}

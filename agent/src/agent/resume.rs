@@ -1,0 +1,58 @@
+//! A start in the middle of something, by what the installer says of the switch; and one that says nothing.
+//!
+//! Accident: a service that the installer asks is not up yet, or a program of the device's maker fails once. Read as "nothing
+//! was switched", it would release a device that may run an unproven version, or take back one that is well.
+
+use suture_core::phase::Reason;
+
+use super::{Agent, AgentError, chain};
+use crate::install::InstallError;
+use crate::machine::{Event, State};
+
+/// How often it is asked before the way back is taken: with at most 15 seconds between two, for five minutes.
+const MAX_ASKS: u32 = 20;
+
+impl Agent {
+    /// Enters the journal's state once more. Where that needs to know whether the switch was made, and the installer cannot
+    /// say it, nothing is done, and it is asked again.
+    pub(super) async fn resume(&mut self) -> Result<(), AgentError> {
+        let switched = match self.journal.state() {
+            State::Claiming { attempt, .. }
+            | State::Switching { attempt, .. }
+            | State::Restarting { attempt, .. }
+            | State::Confirming { attempt, .. } => self.installer.is_switched(&attempt.bundle.manifest).await,
+            // The machine does not go by it.
+            _ => Ok(false),
+        };
+        match switched {
+            Ok(switched) => {
+                self.settle().await;
+                self.apply(Event::Resumed { switched })?;
+            }
+            Err(e) => self.unsaid(e)?,
+        }
+        (self.resumed, self.unsaid) = (true, 0);
+        Ok(())
+    }
+
+    /// DESIGN, rule 5: always a way back. From the switch on it is taken in the end without that word: it leads from before the
+    /// switch to the old version too. While the interlock is being claimed there is nothing to take back.
+    fn unsaid(&mut self, error: InstallError) -> Result<(), AgentError> {
+        self.unsaid = self.unsaid.saturating_add(1);
+        let may_go_back = !matches!(self.journal.state(), State::Claiming { .. });
+        if !may_go_back || self.unsaid < MAX_ASKS || matches!(error, InstallError::Left(_)) {
+            return Err(AgentError::Unsaid(error));
+        }
+        let Reason { code, text } = Reason::from(&error);
+        self.apply(Event::Broken(Reason::new(code, format!("{}: {text}", AgentError::UNSAID))))
+    }
+
+    /// At the start, with nothing under way: what runs is to start again. Else the attempt says what is.
+    async fn settle(&self) {
+        if !self.journal.state().is_committed()
+            && let Err(e) = self.installer.settle().await
+        {
+            tracing::error!(error = %chain(&e), "whether what runs starts again is not sure");
+        }
+    }
+}

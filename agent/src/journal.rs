@@ -28,6 +28,9 @@ use crate::machine::{Attempt, Event, Failure, MachineError, State, Step, Subject
 /// What is wrong where there is no journal and should be one.
 const GONE: &str = "the device's journal is gone, and other files say that it had one";
 
+/// What is wrong with one that was lost, as long as nothing can be written about it.
+const LOST: &str = "the device's journal cannot be read, or is gone";
+
 /// Steps of approvals whose tries are remembered; the oldest goes first.
 const MAX_TRIED: usize = 1_024;
 
@@ -100,6 +103,19 @@ pub struct Journal {
     record: Record,
     /// See [`Journal::owes`].
     owes: bool,
+    /// What a start has to write before anything else: see [`Journal::settle`].
+    start: Start,
+}
+
+/// What was found at a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Nothing more is to be written.
+    Settled,
+    /// The record may belong to both places, and lie in one.
+    Uneven,
+    /// Neither record can be read, or both are gone.
+    Lost,
 }
 
 /// What lies at one of the places.
@@ -122,31 +138,46 @@ pub enum JournalError {
 }
 
 impl Journal {
-    /// Opens `path` and the second file beside it. `least_seq`: the highest transition that the outbox knows of, so that no
-    /// other counts from below it; where there is no journal, the highest that any file knows of. Of a journal that is damaged
-    /// throughout, or gone although something was told by it, the device is held.
+    /// Opens `path` and the second file beside it, and writes what a start has to write. `least_seq`: the highest transition
+    /// that the outbox knows of, as [`Journal::read`] has it.
     ///
     /// # Errors
     ///
     /// The disk.
     pub fn open(path: &Path, least_seq: u64) -> Result<Self, JournalError> {
+        let mut journal = Self::read(path, least_seq)?;
+        journal.settle()?;
+        Ok(journal)
+    }
+
+    /// The same with nothing written, for whoever must go on where nothing can be: [`Journal::settle`] comes before all else.
+    /// `least_seq`: the highest transition that the outbox knows of, so that no other counts from below it; where there is no
+    /// journal, the highest that any file knows of. Of a journal that is damaged throughout, or gone although something was
+    /// told by it, the device is held.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub fn read(path: &Path, least_seq: u64) -> Result<Self, JournalError> {
         let places = places(path);
-        let [first, second] = [find(&places[0])?, find(&places[1])?];
-        let fresh =
-            |at, state| Self { places: places.clone(), at, record: Record::fresh(state, least_seq), owes: false };
-        let mut journal = match (first, second) {
+        let found = [find(&places[0])?, find(&places[1])?];
+        let of = |at, record, start| Self { places: places.clone(), at, record, owes: false, start };
+        let lost = || {
+            let state = State::Held { attempt: None, reason: Reason::new(Code::StateDamaged, LOST) };
+            of(1, Record::fresh(state, least_seq), Start::Lost)
+        };
+        let mut journal = match found {
             // The second file is never there without the first.
-            (Found::Damaged(_) | Found::Nothing, Found::Damaged(_)) => return Self::lost(fresh(1, State::rest())),
+            [Found::Damaged(_) | Found::Nothing, Found::Damaged(_)] => return Ok(lost()),
             // Accident: a disk that has lost both, in the middle of an install perhaps. Nothing is told that is not in a record.
-            (Found::Nothing, Found::Nothing) if least_seq > 0 => return Self::lost(fresh(1, State::rest())),
-            (first, second) => match newest(first, second) {
-                Some((at, record)) => Self { places, at, record, owes: false },
+            [Found::Nothing, Found::Nothing] if least_seq > 0 => return Ok(lost()),
+            [first, second] => match newest(first, second) {
+                Some((at, record)) => of(at, record, Start::Uneven),
                 // The second file is made with the second record, so that what is damaged is the first one ever written:
                 // before that nothing was begun.
-                None => fresh(1, State::rest()),
+                None => of(1, Record::fresh(State::rest(), least_seq), Start::Settled),
             },
         };
-        journal.even_out()?;
         if journal.record.seq < least_seq {
             // What it tells was told, as was what came after it and is lost.
             journal.record.seq = least_seq;
@@ -155,18 +186,38 @@ impl Journal {
         Ok(journal)
     }
 
+    /// Writes what a start has to write: that the device is held, where its journal is lost, with the evidence set aside; and
+    /// a record that belongs to both places to both. Whatever else is written comes after it.
+    ///
+    /// # Errors
+    ///
+    /// The disk: it is to be tried again.
+    pub fn settle(&mut self) -> Result<(), JournalError> {
+        match self.start {
+            Start::Settled => {}
+            Start::Uneven => self.even_out()?,
+            Start::Lost => self.hold()?,
+        }
+        self.start = Start::Settled;
+        Ok(())
+    }
+
     /// Neither record can be read.
-    fn lost(mut journal: Self) -> Result<Self, JournalError> {
+    fn hold(&mut self) -> Result<(), JournalError> {
         let mut aside = Vec::new();
-        for place in &journal.places {
-            // What was set aside before is evidence too, and makes room for newer evidence alone.
-            if !place.try_exists().map_err(DurableError::io("look for", place))? {
-                continue;
-            }
+        for place in &self.places {
             let name = place.with_extension("damaged.json");
-            durable::remove(&name)?;
-            // Linked, so that there is no moment without a file: that would be a device that was never at anything.
-            std::fs::hard_link(place, &name).map_err(DurableError::io("set aside", place))?;
+            match find(place)? {
+                // What was set aside before is evidence too, and makes room for newer evidence alone.
+                Found::Nothing => continue,
+                Found::Damaged(_) => {
+                    durable::remove(&name)?;
+                    // Linked, so that there is no moment without a file: that would be a device that was never at anything.
+                    std::fs::hard_link(place, &name).map_err(DurableError::io("set aside", place))?;
+                }
+                // The disk failed in the middle of this: what lay there was set aside.
+                Found::Whole(_) => {}
+            }
             aside.push(name.display().to_string());
         }
         let what = match aside.as_slice() {
@@ -177,11 +228,10 @@ impl Journal {
         let reason = Reason::new(Code::StateDamaged, text);
         let state = State::Held { attempt: None, reason: reason.clone() };
         let phase = state.phase();
-        journal.record.told = vec![Told { subject: None, phase, reason: Some(reason), stop: None, permanent: false }];
-        journal.record.state = state;
-        let record = journal.record.clone();
-        journal.replace(record)?;
-        Ok(journal)
+        let mut record = self.record.clone();
+        record.told = vec![Told { subject: None, phase, reason: Some(reason), stop: None, permanent: false }];
+        record.state = state;
+        Ok(self.write(record)?)
     }
 
     /// Reads the journal without touching it, as `status` does. `None` where there is none.
@@ -193,7 +243,9 @@ impl Journal {
         let places = places(path);
         Ok(match (find(&places[0])?, find(&places[1])?) {
             (Found::Damaged(e), Found::Damaged(_)) | (Found::Nothing, Found::Damaged(e)) => return Err(e),
-            (first, second) => newest(first, second).map(|(at, record)| Self { places, at, record, owes: false }),
+            (first, second) => {
+                newest(first, second).map(|(at, record)| Self { places, at, record, owes: false, start: Start::Uneven })
+            }
         })
     }
 
@@ -210,6 +262,7 @@ impl Journal {
 
     /// Makes one transition and writes it down. Only then may its action be done.
     pub fn apply(&mut self, event: Event, now: Timestamp) -> Result<Step, JournalError> {
+        self.settle()?;
         let mut step = step(self.record.state.clone(), event, now)?;
         let quiet = step.told.is_empty() && step.spends.is_none() && step.fails.is_none();
         if quiet && step.state == self.record.state {
@@ -233,13 +286,14 @@ impl Journal {
         if let Some(told) = step.told.iter().rev().find(|t| t.phase.is_outcome()) {
             record.last = Some(Outcome { told: told.clone(), at: whole_second(now) });
         }
-        self.replace(record)?;
+        self.write(record)?;
         Ok(step)
     }
 
     /// Writes down what is told of approvals that the machine is not at: that they are stopped, where that was not the last
     /// word on them or was said of an earlier order, and that they are offered again, where it was.
     pub fn answer(&mut self, answers: impl IntoIterator<Item = Told>) -> Result<(), JournalError> {
+        self.settle()?;
         let is_news = |told: &Told| {
             let of = |o: &&Obeyed| told.subject.as_ref().is_some_and(|s| s.approval == o.approval);
             match (told.phase == Phase::Stopped, self.record.obeyed.iter().find(of)) {
@@ -253,14 +307,15 @@ impl Journal {
         }
         let mut record = self.record.clone();
         record.tell(news, self.owes);
-        self.replace(record)
+        Ok(self.write(record)?)
     }
 
     /// Writes down what is to be told although the machine did not move.
     pub fn mention(&mut self, told: Told) -> Result<(), JournalError> {
+        self.settle()?;
         let mut record = self.record.clone();
         record.tell(vec![told], self.owes);
-        self.replace(record)
+        Ok(self.write(record)?)
     }
 
     /// Writes down once more what is written already: whether the disk takes it.
@@ -269,13 +324,14 @@ impl Journal {
     ///
     /// It does not.
     pub fn write_again(&mut self) -> Result<(), JournalError> {
-        self.replace(self.record.clone())
+        self.settle()?;
+        Ok(self.write(self.record.clone())?)
     }
 
     /// Writes the next record over the one before the last; from the claim on over the last one too. What is done from then
     /// on is not undone by doing what came before it once more: a claim would never be released, or a device restarted that
     /// is in use again. So no single file decides there.
-    fn replace(&mut self, mut record: Record) -> Result<(), JournalError> {
+    fn write(&mut self, mut record: Record) -> Result<(), DurableError> {
         record.written = self.record.written.saturating_add(1);
         let at = 1_usize.saturating_sub(self.at);
         let next = self.places.get(at).into_iter();
@@ -289,13 +345,13 @@ impl Journal {
 
     /// Brings the record to both places where it belongs to both: the power failed between the one and the other, and nothing
     /// has been done by it yet.
-    fn even_out(&self) -> Result<(), JournalError> {
+    fn even_out(&self) -> Result<(), DurableError> {
         let Some(other) = self.places.get(1_usize.saturating_sub(self.at)).filter(|_| self.state().is_committed())
         else {
             return Ok(());
         };
-        let is_even = matches!(find(other)?, Found::Whole(found) if *found == self.record);
-        if is_even { Ok(()) } else { Ok(durable::write(other, &self.record.to_bytes(other)?, durable::OPEN)?) }
+        let is_even = matches!(find(other)?, Found::Whole(found) if found.written == self.record.written);
+        if is_even { Ok(()) } else { durable::write(other, &self.record.to_bytes(other)?, durable::OPEN) }
     }
 
     /// Whether the outbox may lack something of what was told. What is told next comes behind that then, with the same number,
@@ -332,6 +388,7 @@ impl Journal {
     /// Gives the tries of stopped approvals back whose stop was lifted after they had failed. Each is the counter of the
     /// newest order for an approval, where that is a lift. Not while an attempt is past the point of no return.
     pub fn lifted(&mut self, lifts: impl IntoIterator<Item = (ApprovalId, u64)>) -> Result<(), JournalError> {
+        self.settle()?;
         if self.state().is_committed() {
             return Ok(());
         }
@@ -341,16 +398,17 @@ impl Journal {
                 tried.tries = std::mem::take(&mut tried.tries).lifted(counter);
             }
         }
-        if record == self.record { Ok(()) } else { self.replace(record) }
+        if record == self.record { Ok(()) } else { Ok(self.write(record)?) }
     }
 
     /// Lets no try wait longer from now on than was signed.
     pub fn bound_waits(&mut self, now: Timestamp) -> Result<(), JournalError> {
+        self.settle()?;
         let mut record = self.record.clone();
         for tried in &mut record.tried {
             tried.tries = std::mem::take(&mut tried.tries).within(tried.policy, now);
         }
-        if record == self.record { Ok(()) } else { self.replace(record) }
+        if record == self.record { Ok(()) } else { Ok(self.write(record)?) }
     }
 
     /// How the last attempt ended.

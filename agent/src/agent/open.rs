@@ -48,7 +48,9 @@ impl Agent {
         let client = service::client(&identity, &ways, (tls_clock.clone(), around.proxy.clone()), &manners)?;
         let outbox = Outbox::open(&settings.state_dir.join("outbox"))?;
         let sightings = Sightings::open(&settings.state_dir);
-        let journal = journal(&settings, &outbox)?;
+        let mut journal = unsettled(&settings, &outbox)?;
+        // Accident: a disk that takes nothing at the very start. The device says so all the same, and begins nothing.
+        let settled = journal.settle().map_err(AgentError::from);
         let store = |which, root| TrustStore::open(&settings.state_dir, which, root);
         let device = identity.device();
         let record = Record::open(&settings.state_dir, device.audit_key.clone(), device.trust_domain.clone())?;
@@ -58,7 +60,7 @@ impl Agent {
         let seen = |store: &TrustStore| store.offline(tls_clock.now()).ok().map(|repository| repository.seen());
         let seen = (seen(&catalog), seen(&approvals));
         let stop = CancellationToken::new();
-        Ok(Self {
+        let mut agent = Self {
             catalog,
             approvals,
             floors,
@@ -106,18 +108,29 @@ impl Agent {
             journal,
             outbox,
             sightings,
-        })
+        };
+        if let Err(e) = &settled {
+            agent.found(e);
+        }
+        Ok(agent)
     }
 }
 
 /// Opens the journal, by what the outbox and the files beside it know of it.
 pub fn journal(settings: &Settings, outbox: &Outbox) -> Result<Journal, JournalError> {
+    let mut journal = unsettled(settings, outbox)?;
+    journal.settle()?;
+    Ok(journal)
+}
+
+/// The same with nothing written.
+fn unsettled(settings: &Settings, outbox: &Outbox) -> Result<Journal, JournalError> {
     let path = journal_path(settings);
     let known = match Journal::is_gone(&path)? {
         true => known(&settings.state_dir, outbox)?,
         false => outbox.transition(),
     };
-    Journal::open(&path, known)
+    Journal::read(&path, known)
 }
 
 /// The highest transition that any file knows of, for a device without a journal; 0 for one that never had one. Each of these

@@ -392,3 +392,31 @@ fn withdrawn() -> crate::machine::Nothing {
     let reason = Reason::new(Code::Withdrawn, "x");
     crate::machine::Nothing { about: Some(attempt().subject()), phase: Phase::Withdrawn, reason, stop: None }
 }
+
+/// Accident: a disk that takes nothing as the agent starts, and takes half of it the next time.
+#[test]
+fn where_a_start_cannot_write_the_evidence_stays_and_is_set_aside_once_it_can() {
+    let (dir, path) = written();
+    Journal::open(&path, 0).unwrap().apply(Event::Fetched, now()).unwrap();
+    let second = path.with_extension("second.json");
+    for place in [&path, &second] {
+        std::fs::write(place, b"torn").unwrap();
+    }
+    let blocked =
+        [&path, &second].map(|place| dir.path().join(format!("{}.tmp", place.file_name().unwrap().display())));
+    blocked.iter().for_each(|place| std::fs::create_dir(place).unwrap());
+    assert!(Journal::open(&path, 41).is_err());
+    let mut journal = Journal::read(&path, 41).unwrap();
+    assert_eq!(journal.state().name(), "held", "nobody knows what it was at");
+    assert!(journal.apply(Event::Recovered, now()).is_err() && journal.write_again().is_err());
+    std::fs::remove_dir(&blocked[1]).unwrap();
+    assert!(journal.settle().is_err(), "one of both is written");
+    std::fs::remove_dir(&blocked[0]).unwrap();
+    journal.settle().unwrap();
+    for place in [&path, &second] {
+        assert_eq!(std::fs::read(place.with_extension("damaged.json")).unwrap(), b"torn");
+    }
+    assert!(journal.state().trouble().unwrap().0.text.contains("journal.damaged.json"));
+    assert_eq!((journal.told().0, journal.told().1.len()), (42, 1), "it is told once, from what the outbox knows on");
+    assert_eq!(Journal::open(&path, 41).unwrap().record, journal.record);
+}

@@ -227,6 +227,54 @@ async fn a_device_that_has_lost_its_journal_is_held_until_a_person_has_looked() 
     }
 }
 
+/// Accident: the disk that has mangled the journal takes nothing any more as the agent starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_cannot_write_what_its_start_asks_for_is_not_silent_and_goes_on_once_it_can() {
+    let mut h = Hospital::open().await;
+    let draft = h.draft().await;
+    let (rollout, start, _) = h.approve(draft).await;
+    h.world.clock.set(start);
+    h.confirms(&rollout).await;
+    let state = h.pumps[0].dir.join("state");
+    h.pumps[0].crash();
+    ["journal.json", "journal.second.json"].iter().for_each(|name| fs::write(state.join(name), b"torn").unwrap());
+    in_the_way(&h.pumps[0]).iter().for_each(|place| fs::create_dir(place).unwrap());
+    for _ in 0..2 {
+        let told = fails(&mut h).await;
+        let said = told.iter().any(|(code, text)| code == "state-damaged" && text.contains("cannot write down"));
+        assert!(said, "{told:?}");
+        assert!(faced(&mut h).await.0.contains("cannot write down"));
+        h.pumps[0].crash();
+    }
+    fails(&mut h).await;
+    in_the_way(&h.pumps[0]).iter().for_each(|place| fs::remove_dir(place).unwrap());
+    assert_eq!(h.pumps[0].cycle().await, "held(state-damaged)");
+    assert_eq!(fs::read(state.join("journal.damaged.json")).unwrap(), b"torn");
+    h.pumps[0].tell(Ask::Recover { reason: "it runs".to_owned() }).await.0.unwrap();
+    assert!(!h.why().await.contains(&"state-damaged".to_owned()));
+}
+
+/// The same where the power had failed between both records: nothing is done before the one is where the other is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_cannot_even_out_its_records_waits_past_the_switch_and_then_finishes() {
+    let mut h = Hospital::open().await;
+    let at = "1) mkdir state/journal.json.tmp state/journal.second.json.tmp;;";
+    let restarts = restarting(&h.pumps[0], at);
+    let draft = h.draft().await;
+    let (rollout, start, _) = h.approve(draft).await;
+    h.world.clock.set(start);
+    fails(&mut h).await;
+    fs::remove_file(h.pumps[0].dir.join("state/journal.second.json")).unwrap();
+    for _ in 0..2 {
+        h.pumps[0].crash();
+        fails(&mut h).await;
+        assert_eq!(h.pumps[0].state(), "restarting");
+        assert_eq!(fs::read_to_string(&restarts).unwrap().lines().count(), 1);
+    }
+    in_the_way(&h.pumps[0]).iter().for_each(|place| fs::remove_dir(place).unwrap());
+    h.confirms(&rollout).await;
+}
+
 /// What the hospital hears of the first pump, until it hears this.
 async fn heard(h: &Hospital, code: &str) {
     let heard = async {

@@ -26,6 +26,8 @@ const MOST: usize = (RENEWAL_GRACE_SECS / SPACING.as_secs() + 2) as usize;
 pub(crate) struct Earlier {
     path: PathBuf,
     kept: Vec<CertificateDer<'static>>,
+    /// Whether the file lacks one of them.
+    unwritten: bool,
 }
 
 impl Earlier {
@@ -34,7 +36,7 @@ impl Earlier {
         let path = identity_dir.join("earlier.pem");
         let bytes = durable::read(&path, durable::MAX_STATE_BYTES).ok().flatten().unwrap_or_default();
         let kept = CertificateDer::pem_slice_iter(&bytes).collect::<Result<_, _>>().unwrap_or_default();
-        Self { path, kept }
+        Self { path, kept, unwritten: false }
     }
 
     /// Newest first.
@@ -42,18 +44,28 @@ impl Earlier {
         self.kept.iter().rev()
     }
 
-    /// Keeps one that is about to be replaced, where it is far enough from the last one kept, and not from the future.
-    pub(crate) fn keep(&mut self, certificate: &CertificateDer<'static>, now: Timestamp) -> Result<(), DurableError> {
+    /// Keeps one that is about to be replaced, where it is far enough from the last one kept, and not from the future; until
+    /// [`Earlier::write`] in memory alone.
+    pub(crate) fn keep(&mut self, certificate: &CertificateDer<'static>, now: Timestamp) {
         let issued = |c: &CertificateDer<'_>| life(c).map(|(from, _)| from);
-        let Some(from) = issued(certificate).filter(|from| *from <= now) else { return Ok(()) };
+        let Some(from) = issued(certificate).filter(|from| *from <= now) else { return };
         let last = self.kept.last().and_then(issued);
         if last.and_then(|last| last.checked_add(SPACING).ok()).is_some_and(|next| from < next) {
-            return Ok(());
+            return;
         }
         self.kept.push(certificate.clone());
         let surplus = self.kept.len().saturating_sub(MOST);
         self.kept.drain(..surplus);
-        durable::write(&self.path, pem(&self.kept.iter().collect::<Vec<_>>()).as_bytes(), durable::OPEN)
+        self.unwritten = true;
+    }
+
+    /// Has the file hold what is kept.
+    pub(crate) fn write(&mut self) -> Result<(), DurableError> {
+        if self.unwritten {
+            durable::write(&self.path, pem(&self.kept.iter().collect::<Vec<_>>()).as_bytes(), durable::OPEN)?;
+            self.unwritten = false;
+        }
+        Ok(())
     }
 }
 
@@ -78,9 +90,10 @@ mod tests {
         let mut earlier = Earlier::open(dir.path());
         let days = [0, 1, 14, 15, 21, 29, 30].map(certificate);
         for certificate in &days {
-            earlier.keep(certificate, at(40)).unwrap();
+            earlier.keep(certificate, at(40));
+            earlier.write().unwrap();
         }
-        earlier.keep(&certificate(60), at(40)).unwrap();
+        earlier.keep(&certificate(60), at(40));
         let wanted: Vec<_> = [6, 3, 0].map(|i: usize| days[i].clone()).into();
         assert_eq!(Earlier::open(dir.path()).newest_first().cloned().collect::<Vec<_>>(), wanted);
     }
@@ -90,8 +103,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut earlier = Earlier::open(dir.path());
         for day in (0..2_000).step_by(15) {
-            earlier.keep(&certificate(day), at(2_000)).unwrap();
+            earlier.keep(&certificate(day), at(2_000));
         }
+        earlier.write().unwrap();
         assert_eq!(earlier.kept.len(), MOST);
         assert!(Earlier::open(dir.path()).kept.len() == MOST);
     }

@@ -240,10 +240,10 @@ impl Agent {
         self.note_running().await;
         let taken_up = Box::pin(self.take_up()).await;
         // DESIGN, rule 9: a device whose disk fails is not a silent one.
-        match &taken_up {
-            Ok(()) => self.renew().await,
-            Err(e) => self.found(e),
+        if let Err(e) = &taken_up {
+            self.found(e);
         }
+        self.renew().await;
         Box::pin(self.check_in()).await;
         // What lies on the disk is handed over also where nothing more can be written.
         let gone_on = match taken_up {

@@ -74,16 +74,26 @@ impl Agent {
     }
 
     /// Renews the certificate where its time has come. A failure is tried again with the next cycle: 30 % of a life is long.
+    ///
+    /// Accident: a disk that takes nothing for weeks. The device is to say so all that time, so a new certificate is used before
+    /// it can be written down, and written down once it can be.
     pub(super) async fn renew(&mut self) {
         if self.identity.is_due(self.tls_clock.now()) {
             self.certify_anew().await;
+        } else if !self.identity.is_kept() && self.identity.keep().is_ok() {
+            tracing::info!("the certificate in use is written down now");
         }
     }
 
     /// Whether there is a new certificate.
     async fn certify_anew(&mut self) -> bool {
         let renewed = match self.identity.renew(&mut self.client, self.tls_clock.now()).await {
-            Ok(()) => self.connect(),
+            Ok(()) => {
+                if let Err(e) = self.identity.keep() {
+                    tracing::warn!(error = %chain(&e), "the new certificate is used, and is written down once it can be");
+                }
+                self.connect()
+            }
             Err(e) => Err(e.into()),
         };
         match renewed {

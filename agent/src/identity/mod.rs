@@ -72,6 +72,8 @@ pub struct Identity {
     report: LocalKey,
     life: (Timestamp, Timestamp),
     earlier: Earlier,
+    /// Whether the chain lies on the disk.
+    kept: bool,
 }
 
 /// Why there is no identity that can be used.
@@ -132,7 +134,7 @@ impl Identity {
         let ca = part(&dir.join("ca.pem"), |bytes| CertificateDer::from_pem_slice(bytes).ok())?;
         let report =
             part(&dir.join("report.pem"), |bytes| LocalKey::from_plain_pem(std::str::from_utf8(bytes).ok()?).ok())?;
-        Ok(Self { device, key, ca, report, earlier: Earlier::open(&dir), dir, chain, life })
+        Ok(Self { device, key, ca, report, earlier: Earlier::open(&dir), dir, chain, life, kept: true })
     }
 
     /// What enrolment settled.
@@ -168,7 +170,8 @@ impl Identity {
         from.checked_add(share).is_ok_and(|due| due <= now)
     }
 
-    /// Has the same key certified anew. A certificate that is over at `now` is refused: the one that is there is better.
+    /// Has the same key certified anew. A certificate that is over at `now` is refused: the one that is there is better. It is
+    /// in memory alone until [`Identity::keep`].
     pub async fn renew(&mut self, client: &mut Client, now: Timestamp) -> Result<(), IdentityError> {
         let chain = client.renew(&csr(&self.key)?).await?;
         let chain = accept(chain, &self.device, &self.key)?;
@@ -177,10 +180,25 @@ impl Identity {
             return Err(IdentityError::Chain("it has expired, or this device's clock is ahead"));
         }
         if let Some(replaced) = self.chain.first() {
-            self.earlier.keep(replaced, now)?;
+            self.earlier.keep(replaced, now);
         }
-        write_tls(&self.dir, &self.key, &chain)?;
-        (self.chain, self.life) = (chain, life);
+        (self.chain, self.life, self.kept) = (chain, life, false);
+        Ok(())
+    }
+
+    /// Whether the latest certificate lies on the disk.
+    pub(crate) const fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// Writes down the latest certificate, where that was not done yet. Its key was read from the disk: what cannot be written
+    /// is lost with the process, and the one before it is renewed again.
+    pub(crate) fn keep(&mut self) -> Result<(), DurableError> {
+        if !self.kept {
+            self.earlier.write()?;
+            write_tls(&self.dir, &self.key, &self.chain)?;
+            self.kept = true;
+        }
         Ok(())
     }
 

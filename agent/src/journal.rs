@@ -31,6 +31,9 @@ const GONE: &str = "the device's journal is gone, and other files say that it ha
 /// What is wrong with one that was lost, as long as nothing can be written about it.
 const LOST: &str = "the device's journal cannot be read, or is gone";
 
+/// What the first record tells has no higher number: a device that is new counts from 1, and the first that tells is the next.
+const FIRST: u64 = 2;
+
 /// Steps of approvals whose tries are remembered; the oldest goes first.
 const MAX_TRIED: usize = 1_024;
 
@@ -139,42 +142,43 @@ pub enum JournalError {
 
 impl Journal {
     /// Opens `path` and the second file beside it, and writes what a start has to write. `least_seq`: the highest transition
-    /// that the outbox knows of, as [`Journal::read`] has it.
+    /// that any file knows of, as [`Journal::read`] has it.
     ///
     /// # Errors
     ///
     /// The disk.
     pub fn open(path: &Path, least_seq: u64) -> Result<Self, JournalError> {
-        let mut journal = Self::read(path, least_seq)?;
+        let mut journal = Self::read(path, (least_seq, least_seq))?;
         journal.settle()?;
         Ok(journal)
     }
 
     /// The same with nothing written, for whoever must go on where nothing can be: [`Journal::settle`] comes before all else.
-    /// `least_seq`: the highest transition that the outbox knows of, so that no other counts from below it; where there is no
-    /// journal, the highest that any file knows of. Of a journal that is damaged throughout, or gone although something was
-    /// told by it, the device is held.
+    /// `least_seq`: the highest transition that the outbox knows of, so that no other counts from below it. `known`: the
+    /// highest that any file knows of. Of a journal that is damaged throughout, or gone although something was told by it, or
+    /// of which more is known than a first record tells, the device is held.
     ///
     /// # Errors
     ///
     /// It cannot be read.
-    pub fn read(path: &Path, least_seq: u64) -> Result<Self, JournalError> {
+    pub fn read(path: &Path, (least_seq, known): (u64, u64)) -> Result<Self, JournalError> {
         let places = places(path);
         let found = [find(&places[0])?, find(&places[1])?];
         let of = |at, record, start| Self { places: places.clone(), at, record, owes: false, start };
         let lost = || {
             let state = State::Held { attempt: None, reason: Reason::new(Code::StateDamaged, LOST) };
-            of(1, Record::fresh(state, least_seq), Start::Lost)
+            of(1, Record::fresh(state, least_seq.max(known)), Start::Lost)
         };
         let mut journal = match found {
             // The second file is never there without the first.
             [Found::Damaged(_) | Found::Nothing, Found::Damaged(_)] => return Ok(lost()),
             // Accident: a disk that has lost both, in the middle of an install perhaps. Nothing is told that is not in a record.
-            [Found::Nothing, Found::Nothing] if least_seq > 0 => return Ok(lost()),
+            [Found::Nothing, Found::Nothing] if known > 0 => return Ok(lost()),
+            // Or one of them, and has mangled the other. The second file is made with the second record: as long as nothing
+            // is known but what the first tells, what is damaged may be that one, and nothing was begun by it.
+            [Found::Damaged(_), Found::Nothing] if known > FIRST => return Ok(lost()),
             [first, second] => match newest(first, second) {
                 Some((at, record)) => of(at, record, Start::Uneven),
-                // The second file is made with the second record, so that what is damaged is the first one ever written:
-                // before that nothing was begun.
                 None => of(1, Record::fresh(State::rest(), least_seq), Start::Settled),
             },
         };
@@ -249,15 +253,14 @@ impl Journal {
         })
     }
 
-    /// Whether there is neither file.
+    /// Whether there is no second file, as of a device that is new, and of one that has lost it.
     ///
     /// # Errors
     ///
     /// That cannot be known.
-    pub fn is_gone(path: &Path) -> Result<bool, DurableError> {
-        let there = |place: PathBuf| place.try_exists().map_err(DurableError::io("look for", &place));
-        let [first, second] = places(path).map(there);
-        Ok(!first? && !second?)
+    pub fn is_alone(path: &Path) -> Result<bool, DurableError> {
+        let [_, second] = places(path);
+        Ok(!second.try_exists().map_err(DurableError::io("look for", &second))?)
     }
 
     /// Makes one transition and writes it down. Only then may its action be done.

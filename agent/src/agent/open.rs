@@ -126,31 +126,34 @@ pub fn journal(settings: &Settings, outbox: &Outbox) -> Result<Journal, JournalE
 /// The same with nothing written.
 fn unsettled(settings: &Settings, outbox: &Outbox) -> Result<Journal, JournalError> {
     let path = journal_path(settings);
-    let known = match Journal::is_gone(&path)? {
-        true => known(&settings.state_dir, outbox)?,
-        false => outbox.transition(),
-    };
-    Journal::read(&path, known)
+    let told = outbox.transition();
+    let known = if Journal::is_alone(&path)? { known(&settings.state_dir, outbox)? } else { told };
+    Journal::read(&path, (told, known))
 }
 
-/// The highest transition that any file knows of, for a device without a journal; 0 for one that never had one. Each of these
-/// files is written after a record of the journal, and never before the first; what is not here may be.
+/// The highest transition that any file knows of, for a device that may have lost its journal; 0 for one that never had one. Each
+/// of these files is written after a record of the journal, and never before the first; what is not here may be.
 ///
 /// # Errors
 ///
 /// The disk does not say whether there is such a file.
 fn known(state_dir: &Path, outbox: &Outbox) -> Result<u64, DurableError> {
     let logged = local::logged(state_dir).0;
-    let mut used = !outbox.is_empty();
+    let mut known = outbox.transition().max(logged).max(u64::from(!outbox.is_empty()));
     for name in USED {
         let file = state_dir.join(name);
-        used |= file.try_exists().map_err(DurableError::io("look for", &file))?;
+        if file.try_exists().map_err(DurableError::io("look for", &file))? {
+            known = known.max(BEGUN);
+        }
     }
-    Ok(outbox.transition().max(logged).max(u64::from(used)))
+    Ok(known)
 }
 
 /// What only a device leaves that has begun something.
 const USED: [&str; 4] = ["took.json", "lease.json", "deferrals.json", "data-copy.json"];
+
+/// The transition that such a device has come to at least: what was offered first is staged by then.
+const BEGUN: u64 = 3;
 
 /// The journal's place.
 pub fn journal_path(settings: &Settings) -> std::path::PathBuf {
@@ -187,6 +190,6 @@ mod tests {
         assert!(said.contains("took.json"), "{said}");
         std::fs::remove_file(dir.path().join("took.json")).unwrap();
         std::fs::write(dir.path().join("took.json"), b"").unwrap();
-        assert_eq!(known(dir.path(), &outbox).unwrap(), 1);
+        assert_eq!(known(dir.path(), &outbox).unwrap(), BEGUN);
     }
 }

@@ -119,13 +119,44 @@ fn from_the_claim_on_no_torn_file_loses_a_record() {
 fn the_first_record_of_all_is_none_where_it_is_torn() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal.json");
-    Journal::open(&path, 0).unwrap().apply(Event::Chosen(attempt()), now()).unwrap();
+    let mut journal = Journal::open(&path, 0).unwrap();
+    journal.apply(Event::Chosen(attempt()), now()).unwrap();
+    let (first, told) = (journal.told().0, journal.told().1.len());
+    assert!(first == FIRST && told > 0);
     let whole = std::fs::read(&path).unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     for bytes in torn(&whole) {
         std::fs::write(&path, bytes).unwrap();
-        assert_eq!(Journal::open(&path, 0).unwrap().state(), &State::rest());
+        // The outbox and the log may have what it told already.
+        for known in [0, first] {
+            assert_eq!(Journal::read(&path, (known, known)).unwrap().state(), &State::rest());
+        }
     }
+}
+
+/// Accident: a disk that has lost the second file and mangled the first, of a device that was at something.
+#[test]
+fn a_torn_record_that_stands_alone_is_no_first_one_where_more_is_known() {
+    let (_dir, path) = written();
+    let mut journal = Journal::open(&path, 0).unwrap();
+    let first = journal.told().0;
+    journal.apply(Event::Fetched, now()).unwrap();
+    journal.apply(Event::Staged, now()).unwrap();
+    let known = journal.told().0;
+    assert!(known > first);
+    let places = places(&path);
+    std::fs::remove_file(&places[1]).unwrap();
+    for bytes in torn(&std::fs::read(&path).unwrap()) {
+        std::fs::write(&path, &bytes).unwrap();
+        // Whichever of the outbox, the log and the other files it is known by.
+        for known in [(known, known), (0, known)] {
+            assert_eq!(Journal::read(&path, known).unwrap().state().name(), "held");
+        }
+    }
+    let journal = Journal::open(&path, known).unwrap();
+    assert!(journal.state().trouble().unwrap().0.text.contains("journal.damaged.json"));
+    assert!(journal.told().0 > known);
+    assert_eq!(Journal::open(&path, known).unwrap().state().name(), "held");
 }
 
 #[test]
@@ -406,7 +437,7 @@ fn where_a_start_cannot_write_the_evidence_stays_and_is_set_aside_once_it_can() 
         [&path, &second].map(|place| dir.path().join(format!("{}.tmp", place.file_name().unwrap().display())));
     blocked.iter().for_each(|place| std::fs::create_dir(place).unwrap());
     assert!(Journal::open(&path, 41).is_err());
-    let mut journal = Journal::read(&path, 41).unwrap();
+    let mut journal = Journal::read(&path, (41, 41)).unwrap();
     assert_eq!(journal.state().name(), "held", "nobody knows what it was at");
     assert!(journal.apply(Event::Recovered, now()).is_err() && journal.write_again().is_err());
     std::fs::remove_dir(&blocked[1]).unwrap();

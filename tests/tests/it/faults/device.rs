@@ -225,6 +225,12 @@ async fn a_device_that_has_lost_its_journal_is_held_until_a_person_has_looked() 
         done.unwrap();
         assert!(now.starts_with("idle("), "{now}");
     }
+    // One is gone and the other is mangled: it may be a new device's only where nothing is known but what a first one tells.
+    h.pumps[0].crash();
+    fs::remove_file(state.join("journal.second.json")).unwrap();
+    fs::write(state.join("journal.json"), b"torn").unwrap();
+    assert_eq!(h.pumps[0].cycle().await, "held(state-damaged)");
+    assert_eq!(fs::read(state.join("journal.damaged.json")).unwrap(), b"torn");
 }
 
 /// Accident: the disk that has mangled the journal takes nothing any more as the agent starts.

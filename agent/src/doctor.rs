@@ -4,17 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use suture_core::clock::{Clock, format_utc};
+use suture_core::phase::{Code, Reason};
 use suture_core::progress::Progress;
 use suture_proto::connect::{Finding, Outcome, ProxyRules, clock_finding, probe};
 
-use crate::agent::{chain, journal_path};
+use crate::agent::{self, chain};
 use crate::client::{Client, Said};
 use crate::config::{Settings, Way};
 use crate::durable;
 use crate::floor::Floors;
 use crate::identity::Identity;
 use crate::install::{ImageSettings, Installer, Loader, Version, nobody_blesses};
-use crate::journal::Journal;
 use crate::machine::State;
 
 /// Less than this on a disk is worth a look: an update of ordinary size would not fit.
@@ -121,9 +121,11 @@ fn certificate(identity: &Identity, clock: &dyn Clock) -> Finding {
 
 /// A check-in that says nothing new: whether the server knows the device, and its clock.
 async fn server(settings: &Settings, connection: &suture_proto::connect::Settings, clock: &dyn Clock) -> Vec<Finding> {
-    let journal = Journal::peek(&journal_path(settings)).ok().flatten();
-    let rest = State::rest();
-    let state = journal.as_ref().map_or(&rest, Journal::state);
+    // One that cannot be read, or is gone, is no word of a device that rests.
+    let state = agent::peek(settings).map_or_else(
+        |e| State::Held { attempt: None, reason: Reason::new(Code::StateDamaged, chain(&e)) },
+        |journal| journal.state().clone(),
+    );
     let installer = Installer::new(settings);
     let running = installer.running().await.ok().flatten();
     let said = Said {

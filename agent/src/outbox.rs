@@ -6,6 +6,7 @@
 //! is entered again after a restart is told once.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,16 @@ impl Outbox {
     /// Opens the outbox in a directory, which is made where it is missing.
     pub fn open(dir: &Path) -> Result<Self, DurableError> {
         durable::make_dir(dir)?;
+        let mut outbox = Self::read(dir)?;
+        // Accident: a disk that takes nothing. They are sent once more, and counted once.
+        if let Err(e) = outbox.stored_through(outbox.mark.through) {
+            tracing::warn!(error = %e, "reports that the server has cannot be removed yet");
+        }
+        Ok(outbox)
+    }
+
+    /// The same with nothing written, for whoever looks at it; empty where there is none.
+    pub fn read(dir: &Path) -> Result<Self, DurableError> {
         let mark = match durable::read_json(&mark_path(dir)) {
             Ok(mark) => mark.unwrap_or_default(),
             Err(e @ DurableError::Io { .. }) => return Err(e),
@@ -69,7 +80,11 @@ impl Outbox {
             }
         };
         let mut waiting = Vec::new();
-        for entry in fs::read_dir(dir).map_err(DurableError::io("list", dir))? {
+        let entries = match fs::read_dir(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            entries => Some(entries.map_err(DurableError::io("list", dir))?),
+        };
+        for entry in entries.into_iter().flatten() {
             let name = entry.map_err(DurableError::io("list", dir))?.file_name();
             let number = name.to_str().and_then(|n| n.strip_suffix(".report")).and_then(|n| n.parse::<u64>().ok());
             waiting.extend(number);
@@ -78,10 +93,6 @@ impl Outbox {
         let mut outbox = Self { dir: dir.to_owned(), mark, waiting, last: None, told: mark.told };
         let last = outbox.waiting.iter().rev().find_map(|n| outbox.kept(*n).ok().flatten());
         outbox.told = outbox.told.max(last.map_or(Place::default(), |k| k.told));
-        // Accident: a disk that takes nothing. They are sent once more, and counted once.
-        if let Err(e) = outbox.stored_through(mark.through) {
-            tracing::warn!(error = %e, "reports that the server has cannot be removed yet");
-        }
         Ok(outbox)
     }
 

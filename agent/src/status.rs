@@ -12,7 +12,7 @@ use suture_core::phase::{Code, Reason};
 use suture_core::progress::Progress;
 use suture_core::report::Integrity;
 
-use crate::agent::{chain, journal_path};
+use crate::agent::{self, chain, journal_path};
 use crate::config::Settings;
 use crate::deferral::{self, Deferral};
 use crate::departure;
@@ -149,7 +149,18 @@ impl Status {
         let mut note = |e: &dyn std::error::Error| faults.push(chain(e));
         let identity = Identity::open(&settings.state_dir).map_err(|e| note(&e)).ok();
         let running = Installer::new(settings).running_now().map_err(|e| note(&e)).ok().flatten();
-        let journal = Journal::peek(&journal_path(settings)).map_err(|e| note(&e)).ok().flatten();
+        let journal = match Journal::peek(&journal_path(settings)) {
+            Ok(Some(journal)) => Some(journal),
+            Err(e @ DurableError::Io { .. }) => {
+                note(&e);
+                None
+            }
+            // A device that is new, or one that has lost it: of that nobody is to hear that it rests.
+            none => {
+                none.err().iter().for_each(|e| note(e));
+                agent::peek(settings).map_err(|e| note(&e)).ok()
+            }
+        };
         let stops = Stops::shown(&settings.state_dir).map_err(|e| note(&e)).unwrap_or_default();
         let lease = Lease::shown(&settings.state_dir).map_err(|e| note(&e)).ok().flatten();
         let live = Live::read(&settings.state_dir).map_err(|e| note(&e)).ok().flatten();

@@ -28,7 +28,7 @@ mod watchful;
 
 pub use self::depart::DepartError;
 pub use self::error::{AgentError, chain};
-pub use self::open::{journal, journal_path, lock};
+pub use self::open::{journal, journal_path, lock, peek};
 
 use std::fs::File;
 use std::sync::Arc;

@@ -123,6 +123,15 @@ pub fn journal(settings: &Settings, outbox: &Outbox) -> Result<Journal, JournalE
     Ok(journal)
 }
 
+/// The journal for whoever looks at it, with nothing written: of one that is lost, that the device is held.
+///
+/// # Errors
+///
+/// It cannot be read, or what is known of it.
+pub fn peek(settings: &Settings) -> Result<Journal, JournalError> {
+    unsettled(settings, &Outbox::read(&settings.state_dir.join("outbox"))?)
+}
+
 /// The same with nothing written.
 fn unsettled(settings: &Settings, outbox: &Outbox) -> Result<Journal, JournalError> {
     let path = journal_path(settings);

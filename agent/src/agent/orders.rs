@@ -12,6 +12,7 @@ use crate::durable;
 use crate::import::{self, ImportError, Stores};
 use crate::inbox::Entry;
 use crate::stick::Stick;
+use crate::stops::KeepError;
 
 impl Agent {
     /// Keeps the orders that the server's last answer brought. One that does not verify is passed over: it may be signed by
@@ -46,7 +47,12 @@ impl Agent {
         match self.stops.take(stop, displaced) {
             Ok(true) => tracing::info!(order = stop.to_text(), "it is kept, and obeyed from now on"),
             Ok(false) => {}
-            Err(e) => tracing::error!(error = %chain(&e), "nothing is begun until it is kept"),
+            Err(e) => {
+                tracing::error!(error = %chain(&e), "nothing is begun until it is kept");
+                if let KeepError::Disk { .. } = e {
+                    self.found(&e.into());
+                }
+            }
         }
     }
 

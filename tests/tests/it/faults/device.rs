@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use suture_agent::doctor;
 use suture_agent::face::{self, Ask, Who};
 use suture_core::clock::Clock as _;
+use suture_proto::connect::ProxyRules;
 use suture_tests::world::Device;
 
 use crate::hospital::Hospital;
@@ -203,6 +205,26 @@ async fn past_the_switch_a_file_for_status_alone_keeps_no_device_from_finishing(
     assert!(status["unwritten"]["text"].as_str().unwrap().contains("live.json"), "{status}");
 }
 
+/// An order that stops, and cannot be kept: said at each check-in, also where nothing is approved that it would hinder.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_order_that_cannot_be_kept_is_told_to_the_hospital() {
+    let mut h = Hospital::open().await;
+    let draft = h.later_draft().await;
+    let (rollout, _, _) = h.approve(draft).await;
+    assert_eq!(h.pumps[0].cycle().await, "waiting(before-slot)");
+    let place = h.pumps[0].dir.join(format!("state/stops/{rollout}.json.tmp"));
+    fs::create_dir(&place).unwrap();
+    h.kim.run(&["rollout", "stop", &rollout]).await.unwrap();
+    h.pumps[0].cycle().await;
+    let (why, status) = faced(&mut h).await;
+    assert!(why.starts_with("state-damaged") && why.contains("cannot write down"), "{why}");
+    assert!(status["unwritten"]["text"].as_str().unwrap().contains("stops"), "{status}");
+    assert!(h.why().await.contains(&"state-damaged".to_owned()));
+    fs::remove_dir(&place).unwrap();
+    assert_eq!(h.pumps[0].cycle().await, "idle(stop-order)");
+    assert!(faced(&mut h).await.1["unwritten"].is_null());
+}
+
 /// Nobody knows what it was at, so a person looks; a device that has left and joined again is a new one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_has_lost_its_journal_is_held_until_a_person_has_looked() {
@@ -217,6 +239,16 @@ async fn a_device_that_has_lost_its_journal_is_held_until_a_person_has_looked() 
         h.pumps[0].crash();
         ["journal.json", "journal.second.json"].iter().for_each(|name| drop(fs::remove_file(state.join(name))));
         drop(fs::remove_dir_all(state.join(more)));
+        let status = h.pumps[0].status();
+        assert_eq!(
+            (status.state, status.reason.unwrap().code.as_str()),
+            ("held", "state-damaged"),
+            "before any agent runs"
+        );
+        let (settings, clock) = (h.pumps[0].settings(), h.world.clock.clone());
+        doctor::examine(&settings, clock, ProxyRules::from_env(|_| None)).await;
+        let why = h.kim.json(&["device", "why", "pump-1"]).await.unwrap().to_string();
+        assert!(why.contains("state-damaged"), "what doctor says to the server: {why}");
         for _ in 0..2 {
             assert_eq!(h.pumps[0].cycle().await, "held(state-damaged)", "{more}");
             h.pumps[0].crash();

@@ -50,6 +50,7 @@ play() {
     # The story's bill of material is of the story's own sources.
     ln -s "$sources"/{Cargo.toml,Cargo.lock,core,proto,server,agent,ctl,tests} "$stage/"
     # Its programs are built already.
+    # shellcheck disable=SC2016 # the stage's own path
     printf 'build_programs() { PATH=%q:$PATH; }\n' "$stage/programs" >>"$stage/deploy/stage.sh"
     echo "== $way: $* of the $other revision, the rest and the story of the $rest one"
     (cd "$stage" && deploy/quickstart.sh --debug)

@@ -6,6 +6,15 @@ set -euo pipefail
 loader=$1 ready=$2 dir=$3
 cd "$dir"
 
+# started PROGRAM...: lets it start the device, which is over where it turns the power off; what it says is in `console`. A start
+# takes some ten seconds by emulation, and longer where the machine does something else besides.
+started() {
+    timeout 300 "$@" </dev/null >console && return
+    printf 'a start did not come to its end (%s, 124: in five minutes); the console:\n' "$?" >&2
+    cat console >&2
+    exit 1
+}
+
 # Starts systemd-boot from an EFI system partition with the device's entries; what the kernel that it started says is in `console`.
 systemd_boot() {
     [ -e esp.img ] || cp --sparse=always "$ready/esp.img" esp.img
@@ -14,10 +23,10 @@ systemd_boot() {
     mmd -i esp.img ::/loader ::/loader/entries
     mcopy -i esp.img loader.conf ::/loader/
     mcopy -i esp.img entries/* ::/loader/entries/
-    timeout 100 qemu-system-x86_64 -machine q35,accel=tcg -m 256 -nographic -no-reboot -nic none \
+    started qemu-system-x86_64 -machine q35,accel=tcg -m 256 -nographic -no-reboot -nic none \
         -drive if=pflash,unit=0,format=raw,readonly=on,file="$ready/code.fd" \
         -drive if=pflash,unit=1,format=raw,file=vars.fd \
-        -drive if=none,id=esp,format=raw,file=esp.img -device nvme,drive=esp,serial=esp </dev/null >console
+        -drive if=none,id=esp,format=raw,file=esp.img -device nvme,drive=esp,serial=esp
     rm -rf entries.new
     mkdir entries.new
     mcopy -m -i esp.img '::/loader/entries/*' entries.new/
@@ -32,7 +41,7 @@ uboot() {
     cp "$ready"/*.scr .
     cp --sparse=never env.bin disk.img
     truncate -s 1M disk.img
-    timeout 100 "$ready/u-boot" -d "$ready/board.dtb" </dev/null >console
+    started "$ready/u-boot" -d "$ready/board.dtb"
     head -c "$length" disk.img >env.new
     mv env.new env.bin
 }

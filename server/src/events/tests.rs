@@ -3,7 +3,6 @@
 use jiff::{SignedDuration, Timestamp};
 use suture_core::event::{Batch, Event, Kind, Numbered, OTHERS, Observer, What};
 use suture_core::id::{DeviceId, HdoId};
-use suture_core::label::Labels;
 use suture_core::limits::{LOST_AFTER, MAX_EVENTS_WAITING, MAX_KEPT_DEVICE_EVENTS};
 use suture_core::sign::{LocalKey, Signer as _};
 use zeroize::Zeroizing;
@@ -15,9 +14,9 @@ use crate::config::EventScope;
 use crate::export::file::Lines;
 use crate::export::syslog::tests::{Manner, receiver};
 use crate::store::Store;
-use crate::store::devices::{Enrolment, Record};
+use crate::store::devices::Enrolment;
 use crate::store::events::{Kept, Of};
-use crate::store::suite::each;
+use crate::store::suite::{each, in_intensive_care};
 
 fn now() -> Timestamp {
     "2026-11-24T15:00:00Z".parse().unwrap()
@@ -51,15 +50,7 @@ async fn all(store: &Store, of: Of<'_>) -> Vec<Kept> {
 async fn fleet(store: &Store, heard: Timestamp) {
     let mut tx = store.begin().await.unwrap();
     tx.insert_hdo(&hdo(), "Riverside", now()).await.unwrap();
-    let record = Record {
-        id: pump(),
-        product: "pump".parse().unwrap(),
-        hardware: "rev-a".parse().unwrap(),
-        ward: "icu".parse().unwrap(),
-        serial: String::new(),
-        udi: String::new(),
-        labels: Labels::default(),
-    };
+    let record = in_intensive_care(pump());
     tx.import_devices(&hdo(), &[record], now()).await.unwrap();
     let fingerprint = suture_core::digest::Digest::of(b"fingerprint");
     let key = key().public();
@@ -276,15 +267,7 @@ async fn a_hospital_whose_devices_fall_silent_by_the_hundred_keeps_no_others_ala
         let flood: HdoId = "aaa-flood".parse().unwrap();
         let mut tx = store.begin().await.unwrap();
         tx.insert_hdo(&flood, "Flood", now()).await.unwrap();
-        let record = |i| Record {
-            id: format!("pump-{i}").parse().unwrap(),
-            product: "pump".parse().unwrap(),
-            hardware: "rev-a".parse().unwrap(),
-            ward: "icu".parse().unwrap(),
-            serial: String::new(),
-            udi: String::new(),
-            labels: Labels::default(),
-        };
+        let record = |i| in_intensive_care(format!("pump-{i}").parse().unwrap());
         let records: Vec<_> = (0..40).map(record).collect();
         tx.import_devices(&flood, &records, now()).await.unwrap();
         let digest = suture_core::digest::Digest::of(b"fingerprint");

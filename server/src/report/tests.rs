@@ -4,7 +4,6 @@ use jiff::{SignedDuration, Timestamp};
 use suture_core::audit::Entry;
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId};
-use suture_core::label::Labels;
 use suture_core::limits::{
     DEVICE_REPORT_BYTES, MAX_DEVICE_ENTRIES, MAX_DEVICE_REPORT_BYTES, MAX_HOSPITAL_REPORT_BYTES, MAX_REPORTS_PER_CALL,
     MAX_UNROSTERED_BYTES,
@@ -17,8 +16,8 @@ use zeroize::Zeroizing;
 
 use super::submit;
 use crate::store::Store;
-use crate::store::devices::{Enrolment, Record};
-use crate::store::suite::each;
+use crate::store::devices::Enrolment;
+use crate::store::suite::{each, in_intensive_care};
 
 fn at(hours: i64) -> Timestamp {
     "2026-11-24T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hours)
@@ -39,15 +38,7 @@ fn key() -> LocalKey {
 async fn enrolled(store: &Store) {
     let mut tx = store.begin().await.unwrap();
     assert!(tx.insert_hdo(&hdo(), "Riverside", at(0)).await.unwrap());
-    let record = Record {
-        id: pump(),
-        product: "pump".parse().unwrap(),
-        hardware: "rev-a".parse().unwrap(),
-        ward: "icu".parse().unwrap(),
-        serial: String::new(),
-        udi: String::new(),
-        labels: Labels::default(),
-    };
+    let record = in_intensive_care(pump());
     tx.import_devices(&hdo(), &[record], at(0)).await.unwrap();
     let fingerprint = Digest::of(b"fingerprint");
     let enrolment = Enrolment { fingerprint: &fingerprint, report_key: &key().public(), now: at(0) };

@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId, OperatorName};
-use suture_core::label::Labels;
 use suture_core::sign::{LocalKey, Signer as _};
 use tonic::Code;
 use tower::ServiceExt as _;
@@ -15,7 +14,8 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::store::certificates::Certificate;
-use crate::store::devices::{Enrolment, Record};
+use crate::store::devices::Enrolment;
+use crate::store::suite::in_intensive_care;
 
 struct At(Timestamp);
 
@@ -73,15 +73,7 @@ impl Scene {
         tx.join_operator(Some(&hdo()), &name("kim"), now()).await.unwrap();
         let key = LocalKey::from_seed(&Zeroizing::new([1; 32])).public();
         for id in ["active", "pending"] {
-            let record = Record {
-                id: device(id),
-                product: "pump".parse().unwrap(),
-                hardware: "rev-a".parse().unwrap(),
-                ward: "icu".parse().unwrap(),
-                serial: String::new(),
-                udi: String::new(),
-                labels: Labels::default(),
-            };
+            let record = in_intensive_care(device(id));
             tx.import_devices(&hdo(), &[record], now()).await.unwrap();
             let fingerprint = Digest::of(id.as_bytes());
             let enrolment = Enrolment { fingerprint: &fingerprint, report_key: &key, now: now() };

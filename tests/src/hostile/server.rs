@@ -1,8 +1,7 @@
 //! The hostile server's end of the line: the devices' calls over real TLS, under a certificate of the captured authority.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use suture_core::clock::Clock;
 use suture_core::digest::Digest;
@@ -14,7 +13,7 @@ use suture_server::connections::Connections;
 use suture_server::identity::{Authority, Csr};
 use suture_server::tls::Tls;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::body::Body;
 use tonic::{Request, Response, Status};
@@ -30,8 +29,9 @@ pub struct Hostile {
     _tasks: JoinSet<()>,
 }
 
+/// What is played, for whoever waits for it to go on.
 #[derive(Clone)]
-struct Stage(Arc<Mutex<Played>>);
+struct Stage(watch::Sender<Played>);
 
 struct Played {
     act: Act,
@@ -47,7 +47,7 @@ impl Hostile {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let played = Played { act: Act::honest(loot), calls: 0, said: Vec::new(), reports: Vec::new() };
-        let stage = Stage(Arc::new(Mutex::new(played)));
+        let stage = Stage(watch::Sender::new(played));
         let (accepted, connections) = mpsc::channel(64);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
@@ -91,45 +91,43 @@ impl Hostile {
 
     /// Plays another part from now on, and forgets what was said to the last one.
     pub fn play(&self, act: Act) {
-        *self.stage.0.lock().unwrap() = Played { act, calls: 0, said: Vec::new(), reports: Vec::new() };
+        self.stage.0.send_replace(Played { act, calls: 0, said: Vec::new(), reports: Vec::new() });
     }
 
     /// What devices have said at check-ins since the part began.
     pub fn said(&self) -> Vec<Said> {
-        self.stage.0.lock().unwrap().said.clone()
+        self.stage.0.borrow().said.clone()
     }
 
     /// How often it was called since the part began.
     pub fn calls(&self) -> u64 {
-        self.stage.0.lock().unwrap().calls
+        self.stage.0.borrow().calls
     }
 
     /// The reports that have come since the part began.
     pub fn reports(&self) -> Vec<Signed> {
-        self.stage.0.lock().unwrap().reports.clone()
+        self.stage.0.borrow().reports.clone()
     }
 
     /// Waits until a device's `count`th check-in from now has come.
     pub async fn check_ins(&self, count: usize) {
         let before = self.said().len();
-        while self.said().len() < before + count {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        self.stage.0.subscribe().wait_for(|played| played.said.len() >= before + count).await.unwrap();
     }
 }
 
 impl Stage {
     fn act(&self) -> Act {
-        self.0.lock().unwrap().act.clone()
+        self.0.borrow().act.clone()
     }
 
     /// The part, for a call that begins; or what the part says to every call.
     fn called(&self) -> Result<Act, Status> {
-        let mut played = self.0.lock().unwrap();
-        played.calls += 1;
-        match &played.act.refusal {
-            Some(status) => Err(status.clone()),
-            None => Ok(played.act.clone()),
+        self.0.send_modify(|played| played.calls += 1);
+        let act = self.act();
+        match act.refusal {
+            Some(status) => Err(status),
+            None => Ok(act),
         }
     }
 
@@ -181,7 +179,7 @@ impl DeviceService for Stage {
         let act = self.called()?;
         let request = request.into_inner();
         let code = request.reason.as_ref().map(|r| r.code.clone()).unwrap_or_default();
-        self.0.lock().unwrap().said.push(Said { phase: request.phase(), code });
+        self.0.send_modify(|played| played.said.push(Said { phase: request.phase(), code }));
         let mut answer = v1::CheckInResponse {
             confirmed: true,
             server_time_ms: act.loot.now.as_millisecond(),
@@ -299,7 +297,7 @@ impl DeviceService for Stage {
         let reports: Vec<Signed> = reports.iter().map(|r| Signed::try_from(r).unwrap()).collect();
         let number = |r: &Signed| serde_json::from_slice::<serde_json::Value>(&r.payload).unwrap()["number"].as_u64();
         let last = reports.last().and_then(number).unwrap_or(0);
-        self.0.lock().unwrap().reports.extend(reports);
+        self.0.send_modify(|played| played.reports.extend(reports));
         Ok(Response::new(v1::SubmitReportsResponse { stored_through: (act.stored)(last) }))
     }
 }

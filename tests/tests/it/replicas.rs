@@ -7,7 +7,7 @@
 //! and the other server is killed meanwhile, over whatever it does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -26,6 +26,7 @@ use suture_proto::v1::device_service_client::DeviceServiceClient;
 use suture_tests::world::program::Replica;
 use suture_tests::world::{HDO, Kind, Spec, World, text, wire};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Devices and waves.
 const DEVICES: usize = 16;
@@ -108,7 +109,7 @@ async fn no_step_is_lost_and_none_is_done_twice_however_often_a_server_is_killed
     let servers = Arc::new(Servers { world, ports });
 
     let (told, confirmed) = watch::channel([0_usize; WAVES]);
-    let over = Arc::new(AtomicBool::new(false));
+    let over = CancellationToken::new();
     let mut talks = tokio::task::JoinSet::new();
     for (n, device) in devices.into_iter().enumerate() {
         let (servers, told, mut confirmed) = (servers.clone(), told.clone(), confirmed.clone());
@@ -132,10 +133,10 @@ async fn no_step_is_lost_and_none_is_done_twice_however_often_a_server_is_killed
         let mut admin = PgConnection::connect(&url).await.unwrap();
         let mut of_this_step = 0;
         hold(&mut admin, true).await;
-        while !over.load(Ordering::SeqCst) {
+        while !over.is_cancelled() {
             let waits = tokio::select! {
                 waits = whoever_waits(&url, &roles) => waits,
-                () = until(&over) => break,
+                () = over.cancelled() => break,
             };
             let passes = of_this_step == PER_STEP;
             of_this_step = if passes { 0 } else { of_this_step + 1 };
@@ -154,7 +155,7 @@ async fn no_step_is_lost_and_none_is_done_twice_however_often_a_server_is_killed
         while let Some(talk) = talks.join_next().await {
             talk.unwrap();
         }
-        over.store(true, Ordering::SeqCst);
+        over.cancel();
     };
     let both = async { tokio::join!(killer, devices_done) };
     assert!(tokio::time::timeout(PATIENCE, both).await.is_ok(), "the rollout came to no end");
@@ -253,12 +254,6 @@ async fn whoever_waits(url: &str, roles: &[String; 2]) -> usize {
             return which;
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-async fn until(over: &AtomicBool) {
-    while !over.load(Ordering::SeqCst) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

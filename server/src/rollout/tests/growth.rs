@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 use super::fixture::{Ward, at, pump};
 use crate::report::submit;
 use crate::rollout::run;
-use crate::store::devices::{Enrolment, Record};
-use crate::store::suite::{STRICT, each};
+use crate::store::devices::Enrolment;
+use crate::store::suite::{STRICT, each, in_intensive_care};
 use crate::store::{Driver, Store};
 
 /// Devices in all, and in the waves before the last.
@@ -126,15 +126,7 @@ async fn measured(store: &Store, devices: u32) -> String {
 
 /// All devices enrol with one key, which the roster names.
 async fn enroll(store: &Store, hdo: &HdoId, key: &LocalKey, devices: u32) {
-    let record = |n| Record {
-        id: pump(n),
-        product: "pump".parse().unwrap(),
-        hardware: "rev-a".parse().unwrap(),
-        ward: "icu".parse().unwrap(),
-        serial: String::new(),
-        udi: String::new(),
-        labels: Default::default(),
-    };
+    let record = |n| in_intensive_care(pump(n));
     let public = key.public();
     let mut tx = store.begin().await.unwrap();
     tx.import_devices(hdo, &(0..devices).map(record).collect::<Vec<_>>(), at(0)).await.unwrap();

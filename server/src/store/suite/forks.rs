@@ -3,7 +3,6 @@
 use jiff::{SignedDuration, Timestamp};
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId};
-use suture_core::label::Labels;
 use suture_core::limits::MAX_ROWS_PER_CALL;
 use suture_core::report::{Seen, Sighting};
 use suture_core::sign::LocalKey;
@@ -11,9 +10,8 @@ use suture_core::trust::edit::{self, ONLINE_LIFETIME, RoleDraft, RootDraft, Targ
 use suture_core::trust::{Held, Role, Root, Snapshot, Targets, Verified};
 use zeroize::Zeroizing;
 
-use super::super::devices::Record;
 use super::super::{Store, Tx};
-use super::each;
+use super::{each, in_intensive_care};
 use crate::fork;
 use crate::refresh::{MAX_NEWS_BYTES, news};
 
@@ -35,15 +33,7 @@ fn pump() -> DeviceId {
 async fn hospital(store: &Store) -> Tx {
     let mut tx = store.begin().await.unwrap();
     assert!(tx.insert_hdo(&hdo(), "Riverside", now()).await.unwrap());
-    let record = Record {
-        id: pump(),
-        product: "pump".parse().unwrap(),
-        hardware: "rev-a".parse().unwrap(),
-        ward: "icu".parse().unwrap(),
-        serial: String::new(),
-        udi: String::new(),
-        labels: Labels::default(),
-    };
+    let record = in_intensive_care(pump());
     tx.import_devices(&hdo(), &[record], now()).await.unwrap();
     for version in 1..=3 {
         tx.put_repo_file(REPOSITORY, Role::Targets, version, &[version as u8], now()).await.unwrap();

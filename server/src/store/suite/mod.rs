@@ -17,12 +17,27 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use suture_core::approval::Wave;
 use suture_core::id::DeviceId;
+use suture_core::label::Labels;
 use suture_core::phase::Phase;
 use suture_core::rollout::{Progress, Stage, Tally};
 
+use super::devices::Record;
 use super::members::Member;
 use super::rollouts::Rollout;
 use super::{Store, Tx};
+
+/// A pump in intensive care, as a hospital imports it.
+pub(crate) fn in_intensive_care(id: DeviceId) -> Record {
+    Record {
+        id,
+        product: "pump".parse().unwrap(),
+        hardware: "rev-a".parse().unwrap(),
+        ward: "icu".parse().unwrap(),
+        serial: String::new(),
+        udi: String::new(),
+        labels: Labels::default(),
+    }
+}
 
 /// URL of a PostgreSQL database whose user may create databases.
 const POSTGRES: &str = "SUTURE_TEST_POSTGRES";

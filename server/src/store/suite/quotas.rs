@@ -3,7 +3,6 @@
 use jiff::{SignedDuration, Timestamp};
 use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, HdoId};
-use suture_core::label::Labels;
 use suture_core::principal::Principal;
 use suture_core::report::Signed;
 use suture_core::rollout::State;
@@ -11,12 +10,11 @@ use suture_core::sign::{LocalKey, PublicKey, Signature, Signer as _};
 use zeroize::Zeroizing;
 
 use super::super::certificates::Certificate;
-use super::super::devices::Record;
 use super::super::reports::Place;
 use super::super::rollouts::Rollout;
 use super::super::{Store, Tx};
 use super::nouns::rollout;
-use super::{each, place};
+use super::{each, in_intensive_care, place};
 
 fn at(secs: i64) -> Timestamp {
     "2026-11-24T15:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(secs)
@@ -106,15 +104,7 @@ async fn a_plan_stays_as_long_as_an_approval_of_it_is_in_force_and_counts_for_no
 async fn the_latest_reports_are_kept_of_each_device_and_each_of_its_keys() {
     each(async |store| {
         let mut tx = hospital(&store).await;
-        let record = |n| Record {
-            id: pump(n),
-            product: "pump".parse().unwrap(),
-            hardware: "rev-a".parse().unwrap(),
-            ward: "icu".parse().unwrap(),
-            serial: String::new(),
-            udi: String::new(),
-            labels: Labels::default(),
-        };
+        let record = |n| in_intensive_care(pump(n));
         tx.import_devices(&hdo(), &[record(1), record(2)], at(0)).await.unwrap();
         let key = |seed| LocalKey::from_seed(&Zeroizing::new([seed; 32])).public();
         let put = async |tx: &mut Tx, device: u32, key: &PublicKey, number: u64| {
@@ -150,15 +140,7 @@ async fn the_latest_reports_are_kept_of_each_device_and_each_of_its_keys() {
 async fn a_devices_reports_are_read_page_by_page_under_each_of_its_keys() {
     each(async |store| {
         let mut tx = hospital(&store).await;
-        let record = |n| Record {
-            id: pump(n),
-            product: "pump".parse().unwrap(),
-            hardware: "rev-a".parse().unwrap(),
-            ward: "icu".parse().unwrap(),
-            serial: String::new(),
-            udi: String::new(),
-            labels: Labels::default(),
-        };
+        let record = |n| in_intensive_care(pump(n));
         tx.import_devices(&hdo(), &[record(1), record(2)], at(0)).await.unwrap();
         let key = |seed| LocalKey::from_seed(&Zeroizing::new([seed; 32])).public();
         for (device, seed) in [(1, 1), (1, 2), (2, 3)] {

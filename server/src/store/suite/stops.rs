@@ -4,7 +4,6 @@ use jiff::{SignedDuration, Timestamp};
 use suture_core::approval::{StopOrder, VerifiedStop};
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, HdoId};
-use suture_core::label::Labels;
 use suture_core::limits::{MAX_KEPT_STOPS, MAX_STOPS_PER_ANSWER};
 use suture_core::phase::Phase;
 use suture_core::rollout::{Standing, State, WaveSet};
@@ -14,10 +13,9 @@ use suture_core::trust::{Root, Verified};
 use suture_core::version::Release;
 use zeroize::Zeroizing;
 
-use super::super::devices::Record;
 use super::super::rollouts::Rollout;
 use super::super::{Store, Tx};
-use super::{each, place, told};
+use super::{each, in_intensive_care, place, told};
 
 pub(super) fn at(hours: i64) -> Timestamp {
     "2026-11-24T15:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hours)
@@ -70,15 +68,7 @@ pub(super) fn rollout(n: usize) -> Rollout {
 pub(super) async fn hospital(store: &Store, approvals: usize) -> Tx {
     let mut tx = store.begin().await.unwrap();
     assert!(tx.insert_hdo(&hdo(), "Riverside", at(0)).await.unwrap());
-    let record = |n| Record {
-        id: pump(n),
-        product: "pump".parse().unwrap(),
-        hardware: "rev-a".parse().unwrap(),
-        ward: "icu".parse().unwrap(),
-        serial: String::new(),
-        udi: String::new(),
-        labels: Labels::default(),
-    };
+    let record = |n| in_intensive_care(pump(n));
     tx.import_devices(&hdo(), &[record(1), record(2)], at(0)).await.unwrap();
     for n in 0..approvals {
         place(&mut tx, &rollout(n), &[(pump(1), 0)], at(n as i64)).await;

@@ -479,9 +479,9 @@ pub const MAX_REPORT_NUMBER: u64 = 1 << 53;
 /// Reports that a server keeps of a device and the report key that it enrolled with, the latest: 60 MB at most, and as many
 /// as the device itself keeps.
 pub const MAX_KEPT_REPORTS: u64 = 10_000;
-/// Bytes of reports that are taken of a device in a day whatever others send: 64 KiB, some fifty of the usual ones. An update takes
-/// a dozen.
-pub const DEVICE_REPORT_BYTES: u64 = 64 << 10;
+/// Bytes of reports that are taken of a device in a day whatever others send: 256 KiB, some two hundred of the usual ones. An update
+/// takes a dozen; more is to be told after weeks without a network, by all of a large hospital at once.
+pub const DEVICE_REPORT_BYTES: u64 = 256 << 10;
 /// Bytes of reports that are taken of a device in a day where its hospital's room lasts: 16 MiB, as much as all that wait on one
 /// that was offline for long. More wait on the device until the next day.
 pub const MAX_DEVICE_REPORT_BYTES: u64 = 16 << 20;
@@ -509,6 +509,13 @@ pub const MAX_PERSON_SAID_BYTES: u64 = 16 << 20;
 /// Decisions and assessments of risk that one person says in a day: 500. A hospital has room for [`MAX_DECISIONS`] and
 /// [`MAX_ASSESSMENTS`], so that whoever has stolen a certificate is noticed long before they are spent.
 pub const MAX_PERSON_WORDS: u64 = 500;
+/// Of these, what all persons of a hospital say together: 2,000, however many colleagues a thief invites.
+pub const MAX_ORGANISATION_WORDS: u64 = 2_000;
+/// Agreements that are proposed in a day to one hospital for one product: 100, a tenth of [`MAX_AGREEMENTS`].
+pub const MAX_DAILY_AGREEMENTS: u64 = 100;
+/// For how long a job that one server of all does is claimed at most: 2 hours. A claim that lasts longer was made by a clock that was
+/// wrong, and binds nobody.
+pub const MAX_CLAIM: SignedDuration = SignedDuration::from_hours(2);
 /// Publications that are taken of an organisation in a day though its entries are spent, and as many new roots besides: 1,000. Each
 /// is newly signed by keys that the server has not got.
 pub const MAX_RESERVED_ENTRIES: u64 = 1_000;

@@ -10,8 +10,11 @@ use crate::failure::{Failure, Outcome};
 fn is_followed<T>(all: &mut Vec<T>, page: Vec<T>, more: bool, what: &str) -> Outcome<bool> {
     let moved = !page.is_empty();
     all.extend(page);
+    if more && all.len() > MAX_LISTED_ROWS {
+        return Err(Failure::new(format!("the server has more than {MAX_LISTED_ROWS} {what}, and no more are taken")));
+    }
     // Attack: a server that sends pages without end.
-    if more && (!moved || all.len() > MAX_LISTED_ROWS) {
+    if more && !moved {
         return Err(Failure::untrusted(format!("the server's list of {what} does not come to an end")));
     }
     Ok(more)

@@ -268,7 +268,7 @@ impl App {
         tasks.spawn(events::lost::keep(self.clone(), turn, shutdown.clone()));
         let turn = Turn::new(self.store.clone(), "overdue-assessments")?;
         tasks.spawn(events::overdue::keep(self.clone(), turn, shutdown.clone()));
-        let turn = Turn::new(self.store.clone(), "audit-retention")?;
+        let turn = Turn::new(self.store.clone(), "audit-retention")?.every(retention::LOOK);
         tasks.spawn(retention::keep(self.clone(), turn, shutdown.clone()));
         for way in ways {
             let turn = Turn::new(self.store.clone(), way.job())?;

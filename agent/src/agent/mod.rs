@@ -107,6 +107,8 @@ pub struct Agent {
     approvals: TrustStore,
     journal: Journal,
     outbox: Outbox,
+    /// The server has answered, and takes what waits in the outbox later.
+    put_off: bool,
     sightings: Sightings,
     /// Neither copy can be read: nothing is begun.
     floors: Result<Floors, Reason>,

@@ -107,6 +107,7 @@ impl Agent {
             ask_again: None,
             journal,
             outbox,
+            put_off: false,
             sightings,
         };
         if let Err(e) = &settled {

@@ -65,7 +65,8 @@ impl Agent {
                     break;
                 }
             }
-            if self.outbox.len() == before {
+            self.put_off = self.outbox.len() == before;
+            if self.put_off {
                 tracing::warn!("the server took none of the reports; they are sent again later");
                 break;
             }

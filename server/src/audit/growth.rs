@@ -14,11 +14,11 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use suture_core::audit::Concern;
-use suture_core::id::{DeviceId, HdoId};
+use suture_core::id::{DeviceId, HdoId, ProductId};
 use suture_core::limits::{
-    DEVICE_REPORT_BYTES, MAX_DEVICE_ENTRIES, MAX_DEVICE_REPORT_BYTES, MAX_HOSPITAL_REPORT_BYTES,
-    MAX_ORGANISATION_ENTRIES, MAX_PERSON_ENTRIES, MAX_PERSON_SAID_BYTES, MAX_PERSON_WORDS, MAX_RESERVED_ENTRIES,
-    MAX_SAID_BYTES, MAX_UNROSTERED_BYTES,
+    DEVICE_REPORT_BYTES, MAX_DAILY_AGREEMENTS, MAX_DEVICE_ENTRIES, MAX_DEVICE_REPORT_BYTES, MAX_HOSPITAL_REPORT_BYTES,
+    MAX_ORGANISATION_ENTRIES, MAX_ORGANISATION_WORDS, MAX_PERSON_ENTRIES, MAX_PERSON_SAID_BYTES, MAX_PERSON_WORDS,
+    MAX_RESERVED_ENTRIES, MAX_SAID_BYTES, MAX_UNROSTERED_BYTES,
 };
 use suture_core::principal::Principal;
 
@@ -90,11 +90,37 @@ pub(crate) async fn said(tx: &mut Tx, actor: &Principal, bytes: usize, now: Time
 ///
 /// # Errors
 ///
-/// The person has said [`MAX_PERSON_WORDS`] that day, or the database failed.
+/// The person has said [`MAX_PERSON_WORDS`] that day, or all persons of the organisation [`MAX_ORGANISATION_WORDS`], or the database
+/// failed.
 pub(crate) async fn worded(tx: &mut Tx, actor: &Principal, now: Timestamp) -> Result<(), AuditError> {
+    let Some(organisation) = organisation(actor) else { return Ok(()) };
     let writer = actor.to_string();
     if tx.count_written(&format!("words/{writer}"), day(now), 1).await? > MAX_PERSON_WORDS {
         return Err(AuditError::PersonSaidTooOften { writer });
+    }
+    // Attack: a thief of one person's certificate who invites himself as colleagues.
+    if tx.count_written(&format!("words/{organisation}"), day(now), 1).await? > MAX_ORGANISATION_WORDS {
+        let what = format!("decisions and assessments of {organisation}");
+        return Err(AuditError::TooManyWords { what, most: MAX_ORGANISATION_WORDS });
+    }
+    Ok(())
+}
+
+/// Counts an agreement that is proposed to a hospital for a product.
+///
+/// Attack: a thief of one person's certificate of the manufacturer's who proposes as many as there is room for, for ever.
+///
+/// # Errors
+///
+/// [`MAX_DAILY_AGREEMENTS`] were proposed to it that day, or the database failed.
+pub(crate) async fn proposed(
+    tx: &mut Tx,
+    (hdo, product): (&HdoId, &ProductId),
+    now: Timestamp,
+) -> Result<(), AuditError> {
+    if tx.count_written(&format!("agreements/{hdo}/{product}"), day(now), 1).await? > MAX_DAILY_AGREEMENTS {
+        let what = format!("agreements proposed to {hdo} for {product}");
+        return Err(AuditError::TooManyWords { what, most: MAX_DAILY_AGREEMENTS });
     }
     Ok(())
 }

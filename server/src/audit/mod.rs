@@ -67,6 +67,17 @@ pub enum AuditError {
         /// Who.
         writer: String,
     },
+    /// All together have said too many words of a series that day.
+    #[error(
+        "there are {most} {what} today, and the server takes no more: nothing was changed; go on after 00:00 UTC; was it you and your \
+         colleagues? `suturectl audit list` names who"
+    )]
+    TooManyWords {
+        /// Which, and whose.
+        what: String,
+        /// The bound.
+        most: u64,
+    },
     /// All persons of an organisation together have said too much that day.
     #[error(
         "{writer} has said {} MiB of assessments and agreements today, and the server takes no more of one organisation: nothing \

@@ -14,7 +14,7 @@
 //! doubted until servers have run for as many days by that, also past a restart.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::civil::{Date, Time};
 use jiff::tz::Offset;
@@ -38,7 +38,7 @@ use crate::store::{Store, StoreError};
 /// Entries whose texts are deleted in one transaction.
 const BATCH: u64 = 10_000;
 /// How often it is looked whether something is older than the configuration has it.
-const LOOK: Duration = Duration::from_secs(3_600);
+pub(crate) const LOOK: SignedDuration = SignedDuration::from_hours(1);
 /// How long the record must have been written to by the same clock before a configuration is applied: on so many days …
 const LIVED: u64 = 7;
 /// … of the last.
@@ -106,7 +106,7 @@ pub enum RetentionError {
     Leapt(u64),
     /// The clock has leapt while servers ran.
     #[error(
-        "texts of the audit record are due to be deleted, and the clock has leapt ahead: it is believed again once servers have run for \
+        "texts of the audit record are due to be deleted, and the clock has leapt ahead, or the machine was suspended: the clock is believed again once servers have run for \
          {} hours more; is it right? if so, wait, or run `suture-server audit prune`; if not, set it right", .0.as_hours() + 1
     )]
     Doubted(SignedDuration),
@@ -200,21 +200,26 @@ impl Passed {
     }
 }
 
-/// Looks whether the clock has leapt, and, where this server is to, deletes what is older than a configuration has it.
-pub(super) async fn look(
-    store: &Store,
-    (kept, is_ours): (Kept, bool),
-    passed: Passed,
-    now: Timestamp,
-) -> Result<Pruned, RetentionError> {
+/// Looks whether the clock has leapt, and writes down for how long it is doubted.
+pub(super) async fn doubted(store: &Store, is_ours: bool, passed: Passed) -> Result<SignedDuration, RetentionError> {
     let mut tx = store.begin().await?;
     let before = tx.clock_doubt().await?;
     let doubt = passed.doubt(before);
     // What has passed counts once, at the one server that looks for all.
     if doubt > before || (is_ours && doubt < before) {
-        tx.set_clock_doubt(doubt).await?;
+        tx.set_clock_doubt(before, doubt).await?;
     }
     tx.commit().await?;
+    Ok(doubt)
+}
+
+/// Where this server is to, deletes what is older than a configuration has it.
+pub(super) async fn look(
+    store: &Store,
+    (kept, is_ours): (Kept, bool),
+    doubt: SignedDuration,
+    now: Timestamp,
+) -> Result<Pruned, RetentionError> {
     match kept.before(now) {
         Some(before) if is_ours && doubt.is_positive() => {
             let is_due = store.read().await?.audit_kept_before(midnight(before)?).await?.is_some();
@@ -241,15 +246,23 @@ pub(super) async fn apply(store: &Store, kept: Kept, now: Timestamp) -> Result<P
 pub(crate) async fn keep(app: Arc<App>, turn: Turn, shutdown: CancellationToken) {
     let kept = app.settings().audit_retention;
     let (mut told, mut at) = (app.now(), Instant::now());
-    while kept != Kept::Forever && shutdown.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+    while kept != Kept::Forever && shutdown.run_until_cancelled(tokio::time::sleep(LOOK.unsigned_abs())).await.is_some()
+    {
         let (now, here) = (app.now(), Instant::now());
         let lived = SignedDuration::try_from(here.duration_since(at)).unwrap_or(SignedDuration::ZERO);
         let passed = Passed { told: now.duration_since(told), lived };
-        let looked = async { look(app.store(), (kept, turn.is_ours(now).await?), passed, now).await }.await;
-        // A leap that the database could not be told of is told of the next time.
-        if !matches!(looked, Err(RetentionError::Store(_))) {
-            (told, at) = (now, here);
-        }
+        let counted = async {
+            let is_ours = turn.is_ours(now).await?;
+            doubted(app.store(), is_ours, passed).await.map(|doubt| (is_ours, doubt))
+        };
+        let looked = match counted.await {
+            Ok((is_ours, doubt)) => {
+                (told, at) = (now, here);
+                look(app.store(), (kept, is_ours), doubt, now).await
+            }
+            // A leap that the database could not be told of is told of the next time.
+            Err(error) => Err(error),
+        };
         match looked {
             Ok(Pruned { entries: 0, .. }) => {}
             Ok(Pruned { entries, first, last }) => {

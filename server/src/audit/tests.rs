@@ -3,13 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 use suture_core::audit::{Checkpoint, Concern, Frontier, Head, LogKey, Refused, Taken, Witness, includes};
 use suture_core::digest::Digest;
-use suture_core::id::TrustDomain;
-use suture_core::limits::MAX_PERSON_SAID_BYTES;
+use suture_core::id::{HdoId, TrustDomain};
+use suture_core::limits::{MAX_DAILY_AGREEMENTS, MAX_ORGANISATION_WORDS, MAX_PERSON_SAID_BYTES, MAX_PERSON_WORDS};
 use suture_core::principal::Principal;
 
 use super::key::{KeyError, ensure, rotate};
 use super::log::{Log, Seen};
-use super::retention::{Kept, Passed, Pruned, RetentionError, apply, in_steps, look, prune};
+use super::retention::{Kept, Passed, Pruned, RetentionError, apply, doubted, in_steps, look, prune};
 use super::{AuditError, append, growth};
 use crate::store::suite::each;
 use crate::store::{Driver, Store};
@@ -244,7 +244,7 @@ async fn nobody_writes_without_end_and_everybody_can_stop_something_at_any_time(
         run(&store, "INSERT INTO audit_writer VALUES ('hdo/riverside/operator/kim', 19723, 19999)").await;
         run(&store, "INSERT INTO audit_writer VALUES ('hdo/lakeside', 19723, 99999)").await;
         let write = async |hdo: &str, name: &str, action: &str, now: Timestamp| {
-            let hdo: suture_core::id::HdoId = hdo.parse().unwrap();
+            let hdo: HdoId = hdo.parse().unwrap();
             let by = Principal::Operator(hdo.clone(), name.parse().unwrap());
             let mut tx = store.begin().await.unwrap();
             let done = append(&mut tx, now, &by, (&hdo).into(), action, "test", ().into()).await;
@@ -296,6 +296,39 @@ async fn one_person_says_a_part_of_what_an_organisation_may_say_in_a_day() {
         assert!(refused.starts_with("hdo/riverside has said 64 MiB of "), "{refused}");
         assert!(refused.contains("one organisation") && refused.contains("00:00 UTC"), "{refused}");
         say("kim", MAX_PERSON_SAID_BYTES, at(1)).await.unwrap();
+    })
+    .await;
+}
+
+/// Attack: a thief of one person's certificate who invites himself as colleagues, each of whom says as much as a person may; and one
+/// of the manufacturer's, who proposes to one hospital without end.
+#[tokio::test]
+async fn colleagues_that_a_thief_invites_spend_no_series_in_a_day() {
+    each(async |store| {
+        let mut tx = store.begin().await.unwrap();
+        let riverside: HdoId = "riverside".parse().unwrap();
+        let mut said = 0;
+        let refused = 'all: loop {
+            for name in ["a", "b", "c", "d", "e"] {
+                let by = Principal::Operator(riverside.clone(), name.parse().unwrap());
+                for _ in 0..MAX_PERSON_WORDS {
+                    match growth::worded(&mut tx, &by, at(0)).await {
+                        Ok(()) => said += 1,
+                        Err(refused) => break 'all refused.to_string(),
+                    }
+                }
+            }
+        };
+        assert_eq!(said, MAX_ORGANISATION_WORDS);
+        assert!(refused.contains("2000 decisions and assessments of hdo/riverside"), "{refused}");
+        let (pump, monitor) = ("pump".parse().unwrap(), "monitor".parse().unwrap());
+        for _ in 0..MAX_DAILY_AGREEMENTS {
+            growth::proposed(&mut tx, (&riverside, &pump), at(0)).await.unwrap();
+        }
+        let refused = growth::proposed(&mut tx, (&riverside, &pump), at(0)).await.unwrap_err().to_string();
+        assert!(refused.contains("100 agreements proposed to riverside for pump"), "{refused}");
+        growth::proposed(&mut tx, (&riverside, &monitor), at(0)).await.unwrap();
+        growth::proposed(&mut tx, (&riverside, &pump), at(1)).await.unwrap();
     })
     .await;
 }
@@ -376,7 +409,8 @@ async fn a_clock_that_leaps_a_day_an_hour_deletes_nothing_before_days_have_passe
         write(&store, 9, at(0)).await;
         let hours = SignedDuration::from_hours;
         let look = async |ours: bool, told: i64, lived: i64, now: Timestamp| {
-            look(&store, (Kept::Years(2), ours), Passed { told: hours(told), lived: hours(lived) }, now).await
+            let doubt = doubted(&store, ours, Passed { told: hours(told), lived: hours(lived) }).await.unwrap();
+            look(&store, (Kept::Years(2), ours), doubt, now).await
         };
         for day in 2_000..2_010 {
             write(&store, 1, at(day)).await;

@@ -61,9 +61,10 @@ pub(crate) struct Turn {
     store: Store,
     job: &'static str,
     holder: String,
+    lasts: SignedDuration,
 }
 
-/// A claim that is not repeated runs out after that long, and another server takes over.
+/// A claim that is not repeated runs out after that long, and another server takes over: for jobs of every some seconds.
 const LASTS: SignedDuration = SignedDuration::from_secs(60);
 
 impl Turn {
@@ -71,13 +72,18 @@ impl Turn {
     pub(crate) fn new(store: Store, job: &'static str) -> Result<Self, getrandom::Error> {
         let mut random = [0; 16];
         getrandom::fill(&mut random)?;
-        Ok(Self { store, job, holder: hex::encode(random) })
+        Ok(Self { store, job, holder: hex::encode(random), lasts: LASTS })
     }
 
-    /// Whether it is this server's turn; it has it for a minute then.
+    /// A job that is done as often, of which a turn lasts longer: no other server has one between two of this one's.
+    pub(crate) fn every(self, every: SignedDuration) -> Self {
+        Self { lasts: every + every / 2, ..self }
+    }
+
+    /// Whether it is this server's turn; it has it for a while then.
     pub(crate) async fn is_ours(&self, now: Timestamp) -> Result<bool, StoreError> {
         let mut tx = self.store.begin().await?;
-        let until = now.checked_add(LASTS).unwrap_or(now);
+        let until = now.checked_add(self.lasts).unwrap_or(now);
         let ours = tx.claim(self.job, &self.holder, now, until).await?;
         tx.commit().await?;
         Ok(ours)

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::device::TakeEventsError;
 use super::out::Way;
-use super::{Events, device, keep, lost, out};
+use super::{Events, Turn, device, keep, lost, out};
 use crate::config::EventScope;
 use crate::export::file::Lines;
 use crate::export::syslog::tests::{Manner, receiver};
@@ -340,6 +340,25 @@ async fn a_file_that_cannot_be_written_loses_nothing() {
         let text = std::fs::read_to_string(&path).unwrap();
         let event: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
         assert_eq!((&event["metadata"]["tenant_uid"], &event["class_uid"]), (&"riverside".into(), &2004.into()));
+    })
+    .await;
+}
+
+/// What is counted at each turn is counted once, however many servers look.
+#[tokio::test]
+async fn a_turn_lasts_until_the_same_server_looks_again() {
+    each(async |store| {
+        let hour = SignedDuration::from_hours(1);
+        let turn = || Turn::new(store.clone(), "audit-retention").unwrap().every(hour);
+        let (one, two) = (turn(), turn());
+        let mut at = now();
+        for _ in 0..5 {
+            assert!(one.is_ours(at).await.unwrap());
+            assert!(!two.is_ours(at + hour / 2).await.unwrap());
+            at += hour;
+        }
+        // It is gone: the other takes over.
+        assert!(two.is_ours(at + hour / 2).await.unwrap());
     })
     .await;
 }

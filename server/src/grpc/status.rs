@@ -141,6 +141,7 @@ impl From<AuditError> for Refusal {
             AuditError::TooMany { .. }
             | AuditError::PersonSaidTooMuch { .. }
             | AuditError::PersonSaidTooOften { .. }
+            | AuditError::TooManyWords { .. }
             | AuditError::OrganisationSaidTooMuch { .. } => {
                 Self::caused(Code::ResourceExhausted, &error).is(Kind::LimitReached)
             }

@@ -159,15 +159,17 @@ async fn rostered_devices_fill_no_database_and_what_is_put_off_is_taken_the_next
             tx.commit().await.unwrap();
         };
         let put_off = async || actions(&store).await.iter().filter(|a| *a == "device.reports-put-off").count();
+        const OWN: u64 = 64 << 10;
         let (whole, device) = ("reports/hdo/riverside", "reports/hdo/riverside/device/pump-1");
         // The neighbours have spent all of the hospital's room: what a device needs is taken all the same.
         spend(whole, MAX_HOSPITAL_REPORT_BYTES, at(0)).await;
+        spend(device, DEVICE_REPORT_BYTES - OWN, at(0)).await;
         assert_eq!((send(1, 10, at(0)).await, put_off().await), (10, 0));
         let through = send(11, 200, at(1)).await;
         let bytes: usize = (1..=through).map(|n| report(n, Code::InUse).payload.len()).sum();
         let next = report(through + 1, Code::InUse).payload.len();
         assert!((11..210).contains(&through), "{through}");
-        assert!(bytes as u64 <= DEVICE_REPORT_BYTES && (bytes + next) as u64 > DEVICE_REPORT_BYTES, "{bytes}");
+        assert!(bytes as u64 <= OWN && (bytes + next) as u64 > OWN, "{bytes}");
         for hour in 2..5 {
             assert_eq!((send(through + 1, 10, at(hour)).await, put_off().await), (through, 1), "said once a day");
         }

@@ -148,11 +148,16 @@ impl Tx {
         Ok(SignedDuration::from_secs(secs))
     }
 
-    /// Keeps that.
-    pub(crate) async fn set_clock_doubt(&mut self, doubt: SignedDuration) -> Result<(), StoreError> {
+    /// Keeps that, unless another server has come to doubt it more since `before` was read.
+    pub(crate) async fn set_clock_doubt(
+        &mut self,
+        before: SignedDuration,
+        doubt: SignedDuration,
+    ) -> Result<(), StoreError> {
         on!(self, |c| {
-            sqlx::query("UPDATE clock_doubt SET secs = $1 WHERE one = 1")
+            sqlx::query("UPDATE clock_doubt SET secs = $1 WHERE one = 1 AND (secs = $2 OR secs < $1)")
                 .bind(doubt.as_secs())
+                .bind(before.as_secs())
                 .execute(c)
                 .await
                 .map(drop)

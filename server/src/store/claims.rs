@@ -2,10 +2,16 @@
 
 use jiff::Timestamp;
 
+use suture_core::limits::MAX_CLAIM;
+
 use super::{StoreError, Tx, on, to_ms};
 
 impl Tx {
-    /// Takes a job, or says again that it is the holder's, until then. False where another server has it.
+    /// Takes a job, or says again that it is the holder's, until then, at most [`MAX_CLAIM`] from now. False where another server
+    /// has it.
+    ///
+    /// Accident: a server that starts by a clock of years ahead, is set right, and restarted: its claim would keep every server from the
+    /// job until then.
     pub(crate) async fn claim(
         &mut self,
         job: &str,
@@ -17,12 +23,13 @@ impl Tx {
             sqlx::query(
                 "INSERT INTO claim (job, holder, until_ms) VALUES ($1, $2, $3) ON CONFLICT (job) DO UPDATE \
                  SET holder = excluded.holder, until_ms = excluded.until_ms \
-                 WHERE claim.holder = excluded.holder OR claim.until_ms <= $4",
+                 WHERE claim.holder = excluded.holder OR claim.until_ms <= $4 OR claim.until_ms > $5",
             )
             .bind(job)
             .bind(holder)
             .bind(to_ms(until))
             .bind(to_ms(now))
+            .bind(to_ms(now.saturating_add(MAX_CLAIM).unwrap_or(Timestamp::MAX)))
             .execute(c)
             .await
             .map(|done| done.rows_affected())

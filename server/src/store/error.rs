@@ -19,6 +19,12 @@ pub enum StoreError {
     /// The tables are not those that this program knows, or cannot be made.
     #[error("cannot bring the database's tables up to date; is this program older than the one that made them?")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A PostgreSQL database that sorts texts by a language's rules.
+    #[error(
+        "the database sorts texts by the rules of a language, and not by their bytes; nothing was changed; make it anew: CREATE \
+         DATABASE suture TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C'"
+    )]
+    Collation,
     /// No space is left for the database; nothing of the transaction was done.
     #[error("the database's disk is full; nothing was changed")]
     DiskFull(#[source] sqlx::Error),

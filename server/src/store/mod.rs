@@ -382,6 +382,16 @@ async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
         .acquire_timeout(WAIT)
         .connect_with(options.application_name("suture-server"))
         .await?;
+    if !sorts_by_bytes(&pool).await? {
+        return Err(StoreError::Collation);
+    }
     sqlx::migrate!("../migrations/postgres").run(&pool).await?;
     Ok(Pools::Postgres(pool))
+}
+
+/// Whether a database sorts texts as SQLite does, and Rust: by their bytes. By the rules of a language a list's page would end
+/// elsewhere than whoever asks on behind it takes it to.
+async fn sorts_by_bytes(pool: &PgPool) -> Result<bool, StoreError> {
+    let sorted = "SELECT 'a-' < 'a.' AND 'a.' < 'a0' AND 'a0' < 'a_' AND 'a_' < 'aa' AND 'B' < 'a'";
+    Ok(sqlx::query_scalar(sorted).fetch_one(pool).await?)
 }

@@ -3,6 +3,8 @@
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
+/// What makes a database sort as the server asks for, whatever its cluster does.
+const BY_BYTES: &str = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C'";
 /// URL of a PostgreSQL database whose user may create databases.
 const POSTGRES: &str = "SUTURE_TEST_POSTGRES";
 
@@ -29,7 +31,7 @@ pub async fn create(kind: Kind) -> Option<String> {
     getrandom::fill(&mut random).unwrap();
     let name = format!("suture_test_{}", hex::encode(random));
     let mut connection = PgConnection::connect(&admin).await.unwrap();
-    let statement = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    let statement = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name} {BY_BYTES}"));
     sqlx::query(statement).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let (base, query) = admin.split_once('?').unwrap_or((&admin, ""));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::SignedDuration;
 use suture_core::approval::Slot;
 use suture_core::clock::Clock as _;
+use suture_core::limits::MAX_DEVICE_REPORT_BYTES;
 use suture_tests::world::program::binary;
 use suture_tests::world::{Device, Kind, Spec, World};
 
@@ -92,6 +93,18 @@ async fn approve(ward: &Ward, release: u64) {
     ward.kim.sign(&draft).await;
 }
 
+/// Has the server count so many bytes of reports of the pump today.
+async fn reported(ward: &Ward, bytes: u64) {
+    use sqlx::Connection as _;
+    let url = ward.world.database().replacen("sqlite:", "sqlite://", 1);
+    let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let statement = "INSERT INTO audit_writer (writer, day, entries) VALUES ('reports/hdo/riverside/device/pump-1', $1, $2) \
+                     ON CONFLICT (writer) DO UPDATE SET day = excluded.day, entries = excluded.entries";
+    let day = ward.world.clock.now().as_second() / 86_400;
+    let done = sqlx::query(statement).bind(day).bind(bytes as i64).execute(&mut database).await.unwrap();
+    assert_eq!(done.rows_affected(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_program_takes_over_once_it_reports_and_a_broken_one_gives_way() {
     let ward = Ward::open(World::start(Kind::Sqlite).await.unwrap(), Spec::default(), &["pump-1"]).await;
@@ -116,10 +129,13 @@ async fn a_new_program_takes_over_once_it_reports_and_a_broken_one_gives_way() {
     publish(&ward, 4, &broken).await;
 
     let mut manager = Manager { pump, agent: None, starts: 0 };
+    // A day on which the server takes no more of its reports: that it answers is what the new program has to prove.
+    reported(&ward, MAX_DEVICE_REPORT_BYTES).await;
     approve(&ward, 3).await;
     manager.until("release 3", |pump| pump.runs() == "1.2.0").await;
     manager.until("the new program, confirmed", |pump| runs(pump, &good)).await;
     assert_eq!(manager.starts, 2, "the old one, and the new one once");
+    reported(&ward, 0).await;
 
     approve(&ward, 4).await;
     manager.until("release 4", |pump| pump.runs() == "1.3.0").await;

@@ -26,10 +26,11 @@ impl Silence {
             let request = v1::ListLostDevicesRequest { after: after.clone(), limit: MAX_ROWS_PER_CALL };
             let v1::ListLostDevicesResponse { devices, more, lost_after_secs } =
                 client.list_lost_devices(request).await?;
+            let last = devices.last().map(|device| device.id.clone()).unwrap_or_default();
+            let before = lost.len();
             lost.extend(devices.into_iter().map(|device| device.id));
             // Attack: a server that has always more. Each page must lead on, and nobody has more devices than there may be.
-            let last = lost.last().cloned().unwrap_or_default();
-            if !more || last <= after || lost.len() > MAX_HOSPITAL_DEVICES {
+            if !more || lost.len() == before || lost.len() > MAX_HOSPITAL_DEVICES {
                 let secs = i64::try_from(lost_after_secs).unwrap_or(i64::MAX);
                 return Ok(Self { lost, after: SignedDuration::from_secs(secs) });
             }

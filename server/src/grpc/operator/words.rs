@@ -162,6 +162,7 @@ impl Api {
         if !tx.hdos().await?.iter().any(|known| known.id == hdo) {
             return Err(Refusal::not_found(format!("there is no hospital {hdo}; `suturectl hdo list`")));
         }
+        growth::proposed(&mut tx, (&hdo, &product), now).await?;
         if said.place() != word::after(tx.agreement_head(&hdo, &product).await?.map(|(head, _)| head)) {
             return Err(overtaken("another proposal"));
         }

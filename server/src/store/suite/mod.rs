@@ -50,6 +50,11 @@ pub(crate) struct PostgresDatabase {
 
 impl PostgresDatabase {
     pub(crate) async fn create() -> Option<Self> {
+        Self::that_sorts("LOCALE_PROVIDER libc LOCALE 'C'").await
+    }
+
+    /// One that sorts texts so.
+    pub(crate) async fn that_sorts(locale: &str) -> Option<Self> {
         let Ok(admin) = std::env::var(POSTGRES) else {
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must test on PostgreSQL: set {POSTGRES}");
             return None;
@@ -58,7 +63,7 @@ impl PostgresDatabase {
         getrandom::fill(&mut random).unwrap();
         let name = format!("suture_test_{}", hex::encode(random));
         let database = Self { admin, name };
-        database.administer("CREATE DATABASE").await;
+        database.administer("CREATE DATABASE", &format!("TEMPLATE template0 ENCODING 'UTF8' {locale}")).await;
         Some(database)
     }
 
@@ -69,12 +74,12 @@ impl PostgresDatabase {
     }
 
     pub(crate) async fn drop(self) {
-        self.administer("DROP DATABASE").await;
+        self.administer("DROP DATABASE", "").await;
     }
 
-    async fn administer(&self, what: &str) {
+    async fn administer(&self, what: &str, how: &str) {
         let mut admin = PgConnection::connect(&self.admin).await.unwrap();
-        let statement = sqlx::AssertSqlSafe(format!("{what} {}", self.name));
+        let statement = sqlx::AssertSqlSafe(format!("{what} {} {how}", self.name));
         sqlx::query(statement).execute(&mut admin).await.unwrap();
         admin.close().await.unwrap();
     }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Driver, Store};
+use sqlx::{Connection as _, PgConnection};
+
+use super::super::{Driver, Store, StoreError};
 use super::PostgresDatabase;
 
 /// Table and column, to type, whether null is refused, and the place in the primary key (0: not in it).
@@ -110,4 +112,18 @@ async fn a_new_file_is_its_owners_only_and_opens_again() {
 async fn an_address_of_neither_form_is_refused_without_showing_it() {
     let error = Store::open("mysql://root:hunter2@db/x").await.err().unwrap();
     assert!(!format!("{error} {error:?}").contains("hunter2"));
+}
+
+/// Ids are sorted by their bytes everywhere: programs ask on behind the last of a page.
+#[tokio::test]
+async fn a_database_that_sorts_by_a_language_is_refused_before_anything_is_made() {
+    let english = "LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C'";
+    let Some(database) = PostgresDatabase::that_sorts(english).await else { return };
+    let refused = Store::open(&database.url()).await.err().unwrap();
+    assert!(matches!(refused, StoreError::Collation), "{refused:?}");
+    let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+    let tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'public'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(tables).fetch_one(&mut connection).await.unwrap(), 0);
+    connection.close().await.unwrap();
+    database.drop().await;
 }

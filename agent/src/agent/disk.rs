@@ -62,11 +62,16 @@ impl AgentError {
         let code = match (self, disk) {
             (_, Some(e)) if e.is_full() => Code::DiskFull,
             (Self::Client(e), _) => e.code(),
+            (Self::Unsaid(e), _) => Reason::from(e).code,
             _ => Code::StateDamaged,
         };
-        let what = match disk {
-            Some(_) => "the agent cannot write down what it is to do, so it begins nothing",
-            None => "the agent cannot go on, and begins nothing",
+        let what = match (self, disk) {
+            (_, Some(_)) => "the agent cannot write down what it is to do, so it begins nothing",
+            (Self::Unsaid(_), _) => {
+                "the device is kept from use where it is claimed, and the installer is asked again; if it cannot say, the old version \
+                 comes back, or a person is to come"
+            }
+            _ => "the agent cannot go on, and begins nothing",
         };
         Reason::new(code, format!("{what}: {}", chain(self)))
     }

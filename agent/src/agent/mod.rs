@@ -262,6 +262,8 @@ impl Agent {
 
     /// What was begun goes on, whether or not anybody can be reached: past the switch it finishes or reverts.
     async fn take_up(&mut self) -> Result<(), AgentError> {
+        // A lease runs out where it is not said again, whatever keeps this pass from its end.
+        self.keep_lease();
         self.prove_disk()?;
         // What the last transition told, if the disk had no room for it then.
         self.tell()?;

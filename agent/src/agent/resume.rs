@@ -9,7 +9,8 @@ use super::{Agent, AgentError, chain};
 use crate::install::InstallError;
 use crate::machine::{Event, State};
 
-/// How often it is asked before the way back is taken: with at most 15 seconds between two, for five minutes.
+/// How often it is asked before the way back is taken: with at most 15 seconds between two, and what each ask takes. Five minutes where
+/// it answers at once that it cannot say.
 const MAX_ASKS: u32 = 20;
 
 impl Agent {
@@ -36,11 +37,10 @@ impl Agent {
     }
 
     /// DESIGN, rule 5: always a way back. From the switch on it is taken in the end without that word: it leads from before the
-    /// switch to the old version too. While the interlock is being claimed there is nothing to take back.
+    /// switch to the old version too. While the interlock is being claimed, and the device may be in use, a person is to come.
     fn unsaid(&mut self, error: InstallError) -> Result<(), AgentError> {
         self.unsaid = self.unsaid.saturating_add(1);
-        let may_go_back = !matches!(self.journal.state(), State::Claiming { .. });
-        if !may_go_back || self.unsaid < MAX_ASKS || matches!(error, InstallError::Left(_)) {
+        if self.unsaid < MAX_ASKS || matches!(error, InstallError::Left(_)) {
             return Err(AgentError::Unsaid(error));
         }
         let Reason { code, text } = Reason::from(&error);

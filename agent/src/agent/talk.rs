@@ -81,8 +81,11 @@ impl Agent {
     pub(super) async fn renew(&mut self) {
         if self.identity.is_due(self.tls_clock.now()) {
             self.certify_anew().await;
-        } else if !self.identity.is_kept() && self.identity.keep().is_ok() {
-            tracing::info!("the certificate in use is written down now");
+        } else if !self.identity.is_kept() {
+            match self.identity.keep() {
+                Ok(()) => tracing::info!("the certificate in use is written down now"),
+                Err(e) => tracing::warn!(error = %chain(&e), "the certificate in use cannot be written down yet"),
+            }
         }
     }
 

@@ -11,7 +11,7 @@
 //! the way back:       switching -> reverting, restarting -> reverting, confirming -> reverting -> releasing
 //! a person checks:    confirming -> checking -> releasing
 //! and finds it unfit: checking -> reverting
-//! a person is needed: reverting -> held -> releasing
+//! a person is needed: reverting -> held -> releasing, claiming -> held
 //! started anew:       held -> reverting
 //! ```
 //!
@@ -55,6 +55,7 @@
 //! | claiming   | unclear  | releasing                     |
 //! | claiming   | claimed  | releasing switching           |
 //! | claiming   | resumed  | releasing restarting          |
+//! | claiming   | broken   | held                          |
 //! | switching  | switched | restarting                    |
 //! | switching  | broken   | reverting                     |
 //! | switching  | resumed  | releasing restarting          |

@@ -106,6 +106,10 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
                 Reason::new(Code::InterlockUnknown, "the agent was stopped, or could not write, while it claimed it");
             unclaim(attempt, trouble, Trouble::new(reason))
         }
+        // What starts next cannot be said, nor whether the device is in use: it is neither taken back nor released but by a person.
+        (State::Claiming { attempt, .. }, Event::Broken(reason)) => {
+            Step::to(State::Held { attempt: None, reason: reason.clone() }).fail(&attempt, Phase::Held, reason, true)
+        }
         // DESIGN, rule 3, and TRUST, order on the device, 8: claimed, and still in the slot, or not at all.
         (State::Claiming { attempt, window, trouble }, Event::Claimed) => {
             if window.holds(now) {

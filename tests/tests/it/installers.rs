@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use suture_agent::config::Settings;
 use suture_agent::doctor;
+use suture_agent::face::Ask;
 use suture_proto::connect::{Outcome, ProxyRules};
 use suture_tests::world::{Bundle, Device, Kind, Operator, World, text};
 
@@ -432,12 +433,39 @@ async fn a_device_that_may_have_claimed_releases_nothing_before_its_installer_sa
     assert!(Box::pin(stage.pump.agent().cycle()).await.is_err());
     mended(&stage);
     stage.pump.crash();
-    assert_eq!(asked(&mut stage, 30).await, "claiming");
+    assert_eq!(asked(&mut stage, 3).await, "claiming");
     assert_eq!(stage.pump.interlock_log(), ["claim"]);
     fs::remove_file(stage.pump.dir.join("mute")).unwrap();
     assert_eq!(stage.pump.cycle().await, "idle(up-to-date)");
     assert_eq!(stage.pump.interlock_log(), ["claim", "release", "claim", "release"]);
     assert_eq!(stage.reported(&rollout).await, ("confirmed".to_owned(), 2));
+}
+
+/// Nor is it held for ever without anybody who could end that: in the end a person is asked for, and what they say counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_may_have_claimed_and_never_says_what_starts_next_waits_for_a_person() {
+    let (mut stage, second) = forgetful("").await;
+    let script = stage.pump.dir.join("interlock.sh");
+    let before = fs::read_to_string(&script).unwrap();
+    executable(
+        &script,
+        &format!("{before}if [ \"$1\" = claim ] && ! [ -e failed ]; then touch failed mute; {FAILS}; fi\n"),
+    );
+    let rollout = stage.approve(&second).await;
+    assert!(Box::pin(stage.pump.agent().cycle()).await.is_err());
+    mended(&stage);
+    stage.pump.crash();
+    assert_eq!(asked(&mut stage, 19).await, "claiming");
+    for _ in 0..2 {
+        assert_eq!(stage.pump.cycle().await, "held(install-failed)");
+        assert_eq!(stage.pump.interlock_log(), ["claim"]);
+        stage.pump.crash();
+    }
+    fs::remove_file(stage.pump.dir.join("mute")).unwrap();
+    assert_eq!(stage.pump.cycle().await, "held(install-failed)");
+    stage.pump.tell(Ask::Recover { reason: "it runs the old version".to_owned() }).await.0.unwrap();
+    assert_eq!(stage.pump.interlock_log(), ["claim", "release"]);
+    assert_eq!((stage.pump.runs().as_str(), stage.reported(&rollout).await.0.as_str()), ("1.0.0", "held"));
 }
 
 /// DESIGN, rule 5: always a way back, also where the new version has broken what would say that it runs.

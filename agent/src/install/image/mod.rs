@@ -183,7 +183,13 @@ impl Contract for Image {
     }
 
     fn is_switched(&self, to: &Digest, _: &Within) -> Result<bool, InstallError> {
-        Ok(self.side_of(to)? == Some(self.settings.loader.order()?.first))
+        let next = self.settings.loader.order()?.first;
+        match self.version(next)? {
+            Some(version) => Ok(version.digest == *to),
+            None if self.side_of(to)? == Some(next.other()) => Ok(false),
+            // It may be what starts next, of which nothing is known any more.
+            None => Err(InstallError::Unknown),
+        }
     }
 
     fn prepare(&self, manifest: &[u8], payloads: &Payloads, within: &Within) -> Result<(), InstallError> {

@@ -184,7 +184,12 @@ impl Contract for Rauc {
     fn is_switched(&self, to: &Digest, within: &Within) -> Result<bool, InstallError> {
         let layout = self.program.layout(within)?;
         match layout.primary {
-            Some(next) => self.holds(&layout, next, to),
+            // That it is another is known where it is known what it holds, or that the version lies in the other one.
+            Some(next) => match self.held(&layout, next)? {
+                Some(version) => Ok(version.digest == *to),
+                None if self.holds(&layout, next.other(), to)? => Ok(false),
+                None => Err(InstallError::Unknown),
+            },
             // What runs is known, and what starts next is not: it may be this one.
             None if self.holds(&layout, layout.booted, to)? => Ok(true),
             None => Err(InstallError::Boot("RAUC does not say which slot starts next".to_owned())),

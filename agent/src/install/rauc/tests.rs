@@ -18,6 +18,11 @@ struct Device {
 }
 
 impl Device {
+    fn rauc(&self) -> Rauc {
+        let slots = self.dir.path().join("slots");
+        Rauc::new(&slots, self.command(&["rauc"]), &self.stage.dir.join("system.conf"))
+    }
+
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let stage = Stage::new(dir.path().join("rauc"), &image(1, Kind::Good));
@@ -42,8 +47,7 @@ impl Device {
 
 impl Bench for Device {
     fn contract(&self) -> Arc<dyn Contract> {
-        let slots = self.dir.path().join("slots");
-        Arc::new(Rauc::new(&slots, self.command(&["rauc"]), &self.stage.dir.join("system.conf")))
+        Arc::new(self.rauc())
     }
 
     fn bundle(&self, release: u64) -> Bundle {
@@ -198,5 +202,26 @@ fn a_boot_loader_that_names_no_slot_has_not_said_that_nothing_was_switched() {
     let said = it.is_switched(&two, &within()).unwrap_err();
     assert!(said.to_string().contains("which slot starts next"), "{said}");
     fs::write(device.stage.dir.join("order"), order).unwrap();
+    assert!(it.is_switched(&two, &within()).unwrap());
+}
+
+/// Accident: the power fails right after the switch, and what the agent wrote of the new slot is torn.
+#[test]
+fn a_slot_that_starts_next_and_of_which_nothing_is_known_has_not_said_that_nothing_was_switched() {
+    if !may_mount() {
+        return;
+    }
+    let device = Device::new();
+    let (it, new) = (device.rauc(), device.bundle(2));
+    let two = Digest::of(&new.bytes);
+    it.prepare(&new.bytes, &new.payloads, &within()).unwrap();
+    assert!(!it.is_switched(&two, &within()).unwrap());
+    it.switch(&two, &within()).unwrap();
+    let layout = it.program.layout(&within()).unwrap();
+    let mark = it.mark_path(layout.primary.unwrap());
+    let whole = fs::read(&mark).unwrap();
+    fs::write(&mark, b"{").unwrap();
+    assert!(matches!(it.is_switched(&two, &within()).unwrap_err(), InstallError::Unknown));
+    fs::write(&mark, whole).unwrap();
     assert!(it.is_switched(&two, &within()).unwrap());
 }

@@ -171,7 +171,7 @@ impl Identity {
     }
 
     /// Has the same key certified anew. A certificate that is over at `now` is refused: the one that is there is better. It is
-    /// in memory alone until [`Identity::keep`].
+    /// in memory alone until it is kept.
     pub async fn renew(&mut self, client: &mut Client, now: Timestamp) -> Result<(), IdentityError> {
         let chain = client.renew(&csr(&self.key)?).await?;
         let chain = accept(chain, &self.device, &self.key)?;

@@ -62,6 +62,8 @@
 //!   write beside, sync, and rename; write last what says that it is whole.
 //! - An agent that is killed leaves its step at work, and the next one calls it again. So take a lock.
 //! - Never write what runs, or what it needs to start.
+//! - A payload's directories have the modes that were signed, 0555 too, and the shipped unit's root has no capability. So before
+//!   a tree is removed, or written over, let its directories be written: `chmod -R u+rwX`.
 //! - From `switch` on your device starts the new version by itself, and should go back by itself if that does not come up.
 //!   `state` then tells what is true: the old one runs, the new one is switched to. The agent sees that, calls `revert` and
 //!   reports that the device fell back.
@@ -79,7 +81,7 @@
 //!
 //! # A whole one
 //!
-//! This is one for a device whose software is one payload or more under a directory; 70 lines, of which the tests run every
+//! This is one for a device whose software is one payload or more under a directory; 80 lines, of which the tests run every
 //! one. Take it, and change how bytes are written and what is started.
 //!
 //! ```sh

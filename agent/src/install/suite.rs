@@ -41,6 +41,31 @@ pub(crate) trait Bench {
     }
 }
 
+/// Whether the caller, the test of that name, goes on: in a process that obeys the modes of files, as the shipped unit's does,
+/// whose root has no capability. Where root is above them the test is run in such a process, and has been when this returns.
+pub(crate) fn obeys_modes(test: &str) -> bool {
+    // capabilities(7): CAP_DAC_OVERRIDE is the second.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap().trim();
+    if u64::from_str_radix(effective, 16).unwrap() & 0b10 == 0 {
+        return true;
+    }
+    assert!(std::env::var_os(OBEYS).is_none(), "setpriv has left the capability");
+    let done = std::process::Command::new("setpriv")
+        .args(["--bounding-set=-all", "--inh-caps=-all"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(OBEYS, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&done.stderr));
+    false
+}
+
+/// Set where a test was begun by [`obeys_modes`].
+const OBEYS: &str = "SUTURE_TEST_OBEYS_MODES";
+
 fn within() -> Within {
     Within::limit(Duration::from_secs(120))
 }

@@ -137,16 +137,24 @@ pub(super) fn remove(root: &Path) -> Result<(), TreeError> {
         Ok(meta) if !meta.is_dir() => return fs::remove_file(root).map_err(io_error("remove", root)),
         Ok(_) => checkpoint::file(Step::Remove, root).map_err(io_error("remove", root))?,
     }
+    // What a directory holds that could not be listed is seen the next time.
+    while open_up(root) {}
+    fs::remove_dir_all(root).map_err(io_error("remove", root))
+}
+
+/// Lets the directories that are found be listed and emptied; whether one of them did not before.
+fn open_up(root: &Path) -> bool {
+    let mut opened = false;
     let directories = WalkDir::new(root).into_iter().filter_map(Result::ok).filter(|e| e.file_type().is_dir());
     for entry in directories {
         if let Ok(meta) = fs::symlink_metadata(entry.path())
             && meta.permissions().mode() & 0o700 != 0o700
         {
             // A failure shows when the tree is removed, with the path.
-            let _ = fs::set_permissions(entry.path(), Permissions::from_mode(0o700));
+            opened |= fs::set_permissions(entry.path(), Permissions::from_mode(0o700)).is_ok();
         }
     }
-    fs::remove_dir_all(root).map_err(io_error("remove", root))
+    opened
 }
 
 fn mode(permissions: &Permissions) -> u16 {
@@ -156,6 +164,7 @@ fn mode(permissions: &Permissions) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::install::suite::obeys_modes;
 
     /// A small tree with everything that an archive can hold.
     fn plant(root: &Path) {
@@ -183,6 +192,23 @@ mod tests {
         remove(&to).unwrap();
         remove(&from).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_tree_goes_at_once_however_deep_what_refuses_lies() {
+        if !obeys_modes("install::tree::tests::a_tree_goes_at_once_however_deep_what_refuses_lies") {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("t");
+        let deep = root.join("a/b/c");
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("f"), b"x").unwrap();
+        for (at, mode) in deep.ancestors().zip([0o555, 0o000, 0o444, 0o100]) {
+            fs::set_permissions(at, Permissions::from_mode(mode)).unwrap();
+        }
+        remove(&root).unwrap();
+        assert!(!root.exists());
     }
 
     #[test]

@@ -24,6 +24,14 @@ point() {
     sync -f .
 }
 
+# Empties a place, first of what says that it holds a version. In a payload's directory that may not be written nothing can
+# be removed: the agent's service runs as root, and without root's power over modes.
+clear() {
+    rm -f "$1/digest"
+    if [ -d "$1" ]; then chmod -R u+rwX "$1"; fi
+    rm -rf "$1"
+}
+
 case "$1" in
 state) # What runs, what lies beside it, and what was switched to: here the same link says both.
     if [ -n "$current" ]; then
@@ -33,12 +41,12 @@ state) # What runs, what lies beside it, and what was switched to: here the same
     if [ -n "$(holds "$spare")" ]; then echo "prepared $(holds "$spare") $spare"; fi
     ;;
 prepare) # Writes the directory that is not in use, beside its place; whole or not at all.
-    rm -rf "$spare.new"
+    clear "$spare.new"
     mkdir "$spare.new"
     for payload in "$SUTURE_BUNDLE"/*; do
         # -H: an image is a link to the bytes. Links within a directory stay links.
         if ! cp -RHp "$payload" "$spare.new/" 2>cp.log; then
-            rm -rf "$spare.new"
+            clear "$spare.new"
             cat cp.log >&2
             if grep -q 'No space left' cp.log; then exit 28; fi
             exit 1
@@ -46,7 +54,7 @@ prepare) # Writes the directory that is not in use, beside its place; whole or n
     done
     echo "$SUTURE_MANIFEST" >"$spare.new/digest"
     sync -f .
-    rm -rf "$spare"
+    clear "$spare"
     mv "$spare.new" "$spare"
     sync -f .
     ;;

@@ -189,7 +189,7 @@ impl Program {
 
     /// What the program is to install, verified: each payload by its name.
     fn lay_out(&self, work: &Path, payloads: &Payloads, within: &Within) -> Result<(), InstallError> {
-        durable::remove_tree(work)?;
+        clear(work)?;
         checkpoint::file(Step::Make, work).and_then(|()| fs::create_dir_all(work)).map_err(io_error("make", work))?;
         for (payload, from, _) in payloads {
             let to = work.join(payload.name.as_str());
@@ -271,7 +271,7 @@ impl Contract for Program {
             }
         });
         // Whatever came of it: what was laid out must not starve the device.
-        durable::remove_tree(&work)?;
+        clear(&work)?;
         prepared?;
         let prepared = self.prepared(within)?.filter(|version| version.digest == digest);
         let prepared = prepared
@@ -326,7 +326,7 @@ impl Contract for Program {
 
     fn settle(&self, within: &Within) -> Result<(), InstallError> {
         // What a power cut has left of a bundle that was laid out must not starve the device.
-        durable::remove_tree(&self.dir.join(WORK))?;
+        clear(&self.dir.join(WORK))?;
         // What is not the program's own needs nothing: the agent has no boot loader to tell.
         self.call(&["settle"], None, &[], within).map(drop)
     }
@@ -371,6 +371,15 @@ impl State {
         }
         Ok(state)
     }
+}
+
+/// Removes what was laid out. A bundle's directories have the modes that were signed, and the shipped unit's root obeys them.
+fn clear(work: &Path) -> Result<(), InstallError> {
+    if fs::symlink_metadata(work).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
+    }
+    tree::remove(work)?;
+    Ok(durable::sync_parent(work)?)
 }
 
 fn failed(step: &str, text: String) -> InstallError {

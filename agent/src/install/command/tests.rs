@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::install::slots::tests::manifest_of;
-use crate::install::suite::{Bench, Bundle, contract_suite};
+use crate::install::suite::{Bench, Bundle, contract_suite, obeys_modes};
 
 /// The one that the guide shows.
 const EXAMPLE: &str = include_str!("example.sh");
@@ -278,4 +278,42 @@ fn of_versions_that_are_gone_nothing_is_kept() {
     }
     assert!(fs::read_dir(device.path("slots/.suture")).unwrap().count() <= 3);
     assert!(!device.path("slots/bundle.tmp").exists());
+}
+
+/// Found: root without CAP_DAC_OVERRIDE, as in the shipped unit, removes nothing in a directory of mode 0555, and no further
+/// bundle was prepared.
+#[test]
+fn a_bundle_with_directories_that_refuse_to_be_emptied_is_followed_by_others() {
+    if !obeys_modes(
+        "install::command::tests::a_bundle_with_directories_that_refuse_to_be_emptied_is_followed_by_others",
+    ) {
+        return;
+    }
+    let device = Device::new();
+    let sealed = device.path("tree-2/sealed/deep");
+    fs::create_dir_all(&sealed).unwrap();
+    fs::write(sealed.join("f"), b"x").unwrap();
+    for dir in [&sealed, sealed.parent().unwrap()] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o555)).unwrap();
+    }
+    let new = device.bundle(2);
+    let (work, slots) = (device.path("slots/bundle.tmp"), device.path("slots"));
+    let laid = |to: &Path| {
+        fs::create_dir(to).unwrap();
+        tree::unpack(File::open(&new.payloads[0].1).unwrap(), &to.join("app")).unwrap();
+    };
+    for _ in 0..2 {
+        device.contract().prepare(&new.bytes, &new.payloads, &within()).unwrap();
+        assert!(slots.join("b/app/sealed/deep/f").exists() && !work.exists());
+    }
+    // A cut has left it as it was laid out, and what the program was writing.
+    laid(&work);
+    laid(&slots.join("b.new"));
+    let next = device.bundle(3);
+    device.contract().prepare(&next.bytes, &next.payloads, &within()).unwrap();
+    assert!(slots.join("b/app/bin/app").exists() && !slots.join("b/app/sealed").exists() && !work.exists());
+    laid(&work);
+    device.contract().settle(&within()).unwrap();
+    assert!(!work.exists());
+    tree::remove(device.dir.path()).unwrap();
 }

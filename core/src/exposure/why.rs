@@ -148,9 +148,8 @@ pub fn why(place: Option<Place>, fix: bool, decided: Option<Choice>) -> Why {
         (Standing::Failed | Standing::Retrying, _) => Why::Failed,
         (Standing::TimedOut, _) => Why::Silent,
         (Standing::Confirmed, _) => Why::WentBack,
-        // Nobody looks at a rollout that is over, so what began in it may be long past.
-        (Standing::Begun, Course::Runs | Course::Paused) => Why::Installing,
-        (Standing::Begun, Course::Ended | Course::Over) => Why::Silent,
+        // Also in a rollout that is over: there too it times out.
+        (Standing::Begun, _) => Why::Installing,
         (Standing::Ended, _) | (Standing::Awaited | Standing::Missed, Course::Ended) => Why::Stopped,
         (Standing::Missed, _) | (Standing::Awaited, Course::Over) => Why::Missed,
         (Standing::Awaited, Course::Paused) => Why::Paused,
@@ -174,7 +173,8 @@ mod tests {
             (why(place(Course::Runs, Standing::Awaited), false, None), Why::Waiting),
             (why(place(Course::Paused, Standing::Awaited), true, None), Why::Paused),
             (why(place(Course::Paused, Standing::Begun), true, None), Why::Installing),
-            (why(place(Course::Over, Standing::Begun), true, None), Why::Silent),
+            (why(place(Course::Over, Standing::Begun), true, None), Why::Installing),
+            (why(place(Course::Over, Standing::TimedOut), true, None), Why::Silent),
             (why(place(Course::Over, Standing::Failed), true, None), Why::Failed),
             (why(place(Course::Runs, Standing::Retrying), true, None), Why::Failed),
             (why(place(Course::Over, Standing::Awaited), true, None), Why::Missed),

@@ -69,7 +69,7 @@ impl State {
         Self::ALL.into_iter().find(|s| s.as_str() == name)
     }
 
-    /// Whether nothing will change any more.
+    /// Whether nothing begins by it any more. Who was at it still says what came of it, or times out.
     pub const fn is_over(self) -> bool {
         !matches!(self, Self::Running | Self::Paused)
     }

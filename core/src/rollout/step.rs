@@ -18,7 +18,7 @@ pub enum Action {
     Pause(Reason),
     /// Nobody is waited for any longer, and enough are confirmed.
     Complete,
-    /// The approval has ended, some devices have not.
+    /// The approval has ended, some devices have not, and none is at it any more.
     Expire,
 }
 
@@ -78,7 +78,8 @@ pub fn step(view: &View, now: Timestamp) -> Option<Action> {
     if view.waves.iter().all(|w| w.tally.confirmed == w.tally.devices) {
         return Some(Action::Complete);
     }
-    if view.expires <= now {
+    // Who began in the last of its slots says what came of it, or times out by itself.
+    if view.expires <= now && view.waves.iter().all(|w| w.tally.begun == 0) {
         return Some(Action::Expire);
     }
     if let Some(reason) = view.withdrawal() {
@@ -273,5 +274,19 @@ mod tests {
         assert_eq!(step(&v, at(1_000)), Some(Action::Expire));
         v.state = State::Aborted;
         assert_eq!(step(&v, at(1_000)), None);
+    }
+
+    #[test]
+    fn it_does_not_end_while_a_device_is_at_it() {
+        for state in [State::Running, State::Paused] {
+            let mut v = View { state, wave: 1, ..view() };
+            v.waves[0].tally.confirmed = 1;
+            v.waves[1].tally.begun = 1;
+            assert_eq!(step(&v, at(1_000)), None, "it says what came of it, or times out");
+            v.waves[1].tally = Tally { devices: 1, timed_out: 1, ..Tally::default() };
+            assert_eq!(step(&v, at(1_000)), Some(Action::Expire));
+            v.waves[1].tally = Tally { devices: 1, confirmed: 1, ..Tally::default() };
+            assert_eq!(step(&v, at(1_000)), Some(Action::Complete));
+        }
     }
 }

@@ -68,7 +68,8 @@ impl Held {
 
     /// Counts as missed or timed out whom time alone has made that; true where there was one.
     pub(super) async fn turn(&mut self, tx: &mut Tx, now: Timestamp) -> Result<bool, StoreError> {
-        let moved = tx.turn_members(&self.rollout.hdo, &self.rollout.id, now).await?;
+        let Rollout { hdo, id, state, .. } = &self.rollout;
+        let moved = tx.turn_members(hdo, id, state.is_over(), now).await?;
         let turned = |m: &Moved| match m.standing {
             Standing::Begun => (Standing::TimedOut, m.forgiven),
             Standing::Retrying => (Standing::Failed, m.forgiven),

@@ -21,10 +21,10 @@ pub(crate) async fn advance(tx: &mut Tx, hdo: &HdoId, id: &ApprovalId, now: Time
 
 /// The same for one that is held.
 pub(super) async fn go_on(tx: &mut Tx, held: &mut Held, now: Timestamp) -> Result<bool, RolloutError> {
-    if held.rollout.state.is_over() {
-        return Ok(false);
-    }
     let turned = held.turn(tx, now).await?;
+    if held.rollout.state.is_over() {
+        return Ok(turned);
+    }
     let mut view = held.view(tx).await?;
     let mut stepped = false;
     while let Some(action) = step(&view, now) {
@@ -52,7 +52,13 @@ pub(super) async fn go_on(tx: &mut Tx, held: &mut Held, now: Timestamp) -> Resul
 /// back.
 pub(crate) async fn advance_all(store: &Store, now: Timestamp) -> Result<bool, RolloutError> {
     let mut changed = false;
-    for (hdo, id) in store.open_rollouts().await? {
+    let due = {
+        let mut tx = store.read().await?;
+        let mut due = tx.open_rollouts().await?;
+        due.extend(tx.turning_rollouts(now).await?);
+        due
+    };
+    for (hdo, id) in due {
         let (hdo, id) = (&hdo, &id);
         let advanced = retried(|| async {
             if !is_due(store, hdo, id, now).await? {

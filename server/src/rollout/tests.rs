@@ -5,6 +5,7 @@ mod growth;
 mod properties;
 mod reads;
 
+use suture_core::id::DeviceId;
 use suture_core::phase::{Code, Phase};
 use suture_core::rollout::{Standing, State};
 
@@ -38,6 +39,56 @@ async fn a_device_that_falls_silent_pauses_it_and_one_that_speaks_again_is_belie
         assert_eq!((rollout.state, rollout.wave), (State::Running, 1));
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_began_in_the_last_slot_is_waited_for_past_the_end_and_times_out_by_itself() {
+    each(async |store| {
+        let [late, silent] = [Ward::begin(&store, "a1", &[2]).await, Ward::begin(&store, "a2", &[2]).await];
+        for ward in [&late, &silent] {
+            ward.said(&pump(0), Phase::Confirmed, 10).await;
+            ward.said(&pump(1), Phase::Restarting, 19_990).await;
+        }
+        late.at(20_000).await;
+        assert_eq!(late.rollout().await.state, State::Running);
+        late.said(&pump(1), Phase::Confirmed, 20_100).await;
+        assert_eq!(late.rollout().await.state, State::Complete, "a confirmation that comes late");
+        late.at(20_589).await;
+        assert_eq!(silent.rollout().await.state, State::Running);
+        late.at(20_590).await;
+        assert_eq!(silent.rollout().await.state, State::Expired);
+        assert_eq!(silent.member(&pump(1)).await.standing, Standing::TimedOut);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_was_at_it_when_a_rollout_ended_times_out_and_whoever_had_not_begun_misses_nothing() {
+    each(async |store| {
+        let aborted = Ward::begin(&store, "a1", &[2]).await;
+        aborted.said(&pump(0), Phase::Restarting, 10).await;
+        aborted.order(Order::Abort, 20).await.unwrap();
+        times_out(&aborted, &pump(0), 610).await;
+        // What it says comes after the end.
+        let expired = Ward::begin(&store, "a2", &[2]).await;
+        expired.at(20_000).await;
+        expired.said(&pump(1), Phase::Restarting, 20_001).await;
+        times_out(&expired, &pump(1), 20_601).await;
+        assert_eq!(aborted.member(&pump(1)).await.standing, Standing::Awaited, "it was not late: nobody wanted it");
+        assert_eq!((aborted.rollout().await.state, expired.rollout().await.state), (State::Aborted, State::Expired));
+        assert!(!advance_all(&store, at(30_000)).await.unwrap(), "nothing is left to do");
+    })
+    .await;
+}
+
+/// A device times out at that instant, not sooner, and that is said.
+async fn times_out(ward: &Ward, device: &DeviceId, secs: i64) {
+    ward.at(secs - 1).await;
+    assert_eq!(ward.member(device).await.standing, Standing::Begun);
+    ward.at(secs).await;
+    let member = ward.member(device).await;
+    assert_eq!(member.standing, Standing::TimedOut);
+    assert_eq!(member.progress.reason(member.standing, ward.timeout()).unwrap().code, Code::TimedOut);
 }
 
 #[tokio::test]

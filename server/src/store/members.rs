@@ -15,7 +15,7 @@ use suture_core::id::{ApprovalId, DeviceId, HdoId};
 use suture_core::phase::{Phase, Reason};
 use suture_core::rollout::{Progress, Standing};
 
-use super::rollouts::{Rollout, reason, small};
+use super::rollouts::{Rollout, named, reason, small};
 use super::{ROWS_PER_INSERT, StoreError, Tx, from_ms, on, parsed, to_i64, to_ms, to_u64};
 
 /// A device's place in a rollout.
@@ -130,6 +130,14 @@ macro_rules! counted {
         )
     };
 }
+
+/// From one rollout of the index of turns to the next, and of each the first turn. With `|| ''` a name is no column's, for which
+/// SQLite takes no index on a text of several.
+pub(crate) const TURNING: &str = "WITH RECURSIVE turning (name) AS (SELECT CAST('' AS TEXT) UNION ALL \
+     SELECT (SELECT d.hdo || '/' || d.rollout FROM rollout_device d WHERE d.hdo || '/' || d.rollout > t.name || '' \
+      AND d.turns_ms IS NOT NULL ORDER BY d.hdo || '/' || d.rollout LIMIT 1) FROM turning t WHERE t.name IS NOT NULL) \
+     SELECT t.name FROM turning t WHERE t.name IS NOT NULL AND (SELECT d.turns_ms FROM rollout_device d \
+      WHERE d.hdo || '/' || d.rollout = t.name || '' AND d.turns_ms IS NOT NULL ORDER BY d.turns_ms LIMIT 1) <= $1";
 
 impl Tx {
     /// A rollout's devices of whose rows something was written at that instant or later, by id.
@@ -255,11 +263,13 @@ impl Tx {
     }
 
     /// Lets those whom time alone has made count as something else count as that: who was awaited has missed its slots, who
-    /// had begun has timed out, and who might have tried again has failed. Says whom it moved, as they counted before.
+    /// had begun has timed out, and who might have tried again has failed. Says whom it moved, as they counted before. Once the
+    /// rollout is over nobody is awaited, so nobody misses a slot any more.
     pub(crate) async fn turn_members(
         &mut self,
         hdo: &HdoId,
         id: &ApprovalId,
+        is_over: bool,
         now: Timestamp,
     ) -> Result<Vec<Moved>, StoreError> {
         let Some(first) = self.first_turn(hdo, id).await?.filter(|first| *first <= to_ms(now)) else {
@@ -277,17 +287,30 @@ impl Tx {
         on!(self, |c| {
             sqlx::query(
                 "UPDATE rollout_device SET standing = CASE standing WHEN 'begun' THEN 'timed_out' WHEN 'retrying' THEN 'failed' \
-                 ELSE 'missed' END, turns_ms = NULL, touched_ms = $3 \
+                 ELSE CASE WHEN $4 THEN standing ELSE 'missed' END END, turns_ms = NULL, touched_ms = $3 \
                  WHERE hdo || '/' || rollout = $1 AND turns_ms >= $2 AND turns_ms <= $3",
             )
             .bind(key(hdo, id))
             .bind(first)
             .bind(to_ms(now))
+            .bind(is_over)
             .execute(c)
             .await
             .map(drop)
         })?;
-        rows.into_iter().map(MovedRow::read).collect()
+        let moved: Vec<_> = rows.into_iter().map(MovedRow::read).collect::<Result<_, _>>()?;
+        Ok(moved.into_iter().filter(|m| !is_over || m.standing != Standing::Awaited).collect())
+    }
+
+    /// The rollouts of all hospitals, those that are over too, in which time alone has made a device count as something else
+    /// since. Reads two entries of the index of turns for each that has devices which time has yet to turn, and no more.
+    pub(crate) async fn turning_rollouts(&mut self, now: Timestamp) -> Result<Vec<(HdoId, ApprovalId)>, StoreError> {
+        let names = on!(self, |c| { sqlx::query_scalar::<_, String>(TURNING).bind(to_ms(now)).fetch_all(c).await })?;
+        let of_key = |name: String| {
+            let (hdo, id) = name.split_once('/').unwrap_or((&name, ""));
+            named((hdo.to_owned(), id.to_owned()))
+        };
+        names.into_iter().map(of_key).collect()
     }
 
     /// Whether time alone has made a device count as something else since.

@@ -1,5 +1,7 @@
 //! Rollouts, and what each installs; their waves and devices are in modules of their own.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use suture_core::approval::Step;
 use suture_core::digest::Digest;
@@ -131,7 +133,7 @@ macro_rules! withdrawn {
     };
 }
 
-fn named((hdo, id): (String, String)) -> Result<(HdoId, ApprovalId), StoreError> {
+pub(super) fn named((hdo, id): (String, String)) -> Result<(HdoId, ApprovalId), StoreError> {
     Ok((parsed(TABLE, "hdo", &hdo)?, parsed(TABLE, "id", &id)?))
 }
 
@@ -315,6 +317,16 @@ impl Tx {
         rows.iter().map(|hdo| parsed(TABLE, "hdo", hdo)).collect()
     }
 
+    /// Those that something may become due for, by time or by report.
+    pub(crate) async fn open_rollouts(&mut self) -> Result<BTreeSet<(HdoId, ApprovalId)>, StoreError> {
+        let rows = on!(self, |c| {
+            sqlx::query_as::<_, (String, String)>("SELECT hdo, id FROM rollout WHERE state IN ('running', 'paused')")
+                .fetch_all(c)
+                .await
+        })?;
+        rows.into_iter().map(named).collect()
+    }
+
     /// Moves a rollout to another state, wave or set of unsigned waves.
     pub(crate) async fn update_rollout(&mut self, r: &Rollout, now: Timestamp) -> Result<(), StoreError> {
         on!(self, |c| {
@@ -347,15 +359,5 @@ impl Store {
             Driver::Sqlite(_) => Ok(()),
             Driver::Postgres(pool) => Ok(sqlx::query("ANALYZE rollout_device").execute(pool).await.map(drop)?),
         }
-    }
-
-    /// Rollouts that something may become due for, by time or by report.
-    pub(crate) async fn open_rollouts(&self) -> Result<Vec<(HdoId, ApprovalId)>, StoreError> {
-        let rows = on!(self, |c| {
-            sqlx::query_as::<_, (String, String)>("SELECT hdo, id FROM rollout WHERE state IN ('running', 'paused')")
-                .fetch_all(c)
-                .await
-        })?;
-        rows.into_iter().map(named).collect()
     }
 }

@@ -63,12 +63,8 @@ async fn the_tallies_are_what_counting_yields_whatever_happens() {
                         ward.said_of(&pump(dice.small(devices)), phase, 1 + dice.below(4).min(1), now).await;
                     }
                 }
-                if !ward.rollout().await.state.is_over() {
-                    ward.at(now).await;
-                    if !ward.rollout().await.state.is_over() {
-                        ward.check_at(now).await;
-                    }
-                }
+                ward.at(now).await;
+                ward.check_at(now).await;
                 settled(&ward, &waves, now).await;
             }
             allowed(&ward.actions().await, waves.len());

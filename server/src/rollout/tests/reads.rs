@@ -1,4 +1,4 @@
-//! What a report's step and the leader's look read of PostgreSQL's tables: the planner must find the few rows in question by
+//! What a report's step and the leader's look read of the tables. PostgreSQL's planner must find the few rows in question by
 //! the statements alone where nothing was ever analysed, and once the server has looked at what an approval has added, whatever
 //! was planned while the table was small.
 
@@ -6,6 +6,7 @@ use suture_core::phase::Phase;
 
 use super::fixture::{Ward, at, pump};
 use crate::rollout::run;
+use crate::store::members::TURNING;
 use crate::store::suite::{STRICT, each};
 use crate::store::{Driver, Store, Tx};
 
@@ -43,6 +44,19 @@ async fn a_step_reads_no_more_rows_for_the_size_of_the_fleet() {
     .await;
 }
 
+#[tokio::test]
+async fn a_look_at_all_rollouts_searches_on_sqlite() {
+    each(async |store| {
+        let mut tx = store.read().await.unwrap();
+        let Driver::Sqlite(c) = tx.driver() else { return };
+        let text = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {TURNING}"));
+        let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(text).bind(0).fetch_all(c).await.unwrap();
+        let devices: Vec<_> = plan.iter().map(|row| row.3.as_str()).filter(|step| step.contains(" d ")).collect();
+        assert!(devices.len() == 2 && devices.iter().all(|step| step.starts_with("SEARCH d")), "{plan:?}");
+    })
+    .await;
+}
+
 async fn begun(store: &Store, id: &str) -> Ward {
     let lenient = suture_core::approval::Wave { max_failures: FIRST, ..STRICT };
     Ward::begin_by(store, id, &[(lenient, FIRST), (STRICT, FLEET - FIRST)]).await
@@ -70,6 +84,11 @@ async fn steps(store: &Store, ward: &Ward, known: &str) {
         assert!(!tx.has_turned(ward.hdo(), &id, at(11)).await.unwrap());
         let read = rows_read(&mut tx).await - before;
         assert!(read <= MOST, "a look read {read} rows: {known}, {mode}");
+
+        let before = rows_read(&mut tx).await;
+        assert_eq!(tx.turning_rollouts(at(11)).await.unwrap(), []);
+        let read = rows_read(&mut tx).await - before;
+        assert!((1..=MOST).contains(&read), "a look at all read {read} rows: {known}, {mode}");
 
         let report = ward.report(&pump(device.next().unwrap()), Phase::Restarting, 2, 1, 10);
         run::progressed(&mut tx, ward.hdo(), &id, &report, at(10)).await.unwrap();

@@ -185,7 +185,7 @@ async fn whoever_watches_reads_the_rows_alone_that_were_written_since() {
         told(&mut tx, &rollout, &pump(1), Phase::Stopped, at(14)).await;
         tx.reopen_stopped(&rollout, at(15)).await.unwrap();
         assert_eq!((since(&mut tx, 15).await, since(&mut tx, 16).await), (1, 0));
-        tx.turn_members(&hdo(), &approval(0), at(1_000)).await.unwrap();
+        tx.turn_members(&hdo(), &approval(0), false, at(1_000)).await.unwrap();
         assert_eq!(since(&mut tx, 1_000).await, begun);
     })
     .await;

@@ -58,11 +58,7 @@ impl Agent {
 
     /// Takes in what a person has handed over. What cannot be read or kept now stays, and is tried again.
     pub(super) async fn take_in(&mut self) {
-        let entries = match self.inbox.entries() {
-            Ok(entries) => entries,
-            Err(e) => return tracing::error!(error = %chain(&e), "the inbox cannot be read"),
-        };
-        for entry in entries {
+        for entry in self.waiting() {
             let done = match &entry {
                 Entry::Stop(_) => self.heed_entry(&entry),
                 Entry::Stick(_) if !entry.is_whole().unwrap_or(false) => self.heed_entry(&entry),
@@ -81,9 +77,18 @@ impl Agent {
     /// Keeps the orders that a person has handed over and that were not taken in yet: after a refresh, and as the last look
     /// before the switch.
     pub(super) fn heed_inbox(&mut self) {
-        for entry in self.inbox.entries().unwrap_or_default() {
+        for entry in self.waiting() {
             self.heed_entry(&entry);
         }
+    }
+
+    /// What waits in the inbox. Where that cannot be said it may be an order that stops: nothing is begun until it can.
+    fn waiting(&mut self) -> Vec<Entry> {
+        self.inbox.entries().unwrap_or_else(|e| {
+            tracing::error!(error = %chain(&e), "the inbox cannot be read, and nothing is begun until it can");
+            self.stops.miss();
+            Vec::new()
+        })
     }
 
     /// Keeps the orders of one thing in the inbox; false where it must be tried again.

@@ -110,6 +110,29 @@ async fn what_cannot_be_read_holds_the_device_until_it_can_and_junk_does_not() {
     assert!(!place.exists());
 }
 
+/// Found: an inbox that could not be listed counted as an empty one, in the last look before the switch too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inbox_that_cannot_be_listed_lets_nothing_be_begun_also_between_claim_and_switch() {
+    let mut o = Ordered::open().await;
+    let pump = &o.hospital.pumps[0];
+    let script = pump.dir.join("interlock.sh");
+    let more = "if [ \"$1\" = claim ]; then mv state/inbox lost && touch state/inbox; fi\n";
+    fs::write(&script, fs::read_to_string(&script).unwrap() + more).unwrap();
+    o.hospital.world.clock.set(o.start);
+    for _ in 0..2 {
+        assert_eq!(o.cycle().await, "waiting(state-damaged)");
+        assert_eq!(o.hospital.pumps[0].interlock_log(), ["claim", "release"]);
+        assert_eq!(o.hospital.pumps[0].runs(), "1.0.0");
+    }
+    // What it held was an order.
+    fs::remove_file(o.state().join("inbox")).unwrap();
+    fs::rename(o.hospital.pumps[0].dir.join("lost"), o.state().join("inbox")).unwrap();
+    let place = o.place(&fs::read(&o.order).unwrap());
+    fs::copy(&o.order, &place).unwrap();
+    assert_eq!(o.cycle().await, "idle(stop-order)");
+    assert!(!place.exists(), "it was taken in");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cycle_in_which_nothing_happens_writes_when_it_was_and_nothing_else() {
     let mut o = Ordered::open().await;

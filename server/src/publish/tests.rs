@@ -22,6 +22,7 @@ use crate::store::{Store, StoreError, Tx};
 
 mod delegated;
 mod rotation;
+mod stops;
 mod uploads;
 
 const SEAL: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

@@ -96,7 +96,8 @@ pub(crate) async fn open(
 /// Keeps a signed order and obeys it, where it is news: a stop pauses the rollout. A lift leaves it paused, for `resume` is
 /// a person's word of its own. The devices that had stopped by an order before count as not begun: they have answered to
 /// that one. A lift lets those try again that had failed for good, and opens a rollout again that was complete without them.
-/// Nothing is kept for an approval that the server does not know.
+/// Nothing is kept for an approval that the server does not know, nor for one that has ended: the hospital may list its order
+/// for longer, and the server forgets it then.
 pub(crate) async fn stop(
     tx: &mut Tx,
     hdo: &HdoId,
@@ -104,7 +105,8 @@ pub(crate) async fn stop(
     actor: &Principal,
     now: Timestamp,
 ) -> Result<(), RolloutError> {
-    let Some(mut held) = Held::take(tx, hdo, &stop.approval).await? else { return Ok(()) };
+    let held = Held::take(tx, hdo, &stop.approval).await?;
+    let Some(mut held) = held.filter(|held| now < held.rollout.expires) else { return Ok(()) };
     let stands = tx.is_stopped(hdo, &stop.approval).await?;
     if !tx.put_stop(hdo, stop, now).await? {
         return Ok(());
@@ -120,7 +122,7 @@ pub(crate) async fn stop(
     let rollout = &mut held.rollout;
     let because = rollout.reason.as_ref().is_some_and(|r| r.code == Code::StopOrder);
     // One that was complete is waited for again, and what comes of it counts.
-    let again = rollout.state == State::Complete && !stop.stopped && waits && now < rollout.expires;
+    let again = rollout.state == State::Complete && !stop.stopped && waits;
     if again || (!rollout.state.is_over() && (stop.stopped || because)) {
         let reason = if stop.stopped {
             Reason::new(Code::StopOrder, "a signed stop order is in force; `suturectl rollout lift` undoes it")

@@ -9,7 +9,7 @@ mod pages;
 mod people;
 mod quotas;
 mod schema;
-mod stops;
+pub(crate) mod stops;
 mod words;
 
 use jiff::Timestamp;

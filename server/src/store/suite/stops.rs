@@ -17,19 +17,19 @@ use super::super::rollouts::Rollout;
 use super::super::{Store, Tx};
 use super::{each, in_intensive_care, place, told};
 
-pub(super) fn at(hours: i64) -> Timestamp {
+pub(crate) fn at(hours: i64) -> Timestamp {
     "2026-11-24T15:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hours)
 }
 
-pub(super) fn hdo() -> HdoId {
+pub(crate) fn hdo() -> HdoId {
     "riverside".parse().unwrap()
 }
 
-pub(super) fn pump(n: u32) -> DeviceId {
+pub(crate) fn pump(n: u32) -> DeviceId {
     format!("pump-{n}").parse().unwrap()
 }
 
-pub(super) fn approval(n: usize) -> ApprovalId {
+pub(crate) fn approval(n: usize) -> ApprovalId {
     format!("a{n:03}").parse().unwrap()
 }
 
@@ -40,7 +40,7 @@ fn order(n: usize, counter: u64, stopped: bool) -> VerifiedStop {
 }
 
 /// The rollout of an approval, created so many hours on.
-pub(super) fn rollout(n: usize) -> Rollout {
+pub(crate) fn rollout(n: usize) -> Rollout {
     let created = at(n as i64);
     Rollout {
         hdo: hdo(),
@@ -65,7 +65,7 @@ pub(super) fn rollout(n: usize) -> Rollout {
 }
 
 /// Two devices, and as many approvals for the first, each created an hour after the one before and over a day after that.
-pub(super) async fn hospital(store: &Store, approvals: usize) -> Tx {
+pub(crate) async fn hospital(store: &Store, approvals: usize) -> Tx {
     let mut tx = store.begin().await.unwrap();
     assert!(tx.insert_hdo(&hdo(), "Riverside", at(0)).await.unwrap());
     let record = |n| in_intensive_care(pump(n));

@@ -49,7 +49,7 @@
 //! |-----------|-|
 //! | 0 | Done. Also where there was nothing to do. |
 //! | 10 | Left to the agent; for `path`, `restart`, `probe` and `settle`. |
-//! | 20 | The bytes are not those that were signed. From `verify`: they are fetched again. From `prepare`, which was given what had been verified: your device does not keep what is written, the attempt has failed, and people are told to look at its medium. |
+//! | 20 | The bytes are not those that were signed. From `verify`: they are fetched again. Of what runs, on the schedule: the hospital is told that the device was altered; by any other code it is told nothing, and soon it is looked again. From `prepare`, which was given what had been verified: your device does not keep what is written, the attempt has failed, and people are told to look at its medium. |
 //! | 28 | There is no room: it is tried again later, and people are told. |
 //! | any other | It failed. Before the switch it is tried again later; from then on the agent goes back to the old version. A `state` that is to say whether something was switched is asked again before that, for five minutes. |
 //!

@@ -6,6 +6,10 @@
 //! from it; it can see to it that they are seen. Nothing is done about it here: the next update writes the other slot, and
 //! every byte that it takes from this one is verified.
 //!
+//! Only what was read and differs, or lies there and cannot be read, is told: it says to a hospital that somebody has altered a
+//! device. Where the installer cannot say what runs, or where it lies, nothing was found (`rauc status` while D-Bus is not up).
+//! Then it is looked again after a minute, and after twice as long each time up to an hour, and the log says so once.
+//!
 //! Between two looks altered bytes may run. What ends that is the kernel's to do, which compares each page as it is read:
 //!
 //! - dm-verity, below a whole partition. The device's maker builds the image with its hash tree and puts the root's hash
@@ -33,11 +37,16 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::chain;
+use crate::backoff::Backoff;
 use crate::config::Audit;
 use crate::durable::{self, DurableError};
-use crate::install::{Contract, Within};
+use crate::install::{Contract, InstallError, Within};
 
 const FILE: &str = "integrity.json";
+/// When it is looked again where nothing could be looked at: 1 min, doubling. Devices do that each for itself, so without jitter.
+const AGAIN: Duration = Duration::from_secs(60);
+/// The longest of these: 1 h, as the shortest that `interval_hours` can be.
+const AGAIN_MOST: Duration = Duration::from_secs(3_600);
 
 /// What was found, and of which version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,19 +56,29 @@ struct Found {
     integrity: Integrity,
 }
 
+/// What a look came to.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Found(Found),
+    /// The installer could not say what runs, or where it lies; why.
+    Unsaid(String),
+}
+
 /// Looks again and again.
 #[derive(Debug)]
 pub struct Watch {
     audit: Audit,
     /// When the last look ended, or was given up.
     last: Option<Instant>,
-    running: Option<(CancellationToken, oneshot::Receiver<Found>)>,
+    /// Looks in a row that came to nothing, by no fault of what lies on the device.
+    failures: u32,
+    running: Option<(CancellationToken, oneshot::Receiver<Outcome>)>,
 }
 
 impl Watch {
     /// One that has not looked yet.
     pub fn new(audit: Audit) -> Self {
-        Self { audit, last: None, running: None }
+        Self { audit, last: None, failures: 0, running: None }
     }
 
     /// Gives up a look that is going on: the device is about to be changed.
@@ -77,42 +96,73 @@ impl Watch {
         state_dir: &Path,
         now: Timestamp,
     ) -> Result<Option<Option<Reason>>, DurableError> {
-        let mut news = None;
-        if let Some((_, found)) = &mut self.running {
-            match found.try_recv() {
+        let mut news = Ok(None);
+        if let Some((_, outcome)) = &mut self.running {
+            let outcome = match outcome.try_recv() {
                 Err(oneshot::error::TryRecvError::Empty) => return Ok(None),
-                Err(oneshot::error::TryRecvError::Closed) => {}
-                Ok(found) => news = keep(state_dir, found)?,
-            }
+                outcome => outcome.ok(),
+            };
             self.running = None;
             self.last = Some(Instant::now());
+            news = self.take(state_dir, outcome);
         }
-        if self.last.is_none_or(|last| last.elapsed() >= self.audit.interval) {
+        if self.last.is_none_or(|last| last.elapsed() >= self.pause()) {
             self.begin(installer.clone(), now);
         }
-        Ok(news)
+        news
+    }
+
+    /// Takes what a look came to; none where it was given up.
+    fn take(&mut self, state_dir: &Path, outcome: Option<Outcome>) -> Result<Option<Option<Reason>>, DurableError> {
+        match outcome {
+            None => Ok(None),
+            Some(Outcome::Unsaid(why)) => {
+                if self.failures == 0 {
+                    tracing::warn!(why, "what runs could not be looked at; it is tried again, and not said here again");
+                }
+                self.failures = self.failures.saturating_add(1);
+                Ok(None)
+            }
+            Some(Outcome::Found(found)) => {
+                let news = keep(state_dir, found);
+                // What could not be written down is to be found again.
+                self.failures = if news.is_ok() { 0 } else { self.failures.saturating_add(1) };
+                news
+            }
+        }
+    }
+
+    /// How long it rests between two looks.
+    fn pause(&self) -> Duration {
+        match (self.failures, Backoff::new(AGAIN, AGAIN_MOST)) {
+            (1.., Some(again)) => again.delay(self.failures, u32::MAX).min(self.audit.interval),
+            _ => self.audit.interval,
+        }
     }
 
     fn begin(&mut self, installer: Arc<dyn Contract>, now: Timestamp) {
         let cancel = CancellationToken::new();
-        let (tell, found) = oneshot::channel();
-        self.running = Some((cancel.clone(), found));
+        let (tell, outcome) = oneshot::channel();
+        self.running = Some((cancel.clone(), outcome));
         let pace = self.audit.bytes_per_sec;
         tokio::task::spawn_blocking(move || {
-            if let Some(found) = look(installer.as_ref(), pace, &cancel, now) {
+            if let Some(outcome) = look(installer.as_ref(), pace, &cancel, now) {
                 // Nobody waits for it where the agent has ended, or has other things to do.
-                let _ = tell.send(found);
+                let _ = tell.send(outcome);
             }
         });
     }
 }
 
-/// What is to be told of a find: what has changed since the one before.
+/// What is to be told of a find: what has changed since the one before, of whichever version that was.
 fn keep(state_dir: &Path, found: Found) -> Result<Option<Option<Reason>>, DurableError> {
-    let before = kept(state_dir, &found.manifest).and_then(|integrity| integrity.drift);
+    let before = last(state_dir);
     durable::write_json(&state_dir.join(FILE), &found, durable::OPEN)?;
+    let is_same = before.as_ref().is_some_and(|before| before.manifest == found.manifest);
+    let before = before.and_then(|before| before.integrity.drift);
     let drift = found.integrity.drift;
-    Ok((drift != before).then(|| {
+    // The same words of another version are news.
+    Ok((drift != before || (drift.is_some() && !is_same)).then(|| {
         drift.map(|text| {
             tracing::error!(text, "what runs is not what was signed");
             Reason::new(Code::Drift, text)
@@ -122,12 +172,15 @@ fn keep(state_dir: &Path, found: Found) -> Result<Option<Option<Reason>>, Durabl
 
 /// What was found of the version with that manifest, if it was looked at. A file that cannot be read says nothing.
 pub fn kept(state_dir: &Path, manifest: &Digest) -> Option<Integrity> {
-    let found = durable::read_json::<Found>(&state_dir.join(FILE)).ok()??;
-    (found.manifest == *manifest).then_some(found.integrity)
+    last(state_dir).filter(|found| found.manifest == *manifest).map(|found| found.integrity)
 }
 
-/// Hashes what runs; nothing is found where it was given up, or where another version runs afterwards.
-fn look(installer: &dyn Contract, pace: u64, cancel: &CancellationToken, now: Timestamp) -> Option<Found> {
+fn last(state_dir: &Path) -> Option<Found> {
+    durable::read_json(&state_dir.join(FILE)).ok()?
+}
+
+/// Hashes what runs; nothing where it was given up, or where another version runs afterwards.
+fn look(installer: &dyn Contract, pace: u64, cancel: &CancellationToken, now: Timestamp) -> Option<Outcome> {
     let within = Within::new(Duration::MAX, cancel.clone());
     let (begun, mut read) = (Instant::now(), 0_u64);
     #[expect(clippy::disallowed_methods, reason = "to read slowly is to wait, on a thread that has nothing else to do")]
@@ -136,22 +189,47 @@ fn look(installer: &dyn Contract, pace: u64, cancel: &CancellationToken, now: Ti
         std::thread::sleep(owed(read, pace, begun.elapsed()));
         within.check()
     };
-    let (manifest, drift) = match installer.running(&within) {
-        Ok(None) => return None,
-        Ok(Some(version)) => {
-            let wrong = installer.verify(&version, &mut pass, &within).err().map(|e| chain(&e));
-            let said = |e| format!("slot {}, which runs, is not as it was signed: {e}", version.side.as_str());
-            (version.digest, wrong.map(said))
-        }
-        Err(e) => (Digest::of(b""), Some(format!("what runs is not as it was signed: {}", chain(&e)))),
+    let found = |manifest: Digest, drift: Option<String>| {
+        let drift = drift.map(|text| Reason::new(Code::Drift, text).text);
+        Some(Found { manifest, integrity: Integrity { at: whole_second(now), drift } })
     };
-    // Given up, or overtaken by another version: nothing was found.
-    let after = installer.running(&within).map(|version| version.map(|version| version.digest));
-    if cancel.is_cancelled() || after.is_ok_and(|after| after != Some(manifest)) {
+    let mut compare = || -> Result<Option<Found>, InstallError> {
+        let version = match wrong(installer.running(&within))? {
+            Ok(None) => return Ok(None),
+            Ok(Some(version)) => version,
+            // It can be read after all.
+            Err(e) if wrong(installer.running(&within))?.is_ok() => return Err(e),
+            Err(e) => {
+                let text = format!("what runs is not as it was signed: {}", chain(&e));
+                return Ok(found(Digest::of(b""), Some(text)));
+            }
+        };
+        let verified = wrong(installer.verify(&version, &mut pass, &within))?;
+        // Overtaken by another version: nothing was found.
+        let after = wrong(installer.running(&within))?;
+        if after.is_ok_and(|after| after.is_none_or(|after| after.digest != version.digest)) {
+            return Ok(None);
+        }
+        let side = version.side.as_str();
+        let said = |e| format!("slot {side}, which runs, is not as it was signed: {}", chain(&e));
+        Ok(found(version.digest, verified.err().map(said)))
+    };
+    let compared = compare();
+    if cancel.is_cancelled() {
         return None;
     }
-    let drift = drift.map(|text| Reason::new(Code::Drift, text).text);
-    Some(Found { manifest, integrity: Integrity { at: whole_second(now), drift } })
+    match compared {
+        Ok(found) => found.map(Outcome::Found),
+        Err(e) => Some(Outcome::Unsaid(chain(&e))),
+    }
+}
+
+/// Sets apart what was read and is wrong; any other error ends the look.
+fn wrong<T>(said: Result<T, InstallError>) -> Result<Result<T, InstallError>, InstallError> {
+    match said {
+        Err(e) if !e.is_of_what_lies() => Err(e),
+        said => Ok(said),
+    }
 }
 
 /// How long to wait so that no more than `pace` bytes are read a second; a second at most, so that giving up is noticed.
@@ -161,100 +239,4 @@ fn owed(read: u64, pace: u64, elapsed: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::install::{Slots, bundle};
-
-    fn noon() -> Timestamp {
-        "2026-11-24T12:00:00Z".parse().unwrap()
-    }
-
-    /// A device that runs a version of one file, and its digest.
-    fn device() -> (tempfile::TempDir, Slots, Digest) {
-        let dir = tempfile::tempdir().unwrap();
-        let slots = Slots::new(&dir.path().join("slots"));
-        fs::create_dir_all(slots.dir()).unwrap();
-        let (_, manifest, payloads) = bundle(dir.path(), 1, b"version 1");
-        let side = slots.write(&manifest, &payloads).unwrap();
-        slots.switch(side).unwrap();
-        let digest = slots.running().unwrap().unwrap().digest;
-        (dir, slots, digest)
-    }
-
-    fn by(slots: &Slots) -> Arc<dyn Contract> {
-        Arc::new(slots.clone())
-    }
-
-    /// Begins a look where none goes on, and waits for what it comes to.
-    async fn looked(watch: &mut Watch, slots: &Slots, dir: &Path) -> Option<Option<Reason>> {
-        if watch.running.is_none() {
-            watch.begin(Arc::new(slots.clone()), noon());
-        }
-        let (cancel, found) = watch.running.take().unwrap();
-        let (tell, again) = oneshot::channel();
-        tell.send(found.await.unwrap()).unwrap();
-        watch.running = Some((cancel, again));
-        watch.attend(&by(slots), dir, noon()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn drift_is_told_once_and_so_is_its_end() {
-        let (dir, slots, digest) = device();
-        let mut watch = Watch::new(Audit::default());
-        assert_eq!(watch.attend(&by(&slots), dir.path(), noon()).unwrap(), None, "it has begun to look");
-        assert_eq!(looked(&mut watch, &slots, dir.path()).await, None, "whole, as before");
-        assert_eq!(kept(dir.path(), &digest).unwrap(), Integrity { at: noon(), drift: None });
-        assert!(watch.running.is_none(), "it rests until its time has come");
-
-        let file = slots.dir().join("current/app/bin/app");
-        fs::write(&file, b"version x").unwrap();
-        let drift = looked(&mut watch, &slots, dir.path()).await.unwrap().unwrap();
-        assert_eq!(drift.code, Code::Drift);
-        assert!(drift.text.contains("slot a") && drift.text.contains("payload app"), "{}", drift.text);
-        assert_eq!(kept(dir.path(), &digest).unwrap().drift, Some(drift.text));
-        assert_eq!(looked(&mut watch, &slots, dir.path()).await, None, "it is known");
-        fs::write(&file, b"version 1").unwrap();
-        assert_eq!(looked(&mut watch, &slots, dir.path()).await, Some(None));
-        assert_eq!(kept(dir.path(), &Digest::of(b"another version")), None);
-    }
-
-    #[test]
-    fn a_look_that_is_given_up_or_overtaken_finds_nothing() {
-        let (dir, slots, _) = device();
-        let cancel = CancellationToken::new();
-        cancel.cancel();
-        assert_eq!(look(&slots, u64::MAX, &cancel, noon()), None);
-        fs::remove_file(slots.dir().join("current")).unwrap();
-        assert_eq!(look(&slots, u64::MAX, &CancellationToken::new(), noon()), None);
-        drop(dir);
-    }
-
-    #[test]
-    fn what_is_missing_or_laid_in_its_place_is_drift() {
-        let (_dir, slots, _) = device();
-        let file = slots.dir().join("current/app/bin/app");
-        let whole = || look(&slots, u64::MAX, &CancellationToken::new(), noon()).unwrap().integrity.drift.is_none();
-        assert!(whole());
-        fs::remove_file(&file).unwrap();
-        assert!(!whole());
-        fs::write(slots.dir().join("elsewhere"), b"version 1").unwrap();
-        std::os::unix::fs::symlink(slots.dir().join("elsewhere"), &file).unwrap();
-        assert!(!whole(), "the same bytes behind a link are another file's");
-        fs::remove_file(&file).unwrap();
-        fs::write(&file, b"version 1").unwrap();
-        assert!(whole());
-        fs::write(slots.dir().join("current/.suture/manifest.json"), b"{}").unwrap();
-        assert!(!whole());
-    }
-
-    #[test]
-    fn it_reads_no_faster_than_it_may() {
-        let secs = Duration::from_secs;
-        assert_eq!(owed(0, 100, secs(0)), secs(0));
-        assert_eq!(owed(50, 100, secs(0)), Duration::from_millis(500));
-        assert_eq!(owed(50, 100, secs(1)), secs(0));
-        assert_eq!(owed(u64::MAX, 1, secs(5)), secs(1));
-    }
-}
+mod tests;

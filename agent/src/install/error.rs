@@ -143,6 +143,33 @@ impl InstallError {
         }
     }
 
+    /// Whether something was read that is not as it was signed, or lies there and cannot be read. All else is trouble of the
+    /// installer's own, and says nothing of what lies on the device.
+    pub fn is_of_what_lies(&self) -> bool {
+        match self {
+            Self::Durable(_) | Self::Tree(_) | Self::Io { .. } => !self.is_full(),
+            Self::Link(_)
+            | Self::Empty { .. }
+            | Self::Unknown
+            | Self::Manifest { .. }
+            | Self::WrongBytes { .. }
+            | Self::Unkept { .. } => true,
+            Self::Hidden { .. }
+            | Self::NotPrepared
+            | Self::Boot(_)
+            | Self::Restart(_)
+            | Self::Unproven(_)
+            | Self::GaveWay(_)
+            | Self::WentBack(_)
+            | Self::Locked(_)
+            | Self::Refused(_)
+            | Self::Program { .. }
+            | Self::Slow { .. }
+            | Self::Left(_)
+            | Self::InUse { .. } => false,
+        }
+    }
+
     /// Whether the bytes are at fault rather than the disk.
     pub const fn is_wrong_bytes(&self) -> bool {
         match self {

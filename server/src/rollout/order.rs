@@ -111,7 +111,7 @@ pub(crate) async fn stop(
     if !tx.put_stop(hdo, stop, now).await? {
         return Ok(());
     }
-    let reopened = tx.reopen_stopped(&held.rollout, now).await?;
+    let reopened = tx.reopen_members(&held.rollout, !stop.stopped, now).await?;
     held.shift(tx, &reopened, |_| (Standing::Awaited, false)).await?;
     let mut waits = !reopened.is_empty();
     if !stop.stopped {

@@ -224,6 +224,37 @@ async fn a_lift_awaits_those_again_whom_the_stop_had_ended() {
     .await;
 }
 
+#[tokio::test]
+async fn a_lift_awaits_those_again_who_had_failed_for_good_before_they_switched() {
+    each(async |store| {
+        let mut ward = Ward::begin(&store, "a1", &[2]).await;
+        ward.said(&pump(1), Phase::Confirmed, 10).await;
+        ward.said_why(&pump(0), Phase::Failed, Code::UnusableBundle, 20).await;
+        ward.order(Order::Resume, 30).await.unwrap();
+        assert_eq!(ward.rollout().await.state, State::Complete, "without it");
+        ward.stop(true, 40).await;
+        assert_eq!(ward.rollout().await.state, State::Complete);
+        ward.stop(false, 50).await;
+        assert_eq!(ward.rollout().await.state, State::Paused, "it may come yet");
+        ward.check_at(50).await;
+        ward.order(Order::Resume, 60).await.unwrap();
+        assert_eq!(ward.word(&pump(0), 61).await, Ok(()));
+        ward.said(&pump(0), Phase::Fetching, 70).await;
+        ward.said(&pump(0), Phase::Confirmed, 80).await;
+        assert_eq!(ward.rollout().await.state, State::Complete);
+        // One without a slot left is none that may come.
+        let mut ward = Ward::begin(&store, "a2", &[2]).await;
+        ward.said(&pump(1), Phase::Confirmed, 10).await;
+        ward.said_why(&pump(0), Phase::Failed, Code::UnusableBundle, 20).await;
+        ward.order(Order::Resume, 30).await.unwrap();
+        ward.stop(true, fixture::SLOTS_END).await;
+        ward.stop(false, fixture::SLOTS_END + 1).await;
+        assert_eq!(ward.rollout().await.state, State::Complete);
+        assert_eq!(ward.member(&pump(0)).await.standing, Standing::Failed);
+    })
+    .await;
+}
+
 /// Attack: one approver's key and a certificate, by which orders are signed and sent without end.
 #[tokio::test]
 async fn what_is_stopped_already_is_not_recorded_as_what_only_narrows() {

@@ -366,25 +366,36 @@ impl Tx {
         rows.into_iter().map(MovedRow::read).collect()
     }
 
-    /// Puts the devices that an earlier order had stopped back to where they have only heard of the approval. Says whom, as
-    /// they counted before; they are awaited from now on, until [`Tx::turn_members`] finds that their slots are over.
-    pub(crate) async fn reopen_stopped(&mut self, r: &Rollout, now: Timestamp) -> Result<Vec<Moved>, StoreError> {
+    /// Puts the devices that an earlier order had stopped back to where they have only heard of the approval; where an order is
+    /// lifted also those that had failed for good before they switched, and that have slots left. Says whom, as they counted
+    /// before; they are awaited from now on, until [`Tx::turn_members`] finds that their slots are over.
+    pub(crate) async fn reopen_members(
+        &mut self,
+        r: &Rollout,
+        lifted: bool,
+        now: Timestamp,
+    ) -> Result<Vec<Moved>, StoreError> {
         let rows = on!(self, |c| {
-            sqlx::query_as::<_, MovedRow>(counted!("hdo = $1 AND rollout = $2 AND phase = 'stopped'"))
-                .bind(r.hdo.as_str())
-                .bind(r.id.as_str())
-                .fetch_all(c)
-                .await
+            sqlx::query_as::<_, MovedRow>(counted!(
+                "hdo = $1 AND rollout = $2 AND (phase = 'stopped' OR ($4 AND phase = 'failed' AND barred AND slots_end_ms > $3))"
+            ))
+            .bind(r.hdo.as_str())
+            .bind(r.id.as_str())
+            .bind(to_ms(now))
+            .bind(lifted)
+            .fetch_all(c)
+            .await
         })?;
         on!(self, |c| {
             sqlx::query(
                 "UPDATE rollout_device SET phase = 'offered', reason_code = NULL, reason_text = NULL, changed_ms = $3, \
-                 standing = 'awaited', forgiven = FALSE, turns_ms = slots_end_ms, touched_ms = $3 \
-                 WHERE hdo = $1 AND rollout = $2 AND phase = 'stopped'",
+                 standing = 'awaited', forgiven = FALSE, turns_ms = slots_end_ms, touched_ms = $3 WHERE hdo = $1 AND rollout = $2 \
+                 AND (phase = 'stopped' OR ($4 AND phase = 'failed' AND barred AND slots_end_ms > $3))",
             )
             .bind(r.hdo.as_str())
             .bind(r.id.as_str())
             .bind(to_ms(now))
+            .bind(lifted)
             .execute(c)
             .await
             .map(drop)
@@ -392,8 +403,8 @@ impl Tx {
         rows.into_iter().map(MovedRow::read).collect()
     }
 
-    /// Lets every device of a rollout try again that was offered it no more. Says who is waited for by that, as they counted
-    /// before: from now on they may try again.
+    /// Lets every device of a rollout try again that was offered it no more. Says which of those that had fallen back are waited
+    /// for by that, as they counted before: from now on they may try again.
     pub(crate) async fn let_try_again(
         &mut self,
         hdo: &HdoId,

@@ -183,7 +183,7 @@ async fn whoever_watches_reads_the_rows_alone_that_were_written_since() {
         tx.update_fetched(&hdo(), &approval(0), &pump(1), (1, 2), None, at(13)).await.unwrap();
         assert_eq!((since(&mut tx, 13).await, since(&mut tx, 14).await), (1, 0));
         told(&mut tx, &rollout, &pump(1), Phase::Stopped, at(14)).await;
-        tx.reopen_stopped(&rollout, at(15)).await.unwrap();
+        tx.reopen_members(&rollout, false, at(15)).await.unwrap();
         assert_eq!((since(&mut tx, 15).await, since(&mut tx, 16).await), (1, 0));
         tx.turn_members(&hdo(), &approval(0), false, at(1_000)).await.unwrap();
         assert_eq!(since(&mut tx, 1_000).await, begun);
@@ -198,7 +198,7 @@ async fn a_lift_puts_back_those_alone_who_had_stopped() {
         for (n, phase) in [(0, Phase::Stopped), (1, Phase::FellBack)] {
             let rollout = tx.rollout(&hdo(), &approval(n)).await.unwrap().unwrap();
             told(&mut tx, &rollout, &pump(1), phase, at(1)).await;
-            let moved = tx.reopen_stopped(&rollout, at(2)).await.unwrap();
+            let moved = tx.reopen_members(&rollout, true, at(2)).await.unwrap();
             assert_eq!(moved.iter().map(|m| m.count).sum::<u32>(), u32::from(phase == Phase::Stopped));
         }
         let [reopened, other] = [0, 1].map(approval);

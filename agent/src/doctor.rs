@@ -20,10 +20,19 @@ use crate::machine::State;
 /// Less than this on a disk is worth a look: an update of ordinary size would not fit.
 const LOW_DISK_BYTES: u64 = 1 << 30;
 
+/// Where Linux says its release, as `uname -r` does.
+const RELEASE: &str = "/proc/sys/kernel/osrelease";
+/// The first that says by `syncfs` that something could not be written (syncfs(2)), with which [`crate::install::Slots`] brings a
+/// whole version to the disk.
+const TELLS: (u32, u32) = (5, 8);
+
 /// Tests everything that can be tested without changing anything.
 pub async fn examine(settings: &Settings, clock: Arc<dyn Clock>, proxy: ProxyRules) -> Vec<Finding> {
     let mut findings = vec![version(settings).await, installer(settings).await];
     findings.extend(boot_count(settings));
+    if matches!(settings.installer.way, Way::Slots) || settings.itself.is_some() {
+        findings.extend(kernel(Path::new(RELEASE)));
+    }
     findings.push(disk("state-disk", &settings.state_dir));
     findings.push(disk("slots-disk", &settings.slots_dir));
     findings.push(floor(settings, clock.as_ref()));
@@ -85,6 +94,29 @@ fn boot_count(settings: &Settings) -> Option<Finding> {
         Ok(text) => Finding::good("boot-count", text),
         Err(wrong) => Finding::bad("boot-count", wrong),
     })
+}
+
+/// Where versions are written as files: that Linux tells of those that did not come to the disk. Nothing where it does.
+fn kernel(release: &Path) -> Option<Finding> {
+    let said = durable::read(release, durable::MAX_STATE_BYTES).ok().flatten().unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    let here = match linux(&said) {
+        Some(numbers) if numbers >= TELLS => return None,
+        Some(_) => format!("this is Linux {}", said.trim()),
+        None => format!("{} does not say which Linux this is ({:?})", release.display(), said.trim()),
+    };
+    let text = "before 5.8 Linux does not say that something could not be written, so that a version can count as whole that is not \
+                on the disk; use a newer one, or the installer `image`, which reads the medium again";
+    Some(Finding::doubtful("kernel", format!("{here}; {text}")))
+}
+
+/// The first two numbers of a release of Linux: of `6.1.0-56-cloud-amd64` 6 and 1.
+fn linux(release: &str) -> Option<(u32, u32)> {
+    let (major, rest) = release.trim().split_once('.')?;
+    let minor = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    // `parse` takes a sign too.
+    let number = |digits: &str| digits.parse().ok().filter(|_| digits.starts_with(|c: char| c.is_ascii_digit()));
+    Some((number(major)?, number(minor)?))
 }
 
 /// Of a directory that is not there yet, as on a device that has not begun, the disk is that of the one which it will be made in.
@@ -159,5 +191,48 @@ async fn server(settings: &Settings, connection: &suture_proto::connect::Setting
             };
             vec![confirmed, clock_finding(asked, heard.server_ms, clock.now())]
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_of_linux_are_read_as_far_as_they_make_sense() {
+        for (release, numbers) in [
+            ("5.4.0-x", (5, 4)),
+            ("6.1.0-56-cloud-amd64", (6, 1)),
+            ("5.8", (5, 8)),
+            ("5.8-rc1\n", (5, 8)),
+            ("5.10.226+", (5, 10)),
+            ("4.19.0", (4, 19)),
+            ("10.0.0", (10, 0)),
+        ] {
+            assert_eq!(linux(release), Some(numbers), "{release}");
+        }
+        for nonsense in ["", "linux", "5", "5.", ".8", "5.x", "v5.8", "+5.8", "5x.8", "-5.8", "99999999999.1"] {
+            assert_eq!(linux(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_linux_that_tells_of_no_write_error_is_doubtful() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("osrelease");
+        let said = |release: &str| {
+            std::fs::write(&path, release).unwrap();
+            kernel(&path)
+        };
+        for old in ["5.4.0-1\n", "4.19.0", "5.7.19", "nonsense"] {
+            let finding = said(old).unwrap();
+            assert_eq!(finding.outcome, Outcome::Doubtful);
+            assert!(finding.text.contains(old.trim()) && finding.text.contains("5.8"), "{}", finding.text);
+        }
+        for new in ["5.8.0", "5.10.0-28-amd64", "6.1.0-56-cloud-amd64"] {
+            assert!(said(new).is_none(), "{new}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(kernel(&path).unwrap().outcome, Outcome::Doubtful);
     }
 }

@@ -191,7 +191,8 @@ impl Slots {
             durable::write(&about.join(format!("{}.index", payload.name)), index, durable::OPEN)?;
         }
         durable::write(&about.join("manifest.json"), manifest, durable::OPEN)?;
-        // One call for all files and directories, rather than one for each of thousands.
+        // One call for all files and directories, rather than one for each of thousands. Linux before 5.8 does not say by it that
+        // something could not be written (syncfs(2)): `doctor` does, and deploy/tours/integrator.md.
         let synced = checkpoint::file(Step::Sync, new)
             .and_then(|()| File::open(new))
             .and_then(|dir| rustix::fs::syncfs(&dir).map_err(io::Error::from));

@@ -109,15 +109,15 @@ impl Itself {
     }
 
     /// Whether the program that runs now has not reported yet, since it was put in place.
-    pub fn is_on_trial(&self) -> bool {
-        let on_trial = || Ok::<_, InstallError>(self.slots.trial()?.map(|t| t.side) == self.slots.current()?);
-        self.slots.current().is_ok_and(|current| current.is_some()) && on_trial().unwrap_or(false)
+    pub fn is_on_trial(&self) -> Result<bool, InstallError> {
+        let Some(current) = self.slots.current()? else { return Ok(false) };
+        Ok(self.slots.trial()?.is_some_and(|trial| trial.side == current))
     }
 
     /// Does what is to be done. It can be repeated, and be cut off at any line.
     pub fn attend(&self, standing: &Standing) -> Result<Verdict, ItselfError> {
         let Some(running) = self.slots.running()? else { return Ok(Verdict::On) };
-        if self.is_on_trial() {
+        if self.is_on_trial()? {
             if standing.reported {
                 self.slots.confirm(&running.digest)?;
                 tracing::info!(version = %running.manifest.version, "this program has reported and is confirmed");

@@ -146,7 +146,10 @@ impl About<'_> {
             }),
             Code::WaveClosed => command(format!("suturectl rollout why {rollout}")),
             Code::Pending => command(format!("suturectl device confirm {device} --fingerprint HEX")),
-            Code::MetadataExpired => command("suturectl approvals renew".to_owned()),
+            Code::MetadataExpired => command(
+                "suturectl catalog status, suturectl approvals status: which role has expired, and whose it is to sign"
+                    .to_owned(),
+            ),
             Code::BadSignature | Code::BadMetadata | Code::MixAndMatch | Code::Rollback | Code::EndlessData => {
                 command("suturectl catalog status, suturectl approvals status: who signed what is served".to_owned())
             }

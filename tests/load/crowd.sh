@@ -3,7 +3,9 @@
 # alone gets, how alike they are served, and what memory the server needs. They are a hospital's: first it sets no limit, at
 # last one on all of them together, by `suturectl transfer`.
 #
-#   tests/load/crowd.sh [--clients N] [--mib N] [--runs N] [--cap RATE] [--dir D] [--debug]
+#   tests/load/crowd.sh [--clients N] [--mib N] [--runs N] [--cap RATE] [--bin D] [--dir D] [--debug]
+#
+#   --bin D    uses the programs that are there, and builds none
 #
 # Exits 1 if together they get less than 0.9 of what one gets, if the slowest takes more than 1.25 of the fastest's time, if
 # the server needs more than 64 MiB for its shared blocks and 2 MiB for each client besides what it needs for one, or if eight
@@ -16,20 +18,21 @@ repo=$(cd "$(dirname "$0")/../.." && pwd)
 . "$repo/tests/load/stage.sh"
 
 # shellcheck disable=SC2034 # for stage.sh
-clients=100 mib=256 runs=3 cap=1Gbit dir='' profile=release
+clients=100 mib=256 runs=3 cap=1Gbit bin='' dir='' profile=release
 while [ $# -gt 0 ]; do
     case "$1" in
     --clients) clients=$2; shift 2 ;;
     --mib) mib=$2; shift 2 ;;
     --runs) runs=$2; shift 2 ;;
     --cap) cap=$2; shift 2 ;;
+    --bin) bin=$2; shift 2 ;;
     --dir) dir=$2; shift 2 ;;
     --debug) profile=debug; shift ;;
-    *) echo "usage: $0 [--clients N] [--mib N] [--runs N] [--cap RATE] [--dir D] [--debug]" >&2; exit 64 ;;
+    *) echo "usage: $0 [--clients N] [--mib N] [--runs N] [--cap RATE] [--bin D] [--dir D] [--debug]" >&2; exit 64 ;;
     esac
 done
 stage_dir "$dir"
-stage_suture
+stage_suture pick
 
 echo "== a hospital"
 hospital() { "$bin/suturectl" --home "$dir/hospital" "$@"; }
@@ -62,8 +65,7 @@ for ((run = 0; run < runs; run++)); do
 done
 
 echo "== eight clients under a limit of $cap for the hospital"
-limit=$(hospital transfer set --rate "$cap" --output json | sed 's/.*"now":{"rate":"\([0-9]*\)\([kMG]*\)bit".*/\1 \2/' |
-    awk '{ print $1 * ($2 == "G" ? 1e9 : $2 == "M" ? 1e6 : $2 == "k" ? 1e3 : 1) / 8e6 }')
+limit=$(hospital transfer set --rate "$cap" --output json | "$bin/pick" /now/rate_bits_per_sec | awk '{ print $1 / 8e6 }')
 crowd 8 capped
 
 of() { median "$dir/results/$1" "$2"; }

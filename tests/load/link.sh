@@ -2,7 +2,9 @@
 # A device behind a thin line that breaks every few seconds: what a transfer takes there beside what the line could carry, and
 # what comes a second time.
 #
-#   tests/load/link.sh [--mib N] [--kbit N] [--round-trip MS] [--cut-every MS] [--runs N] [--dir D] [--debug]
+#   tests/load/link.sh [--mib N] [--kbit N] [--round-trip MS] [--cut-every MS] [--runs N] [--bin D] [--dir D] [--debug]
+#
+#   --bin D    uses the programs that are there, and builds none
 #
 # The line is the program slow-link: so many bits a second from the server, a round trip that takes its time, also for TCP's
 # greeting, and a cut of every connection each so often. The payload is one that nothing can compress, fetched by the code that
@@ -22,7 +24,7 @@ repo=$(cd "$(dirname "$0")/../.." && pwd)
 . "$repo/tests/load/stage.sh"
 
 # shellcheck disable=SC2034 # for stage.sh
-mib=12 kbit=2000 round_trip=200 cut_every=8000 runs=1 dir='' profile=release
+mib=12 kbit=2000 round_trip=200 cut_every=8000 runs=1 bin='' dir='' profile=release
 while [ $# -gt 0 ]; do
     case "$1" in
     --mib) mib=$2; shift 2 ;;
@@ -30,9 +32,10 @@ while [ $# -gt 0 ]; do
     --round-trip) round_trip=$2; shift 2 ;;
     --cut-every) cut_every=$2; shift 2 ;;
     --runs) runs=$2; shift 2 ;;
+    --bin) bin=$2; shift 2 ;;
     --dir) dir=$2; shift 2 ;;
     --debug) profile=debug; shift ;;
-    *) echo "usage: $0 [--mib N] [--kbit N] [--round-trip MS] [--cut-every MS] [--runs N] [--dir D] [--debug]" >&2; exit 64 ;;
+    *) echo "usage: $0 [--mib N] [--kbit N] [--round-trip MS] [--cut-every MS] [--runs N] [--bin D] [--dir D] [--debug]" >&2; exit 64 ;;
     esac
 done
 stage_dir "$dir"

@@ -10,6 +10,8 @@
 
 pids=()
 made=''
+# Where the programs are, if the caller has them already.
+bin=''
 
 # stage_dir DIR: where everything is kept; a temporary one, removed at the end, if DIR is empty.
 stage_dir() {
@@ -75,9 +77,9 @@ stage_server() {
     ctl catalog init --no-passphrase >/dev/null
 }
 
-# stage_suture [PROGRAM...]: builds these programs of the tests too.
+# stage_suture [PROGRAM...]: builds these programs of the tests too, unless $bin says where all of them are.
 stage_suture() {
-    stage_programs "suture-server suture-ctl suture-tests" "suture-server suturectl bulk-client $*"
+    [ -n "$bin" ] || stage_programs "suture-server suture-ctl suture-tests" "suture-server suturectl bulk-client $*"
 
     echo "== $mib MiB that nothing can compress, in $dir"
     payload=$dir/payload.bin

@@ -29,8 +29,9 @@ impl Agent {
     pub(super) async fn attend_to_itself(&mut self) -> Result<(), AgentError> {
         let Some(itself) = self.own.itself.clone() else { return Ok(()) };
         let program = itself.clone();
-        let on_trial = tokio::task::spawn_blocking(move || program.is_on_trial()).await.unwrap_or(false);
-        if on_trial && !self.own.introduced {
+        // What cannot be read is said below, where it decides.
+        let on_trial = tokio::task::spawn_blocking(move || program.is_on_trial()).await;
+        if matches!(on_trial, Ok(Ok(true))) && !self.own.introduced {
             self.mention(None)?;
             self.submit().await?;
             self.own.introduced = true;

@@ -70,11 +70,11 @@ fn a_new_program_is_tried_once_all_is_settled_and_confirmed_by_its_report() {
     assert_eq!(world.attend(Some(&two), true, Duration::ZERO, at(0)), Verdict::End);
     assert_eq!(world.program(), "two");
 
-    assert!(matches!(world.start(), Start::Counted(_)) && world.itself.is_on_trial());
+    assert!(matches!(world.start(), Start::Counted(_)) && world.itself.is_on_trial().unwrap());
     assert_eq!(world.attend(Some(&two), false, Duration::ZERO, at(0)), Verdict::On);
-    assert!(world.itself.is_on_trial(), "the old one is whole until the new one has reported");
+    assert!(world.itself.is_on_trial().unwrap(), "the old one is whole until the new one has reported");
     assert_eq!(world.attend(Some(&two), true, Duration::ZERO, at(0)), Verdict::On);
-    assert!(!world.itself.is_on_trial());
+    assert!(!world.itself.is_on_trial().unwrap());
     for _ in 0..5 {
         assert_eq!(world.start(), Start::Plain);
     }
@@ -119,7 +119,7 @@ fn bytes_that_were_altered_since_they_were_staged_are_not_started() {
     let standing = Standing { settled: Some(two), reported: true, ran: Duration::ZERO, now: at(0) };
     assert!(world.itself.attend(&standing).is_err());
     assert_eq!(world.program(), "from the factory");
-    assert!(!world.itself.is_on_trial());
+    assert!(!world.itself.is_on_trial().unwrap());
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_bundle_without_a_program_and_a_device_without_a_place_for_one_are_left_alon
     two.manifest.payloads[0].name = "other".parse().unwrap();
     assert_eq!(world.attend(Some(&two), true, Duration::ZERO, at(0)), Verdict::On);
     fs::remove_file(world.own.dir().join("current")).unwrap();
-    assert!(!world.itself.is_on_trial());
+    assert!(!world.itself.is_on_trial().unwrap());
     assert_eq!(world.attend(Some(&two), true, Duration::ZERO, at(0)), Verdict::On);
     assert!(Itself::new(None, Path::new("/nowhere")).is_none());
 }
@@ -157,11 +157,11 @@ fn power_may_fail_at_any_step_of_the_change() {
             break;
         }
         cuts += 1;
-        if !world.itself.is_on_trial() {
+        if !world.itself.is_on_trial().unwrap() {
             assert_eq!(world.itself.attend(&standing).unwrap(), Verdict::End);
         }
         assert_eq!(world.attend(Some(&two), true, Duration::ZERO, at(0)), Verdict::On);
-        assert_eq!((world.program().as_str(), world.itself.is_on_trial()), ("two", false));
+        assert_eq!((world.program().as_str(), world.itself.is_on_trial().unwrap()), ("two", false));
     }
     assert!(cuts > 10, "{cuts} cuts");
 }

@@ -62,6 +62,7 @@ mod leases;
 mod life;
 mod lifetime;
 mod lists;
+mod load;
 mod manners;
 mod manual;
 mod notices;

@@ -40,6 +40,9 @@ async fn a_new_tls_authority() {
         assert!(pump.agent().cycle().await.unwrap().confirmed);
     }
     page.restarted(&mut hospital.world, "ca retire").await;
+    page.run(&hospital.kim, "service set", &[("ca-next.pem", &next)]).await;
+    page.run(&hospital.kim, "service follow", &[]).await;
+    page.run(&hospital.ada, "service trust", &[("ca-next.pem", &next), ("SHA256", &sha256)]).await;
     page.done();
     for pump in &mut hospital.pumps {
         pump.crash();
@@ -64,6 +67,7 @@ async fn new_online_keys() {
     let mut page = Page::open("captured-server.md").section("New online keys");
     page.on_server(&hospital.world, "keys rotate", &[]);
     let listed = page.on_server(&hospital.world, "keys list", &[]);
+    page.on_server(&hospital.world, "audit rotate-key", &[]);
     assert!(listed.contains("catalog") && listed.contains("approvals/riverside"), "{listed}");
     page.run(&hospital.ada, "catalog rotate", &[]).await;
     page.run(&hospital.kim, "approvals rotate", &[]).await;

@@ -44,6 +44,9 @@ async fn an_operators_laptop() {
     page.run(kim, "operator revoke", &[("GUEST", guest)]).await;
     page.run(kim, "rollout list", &[]).await;
     page.run(kim, "device list", &[]).await;
+    page.run(kim, "device list --state decommissioned", &[]).await;
+    page.run(kim, "notice contact list", &[]).await;
+    page.run(kim, "device lost-after", &[]).await;
     page.run(kim, "transfer show", &[]).await;
     let invited = page.run(kim, "operator invite", &[("NAME", "sam")]).await;
     let back = world.operator("sam-2");
@@ -212,6 +215,7 @@ async fn a_device() {
     assert!(refused.contains(identity.to_str().unwrap()), "{refused}");
     std::fs::remove_dir_all(identity).unwrap();
     page.by_hand("suture-agent enroll");
+    page.by_hand("systemctl start suture-agent");
     let fingerprint = pump.enroll(token).await.unwrap();
     page.run(&kim, "device confirm", &[("DEVICE", "pump-1"), ("FINGERPRINT", &fingerprint)]).await;
     page.done();

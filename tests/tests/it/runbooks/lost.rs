@@ -200,6 +200,7 @@ async fn the_last_root_key() {
         std::fs::remove_dir_all(pump.dir.join("state").join(state)).unwrap();
     }
     page.by_hand("suture-agent enroll");
+    page.by_hand("systemctl start suture-agent");
     let fingerprint = pump.enroll(token["token"].as_str().unwrap()).await.unwrap();
     page.run(&again, "device confirm", &[("DEVICE", "pump-1"), ("FINGERPRINT", &fingerprint)]).await;
     page.run(&kim, "device revoke", &[("DEVICE", "pump-1")]).await;

@@ -141,6 +141,7 @@ async fn a_device_is_back_after_longer_than_its_certificate_can_wait() {
     let token = page.run(&hospital.kim, "device token", &device).await;
     std::fs::remove_dir_all(hospital.pumps[0].dir.join("state/identity")).unwrap();
     page.by_hand("suture-agent enroll");
+    page.by_hand("systemctl start suture-agent");
     let shown = hospital.pumps[0].enroll(token["token"].as_str().unwrap()).await.unwrap();
     page.run(&hospital.kim, "device confirm", &[("DEVICE", "pump-1"), ("FINGERPRINT", &shown)]).await;
     page.done();

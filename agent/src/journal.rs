@@ -267,7 +267,8 @@ impl Journal {
     pub fn apply(&mut self, event: Event, now: Timestamp) -> Result<Step, JournalError> {
         self.settle()?;
         let mut step = step(self.record.state.clone(), event, now)?;
-        let quiet = step.told.is_empty() && step.spends.is_none() && step.fails.is_none();
+        let counts = step.spends.is_some() || step.succeeds.is_some() || step.fails.is_some();
+        let quiet = step.told.is_empty() && !counts;
         if quiet && step.state == self.record.state {
             return Ok(step);
         }
@@ -275,6 +276,9 @@ impl Journal {
         record.state = step.state.clone();
         if let Some(attempt) = &step.spends {
             record.retry(attempt, Tries::spend);
+        }
+        if let Some(attempt) = &step.succeeds {
+            record.retry(attempt, Tries::succeed);
         }
         if let Some(Failure { attempt, reason, for_good }) = &step.fails {
             let fail =

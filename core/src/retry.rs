@@ -15,6 +15,9 @@
 //! | unfit: a person has checked the device with it, and found it unfit | |
 //! | data-format: the device's own data would be lost; whatever a person had to come for | |
 //!
+//! One that succeeded is the last as well, whatever is left: an approval that a device has fulfilled leads it nowhere any more, also once
+//! another has led it on.
+//!
 //! A device that fell back for good is offered the same bundle again by a new approval, or where the hospital has stopped
 //! the approval since and lifted the stop. Attack: an old lift, played again. A lift counts where its counter is above those
 //! of all orders that the device had heard when it failed, and above the Unix time of the failure: counters are no less
@@ -45,7 +48,7 @@ pub struct Policy {
 pub struct Tries {
     /// How many are used up.
     pub spent: u32,
-    /// Why there is no other, though some may be left.
+    /// Why there is no other, though some may be left: what it failed for, or that it succeeded.
     pub ended: Option<Reason>,
     /// When the next may begin; none where there is nothing to wait for.
     #[serde(with = "utc_or_none")]
@@ -100,11 +103,24 @@ impl Tries {
         }
     }
 
+    /// The same after the one that was used up last has succeeded: what was approved is done, and no try that is left does it again.
+    /// Accident: another approval leads the device on; this one, with slots and tries left, would lead it back.
+    #[must_use]
+    pub fn succeed(self) -> Self {
+        let done = Reason::new(Code::UpToDate, "it was installed and has proven its health");
+        Self { ended: Some(done), again: None, ..self }
+    }
+
+    /// Whether one succeeded, whatever the device runs since.
+    pub fn is_done(&self) -> bool {
+        self.ended.as_ref().is_some_and(|reason| reason.code == Code::UpToDate)
+    }
+
     /// The same where `lift` is the counter of the newest order for the approval and that order is a lift: none is used up
-    /// any more, where it was signed after the last failure.
+    /// any more, where it was signed after the last failure. What succeeded stays done.
     #[must_use]
     pub fn lifted(self, lift: u64) -> Self {
-        if self.spent > 0 && self.order > 0 && lift > self.order {
+        if !self.is_done() && self.spent > 0 && self.order > 0 && lift > self.order {
             Self { order: lift, ..Self::default() }
         } else {
             self
@@ -118,7 +134,10 @@ impl Tries {
 
     /// Why the device does not begin again, if it does not. `what` names the approval, and what it is to install.
     pub fn exhausted(&self, policy: Policy, what: &str) -> Option<Reason> {
-        let next = "a new approval, or a stop and its lift, lets it try again";
+        let next = match self.is_done() {
+            true => "a new approval leads there once more",
+            false => "a new approval, or a stop and its lift, lets it try again",
+        };
         let text = match &self.ended {
             Some(reason) => format!("{what} is over for this device, {reason}; {next}"),
             None if self.spent >= policy.max_attempts => {

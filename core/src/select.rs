@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::approval::{Share, Slot, Step, VerifiedStop};
+use crate::approval::{Share, Slot, Step, Terms, VerifiedStop};
 use crate::digest::Digest;
 use crate::id::{ApprovalId, DeviceId, HardwareId, HdoId, ProductId};
 use crate::phase::{Code, Reason};
@@ -155,8 +155,12 @@ const fn says(code: Code, is_told: bool) -> u8 {
 
 /// Whether the device has tried the last step of an approval, and has told what that came to.
 fn is_told(facts: &Facts, Share { terms, .. }: &Share) -> bool {
-    let tries = terms.steps.last().and_then(|last| facts.tries.get(&(terms.id.clone(), last.sha256)));
-    tries.is_some_and(|tries| tries.spent > 0)
+    last_tries(facts, terms).is_some_and(|tries| tries.spent > 0)
+}
+
+/// What the device has tried of an approval's last step.
+fn last_tries<'a>(facts: &'a Facts, terms: &Terms) -> Option<&'a Tries> {
+    terms.steps.last().and_then(|last| facts.tries.get(&(terms.id.clone(), last.sha256)))
 }
 
 /// Whether an approval is in force and names this device.
@@ -183,6 +187,13 @@ fn admissible(
     // Before a stop order, which holds back what is not begun: here nothing is left to begin.
     if done {
         return Err(Reason::new(Code::UpToDate, format!("what approval {id} asks for runs already")));
+    }
+    // A permit is used up, and so is what it permits. Accident: another approval has led the device on; this one would lead it back in
+    // its next slot, or stand against that other.
+    if last_tries(facts, approval).is_some_and(Tries::is_done) {
+        let text =
+            format!("what approval {id} asks for was installed here, and the device has gone on since; plan a new one");
+        return Err(Reason::new(Code::AttemptsSpent, text));
     }
     if VerifiedStop::stops(stops, id) {
         return Err(Reason::new(Code::StopOrder, format!("the hospital has stopped approval {id}")));

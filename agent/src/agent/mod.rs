@@ -125,6 +125,8 @@ pub struct Agent {
     stop: CancellationToken,
     pulse: Arc<Pulse>,
     watch: Watch,
+    /// Whether this start is in the journal's count.
+    counted: bool,
     resumed: bool,
     /// How often in a row the installer could not say whether it has switched.
     unsaid: u32,
@@ -239,8 +241,12 @@ impl Agent {
             return self.passed(left.err(), false);
         }
         self.inbox.rouse();
+        let begun = self.begin();
         self.note_running().await;
-        let taken_up = Box::pin(self.take_up()).await;
+        let taken_up = match begun {
+            Ok(()) => Box::pin(self.take_up()).await,
+            Err(e) => Err(e),
+        };
         // DESIGN, rule 9: a device whose disk fails is not a silent one.
         if let Err(e) = &taken_up {
             self.found(e);
@@ -260,13 +266,19 @@ impl Agent {
         self.passed(gone_on.err(), true)
     }
 
-    /// What was begun goes on, whether or not anybody can be reached: past the switch it finishes or reverts.
-    async fn take_up(&mut self) -> Result<(), AgentError> {
-        // A lease runs out where it is not said again, whatever keeps this pass from its end.
+    /// What asks nobody, and therefore ends, before all else.
+    fn begin(&mut self) -> Result<(), AgentError> {
         self.keep_lease();
         self.prove_disk()?;
         // What the last transition told, if the disk had no room for it then.
         self.tell()?;
+        self.count_start()
+    }
+
+    /// What was begun goes on, whether or not anybody can be reached: past the switch it finishes or reverts.
+    async fn take_up(&mut self) -> Result<(), AgentError> {
+        // A lease runs out where it is not said again, whatever keeps this pass from its end.
+        self.keep_lease();
         if !self.resumed {
             self.resume().await?;
         }

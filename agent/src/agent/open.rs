@@ -76,6 +76,7 @@ impl Agent {
             pulse: Arc::default(),
             watch: Watch::new(settings.audit),
             resumed: false,
+            counted: false,
             unsaid: 0,
             reverted: None,
             heard: None,

@@ -14,6 +14,16 @@ use crate::machine::{Event, State};
 const MAX_ASKS: u32 = 20;
 
 impl Agent {
+    /// Counts this start, once, where the new version is to prove itself. Accident: a version that takes the device down before
+    /// the installer has said what runs, or while it says nothing.
+    pub(super) fn count_start(&mut self) -> Result<(), AgentError> {
+        if !self.counted && self.journal.state().counts_starts() {
+            self.apply(Event::Started)?;
+        }
+        self.counted = true;
+        Ok(())
+    }
+
     /// Enters the journal's state once more. Where that needs to know whether the switch was made, and the installer cannot
     /// say it, nothing is done, and it is asked again.
     pub(super) async fn resume(&mut self) -> Result<(), AgentError> {

@@ -349,6 +349,39 @@ fn a_device_that_a_person_had_to_come_for_does_not_try_again() {
     assert_eq!(tries(&path).spent, 1);
 }
 
+/// Also where tries are left, and where the hospital stops the approval and lifts that.
+#[test]
+fn what_succeeded_is_not_tried_again_by_the_same_approval() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.json");
+    let mut journal = Journal::open(&path, 0).unwrap();
+    let policy = Policy { max_attempts: 3, ..attempt().policy };
+    switching(&mut journal, &Attempt { policy, ..attempt() });
+    for event in [Event::Switched, Event::Restarted, Event::Healthy] {
+        journal.apply(event, now()).unwrap();
+    }
+    journal.apply(Event::Released, now()).unwrap();
+    journal.lifted([(attempt().approval, u64::MAX)]).unwrap();
+    let tries = tries(&path);
+    assert!((tries.spent, tries.is_done(), tries.is_over(policy)) == (1, true, true), "{tries:?}");
+}
+
+/// A lift that is older than the failure, by an approver's clock that was ahead, gives nothing back: the device had heard of it.
+#[test]
+fn an_order_that_was_heard_while_it_waited_is_no_news_when_the_try_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.json");
+    let mut journal = Journal::open(&path, 0).unwrap();
+    let ahead = u64::try_from(now().as_second()).unwrap() + 3_600;
+    journal.apply(Event::Chosen(attempt()), now()).unwrap();
+    journal.apply(Event::Chosen(Attempt { order: ahead, ..attempt() }), now()).unwrap();
+    journal.apply(Event::Unusable(Reason::new(Code::UnusableBundle, "x")), now()).unwrap();
+    journal.lifted([(attempt().approval, ahead)]).unwrap();
+    assert!(tries(&path).ended.is_some());
+    journal.lifted([(attempt().approval, ahead + 1)]).unwrap();
+    assert!(tries(&path).ended.is_none());
+}
+
 #[test]
 fn that_a_person_put_the_device_in_order_is_the_attempts_last_word() {
     let dir = tempfile::tempdir().unwrap();

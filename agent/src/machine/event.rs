@@ -21,7 +21,9 @@ pub struct Nothing {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The agent was started again. `switched`: the link names the new version.
+    /// The agent was started again, and has asked nothing yet.
+    Started,
+    /// What was under way goes on. `switched`: the link names the new version.
     Resumed {
         /// Whether the link names the attempt's slot.
         switched: bool,
@@ -129,6 +131,8 @@ pub struct Step {
     pub told: Vec<Told>,
     /// The try that is now used up.
     pub spends: Option<Attempt>,
+    /// The try that has now succeeded.
+    pub succeeds: Option<Attempt>,
     /// The try that has now failed.
     pub fails: Option<Failure>,
     /// What is to be done next.
@@ -149,6 +153,7 @@ impl Event {
     /// The name in the table.
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Started => "started",
             Self::Resumed { .. } => "resumed",
             Self::Chosen(_) => "chosen",
             Self::Nothing(_) => "nothing",
@@ -177,7 +182,7 @@ impl Event {
 impl Step {
     pub(super) fn to(state: State) -> Self {
         let action = state.duty();
-        Self { state, told: Vec::new(), spends: None, fails: None, action }
+        Self { state, told: Vec::new(), spends: None, succeeds: None, fails: None, action }
     }
 
     pub(super) fn tell(mut self, attempt: &Attempt, phase: Phase, reason: Option<Reason>) -> Self {
@@ -197,6 +202,12 @@ impl Step {
         });
         self.fails = Some(Failure { attempt: attempt.clone(), reason, for_good });
         self
+    }
+
+    /// Tells that the try has succeeded, and has it remembered.
+    pub(super) fn succeed(mut self, attempt: &Attempt) -> Self {
+        self.succeeds = Some(attempt.clone());
+        self.tell(attempt, Phase::Confirmed, None)
     }
 
     pub(super) fn spend(mut self, attempt: &Attempt) -> Self {

@@ -21,7 +21,8 @@
 //!
 //! Before `claiming` nothing on the device has changed, and an attempt may be given up at any time. From `switching` on it
 //! finishes or reverts, even if the slot ends meanwhile. The interlock is held in every state from `claiming` to
-//! `releasing`. The agent's journal holds the state; a restart at any line enters it again with `resumed`.
+//! `releasing`. The agent's journal holds the state; a restart at any line enters it again with `resumed`, and `started` counts
+//! it before that while the new version is to prove itself.
 //!
 //! The table is complete: what is not in it is refused, and a test compares it with what [`step`] does.
 //!
@@ -62,10 +63,12 @@
 //! | switching  | hindered | releasing                     |
 //! | restarting | restarted | confirming                   |
 //! | restarting | broken   | reverting                     |
+//! | restarting | started  | restarting reverting          |
 //! | restarting | resumed  | restarting reverting          |
 //! | confirming | healthy  | releasing                     |
 //! | confirming | unchecked | checking                     |
 //! | confirming | broken   | reverting                     |
+//! | confirming | started  | confirming reverting          |
 //! | confirming | resumed  | confirming reverting          |
 //! | reverting  | reverted | releasing                     |
 //! | reverting  | broken   | held reverting                |

@@ -232,6 +232,21 @@ impl State {
         }
     }
 
+    /// The same where the counter of the newest order for the approval is this one.
+    pub(super) fn heard(mut self, order: u64) -> Self {
+        if let Self::Fetching { attempt, .. } | Self::Staging { attempt, .. } | Self::Waiting { attempt, .. } =
+            &mut self
+        {
+            attempt.order = attempt.order.max(order);
+        }
+        self
+    }
+
+    /// Whether a start of the agent counts against the new version: it may have taken the device down.
+    pub const fn counts_starts(&self) -> bool {
+        matches!(self, Self::Restarting { .. } | Self::Confirming { .. })
+    }
+
     /// Whether the device is past the point where an attempt may be given up, or a person is needed: what is approved
     /// is not asked.
     pub const fn is_committed(&self) -> bool {

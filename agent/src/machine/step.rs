@@ -8,7 +8,9 @@ use super::event::{Event, MachineError, Nothing, Step, Told};
 use super::state::{After, Attempt, State, Subject, Trouble};
 
 /// How often the agent may be started again while the new version is restarted or probed: a version that takes the
-/// whole device down with it must not be tried for ever.
+/// whole device down with it must not be tried for ever. Each start counts by itself, before anything is asked: one that ends
+/// before the installer has said what runs would count as none. What it says at the last one goes by all the same, and a start
+/// after that asks no more.
 const MAX_RESUMES: u32 = 3;
 /// How often the way back is tried before a person is called.
 const MAX_REVERTS: u32 = 3;
@@ -38,7 +40,8 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         }
         (state @ (State::Fetching { .. } | State::Staging { .. } | State::Waiting { .. }), Event::Chosen(next)) => {
             match state.attempt() {
-                Some(old) if old.is_same(&next) => Step::to(state),
+                // An order that was heard since counts as heard when the try ends.
+                Some(old) if old.is_same(&next) => Step::to(state.heard(next.order)),
                 Some(old) if old.approval != next.approval => {
                     let text = format!("approval {} took its place", next.approval);
                     let told = Told {
@@ -142,31 +145,37 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
             let text = "the device came back with another version than the one that was to prove its health";
             revert(attempt, Reason::new(Code::HealthFailed, text))
         }
-        (State::Restarting { attempt, resumes }, Event::Resumed { .. }) if resumes < MAX_RESUMES => {
+        (State::Restarting { attempt, resumes }, Event::Started) if resumes <= MAX_RESUMES => {
             Step::to(State::Restarting { attempt, resumes: resumes.saturating_add(1) })
         }
-        (State::Restarting { attempt, .. }, Event::Resumed { .. }) => {
+        (State::Restarting { attempt, resumes }, Event::Resumed { .. }) if resumes <= MAX_RESUMES => {
+            Step::to(State::Restarting { attempt, resumes })
+        }
+        (State::Restarting { attempt, .. }, Event::Started | Event::Resumed { .. }) => {
             let text = "the device was started again and again while the new version was being restarted";
             revert(attempt, Reason::new(Code::RestartFailed, text))
         }
         (State::Confirming { attempt, .. }, Event::Healthy) => {
-            release(After::Confirmed(attempt.clone())).tell(&attempt, Phase::Confirmed, None)
+            release(After::Confirmed(attempt.clone())).succeed(&attempt)
         }
         // DESIGN, phases: confirmed, and then held for a person's check. Gates count it from the first of the two.
         (State::Confirming { attempt, .. }, Event::Unchecked) => {
             let reason = Reason::new(Code::ReturnToService, CHECK);
             let state = State::Checking { attempt: attempt.clone(), since: whole_second(now), reason: reason.clone() };
-            Step::to(state).tell(&attempt, Phase::Confirmed, None).tell(&attempt, Phase::Held, Some(reason))
+            Step::to(state).succeed(&attempt).tell(&attempt, Phase::Held, Some(reason))
         }
         (State::Checking { attempt, .. }, Event::Checked(reason)) => {
             release(After::Checked(attempt.clone())).tell(&attempt, Phase::Confirmed, Some(reason))
         }
         // DESIGN, rule 5: the old version lies there whole until the device is back with its patients.
         (State::Checking { attempt, .. }, Event::Unfit(reason)) => revert(attempt, reason),
-        (State::Confirming { attempt, resumes }, Event::Resumed { .. }) if resumes < MAX_RESUMES => {
+        (State::Confirming { attempt, resumes }, Event::Started) if resumes <= MAX_RESUMES => {
             Step::to(State::Confirming { attempt, resumes: resumes.saturating_add(1) })
         }
-        (State::Confirming { attempt, .. }, Event::Resumed { .. }) => {
+        (State::Confirming { attempt, resumes }, Event::Resumed { .. }) if resumes <= MAX_RESUMES => {
+            Step::to(State::Confirming { attempt, resumes })
+        }
+        (State::Confirming { attempt, .. }, Event::Started | Event::Resumed { .. }) => {
             let text = "the device was started again and again before the new version had proven its health";
             revert(attempt, Reason::new(Code::HealthFailed, text))
         }

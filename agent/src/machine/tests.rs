@@ -58,7 +58,7 @@ fn states() -> Vec<State> {
         State::Held { attempt: None, reason: reason(Code::StateDamaged) },
         State::Held { attempt: Some(a()), reason: reason(Code::InstallFailed) },
     ];
-    for n in [0, 3] {
+    for n in [0, 3, 4] {
         all.push(State::Restarting { attempt: a(), resumes: n });
         all.push(State::Confirming { attempt: a(), resumes: n });
         all.push(State::Reverting { attempt: a(), reason: reason(Code::HealthFailed), failures: n });
@@ -72,6 +72,7 @@ fn nothing(phase: Phase, code: Code) -> Event {
 
 fn events() -> Vec<Event> {
     vec![
+        Event::Started,
         Event::Resumed { switched: false },
         Event::Resumed { switched: true },
         Event::Chosen(attempt("a1")),
@@ -156,12 +157,38 @@ fn the_documented_table_is_the_transition_table() {
     }
 }
 
+/// The state as an agent finds it that is started again, and has counted that.
+fn started(state: State, now: Timestamp) -> State {
+    if state.counts_starts() { step(state, Event::Started, now).unwrap().state } else { state }
+}
+
+#[test]
+fn the_fourth_start_goes_by_what_the_installer_says_and_a_fifth_does_not_ask_it() {
+    let resumed = |switched| Event::Resumed { switched };
+    for mut state in [
+        State::Restarting { attempt: attempt("a1"), resumes: 0 },
+        State::Confirming { attempt: attempt("a1"), resumes: 0 },
+    ] {
+        let name = state.name();
+        for start in 1..=4 {
+            state = started(state, after(5));
+            assert_eq!(state.name(), name, "{start}");
+            let goes_on = step(state.clone(), resumed(true), after(5)).unwrap().state;
+            assert_eq!(goes_on == state, start < 4, "{start}: {goes_on:?}");
+            // Asked twice by one start, it counts once.
+            assert_eq!(goes_on.name(), if start < 4 { name } else { "reverting" }, "{start}");
+            assert_eq!(step(state.clone(), resumed(false), after(5)).unwrap().state.name(), "reverting");
+        }
+        assert_eq!(started(state, after(5)).name(), "reverting");
+    }
+}
+
 #[test]
 fn a_state_survives_the_journal_and_repeats_its_duty() {
     for state in states() {
         let json = suture_core::json::to_canonical(&state).unwrap();
         assert_eq!(suture_core::json::from_slice::<State>(&json).unwrap(), state);
-        let step = step(state.clone(), Event::Resumed { switched: true }, after(5)).unwrap();
+        let step = step(started(state, after(5)), Event::Resumed { switched: true }, after(5)).unwrap();
         assert_eq!(step.action, step.state.duty());
     }
 }
@@ -324,7 +351,8 @@ proptest! {
                 None => Event::Resumed { switched: device.switched },
             };
             let before = state.clone();
-            let next = step(state, event.clone(), now);
+            let state_then = if let Event::Resumed { .. } = event { started(state, now) } else { state };
+            let next = step(state_then, event.clone(), now);
             prop_assert!(next.is_ok(), "{before:?} refused {event:?}");
             let next = next.unwrap();
             outcomes += next.told.iter().filter(|t| t.phase.is_outcome()).count();
@@ -384,7 +412,8 @@ proptest! {
                 }
                 None => resumed,
             };
-            let next = step(state, event, now).unwrap();
+            let state_then = if let Event::Resumed { .. } = event { started(state, now) } else { state };
+            let next = step(state_then, event, now).unwrap();
             if next.spends.is_some() {
                 tries = tries.spend();
             }

@@ -179,6 +179,32 @@ fn two_open_approvals_are_no_word_unless_one_supersedes_the_other() {
     assert_eq!(code(select(&facts(1), &catalog(), &[old, new], &[], at(50))), Some(Code::Superseded));
 }
 
+/// Whichever way another approval has led the device since: up, over a release between, or down by a permit.
+#[test]
+fn an_approval_that_the_device_has_fulfilled_leads_it_nowhere_any_more() {
+    let (mut done, next) = (approval("a1", 2), approval("a2", 3));
+    done.terms.permit_downgrade = true;
+    done.terms.max_attempts = 2;
+    let mut facts = facts(2);
+    let tried = (done.terms.id.clone(), done.terms.steps[0].sha256);
+    facts.tries.insert(tried.clone(), Tries::default().spend().succeed());
+    let both = [done.clone(), next];
+    let on = |facts: &Facts, approvals: &[Share]| match select(facts, &catalog(), approvals, &[], at(50)) {
+        Selection::Chosen(choice) => Ok(choice.approval.to_string()),
+        Selection::Nothing { reason, approval } => Err((reason.code, approval.unwrap().to_string())),
+    };
+    assert_eq!(on(&facts, &both), Ok("a2".to_owned()));
+    for runs in [1, 3] {
+        facts.running = self::facts(runs).running;
+        assert_eq!(on(&facts, &[done.clone()]), Err((Code::AttemptsSpent, "a1".to_owned())), "{runs}");
+    }
+    // Nor where the hospital stops it and lets it go on, for the sake of others.
+    let again = facts.tries[&tried].clone().lifted(u64::MAX);
+    facts.tries.insert(tried, again);
+    assert_eq!(on(&facts, &[done.clone()]), Err((Code::AttemptsSpent, "a1".to_owned())));
+    assert_eq!(on(&facts, &both), Err((Code::UpToDate, "a2".to_owned())));
+}
+
 #[test]
 fn the_highest_counter_of_stops_and_lifts_is_in_force() {
     let stop = |counter, stopped| {

@@ -482,3 +482,22 @@ async fn past_the_switch_an_installer_that_never_says_what_it_has_switched_to_is
     assert_eq!((stage.pump.runs().as_str(), stage.pump.interlock_log().len()), ("1.0.0", 2));
     assert_eq!(stage.reported(&rollout).await, ("fell_back".to_owned(), 1));
 }
+
+/// A version that takes the device down again and again, and of which the installer says nothing meanwhile: each start counts, and
+/// the one after the fourth asks no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn starts_of_a_device_whose_installer_never_says_what_it_has_switched_to_are_counted() {
+    let once = format!("if ! [ -e failed ]; then touch failed mute; {FAILS}; fi");
+    let (mut stage, second) = forgetful(&once).await;
+    let rollout = stage.approve(&second).await;
+    assert!(Box::pin(stage.pump.agent().cycle()).await.is_err());
+    mended(&stage);
+    for _ in 0..4 {
+        stage.pump.crash();
+        assert_eq!(asked(&mut stage, 2).await, "restarting");
+    }
+    stage.pump.crash();
+    assert_eq!(stage.pump.cycle().await, "idle(restart-failed)");
+    assert_eq!((stage.pump.runs().as_str(), stage.pump.interlock_log().len()), ("1.0.0", 2));
+    assert_eq!(stage.reported(&rollout).await, ("fell_back".to_owned(), 1));
+}

@@ -253,6 +253,10 @@ impl<'a> World<'a> {
         if !self.resumed {
             let (faults, luck) = (self.faults, &mut self.luck);
             self.book.even_out(|| if faults && luck.one_in(24) { Err(Stop::Cut) } else { Ok(()) })?;
+            if self.state.counts_starts() {
+                self.apply(Event::Started)?;
+                self.line()?;
+            }
             let switched = self.switched();
             self.apply(Event::Resumed { switched })?;
             self.resumed = true;
@@ -301,6 +305,8 @@ impl<'a> World<'a> {
             self.tries = tries.fail(attempt.policy, (reason, *for_good), now, attempt.order, attempt.jitter);
         } else if next.spends.is_some() {
             self.tries = std::mem::take(&mut self.tries).spend();
+        } else if next.succeeds.is_some() {
+            self.tries = std::mem::take(&mut self.tries).succeed();
         }
         self.trace.extend(["on", name, "->", next.state.name()]);
         if next.state != self.state {

@@ -43,6 +43,9 @@ impl Simulation {
 
     /// Starts the agent: after power has come back, or at the beginning.
     pub(crate) fn resume(&mut self, i: usize) -> Outcome {
+        if self.devices[i].state.counts_starts() {
+            self.apply(i, Event::Started)?;
+        }
         let d = &mut self.devices[i];
         let switched = d.state.attempt().map(|a| a.bundle.manifest).is_some_and(|m| d.runs(&m));
         self.apply(i, Event::Resumed { switched })?;
@@ -201,6 +204,10 @@ impl Simulation {
         if let Some(attempt) = step.spends {
             let tries = d.tries.entry((attempt.approval, attempt.bundle.manifest)).or_default();
             *tries = std::mem::take(tries).spend();
+        }
+        if let Some(attempt) = step.succeeds {
+            let tries = d.tries.entry((attempt.approval, attempt.bundle.manifest)).or_default();
+            *tries = std::mem::take(tries).succeed();
         }
         if let Some(Failure { attempt, reason, for_good }) = step.fails {
             self.watch_failure(i, &attempt, &reason, for_good);

@@ -168,6 +168,7 @@ impl Tries {
     pub fn to_text(&self, policy: Policy) -> String {
         let tries = format!("{} of {} tries spent", self.spent, policy.max_attempts);
         match (&self.ended, self.again) {
+            (Some(_), _) if self.is_done() => format!("{tries}; the last has succeeded"),
             (Some(reason), _) => format!("{tries}; none follows: {reason}"),
             (None, Some(again)) => format!("{tries}; the next at {}, in a slot", format_utc(again)),
             (None, None) => tries,

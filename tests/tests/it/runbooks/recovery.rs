@@ -15,7 +15,7 @@ async fn an_expired_repository_comes_into_force_again() {
 
     for (who, heading, days) in [
         (&ada, "The catalog's targets, after 180 days without a release", 180),
-        (&kim, "The approvals' targets, after 14 days without an approval", 14),
+        (&kim, "The approvals' targets, 14 days after they were signed, or a day after the last approval's end", 14),
     ] {
         let repository = if days == 180 { "catalog" } else { "approvals" };
         let mut page = Page::open("expired-repository.md").section(heading);

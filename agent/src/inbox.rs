@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::io::Errno;
 use suture_core::digest::{Digest, Hasher};
 use suture_core::limits::{MAX_STOP_BYTES, MAX_TARGETS_BYTES};
 use tokio::io::unix::AsyncFd;
@@ -162,14 +163,12 @@ impl Inbox {
         let Some(watch) = &self.watch else { return std::future::pending().await };
         loop {
             let Ok(mut ready) = watch.readable().await else { return std::future::pending().await };
-            let mut buffer = [MaybeUninit::uninit(); 4_096];
-            match ready
-                .try_io(|fd| inotify::Reader::new(fd.get_ref(), &mut buffer).next().map(drop).map_err(Into::into))
-            {
-                Ok(Ok(())) => {
+            match ready.try_io(|fd| told(fd.get_ref()).map_err(Into::into)) {
+                Ok(Ok(true)) => {
                     self.woken.store(true, Ordering::Relaxed);
                     return;
                 }
+                Ok(Ok(false)) => {}
                 Ok(Err(_)) => return std::future::pending().await,
                 // Nothing after all.
                 Err(_) => {}
@@ -180,9 +179,7 @@ impl Inbox {
     /// A cycle begins, which looks at what is there: of that there is no more news. Otherwise its fetch would be left for it.
     pub fn rouse(&self) {
         if let Some(watch) = &self.watch {
-            let mut buffer = [MaybeUninit::uninit(); 4_096];
-            let mut told = inotify::Reader::new(watch.get_ref(), &mut buffer);
-            while told.next().is_ok() {}
+            let _ = told(watch.get_ref());
         }
         self.woken.store(false, Ordering::Relaxed);
     }
@@ -349,6 +346,22 @@ fn watch(dir: &Path) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, tokio::io::Interest::READABLE)
 }
 
+/// Takes all that the kernel tells of the directory by now, and says whether something of it was put in. What is taken out is renamed
+/// first, which is told too and is no news: a fetch was left for it.
+fn told(fd: &OwnedFd) -> Result<bool, Errno> {
+    let mut buffer = [MaybeUninit::uninit(); 4_096];
+    let mut events = inotify::Reader::new(fd, &mut buffer);
+    let is_news = |event: inotify::Event<'_>| event.file_name().is_none_or(|name| !name.to_bytes().ends_with(b".tmp"));
+    let mut found = is_news(events.next()?);
+    loop {
+        match events.next() {
+            Ok(event) => found |= is_news(event),
+            Err(Errno::AGAIN) => return Ok(found),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,10 +406,13 @@ mod tests {
             put_stop(dir.path(), order).unwrap();
         }
         inbox.rouse();
-        let mut buffer = [MaybeUninit::uninit(); 4_096];
         let queue = inbox.watch.as_ref().unwrap().get_ref();
-        let told = inotify::Reader::new(queue, &mut buffer).next().map(drop);
-        assert_eq!(told, Err(rustix::io::Errno::AGAIN));
+        assert_eq!(told(queue), Err(Errno::AGAIN));
+        // Nor of what it takes out.
+        put_stick(dir.path(), &files()).unwrap();
+        inbox.rouse();
+        inbox.entries().unwrap().iter().for_each(|entry| inbox.remove(entry).unwrap());
+        assert_ne!(told(queue), Ok(true));
         put_stop(dir.path(), b"three").unwrap();
         inbox.news().await;
         assert!(inbox.is_woken());

@@ -45,6 +45,7 @@ pub mod provision;
 pub mod pulse;
 pub mod record;
 pub mod report;
+pub mod runs;
 pub mod sightings;
 pub mod status;
 pub mod stick;

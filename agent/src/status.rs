@@ -26,6 +26,7 @@ use crate::journal::{Journal, Outcome, Tried};
 use crate::lease::{Held, Lease};
 use crate::machine::State;
 use crate::record;
+use crate::runs::Found;
 use crate::stops::{Shown, Stops};
 use crate::why::{self, Why, Whys};
 
@@ -143,12 +144,19 @@ impl Live {
 }
 
 impl Status {
-    /// Reads what is there. What cannot be read is a fault in it, not a failure.
-    pub fn read(settings: &Settings) -> Self {
+    /// Reads what is there. What cannot be read is a fault in it, not a failure. `runs`: what the agent's loop found to run; where no
+    /// agent runs the installer is asked.
+    pub fn read(settings: &Settings, runs: Option<Found>) -> Self {
         let mut faults = Vec::new();
+        let running = match runs {
+            Some(found) => found.unwrap_or_else(|reason| {
+                faults.push(reason.text);
+                None
+            }),
+            None => Installer::new(settings).running_now().map_err(|e| faults.push(chain(&e))).ok().flatten(),
+        };
         let mut note = |e: &dyn std::error::Error| faults.push(chain(e));
         let identity = Identity::open(&settings.state_dir).map_err(|e| note(&e)).ok();
-        let running = Installer::new(settings).running_now().map_err(|e| note(&e)).ok().flatten();
         let journal = match Journal::peek(&journal_path(settings)) {
             Ok(Some(journal)) => Some(journal),
             Err(e @ DurableError::Io { .. }) => {

@@ -20,7 +20,7 @@ pub(super) fn logged(state_dir: &Path) -> (u64, usize) {
 impl Agent {
     /// By what the local face has the loop do something.
     pub fn hands(&self) -> Hands {
-        Hands::Loop(self.errands.sender(), self.unwritten.clone())
+        Hands::Loop(self.errands.sender(), self.unwritten.clone(), self.runs.clone())
     }
 
     /// Does what people at the device wait for, and tells them.
@@ -34,7 +34,9 @@ impl Agent {
                         if let Err(e) = applied {
                             // What the journal has is done, whether or not more could be written.
                             let done = if self.journal.state().name() == before { Err(chain(&e)) } else { Ok(()) };
-                            let _ = reply.map(|reply| reply.send(done));
+                            if let Some(reply) = reply {
+                                reply.send(done);
+                            }
                             return Err(e);
                         }
                         Ok(())
@@ -44,8 +46,9 @@ impl Agent {
                 Ok(None) => Ok(()),
                 Err(text) => Err(text),
             };
-            // Whoever asked may have gone; what the machine did stands in the log.
-            let _ = reply.map(|reply| reply.send(done));
+            if let Some(reply) = reply {
+                reply.send(done);
+            }
         }
         Ok(())
     }
@@ -55,7 +58,9 @@ impl Agent {
         while let Some((errand, reply)) = self.errands.take() {
             let why = self.unwritten.reason().map(|reason| reason.to_string()).unwrap_or_default();
             tracing::warn!(?errand, "this is not done");
-            let _ = reply.map(|reply| reply.send(Err(why)));
+            if let Some(reply) = reply {
+                reply.send(Err(why));
+            }
         }
     }
 

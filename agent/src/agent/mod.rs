@@ -63,6 +63,7 @@ use crate::news::Tidings;
 use crate::outbox::Outbox;
 use crate::pulse::Pulse;
 use crate::record::Record;
+use crate::runs::Runs;
 use crate::sightings::Sightings;
 use crate::stops::Stops;
 use crate::tls_clock::TlsClock;
@@ -116,6 +117,8 @@ pub struct Agent {
     installer: Installer,
     /// What ran when it was last asked after: at the beginning of each cycle, and after each step that may change it.
     running: Result<Option<Running>, Reason>,
+    /// The same, for whoever asks at the device.
+    runs: Arc<Runs>,
     /// What installs, and the data that lie there; none where it is not known what runs.
     installs: Option<Installs>,
     interlock: Interlock,
@@ -393,6 +396,7 @@ impl Agent {
         let version = running.as_ref().ok().and_then(Option::as_ref);
         self.installs = version.map(|version| version.installs(&self.settings, &self.installer));
         self.running = running.map(|version| version.map(|v| v.running())).map_err(|e| Reason::from(&e));
+        self.runs.note(&self.running);
     }
 
     /// What runs, as far as it is known.

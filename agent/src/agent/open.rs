@@ -67,6 +67,7 @@ impl Agent {
             tls_clock,
             installer: Installer::new(&settings).ending(stop.clone()),
             running: Ok(None),
+            runs: Arc::default(),
             installs: None,
             interlock: Interlock::new(settings.interlock.as_ref(), &settings.state_dir),
             counters: Arc::default(),

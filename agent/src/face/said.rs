@@ -13,7 +13,7 @@ use suture_core::legible;
 use suture_core::limits::MAX_TEXT_BYTES;
 use suture_core::phase::{Code, Reason};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::Who;
 use super::errand::{Errand, Reply};
@@ -30,6 +30,7 @@ use crate::journal::Journal;
 use crate::machine::{Event, State};
 use crate::outbox::Outbox;
 use crate::presence;
+use crate::runs::{Found as Ran, Runs};
 use crate::status::Status;
 use crate::stick::Stick;
 use crate::unwritten::Unwritten;
@@ -40,8 +41,8 @@ const ERRAND: Duration = Duration::from_secs(45);
 /// Who moves the machine.
 #[derive(Debug, Clone)]
 pub enum Hands {
-    /// The loop of the agent that runs, and what it cannot write down.
-    Loop(mpsc::Sender<(Errand, Reply)>, Arc<Unwritten>),
+    /// The loop of the agent that runs, what it cannot write down, and what it found to run.
+    Loop(mpsc::Sender<(Errand, Option<Reply>)>, Arc<Unwritten>, Arc<Runs>),
     /// Nobody runs: whoever asks, for a moment in its place.
     Own,
 }
@@ -87,9 +88,10 @@ pub async fn said(
         }
         // What reads and writes the disk waits for it beside the loop.
         ask => {
-            let (settings, who, changes, unwritten) = (settings.clone(), who.clone(), ask.changes(), hands.unwritten());
+            let (settings, who, changes) = (settings.clone(), who.clone(), ask.changes());
+            let (unwritten, runs) = (hands.unwritten(), hands.runs());
             let at_once = tokio::task::spawn_blocking(move || match ask {
-                Ask::Status | Ask::Why => look(ask, &settings, unwritten),
+                Ask::Status | Ask::Why => look(ask, &settings, unwritten, runs),
                 ask => at_once(&settings, (ask, brought), &who, now),
             });
             let done = at_once.await.map_err(|_| Refused::new(RefusedCode::Failed, "the agent is ending"))?;
@@ -101,9 +103,9 @@ pub async fn said(
     }
 }
 
-/// How the device is. `unwritten`: why the files do not say it.
-fn look(ask: Ask, settings: &Settings, unwritten: Option<Reason>) -> Result<Done, Refused> {
-    let mut status = Status::read(settings);
+/// How the device is. `unwritten`: why the files do not say it. `runs`: what the loop found to run.
+fn look(ask: Ask, settings: &Settings, unwritten: Option<Reason>, runs: Option<Ran>) -> Result<Done, Refused> {
+    let mut status = Status::read(settings, runs);
     status.unwritten = unwritten;
     match ask {
         Ask::Why => {
@@ -122,7 +124,7 @@ fn at_once(
     now: Timestamp,
 ) -> Result<Done, Refused> {
     match ask {
-        Ask::Status | Ask::Why => look(ask, settings, None),
+        Ask::Status | Ask::Why => look(ask, settings, None, None),
         Ask::Log => {
             let entries = history::last(&settings.state_dir);
             done(history::text(&entries), &entries)
@@ -153,7 +155,7 @@ fn at_once(
 impl Hands {
     /// Has the loop look around, at once where it is not at something else.
     fn look(&self) {
-        if let Self::Loop(sender, _) = self {
+        if let Self::Loop(sender, ..) = self {
             // Where others wait already, it comes round in any case.
             let _ = sender.try_send((Errand::Look, None));
         }
@@ -161,21 +163,34 @@ impl Hands {
 
     fn unwritten(&self) -> Option<Reason> {
         match self {
-            Self::Loop(_, unwritten) => unwritten.reason(),
+            Self::Loop(_, unwritten, _) => unwritten.reason(),
+            Self::Own => None,
+        }
+    }
+
+    fn runs(&self) -> Option<Ran> {
+        match self {
+            Self::Loop(_, _, runs) => runs.found(),
             Self::Own => None,
         }
     }
 
     async fn run(&self, settings: &Settings, errand: Errand, now: Timestamp) -> Result<(), Refused> {
         let done = match self {
-            Self::Loop(sender, _) => {
-                let (reply, answer) = oneshot::channel();
+            Self::Loop(sender, ..) => {
+                let (reply, mut waiting) = Reply::new();
                 let sent = tokio::time::timeout(ERRAND, async {
                     sender.send((errand, Some(reply))).await.ok()?;
-                    answer.await.ok()
+                    waiting.answer().await
                 });
                 match sent.await {
                     Ok(Some(done)) => done,
+                    // An old version is looked at whole before it comes back, which can take long.
+                    _ if waiting.leave() => {
+                        let text = "the agent has come to it and is not done yet; `suture-agent status` shows in some minutes \
+                                    whether it was done";
+                        return Err(Refused::new(RefusedCode::Busy, text));
+                    }
                     _ => {
                         let text = "the agent is busy with something else and has not done it; see `suture-agent status`, \
                                     and say it again in a minute";

@@ -8,6 +8,7 @@ use suture_core::clock::Clock;
 use suture_core::digest::Digest;
 use suture_core::limits::{MAX_FACE_CONNECTIONS, MAX_FACE_LINE_BYTES};
 use suture_core::phase::{Code, Phase, Reason};
+use suture_core::report::Running;
 use suture_core::retry::Policy;
 use suture_core::version::Release;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -20,6 +21,7 @@ use crate::config::Settings;
 use crate::hold::Hold;
 use crate::journal::Journal;
 use crate::machine::{Attempt, Bundle, Event, Window};
+use crate::runs::Runs;
 use crate::unwritten::Unwritten;
 
 struct Noon;
@@ -36,6 +38,7 @@ struct Stage {
     server: JoinHandle<()>,
     errands: Errands,
     unwritten: Arc<Unwritten>,
+    runs: Arc<Runs>,
 }
 
 impl Stage {
@@ -51,9 +54,10 @@ impl Stage {
         let errands = Errands::new();
         let listening = listen(&settings.face.socket).unwrap();
         let unwritten = Arc::new(Unwritten::default());
-        let hands = Hands::Loop(errands.sender(), unwritten.clone());
+        let runs = Arc::new(Runs::default());
+        let hands = Hands::Loop(errands.sender(), unwritten.clone(), runs.clone());
         let server = tokio::spawn(serve(listening, settings.clone(), hands, Arc::new(Noon)));
-        Self { dir, settings, server, errands, unwritten }
+        Self { dir, settings, server, errands, unwritten, runs }
     }
 
     fn socket(&self) -> PathBuf {
@@ -139,7 +143,7 @@ async fn the_loop_has_the_last_word_on_a_check_and_a_loop_that_does_not_come_has
     let (errand, reply) = stage.errands.take().unwrap();
     let Errand::Checked(reason) = errand else { panic!("{errand:?}") };
     assert!(reason.text.contains("Kim") && reason.text.ends_with("the ward is free"), "{reason}");
-    reply.unwrap().send(Err("no check is waited for".to_owned())).unwrap();
+    reply.unwrap().send(Err("no check is waited for".to_owned()));
     let Asked::Answered(outcome) = asked.await.unwrap() else { panic!() };
     assert_eq!(code(outcome), RefusedCode::NotNow);
     // One whose sender has given up is passed over.
@@ -157,6 +161,20 @@ async fn the_loop_has_the_last_word_on_a_check_and_a_loop_that_does_not_come_has
         }
     }
     assert!(stage.errands.take().is_none());
+}
+
+/// Whoever looks starts no program of the installer's beside the step that it is at.
+#[tokio::test]
+async fn what_runs_is_told_as_the_loop_found_it() {
+    let stage = Stage::open();
+    let version = async || stage.asked(Ask::Status).await.unwrap().data["version"].clone();
+    assert_eq!(version().await, Value::Null);
+    let found = Running { version: "1.2.0".parse().unwrap(), release: Release(2), manifest: Digest::of(b"two") };
+    stage.runs.note(&Ok(Some(found)));
+    assert_eq!(version().await, "1.2.0");
+    stage.runs.note(&Err(Reason::new(Code::InstallFailed, "the installer is asleep")));
+    let shown = stage.asked(Ask::Status).await.unwrap();
+    assert!(shown.data["version"].is_null() && shown.text.contains("the installer is asleep"), "{shown:?}");
 }
 
 #[tokio::test]

@@ -9,13 +9,15 @@
 //! runs before each start: it counts by renaming the link, and when the starts are used up it renames it to `current`. So
 //! the count is a name and the way back is a link that lies there already: neither can be torn by a power cut, and neither
 //! needs a free byte on a disk that the new version may have filled. `current` leads to `./a` then and not to `a`, by which
-//! the agent sees afterwards who put the old version back. Agent and `suture-boot` hold a lock on the directory
-//! while they look and rename, so neither acts on what the other has changed meanwhile.
+//! the agent sees afterwards who put the old version back. Agent and `suture-boot` hold a lock while they look and rename, so
+//! neither acts on what the other has changed meanwhile.
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use suture_core::digest::Digest;
 
 use super::error::io_error;
@@ -24,6 +26,9 @@ use super::{InstallError, Side, Slots};
 use crate::{durable, lock};
 
 const PREFIX: &str = "trial-";
+/// The file whose lock is held, in the directory of the slots.
+const LOCK: &str = ".suture-lock";
+
 /// A slot that is not confirmed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trial {
@@ -191,10 +196,18 @@ impl Slots {
     }
 
     /// For whoever looks at the link and changes it; until it is dropped.
+    ///
+    /// Attack: an account of the device that locks the directory and keeps it. Who may open a file for reading may lock it, and
+    /// everybody may read the slots: no start would be counted any more, and no version put back. So it is a file that only its owner
+    /// can open; the directory itself where that can neither be opened nor made, as on a disk that is full.
     pub(super) fn lock(&self) -> Result<File, InstallError> {
-        let dir = File::open(self.dir()).map_err(io_error("open", self.dir()))?;
-        match lock::take(&dir).map_err(io_error("lock", self.dir()))? {
-            true => Ok(dir),
+        let flags = OFlags::NOFOLLOW.bits().cast_signed();
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+        let file = options.open(self.dir().join(LOCK)).or_else(|_| File::open(self.dir()));
+        let file = file.map_err(io_error("open", self.dir()))?;
+        match lock::take(&file).map_err(io_error("lock", self.dir()))? {
+            true => Ok(file),
             false => Err(InstallError::Locked(PathBuf::from(self.dir()))),
         }
     }

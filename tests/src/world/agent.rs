@@ -78,7 +78,7 @@ impl Device {
 
     /// What `suture-agent status` says, beside a running agent or without one.
     pub fn status(&self) -> Status {
-        Status::read(&Settings::load(&self.config()).unwrap())
+        Status::read(&Settings::load(&self.config()).unwrap(), None)
     }
 
     /// What the program `suture-agent status --output json` prints.

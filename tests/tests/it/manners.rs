@@ -69,7 +69,7 @@ async fn a_device_waits_for_the_end_of_the_quiet_hours(kind: Kind) {
     kim.run(&["transfer", "set", "--between", &around(start), "--zone", "Etc/UTC", "--rate", "0"]).await.unwrap();
     assert_eq!(pump.cycle().await, "fetching(quiet-hours)");
     let end = (start + SignedDuration::from_hours(1)).strftime("%Y-%m-%dT%H:00:00Z").to_string();
-    let status = Status::read(&Settings::load(&pump.config()).unwrap());
+    let status = Status::read(&Settings::load(&pump.config()).unwrap(), None);
     assert_eq!(status.until.as_deref(), Some(end.as_str()));
     let why = status.why().text();
     assert!(why.contains(&format!("this hospital lets nothing be fetched until {end}")), "{why}");

@@ -88,7 +88,7 @@ async fn a_server_that_drops_reorders_or_edits_its_record_is_caught_by_a_ctl_and
         let told = kept(&h.pumps[0]);
         assert_eq!(told.witness, seen, "{name}");
         Checkpoint::verify(told.doubt.unwrap().offered.as_deref().unwrap(), &seen.key).unwrap();
-        let why = suture_agent::status::Status::read(&h.pumps[0].settings()).why();
+        let why = suture_agent::status::Status::read(&h.pumps[0].settings(), None).why();
         assert!(why.waits.iter().any(|why| why.code == "record-rewritten"), "{name}: {why:?}");
         h.world.stop_server().await;
         copy(&honest, &data);

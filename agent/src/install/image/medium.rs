@@ -49,8 +49,23 @@ pub(super) fn is_same(one: &Path, other: &Path) -> bool {
     if is_device { one.rdev() == other.rdev() } else { (one.dev(), one.ino()) == (other.dev(), other.ino()) }
 }
 
+/// A place that is to be a device and is none. Accident: udev has not made the link to a partition, or its label is lost. A file made
+/// in its place would be one in memory; it would read back whole, and the boot loader would start what lies on the partition.
+pub(super) fn look_for(place: &Path) -> Result<(), InstallError> {
+    let is_named = place.starts_with("/dev") && !place.starts_with("/dev/shm");
+    let is_device = || std::fs::metadata(place).is_ok_and(|meta| !meta.file_type().is_file());
+    match is_named && !is_device() {
+        true => {
+            let text = "there is no such block device; udev makes the link to a partition by its label";
+            Err(io_error("open", place)(io::Error::new(io::ErrorKind::NotFound, text)))
+        }
+        false => Ok(()),
+    }
+}
+
 /// Writes a payload to its place and waits until the medium has it. A device that is mounted is refused by the system.
 pub(super) fn write(payload: &Payload, from: &Path, to: &Path, within: &Within) -> Result<(), InstallError> {
+    look_for(to)?;
     let source = File::open(from).map_err(io_error("open", from))?;
     let mut summed = Summed { inner: source, sum: Sum::default(), within };
     let is_device = std::fs::metadata(to).is_ok_and(|meta| meta.file_type().is_block_device());

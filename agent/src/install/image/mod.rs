@@ -295,6 +295,7 @@ impl Contract for Image {
             for place in &self.settings.places {
                 for side in [Side::A, Side::B] {
                     let path = place.of(side);
+                    medium::look_for(path)?;
                     if side == booted || path.exists() {
                         fs::metadata(path).map_err(io_error("look at", path))?;
                     }

@@ -343,3 +343,15 @@ fn a_block_device_is_written_unless_it_is_in_use_or_too_small() {
     view.read_at(3_000_001 - 100, &mut end).unwrap();
     assert_eq!(end[..], fs::read(&new.payloads[0].1).unwrap()[3_000_001 - 100..]);
 }
+
+/// A file would be made in memory, read back whole and recorded, and the boot loader would start what lies on the partition.
+#[test]
+fn a_device_that_is_not_there_is_not_made_as_a_file() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), Path::new("/dev/suture-test-no-such-partition"));
+    let from = dir.path().join("app");
+    fs::write(&from, "software").unwrap();
+    let payload = Device::new(By::UBoot).bundle(2).manifest.payloads.remove(0);
+    let said = crate::agent::chain(&medium::write(&payload, &from, place, &within()).unwrap_err());
+    let made = fs::remove_file(place).is_ok();
+    assert!(said.contains("no such block device") && !made, "{said}");
+}

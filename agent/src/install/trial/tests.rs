@@ -259,3 +259,29 @@ fn a_lock_that_is_never_given_back_is_waited_for_only_so_long() {
     drop(held);
     assert!(matches!(ward.slots.before_start(), Ok(Start::Counted(_))));
 }
+
+/// Whoever may read the slots may lock their directory: that keeps nobody from counting, nor from the way back.
+#[test]
+fn a_lock_on_the_directory_by_somebody_else_keeps_no_version_from_being_put_back() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let ward = ward();
+    ward.switch(1).unwrap();
+    let theirs = File::open(ward.slots.dir()).unwrap();
+    assert!(lock::take(&theirs).unwrap());
+    assert!(matches!(ward.slots.before_start(), Ok(Start::Counted(_))));
+    ward.slots.put_back(&ward.two).unwrap();
+    let mode = fs::metadata(ward.slots.dir().join(LOCK)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "nobody else can open it");
+}
+
+#[test]
+fn where_no_file_can_be_locked_the_directory_is() {
+    let ward = ward();
+    ward.switch(1).unwrap();
+    fs::remove_file(ward.slots.dir().join(LOCK)).unwrap();
+    symlink("/dev/null", ward.slots.dir().join(LOCK)).unwrap();
+    let held = ward.slots.lock().unwrap();
+    assert!(matches!(ward.slots.before_start(), Err(InstallError::Locked(_))));
+    drop(held);
+    assert!(matches!(ward.slots.before_start(), Ok(Start::Counted(_))));
+}

@@ -155,12 +155,7 @@ async fn checked(h: &mut Hospital, s: &mut Shapes) {
     s.play(&h.kim, &["rollout", "open", &rollout, "--wave", "1", "--reason", "a night without a fault"]).await;
     let start = string(&planned["plan"]["devices"][0]["slots"][0]["start"]);
     h.world.clock.set(start.parse().unwrap());
-    // At the first check-in it may have begun to fetch and no more.
-    let mut state = h.pumps[at].cycle().await;
-    if state == "fetching" {
-        state = h.pumps[at].cycle().await;
-    }
-    assert_eq!(state, "checking(return-to-service)", "{:#?}", s.faults);
+    assert_eq!(h.pumps[at].cycle().await, "checking(return-to-service)", "{:#?}", s.faults);
     for words in [
         &["device", "list"][..],
         &["device", "show", &id],

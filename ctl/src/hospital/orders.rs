@@ -2,7 +2,8 @@
 //!
 //! Each is listed in the signed approvals or verified by the hospital's present root before it counts. `stops/<approval>.json`
 //! in the home keeps the newest of each, so that an order that the server did not take is not lost with the command that
-//! made it.
+//! made it; `lifts/<approval>.json` the newest lift, also once a stop has come after it: a device may have heard of the one and
+//! not of the other.
 //!
 //! Attack: an approver's key that was stolen. Once the root names it no more, what it signed stops and lifts nothing here, as
 //! it does on a device that hears of it only then; a device that heard of it before holds to it, so that what is signed next
@@ -23,7 +24,24 @@ use crate::home::Home;
 
 /// Keeps an order in the home.
 pub fn remember(home: &Home, order: &VerifiedStop) -> Outcome {
-    home.write(&name(&order.approval), order.bytes(), Access::Public)
+    home.write(&name(&order.approval), order.bytes(), Access::Public)?;
+    remember_lift(home, order)
+}
+
+/// The newest lift for an approval that this home has seen, whatever came after it, and whether or not its signers are still
+/// approvers: a device may have taken it while they were.
+pub fn lifted(home: &Home, id: &ApprovalId) -> Outcome<Option<VerifiedStop>> {
+    let Some(bytes) = files::read(&home.path(&lift_name(id))?, MAX_STOP_BYTES)? else { return Ok(None) };
+    let lift = VerifiedStop::kept(&bytes).or_fail(|| format!("{} is damaged; remove it", lift_name(id)))?;
+    Ok(Some(lift).filter(|lift| lift.approval == *id && !lift.stopped))
+}
+
+/// Keeps a lift beside what comes after it.
+fn remember_lift(home: &Home, order: &VerifiedStop) -> Outcome {
+    if order.stopped || lifted(home, &order.approval)?.is_some_and(|known| !order.is_news_after(&known)) {
+        return Ok(());
+    }
+    home.write(&lift_name(&order.approval), order.bytes(), Access::Public)
 }
 
 /// The newest order for an approval that this home has seen, whether or not its signer is still an approver.
@@ -51,9 +69,11 @@ pub async fn learn(
     hdo: &HdoId,
     documents: &mut Documents,
 ) -> Outcome {
+    documents.stops.iter().try_for_each(|order| remember_lift(&context.home, order))?;
     let served = client.get_stops(v1::GetStopsRequest {}).await.map(|answer| answer.envelopes).unwrap_or_default();
     for order in served.iter().filter_map(|bytes| VerifiedStop::verify(root, hdo, bytes).ok()) {
         if documents.approval(&order.approval).is_some() {
+            remember_lift(&context.home, &order)?;
             documents.learn(order);
         }
     }
@@ -61,6 +81,7 @@ pub async fn learn(
     for id in listed {
         let remembered = remembered(&context.home, &id)?;
         if let Some(order) = remembered.and_then(|o| VerifiedStop::verify(root, hdo, o.bytes()).ok()) {
+            remember_lift(&context.home, &order)?;
             documents.learn(order);
         }
     }
@@ -80,6 +101,10 @@ pub fn place(home: &Home, id: &ApprovalId) -> String {
 
 fn name(id: &ApprovalId) -> String {
     format!("stops/{id}.json")
+}
+
+fn lift_name(id: &ApprovalId) -> String {
+    format!("lifts/{id}.json")
 }
 
 /// Writes an order to a file that is to be carried; an existing file is not touched.

@@ -51,10 +51,23 @@ async fn what_failed_for_good_is_tried_again_after_a_lift_and_not_by_restarts_or
     // Stopped and lifted by a signature that is younger than the failure.
     ward.kim.run(&["rollout", "stop", &rollout]).await.unwrap();
     ward.pumps[0].cycle().await;
+    let stands = async |ward: &Ward| {
+        let status = ward.kim.json(&["rollout", "stop-status", &rollout]).await.unwrap();
+        (status["devices"][0]["standing"].as_str().unwrap().to_owned(), !status["safe_from"].is_null())
+    };
+    let [done, could_begin] = [("done".to_owned(), false), ("unanswered".to_owned(), true)];
+    assert_eq!(stands(&ward).await, done);
+    ward.kim.run(&["rollout", "lift", &rollout]).await.unwrap();
+    // It is tried again at the device's next look, also where a second stop is hidden from it.
+    assert_eq!(stands(&ward).await, could_begin);
+    ward.kim.run(&["rollout", "stop", &rollout]).await.unwrap();
+    assert_eq!(stands(&ward).await, could_begin);
     ward.kim.run(&["rollout", "lift", &rollout]).await.unwrap();
     ward.kim.run(&["rollout", "resume", &rollout, "--reason", "mended"]).await.unwrap();
+    // So that the failure is younger than the lift by the seconds that orders are counted in.
+    ward.world.pass(60);
     assert_eq!(ward.pumps[0].cycle().await, "idle(health-failed)");
-    assert_eq!(claims(&ward), 2, "tried once more");
+    assert_eq!((claims(&ward), stands(&ward).await), (2, done), "tried once more");
     // The same lift is no word on the failure after it.
     ward.pumps[0].crash();
     ward.pumps[0].cycle().await;

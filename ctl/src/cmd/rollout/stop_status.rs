@@ -4,7 +4,12 @@
 //! it. The server can withhold a report, which makes a device look as if it had not answered. An answer names the order that
 //! is obeyed by its counter.
 //!
-//! Attack: a server that hides a second stop from a device, and shows its answer to the first one as that to the second.
+//! That a device can begin no more is said only where it has proven what it runs, and where nothing gives back what it has
+//! spent. A lift does so, also where a stop has come after it that the device does not hear of: so a home remembers the lifts
+//! that it has seen. One that has seen none, because it looks at the rollout for the first time since, says so.
+//!
+//! Attack: a server that hides a second stop from a device, and shows its answer to the first one as that to the second. Or
+//! one that shows the second to everybody but a device that has failed for good, and that the lift between lets go on.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +18,13 @@ use serde::Serialize;
 use suture_core::approval::{Approval, DeviceSlots, RosterDevice};
 use suture_core::clock::format_utc;
 use suture_core::id::{ApprovalId, DeviceId};
-use suture_core::phase::Phase;
+use suture_core::phase::{Code, Phase};
 use suture_core::report::Report;
 use suture_proto::v1;
 
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::hospital::{Desk, inventory};
+use crate::hospital::{Desk, inventory, orders};
 use crate::print::Table;
 
 /// How a device stands to a stop order, by its own signed word and the hospital's.
@@ -68,6 +73,15 @@ struct Shown {
     devices: Vec<Row>,
 }
 
+/// What is known of an approval's orders, by their counters.
+#[derive(Debug, Clone, Copy, Default)]
+struct Orders {
+    /// The stop in force.
+    in_force: Option<u64>,
+    /// The newest lift that this home has seen, whatever came after it.
+    lift: Option<u64>,
+}
+
 /// Runs it.
 pub(super) async fn run(context: &mut Context<'_>, rollout: &ApprovalId) -> Outcome {
     let mut desk = Desk::open_base(context).await?;
@@ -80,7 +94,12 @@ pub(super) async fn run(context: &mut Context<'_>, rollout: &ApprovalId) -> Outc
     let said = inventory::devices(&mut desk.client, "", product, "").await?;
     let said: BTreeMap<String, v1::Device> =
         said.into_iter().filter_map(|d| Some((d.record.as_ref()?.id.clone(), d))).collect();
-    let in_force = desk.documents.stop(rollout).filter(|order| order.stopped).map(|order| order.counter);
+    let orders = Orders {
+        in_force: desk.documents.stop(rollout).filter(|order| order.stopped).map(|order| order.counter),
+        lift: orders::lifted(&context.home, rollout)?.map(|lift| lift.counter),
+    };
+    // When it failed is told by the report before it too.
+    let is_enough = |r: &Report| settles(&approval, r) && !(r.permanent && orders.lift.is_some());
     let mut rows = Vec::new();
     for slots in &approval.devices {
         let roster = desk.documents.device(&slots.id).cloned();
@@ -88,18 +107,18 @@ pub(super) async fn run(context: &mut Context<'_>, rollout: &ApprovalId) -> Outc
         let mut reports: Vec<Report> =
             device.and_then(|d| inventory::proven(d.proven.as_ref(), roster.as_ref())).into_iter().collect();
         // Its last word is mostly about this approval; where it is not, what it said before is asked for.
-        if device.is_some() && !reports.iter().any(|r| settles(&approval, r)) {
+        if device.is_some() && !reports.iter().any(is_enough) {
             reports = earlier(&mut desk, &slots.id, roster.as_ref()).await?;
         }
         let heard = device.and_then(|d| Timestamp::from_millisecond(d.last_seen_ms).ok()).filter(|t| !t.is_zero());
-        let standing = standing((&approval, in_force), slots, &reports, heard, context.now());
+        let standing = standing((&approval, orders), slots, &reports, heard, context.now());
         rows.push(Row { device: slots.id.clone(), wave: slots.wave + 1, standing });
     }
     let order = desk.documents.stop(rollout);
     let count = |is: fn(&Standing) -> bool| rows.iter().filter(|r| is(&r.standing)).count();
     let shown = Shown {
         rollout: rollout.clone(),
-        stopped: in_force.is_some(),
+        stopped: orders.in_force.is_some(),
         counter: order.map(|o| o.counter),
         signed_at: order.map(|o| format_utc(o.signed_at)),
         acknowledged: count(|s| matches!(s, Standing::Acknowledged { .. })),
@@ -121,31 +140,45 @@ fn settles(approval: &Approval, report: &Report) -> bool {
     report.approval.as_ref() == Some(&approval.terms.id)
 }
 
-/// How a device stands to the stop of that counter, where one is in force, by its verified reports, the newest of which
-/// counts whatever order they come in.
+/// Whether a device that says so may yet fall back from what it runs: it has not proven it, or could not even go back.
+fn is_unproven(report: &Report) -> bool {
+    match report.phase {
+        Phase::Installing | Phase::Restarting | Phase::Confirming => true,
+        Phase::Held => report.reason.as_ref().is_none_or(|reason| reason.code != Code::ReturnToService),
+        _ => false,
+    }
+}
+
+/// How a device stands to an approval and its orders, by its verified reports, the newest of which counts whatever order they
+/// come in.
 fn standing(
-    (approval, in_force): (&Approval, Option<u64>),
+    (approval, orders): (&Approval, Orders),
     slots: &DeviceSlots,
     reports: &[Report],
     heard: Option<Timestamp>,
     now: Timestamp,
 ) -> Standing {
     let newest = reports.iter().max_by_key(|r| r.number);
+    let last = reports.iter().filter(|r| settles(approval, r)).max_by_key(|r| r.number);
     let last_step = approval.terms.steps.last().map(|s| s.sha256);
-    if newest.is_some_and(|r| Some(r.running.manifest) == last_step) {
+    let runs = newest.is_some_and(|r| Some(r.running.manifest) == last_step);
+    // Of reports that tell of no approval the phase alone is asked: what they are written for may come between any two others.
+    let is_changing = newest.is_some_and(|r| r.phase != Phase::Held && is_unproven(r));
+    if runs && !is_changing && !last.is_some_and(is_unproven) {
         return Standing::Done { why: "it runs what was approved" };
     }
     let end = slots.slots.iter().map(|s| s.end).max().map_or(approval.terms.expires, |e| e.min(approval.terms.expires));
     if end <= now {
         return Standing::Done { why: "its last slot has ended" };
     }
-    let last = reports.iter().filter(|r| settles(approval, r)).max_by_key(|r| r.number);
-    if last.is_some_and(|r| r.permanent) {
-        return Standing::Done { why: "it has failed for good, or its attempts are spent" };
+    if let Some(why) = last.filter(|r| r.permanent).and_then(|r| spent(r, reports, orders)) {
+        return Standing::Done { why };
     }
     let until = format_utc(end);
     match last {
-        Some(r) if in_force.is_some_and(|counter| r.obeys(counter)) => Standing::Acknowledged { at: format_utc(r.at) },
+        Some(r) if orders.in_force.is_some_and(|counter| r.obeys(counter)) => {
+            Standing::Acknowledged { at: format_utc(r.at) }
+        }
         Some(r) if matches!(r.phase, Phase::Installing | Phase::Restarting | Phase::Confirming) => {
             Standing::UnderWay { phase: r.phase, at: format_utc(r.at), until }
         }
@@ -155,6 +188,25 @@ fn standing(
             last_heard: heard.map(format_utc),
             until,
         },
+    }
+}
+
+/// That a device begins no more because it has failed for good, or has no try left; none where a lift may have given the
+/// tries back.
+///
+/// A lift does so whose counter is above the Unix time of the failure: [`suture_core::retry::Tries::lifted`]. The device failed
+/// between the report before it and its own, which may be written long after.
+fn spent(failed: &Report, reports: &[Report], orders: Orders) -> Option<&'static str> {
+    let before = reports.iter().filter(|r| r.number < failed.number).max_by_key(|r| r.number).map(|r| r.at);
+    let since = before.map_or(0, |before| u64::try_from(before.min(failed.at).as_second()).unwrap_or(0));
+    if orders.lift.is_some_and(|lift| since < lift) {
+        return None;
+    }
+    match orders.in_force {
+        Some(stop) if since < stop => {
+            Some("it has failed for good, or its attempts are spent, and this home has seen no lift since")
+        }
+        _ => Some("it has failed for good, or its attempts are spent"),
     }
 }
 
@@ -206,4 +258,144 @@ fn text(s: &Shown) -> String {
         s.unanswered,
         table.to_text()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use suture_core::phase::Reason;
+    use suture_core::report::Took;
+
+    use super::super::fixture::{self, at, facts, id, now, on, planned};
+    use super::*;
+
+    const UNIX: i64 = 1_795_000_000;
+
+    fn unix(secs: i64) -> Timestamp {
+        Timestamp::from_second(UNIX + secs).unwrap()
+    }
+
+    /// The counter of an order that was signed then.
+    fn signed(secs: i64) -> Option<u64> {
+        u64::try_from(UNIX + secs).ok()
+    }
+
+    /// What p1 says of pump-5, while it runs that release.
+    fn report(number: u64, secs: i64, phase: Phase, release: u64) -> Report {
+        Report {
+            kind: Report::TYPE.to_owned(),
+            hdo: id("riverside"),
+            device: id("p1"),
+            number,
+            at: unix(secs),
+            product: id("pump"),
+            running: on("p1", release).running.unwrap(),
+            integrity: None,
+            approval: Some(id("pump-5")),
+            manifest: None,
+            phase,
+            reason: None,
+            stop: None,
+            permanent: false,
+            sources: None,
+            took: Took::default(),
+            catalog: None,
+            approvals: None,
+            record: None,
+            log: None,
+        }
+    }
+
+    fn failed(number: u64, secs: i64) -> Report {
+        Report { permanent: true, ..report(number, secs, Phase::FellBack, 3) }
+    }
+
+    fn held(number: u64, secs: i64, code: Code) -> Report {
+        Report { reason: Some(Reason::new(code, "x")), ..report(number, secs, Phase::Held, 5) }
+    }
+
+    /// What the reports come to, in a word, before the first slot.
+    fn stands(orders: Orders, reports: &[Report]) -> &'static str {
+        stands_at(now(), orders, reports)
+    }
+
+    fn stands_at(now: Timestamp, orders: Orders, reports: &[Report]) -> &'static str {
+        let plan = planned(&facts());
+        let signing = suture_core::plan::Signing {
+            approver: "kim".to_owned(),
+            meaning: "approved".to_owned(),
+            reason: "CVE-2026-1".to_owned(),
+        };
+        let (approval, _) = plan.to_approval(&signing, fixture::now()).unwrap();
+        let standing = |reports: &[Report]| standing((&approval, orders), &approval.devices[0], reports, None, now);
+        let mut turned = reports.to_vec();
+        turned.reverse();
+        assert_eq!(standing(&turned), standing(reports), "the device's numbers count, not the order they come in");
+        match standing(reports) {
+            Standing::Acknowledged { .. } => "obeys",
+            Standing::Done { why } => why,
+            Standing::UnderWay { .. } => "under way",
+            Standing::Unanswered { .. } => "could begin",
+        }
+    }
+
+    const RUNS: &str = "it runs what was approved";
+    const SPENT: &str = "it has failed for good, or its attempts are spent";
+
+    #[test]
+    fn what_a_device_runs_counts_once_it_has_proven_it() {
+        let none = Orders::default();
+        let changing = [Phase::Installing, Phase::Restarting, Phase::Confirming];
+        for phase in changing {
+            // With two slots the link is over at the switch: the report of it says already what is to be proven.
+            let said = report(7, 0, phase, 5);
+            assert_eq!(stands(none, std::slice::from_ref(&said)), "under way", "{phase}");
+            // An agent that was replaced between, or a damaged report, tells of no approval.
+            let between = |phase| Report { approval: None, ..report(8, 1, phase, 5) };
+            assert_eq!(stands(none, &[said.clone(), between(Phase::Idle)]), "under way", "{phase}");
+            assert_eq!(stands(none, &[between(phase)]), "could begin", "{phase}");
+            assert_eq!(stands(none, &[said, report(9, 2, Phase::FellBack, 3)]), "could begin", "a try is left");
+        }
+        assert_eq!(stands(none, &[report(7, 0, Phase::Confirming, 5), report(8, 1, Phase::Confirmed, 5)]), RUNS);
+        assert_eq!(stands(none, &[report(8, 1, Phase::Confirmed, 5), held(9, 2, Code::ReturnToService)]), RUNS);
+        let drifts = Report { approval: None, ..held(9, 2, Code::Drift) };
+        assert_eq!(stands(none, &[report(8, 1, Phase::Confirmed, 5), drifts]), RUNS);
+        // The way back did not work: a person brings the old version back.
+        let stuck = Report { permanent: true, ..held(9, 2, Code::HealthFailed) };
+        assert_eq!(stands(none, std::slice::from_ref(&stuck)), SPENT);
+        let lifted = Orders { lift: signed(3), ..none };
+        assert_eq!(stands(lifted, &[report(8, 1, Phase::Confirming, 5), stuck]), "could begin");
+    }
+
+    #[test]
+    fn what_is_spent_is_given_back_by_a_lift_that_may_be_younger_whatever_came_after_it() {
+        let before = report(7, 100, Phase::Confirming, 5);
+        let reports = [before.clone(), failed(8, 200)];
+        let orders = |in_force: Option<i64>, lift: Option<i64>| Orders {
+            in_force: in_force.and_then(signed),
+            lift: lift.and_then(signed),
+        };
+        assert_eq!(stands(orders(None, None), &reports), SPENT);
+        assert_eq!(stands(orders(Some(90), Some(80)), &reports), SPENT);
+        assert_eq!(stands(orders(None, Some(300)), &reports), "could begin");
+        assert_eq!(stands(orders(Some(400), Some(300)), &reports), "could begin", "the stop may be hidden from it");
+        // Stopped alone it stays as it is; that it was never lifted is no more than this home knows.
+        assert!(stands(orders(Some(300), None), &reports).ends_with("this home has seen no lift since"));
+        // When it failed is not known to the second: the report of it may have been written long after.
+        assert_eq!(stands(orders(None, Some(150)), &reports), "could begin");
+        assert_eq!(stands(orders(None, Some(100)), &reports), SPENT, "it had not even begun to prove it");
+        assert_eq!(stands(orders(None, Some(50)), &reports[1..]), "could begin", "nothing before it is known");
+        // What it does after the lift tells by itself.
+        let again = [before, failed(8, 200), report(9, 310, Phase::Confirming, 5), failed(10, 320)];
+        assert_eq!(stands(orders(None, Some(300)), &again), SPENT);
+    }
+
+    #[test]
+    fn an_answer_is_to_the_order_in_force_and_a_slot_that_is_over_needs_none() {
+        let obeys = |stop| Report { stop, ..report(8, 200, Phase::Stopped, 3) };
+        let orders = |secs| Orders { in_force: signed(secs), lift: None };
+        assert_eq!(stands(orders(150), &[obeys(signed(150))]), "obeys");
+        assert_eq!(stands(orders(151), &[obeys(signed(150))]), "could begin");
+        assert_eq!(stands(orders(150), &[]), "could begin");
+        assert_eq!(stands_at(at("2026-12-08T00:00:00Z"), orders(150), &[]), "its last slot has ended");
+    }
 }

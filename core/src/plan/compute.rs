@@ -1,6 +1,6 @@
 //! The computation: devices into waves, waves into slots.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -77,21 +77,35 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
     }
     let on_roster = selected.iter().filter_map(|id| roster.get(id).copied());
     let calendars = Calendars::new(facts, on_roster, begins, until);
-    let Sorted { eligible, mut blocked, steps, supersedes, beside, replaced, done } = view.sort(&selected, &calendars);
-    let turns = |c: &Candidate<'_>| Planner::turns(request, c.way.len()).saturating_mul(c.way.len());
-    let slots = eligible.iter().map(turns).fold(0, usize::saturating_add);
-    if slots > MAX_APPROVAL_SLOTS {
-        return Err(PlanError::TooManySlots { devices: eligible.len(), slots });
-    }
-
-    let need = steps.iter().map(|b| b.need()).max().unwrap_or(SignedDuration::ZERO);
-    let length = need.saturating_add(room(request, &steps));
-    let mut taken = Taken::new(eligible.iter().map(|c| &c.device.ward), &roster);
-    taken.count(&beside);
-    let reuses_until = taken.count_replaced(&replaced, (facts, request, &known), now);
-    let settled = taken.settled();
-    let mut planner = Planner::new(request, &calendars, taken.timetables(request.cap, length), (begins, until));
-    planner.first_turn(eligible, &mut blocked)?;
+    let (mut done, mut unplaced) = (BTreeSet::new(), BTreeMap::new());
+    // Whether an approval has anything left to do beside the plan shows only with the slots. A device that finds none and has
+    // some by such an approval keeps it: then the plan is made without that device, and without what else the approval holds.
+    let (sorted, reuses_until, settled, mut planner) = loop {
+        let mut sorted = view.sort(&selected, &calendars, &unplaced);
+        done.extend(sorted.done.iter().copied());
+        let eligible = std::mem::take(&mut sorted.eligible);
+        let turns = |c: &Candidate<'_>| Planner::turns(request, c.way.len()).saturating_mul(c.way.len());
+        let slots = eligible.iter().map(turns).fold(0, usize::saturating_add);
+        if slots > MAX_APPROVAL_SLOTS {
+            return Err(PlanError::TooManySlots { devices: eligible.len(), slots });
+        }
+        let need = sorted.steps.iter().map(|b| b.need()).max().unwrap_or(SignedDuration::ZERO);
+        let length = need.saturating_add(room(request, &sorted.steps));
+        let mut taken = Taken::new(eligible.iter().map(|c| &c.device.ward), &roster);
+        taken.count(&sorted.beside);
+        let reuses_until = taken.count_replaced(&sorted.replaced, (facts, request, &known), now);
+        let settled = taken.settled();
+        let mut planner = Planner::new(request, &calendars, taken.timetables(request.cap, length), (begins, until));
+        let mut lost = Vec::new();
+        planner.first_turn(eligible, &mut lost)?;
+        let more = view.left_with_nothing(&sorted.spent, &lost);
+        if more.is_empty() {
+            sorted.blocked.extend(view.what_they_lose(lost));
+            break (sorted, reuses_until, settled, planner);
+        }
+        unplaced.extend(more);
+    };
+    let Sorted { mut blocked, steps, supersedes, .. } = sorted;
     (1..request.slots_per_device as usize).for_each(|turn| planner.further_turn(turn));
 
     blocked.sort_by(|a, b| a.id.cmp(&b.id));

@@ -50,6 +50,8 @@ pub(super) struct Sorted<'a> {
     pub(super) steps: Vec<&'a Bundle>,
     /// Approvals that are replaced, those asked for included.
     pub(super) supersedes: BTreeSet<ApprovalId>,
+    /// Those of them that nobody asked for: all that they have left to do is in `eligible`.
+    pub(super) spent: Vec<&'a Approval>,
     /// Approvals that stay in force beside the plan, and those that a lift would bring back into force: their slots count.
     pub(super) beside: Vec<&'a Approval>,
     /// Approvals that have not ended and that this or another one replaces, in no order.
@@ -76,12 +78,21 @@ impl<'a> View<'a> {
         Self { facts, request, roster, known, live, held, replaced: gone, now }
     }
 
-    /// Sorts the selected devices.
-    pub(super) fn sort(&self, selected: &BTreeSet<&'a DeviceId>, calendars: &Calendars<'_>) -> Sorted<'a> {
+    /// Sorts the selected devices. For those of `unplaced` there is no slot.
+    pub(super) fn sort(
+        &self,
+        selected: &BTreeSet<&'a DeviceId>,
+        calendars: &Calendars<'_>,
+        unplaced: &BTreeMap<DeviceId, Reason>,
+    ) -> Sorted<'a> {
         let mut roads = Roads::new(self.facts);
         let mut blocked = Vec::new();
         let mut fitting = Vec::new();
         for id in selected {
+            if let Some(reason) = unplaced.get(*id) {
+                blocked.push(Blocked { id: (*id).clone(), reason: reason.clone() });
+                continue;
+            }
             let open = |device: &'a RosterDevice| calendars.of(device).map(|_| device);
             let way = |device| self.way(device, &mut roads).map(|way| Candidate { device, way });
             match self.fits(id).and_then(open).and_then(way) {
@@ -90,24 +101,36 @@ impl<'a> View<'a> {
             }
         }
         let steps = together(&mut fitting, &mut blocked);
-        let fits: BTreeSet<_> = fitting.iter().map(|c| &c.device.id).collect();
-        // An approval that has nothing left to do beside this plan is replaced by it, so that no device ever finds two.
-        let (spent, beside): (Vec<_>, Vec<_>) = self.live.iter().copied().partition(|a| {
-            a.devices.iter().all(|d| fits.contains(&d.id) || !self.open(a, &d.id))
-                && a.devices.iter().any(|d| fits.contains(&d.id))
-        });
+        let mut fits: BTreeSet<_> = fitting.iter().map(|c| &c.device.id).collect();
+        let mut kept: BTreeMap<&DeviceId, &ApprovalId> = BTreeMap::new();
+        // An approval that has nothing left to do beside this plan is replaced by it, so that no device ever finds two. One that
+        // has is not, and what it leads on is not in the plan; so another may have something left.
+        let (spent, beside) = loop {
+            let (spent, beside): (Vec<_>, Vec<_>) = self.live.iter().copied().partition(|a| {
+                a.devices.iter().all(|d| fits.contains(&d.id) || !self.open(a, &d.id))
+                    && a.devices.iter().any(|d| fits.contains(&d.id))
+            });
+            let before = fits.len();
+            for (approval, id) in beside.iter().flat_map(|a| a.devices.iter().map(move |d| (a, &d.id))) {
+                if fits.contains(id) && self.open(approval, id) {
+                    fits.remove(id);
+                    kept.insert(id, &approval.terms.id);
+                }
+            }
+            if fits.len() == before {
+                break (spent, beside);
+            }
+        };
         let mut eligible = Vec::new();
         for candidate in fitting {
-            let device = candidate.device;
-            match beside.iter().find(|a| self.open(a, &device.id)) {
+            match kept.get(&candidate.device.id) {
                 None => eligible.push(candidate),
                 Some(other) => {
                     let text = format!(
-                        "approval {} still holds for it and for devices outside this plan; add --supersedes {}, or wait",
-                        other.terms.id, other.terms.id
+                        "approval {other} still holds for it and for devices outside this plan; add --supersedes {other}, or wait"
                     );
-                    blocked
-                        .push(Blocked { id: device.id.clone(), reason: Reason::new(Code::ConflictingApprovals, text) });
+                    let reason = Reason::new(Code::ConflictingApprovals, text);
+                    blocked.push(Blocked { id: candidate.device.id.clone(), reason });
                 }
             }
         }
@@ -115,8 +138,34 @@ impl<'a> View<'a> {
         let outside = spent.iter().flat_map(|a| &a.devices).filter(|d| d.slots.iter().any(|s| self.now < s.end));
         let done = outside.map(|d| &d.id).collect();
         let beside = beside.into_iter().chain(self.held.iter().copied()).collect();
-        let replaced = self.replaced.iter().copied().chain(spent).collect();
-        Sorted { eligible, blocked, steps, supersedes, beside, replaced, done }
+        let replaced = self.replaced.iter().copied().chain(spent.iter().copied()).collect();
+        Sorted { eligible, blocked, steps, supersedes, spent, beside, replaced, done }
+    }
+
+    /// Those for which there was no slot, and which would still act on an approval that gives way to the plan unasked: it
+    /// stays, for they would be left with nothing.
+    pub(super) fn left_with_nothing(&self, spent: &[&Approval], lost: &[Blocked]) -> BTreeMap<DeviceId, Reason> {
+        let left = |b: &Blocked| {
+            let approval = spent.iter().find(|a| self.open(a, &b.id))?;
+            let text = format!("{}; approval {}, by which it has slots, stays", b.reason.text, approval.terms.id);
+            Some((b.id.clone(), Reason::new(b.reason.code, text)))
+        };
+        lost.iter().filter_map(left).collect()
+    }
+
+    /// Those for which there was no slot, with what they lose besides by what was asked for.
+    pub(super) fn what_they_lose(&self, lost: Vec<Blocked>) -> impl Iterator<Item = Blocked> {
+        let asked = |a: &&&Approval| self.request.supersedes.contains(&a.terms.id);
+        lost.into_iter().map(move |Blocked { id, reason }| {
+            let Some(approval) = self.replaced.iter().filter(asked).find(|a| self.open(a, &id)) else {
+                return Blocked { id, reason };
+            };
+            let text = format!(
+                "{}; approval {}, by which it has slots, is replaced all the same",
+                reason.text, approval.terms.id
+            );
+            Blocked { id, reason: Reason::new(reason.code, text) }
+        })
     }
 
     /// Ids that the selector names, known to the roster or to the server or not.

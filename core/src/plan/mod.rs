@@ -125,7 +125,8 @@ pub struct Plan {
     /// that: until when. The ward's cap then trusts the server.
     #[serde(with = "utc_or_none")]
     pub reuses_until: Option<Timestamp>,
-    /// All approvals that it replaces: those asked for, and those that have nothing left to do beside it.
+    /// All approvals that it replaces: those asked for, and those that have nothing left to do beside it, because each device
+    /// that would still act on them has slots by the plan.
     pub supersedes: BTreeSet<ApprovalId>,
     /// The waves.
     pub waves: Vec<PlannedWave>,

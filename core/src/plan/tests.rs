@@ -403,6 +403,44 @@ fn an_approval_with_nothing_left_to_do_is_replaced_and_one_with_more_to_do_block
 }
 
 #[test]
+fn an_approval_stays_where_a_device_that_it_leads_on_finds_no_slot_in_the_plan() {
+    let devices = vec![device("a", "icu"), device("b", "lab"), device("c", "icu"), device("d", "icu")];
+    let calendars = vec![calendar("icu", &["daily 02:00 3h"], &[]), calendar("lab", &["daily 02:00 19m"], &[])];
+    let mut facts = facts(devices, calendars);
+    let (start, end) = ("2026-11-25T01:00:00Z", "2026-11-25T01:20:00Z");
+    let slots = |devices: &[&'static str]| devices.iter().map(|d| (*d, start, end)).collect::<Vec<_>>();
+    facts.approvals = vec![
+        approval("pump-3", b"release 3", &slots(&["a", "d"])),
+        approval("pump-4", b"release 4", &slots(&["a", "b", "c"])),
+    ];
+    let mut asked = request();
+    let inventory = ["a", "b", "d"].map(|name| runs(name, 2)).into_iter().chain([runs("c", 4)]).collect::<Vec<_>>();
+    facts.bundle.min_release = Release(0);
+    let out = plan(&facts, &asked, &inventory, now()).unwrap();
+    // b has slots by pump-4 and none by the plan; a waits with it, and so d, whose approval holds for a as well.
+    assert!(out.supersedes.is_empty(), "{:?}", out.supersedes);
+    let conflict = Code::ConflictingApprovals;
+    assert_eq!(reasons(&out), BTreeMap::from([("a", conflict), ("b", Code::NoOpening), ("d", conflict)]));
+    let text = |name: &str| &out.blocked.iter().find(|b| b.id.as_str() == name).unwrap().reason.text;
+    assert!(text("a").contains("--supersedes pump-4"), "{}", text("a"));
+    assert!(text("b").ends_with("approval pump-4, by which it has slots, stays"), "{}", text("b"));
+    assert_eq!(out.devices.iter().map(|d| d.id.as_str()).collect::<Vec<_>>(), ["c"]);
+    assert_eq!(out.recompute(&facts).unwrap(), out, "that c is done stands in it");
+
+    // Asked for, it goes, and the device that is left with nothing says so.
+    asked.supersedes = [id("pump-4")].into();
+    let out = plan(&facts, &asked, &inventory, now()).unwrap();
+    assert_eq!(out.supersedes, BTreeSet::from([id("pump-3"), id("pump-4")]));
+    assert_eq!(reasons(&out), BTreeMap::from([("b", Code::NoOpening)]));
+    assert!(out.blocked[0].reason.text.contains("pump-4, by which it has slots, is replaced"), "{:?}", out.blocked);
+    // Nor is anything said where it was done with it.
+    let inventory = ["a", "d"].map(|name| runs(name, 2)).into_iter().chain([runs("b", 4), runs("c", 4)]);
+    let out = plan(&facts, &request(), &inventory.collect::<Vec<_>>(), now()).unwrap();
+    assert_eq!(out.supersedes, BTreeSet::from([id("pump-3"), id("pump-4")]));
+    assert!(!out.blocked[0].reason.text.contains("pump-4"), "{:?}", out.blocked);
+}
+
+#[test]
 fn slots_of_other_approvals_count_against_the_wards_cap() {
     let devices = vec![device("a", "icu"), device("b", "icu")];
     let mut facts = facts(devices, vec![calendar("icu", &["tue 02:00 1h"], &[])]);

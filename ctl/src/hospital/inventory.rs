@@ -65,7 +65,7 @@ fn installs(said: &v1::Installs) -> Option<Installs> {
 }
 
 /// Whether a device that says so may yet run something else than it does, without beginning anything anew.
-const fn is_under_way(phase: Phase) -> bool {
+pub const fn is_under_way(phase: Phase) -> bool {
     match phase {
         Phase::Installing | Phase::Restarting | Phase::Confirming | Phase::Failed | Phase::Held => true,
         Phase::Idle

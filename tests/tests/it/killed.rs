@@ -8,6 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use serde_json::json;
 use suture_agent::install::pack;
 use suture_core::approval::Slot;
 use suture_core::chunk::Index;
@@ -172,4 +173,26 @@ async fn while_it_restarts_the_device() {
     confirms(&hospital, &rollout).await;
     assert_eq!(log_of(pump, "restart"), ["restart", "restart"]);
     assert_eq!(pump.interlock_log(), ["claim", "release"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_way_back_that_is_ordered_meanwhile_names_the_pump_that_it_does_not_take_back() {
+    let (hospital, rollout) = approved().await;
+    let (pump, kim) = (&hospital.pumps[0], &hospital.kim);
+    let restart = pump.dir.join("restart.sh");
+    pump.configure("rev-a", &[restart.to_str().unwrap(), "restart"]);
+    let mut gate = pump.gated("restart", "restart");
+    let agent = pump.spawn();
+    patiently(pump, "the restart", gate.reached()).await;
+    // It has switched, and what it runs it has not said.
+    let back = ["rollout", "rollback", &rollout, "--reason", "x", "--slots", "1", "--slack", "60s"];
+    let shown = kim.json(&back).await.unwrap();
+    assert_eq!((&shown["abort"], &shown["unsettled"]), (&json!(true), &json!(["pump-1"])), "{shown}");
+
+    // Past the switch it finishes; once it has said so, the same command takes it back.
+    gate.open().await;
+    confirmed(&hospital, &rollout).await;
+    agent.kill();
+    let shown = kim.json(&back).await.unwrap();
+    assert_eq!((&shown["plan"]["devices"][0]["id"], &shown["unsettled"]), (&json!("pump-1"), &json!([])), "{shown}");
 }

@@ -252,10 +252,6 @@ pub(super) async fn run(context: &mut Context<'_>, args: PlanArgs) -> Outcome {
 }
 
 /// Prints a plan.
-pub(super) fn show(context: &mut Context<'_>, plan: &Plan, digest: Digest) -> Outcome {
-    shown(context, plan, digest, &[], None)
-}
-
 fn shown(
     context: &mut Context<'_>,
     plan: &Plan,
@@ -339,7 +335,7 @@ pub(super) async fn known(desk: &mut Desk) -> Outcome<Vec<Known>> {
 }
 
 /// The same, of what the server says of them.
-fn known_of(devices: &[v1::Device], desk: &Desk) -> Vec<Known> {
+pub(super) fn known_of(devices: &[v1::Device], desk: &Desk) -> Vec<Known> {
     let named: BTreeSet<&str> = devices.iter().filter_map(|d| d.record.as_ref()).map(|r| r.id.as_str()).collect();
     let mut all: Vec<Known> = devices
         .iter()

@@ -1,22 +1,28 @@
 //! `rollout rollback`: the way back for devices that have proven by their signature that they run the rollout's bundle.
+//!
+//! One that is being changed meanwhile has proven nothing yet, and stays on the bundle once it has: the rollout that would say
+//! so is over. Such devices are named, for a second way back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::json;
-use suture_core::approval::RosterDevice;
+use suture_core::approval::{Approval, RosterDevice};
 use suture_core::digest::Digest;
 use suture_core::id::{ApprovalId, DeviceId, ProductId};
 use suture_core::manifest::manifest_path;
+use suture_core::phase::Phase;
 use suture_core::plan::{self, Known, Selector};
-use suture_core::report::Running;
+use suture_core::report::{Report, Running};
 use suture_core::select::Catalog;
 use suture_core::trust::Status;
 use suture_core::version::Release;
 use suture_proto::{Invalid, parse, parse_digest, v1};
 
-use super::plan::{BundleName, Pace, facts, fresh_id, known, show, store};
-use super::{approve, stop};
+use super::plan::{BundleName, Pace, facts, fresh_id, known_of, store};
+use super::says::Says;
+use super::{approve, print, stop};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::hospital::statements::{Saying, Words};
@@ -49,19 +55,27 @@ pub struct RollbackArgs {
 pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcome {
     let mut desk = Desk::open(context).await?;
     let origin = Origin::find(context, &desk, &args.rollout).await?;
-    let known = known(&mut desk).await?;
+    let devices = inventory::devices(&mut desk.client, "", "", "").await?;
+    let known = known_of(&devices, &desk);
     let moved = origin.moved(&known);
+    let approval = desk.documents.approval(&args.rollout);
+    let unsettled = origin.unsettled(approval, &said_last(&devices, &desk, &known), &moved, context.now());
     if moved.is_empty() && !origin.listed {
         return Err(Failure::new(format!("no device has proven that it runs what {} brought", args.rollout))
             .next("its approval has ended as well, so there is nothing to take back"));
     }
+    if !unsettled.is_empty() {
+        context.print.note(&come_again(&args.rollout, &unsettled));
+    }
     if moved.is_empty() {
         context.print.note("no device has proven that it runs the rollout's bundle: this is an abort");
         if !args.yes {
-            let result = json!({ "rollout": args.rollout, "abort": true, "signed": false });
+            let result = json!({ "rollout": args.rollout, "abort": true, "signed": false, "unsettled": unsettled });
             return context.print.result(&result, |_| "add --yes to abort it and sign the stop order".to_owned());
         }
-        return stop::abort(context, &mut desk, &args.rollout, &args.reason, &args.signing).await;
+        stop::end(context, &mut desk, &args.rollout, &args.reason, &args.signing).await?;
+        let result = json!({ "rollout": args.rollout, "aborted": true, "stop_order": true, "unsettled": unsettled });
+        return context.print.result(&result, |_| stop::aborted(&args.rollout));
     }
     let catalog = desk.catalog(context).await?;
     origin.check(&*catalog)?;
@@ -100,7 +114,38 @@ pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcom
     } else {
         context.print.note("nothing is signed; add --yes to sign and publish this way back");
     }
-    show(context, &plan, digest)
+    let result = json!({
+        "sha256": digest,
+        "plan": plan,
+        "says": Says::of(&plan),
+        "too_short_for": Vec::<DeviceId>::new(),
+        "life": null,
+        "unsettled": unsettled,
+    });
+    context.print.result(&result, |_| print::plan(&plan, digest))
+}
+
+/// The last signed report of each device that is not revoked; none where there is none.
+fn said_last(devices: &[v1::Device], desk: &Desk, known: &[Known]) -> BTreeMap<DeviceId, Option<Report>> {
+    let mut last: BTreeMap<DeviceId, Option<Report>> = known.iter().map(|k| (k.id.clone(), None)).collect();
+    for device in devices {
+        let id = device.record.as_ref().and_then(|record| record.id.parse::<DeviceId>().ok());
+        let Some((id, said)) = id.and_then(|id| last.get_mut(&id).map(|said| (id, said))) else { continue };
+        *said = inventory::proven(device.proven.as_ref(), desk.documents.device(&id));
+    }
+    last
+}
+
+/// What to do about devices that are being changed.
+fn come_again(rollout: &ApprovalId, unsettled: &[DeviceId]) -> String {
+    let named: Vec<_> = unsettled.iter().take(8).map(ToString::to_string).collect();
+    let more = unsettled.len().saturating_sub(named.len());
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!(
+        "note: not taken back by this, for they have not said yet what they run: {}{more}; by their last reports they are \
+         being changed, or may have begun since; run `suturectl rollout rollback {rollout}` again once they have reported",
+        named.join(", ")
+    )
 }
 
 /// What a rollout brought, and to whom it was meant to.
@@ -164,6 +209,29 @@ impl Origin {
         known.iter().filter(has_moved).map(|k| k.id.clone()).collect()
     }
 
+    /// Its devices that have not moved by what they have signed, and may be doing so: those that say that they are being
+    /// changed, and those that could begin by a slot, of its signed approval, that is or was since they last said anything.
+    fn unsettled(
+        &self,
+        approval: Option<&Approval>,
+        said: &BTreeMap<DeviceId, Option<Report>>,
+        moved: &BTreeSet<DeviceId>,
+        now: Timestamp,
+    ) -> Vec<DeviceId> {
+        let begins_no_more = |r: &Report| {
+            r.approval.as_ref() == Some(&self.rollout)
+                && (r.permanent || matches!(r.phase, Phase::Stopped | Phase::Expired))
+        };
+        let may_change = |id: &DeviceId, last: Option<&Report>| {
+            let slots = approval.and_then(|a| a.device(id)).map(|d| d.slots.as_slice()).unwrap_or_default();
+            let mut begun = slots.iter().filter(|s| s.start <= now && last.is_none_or(|r| r.at < s.end));
+            last.is_some_and(|r| inventory::is_under_way(r.phase))
+                || (!last.is_some_and(begins_no_more) && begun.next().is_some())
+        };
+        let not_moved = self.devices.keys().filter(|id| !moved.contains(*id));
+        not_moved.filter(|id| said.get(*id).is_some_and(|last| may_change(id, last.as_ref()))).cloned().collect()
+    }
+
     /// That the catalog knows the bundle by this name.
     fn check(&self, catalog: &impl Catalog) -> Outcome {
         let path = manifest_path(&self.product, self.release);
@@ -215,12 +283,12 @@ fn target(catalog: &impl Catalog, product: &ProductId, ran: &[(&DeviceId, Option
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture;
     use super::*;
 
-    use jiff::Timestamp;
+    use suture_core::approval::{DeviceSlots, Slot};
     use suture_core::label::Labels;
-    use suture_core::phase::Phase;
-    use suture_core::report::{Report, Took};
+    use suture_core::report::Took;
     use suture_core::sign::{LocalKey, Signer as _};
     use suture_core::trust::CatalogEntry;
 
@@ -271,7 +339,11 @@ mod tests {
     }
 
     fn report(number: u64, release: u64, rollout: &str, signer: u8) -> v1::SignedReport {
-        let report = Report {
+        v1::SignedReport::from(&says(number, release, rollout).sign(&key(signer)).unwrap())
+    }
+
+    fn says(number: u64, release: u64, rollout: &str) -> Report {
+        Report {
             kind: "suture-report".to_owned(),
             hdo: id("riverside"),
             device: id("p1"),
@@ -292,8 +364,7 @@ mod tests {
             approvals: None,
             record: None,
             log: None,
-        };
-        v1::SignedReport::from(&report.sign(&key(signer)).unwrap())
+        }
     }
 
     /// Releases of the pump and their standing.
@@ -340,6 +411,53 @@ mod tests {
         let mut origin = origin(&[4, 5], &["arrived", "on-the-way", "began-there", "behind", "said-so", "silent"]);
         origin.devices.insert(id("began-there"), vec![manifest(5)]);
         assert_eq!(origin.moved(&known), BTreeSet::from([id("arrived"), id("on-the-way")]));
+    }
+
+    #[test]
+    fn devices_that_may_be_changing_are_named_and_those_that_have_said_how_it_ended_are_not() {
+        let names = ["back", "begun", "later", "moved", "offline", "silent", "stuck", "waits", "was-stopped"];
+        let origin = origin(&[5], &names);
+        let secs = |n: i64| now() + jiff::SignedDuration::from_secs(n);
+        let last = |phase, at: i64| Report { phase, at: secs(at), ..says(7, 3, "pump-5") };
+        let said: BTreeMap<DeviceId, Option<Report>> = [
+            ("back", Some(Report { permanent: true, ..last(Phase::FellBack, -60) })),
+            ("begun", Some(last(Phase::Installing, -60))),
+            ("later", Some(last(Phase::Waiting, -60))),
+            ("moved", Some(last(Phase::Confirmed, -60))),
+            // Its slot is over, and whether it began in it, it has not said.
+            ("offline", Some(last(Phase::Waiting, -7_000))),
+            ("silent", None),
+            ("stuck", Some(last(Phase::Held, -60))),
+            ("waits", Some(last(Phase::Waiting, -60))),
+            ("was-stopped", Some(last(Phase::Stopped, -60))),
+            ("stranger", Some(last(Phase::Installing, -60))),
+        ]
+        .map(|(name, said)| (id(name), said))
+        .into();
+        let slot = |name: &str| match name {
+            "later" => (600, 1_200),
+            "offline" => (-6_000, -5_000),
+            _ => (-600, 600),
+        };
+        let planned = fixture::planned(&fixture::facts());
+        let signing = plan::Signing {
+            approver: "kim".to_owned(),
+            meaning: "approved".to_owned(),
+            reason: "CVE-2026-1".to_owned(),
+        };
+        let (mut approval, _) = planned.to_approval(&signing, fixture::now()).unwrap();
+        let slots = |name: &str| vec![Slot { start: secs(slot(name).0), end: secs(slot(name).1) }];
+        let devices = names.iter().map(|n| DeviceSlots { steps: Vec::new(), id: id(n), wave: 0, slots: slots(n) });
+        approval.devices = devices.collect();
+        let moved = BTreeSet::from([id("moved")]);
+        let named = |approval| {
+            let named = origin.unsettled(approval, &said, &moved, now());
+            named.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(named(Some(&approval)), "begun offline silent stuck waits");
+        // Of one that has ended no slot is known.
+        assert_eq!(named(None), "begun stuck");
+        assert!(come_again(&id("pump-5"), &[id("begun"), id("stuck")]).contains("begun, stuck; by"));
     }
 
     #[test]

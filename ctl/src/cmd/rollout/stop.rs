@@ -30,9 +30,21 @@ pub(super) async fn resume(context: &mut Context<'_>, id: &ApprovalId, reason: S
     context.print.result(&json!({ "rollout": id, "paused": false }), |_| format!("{id} goes on"))
 }
 
-/// `rollout abort`: the server stops it at once; the stop order makes it hold for devices that the server does not reach,
-/// and against the server.
+/// `rollout abort`.
 pub(super) async fn abort(
+    context: &mut Context<'_>,
+    desk: &mut Desk,
+    id: &ApprovalId,
+    reason: &str,
+    signing: &Signing,
+) -> Outcome {
+    end(context, desk, id, reason, signing).await?;
+    context.print.result(&json!({ "rollout": id, "aborted": true, "stop_order": true }), |_| aborted(id))
+}
+
+/// Aborts a rollout: the server stops it at once; the stop order makes it hold for devices that the server does not reach,
+/// and against the server.
+pub(super) async fn end(
     context: &mut Context<'_>,
     desk: &mut Desk,
     id: &ApprovalId,
@@ -46,7 +58,10 @@ pub(super) async fn abort(
     if let Err(failure) = served {
         context.print.note(&format!("note: the stop order is signed; the server itself said: {}", failure.message));
     }
-    context.print.result(&json!({ "rollout": id, "aborted": true, "stop_order": true }), |_| {
-        format!("{id} is aborted and its stop order is signed; what has begun finishes or reverts")
-    })
+    Ok(())
+}
+
+/// What [`end`] has come to.
+pub(super) fn aborted(id: &ApprovalId) -> String {
+    format!("{id} is aborted and its stop order is signed; what has begun finishes or reverts")
 }

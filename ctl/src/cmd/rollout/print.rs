@@ -228,7 +228,10 @@ begin when an earlier wave's have ended\n"
         let of = if list.len() == 1 { "the gate of wave" } else { "the gates of waves" };
         let _ = writeln!(text, "trusts the server: {of} {}, pause and resume{leases}", list.join(", "));
     } else {
-        text.push_str("trusts the server: nothing; a pause does not reach these devices, a stop order does\n");
+        text.push_str(
+            "trusts the server: nothing; a pause, or a wave that is shut, holds the devices that hear of it, the others go on by \
+             their slots; a stop order comes by any way\n",
+        );
     }
     if let Some(reused) = reused(plan) {
         let _ = writeln!(text, "trusts the server: {reused}");
@@ -328,9 +331,12 @@ mod tests {
         plan.waves.iter_mut().for_each(|w| w.gate.needs_server = false);
         let text = super::plan(&plan, plan.digest().unwrap());
         assert!(!text.contains("human"), "{text}");
-        for part in
-            ["downgrade   permitted", "replaces    pump-4", "superseded by the manufacturer", "a stop order does"]
-        {
+        for part in [
+            "downgrade   permitted",
+            "replaces    pump-4",
+            "superseded by the manufacturer",
+            "holds the devices that hear of it, the others go on by their slots",
+        ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
     }

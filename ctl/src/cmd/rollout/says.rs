@@ -141,7 +141,7 @@ pub(super) fn gate(gate: &Wave, last: bool) -> String {
     if gate.needs_server {
         format!("gate, trusts the server: {next}{failures}")
     } else {
-        "gate: none but the slots' order; the devices do not ask the server".to_owned()
+        format!("gate, where the server is heard: {next}{failures}; where it is not: none but the slots' order")
     }
 }
 

@@ -10,14 +10,15 @@ use crate::failure::Outcome;
 use crate::hospital::Desk;
 use crate::repository::Signing;
 
-/// `rollout pause`: unsigned, so that it is quick; devices that wait for the server's word stop at their next check-in.
+/// `rollout pause`: unsigned, so that it is quick; a device is held by it from its next check-in on.
 pub(super) async fn pause(context: &mut Context<'_>, id: &ApprovalId, reason: String) -> Outcome {
     context.home.server()?.hdo()?;
     let request = v1::PauseRolloutRequest { id: id.to_string(), reason };
     context.connect().await?.pause_rollout(request).await?;
     context.print.result(&json!({ "rollout": id, "paused": true }), |_| {
         format!(
-            "{id} is paused; devices that do not wait for the server's word go on: only a signed stop reaches those: `rollout stop`"
+            "{id} is paused: devices begin nothing by it once they hear of it; what was planned --without-server goes on by its \
+             slots until then, and a signed stop reaches it by any way: `rollout stop`"
         )
     })
 }

@@ -27,7 +27,8 @@ pub(super) struct WaveArgs {
     /// How long a wave must have stood before the next begins, as in 1h30m [default: 0s]
     #[arg(long, value_parser = soak)]
     soak: Option<u32>,
-    /// Devices do not wait for the server's word: waves are kept apart by their slots alone, and a pause does not reach them
+    /// Devices do not wait for the server's word: those that hear nothing go on, kept apart by their slots alone; a pause, or a
+    /// wave that is shut, holds those that hear of it
     #[arg(long)]
     without_server: bool,
 }

@@ -317,6 +317,24 @@ async fn a_device_with_two_open_approvals_answers_to_the_stop_of_either() {
     assert_eq!(status.text().lines().filter(|l| l.starts_with("stop order")).count(), 2, "{}", status.text());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lift_of_what_was_aborted_promises_nothing() {
+    let mut w = Waiting::open().await;
+    let (kim, rollout) = (&w.hospital.kim, w.rollout.clone());
+    kim.run(&["rollout", "abort", &rollout, "--reason", "the alarm is too quiet"]).await.unwrap();
+    let lifted = kim.run(&["rollout", "lift", &rollout]).await.unwrap();
+    assert!(lifted.contains("stays aborted") && !lifted.contains("rollout resume"), "{lifted}");
+    w.hospital.world.clock.set(w.start);
+    assert_eq!(w.hospital.pumps[0].cycle().await, "waiting(aborted)");
+    w.hospital.untouched();
+    // What is paused can be resumed.
+    let second = w.approve_again().await;
+    let kim = &w.hospital.kim;
+    kim.run(&["rollout", "stop", &second]).await.unwrap();
+    let lifted = kim.run(&["rollout", "lift", &second]).await.unwrap();
+    assert!(lifted.contains(&format!("suturectl rollout resume {second}")), "{lifted}");
+}
+
 /// Attack: a server that hides the second stop from a device, and shows its answer to the first as that to the second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_to_one_stop_is_none_to_the_next_however_little_the_device_has_heard_between() {

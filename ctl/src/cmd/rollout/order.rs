@@ -9,13 +9,14 @@ use serde::Serialize;
 use suture_core::approval::{StopError, StopOrder, VerifiedStop};
 use suture_core::id::ApprovalId;
 use suture_core::limits::MAX_STOP_BYTES;
+use suture_core::rollout::State;
 use suture_core::sign::Signer;
 use suture_core::trust::{Role, Root, Verified};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{self, Access};
-use crate::hospital::{Desk, orders, refused};
+use crate::hospital::{Desk, orders, refused, rollouts};
 use crate::keys::KeyName;
 use crate::repository::{Done, Signing};
 use crate::trust_store::{TrustStore, Which};
@@ -168,7 +169,9 @@ pub(super) async fn lift(context: &mut Context<'_>, args: LiftArgs) -> Outcome {
             }
             let file = file.as_ref().map(|(file, _)| file.as_path());
             let told = told(&order, Signatures::all(needed), done, file);
-            context.print.result(&told, |t| format!("{}\n{}", order.to_text(), lifted(t)))
+            let state = rollouts::rollout(&mut desk.client, &rollout).await.ok().map(|said| said.state);
+            let state = state.and_then(|state| State::ALL.into_iter().find(|s| s.as_str() == state));
+            context.print.result(&told, |t| format!("{}\n{}", order.to_text(), lifted(&t.rollout, state)))
         }
         Err(StopError::TooFew { valid, threshold, .. }) => {
             let order = StopOrder::read_unverified(&bytes).map_err(refused)?;
@@ -307,13 +310,46 @@ fn tell(
     })
 }
 
-fn lifted(told: &Told) -> String {
-    format!(
-        "devices go on once they have it, in the slots that are left; at the server: suturectl rollout resume {}",
-        told.rollout
-    )
+/// What follows from a lift, by the state that the server has the rollout in.
+fn lifted(id: &ApprovalId, state: Option<State>) -> String {
+    match state {
+        Some(State::Running) => "devices go on once they have it, in the slots that are left".to_owned(),
+        Some(State::Paused) => format!(
+            "devices go on once they have it, in the slots that are left; at the server: suturectl rollout resume {id}"
+        ),
+        Some(State::Aborted) => "the rollout stays aborted at the server, and cannot be resumed: devices that hear of that begin \
+                                 nothing by it; one that does not, and whose wave does not wait for the server, may go on in \
+                                 the slots that are left; for the others plan anew: suturectl rollout plan"
+            .to_owned(),
+        Some(State::Complete) => format!(
+            "the rollout is complete at the server, which waits for no device by it: suturectl rollout show {id}"
+        ),
+        Some(State::Superseded | State::Expired) => format!(
+            "the rollout is over at the server, and no device begins by it that hears of that: suturectl rollout show {id}"
+        ),
+        None => format!(
+            "devices go on once they have it, in the slots that are left, unless the rollout has ended; what the server says \
+             of it could not be read: suturectl rollout show {id}"
+        ),
+    }
 }
 
 fn untrusted(error: StopError) -> Failure {
     Failure::of(Exit::Untrusted, &error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_lifts_is_told_to_resume_only_what_can_be_resumed() {
+        let id: ApprovalId = "pump-2".parse().unwrap();
+        for state in State::ALL {
+            let text = lifted(&id, Some(state));
+            assert_eq!(text.contains("rollout resume"), state == State::Paused, "{text}");
+            assert_eq!(text.starts_with("devices go on"), !state.is_over(), "{text}");
+        }
+        assert!(lifted(&id, None).contains("unless the rollout has ended"));
+    }
 }

@@ -14,7 +14,8 @@ use super::{RolloutError, record};
 use crate::store::rollouts::Rollout;
 use crate::store::{Lock, Tx};
 
-/// Begins the rollout of an approval; the approvals that it supersedes end. Nothing happens where the rollout exists.
+/// Begins the rollout of an approval; the approvals that it supersedes end. One that is complete stays so, with that as its reason,
+/// by which no lift opens it again. Nothing happens where the rollout exists.
 pub(crate) async fn begin(
     tx: &mut Tx,
     approval: &Approval,
@@ -31,8 +32,10 @@ pub(crate) async fn begin(
     }
     let Some(last) = terms.steps.last() else { return Ok(()) };
     for id in &terms.supersedes {
-        if let Some(mut old) = tx.rollout(&terms.hdo, id).await?.filter(|old| !old.state.is_over()) {
-            old.state = State::Superseded;
+        if let Some(mut old) = tx.rollout(&terms.hdo, id).await?.filter(Rollout::may_go_on) {
+            if !old.state.is_over() {
+                old.state = State::Superseded;
+            }
             old.reason = Some(Reason::new(Code::Superseded, format!("{} took its place", terms.id)));
             tx.update_rollout(&old, now).await?;
             record(tx, &old, actor, "rollout.superseded", "", now).await?;

@@ -95,9 +95,9 @@ pub(crate) async fn open(
 
 /// Keeps a signed order and obeys it, where it is news: a stop pauses the rollout. A lift leaves it paused, for `resume` is
 /// a person's word of its own. The devices that had stopped by an order before count as not begun: they have answered to
-/// that one. A lift lets those try again that had failed for good, and opens a rollout again that was complete without them.
-/// Nothing is kept for an approval that the server does not know, nor for one that has ended: the hospital may list its order
-/// for longer, and the server forgets it then.
+/// that one. A lift lets those try again that had failed for good, and opens a rollout again that was complete without them;
+/// not one that another has replaced, by which no device begins any more. Nothing is kept for an approval that the server does
+/// not know, nor for one that has ended: the hospital may list its order for longer, and the server forgets it then.
 pub(crate) async fn stop(
     tx: &mut Tx,
     hdo: &HdoId,
@@ -111,10 +111,11 @@ pub(crate) async fn stop(
     if !tx.put_stop(hdo, stop, now).await? {
         return Ok(());
     }
-    let reopened = tx.reopen_members(&held.rollout, !stop.stopped, now).await?;
+    let lifted = !stop.stopped && held.rollout.may_go_on();
+    let reopened = tx.reopen_members(&held.rollout, lifted, now).await?;
     held.shift(tx, &reopened, |_| (Standing::Awaited, false)).await?;
     let mut waits = !reopened.is_empty();
-    if !stop.stopped {
+    if lifted {
         let again = tx.let_try_again(hdo, &stop.approval, now).await?;
         held.shift(tx, &again, |m| (Standing::Retrying, m.forgiven)).await?;
         waits |= !again.is_empty();
@@ -122,7 +123,7 @@ pub(crate) async fn stop(
     let rollout = &mut held.rollout;
     let because = rollout.reason.as_ref().is_some_and(|r| r.code == Code::StopOrder);
     // One that was complete is waited for again, and what comes of it counts.
-    let again = rollout.state == State::Complete && !stop.stopped && waits;
+    let again = rollout.state == State::Complete && lifted && waits;
     if again || (!rollout.state.is_over() && (stop.stopped || because)) {
         let reason = if stop.stopped {
             Reason::new(Code::StopOrder, "a signed stop order is in force; `suturectl rollout lift` undoes it")

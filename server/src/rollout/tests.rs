@@ -255,6 +255,29 @@ async fn a_lift_awaits_those_again_who_had_failed_for_good_before_they_switched(
     .await;
 }
 
+#[tokio::test]
+async fn a_lift_opens_no_complete_rollout_again_that_another_has_replaced() {
+    each(async |store| {
+        let mut ward = Ward::begin(&store, "a1", &[3]).await;
+        ward.said(&pump(0), Phase::Confirmed, 10).await;
+        ward.said_why(&pump(1), Phase::Failed, Code::UnusableBundle, 20).await;
+        ward.said_why(&pump(2), Phase::FellBack, Code::HealthFailed, 21).await;
+        ward.order(Order::Resume, 30).await.unwrap();
+        assert_eq!(ward.rollout().await.state, State::Complete, "without the two");
+        ward.stop(true, 40).await;
+        let other = ward.replaced_by("a2", 50).await;
+        ward.stop(false, 60).await;
+        let rollout = ward.rollout().await;
+        assert_eq!(rollout.state, State::Complete, "its devices take the other one");
+        assert_eq!(rollout.reason.unwrap().code, Code::Superseded);
+        assert_eq!(ward.member(&pump(1)).await.standing, Standing::Failed, "and are not awaited");
+        assert_eq!(other.rollout().await.state, State::Running);
+        let actions = ward.actions().await;
+        assert_eq!(actions.iter().filter(|a| *a == "rollout.superseded").count(), 1, "{actions:?}");
+    })
+    .await;
+}
+
 /// Attack: one approver's key and a certificate, by which orders are signed and sent without end.
 #[tokio::test]
 async fn what_is_stopped_already_is_not_recorded_as_what_only_narrows() {

@@ -142,6 +142,13 @@ impl Rollout {
     pub(crate) fn timeout(&self) -> SignedDuration {
         SignedDuration::from_secs(i64::from(self.attempt_timeout_secs))
     }
+
+    /// Whether a device may yet begin by it: it goes on, or is complete, and a lift opens it again where another has not taken its
+    /// place.
+    pub(crate) fn may_go_on(&self) -> bool {
+        let replaced = || self.reason.as_ref().is_some_and(|r| r.code == Code::Superseded);
+        !self.state.is_over() || (self.state == State::Complete && !replaced())
+    }
 }
 
 impl Tx {

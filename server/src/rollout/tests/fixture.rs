@@ -73,6 +73,26 @@ impl Ward {
     /// The same by these gates.
     pub(super) async fn begin_by(store: &Store, id: &str, waves: &[(Wave, u32)]) -> Self {
         let hdo: HdoId = format!("hospital-{id}").parse().unwrap();
+        let mut tx = store.begin().await.unwrap();
+        assert!(tx.insert_hdo(&hdo, "A hospital", at(0)).await.unwrap());
+        tx.commit().await.unwrap();
+        Self::approved(store, hdo, (id, &[]), waves, 0).await
+    }
+
+    /// The same hospital approves another in its place, for all of its devices at once.
+    pub(super) async fn replaced_by(&self, id: &str, secs: i64) -> Self {
+        let all = u32::try_from(self.members().await.len()).unwrap();
+        let supersedes = std::slice::from_ref(&self.id);
+        Self::approved(&self.store, self.hdo.clone(), (id, supersedes), &[(STRICT, all)], secs).await
+    }
+
+    async fn approved(
+        store: &Store,
+        hdo: HdoId,
+        (id, supersedes): (&str, &[ApprovalId]),
+        waves: &[(Wave, u32)],
+        secs: i64,
+    ) -> Self {
         let id: ApprovalId = id.parse().unwrap();
         let step = |release| Step {
             path: bundle(release).path,
@@ -85,10 +105,10 @@ impl Ward {
         let terms = Terms {
             id: id.clone(),
             hdo: hdo.clone(),
-            created: at(0),
+            created: at(secs),
             expires: at(EXPIRES),
             steps: vec![step(1), step(2)],
-            supersedes: Vec::new(),
+            supersedes: supersedes.to_vec(),
             waves: waves.iter().map(|(gate, _)| gate.clone()).collect(),
             max_attempts: 2,
             retry_wait_secs: 60,
@@ -119,9 +139,8 @@ impl Ward {
             plan_sha256: Digest::of(b"plan"),
         };
         let mut tx = store.begin().await.unwrap();
-        assert!(tx.insert_hdo(&hdo, "A hospital", at(0)).await.unwrap());
         let version = "2.0.0".parse().unwrap();
-        begin(&mut tx, &approval, Digest::of(b"head"), &notes, version, &Principal::Server, at(0)).await.unwrap();
+        begin(&mut tx, &approval, Digest::of(b"head"), &notes, version, &Principal::Server, at(secs)).await.unwrap();
         tx.commit().await.unwrap();
         let ward = Self { store: store.clone(), hdo, id, ordered: None };
         ward.check().await;

@@ -133,13 +133,16 @@ impl Inbox {
         Ok(Self { dir, watch, woken: AtomicBool::new(false) })
     }
 
-    /// What waits, in the order of the names.
+    /// What waits, in the order of the names. An inbox that is gone holds nothing, and is made again by whoever puts something in.
     ///
     /// # Errors
     ///
     /// The disk.
     pub fn entries(&self) -> Result<Vec<Entry>, DurableError> {
-        entries(&self.dir)
+        match entries(&self.dir) {
+            Err(DurableError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            found => found,
+        }
     }
 
     /// Takes something out. Accident: the power fails while a directory is removed. What is left of it would be what was
@@ -396,6 +399,10 @@ mod tests {
             inbox.remove(entry).unwrap();
         }
         assert!(inbox.entries().unwrap().is_empty());
+        fs::remove_dir_all(dir.path().join("inbox")).unwrap();
+        assert!(inbox.entries().unwrap().is_empty(), "what is gone holds nothing");
+        put_stop(dir.path(), b"order").unwrap();
+        assert_eq!(inbox.entries().unwrap().len(), 1);
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use suture_core::phase::{Code, Phase, Reason};
 use suture_core::retry::{Policy, Tries};
 
 use crate::durable::{self, DurableError};
-use crate::machine::{Attempt, Event, Failure, MachineError, State, Step, Subject, Told, step};
+use crate::machine::{Event, Failure, MachineError, State, Step, Subject, Told, step};
 
 /// What is wrong where there is no journal and should be one.
 const GONE: &str = "the device's journal is gone, and other files say that it had one";
@@ -275,15 +275,15 @@ impl Journal {
         let mut record = self.record.clone();
         record.state = step.state.clone();
         if let Some(attempt) = &step.spends {
-            record.retry(attempt, Tries::spend);
+            record.retry(attempt.tried(), Tries::spend);
         }
         if let Some(attempt) = &step.succeeds {
-            record.retry(attempt, Tries::succeed);
+            record.retry(attempt.tried(), Tries::succeed);
         }
         if let Some(Failure { attempt, reason, for_good }) = &step.fails {
             let fail =
                 |tries: Tries| tries.fail(attempt.policy, (reason, *for_good), now, attempt.order, attempt.jitter);
-            let is_over = record.retry(attempt, fail).is_over(attempt.policy);
+            let is_over = record.retry(attempt.tried(), fail).is_over(attempt.policy);
             let subject = Some(attempt.subject());
             for told in step.told.iter_mut().filter(|t| t.subject == subject && t.reason.as_ref() == Some(reason)) {
                 told.permanent = is_over;
@@ -408,6 +408,25 @@ impl Journal {
         if record == self.record { Ok(()) } else { Ok(self.write(record)?) }
     }
 
+    /// Remembers steps of approvals as done: what they lead to runs, by whichever approval it came, and by whichever program of the
+    /// agent. Not while an attempt is past the point of no return, for then it has proven nothing yet.
+    pub fn fulfilled(
+        &mut self,
+        steps: impl IntoIterator<Item = (ApprovalId, Digest, Policy)>,
+    ) -> Result<(), JournalError> {
+        self.settle()?;
+        if self.state().is_committed() {
+            return Ok(());
+        }
+        let mut record = self.record.clone();
+        for step in steps {
+            if !record.tried.iter().any(|t| t.is(&step.0, &step.1) && t.tries.is_done()) {
+                record.retry(step, Tries::succeed);
+            }
+        }
+        if record == self.record { Ok(()) } else { Ok(self.write(record)?) }
+    }
+
     /// Lets no try wait longer from now on than was signed.
     pub fn bound_waits(&mut self, now: Timestamp) -> Result<(), JournalError> {
         self.settle()?;
@@ -516,15 +535,15 @@ impl Record {
         }
     }
 
-    /// Changes what was tried of an attempt's step, and says what it is now.
-    fn retry(&mut self, attempt: &Attempt, change: impl FnOnce(Tries) -> Tries) -> Tries {
-        let (approval, manifest) = (attempt.approval.clone(), attempt.bundle.manifest);
+    /// Changes what was tried of an approval's step, and says what it is now.
+    fn retry(&mut self, step: (ApprovalId, Digest, Policy), change: impl FnOnce(Tries) -> Tries) -> Tries {
+        let (approval, manifest, policy) = step;
         let before = match self.tried.iter().position(|t| t.is(&approval, &manifest)) {
             Some(i) => self.tried.remove(i).tries,
             None => Tries::default(),
         };
         let tries = change(before);
-        self.tried.push(Tried { approval, manifest, policy: attempt.policy, tries: tries.clone() });
+        self.tried.push(Tried { approval, manifest, policy, tries: tries.clone() });
         let surplus = self.tried.len().saturating_sub(MAX_TRIED);
         self.tried.drain(..surplus);
         tries

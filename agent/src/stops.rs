@@ -189,8 +189,8 @@ impl Stops {
         let text = if self.damaged.contains(id) {
             format!("the order for {id} on disk is damaged; bring it again: `suture-agent stop FILE`, or a stick")
         } else if self.lost {
-            "a stop order, or what may hold one, came and could not be read or kept; free some space on the disk, and \
-             bring it again: `suture-agent stop FILE`, or a stick"
+            "a stop order may have been handed over that could not be looked for, read or kept, and the log says what failed; free some \
+             space on the disk, or mend it, and bring it again: `suture-agent stop FILE`, or a stick"
                 .to_owned()
         } else {
             return None;

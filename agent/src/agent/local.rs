@@ -41,7 +41,13 @@ impl Agent {
                         }
                         Ok(())
                     }
-                    Err(text) => Err(text),
+                    Err(text) => {
+                        // Who said so may wait no more, and the hospital is to know.
+                        if let (Event::Unfit(_), Some(attempt)) = (&event, self.journal.state().attempt().cloned()) {
+                            self.stay_out_of_use(&attempt, text.clone())?;
+                        }
+                        Err(text)
+                    }
                 },
                 Ok(None) => Ok(()),
                 Err(text) => Err(text),
@@ -114,10 +120,9 @@ impl Agent {
         }
     }
 
-    /// Tells the hospital, once, that the device is unfit by its word and has no way back by itself.
+    /// Tells the hospital, once, that the device was found unfit and has no way back by itself.
     fn stay_out_of_use(&mut self, attempt: &Attempt, text: String) -> Result<(), AgentError> {
-        let reason =
-            Some(Reason::new(Code::ReturnToService, format!("found unfit by the hospital's word, and {text}")));
+        let reason = Some(Reason::new(Code::ReturnToService, format!("found unfit, and {text}")));
         if self.journal.told().1.iter().any(|told| told.reason == reason) {
             return Ok(());
         }

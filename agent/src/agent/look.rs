@@ -1,8 +1,10 @@
 //! What both sides have signed, and what follows from it for this device.
 
 use jiff::Timestamp;
+use suture_core::approval::Share;
 use suture_core::clock::format_utc;
 use suture_core::phase::{Code, Reason};
+use suture_core::retry::Policy;
 use suture_core::select::{Choice, Facts, Selection, select};
 use suture_core::trust::Repository;
 
@@ -135,6 +137,13 @@ impl Agent {
         // By a clock that the refresh has found to be none of long ago and none of far ahead.
         self.journal.bound_waits(now)?;
         self.journal.lifted(stops.iter().filter(|s| !s.stopped).map(|s| (s.approval.clone(), s.counter)))?;
+
+        // What runs is proven here: an attempt that is not would have gone before.
+        let own = |share: &&Share| share.mine.as_ref().is_some_and(|mine| mine.id == self.identity.device().device);
+        let mine = signed.iter().filter(own).map(|share| &share.terms);
+        let reached =
+            mine.filter_map(|terms| Some((terms, terms.steps.last().filter(|s| s.sha256 == running.manifest)?)));
+        self.journal.fulfilled(reached.map(|(terms, step)| (terms.id.clone(), step.sha256, Policy::of(terms))))?;
 
         // 4: what the catalog lists through others.
         let paths = signed.iter().flat_map(|a| &a.terms.steps).map(|step| step.path.as_str()).collect();

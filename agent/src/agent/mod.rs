@@ -245,11 +245,19 @@ impl Agent {
         }
         self.inbox.rouse();
         let begun = self.begin();
-        self.note_running().await;
+        // DESIGN, rule 5: the way back waits for no answer. A version that takes the device down while its installer is silent would never
+        // be put back.
+        let goes_back = matches!(self.journal.state(), State::Reverting { .. });
+        if !goes_back {
+            self.note_running().await;
+        }
         let taken_up = match begun {
             Ok(()) => Box::pin(self.take_up()).await,
             Err(e) => Err(e),
         };
+        if goes_back {
+            self.note_running().await;
+        }
         // DESIGN, rule 9: a device whose disk fails is not a silent one.
         if let Err(e) = &taken_up {
             self.found(e);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use suture_core::clock::Clock as _;
+use suture_core::phase::{Code, Reason};
 use tokio_util::sync::CancellationToken;
 
 use super::rhythm::Rhythm;
@@ -66,7 +67,7 @@ impl Agent {
             floors,
             tls_clock,
             installer: Installer::new(&settings).ending(stop.clone()),
-            running: Ok(None),
+            running: Err(Reason::new(Code::RunningUnknown, "it was not asked yet what runs")),
             runs: Arc::default(),
             installs: None,
             interlock: Interlock::new(settings.interlock.as_ref(), &settings.state_dir),

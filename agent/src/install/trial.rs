@@ -18,6 +18,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use suture_core::digest::Digest;
 
 use super::error::io_error;
@@ -198,19 +199,42 @@ impl Slots {
     /// For whoever looks at the link and changes it; until it is dropped.
     ///
     /// Attack: an account of the device that locks the directory and keeps it. Who may open a file for reading may lock it, and
-    /// everybody may read the slots: no start would be counted any more, and no version put back. So it is a file that only its owner
-    /// can open; the directory itself where that can neither be opened nor made, as on a disk that is full.
-    pub(super) fn lock(&self) -> Result<File, InstallError> {
-        let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    /// everybody may read the slots: no start would be counted any more, and no version put back. So a file counts that only its owner
+    /// can open; the directory alone where that can neither be opened nor made, as on a disk that is full. Else the directory is locked
+    /// besides, where nobody keeps it: a `suture-boot` of before knows that one.
+    pub(super) fn lock(&self) -> Result<Locks, InstallError> {
+        let (dir, path) = (self.dir(), self.dir().join(LOCK));
         let mut options = File::options();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
-        let file = options.open(self.dir().join(LOCK)).or_else(|_| File::open(self.dir()));
-        let file = file.map_err(io_error("open", self.dir()))?;
-        match lock::take(&file).map_err(io_error("lock", self.dir()))? {
-            true => Ok(file),
-            false => Err(InstallError::Locked(PathBuf::from(self.dir()))),
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let own = match options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(&path) {
+            Ok(own) => Some(own),
+            Err(e)
+                if matches!(
+                    Errno::from_io_error(&e),
+                    Some(Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::LOOP)
+                ) =>
+            {
+                None
+            }
+            Err(e) => return Err(io_error("open", &path)(e)),
+        };
+        if let Some(own) = &own
+            && !lock::take(own).map_err(io_error("lock", &path))?
+        {
+            return Err(InstallError::Locked(PathBuf::from(dir)));
+        }
+        let shared = File::open(dir).map_err(io_error("open", dir))?;
+        match lock::take(&shared).map_err(io_error("lock", dir))? || own.is_some() {
+            true => Ok(Locks { _own: own, _shared: shared }),
+            false => Err(InstallError::Locked(PathBuf::from(dir))),
         }
     }
+}
+
+/// What is held while the link is looked at and changed.
+pub(super) struct Locks {
+    _own: Option<File>,
+    _shared: File,
 }
 
 #[cfg(test)]

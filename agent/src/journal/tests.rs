@@ -1,7 +1,7 @@
 //! What is on disk after a restart, and after a write that was torn.
 
 use super::*;
-use crate::machine::{Bundle, Trouble, Window};
+use crate::machine::{Attempt, Bundle, Trouble, Window};
 use suture_core::version::Release;
 
 fn attempt() -> Attempt {
@@ -277,7 +277,8 @@ fn tries_are_counted_and_the_memory_is_bounded() {
     let last = &journal.last().unwrap().told;
     assert_eq!((last.phase, last.permanent), (Phase::Failed, true));
     for i in 0..2 * MAX_TRIED {
-        journal.record.retry(&Attempt { approval: format!("b{i}").parse().unwrap(), ..attempt() }, Tries::spend);
+        let approval = format!("b{i}").parse().unwrap();
+        journal.record.retry((approval, attempt().bundle.manifest, attempt().policy), Tries::spend);
     }
     assert_eq!(journal.record.tried.len(), MAX_TRIED);
 }
@@ -364,6 +365,25 @@ fn what_succeeded_is_not_tried_again_by_the_same_approval() {
     journal.lifted([(attempt().approval, u64::MAX)]).unwrap();
     let tries = tries(&path);
     assert!((tries.spent, tries.is_done(), tries.is_over(policy)) == (1, true, true), "{tries:?}");
+}
+
+/// By another approval, or by an agent that did not remember it so.
+#[test]
+fn what_runs_already_is_done_by_each_approval_that_leads_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.json");
+    let mut journal = Journal::open(&path, 0).unwrap();
+    let step = || attempt().tried();
+    journal.fulfilled([step()]).unwrap();
+    assert!((tries(&path).spent, tries(&path).is_done()) == (0, true));
+    let before = std::fs::read(&path).unwrap();
+    journal.fulfilled([step()]).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), before, "nothing is written that stands there");
+    // Past the switch it has proven nothing yet.
+    let other: ApprovalId = "a2".parse().unwrap();
+    switching(&mut journal, &attempt());
+    journal.fulfilled([(other.clone(), attempt().bundle.manifest, attempt().policy)]).unwrap();
+    assert!(!journal.tried().any(|t| t.approval == other));
 }
 
 /// A lift that is older than the failure, by an approver's clock that was ahead, gives nothing back: the device had heard of it.

@@ -352,6 +352,11 @@ impl Attempt {
         self.approval == other.approval && self.bundle == other.bundle && self.number == other.number
     }
 
+    /// By what its tries are counted.
+    pub fn tried(&self) -> (ApprovalId, Digest, Policy) {
+        (self.approval.clone(), self.bundle.manifest, self.policy)
+    }
+
     /// What a report on it tells of.
     pub fn subject(&self) -> Subject {
         Subject { approval: self.approval.clone(), manifest: Some(self.bundle.manifest) }

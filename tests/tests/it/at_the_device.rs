@@ -298,7 +298,11 @@ async fn a_device_that_is_found_unfit_has_its_old_version_back_where_that_is_who
     let refused = refused.unwrap_err();
     assert_eq!((refused.code, state.as_str()), (RefusedCode::NotNow, "checking(return-to-service)"));
     assert!(refused.text.contains("not whole") && refused.text.contains("call its maker"), "{}", refused.text);
+    // Whoever said so may wait no more: the hospital hears of it.
+    let shown = ward.kim.json(&["device", "show", "pump-1"]).await.unwrap().to_string();
+    assert!(shown.contains("found unfit, and") && shown.contains("call its maker"), "{shown}");
     fs::write(&old, bytes).unwrap();
+    let pump = &mut ward.pumps[0];
 
     let (found, state) = pump.tell(unfit("flow is 8 % too high")).await;
     found.unwrap();

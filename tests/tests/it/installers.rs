@@ -343,7 +343,10 @@ async fn forgetful(restart: &str) -> (Stage, Bundle) {
         let back = "if [ \"$1\" = revert ]; then rm -f \"$here/mute\"; fi";
         executable(
             &installer,
-            &format!("#!/bin/sh\nhere={}\n{mute}\n{back}\nexec \"$here/guide.sh\" \"$@\"\n", text(dir)),
+            &format!(
+                "#!/bin/sh\nhere={}\necho \"$1\" >> \"$here/calls\"\n{mute}\n{back}\nexec \"$here/guide.sh\" \"$@\"\n",
+                text(dir)
+            ),
         );
         format!("[installer]\nkind = \"command\"\ncommand = [{:?}]\n", text(&installer))
     };
@@ -497,7 +500,11 @@ async fn starts_of_a_device_whose_installer_never_says_what_it_has_switched_to_a
         assert_eq!(asked(&mut stage, 2).await, "restarting");
     }
     stage.pump.crash();
+    let calls = stage.pump.dir.join("calls");
+    fs::remove_file(&calls).unwrap();
     assert_eq!(stage.pump.cycle().await, "idle(restart-failed)");
+    let calls = fs::read_to_string(calls).unwrap();
+    assert!(calls.starts_with("revert\n"), "the way back waits for no answer: {calls}");
     assert_eq!((stage.pump.runs().as_str(), stage.pump.interlock_log().len()), ("1.0.0", 2));
     assert_eq!(stage.reported(&rollout).await, ("fell_back".to_owned(), 1));
 }

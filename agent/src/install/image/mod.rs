@@ -203,6 +203,8 @@ impl Contract for Image {
             if self.settings.places.iter().any(used) {
                 return Err(InstallError::InUse { side: side.other().as_str() });
             }
+            // Before anything is written, and before the slot loses what it holds.
+            medium::look_for(place.of(side))?;
             writes.push((payload, from, place.of(side)));
         }
         // A slot that is being written is not one to fall back to, and holds no version.

@@ -346,12 +346,21 @@ fn a_block_device_is_written_unless_it_is_in_use_or_too_small() {
 
 /// A file would be made in memory, read back whole and recorded, and the boot loader would start what lies on the partition.
 #[test]
-fn a_device_that_is_not_there_is_not_made_as_a_file() {
-    let (dir, place) = (tempfile::tempdir().unwrap(), Path::new("/dev/suture-test-no-such-partition"));
-    let from = dir.path().join("app");
-    fs::write(&from, "software").unwrap();
-    let payload = Device::new(By::UBoot).bundle(2).manifest.payloads.remove(0);
-    let said = crate::agent::chain(&medium::write(&payload, &from, place, &within()).unwrap_err());
-    let made = fs::remove_file(place).is_ok();
-    assert!(said.contains("no such block device") && !made, "{said}");
+fn a_device_that_is_not_there_is_not_made_as_a_file_and_costs_the_slot_nothing() {
+    let (device, place) = (Device::new(By::UBoot), Path::new("/dev/suture-test-no-such-partition"));
+    let [one, two] = [1, 2].map(|release| device.bundle(release));
+    let whole = device.image(device.path("app-b.img").to_str().unwrap());
+    whole.prepare(&one.bytes, &one.payloads, &within()).unwrap();
+    let refused = |done: Result<(), InstallError>| {
+        let said = crate::agent::chain(&done.unwrap_err());
+        let made = fs::remove_file(place).is_ok();
+        assert!(said.contains("no such block device") && !made, "{said}");
+    };
+    // Whichever payload it is of, nothing of the others is written.
+    let mut payloads = two.payloads.clone();
+    payloads.reverse();
+    refused(device.image(place.to_str().unwrap()).prepare(&two.bytes, &payloads, &within()));
+    assert_eq!(whole.prepared(&within()).unwrap().unwrap().digest, Digest::of(&one.bytes));
+    let (payload, from, _) = &two.payloads[0];
+    refused(medium::write(payload, from, place, &within()));
 }

@@ -256,6 +256,8 @@ fn a_lock_that_is_never_given_back_is_waited_for_only_so_long() {
     ward.switch(1).unwrap();
     let held = ward.slots.lock().unwrap();
     assert!(matches!(ward.slots.before_start(), Err(InstallError::Locked(_))));
+    // A `suture-boot` of before locks the directory, and neither acts on what the other has changed meanwhile.
+    assert!(!lock::take(&File::open(ward.slots.dir()).unwrap()).unwrap());
     drop(held);
     assert!(matches!(ward.slots.before_start(), Ok(Start::Counted(_))));
 }
@@ -281,6 +283,7 @@ fn where_no_file_can_be_locked_the_directory_is() {
     fs::remove_file(ward.slots.dir().join(LOCK)).unwrap();
     symlink("/dev/null", ward.slots.dir().join(LOCK)).unwrap();
     let held = ward.slots.lock().unwrap();
+    assert!(!lock::take(&File::open(ward.slots.dir()).unwrap()).unwrap());
     assert!(matches!(ward.slots.before_start(), Err(InstallError::Locked(_))));
     drop(held);
     assert!(matches!(ward.slots.before_start(), Ok(Start::Counted(_))));

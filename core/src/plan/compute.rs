@@ -77,12 +77,14 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
     }
     let on_roster = selected.iter().filter_map(|id| roster.get(id).copied());
     let calendars = Calendars::new(facts, on_roster, begins, until);
-    let (mut done, mut unplaced) = (BTreeSet::new(), BTreeMap::new());
+    // Devices on whose word it hung, in any round: without it each round would come out otherwise when it is computed again.
+    let mut asked = BTreeSet::new();
+    let mut unplaced = BTreeMap::new();
     // Whether an approval has anything left to do beside the plan shows only with the slots. A device that finds none and has
     // some by such an approval keeps it: then the plan is made without that device, and without what else the approval holds.
     let (sorted, reuses_until, settled, mut planner) = loop {
         let mut sorted = view.sort(&selected, &calendars, &unplaced);
-        done.extend(sorted.done.iter().copied());
+        asked.extend(sorted.done.iter().copied());
         let eligible = std::mem::take(&mut sorted.eligible);
         let turns = |c: &Candidate<'_>| Planner::turns(request, c.way.len()).saturating_mul(c.way.len());
         let slots = eligible.iter().map(turns).fold(0, usize::saturating_add);
@@ -95,6 +97,7 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
         taken.count(&sorted.beside);
         let reuses_until = taken.count_replaced(&sorted.replaced, (facts, request, &known), now);
         let settled = taken.settled();
+        asked.extend(settled.iter().copied());
         let mut planner = Planner::new(request, &calendars, taken.timetables(request.cap, length), (begins, until));
         let mut lost = Vec::new();
         planner.first_turn(eligible, &mut lost)?;
@@ -140,8 +143,7 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
         wards,
         inventory: selected
             .iter()
-            .chain(&done)
-            .chain(&settled)
+            .chain(&asked)
             .copied()
             .collect::<BTreeSet<_>>()
             .into_iter()

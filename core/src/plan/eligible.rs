@@ -56,7 +56,8 @@ pub(super) struct Sorted<'a> {
     pub(super) beside: Vec<&'a Approval>,
     /// Approvals that have not ended and that this or another one replaces, in no order.
     pub(super) replaced: Vec<&'a Approval>,
-    /// Devices with slots left by approvals that the plan replaces because they are done with them.
+    /// Devices with slots left by approvals that were taken for spent, at last or on the way there: what is left of them
+    /// hung on what these devices run.
     pub(super) done: BTreeSet<&'a DeviceId>,
 }
 
@@ -103,6 +104,7 @@ impl<'a> View<'a> {
         let steps = together(&mut fitting, &mut blocked);
         let mut fits: BTreeSet<_> = fitting.iter().map(|c| &c.device.id).collect();
         let mut kept: BTreeMap<&DeviceId, &ApprovalId> = BTreeMap::new();
+        let mut done = BTreeSet::new();
         // An approval that has nothing left to do beside this plan is replaced by it, so that no device ever finds two. One that
         // has is not, and what it leads on is not in the plan; so another may have something left.
         let (spent, beside) = loop {
@@ -110,6 +112,8 @@ impl<'a> View<'a> {
                 a.devices.iter().all(|d| fits.contains(&d.id) || !self.open(a, &d.id))
                     && a.devices.iter().any(|d| fits.contains(&d.id))
             });
+            let named = spent.iter().flat_map(|a| &a.devices).filter(|d| d.slots.iter().any(|s| self.now < s.end));
+            done.extend(named.map(|d| &d.id));
             let before = fits.len();
             for (approval, id) in beside.iter().flat_map(|a| a.devices.iter().map(move |d| (a, &d.id))) {
                 if fits.contains(id) && self.open(approval, id) {
@@ -135,8 +139,6 @@ impl<'a> View<'a> {
             }
         }
         let supersedes = self.request.supersedes.iter().chain(spent.iter().map(|a| &a.terms.id)).cloned().collect();
-        let outside = spent.iter().flat_map(|a| &a.devices).filter(|d| d.slots.iter().any(|s| self.now < s.end));
-        let done = outside.map(|d| &d.id).collect();
         let beside = beside.into_iter().chain(self.held.iter().copied()).collect();
         let replaced = self.replaced.iter().copied().chain(spent.iter().copied()).collect();
         Sorted { eligible, blocked, steps, supersedes, spent, beside, replaced, done }

@@ -441,6 +441,50 @@ fn an_approval_stays_where_a_device_that_it_leads_on_finds_no_slot_in_the_plan()
 }
 
 #[test]
+fn a_plan_holds_whose_word_it_was_computed_from_on_the_way_too() {
+    let devices = vec![device("a", "icu"), device("c", "icu"), device("x", "lab"), device("y", "lab")];
+    let calendars = vec![calendar("icu", &["daily 02:00 3h"], &[]), calendar("lab", &["daily 02:00 3h"], &[])];
+    let mut facts = facts(devices, calendars);
+    facts.bundle.min_release = Release(0);
+    let (start, end) = ("2026-11-25T01:00:00Z", "2026-11-25T01:20:00Z");
+    let slots = |devices: [&'static str; 2]| devices.map(|d| (d, start, end));
+    facts.approvals = vec![
+        approval("pump-3", b"release 3", &slots(["a", "y"])),
+        approval("pump-4", b"release 4", &slots(["a", "x"])),
+    ];
+    let mut icu = request();
+    icu.selector.wards = [id("icu")].into();
+    // y is done with pump-3, which has nothing left to do until a is kept by pump-4.
+    let inventory = [runs("a", 2), runs("c", 2), runs("x", 2), runs("y", 3)];
+    let out = plan(&facts, &icu, &inventory, now()).unwrap();
+    assert!(out.blocked[0].reason.text.contains("--supersedes pump-4"), "{:?}", out.blocked);
+    assert_eq!(out.recompute(&facts).unwrap(), out);
+}
+
+#[test]
+fn a_plan_holds_who_gave_slots_back_in_wards_that_it_left_out_at_last() {
+    let devices = vec![device("b", "lab"), device("c", "icu"), device("e", "lab"), device("y", "lab")];
+    let calendars = vec![calendar("icu", &["daily 02:00 3h"], &[]), calendar("lab", &["tue 02:00 20m"], &[])];
+    let mut facts = facts(devices, calendars);
+    facts.bundle.min_release = Release(0);
+    let (early, late) = ("2026-11-23T13:00:00Z", "2026-11-23T13:20:00Z");
+    facts.approvals = vec![
+        approval("pump-3", b"release 3", &[("y", "2026-11-24T01:00:00Z", "2026-11-24T01:20:00Z")]),
+        approval("pump-4", b"release 4", &[("b", early, late), ("e", early, late)]),
+    ];
+    let mut asked = Request { horizon_secs: 3 * 86_400, supersedes: [id("pump-3")].into(), ..request() };
+    asked.selector.devices = ["b", "c", "e"].map(id).into();
+    // y is done with pump-3, so that b has a slot and e has none; then pump-4 stays for both.
+    let out = plan(&facts, &asked, &["b", "c", "e"].map(|name| runs(name, 2)), now()).unwrap();
+    assert!(out.blocked[0].reason.text.ends_with("approval pump-4, by which it has slots, stays"), "{:?}", out.blocked);
+    let inventory = [runs("b", 2), runs("c", 2), runs("e", 2), runs("y", 3)];
+    let out = plan(&facts, &asked, &inventory, now()).unwrap();
+    assert!(out.blocked[0].reason.text.contains("--supersedes pump-4"), "{:?}", out.blocked);
+    assert_eq!(out.settled, [], "no slot of the ward is in the plan");
+    assert_eq!(out.recompute(&facts).unwrap(), out);
+}
+
+#[test]
 fn slots_of_other_approvals_count_against_the_wards_cap() {
     let devices = vec![device("a", "icu"), device("b", "icu")];
     let mut facts = facts(devices, vec![calendar("icu", &["tue 02:00 1h"], &[])]);

@@ -78,9 +78,9 @@ pub fn step(view: &View, now: Timestamp) -> Option<Action> {
     if view.waves.iter().all(|w| w.tally.confirmed == w.tally.devices) {
         return Some(Action::Complete);
     }
-    // Who began in the last of its slots says what came of it, or times out by itself.
-    if view.expires <= now && view.waves.iter().all(|w| w.tally.begun == 0) {
-        return Some(Action::Expire);
+    // Who began in the last of its slots says what came of it, or times out by itself. Nothing else is due any more.
+    if view.expires <= now {
+        return view.waves.iter().all(|w| w.tally.begun == 0).then_some(Action::Expire);
     }
     if let Some(reason) = view.withdrawal() {
         return Some(Action::Pause(reason));
@@ -287,6 +287,23 @@ mod tests {
             assert_eq!(step(&v, at(1_000)), Some(Action::Expire));
             v.waves[1].tally = Tally { devices: 1, confirmed: 1, ..Tally::default() };
             assert_eq!(step(&v, at(1_000)), Some(Action::Complete));
+        }
+    }
+
+    #[test]
+    fn nothing_but_its_end_is_due_once_its_time_is_over() {
+        let due = |change: fn(&mut View), secs| {
+            let mut v = view();
+            v.waves[0].tally = Tally { devices: 2, begun: 1, confirmed: 1, ..Tally::default() };
+            v.waves[0].gate.min_confirmed_percent = 50;
+            change(&mut v);
+            step(&v, at(secs))
+        };
+        let changes: [fn(&mut View); 4] =
+            [|_| {}, |v| v.unsigned = WaveSet::of([1]), |v| v.withdrawn = true, |v| v.waves[1].tally.failed = 1];
+        for change in changes {
+            assert!(due(change, 999).is_some());
+            assert_eq!(due(change, 1_000), None);
         }
     }
 }

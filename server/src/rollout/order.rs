@@ -124,6 +124,9 @@ pub(crate) async fn stop(
     let because = rollout.reason.as_ref().is_some_and(|r| r.code == Code::StopOrder);
     // One that was complete is waited for again, and what comes of it counts.
     let again = rollout.state == State::Complete && lifted && waits;
+    if again {
+        tx.await_members(rollout).await?;
+    }
     if again || (!rollout.state.is_over() && (stop.stopped || because)) {
         let reason = if stop.stopped {
             Reason::new(Code::StopOrder, "a signed stop order is in force; `suturectl rollout lift` undoes it")

@@ -5,6 +5,7 @@ mod growth;
 mod properties;
 mod reads;
 
+use suture_core::approval::Wave;
 use suture_core::id::DeviceId;
 use suture_core::phase::{Code, Phase};
 use suture_core::rollout::{Standing, State};
@@ -14,7 +15,7 @@ use super::leader::Leader;
 use super::order::{Order, halt_withdrawn};
 use super::run::advance_all;
 use crate::store::bundles::Bundle;
-use crate::store::suite::each;
+use crate::store::suite::{STRICT, each};
 use fixture::{Ward, at, bundle, pump};
 
 #[tokio::test]
@@ -58,6 +59,26 @@ async fn who_began_in_the_last_slot_is_waited_for_past_the_end_and_times_out_by_
         late.at(20_590).await;
         assert_eq!(silent.rollout().await.state, State::Expired);
         assert_eq!(silent.member(&pump(1)).await.standing, Standing::TimedOut);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rollout_past_its_end_opens_no_wave_and_is_not_paused_while_one_is_waited_for() {
+    each(async |store| {
+        let half = Wave { min_confirmed_percent: 50, ..STRICT };
+        let ward = Ward::begin_by(&store, "a1", &[(half, 2), (STRICT, 1)]).await;
+        for n in [0, 1] {
+            ward.said(&pump(n), Phase::Restarting, 19_990).await;
+        }
+        assert_eq!(ward.member(&pump(2)).await.standing, Standing::Missed);
+        let before = ward.actions().await;
+        ward.said(&pump(0), Phase::Confirmed, 20_100).await;
+        ward.at(20_589).await;
+        assert_eq!(ward.actions().await, before);
+        assert_eq!(ward.rollout().await.state, State::Running);
+        ward.at(20_590).await;
+        assert_eq!(ward.actions().await[before.len()..], ["rollout.expired"]);
     })
     .await;
 }
@@ -251,6 +272,27 @@ async fn a_lift_awaits_those_again_who_had_failed_for_good_before_they_switched(
         ward.stop(false, fixture::SLOTS_END + 1).await;
         assert_eq!(ward.rollout().await.state, State::Complete);
         assert_eq!(ward.member(&pump(0)).await.standing, Standing::Failed);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_was_awaited_as_it_completed_misses_its_slots_once_a_lift_has_opened_it_again() {
+    each(async |store| {
+        let mut ward = Ward::begin(&store, "a1", &[3]).await;
+        ward.said(&pump(0), Phase::Confirmed, 10).await;
+        ward.said(&pump(1), Phase::Failed, 20).await;
+        ward.said(&pump(2), Phase::Stopped, 25).await;
+        ward.order(Order::Resume, 30).await.unwrap();
+        assert_eq!(ward.rollout().await.state, State::Complete, "without the two");
+        ward.said(&pump(1), Phase::Waiting, 40).await;
+        ward.at(fixture::SLOTS_END).await;
+        assert_eq!(ward.member(&pump(1)).await.standing, Standing::Awaited, "nobody waited for it");
+        ward.stop(true, fixture::SLOTS_END + 1).await;
+        ward.said(&pump(2), Phase::Stopped, fixture::SLOTS_END + 1).await;
+        ward.stop(false, fixture::SLOTS_END + 2).await;
+        assert_eq!(ward.rollout().await.state, State::Paused);
+        ward.check_at(fixture::SLOTS_END + 2).await;
     })
     .await;
 }

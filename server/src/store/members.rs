@@ -403,6 +403,20 @@ impl Tx {
         rows.into_iter().map(MovedRow::read).collect()
     }
 
+    /// Lets the devices miss their slots again that are awaited: time had turned nobody into that while the rollout was over.
+    pub(crate) async fn await_members(&mut self, r: &Rollout) -> Result<(), StoreError> {
+        on!(self, |c| {
+            sqlx::query(
+                "UPDATE rollout_device SET turns_ms = slots_end_ms WHERE hdo = $1 AND rollout = $2                  AND standing = 'awaited' AND turns_ms IS NULL",
+            )
+            .bind(r.hdo.as_str())
+            .bind(r.id.as_str())
+            .execute(c)
+            .await
+            .map(drop)
+        })
+    }
+
     /// Lets every device of a rollout try again that was offered it no more. Says which of those that had fallen back are waited
     /// for by that, as they counted before: from now on they may try again.
     pub(crate) async fn let_try_again(

@@ -60,12 +60,11 @@ pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcom
     let moved = origin.moved(&known);
     let approval = desk.documents.approval(&args.rollout);
     let unsettled = origin.unsettled(approval, &said_last(&devices, &desk, &known), &moved, context.now());
-    if moved.is_empty() && !origin.listed {
-        return Err(Failure::new(format!("no device has proven that it runs what {} brought", args.rollout))
-            .next("its approval has ended as well, so there is nothing to take back"));
+    if let Some(failure) = nothing_to_do(&args.rollout, &moved, origin.listed, &unsettled) {
+        return Err(failure);
     }
     if !unsettled.is_empty() {
-        context.print.note(&come_again(&args.rollout, &unsettled));
+        context.print.note(&format!("note: {}", come_again(&args.rollout, &unsettled)));
     }
     if moved.is_empty() {
         context.print.note("no device has proven that it runs the rollout's bundle: this is an abort");
@@ -136,13 +135,31 @@ fn said_last(devices: &[v1::Device], desk: &Desk, known: &[Known]) -> BTreeMap<D
     last
 }
 
+/// Why there is nothing to take back, nor to abort, where that is so.
+fn nothing_to_do(
+    rollout: &ApprovalId,
+    moved: &BTreeSet<DeviceId>,
+    listed: bool,
+    unsettled: &[DeviceId],
+) -> Option<Failure> {
+    if listed || !moved.is_empty() {
+        return None;
+    }
+    let next = if unsettled.is_empty() {
+        "its approval has ended as well, so there is nothing to take back".to_owned()
+    } else {
+        come_again(rollout, unsettled)
+    };
+    Some(Failure::new(format!("no device has proven that it runs what {rollout} brought")).next(next))
+}
+
 /// What to do about devices that are being changed.
 fn come_again(rollout: &ApprovalId, unsettled: &[DeviceId]) -> String {
     let named: Vec<_> = unsettled.iter().take(8).map(ToString::to_string).collect();
     let more = unsettled.len().saturating_sub(named.len());
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     format!(
-        "note: not taken back by this, for they have not said yet what they run: {}{more}; by their last reports they are \
+        "not taken back by this, for they have not said yet what they run: {}{more}; by their last reports they are \
          being changed, or may have begun since; run `suturectl rollout rollback {rollout}` again once they have reported",
         named.join(", ")
     )
@@ -225,7 +242,8 @@ impl Origin {
         let may_change = |id: &DeviceId, last: Option<&Report>| {
             let slots = approval.and_then(|a| a.device(id)).map(|d| d.slots.as_slice()).unwrap_or_default();
             let mut begun = slots.iter().filter(|s| s.start <= now && last.is_none_or(|r| r.at < s.end));
-            last.is_some_and(|r| inventory::is_under_way(r.phase))
+            // One that refused it, or failed before it switched, is at nothing; it may begin anew.
+            last.is_some_and(|r| r.phase != Phase::Failed && inventory::is_under_way(r.phase))
                 || (!last.is_some_and(begins_no_more) && begun.next().is_some())
         };
         let not_moved = self.devices.keys().filter(|id| !moved.contains(*id));
@@ -415,7 +433,19 @@ mod tests {
 
     #[test]
     fn devices_that_may_be_changing_are_named_and_those_that_have_said_how_it_ended_are_not() {
-        let names = ["back", "begun", "later", "moved", "offline", "silent", "stuck", "waits", "was-stopped"];
+        let names = [
+            "back",
+            "begun",
+            "later",
+            "moved",
+            "offline",
+            "refused",
+            "silent",
+            "stuck",
+            "unusable",
+            "waits",
+            "was-stopped",
+        ];
         let origin = origin(&[5], &names);
         let secs = |n: i64| now() + jiff::SignedDuration::from_secs(n);
         let last = |phase, at: i64| Report { phase, at: secs(at), ..says(7, 3, "pump-5") };
@@ -426,8 +456,10 @@ mod tests {
             ("moved", Some(last(Phase::Confirmed, -60))),
             // Its slot is over, and whether it began in it, it has not said.
             ("offline", Some(last(Phase::Waiting, -7_000))),
+            ("refused", Some(last(Phase::Failed, -60))),
             ("silent", None),
             ("stuck", Some(last(Phase::Held, -60))),
+            ("unusable", Some(Report { permanent: true, ..last(Phase::Failed, -60) })),
             ("waits", Some(last(Phase::Waiting, -60))),
             ("was-stopped", Some(last(Phase::Stopped, -60))),
             ("stranger", Some(last(Phase::Installing, -60))),
@@ -454,10 +486,25 @@ mod tests {
             let named = origin.unsettled(approval, &said, &moved, now());
             named.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(named(Some(&approval)), "begun offline silent stuck waits");
+        assert_eq!(named(Some(&approval)), "begun offline refused silent stuck waits");
         // Of one that has ended no slot is known.
         assert_eq!(named(None), "begun stuck");
         assert!(come_again(&id("pump-5"), &[id("begun"), id("stuck")]).contains("begun, stuck; by"));
+    }
+
+    #[test]
+    fn that_there_is_nothing_to_take_back_is_not_said_while_a_device_is_being_changed() {
+        let (rollout, a): (ApprovalId, DeviceId) = (id("pump-5"), id("a"));
+        let told = |moved: &[&DeviceId], listed, unsettled: &[DeviceId]| {
+            let moved = moved.iter().map(|id| (*id).clone()).collect();
+            nothing_to_do(&rollout, &moved, listed, unsettled).map(|f| f.to_text())
+        };
+        let changing = told(&[], false, std::slice::from_ref(&a)).unwrap();
+        assert!(changing.contains("rollout rollback pump-5` again") && !changing.contains("nothing"), "{changing}");
+        assert!(told(&[], false, &[]).unwrap().contains("there is nothing to take back"));
+        assert_eq!(told(&[], true, &[]), None, "it is aborted");
+        assert_eq!(told(&[&a], false, &[]), None);
+        assert_eq!(told(&[&a], false, std::slice::from_ref(&a)), None);
     }
 
     #[test]

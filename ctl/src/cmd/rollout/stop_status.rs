@@ -6,7 +6,8 @@
 //!
 //! That a device can begin no more is said only where it has proven what it runs, and where nothing gives back what it has
 //! spent. A lift does so, also where a stop has come after it that the device does not hear of: so a home remembers the lifts
-//! that it has seen. One that has seen none, because it looks at the rollout for the first time since, says so.
+//! that it has seen. One that has seen none may be looking at the rollout for the first time since: it says so, and counts the
+//! device among those that could begin.
 //!
 //! Attack: a server that hides a second stop from a device, and shows its answer to the first one as that to the second. Or
 //! one that shows the second to everybody but a device that has failed for good, and that the lift between lets go on.
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use suture_core::approval::{Approval, DeviceSlots, RosterDevice};
+use suture_core::approval::{Approval, DeviceSlots, RosterDevice, VerifiedStop};
 use suture_core::clock::format_utc;
 use suture_core::id::{ApprovalId, DeviceId};
 use suture_core::phase::{Code, Phase};
@@ -35,6 +36,8 @@ enum Standing {
     Acknowledged { at: String },
     /// It can begin nothing more by this approval.
     Done { why: &'static str },
+    /// The same unless it was lifted by an order that this home has not seen.
+    Spent { why: &'static str, until: String },
     /// It has begun, and finishes or reverts.
     UnderWay { phase: Phase, at: String, until: String },
     /// It has not answered, and could still begin.
@@ -114,20 +117,7 @@ pub(super) async fn run(context: &mut Context<'_>, rollout: &ApprovalId) -> Outc
         let standing = standing((&approval, orders), slots, &reports, heard, context.now());
         rows.push(Row { device: slots.id.clone(), wave: slots.wave + 1, standing });
     }
-    let order = desk.documents.stop(rollout);
-    let count = |is: fn(&Standing) -> bool| rows.iter().filter(|r| is(&r.standing)).count();
-    let shown = Shown {
-        rollout: rollout.clone(),
-        stopped: orders.in_force.is_some(),
-        counter: order.map(|o| o.counter),
-        signed_at: order.map(|o| format_utc(o.signed_at)),
-        acknowledged: count(|s| matches!(s, Standing::Acknowledged { .. })),
-        done: count(|s| matches!(s, Standing::Done { .. })),
-        unanswered: count(|s| matches!(s, Standing::Unanswered { .. } | Standing::UnderWay { .. })),
-        safe_from: rows.iter().filter_map(|r| r.standing.until()).max().map(str::to_owned),
-        devices: rows,
-    };
-    context.print.result(&shown, text)
+    context.print.result(&Shown::new(rollout, desk.documents.stop(rollout), rows), text)
 }
 
 async fn earlier(desk: &mut Desk, id: &DeviceId, roster: Option<&RosterDevice>) -> Outcome<Vec<Report>> {
@@ -171,10 +161,12 @@ fn standing(
     if end <= now {
         return Standing::Done { why: "its last slot has ended" };
     }
-    if let Some(why) = last.filter(|r| r.permanent).and_then(|r| spent(r, reports, orders)) {
-        return Standing::Done { why };
-    }
     let until = format_utc(end);
+    match last.filter(|r| r.permanent).map_or(Spent::No, |r| spent(r, reports, orders)) {
+        Spent::Yes => return Standing::Done { why: SPENT },
+        Spent::UnlessLifted => return Standing::Spent { why: NO_LIFT_SEEN, until },
+        Spent::No => {}
+    }
     match last {
         Some(r) if orders.in_force.is_some_and(|counter| r.obeys(counter)) => {
             Standing::Acknowledged { at: format_utc(r.at) }
@@ -191,22 +183,50 @@ fn standing(
     }
 }
 
-/// That a device begins no more because it has failed for good, or has no try left; none where a lift may have given the
-/// tries back.
+const SPENT: &str = "it has failed for good, or its attempts are spent";
+const NO_LIFT_SEEN: &str = "it has failed for good, or its attempts are spent, and this home has seen no lift since";
+
+/// Whether a device begins no more because it has failed for good, or has no try left.
+enum Spent {
+    Yes,
+    /// It was stopped since, and may have been lifted before that: then it has its tries back.
+    UnlessLifted,
+    No,
+}
+
+/// Whether what a device has spent is spent still.
 ///
 /// A lift does so whose counter is above the Unix time of the failure: [`suture_core::retry::Tries::lifted`]. The device failed
-/// between the report before it and its own, which may be written long after.
-fn spent(failed: &Report, reports: &[Report], orders: Orders) -> Option<&'static str> {
-    let before = reports.iter().filter(|r| r.number < failed.number).max_by_key(|r| r.number).map(|r| r.at);
-    let since = before.map_or(0, |before| u64::try_from(before.min(failed.at).as_second()).unwrap_or(0));
+/// between the report before it and its own, which may be written long after; of reports that were written together none tells
+/// of a time before.
+fn spent(failed: &Report, reports: &[Report], orders: Orders) -> Spent {
+    let before = reports.iter().filter(|r| r.number < failed.number && r.at < failed.at).max_by_key(|r| r.number);
+    let since = before.map_or(0, |before| u64::try_from(before.at.as_second()).unwrap_or(0));
     if orders.lift.is_some_and(|lift| since < lift) {
-        return None;
+        return Spent::No;
     }
     match orders.in_force {
-        Some(stop) if since < stop => {
-            Some("it has failed for good, or its attempts are spent, and this home has seen no lift since")
+        Some(stop) if since < stop => Spent::UnlessLifted,
+        _ => Spent::Yes,
+    }
+}
+
+impl Shown {
+    fn new(rollout: &ApprovalId, order: Option<&VerifiedStop>, devices: Vec<Row>) -> Self {
+        let count = |is: fn(&Standing) -> bool| devices.iter().filter(|r| is(&r.standing)).count();
+        let acknowledged = count(|s| matches!(s, Standing::Acknowledged { .. }));
+        let done = count(|s| matches!(s, Standing::Done { .. }));
+        Self {
+            rollout: rollout.clone(),
+            stopped: order.is_some_and(|o| o.stopped),
+            counter: order.map(|o| o.counter),
+            signed_at: order.map(|o| format_utc(o.signed_at)),
+            acknowledged,
+            done,
+            unanswered: devices.len().saturating_sub(acknowledged).saturating_sub(done),
+            safe_from: devices.iter().filter_map(|r| r.standing.until()).max().map(str::to_owned),
+            devices,
         }
-        _ => Some("it has failed for good, or its attempts are spent"),
     }
 }
 
@@ -214,7 +234,7 @@ impl Standing {
     fn until(&self) -> Option<&str> {
         match self {
             Self::Acknowledged { .. } | Self::Done { .. } => None,
-            Self::UnderWay { until, .. } | Self::Unanswered { until, .. } => Some(until),
+            Self::Spent { until, .. } | Self::UnderWay { until, .. } | Self::Unanswered { until, .. } => Some(until),
         }
     }
 
@@ -222,6 +242,7 @@ impl Standing {
         match self {
             Self::Acknowledged { at } => format!("obeys, by its word of {at}"),
             Self::Done { why } => format!("can begin nothing more: {why}"),
+            Self::Spent { why, .. } => format!("begins again only by a lift: {why}"),
             Self::UnderWay { phase, at, .. } => format!("had begun at {at} ({phase}); it finishes or reverts"),
             Self::Unanswered { phase, obeyed, last_heard, .. } => {
                 let mut phase = phase.map_or("nothing of it".to_owned(), |p| p.to_string());
@@ -333,13 +354,13 @@ mod tests {
         match standing(reports) {
             Standing::Acknowledged { .. } => "obeys",
             Standing::Done { why } => why,
+            Standing::Spent { .. } => "spent",
             Standing::UnderWay { .. } => "under way",
             Standing::Unanswered { .. } => "could begin",
         }
     }
 
     const RUNS: &str = "it runs what was approved";
-    const SPENT: &str = "it has failed for good, or its attempts are spent";
 
     #[test]
     fn what_a_device_runs_counts_once_it_has_proven_it() {
@@ -379,14 +400,32 @@ mod tests {
         assert_eq!(stands(orders(None, Some(300)), &reports), "could begin");
         assert_eq!(stands(orders(Some(400), Some(300)), &reports), "could begin", "the stop may be hidden from it");
         // Stopped alone it stays as it is; that it was never lifted is no more than this home knows.
-        assert!(stands(orders(Some(300), None), &reports).ends_with("this home has seen no lift since"));
+        assert_eq!(stands(orders(Some(300), None), &reports), "spent");
         // When it failed is not known to the second: the report of it may have been written long after.
         assert_eq!(stands(orders(None, Some(150)), &reports), "could begin");
         assert_eq!(stands(orders(None, Some(100)), &reports), SPENT, "it had not even begun to prove it");
         assert_eq!(stands(orders(None, Some(50)), &reports[1..]), "could begin", "nothing before it is known");
+        // Written together, they tell of nothing that was before.
+        let together = [report(7, 500, Phase::Confirming, 5), failed(8, 500)];
+        assert_eq!(stands(orders(None, Some(300)), &together), "could begin");
+        assert_eq!(stands(orders(None, Some(300)), &[report(6, 400, Phase::Waiting, 3), failed(8, 500)]), SPENT);
         // What it does after the lift tells by itself.
         let again = [before, failed(8, 200), report(9, 310, Phase::Confirming, 5), failed(10, 320)];
         assert_eq!(stands(orders(None, Some(300)), &again), SPENT);
+    }
+
+    #[test]
+    fn that_no_device_can_begin_is_said_of_none_that_a_lift_unseen_could_let_go_on() {
+        let shown = |standing| Shown::new(&id("pump-5"), None, vec![Row { device: id("p1"), wave: 1, standing }]);
+        let until = "2026-12-07T01:00:00Z";
+        let spent = shown(Standing::Spent { why: NO_LIFT_SEEN, until: until.to_owned() });
+        assert_eq!((spent.done, spent.unanswered, spent.safe_from.as_deref()), (0, 1, Some(until)));
+        let told = text(&spent);
+        assert!(told.contains(&format!("from {until} on no device can begin any more")), "{told}");
+        assert!(told.contains("begins again only by a lift"), "{told}");
+        let done = shown(Standing::Done { why: SPENT });
+        assert_eq!((done.done, done.unanswered, done.safe_from.as_deref()), (1, 0, None));
+        assert!(text(&done).contains("0 have not answered; no device can begin any more\n"), "{}", text(&done));
     }
 
     #[test]

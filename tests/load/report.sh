@@ -61,7 +61,7 @@ for name in "${only[@]}"; do
     "${words[@]}" | tee "$kept/$name.partial" || status=$?
     [ "$status" -lt 128 ] || exit "$status"
     commit=$(git rev-parse --short=12 HEAD)
-    [ -z "$(git status --porcelain --untracked-files=no)" ] || commit="$commit, with changes that are not committed"
+    [ -z "$(git status --porcelain --untracked-files=no -- . ':!PERFORMANCE.md')" ] || commit="$commit, with changes that are not committed"
     {
         echo "$status"
         command_of "$name"

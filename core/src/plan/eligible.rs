@@ -21,7 +21,7 @@ pub(super) struct View<'a> {
     request: &'a Request,
     roster: &'a BTreeMap<&'a DeviceId, &'a RosterDevice>,
     known: &'a BTreeMap<&'a DeviceId, &'a Known>,
-    /// Approvals that are in force, ascending by id, without those that the request replaces.
+    /// Approvals that are in force, without those that the request replaces. These and the others are ascending by id.
     live: Vec<&'a Approval>,
     /// Approvals that a stop order holds and nothing has replaced: a lift would bring them back, slots and all.
     held: Vec<&'a Approval>,
@@ -54,7 +54,7 @@ pub(super) struct Sorted<'a> {
     pub(super) spent: Vec<&'a Approval>,
     /// Approvals that stay in force beside the plan, and those that a lift would bring back into force: their slots count.
     pub(super) beside: Vec<&'a Approval>,
-    /// Approvals that have not ended and that this or another one replaces, in no order.
+    /// Approvals that have not ended and that this or another one replaces, those that nobody asked for last.
     pub(super) replaced: Vec<&'a Approval>,
     /// Devices with slots left by approvals that were taken for spent, at last or on the way there: what is left of them
     /// hung on what these devices run.
@@ -72,10 +72,10 @@ impl<'a> View<'a> {
         let replaced: BTreeSet<_> =
             facts.approvals.iter().flat_map(|a| &a.terms.supersedes).chain(&request.supersedes).collect();
         let stopped = |id: &ApprovalId| VerifiedStop::stops(&facts.stops, id);
-        let lasting = facts.approvals.iter().filter(|a| now < a.terms.expires);
-        let (gone, listed): (Vec<_>, Vec<_>) = lasting.partition(|a| replaced.contains(&a.terms.id));
-        let (held, mut live): (Vec<_>, Vec<_>) = listed.into_iter().partition(|a| stopped(&a.terms.id));
-        live.sort_by(|a, b| a.terms.id.cmp(&b.terms.id));
+        let mut lasting: Vec<_> = facts.approvals.iter().filter(|a| now < a.terms.expires).collect();
+        lasting.sort_by(|a, b| a.terms.id.cmp(&b.terms.id));
+        let (gone, listed): (Vec<_>, Vec<_>) = lasting.into_iter().partition(|a| replaced.contains(&a.terms.id));
+        let (held, live): (Vec<_>, Vec<_>) = listed.into_iter().partition(|a| stopped(&a.terms.id));
         Self { facts, request, roster, known, live, held, replaced: gone, now }
     }
 

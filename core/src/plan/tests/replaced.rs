@@ -103,6 +103,19 @@ fn an_approval_is_replaced_by_what_devices_outside_the_plan_have_said_and_that_s
 }
 
 #[test]
+fn who_finds_no_slot_hears_what_it_loses_by_what_was_asked_for_in_whatever_order_approvals_are_listed() {
+    let mut facts = two(&["a"]);
+    facts.approvals.push(approval("another", b"release 4", &[("a", TUESDAY.0, TUESDAY.1)]));
+    let supersedes: BTreeSet<_> = [id("other"), id("another")].into();
+    let request = Request { supersedes, deadline: Some(at("2026-11-23T20:00:00Z")), ..for_a() };
+    let one = plan(&facts, &request, &[], now()).unwrap();
+    let text = &one.blocked[0].reason.text;
+    assert!(text.ends_with("approval another, by which it has slots, is replaced all the same"), "{text}");
+    facts.approvals.reverse();
+    assert_eq!(plan(&facts, &request, &[], now()).unwrap(), one);
+}
+
+#[test]
 fn planned_again_every_device_keeps_its_place() {
     let devices: Vec<_> = (0..6).map(|n| device(&format!("d{n}"), "icu")).collect();
     let mut facts = facts(devices, vec![calendar("icu", &["daily 02:00 2h"], &[])]);

@@ -141,14 +141,15 @@ impl Reader<'_> {
         let written = |value: &str| if is_date { until_midnight(value) } else { value.to_owned() };
         let rule = event.one("RRULE")?.map(|p| written(&p.value).parse::<Rule>()).transpose();
         let rule = rule.map_err(|e| event.error(e.to_string()))?;
+        let except = self.exceptions(instances)?;
         if let When::Date(first) = start {
-            return self.freeze(*first, self.last_date(*first)?, rule, into);
+            return self.freeze((*first, self.last_date(*first)?), rule, &except, into);
         }
         let secs = self.length(*start)?;
         let local = self.local(*start)?;
         if event.is_freeze() {
             let last = local.checked_add(Span::new().seconds(i64::from(secs) - 1)).map_or(local, |t| t);
-            return self.freeze(local.date(), last.date(), rule, into);
+            return self.freeze((local.date(), last.date()), rule, &except, into);
         }
         if rule.is_some() && !self.clock.shows(*start) {
             return Err(event.error(format!(
@@ -156,24 +157,6 @@ impl Reader<'_> {
                 start.zone().unwrap_or("another zone"),
                 self.clock.name
             )));
-        }
-        let mut except = BTreeSet::new();
-        for property in event.all("EXDATE") {
-            for when in self.whens(Some(property))? {
-                except.insert(self.exception(when)?);
-            }
-        }
-        for instance in instances {
-            let Some(id) = moved(instance) else { continue };
-            if id.param("RANGE").is_some() {
-                return Err(instance.error("it moves this and all later ones; end the one event and begin another"));
-            }
-            for when in self.whens(Some(id))? {
-                except.insert(self.exception(when)?);
-            }
-        }
-        if except.len() > MAX_EXCEPTIONS {
-            return Err(event.error(format!("it has more than {MAX_EXCEPTIONS} exceptions")));
         }
         let taken = |start| except.iter().any(|e| e.takes(start));
         let mut once = Vec::new();
@@ -191,7 +174,14 @@ impl Reader<'_> {
                 return Err(event.error("an RDATE is a period with an end of its own; make it an event"));
             }
             for when in self.whens(Some(property))? {
-                once.push(self.local(when)?);
+                if let When::Date(_) = when {
+                    return Err(event.error("it begins at a time, and an RDATE of it names none; write the time too"));
+                }
+                let start = self.local(when)?;
+                // Section 3.8.5.1: what is taken out is taken out of RDATE's as of the rule's.
+                if !taken(start) {
+                    once.push(start);
+                }
             }
         }
         let single = |start| Window { begins: Recurrence::Once { start }, duration_secs: secs };
@@ -217,6 +207,30 @@ impl Reader<'_> {
             When::Date(date) => Ok(Exception::Date(date)),
             when => self.local(when).map(Exception::Start),
         }
+    }
+
+    /// What is taken out of an event: by itself, and by its instances, which were moved or cancelled.
+    fn exceptions<'e>(&self, instances: impl Iterator<Item = &'e Event>) -> Result<BTreeSet<Exception>, IcsError> {
+        let event = self.event;
+        let mut except = BTreeSet::new();
+        for property in event.all("EXDATE") {
+            for when in self.whens(Some(property))? {
+                except.insert(self.exception(when)?);
+            }
+        }
+        for instance in instances {
+            let Some(id) = moved(instance) else { continue };
+            if id.param("RANGE").is_some() {
+                return Err(instance.error("it moves this and all later ones; end the one event and begin another"));
+            }
+            for when in self.whens(Some(id))? {
+                except.insert(self.exception(when)?);
+            }
+        }
+        if except.len() > MAX_EXCEPTIONS {
+            return Err(event.error(format!("it has more than {MAX_EXCEPTIONS} exceptions")));
+        }
+        Ok(except)
     }
 
     /// How long a window is: what the clock shows from start to end, for that is what was meant.
@@ -250,24 +264,29 @@ impl Reader<'_> {
             .ok_or_else(|| event.error("it has whole days, and no last one after its first"))
     }
 
-    fn freeze(&self, first: Date, last: Date, rule: Option<Rule>, into: &mut Imported) -> Result<(), IcsError> {
+    fn freeze(
+        &self,
+        (first, last): (Date, Date),
+        rule: Option<Rule>,
+        except: &BTreeSet<Exception>,
+        into: &mut Imported,
+    ) -> Result<(), IcsError> {
         let event = self.event;
         if event.all("RDATE").next().is_some() || (rule.is_some() && moved(event).is_some()) {
             return Err(event.error("a freeze recurs by a rule alone; write an event for each of its other dates"));
         }
+        let date = |exception: &Exception| match exception {
+            Exception::Start(start) => Exception::Date(start.date()),
+            date @ Exception::Date(_) => *date,
+        };
+        let except: BTreeSet<Exception> = except.iter().map(date).collect();
         let Some(rule) = rule else {
-            into.freezes.push(Freeze { first, last });
+            // An instance that was moved stands by itself.
+            if moved(event).is_some() || !except.contains(&Exception::Date(first)) {
+                into.freezes.push(Freeze { first, last });
+            }
             return Ok(());
         };
-        let mut except = BTreeSet::new();
-        for property in event.all("EXDATE") {
-            for when in self.whens(Some(property))? {
-                except.insert(match self.exception(when)? {
-                    Exception::Start(start) => Exception::Date(start.date()),
-                    date @ Exception::Date(_) => date,
-                });
-            }
-        }
         let days = first.until(last).map_or(0, |span| span.get_days()).saturating_add(1);
         let recurring = Recurring { first, days: u32::try_from(days).unwrap_or(0), rule: Box::new(rule), except };
         if !recurring.is_orderly() {

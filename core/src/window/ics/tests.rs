@@ -75,6 +75,47 @@ fn an_instant_is_turned_into_the_calendars_clock() {
     assert_eq!(windows(&["DTSTART:20261201T010000\nDURATION:PT1H\nEXDATE:20261201T010000"]), [""; 0]);
 }
 
+/// Whatever a date was written by: DTSTART, RRULE or RDATE.
+#[test]
+fn what_is_excepted_moved_or_cancelled_is_taken_out_of_further_dates_too() {
+    let event = "UID:1\nDTSTART:20261201T010000\nDURATION:PT1H\nRDATE:20261205T010000,20261212T010000";
+    let left = ["2026-12-01T01:00:00 1h", "2026-12-12T01:00:00 1h"];
+    assert_eq!(windows(&[&format!("{event}\nEXDATE:20261205T010000")]), left);
+    assert_eq!(windows(&[&format!("{event}\nEXDATE;VALUE=DATE:20261205")]), left);
+    let instance = "UID:1\nRECURRENCE-ID:20261205T010000\nDTSTART:20261206T050000\nDURATION:PT1H";
+    assert_eq!(windows(&[event, &format!("{instance}\nSTATUS:CANCELLED")]), left);
+    assert_eq!(windows(&[event, instance]), [left[0], left[1], "2026-12-06T05:00:00 1h"]);
+    // Midnight was not said.
+    let day = "SUMMARY:a\nDTSTART:20261201T010000\nDURATION:PT1H\nRDATE;VALUE=DATE:20261205";
+    assert!(refusal(&[day]).contains("\"a\": it begins at a time, and an RDATE of it names none"));
+}
+
+#[test]
+fn an_instance_of_a_freeze_that_was_moved_or_cancelled_is_taken_out_of_it() {
+    let read = |event: &str, instance: &str| {
+        let read = import(&file(&[event, &format!("UID:1\n{instance}")]), &vienna()).unwrap();
+        let all = |texts: &mut dyn Iterator<Item = String>| texts.collect::<Vec<_>>().join(" ");
+        (
+            all(&mut read.recurring.iter().map(ToString::to_string)),
+            all(&mut read.freezes.iter().map(ToString::to_string)),
+        )
+    };
+    let days = "UID:1\nDTSTART;VALUE=DATE:20261201\nRRULE:FREQ=DAILY";
+    let timed = "UID:1\nCATEGORIES:FREEZE\nDTSTART:20261201T220000\nDTEND:20261201T230000\nRRULE:FREQ=DAILY";
+    let cancelled = "STATUS:CANCELLED\nDTSTART;VALUE=DATE:20261205\nRECURRENCE-ID";
+    let left = |freezes: &str| ("1 day from 2026-12-01, FREQ=DAILY -2026-12-05".to_owned(), freezes.to_owned());
+    assert_eq!(read(days, &format!("{cancelled};VALUE=DATE:20261205")), left(""));
+    assert_eq!(read(timed, &format!("{cancelled}:20261205T210000Z")), left(""));
+    let moved = "DTSTART;VALUE=DATE:20270105\nRECURRENCE-ID;VALUE=DATE:20261205";
+    assert_eq!(read(days, moved), left("2027-01-05"));
+    let once = "UID:1\nDTSTART;VALUE=DATE:20261205";
+    assert_eq!(read(once, moved), (String::new(), "2027-01-05".to_owned()));
+    assert!(
+        refusal(&[days, &format!("UID:1\n{}", moved.replace("-ID;", "-ID;RANGE=THISANDFUTURE;"))])
+            .contains("all later ones")
+    );
+}
+
 #[test]
 fn the_files_zone_is_said_by_somebody() {
     let zone = |events: &[&str], reading: &Reading| import(&file(events), reading).map(|i| i.zone);

@@ -145,18 +145,18 @@ impl Reader<'_> {
         if let When::Date(first) = start {
             return self.freeze((*first, self.last_date(*first)?), rule, &except, into);
         }
-        let secs = self.length(*start)?;
-        let local = self.local(*start)?;
-        if event.is_freeze() {
-            let last = local.checked_add(Span::new().seconds(i64::from(secs) - 1)).map_or(local, |t| t);
-            return self.freeze((local.date(), last.date()), rule, &except, into);
-        }
         if rule.is_some() && !self.clock.shows(*start) {
             return Err(event.error(format!(
                 "it recurs by the clock of {}, and the calendar is in {}; put it in a calendar of that zone",
                 start.zone().unwrap_or("another zone"),
                 self.clock.name
             )));
+        }
+        let secs = self.length(*start)?;
+        let local = self.local(*start)?;
+        if event.is_freeze() {
+            let last = local.checked_add(Span::new().seconds(i64::from(secs) - 1)).map_or(local, |t| t);
+            return self.freeze((local.date(), last.date()), rule, &except, into);
         }
         let taken = |start| except.iter().any(|e| e.takes(start));
         let mut once = Vec::new();

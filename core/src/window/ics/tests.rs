@@ -117,6 +117,26 @@ fn an_instance_of_a_freeze_that_was_moved_or_cancelled_is_taken_out_of_it() {
 }
 
 #[test]
+fn a_freeze_with_times_recurs_by_the_calendars_own_clock_alone() {
+    // Tuesdays at 21:00 in New York.
+    let freeze = "SUMMARY:board\nCATEGORIES:FREEZE\nDTSTART:20261202T020000Z\nDURATION:PT3H";
+    let weekly = format!("{freeze}\nRRULE:FREQ=WEEKLY;BYDAY=WE");
+    let york = |event: &str| {
+        let reading = Reading { zone: Some("America/New_York".to_owned()), ..Reading::default() };
+        import(&file(&[event]), &reading)
+    };
+    let error = york(&weekly).unwrap_err().to_string();
+    assert!(
+        error.contains("\"board\": it recurs by the clock of UTC") && error.contains("America/New_York"),
+        "{error}"
+    );
+    let rome = weekly.replace("DTSTART:20261202T020000Z", "DTSTART;TZID=Europe/Rome:20261202T020000");
+    assert!(york(&rome).unwrap_err().to_string().contains("the clock of Europe/Rome"));
+    assert_eq!(york(freeze).unwrap().freezes, ["2026-12-01".parse().unwrap()], "once is an instant");
+    assert_eq!(york(&weekly.replace("020000Z", "020000")).unwrap().recurring.len(), 1);
+}
+
+#[test]
 fn the_files_zone_is_said_by_somebody() {
     let zone = |events: &[&str], reading: &Reading| import(&file(events), reading).map(|i| i.zone);
     let none = Reading::default();

@@ -187,11 +187,12 @@ impl Calendar {
     ///
     /// # Errors
     ///
-    /// [`WindowError::Rule`] where a rule takes too long to expand.
+    /// [`WindowError::Zone`], and [`WindowError::Rule`] where a rule takes too long to expand.
     pub fn frozen(&self, since: Date, before: Date) -> Result<Vec<Freeze>, WindowError> {
+        let zone = self.time_zone()?;
         let mut all = self.freezes.clone();
         for recurring in &self.recurring {
-            let dates = recurring.dates(since, before);
+            let dates = recurring.dates(since, before, &zone);
             all.extend(dates.map_err(|source| WindowError::Rule { scope: self.scope.clone(), source })?);
         }
         all.retain(|f| since <= f.last && f.first < before);

@@ -30,12 +30,13 @@ pub struct Recurring {
 }
 
 impl Recurring {
-    /// What is frozen of `[since, before)`, and what of it begins earlier; ascending.
-    pub(super) fn dates(&self, since: Date, before: Date) -> Result<Vec<Freeze>, RuleError> {
+    /// What is frozen of `[since, before)`, and what of it begins earlier, by the clock of `zone`; ascending.
+    pub(super) fn dates(&self, since: Date, before: Date, zone: &TimeZone) -> Result<Vec<Freeze>, RuleError> {
         let more = Span::new().days(i64::from(self.days.saturating_sub(1)));
         let from = since.checked_sub(more).unwrap_or(since);
         let [first, from, before] = [self.first, from, before].map(|date| date.to_datetime(Time::midnight()));
-        let ended = self.rule.until().map(|until| TimeZone::UTC.to_datetime(until).date());
+        // UNTIL stands in UTC (section 3.3.10), dates are local.
+        let ended = self.rule.until().map(|until| zone.to_datetime(until).date());
         let mut dates: Vec<Freeze> = Vec::new();
         for start in Starts::new(&self.rule, first, from, before) {
             let start = start?;
@@ -92,7 +93,7 @@ mod tests {
     }
 
     fn dates(recurring: &Recurring, since: &str, before: &str) -> Vec<String> {
-        recurring.dates(date(since), date(before)).unwrap().iter().map(ToString::to_string).collect()
+        recurring.dates(date(since), date(before), &TimeZone::UTC).unwrap().iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -69,6 +69,29 @@ fn a_freeze_drops_what_begins_on_it_and_cuts_what_runs_into_it() {
 }
 
 #[test]
+fn a_freeze_recurs_until_the_date_that_the_calendars_own_clock_shows_then() {
+    let last = |zone: &str, until: &str| {
+        let c = Calendar {
+            recurring: vec![Recurring {
+                first: "2026-12-01".parse().unwrap(),
+                days: 1,
+                rule: Box::new(format!("FREQ=DAILY;UNTIL={until}").parse().unwrap()),
+                except: BTreeSet::new(),
+            }],
+            ..calendar(zone, &["daily 22:00 1h"], &[])
+        };
+        let open = openings(&[&c], at("2026-12-02T12:00:00Z"), at("2026-12-20T00:00:00Z"), 1).unwrap();
+        // The first evening on which something opens again is the one after the last that is frozen.
+        c.time_zone().unwrap().to_datetime(open[0].start).date().yesterday().unwrap().to_string()
+    };
+    assert_eq!(last("Europe/Vienna", "20261209T230000Z"), "2026-12-10", "midnight in Vienna");
+    assert_eq!(last("Europe/Vienna", "20261209T225959Z"), "2026-12-09");
+    assert_eq!(last("Pacific/Kiritimati", "20261209T100000Z"), "2026-12-10", "14 hours before UTC");
+    assert_eq!(last("America/New_York", "20261210T030000Z"), "2026-12-09");
+    assert_eq!(last("America/New_York", "20261210T000000"), "2026-12-10", "by the clock itself");
+}
+
+#[test]
 fn overlapping_and_touching_openings_are_one() {
     let c = calendar("UTC", &["mon 01:00 2h", "mon 02:00 2h", "2026-11-23T04:00 30m", "mon 06:00 1h"], &[]);
     assert_eq!(

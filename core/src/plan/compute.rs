@@ -94,7 +94,7 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
         let need = sorted.steps.iter().map(|b| b.need()).max().unwrap_or(SignedDuration::ZERO);
         let length = need.saturating_add(room(request, &sorted.steps));
         let mut taken = Taken::new(eligible.iter().map(|c| &c.device.ward), &roster);
-        taken.count(&sorted.beside);
+        taken.count(&sorted.beside, now);
         let reuses_until = taken.count_replaced(&sorted.replaced, (facts, request, &known), now);
         let settled = taken.settled();
         asked.extend(settled.iter().copied());

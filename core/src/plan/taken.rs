@@ -4,6 +4,10 @@
 //! replaces, for as long as what they know counts, in slots that the new one may have given to somebody else. So what was
 //! once signed is taken until it is over, whatever has become of it: replaced, stopped, or in force beside the plan.
 //!
+//! A device that is on no roster may come back, under its id and into whatever ward, and then its slots are its own again: they
+//! are taken in every ward of the plan. So the slots that are left of one that was revoked or is out of use hold back plans of the
+//! whole hospital, until they end.
+//!
 //! A device that has proven that it runs what a replaced approval leads to is not down by it again, and its slots are free;
 //! unless another approval could have led it off that again and the first one back to it, which takes a permit to go down. A
 //! hospital for which that is too dear, on the night of a rollback, says so in the request, and signs it
@@ -35,12 +39,11 @@ impl<'a> Taken<'a> {
         Self { roster, wards: wards.map(|ward| (ward, BTreeMap::new())).collect(), settled: BTreeSet::new() }
     }
 
-    /// Counts approvals that stay in force, or may come back into force, whatever the server says has become of them.
-    pub(super) fn count(&mut self, approvals: &[&'a Approval]) {
+    /// Counts approvals that stay in force, or may come back into force, whatever the server says has become of them, as far
+    /// as they are not over.
+    pub(super) fn count(&mut self, approvals: &[&'a Approval], now: Timestamp) {
         for device in approvals.iter().flat_map(|a| &a.devices) {
-            if let Some(taken) = self.of(&device.id) {
-                taken.extend(&device.slots);
-            }
+            self.take(&device.id, device.slots.iter().copied().filter(|slot| now < slot.end));
         }
     }
 
@@ -57,15 +60,17 @@ impl<'a> Taken<'a> {
             for device in &approval.devices {
                 let left = device.slots.iter().copied().filter(|slot| now < slot.end);
                 let Some(last) = left.clone().map(|slot| slot.end).max() else { continue };
-                if self.of(&device.id).is_none() {
+                if !self.counts(&device.id) {
                     continue;
                 }
-                if known.get(&device.id).is_some_and(|known| is_settled(known, approval, facts)) {
+                // No roster, no key: nothing is proven of one that is on none.
+                let known = known.get(&device.id).filter(|_| self.roster.contains_key(&device.id));
+                if known.is_some_and(|known| is_settled(known, approval, facts)) {
                     self.settled.insert(&device.id);
                 } else if request.reuse_slots {
                     reused = reused.max(Some(last));
-                } else if let Some(taken) = self.of(&device.id) {
-                    taken.extend(left);
+                } else {
+                    self.take(&device.id, left);
                 }
             }
         }
@@ -82,10 +87,16 @@ impl<'a> Taken<'a> {
         self.wards.into_iter().map(|(ward, taken)| (ward, Timetable::new(taken, cap, length))).collect()
     }
 
-    /// A device's, where it stands in one of the wards.
-    fn of(&mut self, device: &'a DeviceId) -> Option<&mut Vec<Slot>> {
-        let ward = self.roster.get(device).map(|d| &d.ward)?;
-        Some(self.wards.get_mut(ward)?.entry(device).or_default())
+    /// Whether a device's slots are taken in any of the wards.
+    fn counts(&self, device: &DeviceId) -> bool {
+        self.roster.get(device).map_or(!self.wards.is_empty(), |d| self.wards.contains_key(&d.ward))
+    }
+
+    /// Takes slots for a device, in its ward; in all of them where it is on no roster.
+    fn take(&mut self, device: &'a DeviceId, slots: impl Iterator<Item = Slot> + Clone) {
+        let ward = self.roster.get(device).map(|d| &d.ward);
+        let wards = self.wards.iter_mut().filter(|(name, _)| ward.is_none_or(|ward| ward == **name));
+        wards.for_each(|(_, taken)| taken.entry(device).or_default().extend(slots.clone()));
     }
 }
 

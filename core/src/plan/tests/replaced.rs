@@ -55,6 +55,31 @@ fn the_slots_of_a_replaced_approval_are_taken_for_all_but_their_own_device() {
     assert_eq!(late.devices[0].slots[0].start, at(TUESDAY.1));
 }
 
+/// Attack: a device that was revoked, enrols again under its id, and is confirmed: what was signed for it counts again.
+#[test]
+fn the_slots_of_a_device_on_no_roster_are_taken_in_every_ward_for_it_may_come_back() {
+    let mut facts = two(&["b"]);
+    facts.rosters[0].1.devices.retain(|d| d.id.as_str() != "b");
+    assert_eq!(start(&facts, &for_a(), &[]), at(TUESDAY.1), "b is in no ward now, and may be in any later");
+    assert_eq!(start(&facts, &Request { cap: 2, ..for_a() }, &[]), at("2026-11-24T01:00:00Z"));
+
+    // Replaced, it counts for whoever has not heard of it; what no roster's key proves is no proof.
+    let replacing = Request { supersedes: [id("other")].into(), ..for_a() };
+    assert_eq!(start(&facts, &replacing, &[]), at(TUESDAY.1));
+    let out = plan(&facts, &replacing, &[runs("a", 3), runs("b", 4)], now()).unwrap();
+    assert_eq!((out.devices[0].slots[0].start, &out.settled[..]), (at(TUESDAY.1), &[][..]));
+    assert_eq!(out.recompute(&facts).unwrap(), out);
+
+    // A hospital that knows it gone for good says so, and signs it.
+    let request = Request { reuse_slots: true, ..replacing };
+    assert_eq!(start(&facts, &request, &[]), at("2026-11-24T01:00:00Z"));
+    assert_eq!(plan(&facts, &request, &[], now()).unwrap().reuses_until, Some(at(TUESDAY.1)));
+
+    // Until they end, and no longer.
+    let late = plan(&facts, &for_a(), &[], at(TUESDAY.1)).unwrap();
+    assert_eq!(late.devices[0].slots[0].start, at(TUESDAY.1));
+}
+
 #[test]
 fn a_hospital_may_give_the_slots_out_again_and_that_is_signed() {
     let facts = two(&["a", "b"]);

@@ -152,10 +152,15 @@ proptest! {
         let ward_of = |id: &DeviceId| &roster[id].ward;
         let mut taken: BTreeMap<&WardId, Vec<(&DeviceId, Slot)>> = BTreeMap::new();
         let counts = |a: &Approval, d: &DeviceSlots| {
-            roster.contains_key(&d.id) && !(out.supersedes.contains(&a.terms.id) && done.contains(&d.id))
+            !(out.supersedes.contains(&a.terms.id) && done.contains(&d.id))
         };
+        let wards: BTreeSet<&WardId> = roster.values().map(|d| &d.ward).collect();
         for d in facts.approvals.iter().flat_map(|a| a.devices.iter().filter(move |d| counts(a, d))) {
-            taken.entry(ward_of(&d.id)).or_default().extend(d.slots.iter().map(|s| (&d.id, *s)));
+            // One on no roster may come back, into whatever ward.
+            let own = |ward: &&&WardId| roster.get(&d.id).is_none_or(|device| device.ward == ***ward);
+            for ward in wards.iter().filter(own) {
+                taken.entry(ward).or_default().extend(d.slots.iter().map(|s| (&d.id, *s)));
+            }
         }
         for d in &out.devices {
             let binding = facts.calendars.iter().map(|(_, c)| c).filter(|c| c.scope.binds(&d.id, ward_of(&d.id)));
@@ -175,7 +180,7 @@ proptest! {
         }
 
         // Wherever a planned slot is, the ward is within its cap: earlier approvals are counted, replaced or not, but for
-        // who is done with one that is replaced, and each device once.
+        // who is done with one that is replaced, those on no roster in every ward, and each device once.
         for d in &out.devices {
             let all = &taken[ward_of(&d.id)];
             for mine in &d.slots {

@@ -14,6 +14,9 @@ use super::text::{TextError, error, parse_date};
 use super::{Exception, Freeze, Rule, RuleError, civil, plausible};
 use crate::limits::{MAX_EXCEPTIONS, MAX_RECURRING_FREEZE_DAYS};
 
+const LEAP: &str = "the same dates each year, for only some years have 29 February; \
+                    write it by itself, as in 02-20..02-28, 02-29 and 03-01..03-05";
+
 /// Dates on which nothing begins, as often as a rule says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,7 +61,7 @@ impl Recurring {
     }
 }
 
-/// `12-24..01-02`, or `12-24`: the same dates of each year.
+/// `12-24..01-02`, or `12-24`: the same dates of each year. `02-29` stands by itself.
 impl FromStr for Recurring {
     type Err = TextError;
     fn from_str(text: &str) -> Result<Self, TextError> {
@@ -67,7 +70,13 @@ impl FromStr for Recurring {
         // A leap year, so that each date is one.
         let day = |text: &str| parse_date(&format!("2000-{text}")).ok_or_else(bad);
         let (first, mut last) = (day(first)?, day(last)?);
-        if last < first {
+        let (leap, wraps) = (day("02-29")?, last < first);
+        // A rule's dates are as many each time, and begin on one that the year has.
+        let among = if wraps { first <= leap || leap <= last } else { first <= leap && leap <= last };
+        if among && first != last {
+            return Err(error(text, LEAP));
+        }
+        if wraps {
             last = last.checked_add(Span::new().years(1)).map_err(|_| bad())?;
         }
         let days = first.until(last).map_err(|_| bad())?.get_days().saturating_add(1);
@@ -108,6 +117,27 @@ mod tests {
         for bad in ["12-24..", "24-12", "2026-12-24", "02-30", ""] {
             assert!(bad.parse::<Recurring>().is_err(), "{bad}");
         }
+    }
+
+    /// What is counted in a leap year is a day longer than in another, and what begins on 29 February is in no other.
+    #[test]
+    fn each_years_dates_have_the_29th_of_february_alone_or_not_at_all() {
+        for over in ["02-20..03-01", "02-20..02-29", "02-29..03-05", "01-15..02-29", "12-31..02-29", "02-28..02-29"] {
+            let error = over.parse::<Recurring>().unwrap_err().to_string();
+            assert!(error.contains("by itself, as in 02-20..02-28, 02-29 and 03-01..03-05"), "{error}");
+        }
+        let frozen = |parts: &[&str], year: i16| -> Vec<String> {
+            let each = |text: &&str| dates(&text.parse().unwrap(), &format!("{year}-01-01"), &format!("{year}-12-01"));
+            parts.iter().flat_map(each).collect()
+        };
+        let whole = ["02-20..02-28", "02-29", "03-01"];
+        assert_eq!(frozen(&whole, 2027), ["2027-02-20..2027-02-28", "2027-03-01"]);
+        assert_eq!(frozen(&whole, 2028), ["2028-02-20..2028-02-28", "2028-02-29", "2028-03-01"]);
+        let late = ["02-29", "03-01..03-05"];
+        assert_eq!(frozen(&late, 2027), ["2027-03-01..2027-03-05"]);
+        assert_eq!(frozen(&late, 2028), ["2028-02-29", "2028-03-01..2028-03-05"]);
+        // Over the turn of the year into February.
+        assert_eq!(frozen(&["12-31..02-28"], 2028), ["2027-12-31..2028-02-28"]);
     }
 
     #[test]

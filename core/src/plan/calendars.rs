@@ -88,6 +88,13 @@ pub(super) struct Hours<'a> {
     pub(super) own: bool,
 }
 
+impl Hours<'_> {
+    /// When the last of them ends, where they are as many as are looked at: what opens later is not among them.
+    pub(super) fn looked_until(&self) -> Option<Timestamp> {
+        self.open.last().filter(|_| self.open.len() >= MAX_OPENINGS).map(|last| last.end)
+    }
+}
+
 fn open(
     device: &RosterDevice,
     layers: &[&Calendar],

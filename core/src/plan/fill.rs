@@ -15,7 +15,7 @@ use super::{Blocked, PlanError, PlannedWave, Request, WaveSize, WaveSpec};
 use crate::approval::{DeviceSlots, Slot};
 use crate::clock::format_utc;
 use crate::id::WardId;
-use crate::limits::MAX_SLOTS_PER_DEVICE;
+use crate::limits::{MAX_OPENINGS, MAX_SLOTS_PER_DEVICE};
 use crate::phase::{Code, Reason};
 use crate::version::Release;
 
@@ -116,7 +116,9 @@ impl<'a> Planner<'a> {
                 match self.place(&device, earliest, earliest, Place { place, of, slots: of_ward }) {
                     Some(slots) => devices.push((device, slots)),
                     None => {
-                        let reason = no_opening(&device, earliest, self.request, self.until);
+                        let hours = self.calendars.of(device.device).ok();
+                        let looked = hours.and_then(|hours| hours.looked_until()).filter(|end| *end < self.until);
+                        let reason = no_opening(&device, earliest, self.request, (self.until, looked));
                         blocked.push(Blocked { id: device.device.id.clone(), reason });
                     }
                 }
@@ -224,12 +226,12 @@ fn slots_by_ward<'c, 'a: 'c>(devices: impl IntoIterator<Item = &'c Candidate<'a>
 }
 
 /// Why a device finds no slot: nothing begins before its wave may, and nothing ends after the deadline or the horizon,
-/// whichever comes first.
+/// whichever comes first; or after what was `looked` at, where its calendars open more often before that than is looked at.
 fn no_opening(
     Candidate { device, way }: &Candidate<'_>,
     earliest: Timestamp,
     request: &Request,
-    until: Timestamp,
+    (until, looked): (Timestamp, Option<Timestamp>),
 ) -> Reason {
     let (from, ward, id) = (format_utc(earliest), &device.ward, &device.id);
     let needs = match way.len() {
@@ -237,6 +239,13 @@ fn no_opening(
         steps => format!("room for {steps} steps one after another"),
     };
     let look = format!("see `calendar preview --device {id}`");
+    if let Some(end) = looked {
+        let text = format!(
+            "the calendars of ward {ward} have no {needs} from {from} on in their first {MAX_OPENINGS} openings, the last until {}; {look}, or set a later --not-before or a higher cap",
+            format_utc(end)
+        );
+        return Reason::new(Code::NoOpening, text);
+    }
     match request.deadline.filter(|deadline| *deadline == until) {
         Some(deadline) => {
             let text = format!(

@@ -364,6 +364,33 @@ fn a_wave_is_filled_up_with_the_next_device_that_has_an_opening() {
 }
 
 #[test]
+fn who_finds_no_room_in_as_many_openings_as_are_looked_at_hears_until_when_they_go() {
+    let mut hourly = calendar("icu", &["mon 02:00 19m"], &[]);
+    let start = "2026-11-23T13:30:00".parse().unwrap();
+    let rule = Box::new("FREQ=HOURLY".parse().unwrap());
+    hourly.1.windows[0].begins = crate::window::Recurrence::Rule { start, rule, except: BTreeSet::new() };
+    let facts = facts(vec![device("a", "icu")], vec![hourly]);
+    let text = |request: &Request| {
+        let out = plan(&facts, request, &[], now()).unwrap();
+        (out.blocked[0].reason.code, out.blocked[0].reason.text.clone())
+    };
+    // 999 of them, and 1,001.
+    let over = |hours: u32| Request { horizon_secs: hours * 3_600, ..request() };
+    let (code, all) = text(&over(999));
+    assert!(code == Code::NoOpening && all.contains("to the plan's horizon; "), "{all}");
+    let last = now() + SignedDuration::from_mins(999 * 60 + 49);
+    let ends = format!(" in their first 1000 openings, the last until {}; ", crate::clock::format_utc(last));
+    let deadline = Some(now() + SignedDuration::from_hours(1_001));
+    for request in [over(1_001), Request { deadline, ..over(2_000) }] {
+        let (code, cut) = text(&request);
+        assert!(code == Code::NoOpening && cut.contains(&ends) && cut.contains("later --not-before"), "{cut}");
+        assert!(!cut.contains("horizon"), "{cut}");
+    }
+    let soon = Request { deadline: Some(last), ..over(2_000) };
+    assert_eq!(text(&soon).0, Code::PastDeadline, "all before it were looked at");
+}
+
+#[test]
 fn an_approval_with_nothing_left_to_do_is_replaced_and_one_with_more_to_do_blocks() {
     let devices = vec![device("a", "icu"), device("b", "icu"), device("c", "lab")];
     let calendars = vec![calendar("icu", &["daily 02:00 3h"], &[]), calendar("lab", &["daily 02:00 3h"], &[])];

@@ -306,8 +306,16 @@ impl Client {
     pub async fn connect(context: &Context<'_>) -> Outcome<Self> {
         let mut client = Self::certified(context).await?;
         match witness::follow(context, &mut client).await {
-            // What stops devices is signed, and goes through whatever is said of the record.
-            Err(failure) if context.stops_devices && failure.exit == Exit::Untrusted => Ok(client),
+            // What stops devices is signed, or only narrows, and goes through whatever is said of the record, and whatever became of
+            // the file in which this home remembers it.
+            Err(failure) if context.stops_devices && failure.exit != Exit::Unreachable => {
+                // That the record is in doubt is told behind the command, by what was put aside.
+                if failure.exit != Exit::Untrusted {
+                    let text = format!("note: the server's record was not looked at: {}", failure.message);
+                    context.asides.add(text);
+                }
+                Ok(client)
+            }
             followed => followed.map(|_| client),
         }
     }
@@ -316,20 +324,37 @@ impl Client {
     async fn certified(context: &Context<'_>) -> Outcome<Self> {
         let server = context.home.server()?;
         let identity = identity::load(&context.home)?;
-        let due = identity::renewal_due(&identity, context.clock.now());
+        let (due, ended) = identity::renewal_due(&identity, context.clock.now());
         let mut client = Self::open(&settings(context, &server, Some(identity))?).await?.telling(context);
         if !due {
             return Ok(client);
         }
-        let request = v1::RenewRequest { csr: identity::renewal(&context.home)?.into() };
-        let v1::RenewResponse { chain } = client.renew(request).await.map_err(|f| {
-            f.next(format!(
+        match client.renewed(context, &server).await {
+            Ok(renewed) => Ok(renewed),
+            Err(failure) if ended => Err(failure.next(format!(
                 "the certificate could not be renewed; {} days after its end only a new token helps",
                 RENEWAL_GRACE_SECS / 86_400
-            ))
-        })?;
-        identity::store_chain(&context.home, &chain)?;
-        Ok(Self::open(&settings(context, &server, Some(identity::load(&context.home)?))?).await?.telling(context))
+            ))),
+            // Attack: a thief of the certificate who renews it until it cannot be renewed any more that day, so that nobody stops
+            // anything by it. What is asked for is asked for by the one that is still good.
+            Err(failure) => {
+                context.asides.add(format!("note: the certificate could not be renewed yet: {}", failure.message));
+                Ok(client)
+            }
+        }
+    }
+
+    /// The same server by a new certificate.
+    async fn renewed(&mut self, context: &Context<'_>, server: &Server) -> Outcome<Self> {
+        let request = v1::RenewRequest { csr: identity::renewal(&context.home)?.into() };
+        let v1::RenewResponse { chain } = self.renew(request).await?;
+        let identity = identity::with_chain(&context.home, &chain)?;
+        let renewed = Self::open(&settings(context, server, Some(identity))?).await?.telling(context);
+        // A disk without room is in nobody's way: the next command renews again.
+        if let Err(failure) = identity::store_chain(&context.home, &chain) {
+            context.asides.add(format!("note: the new certificate could not be kept: {}", failure.message));
+        }
+        Ok(renewed)
     }
 
     /// The same, which tells this command what waits, and that it has changed something.

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use suture_core::clock::{Clock, whole_second};
@@ -51,7 +51,10 @@ pub struct Context<'a> {
     pub unread: Unread,
     /// Whether this command has changed something of which the server's record tells.
     pub changed: Changed,
-    /// Whether this command stops devices: then a server whose audit record is in doubt is no reason not to send it.
+    /// What went wrong beside what was asked for.
+    pub asides: Asides,
+    /// Whether this command stops devices: then neither a server whose audit record is in doubt nor trouble with this home's own
+    /// files is a reason not to send it.
     pub stops_devices: bool,
 }
 
@@ -68,6 +71,25 @@ impl Unread {
     /// What the last one said.
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a person is told once the command has ended: of places that print nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Asides(Arc<Mutex<Vec<String>>>);
+
+impl Asides {
+    /// Keeps one, once.
+    pub fn add(&self, note: String) {
+        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+
+    /// Those that were kept.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -95,6 +117,7 @@ impl<'a> Context<'a> {
             stops_devices: false,
             unread: Unread::default(),
             changed: Changed::default(),
+            asides: Asides::default(),
         })
     }
 

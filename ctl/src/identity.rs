@@ -81,18 +81,27 @@ pub fn store_chain(home: &Home, chain: &[impl AsRef<[u8]>]) -> Outcome {
 
 /// The identity of this home.
 pub fn load(home: &Home) -> Outcome<Identity> {
-    let missing = |name| {
-        Failure::new(format!("{} is missing", home.directory().join(name).display()))
-            .next("join again with a new token")
-    };
-    let key = Zeroizing::new(home.read(KEY)?.ok_or_else(|| missing(KEY))?);
-    let key = PrivateKeyDer::from_pem_slice(&key).or_fail(|| format!("{KEY} holds no private key"))?;
-    let chain = home.read(CHAIN)?.ok_or_else(|| missing(CHAIN))?;
+    let key = key(home)?;
+    let chain = home.read(CHAIN)?.ok_or_else(|| missing(home, CHAIN))?;
     let chain = CertificateDer::pem_slice_iter(&chain)
         .map(|c| c.map(|c| c.to_vec()))
         .collect::<Result<Vec<_>, _>>()
         .or_fail(|| format!("{CHAIN} holds no certificates"))?;
     Ok(connect::identity(chain, key))
+}
+
+/// The same by a chain that has just been issued, wherever it is kept.
+pub fn with_chain(home: &Home, chain: &[impl AsRef<[u8]>]) -> Outcome<Identity> {
+    Ok(connect::identity(chain.iter().map(|der| der.as_ref().to_vec()).collect(), key(home)?))
+}
+
+fn key(home: &Home) -> Outcome<PrivateKeyDer<'static>> {
+    let key = Zeroizing::new(home.read(KEY)?.ok_or_else(|| missing(home, KEY))?);
+    PrivateKeyDer::from_pem_slice(&key).or_fail(|| format!("{KEY} holds no private key"))
+}
+
+fn missing(home: &Home, name: &str) -> Failure {
+    Failure::new(format!("{} is missing", home.directory().join(name).display())).next("join again with a new token")
 }
 
 /// A request to renew, signed with the key in force.
@@ -102,13 +111,14 @@ pub fn renewal(home: &Home) -> Outcome<Vec<u8>> {
     csr(&key)
 }
 
-/// Whether so much of the certificate's life is over that it should be renewed.
-pub fn renewal_due(identity: &Identity, now: Timestamp) -> bool {
-    let Some(certificate) = identity.chain.first() else { return false };
-    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else { return false };
+/// Whether so much of the certificate's life is over that it should be renewed, and whether all of it is.
+pub fn renewal_due(identity: &Identity, now: Timestamp) -> (bool, bool) {
+    let Some(certificate) = identity.chain.first() else { return (false, false) };
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else { return (false, false) };
     let (from, to) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
     let life = to.saturating_sub(from);
-    now.as_second().saturating_sub(from) >= life.saturating_mul(RENEW_AT_PERCENT) / 100
+    let due = now.as_second().saturating_sub(from) >= life.saturating_mul(RENEW_AT_PERCENT) / 100;
+    (due, now.as_second() >= to)
 }
 
 #[cfg(test)]
@@ -139,7 +149,13 @@ mod tests {
         let identity = load(&home).unwrap();
         assert_eq!(identity.chain, [certificate.der().clone()]);
         let due = |day: &str| renewal_due(&identity, day.parse().unwrap());
-        assert!(!due("2026-01-21T00:00:00Z") && due("2026-01-22T00:00:00Z") && due("2027-01-01T00:00:00Z"));
+        assert_eq!(
+            [21, 22, 30].map(|day| due(&format!("2026-01-{day}T00:00:00Z"))),
+            [(false, false), (true, false), (true, false)]
+        );
+        assert_eq!(due("2026-01-31T00:00:00Z"), (true, true));
+        // What a disk has no room for is used nevertheless.
+        assert_eq!(with_chain(&home, &[certificate.der().to_vec()]).unwrap().chain, identity.chain);
         assert!(!renewal(&home).unwrap().is_empty());
     }
 }

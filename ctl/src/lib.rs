@@ -121,6 +121,9 @@ where
             // Who reads letters already need not be told of them.
             let reads = matches!(&command, cmd::Command::Notice(_) | cmd::Command::Report(_));
             let done = cmd::run(&mut context, command).await;
+            for note in context.asides.take() {
+                context.print.note(&note);
+            }
             if let Some(doubt) = Box::pin(witness::remember(&context)).await {
                 context.print.note(&doubt);
             }

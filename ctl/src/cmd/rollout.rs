@@ -28,7 +28,7 @@ pub(crate) use plan::BundleName;
 use suture_core::id::ApprovalId;
 
 use crate::context::Context;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::hospital::Desk;
 use crate::repository::Signing;
 use crate::witness;
@@ -149,8 +149,10 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     context.stops_devices = matches!(command, Command::Pause { .. } | Command::Abort { .. } | Command::Stop(_));
     let stops = context.stops_devices;
     let done = Box::pin(each(context, command)).await;
-    if let (true, Some(warning)) = (stops, witness::warning(&context.home)?) {
-        context.print.note(&warning);
+    match witness::warning(&context.home) {
+        Ok(Some(warning)) if stops => context.print.note(&warning),
+        Err(failure) if stops => context.print.note(&format!("note: {}", failure.message)),
+        _ => {}
     }
     done
 }
@@ -171,10 +173,8 @@ async fn each(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Pause { rollout, reason } => stop::pause(context, &rollout, reason).await,
         Command::Resume { rollout, reason } => stop::resume(context, &rollout, reason).await,
         Command::Abort { rollout, reason, signing } => {
-            let mut desk = Desk::open_base(context).await?;
-            if desk.documents.approval(&rollout).is_none() {
-                return Err(Failure::new(format!("the approvals list no {rollout}: there is nothing to stop")));
-            }
+            let mut desk = Desk::open_base(context).await.map_err(order::or_offline)?;
+            order::is_listed(&desk, &rollout)?;
             stop::abort(context, &mut desk, &rollout, &reason, &signing).await
         }
         Command::Stop(args) => order::stop(context, args).await,

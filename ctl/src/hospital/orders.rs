@@ -9,6 +9,8 @@
 //! it does on a device that hears of it only then; a device that heard of it before holds to it, so that what is signed next
 //! outbids it.
 
+use std::path::Path;
+
 use suture_core::approval::VerifiedStop;
 use suture_core::id::{ApprovalId, HdoId};
 use suture_core::limits::MAX_STOP_BYTES;
@@ -26,6 +28,22 @@ use crate::home::Home;
 pub fn remember(home: &Home, order: &VerifiedStop) -> Outcome {
     home.write(&name(&order.approval), order.bytes(), Access::Public)?;
     remember_lift(home, order)
+}
+
+/// As [`remember`]; where a command stops devices, what this home has no room for is said, and in no order's way.
+pub fn keep(context: &Context<'_>, order: &VerifiedStop) -> Outcome {
+    unless_it_stops(context, remember(&context.home, order))
+}
+
+/// Trouble with this home's own files, where a command stops devices.
+fn unless_it_stops<T: Default>(context: &Context<'_>, done: Outcome<T>) -> Outcome<T> {
+    match done {
+        Err(failure) if context.stops_devices => {
+            context.asides.add(format!("note: {}", failure.message));
+            Ok(T::default())
+        }
+        done => done,
+    }
 }
 
 /// The newest lift for an approval that this home has seen, whatever came after it, and whether or not its signers are still
@@ -51,10 +69,15 @@ pub fn remembered(home: &Home, id: &ApprovalId) -> Outcome<Option<VerifiedStop>>
     Ok(Some(order).filter(|o| o.approval == *id))
 }
 
+/// As [`remembered`]; where a command stops devices, one that is damaged is as none: the next counts by the time.
+pub fn recalled(context: &Context<'_>, id: &ApprovalId) -> Outcome<Option<VerifiedStop>> {
+    unless_it_stops(context, remembered(&context.home, id))
+}
+
 /// The newest order for an approval that this home knows of, of those that count and those that it remembers.
-pub fn newest(home: &Home, documents: &Documents, id: &ApprovalId) -> Outcome<Option<VerifiedStop>> {
+pub fn newest(context: &Context<'_>, documents: &Documents, id: &ApprovalId) -> Outcome<Option<VerifiedStop>> {
     let counts = documents.stop(id).cloned();
-    Ok(match (remembered(home, id)?, counts) {
+    Ok(match (recalled(context, id)?, counts) {
         (Some(remembered), Some(counts)) if !remembered.is_news_after(&counts) => Some(counts),
         (remembered, counts) => remembered.or(counts),
     })
@@ -69,19 +92,20 @@ pub async fn learn(
     hdo: &HdoId,
     documents: &mut Documents,
 ) -> Outcome {
-    documents.stops.iter().try_for_each(|order| remember_lift(&context.home, order))?;
+    let seen = |order: &VerifiedStop| unless_it_stops(context, remember_lift(&context.home, order));
+    documents.stops.iter().try_for_each(seen)?;
     let served = client.get_stops(v1::GetStopsRequest {}).await.map(|answer| answer.envelopes).unwrap_or_default();
     for order in served.iter().filter_map(|bytes| VerifiedStop::verify(root, hdo, bytes).ok()) {
         if documents.approval(&order.approval).is_some() {
-            remember_lift(&context.home, &order)?;
+            seen(&order)?;
             documents.learn(order);
         }
     }
     let listed: Vec<_> = documents.approvals.iter().map(|a| a.terms.id.clone()).collect();
     for id in listed {
-        let remembered = remembered(&context.home, &id)?;
+        let remembered = recalled(context, &id)?;
         if let Some(order) = remembered.and_then(|o| VerifiedStop::verify(root, hdo, o.bytes()).ok()) {
-            remember_lift(&context.home, &order)?;
+            seen(&order)?;
             documents.learn(order);
         }
     }
@@ -107,10 +131,19 @@ fn lift_name(id: &ApprovalId) -> String {
     format!("lifts/{id}.json")
 }
 
-/// Writes an order to a file that is to be carried; an existing file is not touched.
-pub fn write_new(path: &std::path::Path, bytes: &[u8]) -> Outcome {
-    if path.exists() {
-        return Err(Failure::new(format!("{} is there already", path.display())).next("name another file"));
+/// Looks for a file that an order is to be written to, before anything is signed.
+pub fn must_be_free(path: Option<&Path>) -> Outcome {
+    match path.filter(|path| path.symlink_metadata().is_ok()) {
+        Some(path) => Err(Failure::new(format!("{} is there already", path.display())).next("name another file")),
+        None => Ok(()),
     }
-    Ok(files::write(path, bytes, Access::Public)?)
+}
+
+/// Writes an order to a file that is to be carried. An existing one is not touched, unless it is what was signed on.
+pub fn write(path: &Path, bytes: &[u8], replaces: bool) -> Outcome {
+    if replaces {
+        return Ok(files::write(path, bytes, Access::Public)?);
+    }
+    must_be_free(Some(path))?;
+    Ok(files::create(path, bytes)?)
 }

@@ -7,9 +7,10 @@
 //! would be stuck; only the record has no more of it that day, and its last entry says so. Its reports themselves have a bound in
 //! bytes, far above what it has to tell; those beyond it wait on the device for the next day. What a person does beyond it is
 //! refused, and so not done. What only narrows goes on: nobody is kept from stopping something by what somebody else, or a thief
-//! in their name, has written. What is newly signed by keys that the server has not got is published though the day's entries are
-//! spent, so many times: by it a bundle is withdrawn and an approval stopped. New roots, by which a thief's keys are taken out, have
-//! entries of their own, which no thief of the other keys spends.
+//! in their name, has written. Nor is anybody kept from renewing a certificate, by which they would stop it. What is newly signed by
+//! keys that the server has not got is published though the day's entries are spent, so many times: by it a bundle is withdrawn and an
+//! approval stopped. New roots, by which a thief's keys are taken out, have entries of their own, which no thief of the other keys
+//! spends.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -31,6 +32,10 @@ const DAY_SECS: i64 = 86_400;
 /// recorded under another name.
 const NARROWS: [&str; 6] =
     ["rollout.paused", "rollout.aborted", "rollout.stopped", "device.revoked", "device.refused", "operator.revoked"];
+
+/// What has a bound of its own, far below the day's entries ([`MAX_RENEWALS`](suture_core::limits::MAX_RENEWALS) for each identity).
+/// Attack: a thief who spends the day's entries, so that the certificates of those who would stop something end.
+const BOUNDED: &str = "certificate.renewed";
 
 /// What an entry may fall back on once the day's are spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +148,7 @@ pub(super) async fn person(
     }
     match (spent, reserve.name()) {
         (None, _) => {}
-        (Some(_), _) if NARROWS.contains(&action) => {}
+        (Some(_), _) if NARROWS.contains(&action) || action == BOUNDED => {}
         // What comes in force with it: all of that was signed, of which so much is published a day.
         (Some(_), None) if tx.is_publication() => {}
         (Some(spent), None) => return Err(spent),

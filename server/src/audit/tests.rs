@@ -262,6 +262,8 @@ async fn nobody_writes_without_end_and_everybody_can_stop_something_at_any_time(
         let refused = write("lakeside", "sam", "rollout.resumed", at(0)).await.unwrap_err();
         assert!(matches!(&refused, AuditError::TooMany { writer, .. } if writer == "hdo/lakeside"), "{refused}");
         write("lakeside", "sam", "rollout.stopped", at(0)).await.unwrap();
+        // Nobody's certificate ends for want of an entry.
+        write("lakeside", "sam", "certificate.renewed", at(0)).await.unwrap();
         // What stands already narrows nothing when it is ordered again.
         for again in ["rollout.stopped-again", "device.refused-again"] {
             assert!(write("lakeside", "sam", again, at(0)).await.is_err(), "{again}");

@@ -98,6 +98,7 @@ impl Operator {
             stops_devices: false,
             unread: Unread::default(),
             changed: Changed::default(),
+            asides: Default::default(),
         };
         act(&mut context).await.map_err(|failure| failure.to_text())
     }

@@ -162,6 +162,7 @@ impl Operator {
             stops_devices: false,
             unread: Unread::default(),
             changed: Changed::default(),
+            asides: Default::default(),
         }
     }
 }

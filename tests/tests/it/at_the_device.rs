@@ -266,7 +266,16 @@ async fn a_device_goes_back_to_service_by_the_approvers_signature_and_by_no_serv
     ward.kim.run(&["device", "return", "pump-1", "--reason", "x"]).await.unwrap();
     assert_eq!(ward.pumps[0].cycle().await, "checking(return-to-service)");
 
-    let told = ward.kim.json(&args).await.unwrap();
+    // Found: a file that was there was written over.
+    let file = ward.world.path("release.json");
+    fs::write(&file, "precious").unwrap();
+    let with = [&args[..], &["--envelope", file.to_str().unwrap()]].concat();
+    let there = ward.kim.run(&with).await.unwrap_err();
+    assert!(there.said.contains("is there already"), "{}", there.said);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+    fs::remove_file(&file).unwrap();
+    let told = ward.kim.json(&with).await.unwrap();
+    assert!(fs::read_to_string(&file).unwrap().contains("pump-1"));
     assert_eq!(
         (&told["published"], &told["signatures"]),
         (&json!(true), &json!({ "given": 1, "needed": 1 })),

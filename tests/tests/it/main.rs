@@ -67,6 +67,7 @@ mod manners;
 mod manual;
 mod notices;
 mod objects;
+mod obstacles;
 mod people;
 mod power_loss;
 mod rauc;

@@ -20,7 +20,7 @@ use suture_proto::v1;
 use crate::cmd::rollout::order::{Signatures, approver};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::files::{self, Access};
+use crate::files;
 use crate::hospital::{Desk, inventory, orders};
 use crate::keys::KeyName;
 
@@ -69,6 +69,7 @@ struct Told {
 /// Runs it.
 pub(super) async fn run(context: &mut Context<'_>, args: ReleaseArgs) -> Outcome {
     let ReleaseArgs { id, reason, unfit, key, envelope, sign } = args;
+    orders::must_be_free(envelope.as_deref())?;
     let mut desk = Desk::open_base(context).await?;
     let signer = approver(context, desk.approvals.root(), &key)?;
     let (bytes, file) = match (id, reason, sign) {
@@ -125,8 +126,8 @@ pub(super) async fn run(context: &mut Context<'_>, args: ReleaseArgs) -> Outcome
     };
     match VerifiedClearance::verify(desk.approvals.root(), &desk.hdo, &bytes) {
         Ok(_) => {
-            if let Some((file, _)) = &file {
-                files::write(file, &bytes, Access::Public)?;
+            if let Some((file, replaces)) = &file {
+                orders::write(file, &bytes, *replaces)?;
             }
             desk.client.release_device(v1::ReleaseDeviceRequest { envelope: bytes.into() }).await?;
             let needed = desk.approvals.root().authority(suture_core::trust::Role::Targets).threshold();
@@ -142,11 +143,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: ReleaseArgs) -> Outcome
         }
         Err(ClearanceError::TooFew { valid, threshold, .. }) => {
             let (file, replaces) = file.unwrap_or_else(|| (format!("release-{}.json", said.device).into(), false));
-            if replaces {
-                files::write(&file, &bytes, Access::Public)?;
-            } else {
-                orders::write_new(&file, &bytes)?;
-            }
+            orders::write(&file, &bytes, replaces)?;
             let told = told(Signatures { given: valid, needed: threshold }, false, Some(&file));
             context.print.result(&told, |_| {
                 format!(

@@ -15,7 +15,7 @@ use suture_core::trust::{Role, Root, Verified};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::files::{self, Access};
+use crate::files;
 use crate::hospital::{Desk, orders, refused, rollouts};
 use crate::keys::KeyName;
 use crate::repository::{Done, Signing};
@@ -87,18 +87,17 @@ struct Told {
 /// `rollout stop`.
 pub(super) async fn stop(context: &mut Context<'_>, args: StopArgs) -> Outcome {
     let StopArgs { rollout, key, envelope, offline } = args;
+    orders::must_be_free(envelope.as_deref())?;
     if offline {
         let root = Verified::<Root>::pinned(&TrustStore::of(&context.home, Which::Approvals).stored()?.root)?;
         let hdo = context.home.server()?.hdo()?;
-        let last = orders::remembered(&context.home, &rollout)?.map(|o| o.counter);
+        let last = orders::recalled(context, &rollout)?.map(|o| o.counter);
         let signer = approver(context, &root, &key)?;
         let order = StopOrder::next(hdo.clone(), rollout, last, true, context.now()).map_err(refused)?;
         let order = signed(&root, &order, &*signer)?;
         return tell(context, &order, Signatures::all(1), (false, false), envelope.as_deref());
     }
-    let mut desk = Desk::open_base(context).await.map_err(|f| {
-        f.next("without the server: `rollout stop ROLLOUT --offline --envelope FILE`, and carry FILE to the devices")
-    })?;
+    let mut desk = Desk::open_base(context).await.map_err(or_offline)?;
     let (published, listed) = obey(context, &mut desk, &rollout, &key).await?;
     let order = desk.documents.stop(&rollout).cloned();
     let order = order.ok_or_else(|| {
@@ -106,6 +105,20 @@ pub(super) async fn stop(context: &mut Context<'_>, args: StopArgs) -> Outcome {
             .next("run the command again; `rollout stop-status` says who obeys it")
     })?;
     tell(context, &order, Signatures::all(1), (published, listed), envelope.as_deref())
+}
+
+/// What stops devices though the desk cannot be opened.
+pub(super) fn or_offline(failure: Failure) -> Failure {
+    failure.next("without the server: `rollout stop ROLLOUT --offline --envelope FILE`, and carry FILE to the devices")
+}
+
+/// Refuses a rollout that nobody has approved.
+pub(super) fn is_listed(desk: &Desk, rollout: &ApprovalId) -> Outcome {
+    match desk.documents.approval(rollout) {
+        Some(_) => Ok(()),
+        None => Err(Failure::new(format!("the approvals list no {rollout}: there is nothing to stop"))
+            .next("`suturectl rollout list --all` names those that there are")),
+    }
 }
 
 /// Sees to it that a stop order for an approval is signed, kept, published, and listed where one signature suffices for
@@ -118,18 +131,15 @@ pub(super) async fn obey(
     rollout: &ApprovalId,
     key: &KeyName,
 ) -> Outcome<(bool, bool)> {
-    if desk.documents.approval(rollout).is_none() {
-        return Err(Failure::new(format!("the approvals list no {rollout}: there is nothing to stop"))
-            .next("`suturectl approvals show` lists what is approved"));
-    }
-    let newest = orders::newest(&context.home, &desk.documents, rollout)?;
+    is_listed(desk, rollout)?;
+    let newest = orders::newest(context, &desk.documents, rollout)?;
     if !desk.documents.is_stopped(rollout) || newest.as_ref() != desk.documents.stop(rollout) {
         let signer = approver(context, desk.approvals.root(), key)?;
         let last = newest.map(|s| s.counter);
         let order = StopOrder::next(desk.hdo.clone(), rollout.clone(), last, true, context.now()).map_err(refused)?;
         let order = signed(desk.approvals.root(), &order, &*signer)?;
         // Before anything else, so that it is not lost with this process.
-        orders::remember(&context.home, &order)?;
+        orders::keep(context, &order)?;
         desk.documents.learn(order);
     }
     spread(context, desk, rollout, key).await
@@ -138,6 +148,7 @@ pub(super) async fn obey(
 /// `rollout lift`.
 pub(super) async fn lift(context: &mut Context<'_>, args: LiftArgs) -> Outcome {
     let LiftArgs { rollout, key, envelope, sign } = args;
+    orders::must_be_free(envelope.as_deref())?;
     let mut desk = Desk::open_base(context).await?;
     let signer = approver(context, desk.approvals.root(), &key)?;
     let (bytes, file) = match (rollout, sign) {
@@ -150,7 +161,7 @@ pub(super) async fn lift(context: &mut Context<'_>, args: LiftArgs) -> Outcome {
             (StopOrder::countersign(&bytes, &*signer).map_err(refused)?, Some((file, true)))
         }
         (Some(rollout), None) => {
-            let last = orders::newest(&context.home, &desk.documents, &rollout)?.map(|s| s.counter);
+            let last = orders::newest(context, &desk.documents, &rollout)?.map(|s| s.counter);
             let order = StopOrder::next(desk.hdo.clone(), rollout, last, false, context.now()).map_err(refused)?;
             may_lift(context, &desk, &order)?;
             (order.sign(&[&*signer]).map_err(refused)?, envelope.map(|file| (file, false)))
@@ -164,8 +175,9 @@ pub(super) async fn lift(context: &mut Context<'_>, args: LiftArgs) -> Outcome {
             let rollout = order.approval.clone();
             desk.documents.learn(order.clone());
             let done = spread(context, &mut desk, &rollout, &key).await?;
-            if let Some((file, _)) = &file {
-                files::write(file, &bytes, Access::Public)?;
+            if let Some((file, replaces)) = &file {
+                orders::write(file, &bytes, *replaces)
+                    .map_err(|f| also(f, "the lift is signed and published; its file is not written"))?;
             }
             let file = file.as_ref().map(|(file, _)| file.as_path());
             let told = told(&order, Signatures::all(needed), done, file);
@@ -176,11 +188,7 @@ pub(super) async fn lift(context: &mut Context<'_>, args: LiftArgs) -> Outcome {
         Err(StopError::TooFew { valid, threshold, .. }) => {
             let order = StopOrder::read_unverified(&bytes).map_err(refused)?;
             let (file, replaces) = file.unwrap_or_else(|| (format!("lift-{}.json", order.approval).into(), false));
-            if replaces {
-                files::write(&file, &bytes, Access::Public)?;
-            } else {
-                orders::write_new(&file, &bytes)?;
-            }
+            orders::write(&file, &bytes, replaces)?;
             let told = told(&order, Signatures { given: valid, needed: threshold }, (false, false), Some(&file));
             let (text, file) = (order.to_text(), file.display().to_string());
             context.print.result(&told, |_| {
@@ -201,7 +209,7 @@ fn may_lift(context: &Context<'_>, desk: &Desk, order: &StopOrder) -> Outcome {
     if order.hdo != desk.hdo || order.stopped {
         return Err(Failure::untrusted(format!("this is no lift of hospital {}: {}", desk.hdo, order.to_text())));
     }
-    match orders::newest(&context.home, &desk.documents, id)? {
+    match orders::newest(context, &desk.documents, id)? {
         Some(known) if known.stopped && known.counter < order.counter => Ok(()),
         Some(known) if known.stopped => {
             Err(Failure::untrusted(format!("{id} was stopped again since the lift was begun: {}", known.to_text()))
@@ -288,10 +296,14 @@ fn tell(
     done: (bool, bool),
     envelope: Option<&Path>,
 ) -> Outcome {
-    orders::remember(&context.home, order)?;
+    // The file first: it stops devices, though the home has no room.
     if let Some(file) = envelope {
-        orders::write_new(file, order.bytes())?;
+        orders::write(file, order.bytes(), false).map_err(|f| match done {
+            (false, false) => f,
+            _ => also(f, "the order is signed and published; its file is not written"),
+        })?;
     }
+    orders::keep(context, order)?;
     let told = told(order, signatures, done, envelope);
     context.print.result(&told, |t| {
         let way = match (t.published, t.listed) {
@@ -332,6 +344,12 @@ fn lifted(id: &ApprovalId, state: Option<State>) -> String {
              of it could not be read: suturectl rollout show {id}"
         ),
     }
+}
+
+/// A failure behind something that was done.
+fn also(failure: Failure, done: &str) -> Failure {
+    let (exit, next) = (failure.exit, failure.next.clone());
+    Failure { next, ..Failure::new(done).exit(exit).because_of(failure) }
 }
 
 fn untrusted(error: StopError) -> Failure {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::json;
 use suture_core::approval::{Approval, RosterDevice};
 use suture_core::digest::Digest;
@@ -51,6 +52,14 @@ pub struct RollbackArgs {
     signing: Signing,
 }
 
+/// What there is to say where the way back is an abort.
+#[derive(Serialize)]
+struct Aborted<'a, U> {
+    #[serde(flatten)]
+    told: &'a stop::Told,
+    unsettled: &'a U,
+}
+
 /// Runs it.
 pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcome {
     let mut desk = Desk::open(context).await?;
@@ -72,9 +81,9 @@ pub(super) async fn run(context: &mut Context<'_>, args: RollbackArgs) -> Outcom
             let result = json!({ "rollout": args.rollout, "abort": true, "signed": false, "unsettled": unsettled });
             return context.print.result(&result, |_| "add --yes to abort it and sign the stop order".to_owned());
         }
-        stop::end(context, &mut desk, &args.rollout, &args.reason, &args.signing).await?;
-        let result = json!({ "rollout": args.rollout, "aborted": true, "stop_order": true, "unsettled": unsettled });
-        return context.print.result(&result, |_| stop::aborted(&args.rollout));
+        let ended = stop::end(context, &mut desk, &args.rollout, &args.reason, &args.signing).await?;
+        context.print.result(&Aborted { told: &ended.told, unsettled: &unsettled }, |_| ended.text())?;
+        return ended.refused.map_or(Ok(()), Err);
     }
     let catalog = desk.catalog(context).await?;
     origin.check(&*catalog)?;

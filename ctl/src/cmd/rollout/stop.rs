@@ -1,12 +1,13 @@
 //! `rollout pause|resume|abort`: the server's word at once, and for an abort the hospital's signature behind it.
 
+use serde::Serialize;
 use serde_json::json;
 use suture_core::id::ApprovalId;
 use suture_proto::v1;
 
 use super::order;
 use crate::context::Context;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::hospital::Desk;
 use crate::repository::Signing;
 
@@ -39,8 +40,37 @@ pub(super) async fn abort(
     reason: &str,
     signing: &Signing,
 ) -> Outcome {
-    end(context, desk, id, reason, signing).await?;
-    context.print.result(&json!({ "rollout": id, "aborted": true, "stop_order": true }), |_| aborted(id))
+    let ended = end(context, desk, id, reason, signing).await?;
+    context.print.result(&ended.told, |_| ended.text())?;
+    ended.refused.map_or(Ok(()), Err)
+}
+
+/// What [`end`] has come to: the order is signed, and at least one of the server's answers was that it has it.
+pub(super) struct Ended {
+    pub(super) told: Told,
+    /// Why the server did not abort it.
+    pub(super) refused: Option<Failure>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Told {
+    rollout: ApprovalId,
+    /// Whether the server has aborted it.
+    aborted: bool,
+    stop_order: bool,
+    /// Whether the server has the order and hands it out.
+    published: bool,
+    /// Whether the signed approvals list it already; otherwise their next version does.
+    listed: bool,
+}
+
+impl Ended {
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let id = &self.told.rollout;
+        let what = if self.told.aborted { "aborted and its stop order is signed" } else { "stopped by a signed order" };
+        format!("{id} is {what}; what has begun finishes or reverts")
+    }
 }
 
 /// Aborts a rollout: the server stops it at once; the stop order makes it hold for devices that the server does not reach,
@@ -51,18 +81,21 @@ pub(super) async fn end(
     id: &ApprovalId,
     reason: &str,
     signing: &Signing,
-) -> Outcome {
+) -> Outcome<Ended> {
     let request = v1::AbortRolloutRequest { id: id.to_string(), reason: reason.to_owned() };
     // A server that refuses or fails does not keep the hospital from signing.
     let served = desk.client.abort_rollout(request).await;
-    order::obey(context, desk, id, &signing.key).await?;
-    if let Err(failure) = served {
-        context.print.note(&format!("note: the stop order is signed; the server itself said: {}", failure.message));
-    }
-    Ok(())
-}
-
-/// What [`end`] has come to.
-pub(super) fn aborted(id: &ApprovalId) -> String {
-    format!("{id} is aborted and its stop order is signed; what has begun finishes or reverts")
+    let aborted = served.is_ok();
+    let (published, listed) = order::obey(context, desk, id, &signing.key).await.inspect_err(|_| {
+        if aborted {
+            context.asides.add(format!("note: the server has aborted {id}; there is no stop order that all have"));
+        }
+    })?;
+    let refused = served.err().map(|failure| {
+        let text = format!("{id} is stopped by a signed order; the server did not abort it: {}", failure.message);
+        let next = "no device begins by it until the order is lifted; `suturectl rollout show` says what the server makes of it, and \
+                    the command can be run again";
+        Failure { message: text, next: Some(next.to_owned()), ..failure }
+    });
+    Ok(Ended { told: Told { rollout: id.clone(), aborted, stop_order: true, published, listed }, refused })
 }

@@ -22,7 +22,8 @@ use crate::identity;
 use crate::trust_store::Which;
 use crate::witness;
 
-/// How long a single question may take. Streams have no such bound: HTTP/2 pings tell a dead server from a slow one.
+/// How long a single question may take, and a file's next piece. Other streams have no such bound: HTTP/2 pings tell a dead server
+/// from a slow one. Attack: a captured server that answers pings and never the question, so that a stop is never sent.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A connection to the server.
@@ -31,6 +32,7 @@ pub struct Client {
     calls: OperatorServiceClient<Channel>,
     unread: Unread,
     changed: Changed,
+    patience: Duration,
 }
 
 /// The connection by which this command has changed something of which the server's record tells, once it has.
@@ -45,7 +47,7 @@ impl Changed {
     /// A client on that connection; none where nothing was changed, or it was taken already.
     pub fn take(&self) -> Option<Client> {
         let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        Some(Client { calls, unread: Unread::default(), changed: Self::default() })
+        Some(Client::by(calls))
     }
 }
 
@@ -116,8 +118,8 @@ fn unread(headers: &MetadataMap) -> u64 {
     headers.get(UNREAD).and_then(|n| n.to_str().ok()).and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
-fn overdue(call: &str) -> Failure {
-    Failure::new(format!("{call}: the server has not answered within {} s", CALL_TIMEOUT.as_secs()))
+fn overdue(call: &str, patience: Duration) -> Failure {
+    Failure::new(format!("{call}: the server has not answered within {} s", patience.as_secs()))
         .exit(Exit::Unreachable)
         .next("what was asked for may have been done: look before trying again")
 }
@@ -130,14 +132,14 @@ macro_rules! calls {
             $(
                 $(#[$doc])*
                 pub async fn $name(&mut self, request: v1::$request) -> Outcome<v1::$response> {
-                    match tokio::time::timeout(CALL_TIMEOUT, self.calls.$name(request)).await {
+                    match tokio::time::timeout(self.patience, self.calls.$name(request)).await {
                         Ok(Ok(response)) => {
                             self.unread.set(unread(response.metadata()));
                             $(self.$recorded();)?
                             Ok(response.into_inner())
                         }
                         Ok(Err(status)) => Err(refusal(stringify!($name), status)),
-                        Err(_) => Err(overdue(stringify!($name))),
+                        Err(_) => Err(overdue(stringify!($name), self.patience)),
                     }
                 }
             )*
@@ -365,7 +367,11 @@ impl Client {
     /// Connects by these settings.
     pub async fn open(settings: &Settings) -> Outcome<Self> {
         let channel = connect::connect(settings).await?;
-        Ok(Self { calls: connect::operator_client(channel), unread: Unread::default(), changed: Changed::default() })
+        Ok(Self::by(connect::operator_client(channel)))
+    }
+
+    fn by(calls: OperatorServiceClient<Channel>) -> Self {
+        Self { calls, unread: Unread::default(), changed: Changed::default(), patience: CALL_TIMEOUT }
     }
 
     /// What differs of a repository from what this home holds, in one answer. None of it has been looked at.
@@ -386,7 +392,8 @@ impl Client {
     /// A metadata file of at most `limit` bytes; `None` where the server says that there is none, and only then.
     pub async fn metadata(&mut self, which: Which, name: &str, limit: u64) -> Outcome<Option<Vec<u8>>> {
         let request = v1::GetMetadataRequest { repository: Some(which.to_wire()), name: name.to_owned() };
-        match self.calls.get_metadata(request).await {
+        let asked = tokio::time::timeout(self.patience, self.calls.get_metadata(request)).await;
+        match asked.map_err(|_| overdue("get_metadata", self.patience))? {
             Ok(response) => {
                 let content = response.into_inner().content;
                 if content.len() as u64 > limit {
@@ -404,11 +411,14 @@ impl Client {
 
     /// A target's bytes under its consistent-snapshot name; gives up at the first byte beyond `length`.
     pub async fn target(&mut self, which: Which, name: &str, length: u64) -> Outcome<Vec<u8>> {
-        let fail = |status| refusal("get_target", status);
+        async fn within<T>(patience: Duration, piece: impl Future<Output = Result<T, Status>>) -> Outcome<T> {
+            let piece = tokio::time::timeout(patience, piece).await.map_err(|_| overdue("get_target", patience))?;
+            piece.map_err(|status| refusal("get_target", status))
+        }
         let request = v1::GetTargetRequest { repository: Some(which.to_wire()), name: name.to_owned() };
-        let mut pieces = self.calls.get_target(request).await.map_err(fail)?.into_inner();
+        let mut pieces = within(self.patience, self.calls.get_target(request)).await?.into_inner();
         let mut bytes = Vec::new();
-        while let Some(v1::GetTargetResponse { content }) = pieces.message().await.map_err(fail)? {
+        while let Some(v1::GetTargetResponse { content }) = within(self.patience, pieces.message()).await? {
             bytes.extend_from_slice(&content);
             if bytes.len() as u64 > length {
                 return Err(Failure::untrusted(format!("the server sends more for {name} than its {length} bytes")));
@@ -452,4 +462,40 @@ pub fn settings(context: &Context<'_>, server: &Server, identity: Option<Identit
         proxy: context.proxy.clone(),
         clock: context.clock.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::rt::TokioIo;
+    use tonic::transport::Endpoint;
+
+    use super::*;
+
+    /// Found: a captured server that answered everything but this held a stop up for ever, and the advice for that was never told.
+    #[tokio::test]
+    async fn a_server_that_never_answers_is_waited_for_only_so_long_whatever_is_asked() {
+        // The other end takes what is sent and says nothing.
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let mut ours = Some(TokioIo::new(ours));
+        let connector = tower::service_fn(move |_| {
+            let line = ours.take().ok_or_else(|| std::io::Error::other("there is one line"));
+            async move { line }
+        });
+        let channel = Endpoint::from_static("http://silent.example").connect_with_connector_lazy(connector);
+        let mut client =
+            Client { patience: Duration::from_millis(20), ..Client::by(OperatorServiceClient::new(channel)) };
+        let asked = async {
+            let metadata = client.metadata(Which::Approvals, "timestamp.json", 9).await.err();
+            let target = client.target(Which::Approvals, "a", 9).await.err();
+            let other = client.get_checkpoint(v1::GetCheckpointRequest { seen: None }).await.err();
+            [metadata, target, other]
+        };
+        // Far more than they take; without a bound this is where it ends.
+        let failed = tokio::time::timeout(Duration::from_secs(30), asked).await.unwrap();
+        for failure in failed {
+            let failure = failure.unwrap();
+            assert!(failure.exit == Exit::Unreachable && failure.message.contains("has not answered"), "{failure:?}");
+        }
+        drop(theirs);
+    }
 }

@@ -131,7 +131,7 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
     let releases: Vec<Release> = way.iter().map(|b| b.step.release).chain([facts.bundle.step.release]).collect();
     let devices = planner.devices(&releases);
     let ends = || devices.iter().filter_map(|d| d.slots.last()).map(|s| s.end).max();
-    Ok(Plan {
+    let mut plan = Plan {
         kind: Plan::TYPE.to_owned(),
         format: 1,
         hdo: facts.hdo.clone(),
@@ -159,5 +159,9 @@ pub fn plan(facts: &Facts, request: &Request, inventory: &[Known], now: Timestam
         no_way_back,
         expires: ends().unwrap_or(now),
         devices,
-    })
+    };
+    // No device that keeps to the manufacturer's budgets is taken for one that failed.
+    let budgets = u32::try_from(plan.need().as_secs()).unwrap_or(u32::MAX);
+    plan.request.attempt_timeout_secs = plan.request.attempt_timeout_secs.max(budgets);
+    Ok(plan)
 }

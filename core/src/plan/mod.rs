@@ -105,7 +105,7 @@ pub struct Plan {
     /// When it was computed.
     #[serde(with = "utc")]
     pub created: Timestamp,
-    /// What was asked for.
+    /// What was asked for. `attempt_timeout_secs` is no less than [`Plan::need`], whatever was.
     pub request: Request,
     /// The bundle.
     pub bundle: Bundle,

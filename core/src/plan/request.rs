@@ -47,7 +47,8 @@ pub struct Request {
     pub max_attempts: u32,
     /// How long a device waits after a try that failed, in seconds; for each further one twice as long.
     pub retry_wait_secs: u32,
-    /// How long a device that has begun may say nothing before it counts as failed, in seconds.
+    /// How long a device that has begun may say nothing before it counts as failed, in seconds. A plan raises it to what its
+    /// longest install and the way back may take.
     pub attempt_timeout_secs: u32,
     /// Whether devices need a lease of the server's besides their slots.
     pub leases: bool,

@@ -562,6 +562,24 @@ fn a_tampered_plan_is_not_what_the_facts_lead_to() {
 }
 
 #[test]
+fn no_device_counts_as_silent_within_the_budgets_of_a_step() {
+    let mut facts = facts(vec![device("a", "icu")], vec![calendar("icu", &["tue 02:00 10h"], &[])]);
+    facts.bundle.budget_secs = 2 * 3_600;
+    facts.releases = vec![Bundle { budget_secs: 4 * 3_600, ..ways::release(4, 1) }];
+    let silence = |request: &Request, from: u64| {
+        let out = plan(&facts, request, &[runs("a", from)], now()).unwrap();
+        assert_eq!(out.recompute(&facts).unwrap(), out);
+        let (approval, _) = out.to_approval(&signing(), now()).unwrap();
+        assert_eq!(approval.terms.attempt_timeout_secs, out.request.attempt_timeout_secs, "what is shown is signed");
+        approval.terms.attempt_timeout_secs
+    };
+    let hour = Request { slots_per_device: 1, ..request() };
+    assert_eq!(silence(&hour, 3), 2 * 3_600 + 300, "its install and its way back");
+    assert_eq!(silence(&hour, 2), 4 * 3_600 + 300, "by way of 4, which takes longer");
+    assert_eq!(silence(&Request { attempt_timeout_secs: 86_400, ..hour }, 2), 86_400, "as it was asked for");
+}
+
+#[test]
 fn a_device_is_lost_when_no_slot_holds_the_install_any_more() {
     let facts = facts(vec![device("a", "icu")], vec![calendar("icu", &["tue 02:00 1h"], &[])]);
     let plan = plan(&facts, &request(), &[], now()).unwrap();

@@ -154,6 +154,11 @@ impl Reports {
     pub fn count(&self) -> usize {
         self.proven.values().map(Vec::len).sum()
     }
+
+    /// How many are not.
+    pub fn count_unproven(&self) -> u64 {
+        self.unproven.values().sum()
+    }
 }
 
 fn verified(line: &Line, key: &PublicKey) -> Result<Report, String> {

@@ -15,6 +15,7 @@ use crate::evidence::audit::Record;
 use crate::evidence::kind::Kind;
 use crate::evidence::{About, Problem, Verdict, folder, verify};
 use crate::failure::{Failure, Outcome};
+use crate::letters;
 use crate::print::{count, grouped};
 use crate::trust_store::{Which, pinned_root};
 use crate::witness;
@@ -64,14 +65,41 @@ struct Served {
     proven: bool,
 }
 
+/// A root that the folder rests on. Attack: a folder with the manufacturer's real catalog, and all of a hospital's made up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Rooted {
+    /// `catalog`, `approvals`, or the hospital's id.
+    of: String,
+    sha256: Digest,
+    /// Whether it is the one that was named, or else the one that this home trusts; null where there is neither.
+    is_known: Option<bool>,
+}
+
+impl Rooted {
+    fn new(of: impl ToString, sha256: Digest, expected: Option<Digest>) -> Self {
+        Self { of: of.to_string(), sha256, is_known: expected.map(|expected| expected == sha256) }
+    }
+
+    /// One verdict of all of them.
+    fn all(roots: &[Self]) -> Option<bool> {
+        match roots {
+            _ if roots.iter().any(|root| root.is_known == Some(false)) => Some(false),
+            _ if roots.iter().all(|root| root.is_known == Some(true)) => Some(true),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Verified {
     about: About,
     files: usize,
     catalog_root: Digest,
     approvals_root: Option<Digest>,
-    /// Whether the roots are the ones that this home trusts, or that were named; none where neither is known.
+    /// Whether all its roots are the ones that this home trusts, or that were named; none where one was compared with nothing.
     roots_are_known: Option<bool>,
+    /// Each of them.
+    roots: Vec<Rooted>,
     /// The key that has signed for the record's entries; null where the folder has none of them.
     record_key: Option<LogKey>,
     /// With what that key was compared; null where nothing was there to compare it with.
@@ -79,6 +107,8 @@ struct Verified {
     /// Who has signed the index; null where nobody has.
     signed: Option<Signed>,
     reports: usize,
+    /// Reports that came under a key that no signed roster in the folder has: nobody has verified them.
+    unproven_reports: u64,
     served: Served,
     facts_drawn_again: bool,
 }
@@ -132,24 +162,28 @@ pub(super) fn run(context: &mut Context<'_>, args: Args) -> Outcome {
     };
     let own = |which| pinned_root(&context.home, which);
     let approvals_root = evidence.approvals.as_ref().map(|a| a.pinned());
+    // At the manufacturer's, a hospital's root is the one that people have compared.
+    let own_approvals = match (own(Which::Approvals)?, &index.about.hdo, args.approvals_root) {
+        (None, Some(hdo), None) => letters::compared(&context.home, hdo)?,
+        (own, ..) => own,
+    };
     let rows = [
         ("catalog", args.catalog_root, own(Which::Catalog)?, Some(evidence.catalog.pinned())),
-        ("approvals", args.approvals_root, own(Which::Approvals)?, approvals_root),
+        ("approvals", args.approvals_root, own_approvals, approvals_root),
     ];
-    let mut known: Option<bool> = None;
+    let mut roots = Vec::new();
     for (name, named, own, found) in rows {
         match (named, found) {
             (Some(named), found) if found != Some(named) => {
                 let what = format!("it does not rest on the {name} root {named}");
                 problems.push(Problem { file: None, what });
             }
-            (named, Some(found)) => {
-                if let Some(expected) = named.or(own) {
-                    known = Some(known.unwrap_or(true) && expected == found);
-                }
-            }
+            (named, Some(found)) => roots.push(Rooted::new(name, found, named.or(own))),
             (_, None) => {}
         }
+    }
+    for (hdo, found) in evidence.partners.first() {
+        roots.push(Rooted::new(hdo, found, letters::compared(&context.home, hdo)?));
     }
     // What is named counts alone, also where this home's own memory is damaged.
     let kept = if args.record_key.is_some() { None } else { witness::kept(&context.home)? };
@@ -176,11 +210,13 @@ pub(super) fn run(context: &mut Context<'_>, args: Args) -> Outcome {
         files: files.len(),
         catalog_root: evidence.catalog.pinned(),
         approvals_root,
-        roots_are_known: known,
+        roots_are_known: Rooted::all(&roots),
+        roots,
         record_key: evidence.record.map(|record| record.key),
         record_key_compared_with: compared,
         signed,
         reports: evidence.reports.count(),
+        unproven_reports: evidence.reports.count_unproven(),
         served: Served {
             files: files.keys().filter(|path| Kind::of(path) == Some(Kind::Served)).count(),
             security_events: evidence.served.events.len(),
@@ -200,6 +236,12 @@ fn text(v: &Verified) -> String {
         count(v.files, "file"),
         count(v.reports, "report")
     );
+    if v.unproven_reports > 0 {
+        text.push_str(&format!(
+            "{} beside them came under a key that no signed roster in it has: nothing of those is verified\n",
+            count(v.unproven_reports, "report")
+        ));
+    }
     text.push_str(match v.facts_drawn_again {
         true => "facts and report were drawn up again and are the same\n",
         false => "facts and report were drawn up by another version of suturectl, and are held to the index alone\n",
@@ -214,18 +256,40 @@ fn text(v: &Verified) -> String {
         None => "nobody has signed the whole of it: each file stands by itself, and what the server says by nobody\n"
             .to_owned(),
     });
-    text.push_str(&format!("catalog root    {}\n", grouped(&v.catalog_root.to_string())));
-    if let Some(root) = &v.approvals_root {
-        text.push_str(&format!("approvals root  {}\n", grouped(&root.to_string())));
-    }
-    text.push_str(match v.roots_are_known {
-        Some(true) => "these are the roots that you trust\n",
-        Some(false) => {
-            "these are NOT the roots that this home trusts: another server's, or another hospital's evidence\n"
-        }
-        None => "compare these fingerprints over another channel: no folder can vouch for its own roots\n",
-    });
+    text.push_str(&roots_text(&v.roots));
     text.push_str(&record_text(v));
+    text
+}
+
+fn roots_text(roots: &[Rooted]) -> String {
+    let mut text = String::new();
+    let own = |root: &&Rooted| ["catalog", "approvals"].contains(&root.of.as_str());
+    // Of the hospitals, of which there may be hundreds, those that somebody must look at.
+    let (shown, more) = {
+        let mut hospitals: Vec<_> = roots.iter().filter(|r| !own(r) && r.is_known != Some(true)).collect();
+        let more = hospitals.len().saturating_sub(TOLD);
+        hospitals.truncate(TOLD);
+        (roots.iter().filter(own).chain(hospitals).collect::<Vec<_>>(), more)
+    };
+    for root in shown {
+        let word = match root.is_known {
+            Some(true) => "",
+            Some(false) => "  NOT the one that this home trusts",
+            None => "  compared with nothing",
+        };
+        text.push_str(&format!("{:<15} {}{word}\n", format!("{} root", root.of), grouped(&root.sha256.to_string())));
+    }
+    if more > 0 {
+        text.push_str(&format!("and {more} more of hospitals, in --output json\n"));
+    }
+    text.push_str(match Rooted::all(roots) {
+        Some(true) => "these are the roots that you trust\n",
+        Some(false) => "what this home does not trust is another server's, or another hospital's evidence\n",
+        None => {
+            "compare over another channel the fingerprints of those that were compared with nothing: no folder can vouch for its \
+             own roots\n"
+        }
+    });
     text
 }
 
@@ -269,9 +333,10 @@ mod tests {
     use suture_core::sign::Signer as _;
 
     use crate::evidence::fixture::{about, gathered, key};
-    use crate::evidence::{audit, draw_up, folder};
+    use crate::evidence::{audit, draw_up, folder, reports, repository};
     use crate::home::Home;
     use crate::tests::ctl;
+    use crate::trust_store::{TrustStore, Which};
     use crate::witness::{self, Former, Kept};
 
     fn named(of: u8) -> LogKey {
@@ -354,6 +419,54 @@ mod tests {
         let bare = bare.to_str().unwrap();
         assert_eq!(ctl(&other, &["evidence", "verify", bare]).await.0, 0);
         assert_eq!(ctl(&stranger, &["evidence", "verify", bare, "--record-key", &right]).await.0, 5);
+    }
+
+    /// Found: one root that was compared spoke for another that was compared with nothing.
+    #[tokio::test]
+    async fn a_root_that_was_compared_with_nothing_is_not_said_to_be_trusted() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut gathered = gathered();
+        let lines = String::from_utf8(gathered[reports::PATH].clone()).unwrap();
+        // Two reports under a key of the server's own making.
+        let made_up = lines.replace(&key(32).public().to_string(), &key(99).public().to_string());
+        gathered.insert(reports::PATH.to_owned(), made_up.into_bytes());
+        let files = draw_up(&about(), &gathered).unwrap_or_else(|f| panic!("{}", f.to_text()));
+        let place = dir.path().join("evidence");
+        folder::write(&place, &files).unwrap();
+        let place = place.to_str().unwrap();
+        let root = |which| files[&repository::place(which, "1.root.json")].clone();
+        let [catalog, approvals] = [Which::Catalog, Which::Approvals].map(|which| Digest::of(&root(which)).to_string());
+        let verify = async |home: &str, more: &[&str]| {
+            let home = dir.path().join(home);
+            let (code, text, err) = ctl(&home, &[&["evidence", "verify", place], more].concat()).await;
+            assert_eq!(code, 0, "{err}");
+            let (_, json, _) = ctl(&home, &[&["evidence", "verify", place, "--output", "json"], more].concat()).await;
+            (text, serde_json::from_str::<serde_json::Value>(&json).unwrap())
+        };
+
+        let manufacturer = Home::open(&dir.path().join("manufacturer")).unwrap();
+        TrustStore::of(&manufacturer, Which::Catalog).pin(&root(Which::Catalog)).unwrap();
+        for (home, more) in [("manufacturer", &[][..]), ("outsider", &["--catalog-root", &catalog])] {
+            let (text, json) = verify(home, more).await;
+            assert_eq!(json["roots_are_known"], serde_json::Value::Null, "{json}");
+            assert_eq!([0, 1].map(|n| json["roots"][n]["is_known"].as_bool()), [Some(true), None], "{json}");
+            let row = text.lines().find(|line| line.starts_with("approvals root")).unwrap();
+            assert!(row.ends_with("compared with nothing") && !text.contains("that you trust"), "{text}");
+            assert!(text.contains("2 reports beside them came under a key that no signed roster"), "{text}");
+            assert_eq!(json["unproven_reports"], 2, "{json}");
+        }
+        let both = ["--catalog-root", &catalog, "--approvals-root", &approvals];
+        let (text, json) = verify("outsider", &both).await;
+        assert!(json["roots_are_known"] == true && text.contains("these are the roots that you trust"), "{text}");
+
+        // What people have compared counts at the manufacturer's.
+        for (compared, known) in [(&approvals, true), (&catalog, false)] {
+            let mark = "trust/hospitals/riverside.compared";
+            manufacturer.write(mark, compared.as_bytes(), crate::files::Access::Public).unwrap();
+            let (text, json) = verify("manufacturer", &[]).await;
+            assert_eq!(json["roots_are_known"], known, "{json}");
+            assert_eq!(text.contains("NOT the one that this home trusts"), !known, "{text}");
+        }
     }
 
     /// A reader of this command's output alone was left to take the server's word for a proof.

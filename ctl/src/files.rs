@@ -64,24 +64,57 @@ pub fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError>
     write_within(path, bytes, access, TRIES)
 }
 
-/// The same where a command is done already and waits for nobody any longer: for a lock 1 s at most.
-pub fn write_soon(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
-    write_within(path, bytes, access, SOON)
+fn write_within(path: &Path, bytes: &[u8], access: Access, tries: u32) -> Result<(), FileError> {
+    // One writer in a directory at a time: a `rollout watch` in another window writes the same files.
+    let written =
+        locked(directory(path), tries).and_then(|held| placed(&held, path, bytes, access, |a, b| fs::rename(a, b)));
+    written.map_err(at("write", path))
 }
 
-fn write_within(path: &Path, bytes: &[u8], access: Access, tries: u32) -> Result<(), FileError> {
-    let written = (|| {
-        // One writer in a directory at a time: a `rollout watch` in another window writes the same files. The system gives the
-        // lock back when the directory is closed. A file system that knows no locks is written without.
-        let held = locked(directory(path), tries)?;
-        let beside = beside(path);
-        let mut file = unfinished(&beside, access)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        held.sync_all()
-    })();
-    written.map_err(at("write", path))
+fn placed(
+    held: &File,
+    path: &Path,
+    bytes: &[u8],
+    access: Access,
+    moved: impl FnOnce(&Path, &Path) -> io::Result<()>,
+) -> io::Result<()> {
+    let beside = beside(path);
+    let mut file = unfinished(&beside, access)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    moved(&beside, path).inspect_err(|_| {
+        // It holds what nobody asked for any more.
+        let _ = fs::remove_file(&beside);
+    })?;
+    held.sync_all()
+}
+
+/// A directory in which nobody else writes meanwhile: whoever reads a file of it and writes it anew by that takes nothing of another's
+/// back. The system gives the lock back when the directory is closed. A file system that knows no locks is written without.
+#[derive(Debug)]
+pub struct Locked {
+    directory: PathBuf,
+    held: File,
+}
+
+impl Locked {
+    /// Waits for a directory: 60 s at most, or 1 s where a command is done already.
+    pub fn wait(directory: &Path, soon: bool) -> Result<Self, FileError> {
+        let held = locked(directory, if soon { SOON } else { TRIES }).map_err(at("write", directory))?;
+        Ok(Self { directory: directory.to_owned(), held })
+    }
+
+    /// As [`write`](fn@write).
+    pub fn write(&self, name: &str, bytes: &[u8], access: Access) -> Result<(), FileError> {
+        let path = self.directory.join(name);
+        placed(&self.held, &path, bytes, access, |a, b| fs::rename(a, b)).map_err(at("write", &path))
+    }
+
+    /// The same for a file that must not be there yet.
+    pub fn create(&self, name: &str, bytes: &[u8], access: Access) -> Result<(), FileError> {
+        let path = self.directory.join(name);
+        placed(&self.held, &path, bytes, access, put).map_err(at("create", &path))
+    }
 }
 
 /// A directory, locked. Attack, or accident: another program that holds the lock and does not go on.

@@ -66,6 +66,15 @@ impl History {
         }
     }
 
+    /// Adds what another has that is newer, or older, than all that is here.
+    pub fn keep_newer(&mut self, other: &Self) {
+        let (oldest, newest) = (self.oldest().map(|e| e.version), self.newest().map(|e| e.version));
+        let beyond = |version: u64| newest.is_none_or(|n| version > n) || oldest.is_none_or(|o| version < o);
+        let more = other.editions.iter().filter(|(version, _)| beyond(**version));
+        let more: Vec<_> = more.map(|(version, sha256)| Edition { version: *version, sha256: *sha256 }).collect();
+        self.extend(more);
+    }
+
     /// Begins anew from an edition that a person vouches for. What was verified before goes where it says otherwise, and
     /// stays where it is the same.
     pub fn anchor(&mut self, edition: Edition) {

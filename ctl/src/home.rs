@@ -26,7 +26,7 @@ use suture_core::id::{HdoId, TrustDomain};
 use suture_core::principal::Principal;
 
 use crate::failure::{Exit, Failure, Outcome};
-use crate::files::{self, Access, FileError};
+use crate::files::{self, Access, FileError, Locked};
 
 /// Far more than any of these small files needs.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -139,9 +139,11 @@ impl Home {
         Ok(files::write(&self.path(name)?, bytes, access)?)
     }
 
-    /// The same, which does not wait for another that writes.
-    pub fn write_soon(&self, name: &str, bytes: &[u8], access: Access) -> Outcome {
-        Ok(files::write_soon(&self.path(name)?, bytes, access)?)
+    /// The directory of this home's files, while no other command writes in it; `soon` does not wait for one that does.
+    pub fn lock(&self, directory: &str, soon: bool) -> Outcome<Locked> {
+        let path = self.directory.join(directory);
+        files::create_private_directory(&path)?;
+        Ok(Locked::wait(&path, soon)?)
     }
 
     /// Whether this home has joined a server.

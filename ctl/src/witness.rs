@@ -110,9 +110,42 @@ pub fn kept(home: &Home) -> Outcome<Option<Kept>> {
     Ok(Some(kept.map_err(|f| f.next("restore it; without it the audit record may be another one unnoticed"))?))
 }
 
-/// Remembers that.
+/// Remembers that, whatever is remembered.
 pub fn keep(home: &Home, kept: &Kept) -> Outcome {
     home.write(FILE, &to_bytes(kept)?, Access::Public)
+}
+
+/// Remembers what has come of `seen`, and takes nothing back that another command of this home's has remembered meanwhile.
+///
+/// Attack: a server that holds an answer back until another command has added an entry, and drops that entry then: were the older
+/// answer to be remembered last, nobody would miss it.
+pub fn grow(home: &Home, seen: Option<&Kept>, kept: &Kept) -> Outcome {
+    grow_within(home, seen, kept, false)
+}
+
+fn grow_within(home: &Home, seen: Option<&Kept>, grown: &Kept, soon: bool) -> Outcome {
+    let lock = home.lock("", soon)?;
+    match merged(seen, kept(home)?, grown) {
+        Some(kept) => Ok(lock.write(FILE, &to_bytes(&kept)?, Access::Public)?),
+        None => Ok(()),
+    }
+}
+
+/// What is to be remembered where `now` is, and `grown` has come of `seen`; none where a person has had it forgotten since.
+fn merged(seen: Option<&Kept>, now: Option<Kept>, grown: &Kept) -> Option<Kept> {
+    let Some(now) = now.filter(|now| Some(now) != seen) else { return Some(grown.clone()) };
+    if seen.is_some_and(|seen| now.witness.size() < seen.witness.size()) {
+        return None;
+    }
+    let theirs = match now.witness.key == grown.witness.key {
+        true => now.witness.size() > grown.witness.size(),
+        false => now.before.iter().any(|former| former.key == grown.witness.key),
+    };
+    let read = |kept: &Kept| kept.verified.map_or(0, |head| head.size);
+    let further = if read(&now) > read(grown) { &now } else { grown };
+    let (verified, read) = (further.verified, further.read.clone());
+    let record = if theirs { &now } else { grown };
+    Some(Kept { verified, read, ..record.clone() })
 }
 
 fn to_bytes(kept: &Kept) -> Outcome<Vec<u8>> {
@@ -142,9 +175,9 @@ pub fn key(home: &Home) -> Outcome<LogKey> {
 pub async fn follow(context: &Context<'_>, client: &mut Client) -> Outcome<Kept> {
     let known = kept(&context.home)?;
     let news = ask(client, known.as_ref()).await?;
-    let (kept, taken) = held_to(context, known, news)?;
+    let (kept, taken) = held_to(context, known.clone(), news)?;
     if taken == Taken::Grown {
-        keep(&context.home, &kept)?;
+        grow(&context.home, known.as_ref(), &kept)?;
     }
     Ok(kept)
 }
@@ -190,10 +223,10 @@ pub async fn remember(context: &Context<'_>) -> Option<String> {
     let known = kept(&context.home).ok()??;
     let doubted = context.home.read(DOUBT).ok()?.is_some();
     let news = tokio::time::timeout(ANSWER, ask(&mut client, Some(&known))).await.ok()?.ok()?;
-    match held_to(context, Some(known), news) {
+    match held_to(context, Some(known.clone()), news) {
         Ok((kept, Taken::Grown)) => {
             // That it cannot be written is found by the next command.
-            let _ = to_bytes(&kept).and_then(|bytes| context.home.write_soon(FILE, &bytes, Access::Public));
+            let _ = grow_within(&context.home, Some(&known), &kept, true);
             None
         }
         Err(failure) if failure.exit == Exit::Untrusted && !doubted => {
@@ -290,6 +323,44 @@ mod tests {
         assert_eq!(checkpoint(&remembered).unwrap().head(), head);
         std::fs::write(dir.path().join(FILE), "{").unwrap();
         assert!(kept(&home).is_err() && key(&home).is_err());
+    }
+
+    /// Found: of two commands of one home the one that was answered first, and wrote last, took back what the other had remembered: a
+    /// server could drop the entry that the other had left.
+    #[test]
+    fn of_two_commands_at_once_the_older_answer_takes_nothing_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let named = |of: u8| {
+            let key = LocalKey::from_seed(&zeroize::Zeroizing::new([of; 32]));
+            LogKey { origin: "acme.example".parse().unwrap(), key: key.public() }
+        };
+        let head = |size: u64| Head { size, root: Digest::of(&size.to_be_bytes()) };
+        let at = |size: u64| {
+            let witness = Witness { head: Some(head(size)), checkpoint: Some(size.to_string()), key: named(3) };
+            Kept { witness, ..Kept::new(named(3)) }
+        };
+        let size = || kept(&home).unwrap().unwrap().witness.size();
+        // Both have read 10; the one is told of 12 and the other of 13.
+        keep(&home, &at(10)).unwrap();
+        grow(&home, Some(&at(10)), &at(13)).unwrap();
+        grow(&home, Some(&at(10)), &at(12)).unwrap();
+        assert_eq!(size(), 13);
+        // How far the record was read stays too, and comes with what is newer.
+        grow(&home, Some(&at(10)), &Kept { verified: Some(head(11)), ..at(11) }).unwrap();
+        assert_eq!((size(), kept(&home).unwrap().unwrap().verified), (13, Some(head(11))));
+        grow(&home, Some(&at(13)), &at(14)).unwrap();
+        assert_eq!((size(), kept(&home).unwrap().unwrap().verified), (14, Some(head(11))));
+        // A key that was changed meanwhile is not changed back, however long the record was under the old one.
+        let before = vec![Former { key: named(3), most: 14 }];
+        let witness = Witness { key: named(4), ..at(14).witness };
+        grow(&home, Some(&at(14)), &Kept { witness, before, ..at(14) }).unwrap();
+        grow(&home, Some(&at(14)), &at(15)).unwrap();
+        assert_eq!(kept(&home).unwrap().unwrap().witness.key, named(4));
+        // What a person has had forgotten is not brought back by whoever had read it before.
+        keep(&home, &Kept::new(named(4))).unwrap();
+        grow(&home, Some(&at(14)), &at(15)).unwrap();
+        assert_eq!(size(), 0);
     }
 
     #[test]

@@ -167,6 +167,7 @@ async fn verify(context: &mut Context<'_>) -> Outcome {
     let mut views = Box::pin(Views::gather(context)).await?;
     let mut client = context.connect().await?;
     let mut kept = witness::follow(context, &mut client).await?;
+    let seen = kept.clone();
     let signed = witness::checkpoint(&kept)?.head();
     let since = kept.verified;
     let mut reading = Reading::from_start(since.unwrap_or_else(Head::empty));
@@ -183,7 +184,7 @@ async fn verify(context: &mut Context<'_>) -> Outcome {
     let Withheld { all, deleted } = texts.finish(&reader, kept.read.as_ref().zip(since))?;
     kept.verified = Some(head);
     kept.read = Some(witness::Read { by: reader.to_string(), withheld: all });
-    witness::keep(&context.home, &kept)?;
+    witness::grow(&context.home, Some(&seen), &kept)?;
     let verified = Verified {
         entries: head.size,
         withheld: all,

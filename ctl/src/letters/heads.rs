@@ -27,10 +27,17 @@ impl Heads {
         Ok(Self(heads))
     }
 
-    /// Remembers it.
+    /// Remembers it, and takes nothing back that another command of this home's has seen meanwhile.
     pub fn save(&self, home: &Home) -> Outcome {
-        let bytes = serde_json::to_vec(&self.0).or_fail(|| format!("{FILE} cannot be written"))?;
-        home.write(FILE, &bytes, Access::Public)
+        let lock = home.lock("", false)?;
+        let mut now = Self::load(home)?.0;
+        for (series, head) in &self.0 {
+            if now.get(series).is_none_or(|seen| seen.number <= head.number) {
+                now.insert(series.clone(), *head);
+            }
+        }
+        let bytes = serde_json::to_vec(&now).or_fail(|| format!("{FILE} cannot be written"))?;
+        Ok(lock.write(FILE, &bytes, Access::Public)?)
     }
 
     /// The last one that was seen of a series.
@@ -61,6 +68,12 @@ mod tests {
         heads.save(&home).unwrap();
         let read = Heads::load(&home).unwrap();
         assert_eq!((read.get(&hdo, Side::Manufacturer), read.get(&hdo, Side::Hospital)), (Some(head), None));
+        // Of two commands at once the one that has seen less takes nothing back.
+        let (mut later, fifth) = (read.clone(), Head { number: 5, sha256: Digest::of(b"5") });
+        later.put(&hdo, Side::Manufacturer, fifth);
+        later.save(&home).unwrap();
+        read.save(&home).unwrap();
+        assert_eq!(Heads::load(&home).unwrap(), later);
         std::fs::write(dir.path().join(FILE), "{").unwrap();
         assert!(Heads::load(&home).is_err(), "what was forgotten is said, not taken for nothing");
     }

@@ -36,8 +36,12 @@ impl TrustStore<'_> {
         self.write_history(&history)
     }
 
+    /// Takes nothing back that another command of this home's has remembered meanwhile.
     fn write_history(&self, history: &History) -> Outcome {
-        self.home.write(&self.name(FILE), history.to_text().as_bytes(), Access::Public)
+        let lock = self.home.lock(self.which.directory(), false)?;
+        let mut history = history.clone();
+        history.keep_newer(&self.history()?);
+        Ok(lock.write(FILE, history.to_text().as_bytes(), Access::Public)?)
     }
 
     /// Refuses targets metadata that do not descend, version by version, from the newest that this home knows. Those between
@@ -151,4 +155,29 @@ impl TrustStore<'_> {
 
 fn grouped(digest: &Digest) -> String {
     crate::print::grouped(&digest.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::Home;
+    use crate::trust_store::Which;
+
+    /// Found: of two commands of one home the one that wrote last took back the editions that the other had verified.
+    #[test]
+    fn of_two_commands_at_once_neither_takes_back_what_the_other_has_verified() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let store = TrustStore::of(&home, Which::Approvals);
+        let edition = |version: u64| Edition { version, sha256: Digest::of(&version.to_be_bytes()) };
+        store.remember(edition(3)).unwrap();
+        let mut ours = store.history().unwrap();
+        for version in [4, 5] {
+            store.remember(edition(version)).unwrap();
+        }
+        ours.extend([edition(4), edition(2)]);
+        store.write_history(&ours).unwrap();
+        let now = store.history().unwrap();
+        assert_eq!((now.oldest(), now.newest()), (Some(edition(2)), Some(edition(5))));
+    }
 }

@@ -142,7 +142,11 @@ fn made(context: &mut Context<'_>, name: &KeyName) -> Outcome {
 }
 
 fn list(context: &mut Context<'_>) -> Outcome {
-    let keys = Keys::of(&context.home).list()?;
+    let (keys, unreadable) = Keys::of(&context.home).list()?;
+    for failure in unreadable {
+        let because: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
+        context.print.note(&format!("note: a key is not listed: {}{because}", failure.message));
+    }
     context.print.result(&keys, |keys| {
         let mut table = Table::new(["name", "public key", "kept in"]);
         for k in keys {

@@ -4,13 +4,13 @@
 
 use std::path::Path;
 
-use suture_core::sign::{LocalKey, PublicKey, SignError, Signer as _};
+use suture_core::sign::{LocalKey, PublicKey, SignError};
 use zeroize::Zeroizing;
 
 use super::secret::Passphrases;
 use super::{KeyName, missing};
 use crate::failure::{Failure, Outcome};
-use crate::files::{self, Access};
+use crate::files::{self, Access, Locked};
 use crate::home::Home;
 
 /// A key file is some hundred bytes.
@@ -32,17 +32,33 @@ pub(super) fn open(home: &Home, name: &KeyName, passphrases: &Passphrases) -> Ou
     opened.map_err(|e| Failure::new(format!("cannot open the key {}", path.display())).because(&e))
 }
 
-/// Writes a key, encrypted where a passphrase is given.
-pub(super) fn store(home: &Home, name: &KeyName, key: &LocalKey, passphrase: Option<&str>) -> Outcome {
-    let pem = key.to_pem(passphrase).map_err(|e| Failure::new(format!("cannot encrypt the key {name}")).because(&e))?;
+/// A key's file, encrypted where a passphrase is given, which takes long.
+pub(super) fn pem(name: &KeyName, key: &LocalKey, passphrase: Option<&str>) -> Outcome<Zeroizing<String>> {
+    let pem = key.to_pem(passphrase);
+    pem.map_err(|e| Failure::new(format!("cannot encrypt the key {name}")).because(&e))
+}
+
+/// Writes a key that must not be there yet.
+pub(super) fn create(lock: &Locked, name: &KeyName, public: &PublicKey, pem: &str) -> Outcome {
     // The public half first: a key without it would be listed as damaged.
-    home.write(&public_name(name), format!("{}\n", key.public()).as_bytes(), Access::Public)?;
+    lock.write(&format!("{name}.pub"), format!("{public}\n").as_bytes(), Access::Public)?;
+    Ok(lock.create(&format!("{name}.pem"), pem.as_bytes(), Access::Secret)?)
+}
+
+/// Puts a key's file in the place of the one that there is.
+pub(super) fn replace(home: &Home, name: &KeyName, pem: &str) -> Outcome {
     home.write(&pem_name(name), pem.as_bytes(), Access::Secret)
 }
 
 /// The public half.
 pub(super) fn public(home: &Home, name: &KeyName) -> Outcome<PublicKey> {
-    let bytes = home.read(&public_name(name))?.ok_or_else(|| missing(name))?;
+    let Some(bytes) = home.read(&public_name(name))? else {
+        return Err(match exists(home, name)? {
+            true => Failure::new(format!("{} is there without {}, its public half", pem_name(name), public_name(name)))
+                .next("bring it back from the copy of this home"),
+            false => missing(name),
+        });
+    };
     let text = String::from_utf8_lossy(&bytes).trim().to_owned();
     PublicKey::try_from(text).map_err(|e| Failure::new(format!("{} is damaged", public_name(name))).because(&e))
 }

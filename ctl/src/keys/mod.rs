@@ -6,16 +6,19 @@ mod file;
 mod secret;
 pub mod token;
 
+use std::collections::BTreeSet;
+
 use suture_core::sign::{LocalKey, PublicKey, Signer};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Outcome};
+use crate::files::Locked;
 use crate::home::Home;
 
 pub use secret::{Passphrases, Pins};
 
 /// The name of a key: a safe file name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyName(String);
 
 impl std::str::FromStr for KeyName {
@@ -113,7 +116,9 @@ impl<'a> Keys<'a> {
     pub fn create(&self, name: &KeyName, seed: &Zeroizing<[u8; 32]>, passphrase: Option<&str>) -> Outcome<PublicKey> {
         self.must_be_free(name)?;
         let key = LocalKey::from_seed(seed);
-        file::store(self.home, name, &key, passphrase)?;
+        let pem = file::pem(name, &key, passphrase)?;
+        let lock = self.free(name)?;
+        file::create(&lock, name, &key.public(), &pem)?;
         Ok(key.public())
     }
 
@@ -127,7 +132,7 @@ impl<'a> Keys<'a> {
         id: [u8; 16],
     ) -> Outcome<PublicKey> {
         self.must_be_free(name)?;
-        token::create(self.home, name, choice, pins, id)
+        token::create(|record| record.write(&self.free(name)?, name), name, choice, pins, id)
     }
 
     /// Gives a name to a key that is on a token already; refuses a name that is taken. `nonce` is fresh random bytes, which
@@ -141,7 +146,7 @@ impl<'a> Keys<'a> {
         nonce: [u8; 32],
     ) -> Outcome<token::Added> {
         self.must_be_free(name)?;
-        token::add(self.home, name, choice, object, pins, nonce)
+        token::add(|record| record.write(&self.free(name)?, name), choice, object, pins, nonce)
     }
 
     fn must_be_free(&self, name: &KeyName) -> Outcome {
@@ -150,6 +155,14 @@ impl<'a> Keys<'a> {
                 .next("choose another name; a key that signs is never overwritten"));
         }
         Ok(())
+    }
+
+    /// The directory of the keys, in which nobody writes meanwhile and the name is free yet. Accident: two commands at once that make
+    /// a key of one name, each of which has found it free before.
+    fn free(&self, name: &KeyName) -> Outcome<Locked> {
+        let lock = self.home.lock("keys", false)?;
+        self.must_be_free(name)?;
+        Ok(lock)
     }
 
     /// Whether there is a key of that name.
@@ -179,7 +192,8 @@ impl<'a> Keys<'a> {
             .next("change the PIN with the token's own tool, as `pkcs11-tool --change-pin` or its maker's"));
         }
         let key = file::open(self.home, name, old)?;
-        file::store(self.home, name, &key, new()?.as_ref().map(|p| p.as_str()))
+        let pem = file::pem(name, &key, new()?.as_ref().map(|p| p.as_str()))?;
+        file::replace(self.home, name, &pem)
     }
 
     /// A key's public half.
@@ -203,21 +217,27 @@ impl<'a> Keys<'a> {
         Ok(Listed { name: name.as_str().to_owned(), public_key, place })
     }
 
-    /// All keys, by name. No token need be plugged in.
-    pub fn list(&self) -> Outcome<Vec<Listed>> {
+    /// All keys, by name, and why others cannot be read. No token need be plugged in.
+    pub fn list(&self) -> Outcome<(Vec<Listed>, Vec<Failure>)> {
         let directory = self.home.path("keys/x")?.with_file_name("");
         let entries = std::fs::read_dir(&directory)
             .map_err(|e| Failure::new(format!("cannot list {}", directory.display())).because(&e))?;
-        let mut keys = Vec::new();
+        let mut names = BTreeSet::new();
         for entry in entries {
             let entry = entry.map_err(|e| Failure::new(format!("cannot list {}", directory.display())).because(&e))?;
             let file = entry.file_name();
             let name = file.to_str().and_then(|f| f.strip_suffix(".pem").or_else(|| f.strip_suffix(".p11")));
             let Some(name) = name.and_then(|n| n.parse::<KeyName>().ok()) else { continue };
-            keys.push(self.show(&name)?);
+            names.insert(name);
         }
-        keys.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(keys)
+        let (mut keys, mut unreadable) = (Vec::new(), Vec::new());
+        for name in names {
+            match self.show(&name) {
+                Ok(key) => keys.push(key),
+                Err(failure) => unreadable.push(failure),
+            }
+        }
+        Ok((keys, unreadable))
     }
 
     /// What is recorded of a key on a token; none where the key is in a file.

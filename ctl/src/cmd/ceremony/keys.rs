@@ -323,8 +323,8 @@ fn targets_again(
     // Slots that are approved for later must outlive the ceremony.
     draft.expires = draft.expires.max(targets.expires());
     // Whoever holds a root key need not hold a targets key: then the targets' signers sign the envelope.
-    let listed = Keys::of(&context.home).list()?;
-    let named = listed.iter().find(|k| k.name == signers.targets_key.as_str()).map(|k| k.public_key);
+    let keys = Keys::of(&context.home);
+    let named = if keys.exists(&signers.targets_key)? { Some(keys.public(&signers.targets_key)?) } else { None };
     if named.is_some_and(|public| authority.keys().any(|k| *k == public)) {
         let key = context.key(&signers.targets_key)?;
         return Ok(Some(edit::sign_targets(&draft, &[&*key])?));

@@ -22,7 +22,7 @@ use suture_core::sign::{PublicKey, Signer};
 use super::secret::Pins;
 use super::{KeyName, Place};
 use crate::failure::{Failure, OrFail as _, Outcome};
-use crate::files::Access;
+use crate::files::{Access, Locked};
 use crate::home::Home;
 
 use object::KeyObject;
@@ -113,10 +113,11 @@ impl Record {
         Ok(Some(record))
     }
 
-    fn write(&self, home: &Home, name: &KeyName) -> Outcome {
+    /// Writes the record of a key of which there is none yet.
+    pub(super) fn write(&self, lock: &Locked, name: &KeyName) -> Outcome {
         let mut bytes = serde_json::to_vec_pretty(self).or_fail(|| format!("cannot write {}", file_name(name)))?;
         bytes.push(b'\n');
-        home.write(&file_name(name), &bytes, Access::Public)
+        Ok(lock.create(&format!("{name}.p11"), &bytes, Access::Public)?)
     }
 
     /// Where the key is.
@@ -154,7 +155,13 @@ impl Record {
 }
 
 /// Makes a key pair on a token and records it under a name.
-pub(super) fn create(home: &Home, name: &KeyName, choice: &Choice, pins: &Pins, id: [u8; 16]) -> Outcome<PublicKey> {
+pub(super) fn create(
+    record: impl FnOnce(Record) -> Outcome,
+    name: &KeyName,
+    choice: &Choice,
+    pins: &Pins,
+    id: [u8; 16],
+) -> Outcome<PublicKey> {
     let path = choice.module_path()?;
     let module = Module::load(&path)?;
     let token = module.find(&choice.label, choice.serial.as_deref())?;
@@ -167,7 +174,7 @@ pub(super) fn create(home: &Home, name: &KeyName, choice: &Choice, pins: &Pins, 
         let public_key = object.public_key.ok_or_else(|| object::shows_no_public_key(token))?;
         // A key that has never signed must not be the one that a repository is begun with.
         signer::prove(&login, &object, public_key, &id)?;
-        Record::of(token, path, &id, public_key).write(home, name)?;
+        record(Record::of(token, path, &id, public_key))?;
         Ok(public_key)
     });
     if recorded.is_err() {
@@ -177,10 +184,9 @@ pub(super) fn create(home: &Home, name: &KeyName, choice: &Choice, pins: &Pins, 
     recorded
 }
 
-/// Records a key that is on a token already under a name, once it has signed `nonce`.
+/// Records a key that is on a token already, once it has signed `nonce`.
 pub(super) fn add(
-    home: &Home,
-    name: &KeyName,
+    record: impl FnOnce(Record) -> Outcome,
     choice: &Choice,
     wanted: &Object,
     pins: &Pins,
@@ -194,8 +200,9 @@ pub(super) fn add(
     let Login { session, token, .. } = &login;
     let object = object::choose(session, token, wanted)?;
     let public_key = object.public_key.ok_or_else(|| object::shows_no_public_key(token))?;
+    can_be_recorded(&object.id)?;
     signer::prove(&login, &object, public_key, &nonce)?;
-    Record::of(token, path, &object.id, public_key).write(home, name)?;
+    record(Record::of(token, path, &object.id, public_key))?;
     Ok(Added { public_key, extractable: object.extractable })
 }
 
@@ -224,6 +231,32 @@ fn id_bytes(id: &str) -> Outcome<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether a key of that id is found again by its record.
+fn can_be_recorded(id: &[u8]) -> Outcome {
+    match id.len() {
+        1..=MAX_ID_BYTES => Ok(()),
+        n => Err(Failure::new(format!(
+            "the key on the token has an id of {n} bytes, and can be recorded with 1 to {MAX_ID_BYTES}"
+        ))
+        .next("give it another with the token's own tool, as `pkcs11-tool --set-id`")),
+    }
+}
+
 fn is_default(module: &Path) -> bool {
     module == Path::new(DEFAULT_MODULE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found: a key with an id that no record is read with was recorded, and then no key of the home could be listed.
+    #[test]
+    fn a_key_is_recorded_only_by_an_id_that_its_record_is_read_with() {
+        for (length, fits) in [(0, false), (1, true), (MAX_ID_BYTES, true), (MAX_ID_BYTES + 1, false)] {
+            let id = vec![7; length];
+            assert_eq!(can_be_recorded(&id).is_ok(), fits, "{length}");
+            assert_eq!(id_bytes(&hex::encode(&id)).is_ok(), fits, "{length}");
+        }
+    }
 }

@@ -10,6 +10,7 @@
 //! trust/catalog/life/     what was read last of each product's life
 //! trust/approvals/        the hospital's
 //! trust/words/             the end of each series of words that was seen: risks, agreements
+//! notices/                notices that have not gone to all yet
 //! letters.json            how far letters of either side have been verified
 //! trust/hospitals/<id>    a hospital's root, where this is the manufacturer's home, and its fingerprint as people compared it
 //! audit.json              the server's audit record: its key, the checkpoint seen last, how far it was read

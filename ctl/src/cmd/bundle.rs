@@ -25,7 +25,7 @@ use crate::envelope::Envelope;
 use crate::failure::{Failure, Outcome};
 use crate::keys::KeyName;
 use crate::letters;
-use crate::print::{Table, bytes, count};
+use crate::print::{Table, bytes, count, counted};
 use crate::repository::{self, Done, List};
 use crate::trust_store::{TrustStore, Which};
 
@@ -313,7 +313,12 @@ async fn publish(context: &mut Context<'_>, dir: &Path, file: Option<&Path>, tel
             uploaded: Uploaded::default(),
             notice: notice.send(context, &mut client).await?,
         };
-        return context.print.result(&published, |_| "published already; nothing was sent".to_owned());
+        return context.print.result(&published, |p| {
+            match p.notice.as_ref().map_or(0, |notice| notice.letters.len()) {
+                0 => "published already; nothing was sent".to_owned(),
+                n => format!("published already; {} its notice", counted(n, "hospital", "has", "have")),
+            }
+        });
     }
     let again = format!("`suturectl bundle sign {}` again", dir.display());
     let targets = bundle.targets()?.ok_or_else(|| Failure::new("the bundle is not signed").next(again.clone()))?;

@@ -163,7 +163,7 @@ async fn tell(context: &mut Context<'_>, report: Suspicion, key: &KeyName) -> Ou
     fetch(context, &mut client, side, &root, From::Seen).await?;
     let before = Heads::load(&context.home)?.get(&hdo, Side::Hospital);
     let letter = write(context, &writing, &hdo, before, Said::Suspicion(Box::new(report.clone())))?;
-    send(context, &mut client, std::slice::from_ref(&letter)).await?;
+    send(context, &mut client, std::slice::from_ref(&letter), |_| Ok(())).await?;
     let result = json!({ "number": letter.number, "sha256": letter.digest(), "report": report });
     context.print.result(&result, |_| {
         let what = if report.withdrawn { "is taken back" } else { "is with the manufacturer" };

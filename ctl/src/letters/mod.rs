@@ -8,6 +8,7 @@
 mod heads;
 mod publish;
 mod roots;
+mod sending;
 mod shown;
 mod write;
 

@@ -3,18 +3,21 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use suture_core::clock::format_utc;
 use suture_core::digest::Digest;
 use suture_core::id::{HdoId, ProductId};
 use suture_core::limits::{MAX_NOTICED_HOSPITALS, MAX_ROWS_PER_CALL};
-use suture_core::notice::{Head, Notice, Said, Side};
+use suture_core::notice::{Head, Notice, Said, Side, Standing};
 use suture_core::trust::{Root, Verified};
 use suture_proto::{parse, parse_digest, v1};
 
+use super::sending::Sending;
 use super::{From, Heads, Writing, fetch, send, write};
 use crate::client::Client;
 use crate::context::Context;
 use crate::failure::{Failure, OrFail as _, Outcome};
 use crate::keys::KeyName;
+use crate::print::counted;
 use crate::repository;
 use crate::trust_store::Which;
 
@@ -38,6 +41,9 @@ pub struct Published {
     pub id: Digest,
     /// Its number at each.
     pub letters: Vec<Numbered>,
+    /// As it went out: of one that was begun before, with the day that the others have.
+    #[serde(skip)]
+    pub notice: Notice,
 }
 
 /// One hospital's.
@@ -62,6 +68,8 @@ pub async fn publish(
     key: &KeyName,
 ) -> Outcome<Published> {
     notice.complete().map_err(|e| Failure::new(e.to_string()))?;
+    let mut sending = Sending::resume(&context.home, notice, context.now())?;
+    let notice = sending.notice.clone();
     let id = notice.id().or_fail(|| "the notice cannot be written".to_owned())?;
     context.home.server()?.manufacturer()?;
     let product = match recipients {
@@ -71,18 +79,41 @@ pub async fn publish(
     let found = heads(client, product).await?;
     let chosen = chosen(recipients, found.iter().map(|(hdo, _)| hdo.clone()).collect())?;
     if chosen.is_empty() {
-        return Ok(Published { id, letters: Vec::new() });
+        return Ok(Published { id, letters: Vec::new(), notice });
     }
     let root = repository::base(context, client, Which::Catalog).await?.root().clone();
     let writing = Writing::open(context, &root, Side::Manufacturer, key)?;
     let mut letters = Vec::new();
     for (hdo, shown) in found.into_iter().filter(|(hdo, _)| chosen.contains(hdo)) {
-        let before = own_head(context, client, &hdo, shown, &root).await?;
+        if sending.sent.contains_key(&hdo) {
+            continue;
+        }
+        let before = match own_head(context, client, &hdo, shown, &root, &id).await? {
+            Own::Head(head) => head,
+            Own::Told(number) => {
+                sending.sent.insert(hdo, number);
+                continue;
+            }
+        };
         letters.push(write(context, &writing, &hdo, before, Said::Notice(Box::new(notice.clone())))?);
     }
-    send(context, client, &letters).await?;
-    let letters = letters.iter().map(|l| Numbered { hdo: l.hdo.clone(), number: l.number }).collect();
-    Ok(Published { id, letters })
+    if !sending.sent.is_empty() {
+        context.print.note(&format!(
+            "note: {} it already, since the last time; it goes to the others, to be acknowledged by {} as there",
+            counted(sending.sent.len(), "hospital", "has", "have"),
+            format_utc(notice.acknowledge_by)
+        ));
+    }
+    sending.keep(&context.home)?;
+    let home = &context.home;
+    send(context, client, &letters, |part| {
+        sending.sent.extend(part.iter().map(|letter| (letter.hdo.clone(), letter.number)));
+        sending.keep(home)
+    })
+    .await?;
+    sending.done(&context.home)?;
+    let letters = sending.sent.into_iter().map(|(hdo, number)| Numbered { hdo, number }).collect();
+    Ok(Published { id, letters, notice })
 }
 
 /// Who of the hospitals that come into question is told.
@@ -107,6 +138,14 @@ fn chosen(recipients: &Recipients, known: BTreeSet<HdoId>) -> Outcome<BTreeSet<H
     Err(Failure::new(text).next("name them with --hdo, or --all for hospitals without devices of the product too"))
 }
 
+/// The own series with a hospital, before a notice.
+enum Own {
+    /// Its end.
+    Head(Option<Head>),
+    /// It holds the notice already, as that letter: the answer to the call was lost.
+    Told(u64),
+}
+
 /// The end of the own series with a hospital: what the server shows, if it is, or follows upon, what this home has seen.
 async fn own_head(
     context: &mut Context<'_>,
@@ -114,16 +153,21 @@ async fn own_head(
     hdo: &HdoId,
     shown: Option<Head>,
     root: &Verified<Root>,
-) -> Outcome<Option<Head>> {
+    notice: &Digest,
+) -> Outcome<Own> {
     let seen = Heads::load(&context.home)?.get(hdo, Side::Manufacturer);
     if seen == shown {
-        return Ok(shown);
+        return Ok(Own::Head(shown));
     }
     // A colleague has written, or the server has lost something: that is for the series itself to say.
-    fetch(context, client, (hdo, Side::Manufacturer), root, From::Seen).await?;
+    let letters = fetch(context, client, (hdo, Side::Manufacturer), root, From::Seen).await?;
+    let is_it = |said: &Said| matches!(said, Said::Notice(said) if said.id().is_ok_and(|id| id == *notice));
+    if let Some(told) = letters.iter().find(|kept| kept.standing != Standing::Unlisted && is_it(&kept.letter.said)) {
+        return Ok(Own::Told(told.letter.number));
+    }
     let head = Heads::load(&context.home)?.get(hdo, Side::Manufacturer);
     if head == shown {
-        return Ok(shown);
+        return Ok(Own::Head(shown));
     }
     Err(Failure::untrusted(format!("the last letters to {hdo} are by no key that the catalog's root lists"))
         .next("ask your colleagues whether one of them wrote them, with a key that was replaced since"))

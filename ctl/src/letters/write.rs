@@ -65,8 +65,13 @@ pub fn write(
     letter.sign(&*writing.key).map_err(|e| Failure::of(crate::failure::Exit::Failed, &e))
 }
 
-/// Hands letters over, as many at once as fit, and remembers each series' new end.
-pub async fn send(context: &Context<'_>, client: &mut Client, letters: &[VerifiedLetter]) -> Outcome {
+/// Hands letters over, as many at once as fit, and remembers each series' new end; `sent` is told of those of each call.
+pub async fn send(
+    context: &Context<'_>,
+    client: &mut Client,
+    letters: &[VerifiedLetter],
+    mut sent: impl FnMut(&[VerifiedLetter]) -> Outcome,
+) -> Outcome {
     /// Well below what one message may have.
     const MAX_BYTES: usize = 8 << 20;
     let mut rest = letters;
@@ -79,11 +84,9 @@ pub async fn send(context: &Context<'_>, client: &mut Client, letters: &[Verifie
         let (part, behind) = rest.split_at(fit.count().max(1).min(rest.len()));
         let request = v1::SendLettersRequest { letters: part.iter().map(|l| l.bytes().to_vec().into()).collect() };
         client.send_letters(request).await.map_err(|failure| {
-            let sent = letters.len().saturating_sub(rest.len());
-            if sent > 0 {
-                failure.next(format!("{sent} of {} were sent; run it again for the others alone", letters.len()))
-            } else {
-                failure
+            match letters.split_at(letters.len().saturating_sub(rest.len())).0 {
+                [] => failure,
+                sent => failure.next(partly(sent, letters.len())),
             }
         })?;
         let mut heads = Heads::load(&context.home)?;
@@ -91,7 +94,23 @@ pub async fn send(context: &Context<'_>, client: &mut Client, letters: &[Verifie
             heads.put(&letter.hdo, letter.from, letter.head());
         }
         heads.save(&context.home)?;
+        sent(part)?;
         rest = behind;
     }
     Ok(())
+}
+
+/// What a person is told where the line was cut between two calls.
+fn partly(sent: &[VerifiedLetter], all: usize) -> String {
+    const NAMED: usize = 20;
+    let names: Vec<&str> = sent.iter().take(NAMED).map(|letter| letter.hdo.as_str()).collect();
+    let more = match sent.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "{} of {all} were sent, to {}{more}; published again, it goes to the others alone",
+        sent.len(),
+        names.join(", ")
+    )
 }

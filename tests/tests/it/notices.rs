@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 use suture_core::clock::{Clock as _, day_of};
+use suture_core::limits::MAX_LETTERS_PER_CALL;
 use suture_tests::world::{Failed, HDO, Operator, text};
 
 use crate::hospital::Hospital;
@@ -125,7 +126,14 @@ async fn a_notice_is_delivered_read_and_answered_and_a_report_goes_back() {
     // Its root is the first that the server has shown, until people compare it.
     refused(h.ada.run(&["hdo", "pin", HDO, "--root", &"0".repeat(64)]).await, 5, &["in the hospital's place"]);
     let root = h.kim.json(&["approvals", "status"]).await.unwrap()["root_sha256"].as_str().unwrap().to_owned();
+    let evidence = h.world.path("evidence");
+    h.ada.run(&["evidence", "product", "pump", "-o", text(&evidence)]).await.unwrap();
+    let verify = ["evidence", "verify", text(&evidence)];
+    let verified = h.ada.json(&verify).await.unwrap();
+    assert_eq!(verified["roots"][1], json!({ "of": HDO, "sha256": root, "is_known": null }), "{verified}");
+    assert!(verified["roots_are_known"].is_null(), "{verified}");
     h.ada.run(&["hdo", "pin", HDO, "--root", &root]).await.unwrap();
+    assert_eq!(h.ada.json(&verify).await.unwrap()["roots_are_known"], true);
     assert_eq!(h.ada.json(&["hdo", "list"]).await.unwrap()[1]["compared_sha256"], json!(root));
     let seen = h.ada.run(&["report", "show", "2", "--hdo", HDO]).await.unwrap();
     assert!(seen.contains("ipv4 203.0.113.7") && seen.contains("pump-1"), "{seen}");
@@ -187,4 +195,48 @@ async fn a_server_that_holds_back_swaps_or_forges_letters_is_found_out() {
     let swap = "UPDATE letter SET content = CAST(REPLACE(CAST(content AS TEXT), 'Install', 'Ignore!') AS BLOB) WHERE number = 2";
     tamper(&h, swap).await;
     refused(h.kim.run(&["notice", "show", "2"]).await, 5, &["does not verify"]);
+}
+
+/// Found: after a cut the same notice, published again as was advised, went once more to those who had it, with another id and day.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_notice_that_was_cut_between_two_calls_goes_on_to_the_others_alone_and_is_one_notice() {
+    let h = Hospital::open().await;
+    // One more than a call takes, with riverside.
+    for n in 0..MAX_LETTERS_PER_CALL {
+        h.ada.run(&["hdo", "invite", &format!("h{n:03}"), "--name", "A clinic"]).await.unwrap();
+    }
+    let spec = h.world.path("advisory.toml");
+    std::fs::write(&spec, ADVISORY.replace("[[attachment]]\npath = \"fsn.pdf\"\n", "")).unwrap();
+    let publish = ["notice", "publish", text(&spec), "--all"];
+    tamper(
+        &h,
+        "CREATE TRIGGER cut BEFORE INSERT ON letter WHEN NEW.hdo = 'riverside' BEGIN SELECT RAISE(ABORT, 'cut'); END",
+    )
+    .await;
+    refused(
+        h.ada.run(&publish).await,
+        1,
+        &["100 of 101 were sent, to h000, h001", "and 80 more", "to the others alone"],
+    );
+    tamper(&h, "DROP TRIGGER cut").await;
+    let home = h.ada.home();
+    let kept = std::fs::read_dir(home.join("notices")).unwrap().next().unwrap().unwrap().path();
+    let remembered = [home.join("letters.json"), kept.clone()].map(|path| (std::fs::read(&path).unwrap(), path));
+
+    // An hour later it would have another day.
+    h.world.pass(3_600);
+    let sent = h.ada.json(&publish).await.unwrap();
+    assert_eq!(sent["letters"].as_array().unwrap().len(), 101);
+    assert!(sent["letters"].as_array().unwrap().iter().all(|letter| letter["number"] == 1), "{sent}");
+    assert!(!kept.exists());
+    let status = h.ada.json(&["notice", "status", sent["id"].as_str().unwrap()]).await.unwrap();
+    assert_eq!(status["hospitals"].as_array().unwrap().len(), 101, "one notice, wherever it has gone");
+
+    // The last call was done, and its answer was lost.
+    for (bytes, path) in remembered {
+        std::fs::write(path, bytes).unwrap();
+    }
+    assert_eq!(h.ada.json(&publish).await.unwrap(), sent);
+    let all = h.ada.json(&["notice", "list"]).await.unwrap();
+    assert_eq!(all.as_array().unwrap().len(), 1, "{all}");
 }

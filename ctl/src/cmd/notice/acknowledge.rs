@@ -40,7 +40,7 @@ pub(in crate::cmd) async fn acknowledge(
     }
     let signed = sign(context, client, (hdo, own), &kept.letter, &text, key).await?;
     match &signed {
-        Some(letter) => send(context, client, std::slice::from_ref(letter)).await?,
+        Some(letter) => send(context, client, std::slice::from_ref(letter), |_| Ok(())).await?,
         None => {
             context.print.note(&format!(
                 "note: this home has no key {key} that signs for its side, so the acknowledgement is on the server's word alone"

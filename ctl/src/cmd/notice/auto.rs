@@ -141,7 +141,8 @@ pub(crate) async fn tell(
     publish(context, client, &notice, &Recipients::AnyUsers, key).await.map_err(|failure| {
         let next = failure.next.clone().unwrap_or_default();
         failure.next(format!(
-            "what it is about is done; only the notice was not sent: suturectl notice publish FILE. {next}"
+            "what it is about is done; the notice has not gone to all: `suturectl notice publish FILE`, or with --notice auto the same \
+             command again, goes on with it. {next}"
         ))
     })
 }

@@ -83,7 +83,8 @@ pub(super) async fn run(context: &mut Context<'_>, args: PublishArgs) -> Outcome
     let mut client = context.connect().await?;
     upload(&mut client, documents).await?;
     let published = publish(context, &mut client, &notice, &recipients, &key).await?;
-    context.print.result(&Sent { published: &published, notice: &notice }, |_| told(&published, &notice))
+    let notice = &published.notice;
+    context.print.result(&Sent { published: &published, notice }, |_| told(&published, notice))
 }
 
 /// Puts the documents of a notice where hospitals fetch them from, by digest.

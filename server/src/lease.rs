@@ -39,6 +39,10 @@ pub(crate) async fn take(
         let ask_again = now.saturating_add(LEASE_ASK_AGAIN).unwrap_or(Timestamp::MAX);
         Ok(Answer::Refused { reason, ask_again })
     };
+    // Attack: a call that a device's thief began before its revocation, and ends after it: its ward would wait for nobody.
+    if !tx.holds_active(hdo, device).await? {
+        return refused(Reason::new(Code::Pending, "this device is not in good standing here"));
+    }
     let missing = || RolloutError::NotFound(approval.clone());
     let rollout = tx.rollout(hdo, approval).await?.ok_or_else(missing)?;
     if tx.member(hdo, approval, device).await?.is_none() {

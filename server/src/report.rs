@@ -21,6 +21,7 @@ use suture_core::report::{ReportError, Sighting, Signed};
 use crate::audit::{self, AuditError, growth};
 use crate::fork;
 use crate::rollout::{RolloutError, run};
+use crate::store::devices::DeviceState;
 use crate::store::{Lock, Store, StoreError, Tx, retried};
 
 /// Why reports were not taken.
@@ -29,6 +30,9 @@ pub(crate) enum SubmitError {
     /// The device has not enrolled.
     #[error("this device has no report key here; enrol it again")]
     Unknown,
+    /// The device was revoked, or taken out of use, while the call was under way.
+    #[error("this device is not in good standing here; enrol it again")]
+    Revoked,
     /// One of them is not the device's.
     #[error("report {place} of this call is refused")]
     Refused {
@@ -77,6 +81,9 @@ async fn take(
     tx.lock(Lock::Rollouts(hdo)).await?;
     let known = tx.device(hdo, device).await?.ok_or(SubmitError::Unknown)?;
     let key = known.report_key.ok_or(SubmitError::Unknown)?;
+    if known.state != DeviceState::Active {
+        return Err(SubmitError::Revoked);
+    }
     let counts = tx.roster_key(hdo, device).await? == Some(key);
     let (mut next, mut lost, mut heard) = (known.reports_through.saturating_add(1), None, Vec::new());
     for (i, signed) in reports.iter().enumerate() {
@@ -142,6 +149,7 @@ async fn take(
         if let Some(reason) = report.reason.as_ref().filter(|reason| reason.code == Code::Departed) {
             let by = Principal::Device(hdo.clone(), device.clone());
             if tx.revoke_device(hdo, device, now).await? {
+                tx.lock(Lock::AuditChain).await?;
                 tx.revoke_certificates(&by, now).await?;
                 tx.drop_lease(hdo, device).await?;
                 let detail = serde_json::json!({ "report": report.number, "reason": reason.text });

@@ -3,17 +3,23 @@
 //! Every request passes [`Rights`] before any handler sees it. The caller's standing is asked of the database each time,
 //! so that a revocation holds on connections that are open already. Whether the hospital in a request is the caller's own
 //! is the handlers' business; they find the [`Caller`] in the request's extensions.
+//!
+//! Attack: a thief who begins a call while the certificate is in force and says the rest after its revocation. What a request says
+//! has its time, and who has taken long over it is asked for anew at its end (`asked`); what is changed and who was revoked wait
+//! for one another in the database.
+
+mod asked;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use suture_core::clock::Clock;
 use suture_core::event::Kind;
 use suture_core::id::HdoId;
-use suture_core::limits::{MAX_ANONYMOUS_REQUEST_BYTES, MAX_DEVICE_REQUEST_BYTES, RENEWAL_GRACE_SECS};
+use suture_core::limits::RENEWAL_GRACE_SECS;
 use suture_core::notice::Side;
 use suture_core::principal::Principal;
 use suture_proto::UNREAD;
@@ -31,6 +37,7 @@ use crate::store::certificates::Standing;
 use crate::store::devices::DeviceState;
 use crate::store::{Store, StoreError};
 use crate::tls::PeerInfo;
+use asked::{Asked, FRESH, within};
 
 /// What a caller is, for the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -157,6 +164,12 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", OPERATORS),
 ];
 
+/// Calls that say something for as long as they like. Who makes them is asked for anew by their handlers, or changes nothing.
+const STREAMS: [&str; 2] = [UPLOAD_CHUNKS, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"];
+
+/// The call that brings chunks.
+const UPLOAD_CHUNKS: &str = "/suture.v1.OperatorService/UploadChunks";
+
 /// Who makes a request, as its handler finds it in the extensions. Anonymous requests have none.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -185,6 +198,8 @@ pub struct Rights {
     clock: Arc<dyn Clock>,
     events: Events,
     calls: Calls,
+    /// What was said within that long of being let through needs no second look.
+    fresh: Duration,
     table: Arc<HashMap<&'static str, &'static [Role]>>,
 }
 
@@ -192,7 +207,7 @@ impl Rights {
     /// The table over a database and a clock.
     pub fn new(store: Store, clock: Arc<dyn Clock>, events: Events) -> Self {
         let table = Arc::new(TABLE.iter().copied().collect());
-        Self { store, clock, events, calls: Calls::default(), table }
+        Self { store, clock, events, calls: Calls::default(), fresh: FRESH, table }
     }
 
     /// Whether `peer` may call `path` now, and as what. For a stream that stays open, ask again before what it sends.
@@ -254,24 +269,6 @@ impl Rights {
 /// Whose letters wait for a caller: for an operator, those of the other side.
 fn unread_of(principal: &Principal) -> Option<(Option<HdoId>, Side)> {
     notice::side(principal).map(|side| (principal.hdo().cloned(), side.other()))
-}
-
-/// What a caller says, cut off where it is more than the role has to say in one call. The limit on messages alone would let
-/// anybody hold 16 MiB of memory with each call.
-fn within(role: Role, body: Body) -> Body {
-    let most = match role {
-        Anonymous => MAX_ANONYMOUS_REQUEST_BYTES,
-        ExpiredDevice | ExpiredOperator | PendingDevice | Device => MAX_DEVICE_REQUEST_BYTES,
-        // Uploads are streams without end; each message of theirs has its own limit.
-        HdoOperator | MdmOperator => return body,
-    };
-    Body::new(Limited::new(body, most).map_err(move |error| match error.downcast::<Status>() {
-        Ok(status) => *status,
-        Err(error) if error.is::<LengthLimitError>() => {
-            Status::out_of_range(format!("the request is longer than the {most} bytes that such a caller may send"))
-        }
-        Err(error) => Status::from_error(error),
-    }))
 }
 
 /// An answer that keeps its call's place, and whose connection ends where nobody takes it. What has no place is bulk, which sees
@@ -367,7 +364,15 @@ where
                         Some(place) => place.said(body),
                         None => body,
                     };
-                    let mut response = inner.call(request.map(|body| within(role, said(body)))).await?;
+                    let again = {
+                        let (rights, path, peer) = (rights.clone(), path.clone(), peer.clone());
+                        async move { rights.check(&path, peer.as_ref()).await.map(drop) }
+                    };
+                    let whole = |body| match STREAMS.contains(&path.as_str()) {
+                        true => body,
+                        false => Body::new(Asked::new(body, rights.fresh, Box::pin(again))),
+                    };
+                    let mut response = inner.call(request.map(|body| whole(within(role, said(body))))).await?;
                     let holds = response.extensions_mut().remove::<Holds>().unwrap_or_default();
                     match place.map(|place| place.answered(holds)).transpose() {
                         Ok(place) => {

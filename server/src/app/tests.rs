@@ -1,6 +1,7 @@
 //! The server on a real port, seen through real TLS.
 
 mod decisions;
+mod held;
 mod lists;
 
 use std::sync::Mutex;

@@ -131,6 +131,9 @@ pub(crate) async fn proposed(
 }
 
 /// Counts an entry that a person is about to write.
+///
+/// Attack: a call that a revoked person's thief began while the certificate was in force, and ends after the revocation. Whoever
+/// revokes holds the record's lock too, so that the one sees what the other has done, whichever is first.
 pub(super) async fn person(
     tx: &mut Tx,
     (actor, reserve): (&Principal, Reserve),
@@ -139,6 +142,9 @@ pub(super) async fn person(
 ) -> Result<(), AuditError> {
     // A device's is counted by [`heard`], or comes of a token or a renewal, of which there are few.
     let Some(organisation) = organisation(actor) else { return Ok(()) };
+    if tx.is_revoked_operator(actor).await? {
+        return Err(AuditError::Revoked { actor: actor.to_string() });
+    }
     let bounds = [(actor.to_string(), MAX_PERSON_ENTRIES), (organisation.clone(), MAX_ORGANISATION_ENTRIES)];
     let mut spent = None;
     for (writer, most) in bounds {

@@ -36,6 +36,12 @@ pub enum AuditError {
         "the audit record is damaged: what is stored of its tree does not lead to the head behind entry {0}; restore a backup"
     )]
     Damaged(u64),
+    /// Who acts was revoked meanwhile.
+    #[error("{actor} was revoked while the call was under way: nothing was changed; ask for a new token")]
+    Revoked {
+        /// Who.
+        actor: String,
+    },
     /// Somebody has done too much that day.
     #[error(
         "{writer} has {most} entries of today in the audit record, and the server takes no more: nothing was changed; go on \

@@ -12,7 +12,7 @@ use super::log::{Log, Seen};
 use super::retention::{Kept, Passed, Pruned, RetentionError, apply, doubted, in_steps, look, prune};
 use super::{AuditError, append, growth};
 use crate::store::suite::each;
-use crate::store::{Driver, Store};
+use crate::store::{Driver, Lock, Store};
 
 const SEAL: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -444,6 +444,41 @@ async fn much_is_deleted_in_steps_each_of_which_says_what_it_has_deleted() {
         let done = in_steps(&store, at(1), 4, at(800)).await.unwrap();
         assert_eq!((done.entries, done.first, done.last), (10, 1, 10));
         assert_eq!(pruned(&store).await, (vec![[1, 4, 4], [5, 8, 4], [9, 10, 2]], vec![11, 12, 13]));
+    })
+    .await;
+}
+
+/// Attack: a change by a thief of a certificate that waits for the record while whose it is is revoked.
+#[tokio::test]
+async fn who_was_revoked_changes_nothing_any_more_not_even_what_was_under_way() {
+    each(async |store| {
+        let (hdo, name): (HdoId, suture_core::id::OperatorName) =
+            ("riverside".parse().unwrap(), "kim".parse().unwrap());
+        let kim = Principal::Operator(hdo.clone(), name.clone());
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_hdo(&hdo, "Riverside", at(0)).await.unwrap();
+        assert!(tx.join_operator(Some(&hdo), &name, at(0)).await.unwrap());
+        let what = ("test.append", "test");
+        append(&mut tx, at(0), &kim, (&hdo).into(), what.0, what.1, ().into()).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut revoking = store.begin().await.unwrap();
+        assert!(revoking.revoke_operator(Some(&hdo), &name, at(1)).await.unwrap());
+        revoking.lock(Lock::AuditChain).await.unwrap();
+        let acting = tokio::spawn({
+            let (store, hdo, kim) = (store.clone(), hdo.clone(), kim.clone());
+            async move {
+                let mut tx = store.begin().await.unwrap();
+                append(&mut tx, at(1), &kim, (&hdo).into(), what.0, what.1, ().into()).await
+            }
+        });
+        tokio::task::yield_now().await;
+        revoking.commit().await.unwrap();
+        let refused = acting.await.unwrap();
+        assert!(matches!(&refused, Err(AuditError::Revoked { actor }) if *actor == kim.to_string()), "{refused:?}");
+        // Who joins again acts again.
+        let mut tx = store.begin().await.unwrap();
+        assert!(tx.join_operator(Some(&hdo), &name, at(2)).await.unwrap());
+        append(&mut tx, at(2), &kim, (&hdo).into(), what.0, what.1, ().into()).await.unwrap();
     })
     .await;
 }

@@ -20,12 +20,13 @@ use crate::audit;
 use crate::delta::Asker;
 use crate::events;
 use crate::events::device::TakeEventsError;
-use crate::identity::{Csr, Issued};
+use crate::identity::{Csr, Issued, Peer};
 use crate::offer::{self, CheckIn, Fetched, Word};
 use crate::report;
 use crate::rights::{Caller, Role};
+use crate::store::certificates::Standing;
 use crate::store::devices::Enrolment;
-use crate::store::{StoreError, Tx};
+use crate::store::{Lock, StoreError, Tx};
 
 #[tonic::async_trait]
 impl DeviceService for Api {
@@ -34,8 +35,8 @@ impl DeviceService for Api {
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
-        let principal = caller(&request)?;
-        Ok(Response::new(self.renew_certificate(principal, request.into_inner()).await?))
+        let peer = Caller::of(&request)?.peer.clone();
+        Ok(Response::new(self.renew_certificate(&peer, request.into_inner()).await?))
     }
 
     async fn check_in(&self, request: Request<v1::CheckInRequest>) -> Result<Response<v1::CheckInResponse>, Status> {
@@ -288,6 +289,7 @@ impl Api {
         if !tx.spend_token(&secret_sha256, &principal, now).await? {
             return Err(spent());
         }
+        tx.lock(Lock::AuditChain).await?;
         tx.revoke_certificates(&principal, now).await?;
         // What the device's earlier keys have said is in the audit trail.
         tx.forget_forks(&hdo, &id).await?;
@@ -302,13 +304,20 @@ impl Api {
     /// A new certificate for whoever calls, over a new key or the old one.
     pub(super) async fn renew_certificate(
         &self,
-        principal: Principal,
+        peer: &Peer,
         request: v1::RenewRequest,
     ) -> Result<v1::RenewResponse, Refusal> {
         let v1::RenewRequest { csr } = request;
         let csr = Csr::read(&csr)?;
-        let tx = self.app.store().begin().await?;
-        let issued = self.certify_again(tx, &csr, &principal, self.app.now()).await?;
+        let Peer { principal, serial, .. } = peer;
+        let mut tx = self.app.store().begin().await?;
+        // Attack: a call that was begun while the certificate was in force, and ends after its revocation. See `growth::person`.
+        tx.lock(Lock::AuditChain).await?;
+        if matches!(tx.standing(serial, principal).await?, Standing::Revoked | Standing::Unknown) {
+            let text = "the certificate was revoked while the call was under way; ask for a new token";
+            return Err(Refusal::new(Code::Unauthenticated, text).is(Kind::CertificateRevoked));
+        }
+        let issued = self.certify_again(tx, &csr, principal, self.app.now()).await?;
         Ok(v1::RenewResponse { chain: issued.chain.into_iter().map(Into::into).collect() })
     }
 

@@ -138,6 +138,7 @@ impl From<AuditError> for Refusal {
     fn from(error: AuditError) -> Self {
         match error {
             AuditError::Store(error) => error.into(),
+            AuditError::Revoked { .. } => Self::caused(Code::Unauthenticated, &error).is(Kind::CertificateRevoked),
             AuditError::TooMany { .. }
             | AuditError::PersonSaidTooMuch { .. }
             | AuditError::PersonSaidTooOften { .. }
@@ -262,6 +263,7 @@ impl From<SubmitError> for Refusal {
                 Self::caused(Code::InvalidArgument, &error).is(Kind::SignatureRefused)
             }
             SubmitError::Unknown => Self::caused(Code::FailedPrecondition, &error),
+            SubmitError::Revoked => Self::caused(Code::Unauthenticated, &error).is(Kind::CertificateRevoked),
         }
     }
 }

@@ -189,3 +189,20 @@ async fn rostered_devices_fill_no_database_and_what_is_put_off_is_taken_the_next
     })
     .await;
 }
+
+/// Attack: a call that the device's thief began before its revocation, and ends after it.
+#[tokio::test]
+async fn what_a_revoked_device_still_says_counts_nowhere() {
+    each(async |store| {
+        enrolled(&store).await;
+        assert_eq!(submit(&store, &hdo(), &pump(), &[report(1, Code::Deferred)], at(0)).await.unwrap(), 1);
+        let mut tx = store.begin().await.unwrap();
+        assert!(tx.revoke_device(&hdo(), &pump(), at(0)).await.unwrap());
+        tx.commit().await.unwrap();
+        let refused = submit(&store, &hdo(), &pump(), &[report(2, Code::Deferred)], at(0)).await.unwrap_err();
+        let status: tonic::Status = crate::grpc::Refusal::from(refused).into();
+        assert_eq!(status.code(), tonic::Code::Unauthenticated);
+        assert_eq!(store.read().await.unwrap().device(&hdo(), &pump()).await.unwrap().unwrap().reports_through, 1);
+    })
+    .await;
+}

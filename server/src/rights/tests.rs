@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
 use suture_core::digest::Digest;
@@ -291,4 +293,48 @@ async fn what_is_asked_at_once_beyond_the_bound_waits_until_an_answer_has_gone()
     let (_, body) = answers.pop().unwrap().into_parts();
     drop(body);
     assert_eq!(next.await.unwrap().unwrap().status(), http::StatusCode::OK);
+}
+
+/// Reads a request to its end, as a handler's does before it runs.
+async fn read(request: http::Request<Body>) -> Result<http::Response<Body>, Infallible> {
+    let read = request.into_body().collect().await;
+    Ok(read.map_or_else(Status::into_http, |_| http::Response::new(Body::empty())))
+}
+
+/// Attack: a call whose headers come before the caller's revocation, and whose message after it.
+#[tokio::test]
+async fn a_call_that_is_held_open_is_refused_once_its_caller_is_revoked() {
+    let mut scene = Scene::new().await;
+    scene.rights.fresh = Duration::ZERO;
+    let peer = scene.caller(HdoOperator).await;
+    let let_through = Arc::new(AtomicBool::new(false));
+    let whole = {
+        let let_through = let_through.clone();
+        move |request: http::Request<Body>| {
+            let_through.store(true, Ordering::Release);
+            read(request)
+        }
+    };
+    let service = scene.rights.clone().layer(tower::service_fn(whole));
+    let (rest, mut waits) = tokio::sync::mpsc::unbounded_channel::<()>();
+    let said = futures::stream::once(async move {
+        waits.recv().await;
+        Ok::<_, Status>(hyper::body::Frame::data(bytes::Bytes::from_static(b"the rest")))
+    });
+    let mut request = http::Request::new(Body::new(http_body_util::StreamBody::new(said)));
+    *request.uri_mut() = WHO_AM_I.parse().unwrap();
+    request.extensions_mut().insert(PeerInfo { peer, ..PeerInfo::default() });
+    let mut call = Box::pin(service.oneshot(request));
+    while !let_through.load(Ordering::Acquire) {
+        assert!(futures::poll!(&mut call).is_pending());
+        tokio::task::yield_now().await;
+    }
+    let mut tx = scene.store.begin().await.unwrap();
+    tx.revoke_operator(Some(&hdo()), &name("kim"), now()).await.unwrap();
+    tx.commit().await.unwrap();
+    rest.send(()).unwrap();
+    let answer = call.await.unwrap();
+    let status = Status::from_header_map(answer.headers()).unwrap();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    assert!(answer.headers().get("suture-event").is_none());
 }

@@ -3,6 +3,7 @@
 mod fixture;
 mod growth;
 mod properties;
+mod leases;
 mod reads;
 
 use suture_core::approval::Wave;

@@ -45,26 +45,9 @@ struct Row {
     device_state: Option<String>,
 }
 
-impl Store {
-    /// How a certificate and its holder stand: one statement by primary keys, asked at every call.
-    pub async fn standing(&self, serial: &[u8], principal: &Principal) -> Result<Standing, StoreError> {
-        let (hdo, device) = match principal {
-            Principal::Device(hdo, id) => (Some(hdo.as_str()), Some(id.as_str())),
-            Principal::Server | Principal::Mdm(_) | Principal::Operator(..) => (None, None),
-        };
-        let row = on!(self, |c| sqlx::query_as::<_, Row>(
-            "SELECT c.principal, c.revoked_ms AS certificate_revoked_ms, o.principal AS operator,
-                o.revoked_ms AS operator_revoked_ms, d.state AS device_state
-            FROM certificate c
-            LEFT JOIN operator o ON o.principal = c.principal
-            LEFT JOIN device d ON d.hdo = $2 AND d.id = $3
-            WHERE c.serial = $1"
-        )
-        .bind(serial)
-        .bind(hdo)
-        .bind(device)
-        .fetch_optional(c)
-        .await)?;
+impl Row {
+    /// What it says of that identity's certificate.
+    fn judge(row: Option<Self>, principal: &Principal) -> Result<Standing, StoreError> {
         let Some(row) = row else { return Ok(Standing::Unknown) };
         if row.principal != principal.to_string() {
             return Ok(Standing::Unknown);
@@ -83,7 +66,42 @@ impl Store {
     }
 }
 
+/// The row of a certificate and its holder: one statement by primary keys.
+macro_rules! row_of {
+    ($on:expr, $serial:expr, $principal:expr) => {{
+        let (hdo, device) = match $principal {
+            Principal::Device(hdo, id) => (Some(hdo.as_str()), Some(id.as_str())),
+            Principal::Server | Principal::Mdm(_) | Principal::Operator(..) => (None, None),
+        };
+        on!($on, |c| sqlx::query_as::<_, Row>(
+            "SELECT c.principal, c.revoked_ms AS certificate_revoked_ms, o.principal AS operator,
+                o.revoked_ms AS operator_revoked_ms, d.state AS device_state
+            FROM certificate c
+            LEFT JOIN operator o ON o.principal = c.principal
+            LEFT JOIN device d ON d.hdo = $2 AND d.id = $3
+            WHERE c.serial = $1"
+        )
+        .bind($serial)
+        .bind(hdo)
+        .bind(device)
+        .fetch_optional(c)
+        .await)
+    }};
+}
+
+impl Store {
+    /// How a certificate and its holder stand, asked at every call.
+    pub async fn standing(&self, serial: &[u8], principal: &Principal) -> Result<Standing, StoreError> {
+        Row::judge(row_of!(self, serial, principal)?, principal)
+    }
+}
+
 impl Tx {
+    /// The same, as it stands in this transaction.
+    pub(crate) async fn standing(&mut self, serial: &[u8], principal: &Principal) -> Result<Standing, StoreError> {
+        Row::judge(row_of!(self, serial, principal)?, principal)
+    }
+
     /// Remembers a certificate, without which it is worth nothing.
     pub async fn insert_certificate(&mut self, certificate: &Certificate) -> Result<(), StoreError> {
         on!(self, |c| sqlx::query(

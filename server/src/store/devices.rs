@@ -385,6 +385,20 @@ impl Tx {
         Ok(done == 1)
     }
 
+    /// Whether a device is active, which it stays until this transaction ends.
+    pub(crate) async fn holds_active(&mut self, hdo: &HdoId, id: &DeviceId) -> Result<bool, StoreError> {
+        let held = on!(self, |c| {
+            // By this its row is locked on both databases, and whoever revokes it waits.
+            sqlx::query("UPDATE device SET state = state WHERE hdo = $1 AND id = $2 AND state = 'active'")
+                .bind(hdo.as_str())
+                .bind(id.as_str())
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected())
+        })?;
+        Ok(held == 1)
+    }
+
     /// Keeps what a device said at a check-in. `manifest` is what runs by it.
     pub async fn keep_check_in(
         &mut self,

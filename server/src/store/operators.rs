@@ -94,6 +94,17 @@ impl Tx {
         Ok(revoked == 1)
     }
 
+    /// Whether somebody is an operator who was revoked.
+    pub(crate) async fn is_revoked_operator(&mut self, whom: &Principal) -> Result<bool, StoreError> {
+        let revoked = on!(self, |c| sqlx::query_scalar::<_, i64>(
+            "SELECT revoked_ms FROM operator WHERE principal = $1 AND revoked_ms IS NOT NULL"
+        )
+        .bind(whom.to_string())
+        .fetch_optional(c)
+        .await)?;
+        Ok(revoked.is_some())
+    }
+
     /// The operators of the manufacturer or of a hospital, revoked ones too, by name.
     pub async fn operators(&mut self, hdo: Option<&HdoId>) -> Result<Vec<Operator>, StoreError> {
         let rows = on!(self, |c| sqlx::query_as::<_, Row>(

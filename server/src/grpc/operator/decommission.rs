@@ -10,6 +10,7 @@ use super::decisions::name;
 use super::devices::unknown;
 use super::organisation::sentence;
 use crate::audit;
+use crate::store::Lock;
 use crate::store::decommissions::Decommission;
 
 impl From<Decommission> for v1::Decommissioned {
@@ -34,6 +35,7 @@ impl Api {
         tx.device(hdo, &id).await?.ok_or_else(|| unknown(hdo, &id))?;
         let done = Decommission { reason, by, at };
         if tx.decommission(hdo, &id, &done).await? {
+            tx.lock(Lock::AuditChain).await?;
             tx.revoke_certificates(&Principal::Device(hdo.clone(), id.clone()), at).await?;
             // Whoever speaks in its name is heard no more.
             tx.drop_lease(hdo, &id).await?;

@@ -13,6 +13,7 @@ use tonic::Code;
 use super::super::device::server_word;
 use super::super::{Api, Refusal};
 use super::organisation::{sentence, token_end};
+use crate::store::Lock;
 use crate::store::devices::{Device, DeviceFilter, DeviceState, Record};
 use crate::store::forks::ForkRow;
 use crate::{audit, offer};
@@ -276,6 +277,7 @@ impl Api {
         let mut tx = self.app.store().begin().await?;
         tx.device(hdo, &id).await?.ok_or_else(|| unknown(hdo, &id))?;
         if tx.revoke_device(hdo, &id, now).await? {
+            tx.lock(Lock::AuditChain).await?;
             tx.revoke_certificates(&Principal::Device(hdo.clone(), id.clone()), now).await?;
             // Whoever speaks in its name is heard no more.
             tx.drop_lease(hdo, &id).await?;

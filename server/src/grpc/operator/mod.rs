@@ -39,8 +39,8 @@ impl OperatorService for Api {
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {
-        let principal = caller(&request)?;
-        Ok(Response::new(self.renew_certificate(principal, request.into_inner()).await?))
+        let peer = Caller::of(&request)?.peer.clone();
+        Ok(Response::new(self.renew_certificate(&peer, request.into_inner()).await?))
     }
 
     async fn who_am_i(&self, request: Request<v1::WhoAmIRequest>) -> Answer<v1::WhoAmIResponse> {

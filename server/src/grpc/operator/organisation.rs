@@ -17,6 +17,7 @@ use super::page::Page;
 use crate::audit;
 use crate::identity::Csr;
 use crate::rights::Caller;
+use crate::store::Lock;
 use crate::store::operators::principal as principal_of;
 
 /// When a token that a caller wants may end: later than now, and not too late.
@@ -77,6 +78,8 @@ impl Api {
         if let Some(hdo) = &hdo {
             tx.end_invitations(hdo, now).await?;
         }
+        // As at a device's enrolment: whatever is left of those of before is worth nothing.
+        tx.revoke_certificates(&principal, now).await?;
         let issued = self.app.authority().issue(&csr, &principal, now)?;
         tx.insert_certificate(&issued.certificate).await?;
         let subject = principal.to_string();
@@ -191,6 +194,8 @@ impl Api {
         if !tx.revoke_operator(principal.hdo(), &name, now).await? {
             return Err(Refusal::not_found(format!("no operator {name} is in good standing here")));
         }
+        // What the one who is revoked has under way is done by now and seen here, or finds the revocation.
+        tx.lock(Lock::AuditChain).await?;
         tx.revoke_certificates(&whom, now).await?;
         let tokens_ended = tx.end_tokens_of(principal.hdo(), &name, now).await?;
         let subject = whom.to_string();

@@ -225,6 +225,10 @@ impl Ward {
         ours.verdict.map_err(|reason| reason.code)
     }
 
+    pub(super) fn id(&self) -> &ApprovalId {
+        &self.id
+    }
+
     pub(super) fn hdo(&self) -> &HdoId {
         &self.hdo
     }

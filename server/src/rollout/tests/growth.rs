@@ -124,15 +124,17 @@ async fn measured(store: &Store, devices: u32) -> String {
     )
 }
 
-/// All devices enrol with one key, which the roster names.
-async fn enroll(store: &Store, hdo: &HdoId, key: &LocalKey, devices: u32) {
+/// All devices enrol with one key, which the roster names, and are confirmed.
+pub(super) async fn enroll(store: &Store, hdo: &HdoId, key: &LocalKey, devices: u32) {
     let record = |n| in_intensive_care(pump(n));
     let public = key.public();
+    let seen = Digest::of(b"seen");
     let mut tx = store.begin().await.unwrap();
     tx.import_devices(hdo, &(0..devices).map(record).collect::<Vec<_>>(), at(0)).await.unwrap();
     for n in 0..devices {
-        let enrolment = Enrolment { fingerprint: &Digest::of(b"seen"), report_key: &public, now: at(0) };
+        let enrolment = Enrolment { fingerprint: &seen, report_key: &public, now: at(0) };
         assert!(tx.enroll_device(hdo, &pump(n), enrolment).await.unwrap());
+        assert!(tx.confirm_device(hdo, &pump(n), &seen, at(0)).await.unwrap());
     }
     let roster: Vec<_> = (0..devices).map(|n| (pump(n), public, "icu".parse().unwrap())).collect();
     tx.add_roster(hdo, "rosters/icu.json", &roster).await.unwrap();

@@ -307,7 +307,10 @@ impl App {
         if tokio::time::timeout(LAST_WORD, leader.resign()).await.is_err() {
             tracing::warn!("the claim on rollouts was not given back in time");
         }
-        events::keep::flush(&self.events, &self.store, self.now()).await;
+        // After what was being written when its task was ended above.
+        if tokio::time::timeout(LAST_WORD, events::keep::flush(&self.events, &self.store, self.now())).await.is_err() {
+            tracing::warn!("the last security events were not written in time");
+        }
         events::run::end(&self.settings);
         self.store.close().await;
         Ok(ended?)

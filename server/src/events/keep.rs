@@ -24,16 +24,28 @@ pub(crate) async fn keep(app: Arc<App>, shutdown: CancellationToken) {
     }
 }
 
-/// Writes what waits. What cannot be written waits on, within the same bound.
+/// Writes what waits, once what another is writing is written. What cannot be written waits on, within the same bound.
+///
+/// Attack: an operator who asks for events and resets the call at once: its handler is let go of wherever it waits, and with it
+/// what it had taken in order to write it. So that is written by a task of its own, whether or not anybody waits for it.
 pub(crate) async fn flush(events: &Events, store: &Store, now: Timestamp) {
+    let turn = events.writing.clone().lock_owned().await;
     let waiting = events.waiting().take();
     if waiting.is_empty() {
         return;
     }
-    if let Err(error) = retried(|| write(store, &waiting, MAX_KEPT_EVENTS, now)).await {
-        tracing::error!(error = &error as &dyn std::error::Error, "security events could not be written and wait on");
-        let mut fold = events.waiting();
-        waiting.into_iter().for_each(|event| fold.add(event));
+    let (events, store) = (events.clone(), store.clone());
+    let written = tokio::spawn(async move {
+        if let Err(error) = retried(|| write(&store, &waiting, MAX_KEPT_EVENTS, now)).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "security events could not be written and wait on");
+            let mut fold = events.waiting();
+            waiting.into_iter().for_each(|event| fold.add(event));
+        }
+        drop(turn);
+    });
+    if let Err(error) = written.await {
+        tracing::error!(%error, "the writing of security events was broken off");
     }
 }
 

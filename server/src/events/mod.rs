@@ -27,6 +27,8 @@ use crate::store::{Store, StoreError};
 #[derive(Debug, Clone, Default)]
 pub struct Events {
     waiting: Arc<Mutex<Fold>>,
+    /// Whose turn it is to write what waits.
+    writing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Events {

@@ -13,10 +13,10 @@ use super::{Events, Turn, device, keep, lost, out};
 use crate::config::EventScope;
 use crate::export::file::Lines;
 use crate::export::syslog::tests::{Manner, receiver};
-use crate::store::Store;
 use crate::store::devices::Enrolment;
 use crate::store::events::{Kept, Of};
 use crate::store::suite::{each, in_intensive_care};
+use crate::store::{Lock, Store};
 
 fn now() -> Timestamp {
     "2026-11-24T15:00:00Z".parse().unwrap()
@@ -359,6 +359,31 @@ async fn a_turn_lasts_until_the_same_server_looks_again() {
         }
         // It is gone: the other takes over.
         assert!(two.is_ours(at + hour / 2).await.unwrap());
+    })
+    .await;
+}
+
+/// Attack: an operator who asks for events and resets the call at once, each time, so that what waits is written nowhere.
+#[tokio::test]
+async fn events_that_were_being_written_when_nobody_waited_any_more_are_written() {
+    each(async |store| {
+        let events = Events::default();
+        events.tell(Kind::CallForbidden, None, "10.0.0.1", "", now());
+        let mut writer = store.begin().await.unwrap();
+        writer.lock(Lock::Events).await.unwrap();
+        {
+            let mut flush = Box::pin(keep::flush(&events, &store, now()));
+            for _ in 0..20 {
+                assert!(futures::poll!(&mut flush).is_pending());
+                tokio::task::yield_now().await;
+            }
+        }
+        events.tell(Kind::CallForbidden, None, "10.0.0.2", "", now());
+        drop(writer);
+        keep::flush(&events, &store, now()).await;
+        let kept = all(&store, Of::Own).await;
+        let told: Vec<_> = kept.iter().map(|k| (k.event.what.subject.as_str(), k.event.count)).collect();
+        assert_eq!(told, [("10.0.0.1", 1), ("10.0.0.2", 1)]);
     })
     .await;
 }

@@ -134,9 +134,9 @@ impl StoreError {
         match code {
             // disk_full
             "53100" => Self::DiskFull(error),
-            // serialization_failure, deadlock_detected, lock_not_available, too_many_connections, and the server
-            // shutting down or starting
-            "40001" | "40P01" | "55P03" | "53300" | "57P01" | "57P02" | "57P03" => Self::Busy(error),
+            // serialization_failure, deadlock_detected, lock_not_available, idle_in_transaction_session_timeout,
+            // too_many_connections, and the server shutting down or starting
+            "40001" | "40P01" | "55P03" | "25P03" | "53300" | "57P01" | "57P02" | "57P03" => Self::Busy(error),
             _ => Self::Statement(error),
         }
     }

@@ -375,18 +375,43 @@ async fn has_no_transaction(connection: &mut SqliteConnection) -> Result<bool, s
     Ok(!connection.is_in_transaction())
 }
 
+/// What is asked of each session with PostgreSQL, which by itself would wait for a peer that is gone for two hours, while the locks
+/// of its transaction stop everybody: whether the peer lives, after half a minute of silence and within half a minute (the last
+/// where it has been sent something, within one), that no transaction stands still for two minutes, and that nobody waits for a
+/// lock for more than one. Any role may set these.
+pub(crate) const SESSION: [(&str, &str); 6] = [
+    ("tcp_keepalives_idle", "30s"),
+    ("tcp_keepalives_interval", "10s"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "1min"),
+    ("idle_in_transaction_session_timeout", "2min"),
+    ("lock_timeout", "1min"),
+];
+
 async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
-    let options: PgConnectOptions = url.parse()?;
+    let options = url.parse::<PgConnectOptions>()?.application_name("suture-server");
     let pool = PgPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
         .acquire_timeout(WAIT)
-        .connect_with(options.application_name("suture-server"))
+        .after_connect(|session, _| Box::pin(set_up(session)))
+        .connect_with(options.clone())
         .await?;
     if !sorts_by_bytes(&pool).await? {
         return Err(StoreError::Collation);
     }
-    sqlx::migrate!("../migrations/postgres").run(&pool).await?;
+    // By a session with all patience: another replica may be at it, and the tables may be large.
+    let mut patient = PgConnection::connect_with(&options).await?;
+    sqlx::migrate!("../migrations/postgres").run(&mut patient).await?;
+    patient.close().await?;
     Ok(Pools::Postgres(pool))
+}
+
+/// Not among the connection's parameters, of which a pooler in between takes few.
+async fn set_up(session: &mut PgConnection) -> Result<(), sqlx::Error> {
+    for (name, value) in SESSION {
+        sqlx::query("SELECT set_config($1, $2, false)").bind(name).bind(value).execute(&mut *session).await?;
+    }
+    Ok(())
 }
 
 /// Whether a database sorts texts as SQLite does, and Rust: by their bytes. By the rules of a language a list's page would end

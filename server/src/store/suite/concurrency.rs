@@ -8,7 +8,7 @@ use suture_core::principal::Principal;
 use suture_core::token::Grant;
 use tokio::sync::{Barrier, Mutex};
 
-use super::super::{Driver, Lock, Store, StoreError, retried};
+use super::super::{Driver, Lock, SESSION, Store, StoreError, retried};
 use super::{PostgresDatabase, each};
 use crate::audit;
 use crate::store::audit::AuditRow;
@@ -236,6 +236,41 @@ async fn a_deadlock_is_resolved_by_beginning_anew() {
     b.unwrap();
     assert_eq!(tries.load(Ordering::Relaxed), 3, "one of the two, once");
     assert_eq!(store.read().await.unwrap().hdos().await.unwrap().len(), 2);
+    store.close().await;
+    database.drop().await;
+}
+
+/// A replica whose machine is gone while it holds a lock, as the database sees it: a session that says nothing more.
+#[tokio::test]
+async fn a_replica_that_vanishes_inside_a_transaction_stops_the_others_for_so_long_and_no_longer() {
+    let Some(database) = PostgresDatabase::create().await else { return };
+    let store = Store::open(&database.url()).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    tx.lock(Lock::AuditChain).await.unwrap();
+    let Driver::Postgres(c) = tx.driver() else { panic!("not PostgreSQL") };
+    for (name, value) in SESSION {
+        let show = sqlx::AssertSqlSafe(format!("SHOW {name}"));
+        let shown: String = sqlx::query_scalar(show).fetch_one(&mut *c).await.unwrap();
+        // Where the database is on the same machine, reached by a socket of its files, there is no TCP to be asked.
+        let is_local = name.starts_with("tcp_") && shown == "0";
+        assert!(shown == value || is_local, "{name} is {shown}");
+    }
+    // The same with less patience.
+    sqlx::query("SET idle_in_transaction_session_timeout = '1ms'").execute(c).await.unwrap();
+    let mut next = store.begin().await.unwrap();
+    next.lock(Lock::AuditChain).await.unwrap();
+    next.commit().await.unwrap();
+    let ended = tx.commit().await.unwrap_err();
+    assert!(ended.is_retryable(), "{ended:?}");
+    // Whoever waits too long is told to come again, too.
+    let mut holder = store.begin().await.unwrap();
+    holder.lock(Lock::AuditChain).await.unwrap();
+    let mut waits = store.begin().await.unwrap();
+    let Driver::Postgres(c) = waits.driver() else { panic!("not PostgreSQL") };
+    sqlx::query("SET LOCAL lock_timeout = '1ms'").execute(c).await.unwrap();
+    let impatient = waits.lock(Lock::AuditChain).await.unwrap_err();
+    assert!(impatient.is_retryable(), "{impatient:?}");
+    drop((holder, waits));
     store.close().await;
     database.drop().await;
 }

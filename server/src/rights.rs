@@ -168,7 +168,7 @@ pub const TABLE: &[(&str, &[Role])] = &[
 const STREAMS: [&str; 2] = [UPLOAD_CHUNKS, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"];
 
 /// The call that brings chunks.
-const UPLOAD_CHUNKS: &str = "/suture.v1.OperatorService/UploadChunks";
+pub(crate) const UPLOAD_CHUNKS: &str = "/suture.v1.OperatorService/UploadChunks";
 
 /// Who makes a request, as its handler finds it in the extensions. Anonymous requests have none.
 #[derive(Debug, Clone)]

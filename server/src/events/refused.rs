@@ -24,6 +24,11 @@ pub(crate) fn marked(kind: Kind, mut status: Status) -> Status {
     status
 }
 
+/// What a status says that it is.
+pub(crate) fn mark(status: &Status) -> Option<Kind> {
+    status.metadata().get(MARK).and_then(|mark| Kind::from_name(mark.to_str().ok()?))
+}
+
 /// Tells of a call that was refused, and takes the mark off.
 pub(crate) fn tell(
     events: &Events,

@@ -86,7 +86,7 @@ impl From<Refusal> for Status {
 
 impl From<Status> for Refusal {
     fn from(status: Status) -> Self {
-        Self::new(status.code(), status.message())
+        Self { kind: refused::mark(&status), ..Self::new(status.code(), status.message()) }
     }
 }
 
@@ -178,7 +178,7 @@ impl From<TransferError> for Refusal {
                 Self::caused(Code::InvalidArgument, &error)
             }
             TransferError::NotFound { .. } => Self::caused(Code::NotFound, &error),
-            TransferError::Busy => Self::caused(Code::ResourceExhausted, &error),
+            TransferError::Busy | TransferError::Own { .. } => Self::caused(Code::ResourceExhausted, &error),
             TransferError::Damaged { .. } | TransferError::Stopped(_) | TransferError::Lay(_) => Self::ours(&error),
         }
     }

@@ -10,6 +10,7 @@ mod lay;
 mod loads;
 pub(crate) mod pace;
 mod reads;
+mod spots;
 mod told;
 mod upload;
 
@@ -22,6 +23,7 @@ use suture_core::digest::Digest;
 use suture_core::limits::{
     FRAME_BYTES, LOADING_INDEX_BYTES, LOCATED_BYTES, MAX_DOCUMENT_BYTES, MAX_INDEX_BYTES, TOLD_BYTES,
 };
+use suture_core::principal::Principal;
 
 use crate::blobs::{BlobError, Blobs};
 use crate::store::chunks::{DocumentKind, Place};
@@ -29,6 +31,7 @@ use crate::store::{Store, StoreError};
 
 use blocks::Blocks;
 use loads::Loads;
+use spots::{Spots, UPLOADS, UPLOADS_PER_IDENTITY};
 
 pub(crate) use fetch::{Frame, Range};
 pub(crate) use lay::Laid;
@@ -36,8 +39,6 @@ pub(crate) use upload::Upload;
 
 /// What a place among the indexes that are being read stands for.
 const LOADING_STEP: usize = 1 << 10;
-/// Uploads at a time; each holds a pack in memory.
-const UPLOADS: usize = 4;
 
 /// Why chunks did not move.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,12 @@ pub(crate) enum TransferError {
     /// Too many uploads at once.
     #[error("{UPLOADS} uploads are under way; try again when one has ended")]
     Busy,
+    /// One identity has too many at once.
+    #[error(
+        "{of} has {UPLOADS_PER_IDENTITY} uploads under way; try again when one has ended, and if they are not yours have the \
+         certificate revoked"
+    )]
+    Own { of: Principal },
     /// The database failed.
     #[error("the chunk store's record failed")]
     Store(#[from] StoreError),
@@ -83,7 +90,7 @@ pub(crate) struct Transfer {
     told: Arc<Loads<(Digest, Digest), Bytes>>,
     /// Room for indexes while they are read, in steps of [`LOADING_STEP`].
     loading: Arc<tokio::sync::Semaphore>,
-    uploads: Arc<tokio::sync::Semaphore>,
+    spots: Spots,
 }
 
 /// A stored document on its way out.
@@ -110,11 +117,16 @@ impl Reader {
 impl Transfer {
     /// A chunk store over a database and a store of objects.
     pub(crate) fn new(store: Store, blobs: Blobs, clock: Arc<dyn Clock>) -> Self {
-        let uploads = Arc::new(tokio::sync::Semaphore::new(UPLOADS));
         let blocks = Blocks::new(blobs.clone(), clock);
         let (located, told) = (Arc::new(Loads::new(LOCATED_BYTES)), Arc::new(Loads::new(TOLD_BYTES)));
         let loading = Arc::new(tokio::sync::Semaphore::new(LOADING_INDEX_BYTES / LOADING_STEP));
-        Self { store, blobs, blocks, located, told, loading, uploads }
+        Self { store, blobs, blocks, located, told, loading, spots: Spots::default() }
+    }
+
+    /// How many uploads are under way.
+    #[cfg(test)]
+    pub(crate) fn uploads_under_way(&self) -> usize {
+        self.spots.under_way()
     }
 
     /// Places in `wanted` of the chunks that are not stored.

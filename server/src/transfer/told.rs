@@ -39,6 +39,7 @@ impl Transfer {
 #[cfg(test)]
 mod tests {
     use suture_core::chunk::{Entry, Index, encode};
+    use suture_core::principal::Principal;
 
     use std::sync::Arc;
 
@@ -50,7 +51,7 @@ mod tests {
     /// Stores chunks of these contents and their index; gives its digest.
     async fn index(transfer: &Transfer, contents: &[u8]) -> Digest {
         let now = "2026-11-24T15:00:00Z".parse().unwrap();
-        let mut upload = transfer.upload().unwrap();
+        let mut upload = transfer.upload(&Principal::Server).unwrap();
         let mut entries = Vec::new();
         for content in contents {
             let raw = vec![*content; 100 + usize::from(*content)];

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use suture_core::chunk::{self, Entry};
 use suture_core::digest::Digest;
 use suture_core::limits::{CHUNK_MAX_BYTES, CHUNK_MAX_STORED_BYTES, PACK_BYTES};
-use tokio::sync::OwnedSemaphorePermit;
+use suture_core::principal::Principal;
 
+use super::spots::Spot;
 use super::{Transfer, TransferError, pack_name};
 use crate::store::chunks::Place;
 
@@ -26,7 +27,7 @@ pub(crate) struct Uploaded {
 /// after a cut as well as after a good end.
 pub(crate) struct Upload {
     transfer: Transfer,
-    _place: OwnedSemaphorePermit,
+    _spot: Spot,
     pack: Vec<u8>,
     chunks: Vec<(Entry, u64, u32)>,
     in_pack: HashSet<Digest>,
@@ -34,12 +35,12 @@ pub(crate) struct Upload {
 }
 
 impl Transfer {
-    /// Begins an upload.
-    pub(crate) fn upload(&self) -> Result<Upload, TransferError> {
-        let place = self.uploads.clone().try_acquire_owned().map_err(|_| TransferError::Busy)?;
+    /// Begins an upload of that identity's.
+    pub(crate) fn upload(&self, of: &Principal) -> Result<Upload, TransferError> {
+        let spot = self.spots.enter(of)?;
         Ok(Upload {
             transfer: self.clone(),
-            _place: place,
+            _spot: spot,
             pack: Vec::new(),
             chunks: Vec::new(),
             in_pack: HashSet::new(),

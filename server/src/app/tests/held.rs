@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
+use suture_core::chunk::{Entry, encode};
 use suture_core::digest::Digest;
 use suture_core::event::Kind;
 use suture_core::principal::Principal;
@@ -155,5 +156,50 @@ async fn whoever_joins_again_has_the_new_certificate_and_none_of_before() {
     anonymous.join(join).await.unwrap();
     let mut thief = connect::operator_client(world.connect(Some(left)).await.unwrap());
     assert_eq!(thief.who_am_i(v1::WhoAmIRequest {}).await.unwrap_err().code(), Code::Unauthenticated);
+    world.stop().await;
+}
+
+/// One chunk in a message, and its digest.
+fn upload(content: u8) -> (Digest, Bytes) {
+    let raw = vec![content; 1_000];
+    let (sha256, data) = (Digest::of(&raw), encode(&raw, 1).unwrap());
+    let entry = Entry { sha256, length: 1_000 };
+    let chunk = v1::UploadedChunk {
+        sha256: entry.sha256.as_bytes().to_vec().into(),
+        raw_length: entry.length,
+        stored_length: u32::try_from(data.len()).unwrap(),
+    };
+    (sha256, framed(&v1::UploadChunksRequest { chunks: vec![chunk], data: data.into() }))
+}
+
+/// Attack: a stolen certificate by which all places for uploads are held, by a message now and then.
+#[tokio::test]
+async fn uploads_of_one_certificate_leave_others_a_place_and_end_with_it() {
+    let world = World::start("16").await;
+    let (ada, bob) = (world.joined(&mdm("ada")).await, world.joined(&mdm("bob")).await);
+    let (ada, bob) = (world.connect(Some(ada)).await.unwrap(), world.connect(Some(bob)).await.unwrap());
+    let under_way = || world.app.transfer().uploads_under_way();
+    let mut open = Vec::new();
+    for n in 1..=2 {
+        open.push(Open::begin(&ada, "UploadChunks"));
+        until(|| under_way() == n).await;
+    }
+    assert_eq!(Open::begin(&ada, "UploadChunks").end().await, Code::ResourceExhausted);
+    let other = Open::begin(&bob, "UploadChunks");
+    other.say(upload(3).1);
+    assert_eq!(other.end().await, Code::Ok);
+    // What says nothing holds no place.
+    let silent = Open::begin(&bob, "UploadChunks");
+    silent.say(framed(&v1::UploadChunksRequest::default()));
+    assert_eq!(silent.answer.await.unwrap(), Code::InvalidArgument);
+
+    let mut tx = world.app.store().begin().await.unwrap();
+    tx.revoke_operator(None, &"ada".parse().unwrap(), world.app.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    for open in open {
+        open.say(upload(4).1);
+        assert_eq!(open.answer.await.unwrap(), Code::Unauthenticated);
+    }
+    until(|| under_way() == 0).await;
     world.stop().await;
 }

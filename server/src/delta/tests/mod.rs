@@ -12,6 +12,7 @@ use suture_core::chunk::{Entry, Index, cut, encode};
 use suture_core::clock::Clock;
 use suture_core::delta::{Head, Map};
 use suture_core::manifest::Manifest;
+use suture_core::principal::Principal;
 
 use super::job::Job;
 use super::*;
@@ -81,7 +82,7 @@ impl Scene {
         let entry = |raw: &Vec<u8>| Entry { sha256: Digest::of(raw), length: raw.len() as u32 };
         let index = Index::new(raw.iter().map(entry).collect()).unwrap();
         let transfer = self.app.transfer();
-        let mut upload = transfer.upload().unwrap();
+        let mut upload = transfer.upload(&Principal::Server).unwrap();
         for raw in &raw {
             let stored = encode(raw, 1).unwrap();
             let chunk = (entry(raw), stored.len() as u32);

@@ -13,6 +13,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::super::{Api, Refusal};
 use super::page::Page;
+use crate::rights::{Caller, UPLOAD_CHUNKS};
 use crate::store::chunks::DocumentKind;
 use crate::transfer::Upload;
 
@@ -46,10 +47,11 @@ impl Api {
 
     pub(super) async fn take_chunks(
         &self,
+        caller: &Caller,
         mut frames: Streaming<v1::UploadChunksRequest>,
     ) -> Result<v1::UploadChunksResponse, Refusal> {
-        let mut upload = self.app.transfer().upload()?;
-        let end = self.take_frames(&mut upload, &mut frames).await;
+        let mut upload = self.app.transfer().upload(caller.principal())?;
+        let end = self.take_frames(caller, &mut upload, &mut frames).await;
         // Also after a cut: what was verified stays.
         let done = upload.finish(self.app.now()).await?;
         end?;
@@ -58,12 +60,18 @@ impl Api {
 
     async fn take_frames(
         &self,
+        caller: &Caller,
         upload: &mut Upload,
         frames: &mut Streaming<v1::UploadChunksRequest>,
     ) -> Result<(), Refusal> {
         while let Some(v1::UploadChunksRequest { chunks, data }) =
             next_within(frames, UPLOAD_IDLE.unsigned_abs()).await?
         {
+            // Attack: a call that goes on for days after its certificate was revoked.
+            self.app.rights().check(UPLOAD_CHUNKS, Some(&caller.peer)).await?;
+            if chunks.is_empty() {
+                return Err(Refusal::invalid("chunks: there are none; what says nothing holds others' place"));
+            }
             let chunks = chunks
                 .into_iter()
                 .map(|v1::UploadedChunk { sha256, raw_length, stored_length }| {

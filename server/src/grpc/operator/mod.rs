@@ -85,7 +85,8 @@ impl OperatorService for Api {
         &self,
         request: Request<Streaming<v1::UploadChunksRequest>>,
     ) -> Answer<v1::UploadChunksResponse> {
-        Ok(Response::new(self.take_chunks(request.into_inner()).await?))
+        let caller = Caller::of(&request)?.clone();
+        Ok(Response::new(self.take_chunks(&caller, request.into_inner()).await?))
     }
 
     async fn put_document(&self, request: Request<v1::PutDocumentRequest>) -> Answer<v1::PutDocumentResponse> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use suture_core::audit::Concern;
 use suture_core::principal::Principal;
+use suture_core::trust::edit::ONLINE_LIFETIME;
 use suture_core::trust::{
     Delegated, Delegations, Refresh, Role, Snapshot, Targets, Timestamp as Stamp, TrustError, Verified,
 };
@@ -23,6 +24,9 @@ use crate::store::{Lock, Store, StoreError, Tx};
 const TIMESTAMP_LEFT: SignedDuration = SignedDuration::from_hours(6 * 24);
 /// A snapshot that has less than 3 of its 7 days left is signed anew. Rarer, because every device then fetches it.
 const SNAPSHOT_LEFT: SignedDuration = SignedDuration::from_hours(3 * 24);
+/// What is signed to hold for longer than it may, and so much, was signed by a clock that was ahead: of replicas too one may be a
+/// little.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(1);
 /// How often the server looks.
 const LOOK_EVERY: Duration = Duration::from_secs(3_600);
 
@@ -73,8 +77,19 @@ async fn one(store: &Store, name: &str, seal: &str, now: Timestamp) -> Result<bo
     let stamp: Verified<Stamp> = Verified::by(&root, &newest(&mut tx, name, Role::Timestamp).await?)?;
     let snapshot: Verified<Snapshot> = Verified::by(&root, &newest(&mut tx, name, Role::Snapshot).await?)?;
     let ends_within = |expires: Timestamp, left| now.checked_add(left).is_ok_and(|then| then > expires);
-    let snapshot_due = ends_within(snapshot.expires(), SNAPSHOT_LEFT);
-    if !snapshot_due && !ends_within(stamp.expires(), TIMESTAMP_LEFT) {
+    // Accident: a clock that was ahead. Whoever keeps what was signed by it could hand it out for as long instead of what is new.
+    let too_late = now.checked_add(ONLINE_LIFETIME).and_then(|end| end.checked_add(CLOCKS_DIFFER));
+    let too_late = too_late.unwrap_or(Timestamp::MAX);
+    let was_ahead = snapshot.expires().max(stamp.expires()) > too_late;
+    if was_ahead {
+        tracing::error!(
+            repository = name,
+            until = %snapshot.expires().max(stamp.expires()),
+            "this server's clock was ahead when it signed what is in force; it is signed anew, look at the clock"
+        );
+    }
+    let snapshot_due = snapshot.expires() > too_late || ends_within(snapshot.expires(), SNAPSHOT_LEFT);
+    if !snapshot_due && !was_ahead && !ends_within(stamp.expires(), TIMESTAMP_LEFT) {
         return Ok(false);
     }
     let signers = Signers::named_by(&root, &mut tx, name, seal).await?;

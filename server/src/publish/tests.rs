@@ -449,6 +449,25 @@ async fn nothing_expires_while_the_server_looks_daily() {
     .await;
 }
 
+/// Accident: a server whose clock was two months ahead for an hour. What it signed then holds as long, for whoever hands it out.
+#[tokio::test]
+async fn what_was_signed_by_a_clock_that_was_ahead_is_signed_anew_once_it_is_right() {
+    each(async |store| {
+        let keys = keys(&store, &CATALOG).await;
+        offer(&store, first(keys)).await.unwrap();
+        assert_eq!(resign(&store, SEAL, now() + days(60)).await.unwrap(), 1);
+        let right = now() + SignedDuration::from_hours(1);
+        assert_eq!(resign(&store, SEAL, right).await.unwrap(), 1);
+        assert_eq!(resign(&store, SEAL, right).await.unwrap(), 0, "once is enough");
+        let view = client(&store, &CATALOG, root(keys), right).await.unwrap();
+        assert!(view.expires() <= right + days(7), "{}", view.expires());
+        assert_eq!((view.timestamp_version(), view.snapshot_version()), (3, 3));
+        // A clock that is put right by less than an hour is none that was wrong.
+        assert_eq!(resign(&store, SEAL, right - SignedDuration::from_mins(59)).await.unwrap(), 0);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn targets_that_expired_stay_in_reach_of_their_owner() {
     each(async |store| {

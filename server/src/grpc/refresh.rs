@@ -6,6 +6,7 @@ use suture_proto::{Repository, v1};
 use tonic::Code;
 
 use super::{Api, Refusal};
+use crate::clearance;
 use crate::refresh::{self, MAX_NEWS_BYTES, News, NewsError};
 
 impl Api {
@@ -40,7 +41,7 @@ impl Api {
             if let Principal::Device(hdo, id) = principal {
                 let stops = tx.stops_of(hdo, id, self.app.now()).await?;
                 answer.stops = stops.into_iter().map(Into::into).collect();
-                answer.clearance = tx.awaited_clearance(hdo, id).await?.unwrap_or_default().into();
+                answer.clearance = clearance::awaited(&mut tx, hdo, id).await?.unwrap_or_default().into();
             }
         }
         Ok(answer)

@@ -246,7 +246,7 @@ impl From<ClearError> for Refusal {
             ClearError::Store(error) => error.into(),
             ClearError::Audit(error) => error.into(),
             ClearError::NoDevice(_) | ClearError::NoRoot(_) => Self::caused(Code::NotFound, &error),
-            ClearError::NotAwaited(_) => Self::caused(Code::FailedPrecondition, &error),
+            ClearError::NotAwaited(_) | ClearError::OtherCheck(_) => Self::caused(Code::FailedPrecondition, &error),
             ClearError::Refused(_) => Self::caused(Code::InvalidArgument, &error).is(Kind::SignatureRefused),
             ClearError::Root(_) => Self::ours(&error),
         }

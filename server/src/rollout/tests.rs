@@ -1,9 +1,10 @@
 //! Rollouts on both databases: that the tallies are the truth, and what silence, lateness, withdrawal and forgiveness do.
 
+mod clearances;
 mod fixture;
 mod growth;
-mod properties;
 mod leases;
+mod properties;
 mod reads;
 
 use suture_core::approval::Wave;

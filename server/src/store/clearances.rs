@@ -31,7 +31,8 @@ impl Tx {
         })
     }
 
-    /// The one for a device that waits, by its reports, for the check that it tells of.
+    /// The one for a device that waits, by its reports, for the check that it tells of. Whether it is signed by who is an approver
+    /// still, is for [`crate::clearance::awaited`] to say.
     pub(crate) async fn awaited_clearance(
         &mut self,
         hdo: &HdoId,

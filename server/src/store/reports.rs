@@ -215,28 +215,47 @@ impl Tx {
     }
 }
 
-impl Store {
-    /// A device's latest reports, newest first.
-    pub(crate) async fn latest_reports(
-        &self,
-        hdo: &HdoId,
-        device: &DeviceId,
-        limit: u32,
-    ) -> Result<Vec<Signed>, StoreError> {
-        let rows = on!(self, |c| {
+/// A device's latest reports, newest first.
+macro_rules! latest {
+    ($on:expr, $hdo:expr, $device:expr, $limit:expr) => {{
+        let rows = on!($on, |c| {
             sqlx::query_as::<_, (Vec<u8>, Vec<u8>)>(
                 "SELECT payload, signature FROM report WHERE hdo = $1 AND device = $2 \
                  ORDER BY received_ms DESC, number DESC LIMIT $3",
             )
-            .bind(hdo.as_str())
-            .bind(device.as_str())
-            .bind(i64::from(limit))
+            .bind($hdo.as_str())
+            .bind($device.as_str())
+            .bind(i64::from($limit))
             .fetch_all(c)
             .await
         })?;
         rows.into_iter()
             .map(|(payload, signature)| Ok(Signed { payload, signature: read_signature(&signature)? }))
             .collect()
+    }};
+}
+
+impl Tx {
+    /// A device's latest reports, newest first.
+    pub(crate) async fn device_reports(
+        &mut self,
+        hdo: &HdoId,
+        device: &DeviceId,
+        limit: u32,
+    ) -> Result<Vec<Signed>, StoreError> {
+        latest!(self, hdo, device, limit)
+    }
+}
+
+impl Store {
+    /// The same outside of a transaction.
+    pub(crate) async fn latest_reports(
+        &self,
+        hdo: &HdoId,
+        device: &DeviceId,
+        limit: u32,
+    ) -> Result<Vec<Signed>, StoreError> {
+        latest!(self, hdo, device, limit)
     }
 
     /// A device's reports from behind `after` on.

@@ -13,7 +13,7 @@ use suture_core::limits::{MAX_KEPT_DEVICE_EVENTS, MAX_KEPT_EVENTS};
 use suture_core::principal::Principal;
 
 use super::keep;
-use crate::store::{Store, StoreError, retried};
+use crate::store::{Lock, Store, StoreError, retried};
 
 /// Of one event that a device tells, so that no device makes a number that nobody can add up: a thousand million.
 const MAX_COUNT: u64 = 1_000_000_000;
@@ -54,6 +54,10 @@ async fn put(
     let known = tx.device(hdo, device).await?.ok_or(TakeEventsError::Unknown)?;
     let key = known.report_key.ok_or(TakeEventsError::Unknown)?;
     let batch = signed.verify(&key, hdo, device)?;
+    if !batch.events.is_empty() {
+        // The same may be under way already, sent before: then that is here once this goes on.
+        tx.lock(Lock::Events).await?;
+    }
     let mut through = tx.events_through(hdo, device, &key).await?;
     let subject = Principal::Device(hdo.clone(), device.clone()).to_string();
     let mut news = Vec::new();

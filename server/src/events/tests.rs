@@ -16,7 +16,7 @@ use crate::export::syslog::tests::{Manner, receiver};
 use crate::store::devices::Enrolment;
 use crate::store::events::{Kept, Of};
 use crate::store::suite::{each, in_intensive_care};
-use crate::store::{Lock, Store};
+use crate::store::{Driver, Lock, Store};
 
 fn now() -> Timestamp {
     "2026-11-24T15:00:00Z".parse().unwrap()
@@ -386,4 +386,50 @@ async fn events_that_were_being_written_when_nobody_waited_any_more_are_written(
         assert_eq!(told, [("10.0.0.1", 1), ("10.0.0.2", 1)]);
     })
     .await;
+}
+
+/// A check-in that is sent again while the first one is under way.
+#[tokio::test]
+async fn what_a_device_sends_twice_at_once_is_counted_once_and_through_never_goes_back() {
+    each(async |store| {
+        fleet(&store, now()).await;
+        let batch = |numbers: &[u64]| {
+            let what = What::new(Kind::Tampered, Observer::Device, None, "a", "");
+            let events = numbers.iter().map(|n| Numbered { number: *n, event: Event::once(what.clone(), now()) });
+            let batch = Batch { kind: Batch::TYPE.to_owned(), hdo: hdo(), device: pump(), events: events.collect() };
+            batch.sign(&key()).unwrap()
+        };
+        let mut writer = store.begin().await.unwrap();
+        writer.lock(Lock::Events).await.unwrap();
+        let mut takes = Vec::new();
+        // The later of the two first: the other one has nothing new then.
+        for numbers in [&[1, 2][..], &[1, 2], &[1]] {
+            let (store, batch) = (store.clone(), batch(numbers));
+            let before = waiting(&store).await;
+            takes.push(tokio::spawn({
+                let store = store.clone();
+                async move { device::take(&store, &hdo(), &pump(), &batch, now()).await }
+            }));
+            // On PostgreSQL each is seen to wait for its turn; SQLite's writers stand in line anyway.
+            while matches!(store.driver(), Driver::Postgres(_)) && waiting(&store).await == before {
+                tokio::task::yield_now().await;
+            }
+        }
+        drop(writer);
+        for take in takes {
+            assert_eq!(take.await.unwrap().unwrap(), 2);
+        }
+        let kept = all(&store, Of::Hospital(&hdo())).await;
+        assert_eq!(kept.iter().map(|k| k.event.count).collect::<Vec<_>>(), [2]);
+        assert_eq!(store.read().await.unwrap().events_through(&hdo(), &pump(), &key().public()).await.unwrap(), 2);
+    })
+    .await;
+}
+
+/// How many connections to a PostgreSQL database wait for a lock.
+async fn waiting(store: &Store) -> i64 {
+    let Driver::Postgres(pool) = store.driver() else { return 0 };
+    let waiting = "SELECT COUNT(*) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+        WHERE NOT l.granted AND a.datname = current_database()";
+    sqlx::query_scalar(waiting).fetch_one(pool).await.unwrap()
 }

@@ -22,7 +22,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::*;
 use crate::config::Written;
-use crate::identity::Csr;
+use crate::identity::{Csr, Issued};
 use crate::store::Driver;
 use crate::store::events::Of;
 
@@ -78,6 +78,12 @@ impl World {
 
     /// Somebody of that name, of a hospital that is there, or of the manufacturer.
     async fn joined(&self, principal: &Principal) -> Identity {
+        let (issued, key) = self.issued(principal).await;
+        connect::identity(issued.chain, PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())))
+    }
+
+    /// The same, with what is on record of the certificate.
+    async fn issued(&self, principal: &Principal) -> (Issued, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let csr = CertificateParams::default().serialize_request(&key).unwrap();
         let csr = Csr::read(csr.der()).unwrap();
@@ -90,7 +96,7 @@ impl World {
         tx.join_operator(principal.hdo(), name, self.app.now()).await.unwrap();
         tx.insert_certificate(&issued.certificate).await.unwrap();
         tx.commit().await.unwrap();
-        connect::identity(issued.chain, PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())))
+        (issued, key)
     }
 
     async fn connect(&self, identity: Option<Identity>) -> Result<Channel, connect::ConnectError> {

@@ -1,5 +1,7 @@
 //! Calls that are begun and held open: what happens meanwhile counts at their end.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http_body_util::{BodyExt as _, StreamBody};
@@ -10,16 +12,19 @@ use suture_core::event::Kind;
 use suture_core::principal::Principal;
 use suture_proto::connect;
 use suture_proto::v1;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::body::Body;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
-use tower::ServiceExt as _;
+use tower::{Layer as _, ServiceExt as _};
 
 use super::{World, csr, told};
+use crate::identity::Peer;
+use crate::store::certificates::Certificate;
 use crate::store::tokens::TokenState;
+use crate::tls::PeerInfo;
 
 /// A message as gRPC frames it.
 fn framed(message: &impl prost::Message) -> Bytes {
@@ -201,5 +206,35 @@ async fn uploads_of_one_certificate_leave_others_a_place_and_end_with_it() {
         assert_eq!(open.answer.await.unwrap(), Code::Unauthenticated);
     }
     until(|| under_way() == 0).await;
+    world.stop().await;
+}
+
+/// What hyper does where a stream is reset: it lets go of its handler as soon as that waits for anything.
+#[tokio::test]
+async fn what_was_verified_before_a_cut_is_kept_though_nobody_waits_for_the_answer() {
+    let world = World::start("16").await;
+    let Certificate { serial, principal, spki, not_after, .. } = world.issued(&mdm("ada")).await.0.certificate;
+    let peer = Arc::new(Peer { principal, serial, spki, not_after });
+    let (sha256, message) = upload(7);
+    let cut = Arc::new(Notify::new());
+    let said = {
+        let cut = cut.clone();
+        futures::stream::iter([message]).map(|data| Ok(Frame::data(data))).chain(futures::stream::once(async move {
+            cut.notify_one();
+            Err(Status::cancelled("reset"))
+        }))
+    };
+    let mut request = request("UploadChunks", Body::new(StreamBody::new(Box::pin(said))));
+    request.extensions_mut().insert(PeerInfo { peer: Some(peer), ..PeerInfo::default() });
+    let service = world.app.rights().clone().layer(world.app.routes().await.unwrap());
+    let mut answer = Box::pin(service.oneshot(request));
+    tokio::select! {
+        biased;
+        () = cut.notified() => {}
+        _ = &mut answer => {}
+    }
+    drop(answer);
+    until(|| world.app.transfer().uploads_under_way() == 0).await;
+    assert_eq!(world.app.transfer().missing(&[sha256]).await.unwrap(), [0_u32; 0]);
     world.stop().await;
 }

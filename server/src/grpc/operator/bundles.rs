@@ -15,7 +15,7 @@ use super::super::{Api, Refusal};
 use super::page::Page;
 use crate::rights::{Caller, UPLOAD_CHUNKS};
 use crate::store::chunks::DocumentKind;
-use crate::transfer::Upload;
+use crate::transfer::{TransferError, Upload};
 
 /// The next message of an upload. Attack: uploads that nothing comes of, in the places of all others.
 async fn next_within<T>(
@@ -51,10 +51,15 @@ impl Api {
         mut frames: Streaming<v1::UploadChunksRequest>,
     ) -> Result<v1::UploadChunksResponse, Refusal> {
         let mut upload = self.app.transfer().upload(caller.principal())?;
-        let end = self.take_frames(caller, &mut upload, &mut frames).await;
-        // Also after a cut: what was verified stays.
-        let done = upload.finish(self.app.now()).await?;
-        end?;
+        let (this, caller) = (self.clone(), caller.clone());
+        // Where the stream is reset, this handler is let go of wherever it waits. What was verified stays, so that is done by a
+        // task of its own, which holds the upload's place until it is.
+        let taken = tokio::spawn(async move {
+            let end = this.take_frames(&caller, &mut upload, &mut frames).await;
+            let done = upload.finish(this.app.now()).await?;
+            end.map(|()| done)
+        });
+        let done = taken.await.map_err(TransferError::Stopped)??;
         Ok(v1::UploadChunksResponse { stored: done.stored, already_there: done.already_there })
     }
 

@@ -143,24 +143,39 @@ impl Courier {
         let ready = self.ready(now).await?;
         let tries = ready.iter().map(|ready| async move { (ready, self.send(&ready.parcel).await) });
         for (ready, outcome) in join_all(tries).await {
-            let Ready { due, parcel, is_last } = ready;
-            let (text, accepted) = match outcome {
-                Ok(taken) => (format!("accepted: {taken}"), true),
-                Err(error) if *is_last => (format!("given up after {} tries: {error}", due.tries), false),
-                Err(error) => (error.to_string(), false),
-            };
-            let mut tx = self.store.begin().await?;
-            tx.lock(Lock::AuditChain).await?;
-            tx.end_delivery(due, &text, accepted).await?;
-            let by = format!("{} {}", parcel.way(), due.contact);
-            if accepted && tx.deliver_letter((&due.hdo, Side::Manufacturer, due.number), &by, now).await? {
-                let detail = json!({ "letter": due.number, "by": by });
-                let place = (&due.hdo, due.number);
-                told(&mut tx, &Principal::Server, place, "notice.delivered", detail, now).await?;
+            // What one receiver has answered is written down whatever becomes of another's.
+            if let Err(error) = retried(|| self.end(ready, &outcome, now)).await {
+                let Due { hdo, contact, number, .. } = &ready.due;
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(%hdo, %contact, number, error, "what became of a delivery could not be written down");
             }
-            tx.commit().await?;
         }
         Ok(())
+    }
+
+    /// Writes down what became of a try.
+    async fn end(
+        &self,
+        ready: &Ready,
+        outcome: &Result<String, SendError>,
+        now: Timestamp,
+    ) -> Result<(), CourierError> {
+        let Ready { due, parcel, is_last } = ready;
+        let (text, accepted) = match outcome {
+            Ok(taken) => (format!("accepted: {taken}"), true),
+            Err(error) if *is_last => (format!("given up after {} tries: {error}", due.tries), false),
+            Err(error) => (error.to_string(), false),
+        };
+        let mut tx = self.store.begin().await?;
+        tx.lock(Lock::AuditChain).await?;
+        tx.end_delivery(due, &text, accepted).await?;
+        let by = format!("{} {}", parcel.way(), due.contact);
+        if accepted && tx.deliver_letter((&due.hdo, Side::Manufacturer, due.number), &by, now).await? {
+            let detail = json!({ "letter": due.number, "by": by });
+            let place = (&due.hdo, due.number);
+            told(&mut tx, &Principal::Server, place, "notice.delivered", detail, now).await?;
+        }
+        Ok(tx.commit().await?)
     }
 
     /// What is tried now, each written down as tried before it is.

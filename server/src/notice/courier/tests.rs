@@ -11,6 +11,7 @@ use super::*;
 use crate::export::syslog::tests::{Manner, receiver};
 use crate::notice::tests::{Now, at};
 use crate::notice::webhook::tests::{Act, Receiver};
+use crate::store::Driver;
 use crate::store::events::Of;
 use crate::store::letters::{Answer, Placed};
 use crate::store::suite::each;
@@ -208,6 +209,42 @@ async fn of_two_servers_one_delivers() {
         assert_eq!(receiver.got().len(), 0);
         two.look(later(10)).await.unwrap();
         assert_eq!(receiver.got().len(), 1, "a claim runs out");
+    })
+    .await;
+}
+
+/// Accident: the database is in the way of one outcome. What another receiver has answered is written down all the same.
+#[tokio::test]
+async fn an_outcome_that_cannot_be_written_takes_no_other_with_it() {
+    each(async |store| {
+        let dir = tempfile::tempdir().unwrap();
+        let receiver = Receiver::start(&[Act::Answers("200 OK")]).await;
+        scene(&store, &receiver.url).await;
+        let mut tx = store.begin().await.unwrap();
+        let name: ContactName = "aaa".parse().unwrap();
+        assert!(tx.put_contact(&hdo(), (&name, &receiver.url, false), b"salt", ("kim", at())).await.unwrap());
+        // No outcome of the first can be written.
+        let anew = "DELETE FROM delivery";
+        match tx.driver() {
+            Driver::Sqlite(c) => {
+                let refuse = "CREATE TRIGGER refuse BEFORE UPDATE OF accepted ON delivery \
+                    WHEN NEW.contact = 'aaa' AND NEW.accepted BEGIN SELECT RAISE(ABORT, 'no'); END";
+                sqlx::query(anew).execute(&mut *c).await.unwrap();
+                sqlx::query(refuse).execute(c).await.unwrap();
+            }
+            Driver::Postgres(c) => {
+                let refuse = "ALTER TABLE delivery ADD CHECK (contact <> 'aaa' OR NOT accepted)";
+                sqlx::query(anew).execute(&mut *c).await.unwrap();
+                sqlx::query(refuse).execute(c).await.unwrap();
+            }
+        }
+        tx.put_deliveries(&hdo(), 1, 0, at()).await.unwrap();
+        tx.commit().await.unwrap();
+        let courier = courier(&store, &receiver, dir.path()).await;
+        courier.look(at()).await.unwrap();
+        assert_eq!(receiver.got().len(), 2);
+        let after = [("aaa".to_owned(), 0, 1, false, false), ("siem".to_owned(), 0, 1, true, true)];
+        assert_eq!(deliveries(&store).await, after);
     })
     .await;
 }

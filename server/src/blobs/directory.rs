@@ -54,7 +54,7 @@ impl Directory {
 
     pub(super) fn put(&self, name: &Name, content: &[u8]) -> Result<(), BlobError> {
         let path = self.path(name);
-        if self.length(name)?.is_some() {
+        if self.length(name)? == Some(content.len() as u64) {
             // Whoever put it may not have got to this yet.
             return path.parent().map_or(Ok(()), sync_folder).map_err(|source| failed("put", name, source));
         }
@@ -231,5 +231,15 @@ mod tests {
         assert_eq!(directory.get_range(&one, 0, 5).unwrap(), b"there"[..]);
         directory.reserve = (u64::MAX, u64::MAX);
         directory.put(&two, b"more").unwrap();
+    }
+
+    #[test]
+    fn what_is_there_in_part_is_put_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let name = Name::parse("packs/abc").unwrap();
+        let directory = Directory::open(root.path().to_owned(), Timestamp::UNIX_EPOCH).unwrap();
+        directory.put(&name, b"the").unwrap();
+        directory.put(&name, b"there").unwrap();
+        assert_eq!(directory.get_range(&name, 0, 5).unwrap(), b"there"[..]);
     }
 }

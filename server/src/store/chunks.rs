@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use suture_core::digest::Digest;
 
-use super::{Store, StoreError, Tx, digest, hex_list, on, to_i64, to_ms, to_u64, with_list};
+use super::{Store, StoreError, Tx, digest, hex_list, on, text_list, to_i64, to_ms, to_u64, with_list, with_texts};
 
 /// Where a chunk lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,20 @@ impl Store {
         Ok(places)
     }
 
+    /// How long these packs are.
+    pub(crate) async fn pack_lengths(&self, packs: &[String]) -> Result<Vec<(String, u64)>, StoreError> {
+        let text = with_texts!(self, "SELECT id, length FROM pack WHERE id IN (", ")");
+        let mut lengths = Vec::with_capacity(packs.len());
+        for some in packs.chunks(LOOKUP) {
+            let list = text_list(some);
+            let rows = on!(self, |c| sqlx::query_as::<_, (String, i64)>(text).bind(list.as_str()).fetch_all(c).await)?;
+            for (id, length) in rows {
+                lengths.push((id, to_u64("pack", "length", length)?));
+            }
+        }
+        Ok(lengths)
+    }
+
     /// The kind and length of a stored document.
     pub(crate) async fn document(&self, sha256: &Digest) -> Result<Option<(DocumentKind, u64)>, StoreError> {
         let row = on!(self, |c| {
@@ -116,12 +130,13 @@ impl Store {
 }
 
 impl Tx {
-    /// Records a pack and the chunks in it. A chunk that another pack brought meanwhile keeps its place there.
+    /// Records a pack and the chunks in it. A chunk that another pack brought meanwhile keeps its place there, unless that is one
+    /// that is `lost`.
     pub(crate) async fn put_pack(
         &mut self,
-        pack: &str,
-        length: u64,
+        (pack, length): (&str, u64),
         chunks: &[(Digest, Place)],
+        lost: &HashMap<Digest, Place>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let length = to_i64("a pack's length", length)?;
@@ -136,16 +151,20 @@ impl Tx {
         })?;
         for (sha256, place) in chunks {
             let offset = to_i64("a chunk's offset", place.offset)?;
+            let instead_of = lost.get(sha256).map_or("", |place| &*place.pack);
             on!(self, |c| {
                 sqlx::query(
                     "INSERT INTO chunk (sha256, pack, pack_offset, stored_length, raw_length) \
-                     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (sha256) DO NOTHING",
+                     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (sha256) DO UPDATE SET pack = excluded.pack, \
+                     pack_offset = excluded.pack_offset, stored_length = excluded.stored_length, \
+                     raw_length = excluded.raw_length WHERE chunk.pack = $6",
                 )
                 .bind(sha256.as_bytes().as_slice())
                 .bind(&*place.pack)
                 .bind(offset)
                 .bind(i64::from(place.stored_length))
                 .bind(i64::from(place.raw_length))
+                .bind(instead_of)
                 .execute(c)
                 .await
                 .map(drop)

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{Stream, stream};
+use futures::{Stream, TryStreamExt as _, stream};
 use suture_core::digest::Digest;
 use suture_core::limits::MAX_CHUNKS_PER_CALL;
 
@@ -63,7 +63,15 @@ impl Transfer {
         let wanted = ranges.into_iter().flat_map(|r| r.first..r.first.saturating_add(r.count));
         let frames = Frames::new(places, wanted).without(held);
         let reading = Reading { frames, blocks: self.blocks.clone(), ahead: VecDeque::new() };
-        Ok(stream::try_unfold(reading, async |mut reading| Ok(reading.next().await?.map(|frame| (frame, reading)))))
+        let frames =
+            stream::try_unfold(reading, async |mut reading| Ok(reading.next().await?.map(|frame| (frame, reading))));
+        // Another server may have been sent anew what was gone, into another pack.
+        let (located, index) = (self.located.clone(), *index_sha256);
+        Ok(frames.inspect_err(move |error: &Arc<BlobError>| {
+            if matches!(**error, BlobError::NotFound(_) | BlobError::Range { .. }) {
+                located.forget(&index);
+            }
+        }))
     }
 }
 

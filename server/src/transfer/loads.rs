@@ -56,6 +56,22 @@ impl<K: Copy + Eq + Hash, V: Clone> Loads<K, V> {
         Ok(value)
     }
 
+    /// Keeps a value no longer.
+    pub(super) fn forget(&self, key: &K) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = kept.values.iter().position(|(known, ..)| known == key)
+            && let Some((.., bytes)) = kept.values.remove(at)
+        {
+            kept.bytes = kept.bytes.saturating_sub(bytes);
+        }
+    }
+
+    /// Keeps none of them any longer.
+    pub(super) fn forget_all(&self) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        (kept.values, kept.bytes) = (VecDeque::new(), 0);
+    }
+
     fn turn(&self, key: K) -> Arc<Turn<()>> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         turns.retain(|_, turn| turn.strong_count() > 0);

@@ -14,9 +14,11 @@ mod spots;
 mod told;
 mod upload;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use suture_core::chunk::Index;
 use suture_core::clock::Clock;
 use suture_core::digest::Digest;
@@ -37,6 +39,8 @@ pub(crate) use fetch::{Frame, Range};
 pub(crate) use lay::Laid;
 pub(crate) use upload::Upload;
 
+/// Packs that are looked for at a time.
+const LOOKS: usize = 16;
 /// What a place among the indexes that are being read stands for.
 const LOADING_STEP: usize = 1 << 10;
 
@@ -93,6 +97,14 @@ pub(crate) struct Transfer {
     spots: Spots,
 }
 
+/// Chunks that are on record.
+struct Stored {
+    /// They are here.
+    whole: HashMap<Digest, Place>,
+    /// They were.
+    lost: HashMap<Digest, Place>,
+}
+
 /// A stored document on its way out.
 pub(crate) struct Reader {
     blobs: Blobs,
@@ -131,9 +143,37 @@ impl Transfer {
 
     /// Places in `wanted` of the chunks that are not stored.
     pub(crate) async fn missing(&self, wanted: &[Digest]) -> Result<Vec<u32>, TransferError> {
-        let there = self.store.places(wanted).await?;
+        let there = self.stored(wanted).await?.whole;
         let lacking = (0u32..).zip(wanted).filter(|(_, sha256)| !there.contains_key(*sha256));
         Ok(lacking.map(|(i, _)| i).collect())
+    }
+
+    /// Where these chunks lie, and which of them lay in packs that are gone.
+    ///
+    /// Accident: a disk that has lost a file, or a backup of the objects that is older than that of the database. What is gone can
+    /// be sent again. Its rows stay until then: it may be the disk that is not mounted.
+    async fn stored(&self, wanted: &[Digest]) -> Result<Stored, TransferError> {
+        let mut whole = self.store.places(wanted).await?;
+        let packs: HashSet<&str> = whole.values().map(|place| &*place.pack).collect();
+        let packs: Vec<String> = packs.into_iter().map(str::to_owned).collect();
+        let lengths = self.store.pack_lengths(&packs).await?;
+        let looks = lengths.into_iter().map(|(pack, length)| async move {
+            let is_whole = self.blobs.length(&pack_name(&pack)).await? == Some(length);
+            Ok::<_, BlobError>((!is_whole).then_some(pack))
+        });
+        let gone: Vec<Option<String>> = stream::iter(looks).buffer_unordered(LOOKS).try_collect().await?;
+        let gone: HashSet<String> = gone.into_iter().flatten().collect();
+        let mut lost = HashMap::new();
+        if !gone.is_empty() {
+            for pack in &gone {
+                tracing::error!(
+                    pack,
+                    "a pack is gone, or not whole; its chunks are asked for anew where a bundle that has them is published"
+                );
+            }
+            lost = whole.extract_if(|_, place| gone.contains(&*place.pack)).collect();
+        }
+        Ok(Stored { whole, lost })
     }
 
     /// Stores an index, all of whose chunks must be there, or a document.

@@ -134,4 +134,39 @@ mod tests {
         })
         .await;
     }
+
+    /// Accident: a disk that lost a file, or a backup of the database that is younger than that of the objects.
+    #[tokio::test]
+    async fn a_pack_that_is_gone_is_missing_and_can_be_sent_again() {
+        each(async |store| {
+            let root = tempfile::tempdir().unwrap();
+            let blobs = Blobs::open(root.path(), jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+            let transfer = Transfer::new(store, blobs.clone(), Arc::new(Hand::default()));
+            let contents: Vec<u8> = (0..40).collect();
+            let file = || Arc::new(tempfile::tempfile().unwrap());
+            let sent = index(&transfer, &contents).await;
+            let other = index(&transfer, &[200, 201]).await;
+            let chunks = async |of: &Digest| {
+                let index = Index::parse(&transfer.document(of).await.unwrap()).unwrap();
+                index.entries().iter().map(|e| e.sha256).collect::<Vec<_>>()
+            };
+            let [of_sent, of_other] = [chunks(&sent).await, chunks(&other).await];
+            transfer.lay(&sent, file()).await.unwrap();
+            let pack = format!("packs/{}", transfer.store.places(&of_sent).await.unwrap()[&of_sent[0]].pack);
+            let whole = blobs.get_range(&pack, 0, blobs.length(&pack).await.unwrap().unwrap()).await.unwrap();
+            for is_there_in_part in [false, true] {
+                blobs.delete(&pack).await.unwrap();
+                if is_there_in_part {
+                    blobs.put(&pack, whole.slice(..10)).await.unwrap();
+                }
+                let all: Vec<u32> = (0..40).collect();
+                assert_eq!(transfer.missing(&of_sent).await.unwrap(), all);
+                assert_eq!(transfer.missing(&of_other).await.unwrap(), [0_u32; 0], "that pack is whole");
+                assert_eq!(index(&transfer, &contents).await, sent);
+                assert_eq!(transfer.missing(&of_sent).await.unwrap(), [0_u32; 0]);
+                transfer.lay(&sent, file()).await.unwrap();
+            }
+        })
+        .await;
+    }
 }

@@ -1,6 +1,6 @@
 //! An upload: verified chunks gathered into packs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use suture_core::limits::{CHUNK_MAX_BYTES, CHUNK_MAX_STORED_BYTES, PACK_BYTES};
 use suture_core::principal::Principal;
 
 use super::spots::Spot;
-use super::{Transfer, TransferError, pack_name};
+use super::{Stored, Transfer, TransferError, pack_name};
 use crate::store::chunks::Place;
 
 /// How many chunks an upload brought.
@@ -31,6 +31,8 @@ pub(crate) struct Upload {
     pack: Vec<u8>,
     chunks: Vec<(Entry, u64, u32)>,
     in_pack: HashSet<Digest>,
+    /// Chunks whose packs are gone.
+    lost: HashMap<Digest, Place>,
     done: Uploaded,
 }
 
@@ -44,6 +46,7 @@ impl Transfer {
             pack: Vec::new(),
             chunks: Vec::new(),
             in_pack: HashSet::new(),
+            lost: HashMap::new(),
             done: Uploaded::default(),
         })
     }
@@ -58,7 +61,8 @@ impl Upload {
         now: Timestamp,
     ) -> Result<(), TransferError> {
         let digests: Vec<Digest> = chunks.iter().map(|(entry, _)| entry.sha256).collect();
-        let there = self.transfer.store.places(&digests).await?;
+        let Stored { whole: there, lost } = self.transfer.stored(&digests).await?;
+        self.lost.extend(lost);
         let checked = {
             let data = data.clone();
             tokio::task::spawn_blocking(move || verify(&chunks, &data).map(|()| chunks)).await
@@ -109,8 +113,11 @@ impl Upload {
             })
             .collect();
         let mut tx = self.transfer.store.begin().await?;
-        tx.put_pack(&id, length, &places, now).await?;
+        tx.put_pack((&id, length), &places, &self.lost, now).await?;
         tx.commit().await?;
+        if !self.lost.is_empty() {
+            self.transfer.located.forget_all();
+        }
         self.done.stored += places.len() as u64;
         Ok(())
     }

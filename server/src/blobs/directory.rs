@@ -4,10 +4,12 @@
 //! disk is full and the database on it, by which every hospital is served, can write no more. So objects leave the last
 //! [`RESERVE_BYTES`] of a disk free.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
@@ -31,6 +33,11 @@ pub(super) struct Directory {
     root: PathBuf,
     /// Bytes, and the part of a small disk.
     reserve: (u64, u64),
+    /// Folders of objects that are durably there, as this process has seen to. Two characters choose one, so there are few.
+    settled: Mutex<BTreeSet<PathBuf>>,
+    /// What was synced, in order.
+    #[cfg(test)]
+    synced: Mutex<Vec<PathBuf>>,
 }
 
 impl Directory {
@@ -41,7 +48,17 @@ impl Directory {
         for entry in fs::read_dir(&unfinished).map_err(failed)? {
             clear_left(&entry.map_err(failed)?, now).map_err(failed)?;
         }
-        Ok(Self { root, reserve: (RESERVE_BYTES, RESERVE_PART) })
+        sync_folder(&root).map_err(failed)?;
+        if let Some(above) = root.parent().filter(|above| !above.as_os_str().is_empty()) {
+            sync_folder(above).map_err(failed)?;
+        }
+        Ok(Self {
+            root,
+            reserve: (RESERVE_BYTES, RESERVE_PART),
+            settled: Mutex::default(),
+            #[cfg(test)]
+            synced: Mutex::default(),
+        })
     }
 
     /// Whether the disk has room for so much more, beside what is left free.
@@ -56,7 +73,8 @@ impl Directory {
         let path = self.path(name);
         if self.length(name)? == Some(content.len() as u64) {
             // Whoever put it may not have got to this yet.
-            return path.parent().map_or(Ok(()), sync_folder).map_err(|source| failed("put", name, source));
+            let synced = self.make_folder(&path).and_then(|folder| self.sync(&folder));
+            return synced.map_err(|source| failed("put", name, source));
         }
         if !self.has_room(content.len()).map_err(|source| failed("put", name, source))? {
             return Err(failed("put", name, ErrorKind::StorageFull.into()));
@@ -66,7 +84,7 @@ impl Directory {
         let unfinished = self.root.join(UNFINISHED).join(hex::encode(random));
         let written = write(&unfinished, content).and_then(|()| self.make_folder(&path)).and_then(|folder| {
             fs::rename(&unfinished, &path)?;
-            sync_folder(&folder)
+            self.sync(&folder)
         });
         written.map_err(|source| {
             // What cannot be removed now is removed at a later start.
@@ -144,16 +162,27 @@ impl Directory {
     }
 
     /// Makes the folder of `path` durably and says which it is.
+    ///
+    /// Accident: a power cut after another put, or another server, has made the folder, and before it has synced the folder's own
+    /// parent. So that a folder is there is no reason to take it for durable.
     fn make_folder(&self, path: &Path) -> io::Result<PathBuf> {
         let folder = path.parent().unwrap_or(&self.root);
-        if !folder.is_dir() {
+        let is_settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner).contains(folder);
+        if !is_settled || !folder.is_dir() {
             fs::create_dir_all(folder)?;
             if let Some(kind) = folder.parent() {
-                sync_folder(kind)?;
+                self.sync(kind)?;
             }
-            sync_folder(&self.root)?;
+            self.sync(&self.root)?;
+            self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
         }
         Ok(folder.to_owned())
+    }
+
+    fn sync(&self, folder: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        self.synced.lock().unwrap_or_else(PoisonError::into_inner).push(folder.to_owned());
+        sync_folder(folder)
     }
 }
 
@@ -231,6 +260,25 @@ mod tests {
         assert_eq!(directory.get_range(&one, 0, 5).unwrap(), b"there"[..]);
         directory.reserve = (u64::MAX, u64::MAX);
         directory.put(&two, b"more").unwrap();
+    }
+
+    /// Accident: the power fails between a put's return and what another put, that made the folder, had yet to sync.
+    #[test]
+    fn the_folder_of_an_object_is_durable_whoever_made_it_and_is_looked_to_once() {
+        let root = tempfile::tempdir().unwrap();
+        let (packs, folder) = (root.path().join("packs"), root.path().join("packs/ab"));
+        let directory = Directory::open(root.path().to_owned(), Timestamp::UNIX_EPOCH).unwrap();
+        fs::create_dir_all(&folder).unwrap();
+        let synced = || std::mem::take(&mut *directory.synced.lock().unwrap());
+        directory.put(&Name::parse("packs/abc").unwrap(), b"there").unwrap();
+        assert_eq!(synced(), [packs.clone(), root.path().to_owned(), folder.clone()]);
+        directory.put(&Name::parse("packs/abd").unwrap(), b"there").unwrap();
+        directory.put(&Name::parse("packs/abd").unwrap(), b"there").unwrap();
+        assert_eq!(synced(), [folder.clone(), folder.clone()]);
+        // Another server that finds the object there.
+        let directory = Directory::open(root.path().to_owned(), Timestamp::UNIX_EPOCH).unwrap();
+        directory.put(&Name::parse("packs/abc").unwrap(), b"there").unwrap();
+        assert_eq!(*directory.synced.lock().unwrap(), [packs, root.path().to_owned(), folder]);
     }
 
     #[test]

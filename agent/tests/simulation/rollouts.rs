@@ -67,6 +67,7 @@ impl Rollout {
             unsigned: self.unsigned,
             withdrawn: self.withdrawn,
             expires: self.approval.terms.expires,
+            timeout: self.timeout(),
         }
     }
 
@@ -79,7 +80,7 @@ impl Rollout {
             .filter(|m| m.phase == Phase::Confirmed)
             .map(|m| m.since + SignedDuration::from_secs(terms.waves[m.wave as usize].soak_secs.into()));
         let turns = self.members.values().filter_map(|m| m.turns(self.timeout()));
-        turns.chain(soaks).chain([terms.expires]).filter(|at| *at > now).min()
+        turns.chain(soaks).chain([terms.expires, terms.expires + self.timeout()]).filter(|at| *at > now).min()
     }
 }
 

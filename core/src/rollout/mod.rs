@@ -16,7 +16,7 @@ mod step;
 mod waves;
 mod word;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 pub use bar::{barred, is_barred};
 pub use gate::{Gate, ceiling, judge};
@@ -94,6 +94,8 @@ pub struct View {
     pub withdrawn: bool,
     /// When the approval ends.
     pub expires: Timestamp,
+    /// How long a device that has begun may say nothing.
+    pub timeout: SignedDuration,
 }
 
 /// A wave of a rollout.

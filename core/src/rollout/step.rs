@@ -18,7 +18,7 @@ pub enum Action {
     Pause(Reason),
     /// Nobody is waited for any longer, and enough are confirmed.
     Complete,
-    /// The approval has ended, some devices have not, and none is at it any more.
+    /// The approval has ended, some devices have not, and none is at it any more, or for no longer than is waited for.
     Expire,
 }
 
@@ -78,9 +78,12 @@ pub fn step(view: &View, now: Timestamp) -> Option<Action> {
     if view.waves.iter().all(|w| w.tally.confirmed == w.tally.devices) {
         return Some(Action::Complete);
     }
-    // Who began in the last of its slots says what came of it, or times out by itself. Nothing else is due any more.
+    // Who began in the last of its slots says what came of it, or times out by itself. Nothing else is due any more. One that
+    // says again and again that it goes on, and whose last slot is over, is not waited for.
     if view.expires <= now {
-        return view.waves.iter().all(|w| w.tally.begun == 0).then_some(Action::Expire);
+        let spoken = view.waves.iter().all(|w| w.tally.begun == 0);
+        let enough = now.duration_since(view.expires) >= view.timeout;
+        return (spoken || enough).then_some(Action::Expire);
     }
     if let Some(reason) = view.withdrawal() {
         return Some(Action::Pause(reason));
@@ -110,6 +113,8 @@ pub fn step(view: &View, now: Timestamp) -> Option<Action> {
 mod tests {
     use super::super::{Stage, Tally, WaveSet};
     use super::*;
+    use jiff::SignedDuration;
+
     use crate::approval::Wave;
     use crate::rollout::word;
 
@@ -137,6 +142,7 @@ mod tests {
             waves: vec![stage.clone(), stage],
             withdrawn: false,
             expires: at(1_000),
+            timeout: SignedDuration::from_secs(600),
         }
     }
 
@@ -282,7 +288,8 @@ mod tests {
             let mut v = View { state, wave: 1, ..view() };
             v.waves[0].tally.confirmed = 1;
             v.waves[1].tally.begun = 1;
-            assert_eq!(step(&v, at(1_000)), None, "it says what came of it, or times out");
+            assert_eq!(step(&v, at(1_599)), None, "it says what came of it, or times out");
+            assert_eq!(step(&v, at(1_600)), Some(Action::Expire), "and is waited for no longer than that");
             v.waves[1].tally = Tally { devices: 1, timed_out: 1, ..Tally::default() };
             assert_eq!(step(&v, at(1_000)), Some(Action::Expire));
             v.waves[1].tally = Tally { devices: 1, confirmed: 1, ..Tally::default() };

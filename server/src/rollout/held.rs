@@ -42,6 +42,7 @@ impl Held {
             unsigned: *unsigned,
             withdrawn: !state.is_over() && tx.is_withdrawn(hdo, id).await?,
             expires: *expires,
+            timeout: self.rollout.timeout(),
         })
     }
 

@@ -90,6 +90,7 @@ async fn settled(ward: &Ward, waves: &[(Wave, u32)], now: i64) {
         unsigned: rollout.unsigned,
         withdrawn: false,
         expires: rollout.expires,
+        timeout: rollout.timeout(),
     };
     assert_eq!(step(&view, at(now)), None, "{view:?}");
 }

@@ -122,14 +122,23 @@ impl Stops {
         Ok(all)
     }
 
-    /// Keeps an order where it is news; false where it is none. `displaced` says of an order that is kept whether it may go
-    /// where there is no more room.
+    /// Keeps an order where it is news; false where it is none, or a lift far ahead of the time. `displaced` says of an order that is
+    /// kept whether it may go where there is no more room.
     ///
     /// # Errors
     ///
     /// It could not be kept. From then on [`Stops::trouble`] keeps everything from being begun.
-    pub fn take(&mut self, stop: &VerifiedStop, displaced: impl Fn(&VerifiedStop) -> bool) -> Result<bool, KeepError> {
+    pub fn take(
+        &mut self,
+        stop: &VerifiedStop,
+        now: Timestamp,
+        displaced: impl Fn(&VerifiedStop) -> bool,
+    ) -> Result<bool, KeepError> {
         let id = &stop.approval;
+        if stop.is_ahead(now) {
+            tracing::warn!(approval = %id, counter = stop.counter, "a lift lies far ahead of the time, and is not taken");
+            return Ok(false);
+        }
         self.heard.insert(id.clone());
         let known = self.kept.get(id);
         if !self.damaged.contains(id) && known.is_some_and(|k| !stop.is_news_after(&k.stop)) {
@@ -164,6 +173,19 @@ impl Stops {
         over.iter().try_for_each(|id| self.forget(id))
     }
 
+    /// Drops the lifts that nobody stands for any more: `stands` says for which somebody does.
+    ///
+    /// Attack: an approver who has left, or a thief of keys that are replaced, whose lift no later stop would outdo.
+    ///
+    /// # Errors
+    ///
+    /// The disk.
+    pub fn forget_lifts(&mut self, stands: impl Fn(&VerifiedStop) -> bool) -> Result<(), KeepError> {
+        let lifts = self.kept.iter().filter(|(_, k)| !k.stop.stopped && !stands(&k.stop));
+        let gone: Vec<_> = lifts.map(|(id, _)| id.clone()).collect();
+        gone.iter().try_for_each(|id| self.forget(id))
+    }
+
     /// All that are in force and those that lifted one.
     pub fn orders(&self) -> Vec<VerifiedStop> {
         self.kept.values().map(|k| k.stop.clone()).collect()
@@ -189,8 +211,8 @@ impl Stops {
         let text = if self.damaged.contains(id) {
             format!("the order for {id} on disk is damaged; bring it again: `suture-agent stop FILE`, or a stick")
         } else if self.lost {
-            "a stop order may have been handed over that could not be looked for, read or kept, and the log says what failed; free some \
-             space on the disk, or mend it, and bring it again: `suture-agent stop FILE`, or a stick"
+            "a stop order may have been handed over that could not be looked for, read or kept, and the log says what failed: no room for more \
+             orders, or a disk to be freed or mended; then bring it again: `suture-agent stop FILE`, or a stick"
                 .to_owned()
         } else {
             return None;
@@ -341,24 +363,45 @@ mod tests {
         let id = "a1".parse().unwrap();
         let mut stops = Stops::open(dir.path()).unwrap();
         assert!(!stops.is_stopped(&id));
-        assert!(stops.take(&order("a1", 5, true), never).unwrap());
+        assert!(stops.take(&order("a1", 5, true), at(0), never).unwrap());
         assert_eq!((stops.counter(&id), stops.counter(&"a2".parse().unwrap())), (Some(5), None));
-        assert!(!stops.take(&order("a1", 5, true), never).unwrap(), "no news");
+        assert!(!stops.take(&order("a1", 5, true), at(0), never).unwrap(), "no news");
         for old in [order("a1", 4, false), order("a1", 5, false)] {
-            assert!(!stops.take(&old, never).unwrap());
+            assert!(!stops.take(&old, at(0), never).unwrap());
         }
         let mut stops = Stops::open(dir.path()).unwrap();
         assert!(stops.is_stopped(&id));
-        assert!(stops.take(&order("a1", 6, false), never).unwrap());
+        assert!(stops.take(&order("a1", 6, false), at(0), never).unwrap());
         assert!(!Stops::open(dir.path()).unwrap().is_stopped(&id));
         assert_eq!(Stops::known(dir.path()).unwrap(), [order("a1", 6, false)]);
+    }
+
+    #[test]
+    fn a_lift_far_ahead_is_not_taken_and_one_goes_with_the_keys_that_signed_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = "a1".parse().unwrap();
+        let mut stops = Stops::open(dir.path()).unwrap();
+        let clock = u64::try_from(at(0).as_second()).unwrap();
+        stops.take(&order("a1", clock, true), at(0), never).unwrap();
+        assert!(!stops.take(&order("a1", clock + 86_401, false), at(0), never).unwrap());
+        assert!(stops.is_stopped(&id) && stops.hinders(&id).unwrap().code == Code::StopOrder);
+        assert!(stops.take(&order("a1", clock + 86_400, false), at(0), never).unwrap());
+        stops.forget_lifts(|_| true).unwrap();
+        assert_eq!(stops.counter(&id), Some(clock + 86_400));
+        // A stop that is signed by the time would be none after it.
+        assert!(!stops.take(&order("a1", clock + 60, true), at(1), never).unwrap());
+        stops.forget_lifts(|_| false).unwrap();
+        assert!(stops.counter(&id).is_none() && Stops::open(dir.path()).unwrap().orders().is_empty());
+        assert!(stops.take(&order("a1", clock + 60, true), at(1), never).unwrap());
+        stops.forget_lifts(|_| false).unwrap();
+        assert!(stops.is_stopped(&id), "a stop stays");
     }
 
     #[test]
     fn a_damaged_order_stops_until_it_comes_again() {
         let dir = tempfile::tempdir().unwrap();
         let id: ApprovalId = "a1".parse().unwrap();
-        Stops::open(dir.path()).unwrap().take(&order("a1", 6, false), never).unwrap();
+        Stops::open(dir.path()).unwrap().take(&order("a1", 6, false), at(0), never).unwrap();
         let path = dir.path().join("stops/a1.json");
         let whole = fs::read(&path).unwrap();
         for bytes in [&whole[..whole.len() / 2], b"", b"{}", b"\0"] {
@@ -371,7 +414,7 @@ mod tests {
             assert!(shown[0].text().contains("stays stopped"), "{}", shown[0].text());
         }
         let mut stops = Stops::open(dir.path()).unwrap();
-        assert!(stops.take(&order("a1", 6, false), never).unwrap());
+        assert!(stops.take(&order("a1", 6, false), at(0), never).unwrap());
         assert!(!Stops::open(dir.path()).unwrap().is_stopped(&id));
     }
 
@@ -380,23 +423,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut stops = Stops::open(dir.path()).unwrap();
         for n in 0..MAX_KEPT_STOPS {
-            stops.take(&order(&format!("a{n}"), 1, true), never).unwrap();
+            stops.take(&order(&format!("a{n}"), 1, true), at(0), never).unwrap();
         }
         let id = "late".parse().unwrap();
-        assert!(matches!(stops.take(&order("late", 1, true), never), Err(KeepError::Full(_))));
+        assert!(matches!(stops.take(&order("late", 1, true), at(0), never), Err(KeepError::Full(_))));
         assert!(stops.trouble(&id).is_some() && stops.trouble(&"other".parse().unwrap()).is_some());
         let code = |stops: &Stops, id: &str| stops.hinders(&id.parse().unwrap()).map(|reason| reason.code);
         // Nobody has signed that it is stopped, as far as is known here.
         assert_eq!(code(&stops, "late"), Some(Code::StateDamaged));
         assert_eq!(code(&stops, "a1"), Some(Code::StopOrder));
-        assert!(stops.take(&order("a0", 2, false), never).unwrap(), "what is there is replaced");
+        assert!(stops.take(&order("a0", 2, false), at(0), never).unwrap(), "what is there is replaced");
         stops.begin_hearing();
         assert!(stops.trouble(&id).is_none());
         assert_eq!((code(&stops, "late"), code(&stops, "a1")), (None, Some(Code::StopOrder)));
         stops.miss();
         assert!(stops.trouble(&id).is_some(), "what cannot be read may be one");
         stops.begin_hearing();
-        assert!(stops.take(&order("late", 1, true), |s| s.approval.as_str() == "a7").unwrap());
+        assert!(stops.take(&order("late", 1, true), at(0), |s| s.approval.as_str() == "a7").unwrap());
         assert!(stops.is_stopped(&id) && !stops.is_stopped(&"a7".parse().unwrap()) && stops.trouble(&id).is_none());
         assert_eq!(Stops::open(dir.path()).unwrap().orders().len(), MAX_KEPT_STOPS);
     }
@@ -407,7 +450,7 @@ mod tests {
         let (ended, open): (ApprovalId, ApprovalId) = ("ended".parse().unwrap(), "open".parse().unwrap());
         let mut stops = Stops::open(dir.path()).unwrap();
         for id in ["ended", "open", "unheard-of"] {
-            stops.take(&order(id, 1, true), never).unwrap();
+            stops.take(&order(id, 1, true), at(0), never).unwrap();
         }
         stops.tidy([(&ended, at(10)), (&open, at(30))], at(9)).unwrap();
         assert!(stops.is_stopped(&ended));
@@ -419,7 +462,7 @@ mod tests {
         let before = file();
         for _ in 0..2 {
             stops.begin_hearing();
-            assert!(!stops.take(&order("ended", 1, true), never).unwrap());
+            assert!(!stops.take(&order("ended", 1, true), at(0), never).unwrap());
             stops.tidy([(&ended, at(10))], at(10)).unwrap();
             assert_eq!(file(), before);
         }

@@ -20,8 +20,8 @@
 //!
 //! A device that fell back for good is offered the same bundle again by a new approval, or where the hospital has stopped
 //! the approval since and lifted the stop. Attack: an old lift, played again. A lift counts where its counter is above those
-//! of all orders that the device had heard when it failed, and above the Unix time of the failure: counters are no less
-//! than the time at which they were signed ([`crate::approval::StopOrder::next`]).
+//! of all orders that the device had heard when it failed, and above the Unix time of the failure: a stop's is no less
+//! than the time at which it was signed, and a lift's is above that of its stop ([`crate::approval::StopOrder::next`]).
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -54,13 +54,23 @@ pub(crate) async fn take(
     tx.lock(Lock::Rollouts(hdo)).await?;
     let repository = Repository::Approvals(hdo.clone()).to_string();
     let root = tx.newest_repo_file(&repository, Role::Root).await?.ok_or_else(|| TakeError::NoRoot(hdo.clone()))?;
-    let stop = VerifiedStop::verify(&Verified::pinned(&root.content)?, hdo, envelope)?;
+    let root = Verified::pinned(&root.content)?;
+    let stop = VerifiedStop::verify(&root, hdo, envelope)?;
+    if stop.is_ahead(now) {
+        return Err(StopError::Ahead(stop.approval.clone()).into());
+    }
     let rollout = tx.rollout(hdo, &stop.approval).await?;
     if rollout.is_none_or(|r| r.expires <= now) {
         return Err(TakeError::NoApproval(stop.approval.clone()));
     }
     if let Some(known) = tx.stop(hdo, &stop.approval).await? {
         let known = VerifiedStop::kept(&known)?;
+        // Attack: an approver who has left, and whose lift no later stop would outdo. Devices forget it as well.
+        if !known.stopped && VerifiedStop::verify(&root, hdo, known.bytes()).is_err() {
+            tx.drop_stop(hdo, &stop.approval).await?;
+            order::stop(tx, hdo, &stop, actor, now).await?;
+            return Ok(true);
+        }
         if (known.counter, known.stopped) == (stop.counter, stop.stopped) {
             return Ok(false);
         }

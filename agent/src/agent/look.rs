@@ -94,9 +94,14 @@ impl Agent {
 
         // 2: refresh both, in full. Any refusal: nothing is begun.
         let refreshed = self.refresh(now).await;
-        self.heed_heard(refreshed.1.as_ref().ok());
+        let judge = refreshed.1.as_ref().ok();
+        // Before what counts after them is heard.
+        if let Some(Err(e)) = judge.map(|approvals| self.forget_lifts(approvals)) {
+            tracing::warn!(error = %chain(&e), "a lift that nobody stands for any more cannot be removed");
+        }
+        self.heed_heard(judge);
         // What waited for a root is judged by the one that came with the refresh.
-        self.heed_inbox();
+        self.heed_inbox(judge);
         let (mut catalog, approvals) = match refreshed {
             (Ok(catalog), Ok(approvals)) => (catalog, approvals),
             (Err(e), _) | (_, Err(e)) => return Ok(Look::Hindered(Trouble::new(e.reason()))),

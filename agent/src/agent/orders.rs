@@ -44,7 +44,7 @@ impl Agent {
                     && VerifiedStop::verify(a.root(), hdo, other.bytes()).is_err()
             })
         };
-        match self.stops.take(stop, displaced) {
+        match self.stops.take(stop, self.judged_by(), displaced) {
             Ok(true) => tracing::info!(order = stop.to_text(), "it is kept, and obeyed from now on"),
             Ok(false) => {}
             Err(e) => {
@@ -60,12 +60,12 @@ impl Agent {
     pub(super) async fn take_in(&mut self) {
         for entry in self.waiting() {
             let done = match &entry {
-                Entry::Stop(_) => self.heed_entry(&entry),
-                Entry::Stick(_) if !entry.is_whole().unwrap_or(false) => self.heed_entry(&entry),
+                Entry::Stop(_) => self.heed_entry(&entry, None),
+                Entry::Stick(_) if !entry.is_whole().unwrap_or(false) => self.heed_entry(&entry, None),
                 Entry::Stick(path) => {
                     let refreshed = self.import(path).await;
                     // After the refresh: the stick may bring the root that names an order's signer.
-                    self.heed_entry(&entry) && refreshed
+                    self.heed_entry(&entry, None) && refreshed
                 }
             };
             if done && let Err(e) = self.inbox.remove(&entry) {
@@ -76,10 +76,19 @@ impl Agent {
 
     /// Keeps the orders that a person has handed over and that were not taken in yet: after a refresh, and as the last look
     /// before the switch.
-    pub(super) fn heed_inbox(&mut self) {
+    pub(super) fn heed_inbox(&mut self, approvals: Option<&Repository>) {
         for entry in self.waiting() {
-            self.heed_entry(&entry);
+            self.heed_entry(&entry, approvals);
         }
+    }
+
+    /// Drops the lifts that neither the root's keys nor the approvals stand for any more.
+    pub(super) fn forget_lifts(&mut self, approvals: &Repository) -> Result<(), KeepError> {
+        let hdo = self.identity.device().hdo.clone();
+        self.stops.forget_lifts(|lift| {
+            VerifiedStop::verify(approvals.root(), &hdo, lift.bytes()).is_ok()
+                || VerifiedStop::listed(approvals.targets_metadata(), &hdo, lift.bytes()).is_ok()
+        })
     }
 
     /// What waits in the inbox. Where that cannot be said it may be an order that stops: nothing is begun until it can.
@@ -92,7 +101,7 @@ impl Agent {
     }
 
     /// Keeps the orders of one thing in the inbox; false where it must be tried again.
-    fn heed_entry(&mut self, entry: &Entry) -> bool {
+    fn heed_entry(&mut self, entry: &Entry, approvals: Option<&Repository>) -> bool {
         // Not refused: nobody knows what it was, and it may be an order that stops.
         if !entry.is_whole().unwrap_or(false) {
             let place = entry.path().display();
@@ -109,7 +118,7 @@ impl Agent {
         match found {
             Ok(stops) => {
                 for stop in &stops {
-                    self.keep(stop, None);
+                    self.keep(stop, approvals);
                 }
                 // One that could not be kept stays here.
                 stops.iter().all(|stop| self.stops.holds(stop))

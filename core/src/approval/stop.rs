@@ -9,12 +9,13 @@
 //! | an order that no approver of this hospital signed | [`VerifiedStop::verify`], the one loop that counts signatures |
 //! | a lift by fewer than approve | [`VerifiedStop::verify`], the threshold where `stopped` is false |
 //! | an old lift that is played again after a new stop | the counter, [`VerifiedStop::is_news_after`] |
-//! | a lift made to tie with a stop that its signers had not seen | [`VerifiedStop::is_news_after`]: a stop wins |
+//! | a lift that undoes a stop which its signers had not seen | [`StopOrder::next`]: its counter is the next after that of the stop that it lifts, and never the time; of a tie a stop wins, [`VerifiedStop::is_news_after`] |
+//! | a lift of a counter that no later stop exceeds | [`StopOrder::is_ahead`]: it is not taken; and a kept lift goes with the keys that signed it, unless the approvals list it |
 //! | an order of another hospital that signs with the same key | `hdo` in what is signed |
 //! | one approver's clock, far ahead, that would lock the device's | `signed_at` is for people, and proves no time |
 //!
-//! Whoever steals one approver's key can stop every approval, and nothing else. An order with the highest counter cannot be
-//! lifted; what it stops is approved anew under another id.
+//! Whoever steals one approver's key can stop every approval, and nothing else. An order of a counter far ahead of the time cannot
+//! be lifted before that time; what it stops is approved anew under another id.
 
 use std::ops::Deref;
 
@@ -27,7 +28,7 @@ use super::path;
 use crate::clock::{format_utc, utc, whole_second};
 use crate::id::{ApprovalId, HdoId};
 use crate::json::JsonError;
-use crate::limits::{MAX_STOP_BYTES, MAX_STOP_COUNTER};
+use crate::limits::{MAX_LIFT_AHEAD, MAX_STOP_BYTES, MAX_STOP_COUNTER};
 use crate::phase::Code;
 use crate::sign::Signer;
 use crate::trust::{Role, Root, Targets, TrustError, Verified, beside};
@@ -49,7 +50,8 @@ pub struct StopOrder {
     pub hdo: HdoId,
     /// The approval.
     pub approval: ApprovalId,
-    /// Counts up over the stops and lifts of one approval, with gaps; the highest is in force.
+    /// Counts up over the stops and lifts of one approval, with gaps; the highest is in force. A lift's is one above that of the
+    /// stop that it lifts.
     pub counter: u64,
     /// Stopped, or lifted again.
     pub stopped: bool,
@@ -102,6 +104,12 @@ pub enum StopError {
          another id"
     )]
     CounterSpent(ApprovalId),
+    /// A lift of a stop whose signer's clock was far ahead.
+    #[error(
+        "the lift for {0} has a counter that lies far ahead of the time, as the stop has that it lifts; what is stopped stays \
+         stopped until then: approve it anew under another id"
+    )]
+    Ahead(ApprovalId),
     /// A key's holder could not sign.
     #[error("the stop order could not be signed")]
     Sign(#[source] TrustError),
@@ -111,7 +119,7 @@ impl StopError {
     /// The class of attack, or of fault, for reports and monitoring.
     pub fn code(&self) -> Code {
         match self {
-            Self::Document(_) | Self::CounterSpent(_) => Code::BadMetadata,
+            Self::Document(_) | Self::CounterSpent(_) | Self::Ahead(_) => Code::BadMetadata,
             Self::Envelope(e) | Self::Sign(e) | Self::Unlisted(e) => e.code(),
             Self::Unsigned { .. } | Self::TooFew { .. } => Code::BadSignature,
             Self::OtherHospital { .. } => Code::WrongHospital,
@@ -138,8 +146,9 @@ impl SignedDocument for StopOrder {
 impl StopOrder {
     /// The order after `last`, the highest counter that the signer knows of; none where there was no order.
     ///
-    /// The counter is also no less than the time in Unix seconds, so that an approver who cannot reach the server, and has
-    /// seen none of the orders before, still signs one that counts.
+    /// The counter of a stop is also no less than the time in Unix seconds, so that an approver who cannot reach the server, and has
+    /// seen none of the orders before, still signs one that counts. That of a lift is not: it lifts what its signers have seen, and
+    /// no stop that somebody has signed since.
     ///
     /// # Errors
     ///
@@ -151,8 +160,12 @@ impl StopOrder {
         stopped: bool,
         now: Timestamp,
     ) -> Result<Self, StopError> {
-        let clock = u64::try_from(now.as_second()).unwrap_or(0);
-        let counter = last.map_or(1, |last| last.saturating_add(1)).max(clock);
+        let after = last.map_or(1, |last| last.saturating_add(1));
+        let counter = match stopped {
+            // A lift of the highest counter is outdone by a stop of the same.
+            true => after.max(seconds(now)).min(MAX_STOP_COUNTER),
+            false => after,
+        };
         if counter > MAX_STOP_COUNTER {
             return Err(StopError::CounterSpent(approval));
         }
@@ -190,6 +203,12 @@ impl StopOrder {
         let signed = beside::countersign(ROLE, bytes, signer).map_err(StopError::Sign)?;
         open(&signed)?;
         Ok(signed)
+    }
+
+    /// Whether it is a lift whose counter lies further ahead of the time than a clock goes wrong. Nobody takes such a lift: no stop that
+    /// is signed by the time would count after it. It fails closed: what is stopped stays stopped until that time.
+    pub fn is_ahead(&self, now: Timestamp) -> bool {
+        !self.stopped && self.counter > seconds(now.saturating_add(MAX_LIFT_AHEAD).unwrap_or(now))
     }
 
     /// For people: what it orders, of which approval, and since when.
@@ -284,6 +303,11 @@ impl Deref for VerifiedStop {
     fn deref(&self) -> &StopOrder {
         &self.order
     }
+}
+
+/// The time as orders count it.
+fn seconds(at: Timestamp) -> u64 {
+    u64::try_from(at.as_second()).unwrap_or(0)
 }
 
 fn foreign(order: StopOrder, ours: &HdoId) -> StopError {

@@ -6,7 +6,7 @@
 //! not of the other.
 //!
 //! Attack: an approver's key that was stolen. Once the root names it no more, what it signed stops and lifts nothing here, as
-//! it does on a device that hears of it only then; a device that heard of it before holds to it, so that what is signed next
+//! it does on a device that hears of it only then; a device that heard of its stop before holds to it, so that what is signed next
 //! outbids it.
 
 use std::path::Path;
@@ -70,8 +70,15 @@ pub fn remembered(home: &Home, id: &ApprovalId) -> Outcome<Option<VerifiedStop>>
 }
 
 /// As [`remembered`]; where a command stops devices, one that is damaged is as none: the next counts by the time.
-pub fn recalled(context: &Context<'_>, id: &ApprovalId) -> Outcome<Option<VerifiedStop>> {
+fn recalled(context: &Context<'_>, id: &ApprovalId) -> Outcome<Option<VerifiedStop>> {
     unless_it_stops(context, remembered(&context.home, id))
+}
+
+/// The highest counter of the orders for an approval that this home has seen, of whatever kind and whoever signed them.
+pub fn counted(context: &Context<'_>, id: &ApprovalId) -> Outcome<Option<u64>> {
+    let remembered = recalled(context, id)?.map(|o| o.counter);
+    let lifted = unless_it_stops(context, lifted(&context.home, id))?.map(|o| o.counter);
+    Ok(remembered.max(lifted))
 }
 
 /// The newest order for an approval that this home knows of, of those that count and those that it remembers.

@@ -142,6 +142,18 @@ impl Tx {
         })
     }
 
+    /// Removes the newest order for an approval.
+    pub(crate) async fn drop_stop(&mut self, hdo: &HdoId, approval: &ApprovalId) -> Result<(), StoreError> {
+        on!(self, |c| {
+            sqlx::query("DELETE FROM stop_order WHERE hdo = $1 AND approval = $2")
+                .bind(hdo.as_str())
+                .bind(approval.as_str())
+                .execute(c)
+                .await
+                .map(drop)
+        })
+    }
+
     /// Removes the orders for approvals that have expired: nothing can begin by those any more.
     pub(crate) async fn drop_stops(&mut self, hdo: &HdoId, now: Timestamp) -> Result<(), StoreError> {
         on!(self, |c| {

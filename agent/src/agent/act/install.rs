@@ -157,7 +157,7 @@ impl Agent {
             return Done::On(Event::Hindered(Trouble::new(reason)));
         }
         // TRUST, order on the device, 8: no stop. Hashing and claiming may have taken minutes since the last look.
-        self.heed_inbox();
+        self.heed_inbox(None);
         let State::Switching { attempt, window } = self.journal.state() else { return Done::Later };
         // The clock is looked at again before anything is switched.
         if !window.holds(self.now()) {

@@ -4,6 +4,8 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::*;
+use jiff::SignedDuration;
+
 use crate::sign::LocalKey;
 use crate::trust::edit::{RoleDraft, RootDraft, sign_root};
 
@@ -163,6 +165,47 @@ fn an_approver_who_has_seen_no_order_still_signs_one_that_counts() {
     assert_eq!(next(Some(3), now()).unwrap(), clock);
     assert_eq!(next(Some(clock), now()).unwrap(), clock + 1);
     assert_eq!(next(None, Timestamp::UNIX_EPOCH).unwrap(), 1);
-    assert!(matches!(next(Some(MAX_STOP_COUNTER), now()), Err(StopError::CounterSpent(_))));
-    assert!(matches!(next(Some(u64::MAX), now()), Err(StopError::CounterSpent(_))));
+    // Whatever a lift says, the next stop counts.
+    let highest = verify(&signed(&order(MAX_STOP_COUNTER, false), &[1, 2])).unwrap();
+    for last in [MAX_STOP_COUNTER - 1, MAX_STOP_COUNTER, u64::MAX] {
+        let counter = next(Some(last), now()).unwrap();
+        assert!(verify(&signed(&order(counter, true), &[1])).unwrap().is_news_after(&highest));
+    }
+}
+
+#[test]
+fn a_lift_undoes_the_stop_that_its_signers_have_seen_and_none_that_was_signed_since() {
+    let id: ApprovalId = "a1".parse().unwrap();
+    let at = |secs: i64| now() + SignedDuration::from_secs(secs);
+    let next = |last: Option<&VerifiedStop>, stopped, at| {
+        let order = StopOrder::next(hdo(), id.clone(), last.map(|o| o.counter), stopped, at).unwrap();
+        verify(&signed(&order, &[1, 2])).unwrap()
+    };
+    let first = next(None, true, at(0));
+    let unseen = next(None, true, at(100));
+    let lift = next(Some(&first), false, at(200));
+    assert!(lift.is_news_after(&first) && !lift.is_news_after(&unseen));
+    // By a clock that is slow, with a lift that has come meanwhile.
+    let slow = next(None, true, at(200) - SignedDuration::from_mins(3) + SignedDuration::from_secs(90));
+    assert!(slow.is_news_after(&lift));
+    // Two in the same second: the stop.
+    let together = next(None, true, at(1));
+    assert_eq!(together.counter, lift.counter);
+    assert!(together.is_news_after(&lift) && !lift.is_news_after(&together));
+    let again = next(Some(&lift), true, at(0));
+    assert!(again.is_news_after(&lift), "whatever the clock");
+    assert!(matches!(
+        StopOrder::next(hdo(), id, Some(MAX_STOP_COUNTER), false, now()),
+        Err(StopError::CounterSpent(_))
+    ));
+}
+
+#[test]
+fn a_lift_far_ahead_of_the_time_is_one_that_nobody_takes() {
+    let clock = u64::try_from(now().as_second()).unwrap();
+    let order = |counter, stopped| verify(&signed(&order(counter, stopped), &[1, 2])).unwrap();
+    assert!(!order(clock + 86_400, false).is_ahead(now()));
+    assert!(order(clock + 86_401, false).is_ahead(now()) && order(MAX_STOP_COUNTER, false).is_ahead(now()));
+    assert!(!order(MAX_STOP_COUNTER, true).is_ahead(now()), "a stop always");
+    assert!(!order(1, false).is_ahead(Timestamp::UNIX_EPOCH));
 }

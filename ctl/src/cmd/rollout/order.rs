@@ -91,7 +91,7 @@ pub(super) async fn stop(context: &mut Context<'_>, args: StopArgs) -> Outcome {
     if offline {
         let root = Verified::<Root>::pinned(&TrustStore::of(&context.home, Which::Approvals).stored()?.root)?;
         let hdo = context.home.server()?.hdo()?;
-        let last = orders::recalled(context, &rollout)?.map(|o| o.counter);
+        let last = orders::counted(context, &rollout)?;
         let signer = approver(context, &root, &key)?;
         let order = StopOrder::next(hdo.clone(), rollout, last, true, context.now()).map_err(refused)?;
         let order = signed(&root, &order, &*signer)?;
@@ -135,7 +135,7 @@ pub(super) async fn obey(
     let newest = orders::newest(context, &desk.documents, rollout)?;
     if !desk.documents.is_stopped(rollout) || newest.as_ref() != desk.documents.stop(rollout) {
         let signer = approver(context, desk.approvals.root(), key)?;
-        let last = newest.map(|s| s.counter);
+        let last = newest.map(|s| s.counter).max(orders::counted(context, rollout)?);
         let order = StopOrder::next(desk.hdo.clone(), rollout.clone(), last, true, context.now()).map_err(refused)?;
         let order = signed(desk.approvals.root(), &order, &*signer)?;
         // Before anything else, so that it is not lost with this process.
@@ -202,15 +202,24 @@ pub(super) async fn lift(context: &mut Context<'_>, args: LiftArgs) -> Outcome {
     }
 }
 
-/// A lift is signed on what it lifts: a stop that the signer knows of, with a lower counter. That its signer has left
-/// makes no difference: a device that took it holds to it.
+/// A lift is signed on what it lifts: the stop that the signer knows of, whose counter is the one before, and no other. That its
+/// signer has left makes no difference: a device that took it holds to it.
 fn may_lift(context: &Context<'_>, desk: &Desk, order: &StopOrder) -> Outcome {
     let id = &order.approval;
     if order.hdo != desk.hdo || order.stopped {
         return Err(Failure::untrusted(format!("this is no lift of hospital {}: {}", desk.hdo, order.to_text())));
     }
+    if order.is_ahead(context.now()) {
+        return Err(refused(StopError::Ahead(id.clone())));
+    }
     match orders::newest(context, &desk.documents, id)? {
-        Some(known) if known.stopped && known.counter < order.counter => Ok(()),
+        Some(known) if known.stopped && known.counter.checked_add(1) == Some(order.counter) => Ok(()),
+        Some(known) if known.stopped && known.counter < order.counter => Err(Failure::untrusted(format!(
+            "the lift reaches further than the stop that this home knows of: {}, and {}",
+            order.to_text(),
+            known.to_text()
+        ))
+        .next("whoever stopped it last hands that on: `suturectl rollout stop ROLLOUT`; then begin a new lift")),
         Some(known) if known.stopped => {
             Err(Failure::untrusted(format!("{id} was stopped again since the lift was begun: {}", known.to_text()))
                 .next("talk to whoever stopped it; then begin a new lift"))

@@ -72,20 +72,15 @@ impl Agent {
 
     /// Goes back to service by the hospital's signed word from afar, where the device waits for a check and the server has
     /// brought one. Attack: a server that has made one up, or kept one of an earlier check. The device verifies it by the root
-    /// that it has, else by the one that a refresh brings: a device may wait for weeks.
+    /// that a refresh brings, for a device may wait for weeks and its signer may have left since; where no refresh is to be had, by
+    /// the one that it has.
     pub(super) async fn heed_clearance(&mut self) -> Result<(), AgentError> {
         let State::Checking { attempt, since, .. } = self.journal.state() else { return Ok(()) };
         let (attempt, since) = (attempt.clone(), *since);
         let Some(bytes) = self.tidings.as_ref().and_then(|tidings| tidings.clearance.clone()) else { return Ok(()) };
+        let now = self.now();
+        let _ = self.refresh(now).await;
         let clearance = match self.verified(&bytes) {
-            Ok(clearance) => Ok(clearance),
-            Err(_) => {
-                let now = self.now();
-                let _ = self.refresh(now).await;
-                self.verified(&bytes)
-            }
-        };
-        let clearance = match clearance {
             Ok(clearance) => clearance,
             Err(why) => {
                 tracing::error!(why, "a release that the server handed out is refused");

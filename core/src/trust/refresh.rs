@@ -26,6 +26,8 @@ pub struct Refresh {
     snapshot: Option<Verified<Snapshot>>,
     /// The targets that were stored, to spare the fetching. They bind nobody: versions are the snapshot's business.
     targets: Option<Vec<u8>>,
+    /// The version of the stored targets and when they were signed, where the newest root's keys verify them.
+    signed: Option<(u64, Instant)>,
     stage: Stage,
     delegations: Delegations,
     /// Whether targets metadata that have expired are taken: see [`Refresh::start_base`].
@@ -61,6 +63,7 @@ impl Refresh {
             timestamp: stored.timestamp.and_then(|bytes| Verified::by(&root, &bytes).ok()),
             snapshot: stored.snapshot.and_then(|bytes| Verified::by(&root, &bytes).ok()),
             targets: stored.targets,
+            signed: None,
             root,
             stage: Stage::Roots(0),
             delegations: Delegations::Refused,
@@ -109,6 +112,7 @@ impl Refresh {
             }
             (Stage::Targets(timestamp, snapshot), Answer::Found(bytes)) => {
                 let targets = self.check_targets(&snapshot, &bytes)?;
+                self.not_signed_earlier(&targets)?;
                 // 5.6.6: persist.
                 changes.push(put(&targets));
                 Stage::Done(timestamp, snapshot, targets)
@@ -238,11 +242,28 @@ impl Refresh {
     ) -> Result<Stage, TrustError> {
         // 5.5.6: not expired, and that goes for a kept file each time anew.
         snapshot.fresh(self.now)?;
-        match self.targets.take().map(|kept| self.check_targets(&snapshot, &kept)) {
+        let kept = self.targets.take();
+        self.signed = kept.as_ref().and_then(|bytes| {
+            let kept: Verified<Targets> = Verified::by(&self.root, bytes).ok()?;
+            Some((kept.version(), kept.signed_at()?))
+        });
+        match kept.map(|kept| self.check_targets(&snapshot, &kept)) {
             Some(Ok(targets)) => Ok(Stage::Done(timestamp, snapshot, targets)),
             Some(Err(expired @ TrustError::Expired { .. })) => Err(expired),
             // What is stored is older, damaged or not there.
             Some(Err(_)) | None => Ok(Stage::Targets(timestamp, snapshot)),
+        }
+    }
+
+    /// Beyond TUF. 5.3.11 forgets all versions where the online keys change. Attack: whoever holds the new ones as well, and plays
+    /// targets again that the owner has since replaced: without a withdrawal, or with an approval more. What the owner's own keys
+    /// have signed is not signed earlier than what they had signed before.
+    fn not_signed_earlier(&self, targets: &Verified<Targets>) -> Result<(), TrustError> {
+        match (self.signed, targets.signed_at()) {
+            (Some((trusted, before)), Some(at)) if at < before => {
+                Err(TrustError::Rollback { role: Role::Targets, trusted, offered: targets.version() })
+            }
+            _ => Ok(()),
         }
     }
 

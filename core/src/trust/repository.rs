@@ -66,8 +66,11 @@ impl Repository {
 
     /// When the targets metadata were signed, by the word of their offline keys; the epoch where they do not say. A clock
     /// that is earlier is wrong.
+    ///
+    /// Attack: a thief of the targets keys who signs in a year far ahead, so that each device's floor of time rises to it for good. So it
+    /// is no later than the end that the root's own keys have signed, which comes within a year.
     pub fn signed_at(&self) -> Instant {
-        self.base.targets.signed_at().unwrap_or(Instant::UNIX_EPOCH)
+        self.base.targets.signed_at().unwrap_or(Instant::UNIX_EPOCH).min(self.base.root.expires())
     }
 
     /// The first instant at which one of the four files has expired, or one that led to a target that was found.

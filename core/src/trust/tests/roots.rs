@@ -205,6 +205,53 @@ fn the_owner_recovers_from_versions_driven_up_by_a_thief() {
 }
 
 #[test]
+fn new_online_keys_in_old_hands_do_not_bring_back_what_the_owner_has_replaced() {
+    for targets_keys in [vec![TARGETS_A, TARGETS_B], vec![TARGETS_A, TARGETS_B, STRANGER], vec![STRANGER]] {
+        let mut world = World::new();
+        let mut client = world.client();
+        world.put_targets(2);
+        let older = world.files["2.targets.json"].clone();
+        world.now += days(1);
+        world.put_targets(3);
+        client.refresh(&world).unwrap();
+        let replaced = !targets_keys.contains(&TARGETS_A);
+        world.rotate(&BOTH, |root| {
+            root.timestamp = role(&[STRANGER], 1);
+            root.snapshot = role(&[STRANGER], 1);
+            root.targets = role(&targets_keys, if replaced { 1 } else { 2 });
+        });
+        (world.timestamp_key, world.snapshot_key) = (STRANGER, STRANGER);
+        (world.timestamp_version, world.snapshot_version) = (0, 0);
+        if replaced {
+            // What other keys have signed binds those of today to nothing.
+            let fresh = reseal(&older, &[STRANGER], |_| {});
+            world.force_targets(2, fresh);
+            assert_eq!(client.refresh(&world).unwrap().seen().targets, 2);
+        } else {
+            world.force_targets(2, older);
+            refused!(client.refresh(&world), TrustError::Rollback { role: Role::Targets, trusted: 3, offered: 2 });
+            world.put_targets(3);
+            assert_eq!(client.refresh(&world).unwrap().seen().targets, 3);
+        }
+    }
+}
+
+#[test]
+fn targets_of_a_year_far_ahead_prove_no_later_time_than_the_root_ends() {
+    let mut world = World::new();
+    let ends = world.verified_root().expires();
+    world.put_targets(2);
+    let bytes = reseal(&world.files["2.targets.json"].clone(), &[TARGETS_A, TARGETS_B], |signed| {
+        signed["signed_at"] = "9998-01-01T00:00:00Z".into();
+        signed["expires"] = "9999-01-01T00:00:00Z".into();
+    });
+    world.force_targets(2, bytes);
+    assert_eq!(world.client().refresh(&world).unwrap().signed_at(), ends);
+    world.put_targets(3);
+    assert_eq!(world.client().refresh(&world).unwrap().signed_at(), now());
+}
+
+#[test]
 fn keys_that_change_and_change_back_have_changed() {
     let mut world = World::new();
     let mut client = world.client();

@@ -50,10 +50,15 @@ pub(crate) async fn order(
             return refuse("the manufacturer has withdrawn what it installs; plan and approve another bundle");
         }
         Order::Resume => {
-            // Resuming says: these were looked at. Only what comes after it pauses it again.
             held.turn(tx, now).await?;
-            let forgiven = tx.forgive_members(&held.rollout, now).await?;
-            held.shift(tx, &forgiven, |m| (m.standing, true)).await?;
+            // Resuming says: these were looked at. Only what comes after it pauses it again. Where it was paused for anything else,
+            // nobody was told of what has failed since: it pauses again at once, and says so.
+            let reason = held.rollout.reason.as_ref();
+            let told = !reason.is_some_and(|reason| matches!(reason.code, Code::Operator | Code::Withdrawn));
+            if told {
+                let forgiven = tx.forgive_members(&held.rollout, now).await?;
+                held.shift(tx, &forgiven, |m| (m.standing, true)).await?;
+            }
             (State::Running, "rollout.resumed")
         }
     };

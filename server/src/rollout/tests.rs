@@ -159,6 +159,26 @@ async fn what_was_forgiven_of_one_device_excuses_no_other_and_no_new_try() {
 }
 
 #[tokio::test]
+async fn what_failed_while_a_person_had_paused_it_is_said_before_anybody_goes_on_without_it() {
+    each(async |store| {
+        let ward = Ward::begin(&store, "a1", &[1, 1]).await;
+        ward.said(&pump(0), Phase::Installing, 5).await;
+        ward.order(Order::Pause, 10).await.unwrap();
+        ward.said(&pump(0), Phase::FellBack, 20).await;
+        assert_eq!(ward.rollout().await.reason.unwrap().code, Code::Operator);
+        // By somebody who knows that the ward was full, and is not any more.
+        ward.order(Order::Resume, 30).await.unwrap();
+        let rollout = ward.rollout().await;
+        assert_eq!((rollout.state, rollout.wave), (State::Paused, 0), "the next wave stays shut");
+        assert_eq!(rollout.reason.unwrap().code, Code::FailureCeiling);
+        ward.order(Order::Resume, 40).await.unwrap();
+        let rollout = ward.rollout().await;
+        assert_eq!((rollout.state, rollout.wave), (State::Running, 1), "looked at");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_late_failure_of_an_earlier_wave_pauses_the_one_that_is_on() {
     each(async |store| {
         let ward = Ward::begin(&store, "a1", &[1, 2]).await;

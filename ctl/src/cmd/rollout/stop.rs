@@ -3,12 +3,13 @@
 use serde::Serialize;
 use serde_json::json;
 use suture_core::id::ApprovalId;
+use suture_core::rollout::State;
 use suture_proto::v1;
 
 use super::order;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::hospital::Desk;
+use crate::hospital::{Desk, rollouts};
 use crate::repository::Signing;
 
 /// `rollout pause`: unsigned, so that it is quick; a device is held by it from its next check-in on.
@@ -28,8 +29,18 @@ pub(super) async fn pause(context: &mut Context<'_>, id: &ApprovalId, reason: St
 pub(super) async fn resume(context: &mut Context<'_>, id: &ApprovalId, reason: String) -> Outcome {
     context.home.server()?.hdo()?;
     let request = v1::ResumeRolloutRequest { id: id.to_string(), reason };
-    context.connect().await?.resume_rollout(request).await?;
-    context.print.result(&json!({ "rollout": id, "paused": false }), |_| format!("{id} goes on"))
+    let mut client = context.connect().await?;
+    client.resume_rollout(request).await?;
+    // It pauses again at once for what has failed while a person had paused it.
+    let again = rollouts::rollout(&mut client, id).await.ok().filter(|said| said.state == State::Paused.as_str());
+    let result = json!({ "rollout": id, "paused": again.is_some() });
+    context.print.result(&result, |_| match again {
+        None => format!("{id} goes on"),
+        Some(said) => format!(
+            "{id} pauses again at once: {}; look at it, then resume again, or abort",
+            said.reason.map(|reason| reason.text).unwrap_or_default()
+        ),
+    })
 }
 
 /// `rollout abort`.

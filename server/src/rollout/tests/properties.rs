@@ -81,6 +81,7 @@ async fn settled(ward: &Ward, waves: &[(Wave, u32)], now: i64) {
         let mine = members.iter().map(|m| &m.progress).filter(|p| p.wave == number);
         Stage { gate: gate.clone(), tally: Tally::of(mine, SignedDuration::from_secs(600), at(now)) }
     };
+    let timeout = rollout.timeout();
     let view = View {
         id: rollout.id,
         state: rollout.state,
@@ -90,7 +91,7 @@ async fn settled(ward: &Ward, waves: &[(Wave, u32)], now: i64) {
         unsigned: rollout.unsigned,
         withdrawn: false,
         expires: rollout.expires,
-        timeout: rollout.timeout(),
+        timeout,
     };
     assert_eq!(step(&view, at(now)), None, "{view:?}");
 }

@@ -91,7 +91,7 @@ say "devices: three pumps run 1.0.0 from the factory, have enrolled and are pend
 
 for pump in "${pumps[@]}"; do
     shown=$(fingerprint_at_device "$pump")
-    run hdo device confirm "$pump" --fingerprint "$shown"
+    run hdo device confirm "$pump" --fingerprint "$shown" --list "$dir/devices.csv"
 done
 say "hospital: compared the fingerprints shown at the devices and confirmed all three"
 for pump in "${pumps[@]}"; do

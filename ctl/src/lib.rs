@@ -12,6 +12,7 @@
 //! | 4 | the server cannot be reached |
 //! | 5 | something does not verify: metadata, a digest, a fingerprint, the audit chain |
 
+pub mod agree;
 pub mod alarm;
 pub mod bundle;
 pub mod client;

@@ -113,7 +113,7 @@ TOML
 {
     agent provision --manifest "$dir/bundle-1/manifest.json" --payload "image=$dir/factory"
     agent enroll --token-file "$dir/device.token" --id pump-1
-    hdo device confirm pump-1 --fingerprint "$(status_of /fingerprint)"
+    hdo device confirm pump-1 --fingerprint "$(status_of /fingerprint)" --list "$dir/devices.csv"
 } >>"$dir/hdo.log" 2>&1
 
 # The environment that the unit gives it, and its watchdog (5 minutes), without a service manager that listens.

@@ -1,5 +1,6 @@
 //! `suturectl device`: the hospital's devices, from the inventory list to the signed roster.
 
+pub(super) mod confirm;
 pub(super) mod import;
 mod lost;
 mod release;
@@ -10,22 +11,17 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde_json::json;
-use suture_core::approval::RosterDevice;
 use suture_core::clock::format_utc;
-use suture_core::digest::Digest;
 use suture_core::id::{DeviceId, ProductId, WardId};
 use suture_core::label::Label;
-use suture_core::report;
-use suture_core::sign::PublicKey;
 use suture_core::token::Grant;
-use suture_proto::{parse, v1};
+use suture_proto::v1;
 
 use crate::context::Context;
-use crate::failure::{Failure, OrFail as _, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::files;
+use crate::hospital::Desk;
 use crate::hospital::leases::Down;
-use crate::hospital::{Desk, refused};
-use crate::print::grouped;
 use crate::repository::{Done, Signing};
 use crate::token::{self, Lifetime};
 
@@ -55,17 +51,10 @@ pub enum Command {
         lifetime: Lifetime,
     },
     /// Say that the fingerprint shown at the device is this one, and put the device on the signed roster
-    #[command(after_help = "Example: suturectl device confirm pump-1 --fingerprint \"3f0a 91c2 5d77\"")]
-    Confirm {
-        /// The device
-        id: DeviceId,
-        /// What `suture-agent enroll` showed at the device; white space and colons are ignored
-        #[arg(long)]
-        fingerprint: String,
-        /// With what it is signed.
-        #[command(flatten)]
-        signing: Signing,
-    },
+    #[command(
+        after_help = "Example: suturectl device confirm pump-1 --fingerprint \"3f0a 91c2 5d77\" --list devices.csv"
+    )]
+    Confirm(confirm::ConfirmArgs),
     /// The devices
     #[command(after_help = "Examples: suturectl device list --ward icu\n\
     \x20         suturectl device list --lost")]
@@ -149,7 +138,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
         Command::Import { csv, dry_run } => import(context, csv, dry_run).await,
         Command::Token { id, lifetime } => make_token(context, id, lifetime).await,
-        Command::Confirm { id, fingerprint, signing } => confirm(context, id, &fingerprint, &signing).await,
+        Command::Confirm(args) => confirm::run(context, args).await,
         Command::LostAfter { after } => lost::set(context, after).await,
         Command::List { ward, product, state, label, lost } => {
             let text = |v: Option<String>| v.unwrap_or_default();
@@ -207,65 +196,6 @@ async fn make_token(context: &mut Context<'_>, id: Option<DeviceId>, lifetime: L
     context.print.result(&json!({ "token": text, "expires": expires }), |_| text.clone())
 }
 
-async fn confirm(context: &mut Context<'_>, id: DeviceId, typed: &str, signing: &Signing) -> Outcome {
-    let typed = fingerprint(typed)?;
-    let mut desk = Desk::open_base(context).await?;
-    let request = v1::GetDeviceRequest { id: id.to_string() };
-    let device = desk.client.get_device(request).await?.device.unwrap_or_default();
-    let entry = entry(&id, &device, &typed)?;
-    let confirm = v1::ConfirmDeviceRequest { id: id.to_string(), fingerprint: typed.as_bytes().to_vec().into() };
-    if device.state == "pending" {
-        desk.client.confirm_device(confirm).await?;
-    }
-    if desk.documents.device(&id) != Some(&entry)
-        && let Done::Waiting(waiting) =
-            desk.publish(context, signing, |edit| edit.admit(entry.clone()).map_err(refused)).await?
-    {
-        return waiting.print(context);
-    }
-    context.print.result(&entry, |e| {
-        format!("{} is confirmed and on the signed roster: {} {} in ward {}", e.id, e.product, e.hardware, e.ward)
-    })
-}
-
-/// The roster's entry of a device that enrolled with just the keys whose fingerprint a person has read at the device.
-pub(super) fn entry(id: &DeviceId, device: &v1::Device, typed: &Digest) -> Outcome<RosterDevice> {
-    let record = device.record.clone().unwrap_or_default();
-    if record.id != id.as_str() {
-        return Err(Failure::untrusted(format!("the server was asked for {id} and tells of {:?}", record.id)));
-    }
-    if !matches!(device.state.as_str(), "pending" | "active") {
-        return Err(Failure::new(format!("{id} is {}, not pending: it has not enrolled", device.state))
-            .next(format!("`suturectl device token {id}`, then `suture-agent enroll` at the device")));
-    }
-    if device.fingerprint.as_ref() != typed.as_bytes() {
-        return Err(Failure::untrusted(format!(
-            "the server holds other keys for {id} than the device showed: {} there, {} typed",
-            grouped(&hex::encode(&device.fingerprint)),
-            grouped(&typed.to_string())
-        ))
-        .next("read it again at the device; if it stays different, do not confirm: somebody else may have enrolled"));
-    }
-    let report_key =
-        PublicKey::from_bytes(&device.report_key).or_fail(|| format!("the server has no usable report key of {id}"))?;
-    // Attack: a server that shows the fingerprint that was typed, and beside it a report key of its own.
-    let tls_key = Digest::try_from(device.tls_key_sha256.as_ref());
-    if !tls_key.is_ok_and(|tls_key| report::fingerprint(&tls_key, &report_key) == *typed) {
-        return Err(Failure::untrusted(format!(
-            "the keys that the server gives for {id} do not make up the fingerprint that the device showed"
-        ))
-        .next("do not confirm; the server, or what lies between, has put another key in"));
-    }
-    Ok(RosterDevice {
-        id: id.clone(),
-        report_key,
-        product: parse("product", &record.product)?,
-        hardware: parse("hardware_id", &record.hardware_id)?,
-        ward: parse("ward", &record.ward)?,
-        labels: parse("labels", &record.labels.join(" "))?,
-    })
-}
-
 async fn give_back(context: &mut Context<'_>, id: &DeviceId, reason: String) -> Outcome {
     context.home.server()?.hdo()?;
     let request = v1::ReturnDeviceRequest { id: id.to_string(), reason };
@@ -315,68 +245,4 @@ async fn off_the_roster(context: &mut Context<'_>, desk: &mut Desk, id: &DeviceI
         }
     }
     Ok(true)
-}
-
-/// Reads a fingerprint as people type it.
-pub(crate) fn fingerprint(text: &str) -> Outcome<Digest> {
-    let digits: String = text.chars().filter(|c| !c.is_whitespace() && *c != ':' && *c != '-').collect();
-    digits
-        .to_ascii_lowercase()
-        .parse()
-        .or_fail(|| "that is no fingerprint: it has 64 hexadecimal digits, in groups of four".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use suture_core::sign::{LocalKey, Signer as _};
-
-    fn keys(tls: &[u8], report: u8) -> (Digest, PublicKey) {
-        (Digest::of(tls), LocalKey::from_seed(&zeroize::Zeroizing::new([report; 32])).public())
-    }
-
-    fn device(state: &str, fingerprint: Digest, (tls, report): (Digest, PublicKey)) -> v1::Device {
-        v1::Device {
-            record: Some(v1::DeviceRecord {
-                id: "pump-1".to_owned(),
-                product: "pump".to_owned(),
-                hardware_id: "rev-a".to_owned(),
-                ward: "icu".to_owned(),
-                labels: vec!["area=icu".to_owned()],
-                ..Default::default()
-            }),
-            state: state.to_owned(),
-            fingerprint: fingerprint.as_bytes().to_vec().into(),
-            report_key: report.as_bytes().to_vec().into(),
-            tls_key_sha256: tls.as_bytes().to_vec().into(),
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn only_the_keys_that_a_person_has_seen_get_on_the_roster() {
-        let id: DeviceId = "pump-1".parse().unwrap();
-        let (its, others) = (keys(b"tls", 4), keys(b"tls", 5));
-        let (seen, other) = (report::fingerprint(&its.0, &its.1), report::fingerprint(&others.0, &others.1));
-        let on = entry(&id, &device("pending", seen, its), &seen).unwrap();
-        assert_eq!((on.ward.as_str(), on.hardware.as_str(), on.report_key), ("icu", "rev-a", its.1));
-        assert_eq!(on.labels.to_string(), "area=icu");
-        let swapped = entry(&id, &device("pending", other, others), &seen).unwrap_err().to_text();
-        assert!(swapped.contains("other keys") && swapped.contains("do not confirm"), "{swapped}");
-        // The fingerprint is the right one, the key beside it is the server's.
-        let slipped_in = entry(&id, &device("pending", seen, others), &seen).unwrap_err().to_text();
-        assert!(slipped_in.contains("do not make up"), "{slipped_in}");
-        assert!(entry(&id, &device("imported", seen, its), &seen).unwrap_err().to_text().contains("not enrolled"));
-        assert!(entry(&"pump-2".parse().unwrap(), &device("pending", seen, its), &seen).is_err());
-    }
-
-    #[test]
-    fn a_fingerprint_is_read_as_it_was_written_down() {
-        let digest = Digest::of(b"keys");
-        let groups = grouped(&digest.to_string());
-        for text in [groups.clone(), groups.to_uppercase(), groups.replace(' ', ":"), digest.to_string()] {
-            assert_eq!(fingerprint(&text).unwrap(), digest);
-        }
-        assert!(fingerprint(&groups[1..]).is_err());
-    }
 }

@@ -7,7 +7,7 @@ use suture_core::id::HdoId;
 use suture_core::token::Grant;
 use suture_proto::v1;
 
-use super::device::fingerprint;
+use super::device::confirm::fingerprint;
 use super::hdo_join;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};

@@ -14,7 +14,7 @@ use suture_core::id::{DeviceId, WardId};
 use suture_core::limits::MAX_IMPORT_DEVICES;
 use suture_proto::v1;
 
-use super::device::{entry, fingerprint};
+use super::device::confirm::{Words, entry, fingerprint, warn};
 use crate::context::Context;
 use crate::failure::{Failure, OrFail as _, Outcome};
 use crate::files;
@@ -36,11 +36,14 @@ pub enum Command {
         ward: Option<WardId>,
     },
     /// Confirm many devices at once, by one signature: `device confirm` for a list of fingerprints read at the devices
-    #[command(after_help = "Example: suturectl roster sign --csv seen.csv")]
+    #[command(after_help = "Example: suturectl roster sign --csv seen.csv --list devices.csv")]
     Sign {
         /// CSV whose first line is `id,fingerprint`
         #[arg(long, value_name = "FILE")]
         csv: PathBuf,
+        /// Where the rest of what is signed comes from.
+        #[command(flatten)]
+        words: Words,
         /// With what it is signed.
         #[command(flatten)]
         signing: Signing,
@@ -71,7 +74,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     match command {
         Command::Show { ward } => show(context, ward.as_ref()).await,
         Command::Update { csv, dry_run, signing } => update::run(context, &csv, dry_run, &signing).await,
-        Command::Sign { csv, signing } => sign(context, csv, &signing).await,
+        Command::Sign { csv, words, signing } => sign(context, csv, &words, &signing).await,
     }
 }
 
@@ -97,22 +100,27 @@ async fn show(context: &mut Context<'_>, ward: Option<&WardId>) -> Outcome {
     })
 }
 
-async fn sign(context: &mut Context<'_>, csv: PathBuf, signing: &Signing) -> Outcome {
+async fn sign(context: &mut Context<'_>, csv: PathBuf, words: &Words, signing: &Signing) -> Outcome {
     let bytes =
         files::read(&csv, MAX_CSV_BYTES)?.ok_or_else(|| Failure::new(format!("there is no file {}", csv.display())))?;
     let typed = read(&bytes)?;
+    let list = words.read()?;
     let mut desk = Desk::open_base(context).await?;
     // Every device is looked at before anything is done: one wrong fingerprint, and nothing is.
     let (mut entries, mut pending) = (Vec::new(), Vec::new());
     for (id, typed) in typed {
         let device = desk.client.get_device(v1::GetDeviceRequest { id: id.to_string() }).await?;
         let device = device.device.unwrap_or_default();
-        entries.push(entry(&id, &device, &typed)?);
+        entries.push(entry(&id, &device, &typed, &desk.documents, list.as_ref())?);
         if device.state == "pending" {
             let fingerprint = typed.as_bytes().to_vec().into();
             pending.push(v1::ConfirmDeviceRequest { id: id.to_string(), fingerprint });
         }
     }
+    let unseen: Vec<_> = entries.iter().filter(|e| e.unseen).map(|e| &e.device).collect();
+    words.agree(context, &unseen)?;
+    warn(context, &entries);
+    let mut entries: Vec<_> = entries.into_iter().map(|e| e.device).collect();
     for request in pending {
         desk.client.confirm_device(request).await?;
     }

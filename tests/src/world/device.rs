@@ -339,7 +339,7 @@ impl World {
             device.provision(bundle);
             let token = by.json(&["device", "token", id]).await.unwrap();
             let shown = device.enroll(token["token"].as_str().unwrap()).await.unwrap();
-            by.run(&["device", "confirm", id, "--fingerprint", &shown]).await.unwrap();
+            by.run(&["device", "confirm", id, "--fingerprint", &shown, "--yes"]).await.unwrap();
             devices.push(device);
         }
         devices

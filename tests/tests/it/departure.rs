@@ -53,7 +53,7 @@ async fn a_device_that_was_sold_obeys_its_new_hospital_and_no_longer_the_old_one
     let token = lee.json(&["device", "token", "pump-1"]).await.unwrap();
     let fingerprint = hospital.pumps[0].enroll(token["token"].as_str().unwrap()).await.unwrap();
     assert_ne!(fs::read(hospital.pumps[0].dir.join("state/identity/report.pem")).unwrap(), old_key);
-    lee.run(&["device", "confirm", "pump-1", "--fingerprint", &fingerprint]).await.unwrap();
+    lee.run(&["device", "confirm", "pump-1", "--fingerprint", &fingerprint, "--yes"]).await.unwrap();
 
     // In the slot that the old hospital had approved.
     hospital.world.clock.set(start);

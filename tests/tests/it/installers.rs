@@ -62,7 +62,7 @@ impl Stage {
         stage.kim.run(&["device", "import", "--csv", text(&csv)]).await.unwrap();
         let token = stage.kim.json(&["device", "token", "pump-1"]).await.unwrap();
         let shown = stage.pump.enroll(token["token"].as_str().unwrap()).await.unwrap();
-        stage.kim.run(&["device", "confirm", "pump-1", "--fingerprint", &shown]).await.unwrap();
+        stage.kim.run(&["device", "confirm", "pump-1", "--fingerprint", &shown, "--yes"]).await.unwrap();
         stage
     }
 

@@ -47,7 +47,7 @@ impl Ward {
         provision::provision(&settings, &first.dir.join("manifest.json"), &payload).unwrap();
         let token = kim.json(&["device", "token", "pump-1"]).await.unwrap();
         let shown = pump.enroll(token["token"].as_str().unwrap()).await.unwrap();
-        kim.run(&["device", "confirm", "pump-1", "--fingerprint", &shown]).await.unwrap();
+        kim.run(&["device", "confirm", "pump-1", "--fingerprint", &shown, "--yes"]).await.unwrap();
         Self { world, ada, kim, stage, pump }
     }
 

@@ -302,7 +302,7 @@ async fn fleet(world: &World) -> (String, Vec<Device>) {
     }
     let file = world.path("seen.csv");
     std::fs::write(&file, seen).unwrap();
-    kim.run(&["roster", "sign", "--csv", text(&file)]).await.unwrap();
+    kim.run(&["roster", "sign", "--csv", text(&file), "--yes"]).await.unwrap();
 
     let cap = DEVICES.to_string();
     let mut args = vec!["--bundle", "pump@2", "--ward", "icu", "--slots", "1", "--slack", "60s", "--cap", &cap];

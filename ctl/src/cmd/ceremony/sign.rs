@@ -1,14 +1,14 @@
 //! `sign` and `show`.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::look::{Look, Shown};
+use crate::agree::agree;
 use crate::context::Context;
 use crate::envelope::{Change, Envelope};
-use crate::failure::{Exit, Failure, OrFail as _, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::hospital::statements::{Saying, Words};
 use crate::keys::KeyName;
 use crate::repository::{self, Waiting};
@@ -78,7 +78,9 @@ pub(super) async fn sign(context: &mut Context<'_>, which: Which, args: SignArgs
                 .next("--reason TEXT, and --role and --meaning where they are not `approver` and `approved`"));
         }
     };
-    agree(context, &names, args.yes)?;
+    let keys: Vec<&str> = names.iter().map(KeyName::as_str).collect();
+    let next = "read what it changes, above or by `show`; then add --yes";
+    agree(context, &format!("Sign this with {}?", keys.join(" and ")), args.yes, next)?;
     for name in &names {
         let key = context.key(name)?;
         let signs_targets = look.signs_targets(context, &key.public())?;
@@ -109,23 +111,4 @@ pub(super) async fn sign(context: &mut Context<'_>, which: Which, args: SignArgs
             p.root_version, p.targets_version, p.repository
         )
     })
-}
-
-/// Asks whether what was shown is to be signed.
-fn agree(context: &mut Context<'_>, names: &[KeyName], yes: bool) -> Outcome {
-    if yes {
-        return Ok(());
-    }
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::new("nothing was signed: there is no terminal to ask at")
-            .next("read what it changes, above or by `show`; then add --yes"));
-    }
-    context.print.tell_kept();
-    let names: Vec<&str> = names.iter().map(KeyName::as_str).collect();
-    let mut terminal = std::io::stderr();
-    let asked = write!(terminal, "Sign this with {}? Type yes: ", names.join(" and ")).and_then(|()| terminal.flush());
-    asked.or_fail(|| "cannot ask at the terminal".to_owned())?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).or_fail(|| "cannot read the answer".to_owned())?;
-    if answer.trim() == "yes" { Ok(()) } else { Err(Failure::new("nothing was signed, as you wished")) }
 }

@@ -101,7 +101,7 @@ async fn two_of_three(kind: Kind) {
     let token = kim.json(&["device", "token", "pump-1"]).await.unwrap();
     let shown = pump.enroll(token["token"].as_str().unwrap()).await.unwrap();
     let file = envelope(&kim, "roster");
-    kim.run(&["device", "confirm", "pump-1", "--fingerprint", &shown, "--envelope", &file]).await.unwrap();
+    kim.run(&["device", "confirm", "pump-1", "--fingerprint", &shown, "--yes", "--envelope", &file]).await.unwrap();
     let seen = lee.run(&["approvals", "show", &file]).await.unwrap();
     assert!(seen.contains("pump-1 is put on the roster") && seen.contains("ward icu"), "{seen}");
     lee.run(&["approvals", "sign", &file, "--yes"]).await.unwrap();
@@ -215,7 +215,7 @@ async fn what_somebody_changed_on_the_way_is_not_signed() {
     pump.provision(&first);
     let token = kim.json(&["device", "token", "pump-1"]).await.unwrap();
     let shown = pump.enroll(token["token"].as_str().unwrap()).await.unwrap();
-    kim.run(&["device", "confirm", "pump-1", "--fingerprint", &shown, "--envelope", &roster]).await.unwrap();
+    kim.run(&["device", "confirm", "pump-1", "--fingerprint", &shown, "--yes", "--envelope", &roster]).await.unwrap();
     lee.run(&["approvals", "sign", &roster, "--yes"]).await.unwrap();
     let second = world.publish(&ada, Spec { release: 2, ..Spec::default() }).await;
     let honest = world.draft(&kim, &["--bundle", &second.name, "--ward", "icu"]).await;

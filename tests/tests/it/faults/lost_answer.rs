@@ -88,7 +88,7 @@ async fn a_device_is_ended_while_it_enrols(kind: Kind) {
         }
         let shown = pump.enroll(&pasted).await.unwrap_or_else(|said| panic!("{place}: {said}"));
         assert!(!pump.dir.join("state/identity/asked.pem").exists(), "{place}");
-        kim.run(&["device", "confirm", id, "--fingerprint", &shown]).await.unwrap();
+        kim.run(&["device", "confirm", id, "--fingerprint", &shown, "--yes"]).await.unwrap();
         assert_eq!(recorded(&kim, "device.enrolled", id).await, 1, "{place}");
         let said = pump.enroll(&pasted).await.unwrap_err();
         assert!(said.contains("is enrolled as"), "{place}: {said}");

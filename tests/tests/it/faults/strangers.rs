@@ -162,7 +162,7 @@ async fn not_yet_and_no_longer(kind: Kind) {
 
     let shown = kim.json(&["device", "list"]).await.unwrap();
     let fingerprint = shown[0]["fingerprint"].as_str().unwrap().to_owned();
-    kim.run(&["device", "confirm", "pump-1", "--fingerprint", &fingerprint]).await.unwrap();
+    kim.run(&["device", "confirm", "pump-1", "--fingerprint", &fingerprint, "--yes"]).await.unwrap();
     assert!(fetch(&world, &pump, &index).await.unwrap() > 0);
     calls.get_target(target.clone()).await.unwrap();
 

@@ -117,7 +117,7 @@ impl Agent {
         agent.calls = world.connect(Some(newcomer.certified(&chain))).await.unwrap();
         assert!(!agent.checks_in(None, "").await.confirmed, "nobody has compared its fingerprint");
         let shown = newcomer.fingerprint().to_string();
-        kim.run(&["device", "confirm", id, "--fingerprint", &shown]).await.unwrap();
+        kim.run(&["device", "confirm", id, "--fingerprint", &shown, "--yes"]).await.unwrap();
         let again = spoken::Renew { csr: newcomer.csr() };
         let spoken::Certified { chain } = agent.ask("Renew", &again).await.unwrap();
         agent.calls = world.connect(Some(newcomer.certified(&chain))).await.unwrap();

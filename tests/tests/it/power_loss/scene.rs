@@ -249,7 +249,7 @@ async fn import(
         if pump.id != "new" {
             let token = kim.json(&["device", "token", pump.id]).await.unwrap();
             let shown = device.enroll(token["token"].as_str().unwrap()).await.unwrap();
-            kim.run(&["device", "confirm", pump.id, "--fingerprint", &shown]).await.unwrap();
+            kim.run(&["device", "confirm", pump.id, "--fingerprint", &shown, "--yes"]).await.unwrap();
         }
         devices.push(device);
     }

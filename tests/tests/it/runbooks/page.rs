@@ -143,7 +143,7 @@ impl Section {
         let mut words = self.next(&format!("suturectl {begins}"), values);
         // Who reads the page reads the change too, and types yes; new keys get a passphrase.
         match (words[1].as_str(), words.get(2).map_or("", String::as_str)) {
-            ("catalog" | "approvals", "sign") => words.push("--yes".to_owned()),
+            ("catalog" | "approvals", "sign") | ("device", "confirm") => words.push("--yes".to_owned()),
             ("key", "new") => words.push("--no-passphrase".to_owned()),
             ("hdo", "join") => words.push("--no-passphrase".to_owned()),
             _ => {}

@@ -55,7 +55,7 @@ pub(super) async fn devices(h: &Hospital, s: &mut Shapes) {
     let token = string(&s.play(kim, &["device", "token", "pump-3"]).await["token"]);
     let shown = string(&s.run(&agent(), &at, &["enroll", "--token", &token])["fingerprint"]);
     s.play(kim, &["device", "list"]).await;
-    s.play(kim, &["device", "confirm", "pump-3", "--fingerprint", &shown]).await;
+    s.play(kim, &["device", "confirm", "pump-3", "--fingerprint", &shown, "--yes"]).await;
     for words in [
         &["status"][..],
         &["why"],
@@ -76,7 +76,7 @@ pub(super) async fn devices(h: &Hospital, s: &mut Shapes) {
     let token = string(&s.play(kim, &["device", "token", "pump-4"]).await["token"]);
     let seen = format!("id,fingerprint\npump-4,{}\n", pump.enroll(&token).await.unwrap());
     fs::write(&csv, seen).unwrap();
-    s.play(kim, &["roster", "sign", "--csv", text(&csv)]).await;
+    s.play(kim, &["roster", "sign", "--csv", text(&csv), "--yes"]).await;
     fs::write(&csv, "id,product,hardware,ward\npump-4,pump,rev-a,lab\n").unwrap();
     s.play(kim, &["roster", "update", "--csv", text(&csv)]).await;
 

@@ -3,10 +3,13 @@
 mod preview;
 mod spec;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde_json::json;
+use suture_core::approval::{Approval, DeviceSlots};
 use suture_core::id::{DeviceId, WardId};
 use suture_core::window::{Calendar, Scope, ics};
 
@@ -15,7 +18,8 @@ use self::spec::Spec;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::files::{self, Access};
-use crate::hospital::{Desk, refused};
+use crate::hospital::{Desk, Documents, refused};
+use crate::print::count;
 use crate::repository::{Done, Signing};
 
 /// The subcommands.
@@ -108,6 +112,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
                 context.print.note(&format!("{summary:?} is cancelled and left out"));
             }
             let mut desk = Desk::open_base(context).await?;
+            still_signed(context, &desk.documents, &calendar.scope);
             match desk.publish(context, &signing, |edit| edit.set_calendar(&calendar).map_err(refused)).await? {
                 Done::Published(()) => context.print.result(&calendar, text),
                 Done::Waiting(waiting) => waiting.print(context),
@@ -116,6 +121,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
         Command::Remove { whose, signing } => {
             let scope = whose.needed()?;
             let mut desk = Desk::open_base(context).await?;
+            still_signed(context, &desk.documents, &scope);
             let remove = |edit: &mut crate::hospital::Edit<'_>| {
                 if edit.remove_calendar(&scope) { Ok(()) } else { Err(missing(&scope)) }
             };
@@ -154,6 +160,36 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     }
 }
 
+/// Says which rollouts have slots for devices of a calendar: a device installs in the instants that are signed, and knows no
+/// calendar. A new freeze moves none of them.
+fn still_signed(context: &mut Context<'_>, documents: &Documents, scope: &Scope) {
+    if let Some(text) = signed_already(documents, scope, context.now()) {
+        context.print.note(&text);
+    }
+}
+
+fn signed_already(documents: &Documents, scope: &Scope, now: Timestamp) -> Option<String> {
+    let replaced: BTreeSet<_> = documents.approvals.iter().flat_map(|a| &a.terms.supersedes).collect();
+    let open =
+        |a: &&Approval| now < a.terms.expires && !replaced.contains(&a.terms.id) && !documents.is_stopped(&a.terms.id);
+    let bound = |d: &&DeviceSlots| {
+        let on_roster = documents.device(&d.id).is_some_and(|device| scope.binds(&d.id, &device.ward));
+        on_roster && d.slots.iter().any(|slot| now < slot.end)
+    };
+    let slots = documents.approvals.iter().filter(open).map(|a| (&a.terms.id, a.devices.iter().filter(bound).count()));
+    let named: Vec<_> = slots.filter(|(_, devices)| *devices > 0).collect();
+    let list: Vec<String> = named.iter().take(8).map(|(id, n)| format!("{id} ({})", count(*n, "device"))).collect();
+    let more = named.len().saturating_sub(8);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    (!named.is_empty()).then(|| {
+        format!(
+            "note: slots that are signed stay as they are, whatever the calendar says now: {}{more}; `rollout stop ROLLOUT`, or plan \
+             anew with --supersedes ROLLOUT",
+            list.join(", ")
+        )
+    })
+}
+
 fn missing(scope: &Scope) -> Failure {
     let flags = match scope {
         Scope::Hospital => "--hospital".to_owned(),
@@ -178,4 +214,27 @@ fn text(calendar: &Calendar) -> String {
         lines.push_str("  open    when its other calendars are\n");
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use suture_core::plan::Signing;
+
+    use super::*;
+    use crate::cmd::rollout::fixture::{at, facts, id, now, planned};
+
+    #[test]
+    fn a_calendar_that_is_signed_anew_moves_no_slot_and_that_is_said() {
+        let facts = facts();
+        let signing = Signing { approver: "kim".to_owned(), meaning: "approved".to_owned(), reason: "x".to_owned() };
+        let approval = planned(&facts).to_approval(&signing, now()).unwrap().0;
+        let documents = Documents { rosters: facts.rosters, approvals: vec![approval], ..Documents::default() };
+        let said = |scope, at| signed_already(&documents, &scope, at);
+        let text = said(Scope::Hospital, now()).unwrap();
+        assert!(text.contains("pump-5 (2 devices)") && text.contains("rollout stop"), "{text}");
+        assert!(said(Scope::Ward(id("icu")), now()).unwrap().contains("pump-5 (2 devices)"));
+        assert!(said(Scope::Device(id("p1")), now()).unwrap().contains("pump-5 (1 device)"));
+        assert_eq!(said(Scope::Ward(id("er")), now()), None);
+        assert_eq!(said(Scope::Hospital, at("2027-01-01T00:00:00Z")), None, "over");
+    }
 }

@@ -3,7 +3,7 @@
 mod approve;
 pub(crate) mod decide;
 #[cfg(test)]
-mod fixture;
+pub(super) mod fixture;
 mod live;
 mod longer;
 mod open;
@@ -25,6 +25,7 @@ mod why;
 pub(crate) use approve::computed_again;
 use clap::Subcommand;
 pub(crate) use plan::BundleName;
+pub(crate) use print::agreed;
 use suture_core::id::ApprovalId;
 
 use crate::context::Context;

@@ -411,6 +411,9 @@ async fn approvals(
                 if operator.ticket.is_empty() { String::new() } else { format!(", ticket {:?}", operator.ticket) },
             ),
         ));
+        for line in rollout::agreed(&plan) {
+            changes.push(Change::new("approval", format!("{}: {line}", approval.terms.id)));
+        }
         for ward in &plan.wards {
             changes.push(Change::new(
                 "approval",

@@ -15,6 +15,7 @@ use suture_proto::v1;
 
 use super::decide::{self, About, Instead};
 use super::plan::{self, BundleName};
+use super::print::agreed;
 use super::stage;
 use super::waves::gated;
 use crate::context::Context;
@@ -72,6 +73,14 @@ pub(super) async fn run(context: &mut Context<'_>, args: ApproveArgs) -> Outcome
             .next("--meaning approved; or have two sign: `suturectl approvals set-threshold --role targets 2`"));
     }
     let words = Words::of(context, &args.saying, &args.reason)?;
+    // Whoever approves by the digest alone has seen nothing of it yet.
+    context.print.note(&format!(
+        "{} of {} is signed for {}:\n  {}",
+        plan.request.approval,
+        plan.bundle.name(),
+        count(plan.devices.len(), "device"),
+        agreed(&plan).join("\n  ")
+    ));
     if let Done::Waiting(waiting) = sign(context, &mut desk, &plan, words, &args.signing).await? {
         return waiting.print(context);
     }

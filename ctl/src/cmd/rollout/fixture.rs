@@ -14,16 +14,16 @@ use suture_core::trust::Status;
 use suture_core::version::Release;
 use suture_core::window::{Calendar, Scope, Window};
 
-pub(super) fn id<T: std::str::FromStr<Err = suture_core::id::IdError>>(text: &str) -> T {
+pub(in crate::cmd) fn id<T: std::str::FromStr<Err = suture_core::id::IdError>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
-pub(super) fn at(text: &str) -> Timestamp {
+pub(in crate::cmd) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
 /// A Monday.
-pub(super) fn now() -> Timestamp {
+pub(in crate::cmd) fn now() -> Timestamp {
     at("2026-11-23T12:00:00Z")
 }
 
@@ -32,7 +32,7 @@ fn pinned(path: String) -> Pinned {
 }
 
 /// Two pumps and a monitor board in `icu`, which opens on Tuesdays at 02:00 in Vienna.
-pub(super) fn facts() -> Facts {
+pub(in crate::cmd) fn facts() -> Facts {
     let report_key = LocalKey::from_seed(&zeroize::Zeroizing::new([1; 32])).public();
     let device = |name: &str, hardware: &str| RosterDevice {
         id: id(name),
@@ -81,7 +81,7 @@ pub(super) fn facts() -> Facts {
 }
 
 /// Another release of the pump, on the way to 5.
-pub(super) fn between(release: u64) -> Bundle {
+pub(in crate::cmd) fn between(release: u64) -> Bundle {
     let bundle = facts().bundle;
     let step = Step {
         path: manifest_path(&id("pump"), Release(release)),
@@ -93,7 +93,7 @@ pub(super) fn between(release: u64) -> Bundle {
 }
 
 /// That a pump has proven to run a release.
-pub(super) fn on(name: &str, release: u64) -> Known {
+pub(in crate::cmd) fn on(name: &str, release: u64) -> Known {
     let running = Running {
         version: format!("{release}.0.0").parse().unwrap(),
         release: Release(release),
@@ -111,7 +111,7 @@ pub(super) fn on(name: &str, release: u64) -> Known {
 }
 
 /// One pump, then the other after a soak; the third's board is another.
-pub(super) fn planned(facts: &Facts) -> Plan {
+pub(in crate::cmd) fn planned(facts: &Facts) -> Plan {
     let gate = Wave {
         needs_server: true,
         needs_signature: false,

@@ -208,10 +208,28 @@ fn head(plan: &Plan) -> String {
     text
 }
 
+/// What a signature under a plan agrees to beside devices and slots, line by line: for whoever signs and has not planned it.
+pub(crate) fn agreed(plan: &Plan) -> Vec<String> {
+    let cap = format!("at most {} of a ward at once", count(plan.request.cap as usize, "device"));
+    let waves = (1..).zip(&plan.waves).map(|(n, wave)| {
+        let of = plan.waves.len();
+        format!("wave {n} of {of}, {}: {}", span(wave), gate(&wave.gate, n == of))
+    });
+    let lost = (!plan.no_way_back.is_empty()).then(|| {
+        let named: Vec<&str> = plan.no_way_back.iter().take(8).map(|b| b.id.as_str()).collect();
+        let more = plan.no_way_back.len().saturating_sub(8);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        format!("no way back by an approval for {}{more}", named.join(", "))
+    });
+    let trusts = trust(plan);
+    let trusts = trusts.lines().filter(|line| !line.is_empty()).map(str::to_owned);
+    [cap].into_iter().chain(waves).chain(reused(plan)).chain(lost).chain(trusts).collect()
+}
+
 fn trust(plan: &Plan) -> String {
     let mut text =
         "\nholds by signature, whatever the server does: bundles, devices, steps, slots, ward cap; a later wave's slots \
-begin when an earlier wave's have ended\n"
+begin when an earlier wave's have ended, its first when the first have, its second when the second have\n"
             .to_owned();
     let human = gated(plan.waves.iter().map(|w| &w.gate));
     if !human.is_empty() {
@@ -329,6 +347,20 @@ mod tests {
         plan.supersedes = [super::super::fixture::id("pump-4")].into();
         plan.bundle.status = Status::Superseded;
         plan.waves.iter_mut().for_each(|w| w.gate.needs_server = false);
+        (plan.reuses_until, plan.waves[0].gate.max_failures) = (Some(plan.created), 50);
+        plan.no_way_back = plan.blocked.clone();
+        let agreed = agreed(&plan).join("\n");
+        for part in [
+            "at most 1 device of a ward at once",
+            "wave 1 of 2, 1 device, ",
+            "more than 50 failures pause the rollout",
+            "may be down beside the cap",
+            "no way back by an approval for p3",
+            "trusts the server: nothing",
+            "its first when the first have",
+        ] {
+            assert!(agreed.contains(part), "{part}\n{agreed}");
+        }
         let text = super::plan(&plan, plan.digest().unwrap());
         assert!(!text.contains("human"), "{text}");
         for part in [

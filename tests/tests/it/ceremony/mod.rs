@@ -122,7 +122,15 @@ async fn two_of_three(kind: Kind) {
     let received = mia.receive(Path::new(&sent));
     let seen = mia.json(&["approvals", "show", text(&received)]).await.unwrap();
     let told = seen["changes"].to_string();
-    for words in ["is approved: pump@2 on 1 device in", "computed again here", "tested on the bench", "CHG-1"] {
+    for words in [
+        "is approved: pump@2 on 1 device in",
+        "computed again here",
+        "tested on the bench",
+        "CHG-1",
+        "at most 1 device of a ward at once",
+        "wave 1 of 1, 1 device, ",
+        "trusts the server: ",
+    ] {
         assert!(told.contains(words), "{words:?} is not in {told}");
     }
     refused(

@@ -89,7 +89,7 @@ pub(super) struct Pace {
     /// How long a device waits after a try that failed; twice as long after each further one
     #[arg(long, default_value = "15m", value_parser = duration)]
     retry_wait: u32,
-    /// How long a device that has begun may say nothing before it counts as failed
+    /// How long a device that has begun may say nothing before it counts as failed; never less than its install and the way back may take
     #[arg(long, default_value = "1h", value_parser = duration)]
     attempt_timeout: u32,
     /// Devices need a lease of the server's besides their slots: one that is down beyond its slot keeps its ward's next waiting

@@ -53,7 +53,7 @@ async fn a_lift_goes_with_the_keys_that_signed_it_and_one_far_ahead_is_refused()
         hospital(&store, 1).await.commit().await.unwrap();
         let riverside = Repository::Approvals(hdo());
         let online = keys(&store, &riverside).await;
-        let done = offer_to(&store, &riverside, first(online.clone())).await.unwrap();
+        let done = offer_to(&store, &riverside, first(online)).await.unwrap();
         let order = |counter: u64, stopped: bool, by: u8| {
             let last = counter.checked_sub(1);
             StopOrder::next(hdo(), approval(0), last, stopped, at(0)).unwrap().sign(&[&key(by)]).unwrap()

@@ -205,7 +205,11 @@ fn compared(state_dir: &Path, stops: &[VerifiedStop]) -> Result<Vec<Order>, Dura
         approval: stop.approval.to_string(),
         stopped: stop.stopped,
         counter: stop.counter,
-        news: known.iter().find(|k| k.approval == stop.approval).is_none_or(|k| stop.is_news_after(k)),
+        // Whether somebody stands for a lift still, the agent finds out.
+        news: known
+            .iter()
+            .find(|k| k.approval == stop.approval)
+            .is_none_or(|k| stop.is_news_after(k) || stop.outlives(k, |_| false)),
         text: stop.to_text(),
     };
     Ok(stops.iter().map(order).collect())

@@ -123,7 +123,8 @@ impl Stops {
     }
 
     /// Keeps an order where it is news; false where it is none, or a lift far ahead of the time. `displaced` says of an order that is
-    /// kept whether it may go where there is no more room.
+    /// kept whether it may go where there is no more room, and `stands` of a lift whether the hospital's root still stands for it:
+    /// [`VerifiedStop::outlives`].
     ///
     /// # Errors
     ///
@@ -133,6 +134,7 @@ impl Stops {
         stop: &VerifiedStop,
         now: Timestamp,
         displaced: impl Fn(&VerifiedStop) -> bool,
+        stands: impl Fn(&VerifiedStop) -> bool,
     ) -> Result<bool, KeepError> {
         let id = &stop.approval;
         if stop.is_ahead(now) {
@@ -141,7 +143,9 @@ impl Stops {
         }
         self.heard.insert(id.clone());
         let known = self.kept.get(id);
-        if !self.damaged.contains(id) && known.is_some_and(|k| !stop.is_news_after(&k.stop)) {
+        if !self.damaged.contains(id)
+            && known.is_some_and(|k| !stop.is_news_after(&k.stop) && !stop.outlives(&k.stop, &stands))
+        {
             return Ok(false);
         }
         let kept = Kept { stop: stop.clone(), expires: known.and_then(|k| k.expires) };
@@ -173,19 +177,6 @@ impl Stops {
         over.iter().try_for_each(|id| self.forget(id))
     }
 
-    /// Drops the lifts that nobody stands for any more: `stands` says for which somebody does.
-    ///
-    /// Attack: an approver who has left, or a thief of keys that are replaced, whose lift no later stop would outdo.
-    ///
-    /// # Errors
-    ///
-    /// The disk.
-    pub fn forget_lifts(&mut self, stands: impl Fn(&VerifiedStop) -> bool) -> Result<(), KeepError> {
-        let lifts = self.kept.iter().filter(|(_, k)| !k.stop.stopped && !stands(&k.stop));
-        let gone: Vec<_> = lifts.map(|(id, _)| id.clone()).collect();
-        gone.iter().try_for_each(|id| self.forget(id))
-    }
-
     /// All that are in force and those that lifted one.
     pub fn orders(&self) -> Vec<VerifiedStop> {
         self.kept.values().map(|k| k.stop.clone()).collect()
@@ -204,6 +195,11 @@ impl Stops {
     /// The counter of the newest order for an approval, where one can be read.
     pub fn counter(&self, id: &ApprovalId) -> Option<u64> {
         self.kept.get(id).filter(|_| !self.damaged.contains(id)).map(|k| k.stop.counter)
+    }
+
+    /// What the newest order for an approval weighs, where one can be read: see [`suture_core::approval::StopOrder::weight`].
+    pub fn weight(&self, id: &ApprovalId) -> Option<u64> {
+        self.kept.get(id).filter(|_| !self.damaged.contains(id)).map(|k| k.stop.weight())
     }
 
     /// Why nothing may be begun by an approval although no order that can be read stops it.
@@ -357,21 +353,25 @@ mod tests {
         false
     }
 
+    fn always(_: &VerifiedStop) -> bool {
+        true
+    }
+
     #[test]
     fn a_stop_outlives_the_process_and_only_a_higher_counter_lifts_it() {
         let dir = tempfile::tempdir().unwrap();
         let id = "a1".parse().unwrap();
         let mut stops = Stops::open(dir.path()).unwrap();
         assert!(!stops.is_stopped(&id));
-        assert!(stops.take(&order("a1", 5, true), at(0), never).unwrap());
+        assert!(stops.take(&order("a1", 5, true), at(0), never, always).unwrap());
         assert_eq!((stops.counter(&id), stops.counter(&"a2".parse().unwrap())), (Some(5), None));
-        assert!(!stops.take(&order("a1", 5, true), at(0), never).unwrap(), "no news");
+        assert!(!stops.take(&order("a1", 5, true), at(0), never, always).unwrap(), "no news");
         for old in [order("a1", 4, false), order("a1", 5, false)] {
-            assert!(!stops.take(&old, at(0), never).unwrap());
+            assert!(!stops.take(&old, at(0), never, always).unwrap());
         }
         let mut stops = Stops::open(dir.path()).unwrap();
         assert!(stops.is_stopped(&id));
-        assert!(stops.take(&order("a1", 6, false), at(0), never).unwrap());
+        assert!(stops.take(&order("a1", 6, false), at(0), never, always).unwrap());
         assert!(!Stops::open(dir.path()).unwrap().is_stopped(&id));
         assert_eq!(Stops::known(dir.path()).unwrap(), [order("a1", 6, false)]);
     }
@@ -382,26 +382,25 @@ mod tests {
         let id = "a1".parse().unwrap();
         let mut stops = Stops::open(dir.path()).unwrap();
         let clock = u64::try_from(at(0).as_second()).unwrap();
-        stops.take(&order("a1", clock, true), at(0), never).unwrap();
-        assert!(!stops.take(&order("a1", clock + 86_401, false), at(0), never).unwrap());
+        stops.take(&order("a1", clock, true), at(0), never, always).unwrap();
+        assert!(!stops.take(&order("a1", clock + 86_401, false), at(0), never, always).unwrap());
         assert!(stops.is_stopped(&id) && stops.hinders(&id).unwrap().code == Code::StopOrder);
-        assert!(stops.take(&order("a1", clock + 86_400, false), at(0), never).unwrap());
-        stops.forget_lifts(|_| true).unwrap();
+        assert!(stops.take(&order("a1", clock + 86_400, false), at(0), never, always).unwrap());
         assert_eq!(stops.counter(&id), Some(clock + 86_400));
         // A stop that is signed by the time would be none after it.
-        assert!(!stops.take(&order("a1", clock + 60, true), at(1), never).unwrap());
-        stops.forget_lifts(|_| false).unwrap();
-        assert!(stops.counter(&id).is_none() && Stops::open(dir.path()).unwrap().orders().is_empty());
-        assert!(stops.take(&order("a1", clock + 60, true), at(1), never).unwrap());
-        stops.forget_lifts(|_| false).unwrap();
-        assert!(stops.is_stopped(&id), "a stop stays");
+        assert!(!stops.take(&order("a1", clock + 60, true), at(1), never, always).unwrap());
+        // Once its signers have left, it is; but for the one that was lifted, which the approvals may list still.
+        assert!(!stops.take(&order("a1", clock + 86_399, true), at(1), never, never).unwrap());
+        assert!(stops.take(&order("a1", clock + 60, true), at(1), never, never).unwrap());
+        assert!(stops.is_stopped(&id));
+        assert!(!stops.take(&order("a1", clock + 30, true), at(1), never, never).unwrap(), "a stop stays");
     }
 
     #[test]
     fn a_damaged_order_stops_until_it_comes_again() {
         let dir = tempfile::tempdir().unwrap();
         let id: ApprovalId = "a1".parse().unwrap();
-        Stops::open(dir.path()).unwrap().take(&order("a1", 6, false), at(0), never).unwrap();
+        Stops::open(dir.path()).unwrap().take(&order("a1", 6, false), at(0), never, always).unwrap();
         let path = dir.path().join("stops/a1.json");
         let whole = fs::read(&path).unwrap();
         for bytes in [&whole[..whole.len() / 2], b"", b"{}", b"\0"] {
@@ -414,7 +413,7 @@ mod tests {
             assert!(shown[0].text().contains("stays stopped"), "{}", shown[0].text());
         }
         let mut stops = Stops::open(dir.path()).unwrap();
-        assert!(stops.take(&order("a1", 6, false), at(0), never).unwrap());
+        assert!(stops.take(&order("a1", 6, false), at(0), never, always).unwrap());
         assert!(!Stops::open(dir.path()).unwrap().is_stopped(&id));
     }
 
@@ -423,23 +422,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut stops = Stops::open(dir.path()).unwrap();
         for n in 0..MAX_KEPT_STOPS {
-            stops.take(&order(&format!("a{n}"), 1, true), at(0), never).unwrap();
+            stops.take(&order(&format!("a{n}"), 1, true), at(0), never, always).unwrap();
         }
         let id = "late".parse().unwrap();
-        assert!(matches!(stops.take(&order("late", 1, true), at(0), never), Err(KeepError::Full(_))));
+        assert!(matches!(stops.take(&order("late", 1, true), at(0), never, always), Err(KeepError::Full(_))));
         assert!(stops.trouble(&id).is_some() && stops.trouble(&"other".parse().unwrap()).is_some());
         let code = |stops: &Stops, id: &str| stops.hinders(&id.parse().unwrap()).map(|reason| reason.code);
         // Nobody has signed that it is stopped, as far as is known here.
         assert_eq!(code(&stops, "late"), Some(Code::StateDamaged));
         assert_eq!(code(&stops, "a1"), Some(Code::StopOrder));
-        assert!(stops.take(&order("a0", 2, false), at(0), never).unwrap(), "what is there is replaced");
+        assert!(stops.take(&order("a0", 2, false), at(0), never, always).unwrap(), "what is there is replaced");
         stops.begin_hearing();
         assert!(stops.trouble(&id).is_none());
         assert_eq!((code(&stops, "late"), code(&stops, "a1")), (None, Some(Code::StopOrder)));
         stops.miss();
         assert!(stops.trouble(&id).is_some(), "what cannot be read may be one");
         stops.begin_hearing();
-        assert!(stops.take(&order("late", 1, true), at(0), |s| s.approval.as_str() == "a7").unwrap());
+        assert!(stops.take(&order("late", 1, true), at(0), |s| s.approval.as_str() == "a7", always).unwrap());
         assert!(stops.is_stopped(&id) && !stops.is_stopped(&"a7".parse().unwrap()) && stops.trouble(&id).is_none());
         assert_eq!(Stops::open(dir.path()).unwrap().orders().len(), MAX_KEPT_STOPS);
     }
@@ -450,7 +449,7 @@ mod tests {
         let (ended, open): (ApprovalId, ApprovalId) = ("ended".parse().unwrap(), "open".parse().unwrap());
         let mut stops = Stops::open(dir.path()).unwrap();
         for id in ["ended", "open", "unheard-of"] {
-            stops.take(&order(id, 1, true), at(0), never).unwrap();
+            stops.take(&order(id, 1, true), at(0), never, always).unwrap();
         }
         stops.tidy([(&ended, at(10)), (&open, at(30))], at(9)).unwrap();
         assert!(stops.is_stopped(&ended));
@@ -462,7 +461,7 @@ mod tests {
         let before = file();
         for _ in 0..2 {
             stops.begin_hearing();
-            assert!(!stops.take(&order("ended", 1, true), at(0), never).unwrap());
+            assert!(!stops.take(&order("ended", 1, true), at(0), never, always).unwrap());
             stops.tidy([(&ended, at(10))], at(10)).unwrap();
             assert_eq!(file(), before);
         }

@@ -19,9 +19,9 @@
 //! another has led it on.
 //!
 //! A device that fell back for good is offered the same bundle again by a new approval, or where the hospital has stopped
-//! the approval since and lifted the stop. Attack: an old lift, played again. A lift counts where its counter is above those
-//! of all orders that the device had heard when it failed, and above the Unix time of the failure: a stop's is no less
-//! than the time at which it was signed, and a lift's is above that of its stop ([`crate::approval::StopOrder::next`]).
+//! the approval since and lifted the stop. Attack: an old lift, played again. A lift counts where it weighs more than
+//! all orders that the device had heard when it failed, and more than the Unix time of the failure: it weighs its counter, or the
+//! time at which it was signed ([`crate::approval::StopOrder::weight`]).
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -53,7 +53,7 @@ pub struct Tries {
     /// When the next may begin; none where there is nothing to wait for.
     #[serde(with = "utc_or_none")]
     pub again: Option<Timestamp>,
-    /// A lift gives the tries back only where its counter is higher.
+    /// A lift gives the tries back only where it weighs more.
     pub order: u64,
 }
 

@@ -28,7 +28,7 @@ pub(crate) enum TakeError {
     /// A newer order is in force.
     #[error(
         "an order for {approval} with counter {known} is in force, {offered} is no news; sign one upon that: run the \
-         command again"
+         command again, and for a lift `rollout stop` before it"
     )]
     Old { approval: ApprovalId, known: u64, offered: u64 },
     /// The stored root cannot be read.
@@ -65,8 +65,9 @@ pub(crate) async fn take(
     }
     if let Some(known) = tx.stop(hdo, &stop.approval).await? {
         let known = VerifiedStop::kept(&known)?;
-        // Attack: an approver who has left, and whose lift no later stop would outdo. Devices forget it as well.
-        if !known.stopped && VerifiedStop::verify(&root, hdo, known.bytes()).is_err() {
+        // Attack: an approver who has left, and whose lift no later stop would outdo. Devices do the same.
+        let stands = |lift: &VerifiedStop| VerifiedStop::verify(&root, hdo, lift.bytes()).is_ok();
+        if !stop.is_news_after(&known) && stop.outlives(&known, stands) {
             tx.drop_stop(hdo, &stop.approval).await?;
             order::stop(tx, hdo, &stop, actor, now).await?;
             return Ok(true);

@@ -95,10 +95,6 @@ impl Agent {
         // 2: refresh both, in full. Any refusal: nothing is begun.
         let refreshed = self.refresh(now).await;
         let judge = refreshed.1.as_ref().ok();
-        // Before what counts after them is heard.
-        if let Some(Err(e)) = judge.map(|approvals| self.forget_lifts(approvals)) {
-            tracing::warn!(error = %chain(&e), "a lift that nobody stands for any more cannot be removed");
-        }
         self.heed_heard(judge);
         // What waited for a root is judged by the one that came with the refresh.
         self.heed_inbox(judge);
@@ -141,7 +137,7 @@ impl Agent {
         let stops = self.stops.orders();
         // By a clock that the refresh has found to be none of long ago and none of far ahead.
         self.journal.bound_waits(now)?;
-        self.journal.lifted(stops.iter().filter(|s| !s.stopped).map(|s| (s.approval.clone(), s.counter)))?;
+        self.journal.lifted(stops.iter().filter(|s| !s.stopped).map(|s| (s.approval.clone(), s.weight())))?;
 
         // What runs is proven here: an attempt that is not would have gone before.
         let own = |share: &&Share| share.mine.as_ref().is_some_and(|mine| mine.id == self.identity.device().device);
@@ -188,7 +184,7 @@ impl Agent {
                 ))
             }
             Selection::Chosen(choice) => {
-                let order = self.stops.counter(&choice.approval).unwrap_or(0);
+                let order = self.stops.weight(&choice.approval).unwrap_or(0);
                 let attempt = choice::attempt(&choice, &self.identity.device().device, order);
                 Look::Chosen(Box::new(Situation { choice: *choice, attempt, catalog, is_fresh: true }))
             }

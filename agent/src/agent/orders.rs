@@ -44,7 +44,13 @@ impl Agent {
                     && VerifiedStop::verify(a.root(), hdo, other.bytes()).is_err()
             })
         };
-        match self.stops.take(stop, self.judged_by(), displaced) {
+        // By the root that is there now: a stick may just have brought it.
+        let root = self.approvals.root().ok().flatten();
+        let stands = |lift: &VerifiedStop| {
+            root.as_ref()
+                .is_none_or(|root| VerifiedStop::verify(root, &self.identity.device().hdo, lift.bytes()).is_ok())
+        };
+        match self.stops.take(stop, self.judged_by(), displaced, stands) {
             Ok(true) => tracing::info!(order = stop.to_text(), "it is kept, and obeyed from now on"),
             Ok(false) => {}
             Err(e) => {
@@ -80,15 +86,6 @@ impl Agent {
         for entry in self.waiting() {
             self.heed_entry(&entry, approvals);
         }
-    }
-
-    /// Drops the lifts that neither the root's keys nor the approvals stand for any more.
-    pub(super) fn forget_lifts(&mut self, approvals: &Repository) -> Result<(), KeepError> {
-        let hdo = self.identity.device().hdo.clone();
-        self.stops.forget_lifts(|lift| {
-            VerifiedStop::verify(approvals.root(), &hdo, lift.bytes()).is_ok()
-                || VerifiedStop::listed(approvals.targets_metadata(), &hdo, lift.bytes()).is_ok()
-        })
     }
 
     /// What waits in the inbox. Where that cannot be said it may be an order that stops: nothing is begun until it can.

@@ -10,7 +10,7 @@
 //! | a lift by fewer than approve | [`VerifiedStop::verify`], the threshold where `stopped` is false |
 //! | an old lift that is played again after a new stop | the counter, [`VerifiedStop::is_news_after`] |
 //! | a lift that undoes a stop which its signers had not seen | [`StopOrder::next`]: its counter is the next after that of the stop that it lifts, and never the time; of a tie a stop wins, [`VerifiedStop::is_news_after`] |
-//! | a lift of a counter that no later stop exceeds | [`StopOrder::is_ahead`]: it is not taken; and a kept lift goes with the keys that signed it, unless the approvals list it |
+//! | a lift of a counter that no later stop exceeds | [`StopOrder::is_ahead`]: it is not taken; and once its signers have left, [`VerifiedStop::outlives`] |
 //! | an order of another hospital that signs with the same key | `hdo` in what is signed |
 //! | one approver's clock, far ahead, that would lock the device's | `signed_at` is for people, and proves no time |
 //!
@@ -211,6 +211,12 @@ impl StopOrder {
         !self.stopped && self.counter > seconds(now.saturating_add(MAX_LIFT_AHEAD).unwrap_or(now))
     }
 
+    /// What an order weighs where a device asks whether it is younger than a failure, which is measured by the time: its counter, or for a
+    /// lift also when it was signed.
+    pub fn weight(&self) -> u64 {
+        if self.stopped { self.counter } else { self.counter.max(seconds(self.signed_at)) }
+    }
+
     /// For people: what it orders, of which approval, and since when.
     pub fn to_text(&self) -> String {
         let (what, id) = (if self.stopped { "stop order for" } else { "lift of the stop of" }, &self.approval);
@@ -284,6 +290,13 @@ impl VerifiedStop {
     /// same counter the stop.
     pub fn is_news_after(&self, known: &Self) -> bool {
         (self.order.counter, self.order.stopped) > (known.order.counter, known.order.stopped)
+    }
+
+    /// Whether it takes the place of `known` although that counts higher: a stop does, of a lift that nobody stands for any more, by
+    /// `stands`. Not the very stop that was lifted: when an approver leaves, what was lifted stays so.
+    pub fn outlives(&self, known: &Self, stands: impl FnOnce(&Self) -> bool) -> bool {
+        let lifted = self.order.counter.checked_add(1) == Some(known.order.counter);
+        self.order.stopped && !known.order.stopped && !lifted && !stands(known)
     }
 
     /// Whether some of these orders, taken together, stop the approval.

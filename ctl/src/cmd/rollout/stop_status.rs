@@ -99,7 +99,7 @@ pub(super) async fn run(context: &mut Context<'_>, rollout: &ApprovalId) -> Outc
         said.into_iter().filter_map(|d| Some((d.record.as_ref()?.id.clone(), d))).collect();
     let orders = Orders {
         in_force: desk.documents.stop(rollout).filter(|order| order.stopped).map(|order| order.counter),
-        lift: orders::lifted(&context.home, rollout)?.map(|lift| lift.counter),
+        lift: orders::lifted(&context.home, rollout)?.map(|lift| lift.weight()),
     };
     // When it failed is told by the report before it too.
     let is_enough = |r: &Report| settles(&approval, r) && !(r.permanent && orders.lift.is_some());
@@ -196,7 +196,7 @@ enum Spent {
 
 /// Whether what a device has spent is spent still.
 ///
-/// A lift does so whose counter is above the Unix time of the failure: [`suture_core::retry::Tries::lifted`]. The device failed
+/// A lift does so that weighs more than the Unix time of the failure: [`suture_core::retry::Tries::lifted`]. The device failed
 /// between the report before it and its own, which may be written long after; of reports that were written together none tells
 /// of a time before.
 fn spent(failed: &Report, reports: &[Report], orders: Orders) -> Spent {

@@ -21,7 +21,6 @@ use suture_core::report::{ReportError, Sighting, Signed};
 use crate::audit::{self, AuditError, growth};
 use crate::fork;
 use crate::rollout::{RolloutError, run};
-use crate::store::devices::DeviceState;
 use crate::store::{Lock, Store, StoreError, Tx, retried};
 
 /// Why reports were not taken.
@@ -79,9 +78,11 @@ async fn take(
 ) -> Result<u64, SubmitError> {
     let mut tx = store.begin().await?;
     tx.lock(Lock::Rollouts(hdo)).await?;
+    // Whoever revokes it meanwhile waits until this is kept, or has done so before it is looked at.
+    let active = tx.holds_active(hdo, device).await?;
     let known = tx.device(hdo, device).await?.ok_or(SubmitError::Unknown)?;
     let key = known.report_key.ok_or(SubmitError::Unknown)?;
-    if known.state != DeviceState::Active {
+    if !active {
         return Err(SubmitError::Revoked);
     }
     let counts = tx.roster_key(hdo, device).await? == Some(key);
@@ -149,9 +150,9 @@ async fn take(
         if let Some(reason) = report.reason.as_ref().filter(|reason| reason.code == Code::Departed) {
             let by = Principal::Device(hdo.clone(), device.clone());
             if tx.revoke_device(hdo, device, now).await? {
+                tx.drop_lease(hdo, device).await?;
                 tx.lock(Lock::AuditChain).await?;
                 tx.revoke_certificates(&by, now).await?;
-                tx.drop_lease(hdo, device).await?;
                 let detail = serde_json::json!({ "report": report.number, "reason": reason.text });
                 audit::append(&mut tx, now, &by, hdo.into(), "device.departed", device.as_str(), detail).await?;
             }

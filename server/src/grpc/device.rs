@@ -286,10 +286,11 @@ impl Api {
             let text = format!("{id} is active already; revoke it first if its keys are lost");
             return Err(Refusal::new(Code::FailedPrecondition, text));
         }
+        // In the order in which a revocation takes them: the device, the record, the tokens.
+        tx.lock(Lock::AuditChain).await?;
         if !tx.spend_token(&secret_sha256, &principal, now).await? {
             return Err(spent());
         }
-        tx.lock(Lock::AuditChain).await?;
         tx.revoke_certificates(&principal, now).await?;
         // What the device's earlier keys have said is in the audit trail.
         tx.forget_forks(&hdo, &id).await?;

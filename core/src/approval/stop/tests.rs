@@ -185,6 +185,9 @@ fn a_lift_undoes_the_stop_that_its_signers_have_seen_and_none_that_was_signed_si
     let unseen = next(None, true, at(100));
     let lift = next(Some(&first), false, at(200));
     assert!(lift.is_news_after(&first) && !lift.is_news_after(&unseen));
+    // A device that has failed between the two is let try again.
+    let failed = u64::try_from(at(150).as_second()).unwrap();
+    assert!(first.weight() < failed && failed < lift.weight());
     // By a clock that is slow, with a lift that has come meanwhile.
     let slow = next(None, true, at(200) - SignedDuration::from_mins(3) + SignedDuration::from_secs(90));
     assert!(slow.is_news_after(&lift));

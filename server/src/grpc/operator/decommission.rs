@@ -35,10 +35,11 @@ impl Api {
         tx.device(hdo, &id).await?.ok_or_else(|| unknown(hdo, &id))?;
         let done = Decommission { reason, by, at };
         if tx.decommission(hdo, &id, &done).await? {
-            tx.lock(Lock::AuditChain).await?;
-            tx.revoke_certificates(&Principal::Device(hdo.clone(), id.clone()), at).await?;
-            // Whoever speaks in its name is heard no more.
+            // Before the record, as where a lease is given back.
             tx.drop_lease(hdo, &id).await?;
+            tx.lock(Lock::AuditChain).await?;
+            // Whoever speaks in its name is heard no more.
+            tx.revoke_certificates(&Principal::Device(hdo.clone(), id.clone()), at).await?;
             let detail = json!({ "reason": done.reason });
             audit::append(&mut tx, at, principal, hdo.into(), "device.decommissioned", id.as_str(), detail).await?;
             tx.commit().await?;

@@ -277,10 +277,11 @@ impl Api {
         let mut tx = self.app.store().begin().await?;
         tx.device(hdo, &id).await?.ok_or_else(|| unknown(hdo, &id))?;
         if tx.revoke_device(hdo, &id, now).await? {
-            tx.lock(Lock::AuditChain).await?;
-            tx.revoke_certificates(&Principal::Device(hdo.clone(), id.clone()), now).await?;
-            // Whoever speaks in its name is heard no more.
+            // Before the record, as where a lease is given back.
             tx.drop_lease(hdo, &id).await?;
+            tx.lock(Lock::AuditChain).await?;
+            // Whoever speaks in its name is heard no more.
+            tx.revoke_certificates(&Principal::Device(hdo.clone(), id.clone()), now).await?;
             let detail = json!({ "reason": reason });
             audit::append(&mut tx, now, principal, hdo.into(), "device.revoked", id.as_str(), detail).await?;
             tx.commit().await?;

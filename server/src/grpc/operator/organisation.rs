@@ -68,12 +68,14 @@ impl Api {
             let issued = self.certify_again(tx, &csr, &principal, now).await?;
             return Ok(v1::JoinResponse { chain: issued.chain.into_iter().map(Into::into).collect(), uri });
         }
-        if !tx.spend_token(&secret_sha256, &principal, now).await? {
-            return Err(spent());
-        }
         if !tx.join_operator(hdo.as_ref(), &operator, now).await? {
             let text = format!("name: there is an operator {operator} already; take another name");
             return Err(Refusal::new(Code::AlreadyExists, text));
+        }
+        // In the order in which a revocation takes them: the operator, the record, the tokens.
+        tx.lock(Lock::AuditChain).await?;
+        if !tx.spend_token(&secret_sha256, &principal, now).await? {
+            return Err(spent());
         }
         if let Some(hdo) = &hdo {
             tx.end_invitations(hdo, now).await?;

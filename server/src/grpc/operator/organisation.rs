@@ -69,6 +69,10 @@ impl Api {
             return Ok(v1::JoinResponse { chain: issued.chain.into_iter().map(Into::into).collect(), uri });
         }
         if !tx.join_operator(hdo.as_ref(), &operator, now).await? {
+            // By somebody who has just come with the same token, or by another.
+            if !tx.spend_token(&secret_sha256, &principal, now).await? {
+                return Err(spent());
+            }
             let text = format!("name: there is an operator {operator} already; take another name");
             return Err(Refusal::new(Code::AlreadyExists, text));
         }

@@ -133,8 +133,7 @@ pub const PACK_BYTES: usize = 64 << 20;
 pub const BLOCK_BYTES: usize = 1 << 20;
 /// What the server keeps of packs in memory for whoever fetches next: 64 MiB.
 pub const BLOCK_CACHE_BYTES: usize = 64 << 20;
-/// What the server keeps of where the chunks of indexes lie: 256 MiB, five of the largest indexes or some hundred of usual
-/// ones.
+/// What the server keeps of where the chunks of indexes lie: 256 MiB, five of the largest indexes.
 pub const LOCATED_BYTES: usize = 256 << 20;
 /// What the server keeps of indexes told by others: 64 MiB.
 pub const TOLD_BYTES: usize = 64 << 20;
@@ -181,8 +180,7 @@ pub const MAX_DELTA_MAP_BYTES: usize = 2 << 20;
 pub const MAX_DELTA_COPIES: usize = 128 << 10;
 /// What the programs in a region's map take of a device's memory: 1 MiB.
 pub const MAX_DELTA_PROGRAM_MEMORY: u64 = 1 << 20;
-/// Frames of a payload's deltas that may be wrong, all told, before no more are fetched: 4, each of which costs 4 MiB with its
-/// map at most.
+/// Frames of a payload's deltas that may be wrong, all told, before no more are fetched: 4, each of 4 MiB at most.
 pub const MAX_WRONG_DELTA_FRAMES: u32 = 4;
 /// How long a device waits for deltas of one bundle that are being made, whatever a server promises: 30 minutes from the first
 /// promise on.

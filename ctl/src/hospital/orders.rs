@@ -6,8 +6,8 @@
 //! not of the other.
 //!
 //! Attack: an approver's key that was stolen. Once the root names it no more, what it signed stops and lifts nothing here, as
-//! it does on a device that hears of it only then; a device that heard of its stop before holds to it, so that what is signed next
-//! outbids it.
+//! it does on a device that hears of it only then; a device that heard of its stop before holds to it. The next stop
+//! outbids it ([`counted`]); a lift does once such a stop is there.
 
 use std::path::Path;
 

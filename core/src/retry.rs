@@ -81,7 +81,7 @@ impl Tries {
     }
 
     /// The same after the one that was used up last has failed. `for_good`: a person had to come for it. `heard` is the
-    /// counter of the newest order for the approval that the device has heard of, `random` makes the jitter.
+    /// weight of the newest order for the approval that the device has heard of, `random` makes the jitter.
     #[must_use]
     pub fn fail(
         self,
@@ -116,7 +116,7 @@ impl Tries {
         self.ended.as_ref().is_some_and(|reason| reason.code == Code::UpToDate)
     }
 
-    /// The same where `lift` is the counter of the newest order for the approval and that order is a lift: none is used up
+    /// The same where `lift` is the weight of the newest order for the approval and that order is a lift: none is used up
     /// any more, where it was signed after the last failure. What succeeded stays done.
     #[must_use]
     pub fn lifted(self, lift: u64) -> Self {
@@ -267,6 +267,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::approval::StopOrder;
 
     const POLICY: Policy = Policy { max_attempts: 3, wait_secs: 600 };
 
@@ -360,6 +361,21 @@ mod tests {
         // An order that was heard by then is none that was signed for this failure.
         let stopped = Tries::default().spend().fail(POLICY, (&reason(Code::HealthFailed), false), at(0), heard + 9, 0);
         assert_eq!(stopped.clone().lifted(heard + 9), stopped);
+    }
+
+    /// Found: what had begun when it was stopped, and fell back then, was not let try again by the lift of that stop.
+    #[test]
+    fn a_lift_gives_the_tries_back_to_what_failed_after_its_stop_too() {
+        let order =
+            |last, stopped, now| StopOrder::next("riverside".parse().unwrap(), id(), last, stopped, now).unwrap();
+        let stop = order(None, true, at(0));
+        let failed = Tries::default().spend();
+        let failed = failed.fail(POLICY, (&reason(Code::HealthFailed), false), at(900), stop.weight(), 0);
+        let lift = order(Some(stop.counter), false, at(3_600));
+        assert!(lift.counter < failed.order, "it is the next after its stop");
+        assert_eq!(failed.clone().lifted(lift.weight()).spent, 0);
+        let old = order(Some(stop.counter), false, at(800));
+        assert_eq!(failed.clone().lifted(old.weight()), failed, "played again, it is none that was signed since");
     }
 
     proptest! {

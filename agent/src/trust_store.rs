@@ -1,8 +1,9 @@
 //! Both repositories on disk: what [`suture_core::trust`] verified, kept so that the device can decide without a network.
 //!
 //! `trust/catalog/` and `trust/approvals/` hold the four metadata files each, as received, `documents/` the approvals, shards
-//! of their slots and stop orders by digest, and `delegated/` the metadata of roles that the catalog delegates to. The root
-//! is pinned by fingerprint at enrolment; the server can never introduce or replace one.
+//! of their slots and stop orders by digest, and `delegated/` the last metadata of each role that the catalog delegates to:
+//! by them an older list is known where the online keys have changed. The root is pinned by fingerprint at enrolment; the
+//! server can never introduce or replace one.
 //!
 //! Accident: a torn file. Of timestamp, snapshot and targets it is as if they were not there, and they are fetched again; a
 //! document has its digest for a name. The root is what everything else is judged by, so the one before it is kept beside it
@@ -16,7 +17,9 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use suture_core::approval::Pinned;
 use suture_core::digest::Digest;
-use suture_core::limits::{MAX_ROOT_BYTES, MAX_ROOT_STEPS, MAX_SNAPSHOT_BYTES, MAX_TARGETS_BYTES, MAX_TIMESTAMP_BYTES};
+use suture_core::limits::{
+    MAX_DELEGATED_ROLES, MAX_ROOT_BYTES, MAX_ROOT_STEPS, MAX_SNAPSHOT_BYTES, MAX_TARGETS_BYTES, MAX_TIMESTAMP_BYTES,
+};
 use suture_core::phase::{Code, Reason};
 use suture_core::trust::{
     Answer, Change, Delegations, Held, News, Refresh, Repository, Root, Search, Stored, TrustError, Verified,
@@ -33,7 +36,7 @@ const ROOT: &str = "root.json";
 const BEFORE: &str = "root.before.json";
 /// Below a repository's directory: documents by their digests.
 const DOCUMENTS: &str = "documents";
-/// Below a repository's directory: metadata of delegated roles, by the digest of the names under which they are served.
+/// Below a repository's directory: the last metadata of each delegated role, by the digest of its name.
 const DELEGATED: &str = "delegated";
 
 /// One repository's files.
@@ -251,7 +254,8 @@ impl TrustStore {
                 Err(e) => drop(sought.unfound.insert(path.to_owned(), e.reason())),
             }
         }
-        if let Err(e) = self.retain(DELEGATED, &used) {
+        // Also what is not used now: without the last file of a role nothing would know an older one. So many and no more.
+        if let Err(e) = self.tidy_roles(&used) {
             tracing::warn!(error = &e as &dyn std::error::Error, "old metadata of delegated roles cannot be removed");
         }
         sought
@@ -269,14 +273,15 @@ impl TrustStore {
         let mut news = false;
         let refused = |e| RefreshError::Refused(self.name(), e);
         let mut search = Search::start(repository, path, now).map_err(refused)?;
-        while let Some(request) = search.request() {
-            // A role's name may be longer than a file's.
-            let kept_as = Digest::of(request.name.as_bytes());
+        // A role's name may be longer than a file's.
+        let asked = |search: &Search<'_>| search.role().map(|role| Digest::of(role.as_bytes()));
+        while let (Some(request), Some(kept_as)) = (search.request(), asked(&search)) {
             let kept_at = self.dir.join(DELEGATED).join(kept_as.to_string());
-            if let Ok(Some(bytes)) = durable::read(&kept_at, request.max_bytes) {
-                // A damaged file is not retained, so it is fetched anew next time.
-                search.supply(Answer::Found(bytes)).map_err(refused)?;
-                used.insert(kept_as);
+            used.insert(kept_as);
+            // A damaged file binds nobody, and is fetched anew.
+            if let Ok(Some(bytes)) = durable::read(&kept_at, MAX_TARGETS_BYTES)
+                && search.taken(bytes).map_err(refused)?
+            {
                 continue;
             }
             let fetched = files.metadata(self.which, &request.name, request.max_bytes).await;
@@ -287,7 +292,6 @@ impl TrustStore {
             search.supply(answer.clone()).map_err(refused)?;
             if let Answer::Found(bytes) = answer {
                 durable::write(&kept_at, &bytes, durable::OPEN).map_err(|e| RefreshError::Disk(self.name(), e))?;
-                used.insert(kept_as);
                 news = true;
             }
         }
@@ -306,6 +310,13 @@ impl TrustStore {
     /// Removes the documents that are none of these.
     pub fn keep_only(&self, documents: &BTreeSet<Digest>) -> Result<(), DurableError> {
         self.retain(DOCUMENTS, documents)
+    }
+
+    /// Removes metadata of roles that were not used, where there are more files than a search may use.
+    fn tidy_roles(&self, used: &BTreeSet<Digest>) -> Result<(), DurableError> {
+        let dir = self.dir.join(DELEGATED);
+        let files = fs::read_dir(&dir).map_err(DurableError::io("list", &dir))?.count();
+        if files > MAX_DELEGATED_ROLES { self.retain(DELEGATED, used) } else { Ok(()) }
     }
 
     fn retain(&self, below: &str, names: &BTreeSet<Digest>) -> Result<(), DurableError> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use suture_core::sign::{LocalKey, Signer as _};
 use suture_core::trust::edit::{self, ONLINE_LIFETIME, RoleDraft, RootDraft, TargetsDraft};
-use suture_core::trust::{Root, Snapshot, Target, Targets, Verified};
+use suture_core::trust::{Root, Snapshot, Target, Targets, Verified, delegated_name, key_id, key_object};
 use zeroize::Zeroizing;
 
 use super::*;
@@ -297,4 +297,79 @@ async fn documents_are_kept_by_digest_fetched_again_where_damaged_and_refused_wh
     assert_eq!(error.reason().code, Code::WrongBytes);
     assert!(!kept.exists(), "what was refused is not kept");
     store.keep_only(&BTreeSet::new()).unwrap();
+}
+
+const LINE: u8 = 7;
+const PATH: &str = "pump/a.json";
+
+/// The root of that version; online keys change with each.
+fn rooted(version: u64, targets: u8) -> RootDraft {
+    let role = |n| RoleDraft::single(key(n).public());
+    let [snapshot, timestamp] = online(version).map(|key| RoleDraft::single(key.public()));
+    let expires = now() + edit::ROOT_LIFETIME;
+    RootDraft { version, expires, root: role(ROOT), targets: role(targets), snapshot, timestamp }
+}
+
+fn online(root: u64) -> [LocalKey; 2] {
+    [1, 2].map(|n| key(u8::try_from(10 * root).unwrap() + n))
+}
+
+/// A list of the line's, signed that many days from now.
+fn list(version: u64, day: i64, lists: bool) -> Vec<u8> {
+    let mut draft = TargetsDraft::first(now() + SignedDuration::from_hours(24 * day), edit::CATALOG_LIFETIME);
+    draft.version = version;
+    draft.targets.extend(lists.then(|| (PATH.to_owned(), Target::of(b"it", None))));
+    edit::sign_targets(&draft, &[&key(LINE)]).unwrap()
+}
+
+/// A catalog that lets a line speak for `pump/*`, with this list of the line's in force under the online keys of that root.
+fn with_line(server: &mut Server, root: u64, snapshot_version: u64, list: &[u8]) {
+    let trusted = sign_root(server, &rooted(root, TARGETS));
+    let public = key(LINE).public();
+    let id = key_id(&public).unwrap().to_string();
+    let mut draft = TargetsDraft::first(now(), edit::CATALOG_LIFETIME);
+    draft.delegations = Some(serde_json::json!({
+        "keys": { id.clone(): key_object(&public) },
+        "roles": [{ "name": "line", "keyids": [id], "threshold": 1, "paths": ["pump/*"], "terminating": false }],
+    }));
+    let bytes = edit::sign_targets(&draft, &[&key(TARGETS)]).unwrap();
+    let targets: Verified<Targets> = Verified::by(&trusted, &bytes).unwrap();
+    server.metadata.insert("1.targets.json".to_owned(), bytes);
+    // The line's keys are those of no root.
+    let lines = Verified::pinned(&edit::sign_root(&rooted(1, LINE), &[&key(ROOT)]).unwrap()).unwrap();
+    let listed: Verified<Targets> = Verified::by(&lines, list).unwrap();
+    server.metadata.insert(delegated_name("line", listed.version()), list.to_vec());
+    let (roles, expires) = (BTreeMap::from([("line".to_owned(), listed)]), now() + ONLINE_LIFETIME);
+    let [by, at] = online(root);
+    let snapshot = edit::sign_delegating_snapshot(snapshot_version, expires, &targets, &roles, None, &by).unwrap();
+    let pinned: Verified<Snapshot> = Verified::by(&trusted, &snapshot).unwrap();
+    server.metadata.insert(format!("{snapshot_version}.snapshot.json"), snapshot);
+    let timestamp = edit::sign_timestamp(snapshot_version, expires, &pinned, &at).unwrap();
+    server.metadata.insert("timestamp.json".to_owned(), timestamp);
+}
+
+#[tokio::test]
+async fn an_older_list_of_a_role_is_known_after_the_online_keys_have_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (older, newer) = (list(4, 0, true), list(5, 1, false));
+    let mut server = Server::default();
+    with_line(&mut server, 1, 1, &older);
+    let store = TrustStore::open(dir.path(), Which::Catalog, Digest::of(&server.metadata["1.root.json"])).unwrap();
+    let find = async |server: &mut Server, paths: &[&str]| {
+        let mut catalog = store.refresh(server, News::default(), now()).await.unwrap();
+        let sought = store.find(server, &mut catalog, paths.iter().copied().collect(), now()).await;
+        let code = sought.unfound.get(PATH).map(|reason| reason.code);
+        (catalog.target(PATH).is_some(), code, sought.news)
+    };
+    assert_eq!(find(&mut server, &[PATH]).await, (true, None, true));
+    assert_eq!(find(&mut server, &[PATH]).await, (true, None, false), "from the disk");
+    with_line(&mut server, 1, 2, &newer);
+    assert_eq!(find(&mut server, &[PATH]).await, (false, None, true));
+    // A while in which nothing of the line's is approved.
+    assert_eq!(find(&mut server, &[]).await, (false, None, false));
+    // The owner changes the online keys, and whoever had the old ones has the new ones too.
+    with_line(&mut server, 2, 1, &older);
+    assert_eq!(find(&mut server, &[PATH]).await, (false, Some(Code::Rollback), false));
+    with_line(&mut server, 2, 2, &newer);
+    assert_eq!(find(&mut server, &[PATH]).await, (false, None, false), "from the disk");
 }

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | arbitrary software: metadata or files that the owner did not sign | [`Verified`], [`Repository::verify_target`] |
 //! | rollback: metadata older than seen before | [`Refresh`], versions against the stored ones |
+//! | rollback under new online keys, for which no version binds | when a file was signed: [`Refresh`], [`Search::taken`] |
 //! | freeze: old metadata for ever | [`Refresh`], expiry against `now` |
 //! | mix-and-match: files that were never in force together | [`Refresh`], version, length and hashes pinned from above |
 //! | fast-forward: versions driven up to lock the owner out | [`Refresh`], stored files go when online keys change |
@@ -143,6 +144,7 @@ pub(crate) mod beside;
 mod catalog;
 mod delegation;
 mod descent;
+mod earlier;
 pub mod edit;
 mod error;
 mod exchange;

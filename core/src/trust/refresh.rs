@@ -8,6 +8,7 @@
 
 use jiff::Timestamp as Instant;
 
+use super::earlier::Earlier;
 use super::{
     Answer, Base, Change, Delegations, Metadata, Pin, Repository, Request, Role, Root, Snapshot, Stored, Targets,
     Timestamp, TrustError, Verified,
@@ -24,10 +25,10 @@ pub struct Refresh {
     /// The timestamp and the snapshot that were trusted before, as floors for versions. They may have expired.
     timestamp: Option<Verified<Timestamp>>,
     snapshot: Option<Verified<Snapshot>>,
-    /// The targets that were stored, to spare the fetching. They bind nobody: versions are the snapshot's business.
+    /// The targets that were stored, to spare the fetching. Their version binds nobody: that is the snapshot's business.
     targets: Option<Vec<u8>>,
-    /// The version of the stored targets and when they were signed, where the newest root's keys verify them.
-    signed: Option<(u64, Instant)>,
+    /// When the stored targets were signed, which outlives the floors above.
+    earlier: Option<Earlier>,
     stage: Stage,
     delegations: Delegations,
     /// Whether targets metadata that have expired are taken: see [`Refresh::start_base`].
@@ -63,7 +64,7 @@ impl Refresh {
             timestamp: stored.timestamp.and_then(|bytes| Verified::by(&root, &bytes).ok()),
             snapshot: stored.snapshot.and_then(|bytes| Verified::by(&root, &bytes).ok()),
             targets: stored.targets,
-            signed: None,
+            earlier: None,
             root,
             stage: Stage::Roots(0),
             delegations: Delegations::Refused,
@@ -112,7 +113,7 @@ impl Refresh {
             }
             (Stage::Targets(timestamp, snapshot), Answer::Found(bytes)) => {
                 let targets = self.check_targets(&snapshot, &bytes)?;
-                self.not_signed_earlier(&targets)?;
+                self.earlier.map_or(Ok(()), |earlier| earlier.precedes(&targets))?;
                 // 5.6.6: persist.
                 changes.push(put(&targets));
                 Stage::Done(timestamp, snapshot, targets)
@@ -243,27 +244,13 @@ impl Refresh {
         // 5.5.6: not expired, and that goes for a kept file each time anew.
         snapshot.fresh(self.now)?;
         let kept = self.targets.take();
-        self.signed = kept.as_ref().and_then(|bytes| {
-            let kept: Verified<Targets> = Verified::by(&self.root, bytes).ok()?;
-            Some((kept.version(), kept.signed_at()?))
-        });
+        let owner = self.root.authority(Role::Targets);
+        self.earlier = kept.as_ref().and_then(|kept| Earlier::of(owner, kept, self.root.expires()));
         match kept.map(|kept| self.check_targets(&snapshot, &kept)) {
             Some(Ok(targets)) => Ok(Stage::Done(timestamp, snapshot, targets)),
             Some(Err(expired @ TrustError::Expired { .. })) => Err(expired),
             // What is stored is older, damaged or not there.
             Some(Err(_)) | None => Ok(Stage::Targets(timestamp, snapshot)),
-        }
-    }
-
-    /// Beyond TUF. 5.3.11 forgets all versions where the online keys change. Attack: whoever holds the new ones as well, and plays
-    /// targets again that the owner has since replaced: without a withdrawal, or with an approval more. What the owner's own keys
-    /// have signed is not signed earlier than what they had signed before.
-    fn not_signed_earlier(&self, targets: &Verified<Targets>) -> Result<(), TrustError> {
-        match (self.signed, targets.signed_at()) {
-            (Some((trusted, before)), Some(at)) if at < before => {
-                Err(TrustError::Rollback { role: Role::Targets, trusted, offered: targets.version() })
-            }
-            _ => Ok(()),
         }
     }
 

@@ -2,13 +2,15 @@
 //!
 //! Attacks stopped here: delegations that never end (a role is asked once, and 32 at most), an online key or a server that
 //! keeps a role's file back so that a lower-ranking role gets the word (the search ends there), and one bad delegate that
-//! stops all the rest (it is asked for nothing but the paths it was given, so nothing else notices).
+//! stops all the rest (it is asked for nothing but the paths it was given, so nothing else notices). A caller that keeps the
+//! last file of each role and tells of it with [`Search::taken`] is played none that its owner has since replaced.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp as Instant;
 
 use super::delegation::{Delegation, delegated_name};
+use super::earlier::Earlier;
 use super::repository::Found;
 use super::targets::Listed;
 use super::{Answer, Metadata, Pin, Repository, Request, Role, Target, Targets, TrustError, Verified};
@@ -30,6 +32,8 @@ pub struct Search<'a> {
     expires: Instant,
     /// The role that is being asked, and what the snapshot says of its file.
     asked: Option<(Delegation, Pin)>,
+    /// What the caller has last taken of that role.
+    taken: Option<Vec<u8>>,
     failed: bool,
 }
 
@@ -46,6 +50,7 @@ impl<'a> Search<'a> {
             visited: BTreeSet::new(),
             expires,
             asked: None,
+            taken: None,
             failed: false,
         };
         search.follow(word)?;
@@ -59,15 +64,41 @@ impl<'a> Search<'a> {
         Some(Request { name, max_bytes: pin.max_bytes(Role::Targets) })
     }
 
-    /// Takes the answer to [`Search::request`]. What was answered may be kept under its name once this returns no error.
+    /// The name of the role whose file [`Search::request`] asks for.
+    pub fn role(&self) -> Option<&str> {
+        self.asked().map(|delegation| delegation.name.as_str())
+    }
+
+    /// Offers what the caller has last taken of [`Search::role`], of whatever version, before it fetches anything. True where
+    /// that is what is asked for still: the search goes on by it. Else it is remembered, and nothing is taken that was signed
+    /// earlier; damaged bytes, or those of another owner, bind nobody.
+    pub fn taken(&mut self, bytes: Vec<u8>) -> Result<bool, TrustError> {
+        let (delegation, pin) = self.asked.take().ok_or(TrustError::OutOfTurn)?;
+        match role_file(&pin, &delegation, &bytes, None, self.now) {
+            Ok(targets) => self.follow_role(&targets).inspect_err(|_| self.failed = true).map(|()| true),
+            // It is what is asked for, and fetching it would give the same again.
+            Err(expired @ TrustError::Expired { .. }) => {
+                self.failed = true;
+                Err(TrustError::Delegated { role: delegation.name, source: Box::new(expired) })
+            }
+            Err(_) => {
+                (self.asked, self.taken) = (Some((delegation, pin)), Some(bytes));
+                Ok(false)
+            }
+        }
+    }
+
+    /// Takes the answer to [`Search::request`]. Once this returns no error, it is what the caller has last taken of the role.
     pub fn supply(&mut self, answer: Answer) -> Result<(), TrustError> {
         let (delegation, pin) = self.asked.take().ok_or(TrustError::OutOfTurn)?;
+        let taken = self.taken.take();
         self.failed = true;
         let read = || {
             let Answer::Found(bytes) = answer else {
                 return Err(TrustError::Missing(delegated_name(&delegation.name, pin.version())));
             };
-            role_file(&pin, &delegation, &bytes, self.now)
+            let earlier = taken.and_then(|taken| Earlier::of(&delegation.authority, &taken, self.expires));
+            role_file(&pin, &delegation, &bytes, earlier, self.now)
         };
         // 5.6.7: a role that might have had the first word and cannot be read ends the search. Going on would hand its paths
         // to whoever comes after it.
@@ -144,9 +175,11 @@ pub(super) fn role_file(
     pin: &Pin,
     delegation: &Delegation,
     bytes: &[u8],
+    earlier: Option<Earlier>,
     now: Instant,
 ) -> Result<Verified<Targets>, TrustError> {
     let targets: Verified<Targets> = Verified::under(pin, &delegation.authority, bytes)?;
+    earlier.map_or(Ok(()), |earlier| earlier.precedes(&targets))?;
     targets.fresh(now)?;
     Ok(targets)
 }

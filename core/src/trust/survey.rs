@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp as Instant;
 
 use super::delegation::{Delegation, delegated_name, listed_name};
+use super::earlier::Earlier;
 use super::search::role_file;
 use super::{Base, Delegated, Repository, Request, Role, Search, Target, Targets, TrustError, Verified};
 use crate::limits::MAX_DELEGATIONS;
@@ -34,7 +35,7 @@ impl Repository {
             }
             let read = match files.get(&delegation.name) {
                 _ if looked_at.len() >= MAX_DELEGATIONS => Err(TrustError::TooManyRoles(MAX_DELEGATIONS)),
-                Some(bytes) => self.pin(&delegation.name).and_then(|pin| role_file(pin, &delegation, bytes, now)),
+                Some(bytes) => self.pin(&delegation.name).and_then(|pin| role_file(pin, &delegation, bytes, None, now)),
                 None => Err(TrustError::Missing(listed_name(&delegation.name))),
             };
             match read {
@@ -87,6 +88,17 @@ impl Base {
         let delegation = self.targets.delegation(role).ok_or_else(|| TrustError::Missing(listed_name(role)))?;
         let refused = |source| TrustError::Delegated { role: role.to_owned(), source: Box::new(source) };
         Verified::under(self.pin(role)?, delegation.authority(), bytes).map_err(refused)
+    }
+
+    /// Refuses metadata of a role that the targets metadata delegate to, as [`Base::role`] reads them, where they were signed
+    /// before those that the caller took earlier.
+    pub fn role_after(&self, role: &str, taken: &[u8], bytes: &[u8]) -> Result<Verified<Targets>, TrustError> {
+        let offered = self.role(role, bytes)?;
+        let authority = self.targets.delegation(role).map(|delegation| delegation.authority());
+        let earlier = authority.and_then(|authority| Earlier::of(authority, taken, self.targets.expires()));
+        let refused = |source| TrustError::Delegated { role: role.to_owned(), source: Box::new(source) };
+        earlier.map_or(Ok(()), |earlier| earlier.precedes(&offered)).map_err(refused)?;
+        Ok(offered)
     }
 
     /// All that it lists itself and that delegated roles list, as [`Repository::survey`] finds it, and the roles that were

@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use jiff::Timestamp;
 use suture_core::digest::Digest;
-use suture_core::limits::MAX_DELEGATIONS;
+use suture_core::limits::{MAX_DELEGATIONS, MAX_TARGETS_BYTES};
 use suture_core::trust::{Base, Delegated, Repository, TrustError};
 
 use super::TrustStore;
@@ -15,6 +15,11 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::files;
 
 const DIRECTORY: &str = "delegated";
+
+/// A name below [`DIRECTORY`]: a role's may be longer than a file's.
+fn kept_as(name: &str) -> String {
+    Digest::of(name.as_bytes()).to_string()
+}
 
 /// A verified catalog that knows what its delegated roles list.
 #[derive(Debug)]
@@ -54,21 +59,34 @@ impl TrustStore<'_> {
     }
 
     /// The metadata of all delegated roles in force, by the roles' names: from the home or else from the server, and then
-    /// kept. Each is what the snapshot pins, and not yet known to be signed by anybody. What cannot be had is left out.
+    /// kept. Each is what the snapshot pins; who signed those of roles further down is not yet known. What cannot be had is
+    /// left out.
+    ///
+    /// Attack: new online keys in the hands of whoever had the old ones, and an older list of a role: shown to people, or signed
+    /// on, without what has been withdrawn since. The home keeps the last one of each role, and refuses what was signed before.
     pub async fn delegated(&self, mut client: Option<&mut Client>, base: &Base) -> Outcome<Delegated<Vec<u8>>> {
+        // Also of a role that is not to be had now.
+        let direct: BTreeSet<&str> = base.targets_metadata().delegations().map(|d| d.name()).collect();
+        let mut kept: BTreeSet<OsString> = direct.iter().map(|role| kept_as(role).into()).collect();
         let mut files = Delegated::new();
-        let mut kept: BTreeSet<OsString> = BTreeSet::new();
         for (role, request) in base.delegated().take(MAX_DELEGATIONS) {
-            // A role's name may be longer than a file's.
-            let kept_as = Digest::of(request.name.as_bytes()).to_string();
+            let is_direct = direct.contains(role);
+            let kept_as = kept_as(if is_direct { role } else { &request.name });
             let name = self.name(&format!("{DIRECTORY}/{kept_as}"));
-            let here = files::read(&self.home.path(&name)?, request.max_bytes).ok().flatten();
-            let mut bytes = here.filter(|bytes| base.verify_delegated(role, bytes).is_ok());
+            let here = files::read(&self.home.path(&name)?, MAX_TARGETS_BYTES).ok().flatten();
+            // A role's last file stays after it has been replaced, so a name says nothing of its version.
+            let is_whole = |bytes: &Vec<u8>| !is_direct || base.role(role, bytes).is_ok();
+            let is_pinned = |bytes: &Vec<u8>| base.verify_delegated(role, bytes).is_ok();
+            let mut bytes = here.clone().filter(|bytes| is_pinned(bytes) && is_whole(bytes));
             if let (None, Some(client)) = (&bytes, &mut client) {
                 // A wrong file is left out as a missing one is: the survey then tells which role it stops.
                 let offered = client.metadata(self.which, &request.name, request.max_bytes).await?;
-                bytes = offered.filter(|bytes| base.verify_delegated(role, bytes).is_ok());
-                if let Some(bytes) = &bytes {
+                bytes = offered.filter(is_pinned);
+                // Nor does one that others have signed displace the last that was good.
+                if let Some(bytes) = bytes.as_ref().filter(|bytes| is_whole(bytes)) {
+                    if let Some(here) = here.filter(|_| is_direct) {
+                        base.role_after(role, &here, bytes)?;
+                    }
                     self.write(&format!("{DIRECTORY}/{kept_as}"), bytes)?;
                 }
             }

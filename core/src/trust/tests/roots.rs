@@ -237,6 +237,33 @@ fn new_online_keys_in_old_hands_do_not_bring_back_what_the_owner_has_replaced() 
 }
 
 #[test]
+fn nor_does_a_signer_who_leaves_open_the_way_back_to_what_the_others_have_signed() {
+    let mut world = World::new();
+    let mut client = world.client();
+    // A and C, whom the root of that day lists, signed the older ones; A and B the newer.
+    world.rotate(&BOTH, |root| root.targets = role(&[TARGETS_A, TARGETS_B, STRANGER], 2));
+    world.put_targets(2);
+    let older = reseal(&world.files["2.targets.json"].clone(), &[TARGETS_A, STRANGER], |_| {});
+    world.now += days(1);
+    world.put_targets(3);
+    client.refresh(&world).unwrap();
+    // B leaves as the online keys change: of those who signed the newer ones A alone is left.
+    world.rotate(&BOTH, |root| {
+        root.timestamp = role(&[STRANGER], 1);
+        root.snapshot = role(&[STRANGER], 1);
+        root.targets = role(&[TARGETS_A, STRANGER], 2);
+    });
+    (world.timestamp_key, world.snapshot_key) = (STRANGER, STRANGER);
+    (world.timestamp_version, world.snapshot_version) = (0, 0);
+    world.force_targets(2, older);
+    refused!(client.refresh(&world), TrustError::Rollback { role: Role::Targets, trusted: 3, offered: 2 });
+    world.put_targets(4);
+    let newest = reseal(&world.files["4.targets.json"].clone(), &[TARGETS_A, STRANGER], |_| {});
+    world.force_targets(4, newest);
+    assert_eq!(client.refresh(&world).unwrap().seen().targets, 4);
+}
+
+#[test]
 fn targets_of_a_year_far_ahead_prove_no_later_time_than_the_root_ends() {
     let mut world = World::new();
     let ends = world.verified_root().expires();

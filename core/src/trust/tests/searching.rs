@@ -9,7 +9,7 @@ use super::world::*;
 use crate::clock::format_utc;
 use crate::digest::Digest;
 use crate::phase::Code;
-use crate::trust::{Answer, Search, TrustError};
+use crate::trust::{Answer, Base, Search, TrustError};
 
 const A: u8 = 21;
 const B: u8 = 22;
@@ -246,4 +246,50 @@ fn what_was_found_ends_with_the_first_file_that_led_to_it() {
     assert_eq!(repository.expires(), end);
     assert_eq!(repository.file_name("file").unwrap(), format!("{}.file", Digest::of(b"b")));
     assert_eq!(repository.target("file").unwrap().sha256, Digest::of(b"b"));
+}
+
+#[test]
+fn new_online_keys_do_not_bring_back_what_a_role_has_replaced() {
+    let mut tree = Tree::new();
+    tree.delegate("targets", "a", A, &["*"], false);
+    tree.list("a", A, "file");
+    let older = tree.world();
+    // The newer one withdraws the file.
+    tree.role("a")["version"] = json!(2);
+    tree.role("a")["signed_at"] = json!(format_utc(now() + days(1)));
+    tree.role("a")["targets"] = json!({});
+    let newer = tree.world();
+    tree.role("a")["signed_at"] = json!("9998-01-01T00:00:00Z");
+    tree.role("a")["expires"] = json!("9999-01-01T00:00:00Z");
+    let ahead = tree.world();
+    let search = |world: &World, taken: Option<&[u8]>| {
+        let mut repository = world.client().follow(world)?;
+        let mut search = Search::start(&mut repository, "file", world.now)?;
+        assert_eq!(search.role(), Some("a"));
+        let served = world.files[&search.request().unwrap().name].clone();
+        let is_in_force = taken.map(|taken| search.taken(taken.to_vec())).transpose()?;
+        assert_eq!(is_in_force.unwrap_or(false), taken == Some(&served), "it is fetched where it is another");
+        if search.request().is_some() {
+            search.supply(Answer::Found(served))?;
+        }
+        search.finish().map(|target| target.is_some())
+    };
+    let [old, new, far] = [(&older, 1), (&newer, 2), (&ahead, 2)].map(|(w, v)| w.files[&format!("{v}.a.json")].clone());
+    assert!(search(&older, None).unwrap());
+    assert!(!search(&newer, Some(&old)).unwrap());
+    assert!(!search(&newer, Some(&new)).unwrap());
+    let refused = search(&older, Some(&new)).unwrap_err();
+    assert_eq!(refused.code(), Code::Rollback, "{refused}");
+    // What is damaged, or other keys have signed, binds nobody.
+    for taken in [b"{".to_vec(), Vec::new(), reseal(&new, &[B], |_| {})] {
+        assert!(search(&older, Some(&taken)).unwrap());
+    }
+    // A thief who signs in a year far ahead binds the owner until the list that lets the role speak ends, and no longer.
+    assert_eq!(search(&newer, Some(&far)).unwrap_err().code(), Code::Rollback);
+    tree.role("a")["signed_at"] = json!(format_utc(now() + days(400)));
+    assert!(!search(&tree.world(), Some(&far)).unwrap());
+    // Those who sign on see it too.
+    let base = Base::from(older.client().follow(&older).unwrap());
+    assert_eq!(base.role_after("a", &old, &old).unwrap().version(), 1);
+    assert_eq!(base.role_after("a", &new, &old).unwrap_err().code(), Code::Rollback);
 }

@@ -270,7 +270,9 @@ fn choose(facts: &Facts, catalog: &impl Catalog, share: &Share, now: Timestamp) 
         downgrade,
         from: present,
         hardware: facts.hardware.clone(),
-        floor: entry.floor,
+        // Attack: a floor above every release, after which the device would take nothing any more, whoever's keys are let out
+        // then. A release that runs forbids what is below it, and no more.
+        floor: entry.floor.min(step.release),
     }))
 }
 

@@ -165,6 +165,18 @@ fn a_permit_allows_the_downgrade_but_never_lowers_the_floor() {
 }
 
 #[test]
+fn a_floor_above_the_release_that_brings_it_counts_as_that_release() {
+    let mut catalog = catalog();
+    for (floor, kept) in [(0, 0), (1, 1), (2, 2), (3, 2), (u64::MAX, 2)] {
+        catalog.get_mut("bundles/pump/2/manifest.json").unwrap().2.floor = Release(floor);
+        let Selection::Chosen(choice) = select(&facts(1), &catalog, &[approval("a1", 2)], &[], at(50)) else {
+            panic!("nothing was chosen");
+        };
+        assert_eq!(choice.floor, Release(kept));
+    }
+}
+
+#[test]
 fn two_open_approvals_are_no_word_unless_one_supersedes_the_other() {
     let (old, mut new) = (approval("a1", 2), approval("a2", 3));
     let both = [old.clone(), new.clone()];

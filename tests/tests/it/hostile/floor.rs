@@ -132,3 +132,12 @@ async fn without_a_floor_the_permit_leads_down() {
     }
     agent.kill();
 }
+
+/// A catalog's keys in a thief's hands: the genuine release, under a floor above all that will ever be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_floor_above_the_release_that_brings_it_locks_no_device_out() {
+    let mut stage = Stage::open().await;
+    let device = updated(&mut stage, 1 << 40).await;
+    let kept: Value = serde_json::from_slice(&std::fs::read(device.dir.join("state/floor.json")).unwrap()).unwrap();
+    assert_eq!(kept["release"], json!(2));
+}

@@ -197,6 +197,16 @@ impl Agent {
         &mut self,
         now: Timestamp,
     ) -> (Result<Repository, RefreshError>, Result<Repository, RefreshError>) {
+        let (catalog, approvals) = self.refresh_both(now).await;
+        let expired = approvals.as_ref().err().is_some_and(|e| e.reason().code == Code::MetadataExpired);
+        self.ways.stale(expired);
+        (catalog, approvals)
+    }
+
+    async fn refresh_both(
+        &mut self,
+        now: Timestamp,
+    ) -> (Result<Repository, RefreshError>, Result<Repository, RefreshError>) {
         let tidings = match self.tidings.take() {
             Some(tidings) => Ok(tidings),
             None => self.client.refresh(&self.holdings()).await,

@@ -67,16 +67,16 @@ impl Agent {
         }
     }
 
-    /// Tries the signed ways first, however long an older one has worked.
-    pub(super) fn prefer_signed_ways(&mut self) {
-        if self.ways.restart() {
+    /// Tries the signed ways first, however long an older one has worked; where what they lead to has expired, the others too.
+    pub(super) fn begin_round(&mut self) {
+        if self.ways.begin() {
             self.reconnect();
         }
     }
 
     /// Goes over to the next way; says whether there is one that was not tried in this round.
     pub(super) fn next_way(&mut self) -> bool {
-        let several = self.ways.all().count() > 1;
+        let several = self.ways.all().len() > 1;
         let more = self.ways.turn();
         if several {
             self.reconnect();

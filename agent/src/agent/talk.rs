@@ -136,7 +136,7 @@ impl Agent {
 
     /// Checks in. Not being heard is no failure: the device goes by what it has.
     pub(super) async fn check_in(&mut self) {
-        self.prefer_signed_ways();
+        self.begin_round();
         // What an earlier answer brought is out of date by now.
         self.tidings = None;
         let said = Said { held: Some(self.holdings()), events: self.sightings.batch(&self.identity), ..self.said() };

@@ -5,6 +5,7 @@ use rustls::pki_types::pem::PemObject as _;
 use suture_core::approval::{Service, SignedDocument as _};
 use suture_core::digest::Digest;
 use suture_server::authorities;
+use suture_tests::hostile::{Act, Hostile, Loot};
 use suture_tests::world::{Operator, World};
 
 use crate::hospital::Hospital;
@@ -143,4 +144,39 @@ async fn a_mistake_in_what_is_signed_strands_no_device() {
     let kept: serde_json::Value =
         serde_json::from_slice(&std::fs::read(pump.dir.join("state/identity/ways.json")).unwrap()).unwrap();
     assert_eq!((&kept["proven"], &kept["current"]["addresses"][0]), (&serde_json::Value::Null, &right.into()));
+}
+
+#[tokio::test]
+async fn devices_that_a_thief_has_led_away_come_back_once_what_he_shows_has_run_out() {
+    let Hospital { mut world, kim, mut pumps, first, second, .. } = Hospital::open().await;
+    let pump = &mut pumps[0];
+    assert!(pump.agent().cycle().await.unwrap().confirmed);
+    // The thief of the approvals' keys signs a server of his own, which shows what was in force that day, under a certificate
+    // of the real authority.
+    let bundles = [&first, &second];
+    let thief = Hostile::serve(&Loot::take(&world, &bundles).await, world.clock.clone()).await;
+    let certificate = CertificateDer::from_pem_file(file(&world, "ca.pem")).unwrap();
+    let address = format!("https://localhost:{}", thief.address().port());
+    kim.run(&["service", "set", "--address", &address, "--unprobed"]).await.unwrap();
+    thief.play(Act::honest(&Loot::take(&world, &bundles).await));
+    assert!(pump.agent().cycle().await.unwrap().confirmed);
+    for _ in 0..3 {
+        pump.crash();
+        assert!(pump.agent().cycle().await.unwrap().confirmed);
+    }
+    assert!(thief.said().len() >= 3, "it is led away, and stays");
+    // The hospital signs what is right again. No device hears of it, while what the thief shows counts.
+    let right = format!("https://localhost:{}", world.line.port());
+    sign(&kim, &right, &certificate).await;
+    pump.agent().cycle().await.unwrap();
+    world.idle(8).await;
+    pump.crash();
+    pump.agent().cycle().await.unwrap();
+    let before = thief.said().len();
+    assert!(pump.agent().cycle().await.unwrap().confirmed, "by the way of its enrolment");
+    assert!(pump.agent().cycle().await.unwrap().confirmed);
+    assert_eq!(thief.said().len(), before, "and never by the thief's again");
+    let kept: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(pump.dir.join("state/identity/ways.json")).unwrap()).unwrap();
+    assert_eq!(kept["current"]["addresses"][0], right.as_str());
 }

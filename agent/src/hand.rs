@@ -51,6 +51,9 @@ pub struct Order {
     pub news: bool,
     #[serde(skip)]
     text: String,
+    /// The lift that the device holds to instead of it.
+    #[serde(skip)]
+    undone_by: Option<String>,
 }
 
 /// Versions that a stick brings.
@@ -166,11 +169,23 @@ pub async fn import(settings: &Settings, stick: Stick, now: Timestamp) -> Result
     }
 }
 
+impl Order {
+    fn to_text(&self) -> String {
+        let Self { text, news, undone_by, .. } = self;
+        match undone_by {
+            Some(lift) => format!(
+                "NOT OBEYED: {text}; the device holds to the {lift}. Where it is to stop all the same, sign a stop anew"
+            ),
+            None if *news => text.clone(),
+            None => format!("{text}; the device knows it, or a newer one"),
+        }
+    }
+}
+
 impl Found {
     /// For people.
     pub fn text(&self) -> String {
-        let known = |news| if news { "" } else { "; the device knows it, or a newer one" };
-        let mut lines: Vec<_> = self.orders.iter().map(|o| format!("{}{}", o.text, known(o.news))).collect();
+        let mut lines: Vec<_> = self.orders.iter().map(Order::to_text).collect();
         lines.extend(self.refused.iter().map(|r| format!("refused: {r}")));
         if let Some(Targets { catalog, approvals, news }) = self.targets {
             let newer = if news { "newer than the device's" } else { "as the device has them" };
@@ -201,16 +216,19 @@ pub fn read(file: &Path) -> Result<Vec<u8>, HandError> {
 
 fn compared(state_dir: &Path, stops: &[VerifiedStop]) -> Result<Vec<Order>, DurableError> {
     let known = Stops::known(state_dir)?;
-    let order = |stop: &VerifiedStop| Order {
-        approval: stop.approval.to_string(),
-        stopped: stop.stopped,
-        counter: stop.counter,
+    let order = |stop: &VerifiedStop| {
+        let known = known.iter().find(|k| k.approval == stop.approval);
         // Whether somebody stands for a lift still, the agent finds out.
-        news: known
-            .iter()
-            .find(|k| k.approval == stop.approval)
-            .is_none_or(|k| stop.is_news_after(k) || stop.outlives(k, |_| false)),
-        text: stop.to_text(),
+        let news = known.is_none_or(|k| stop.is_news_after(k) || stop.outlives(k, |_| false));
+        let undone = known.filter(|k| !news && stop.stopped && !k.stopped);
+        Order {
+            approval: stop.approval.to_string(),
+            stopped: stop.stopped,
+            counter: stop.counter,
+            news,
+            text: stop.to_text(),
+            undone_by: undone.map(|lift| lift.to_text()),
+        }
     };
     Ok(stops.iter().map(order).collect())
 }

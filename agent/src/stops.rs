@@ -383,14 +383,14 @@ mod tests {
         let mut stops = Stops::open(dir.path()).unwrap();
         let clock = u64::try_from(at(0).as_second()).unwrap();
         stops.take(&order("a1", clock, true), at(0), never, always).unwrap();
-        assert!(!stops.take(&order("a1", clock + 86_401, false), at(0), never, always).unwrap());
+        assert!(!stops.take(&order("a1", clock + 601, false), at(0), never, always).unwrap());
         assert!(stops.is_stopped(&id) && stops.hinders(&id).unwrap().code == Code::StopOrder);
-        assert!(stops.take(&order("a1", clock + 86_400, false), at(0), never, always).unwrap());
-        assert_eq!(stops.counter(&id), Some(clock + 86_400));
+        assert!(stops.take(&order("a1", clock + 600, false), at(0), never, always).unwrap());
+        assert_eq!(stops.counter(&id), Some(clock + 600));
         // A stop that is signed by the time would be none after it.
         assert!(!stops.take(&order("a1", clock + 60, true), at(1), never, always).unwrap());
         // Once its signers have left, it is; but for the one that was lifted, which the approvals may list still.
-        assert!(!stops.take(&order("a1", clock + 86_399, true), at(1), never, never).unwrap());
+        assert!(!stops.take(&order("a1", clock + 599, true), at(1), never, never).unwrap());
         assert!(stops.take(&order("a1", clock + 60, true), at(1), never, never).unwrap());
         assert!(stops.is_stopped(&id));
         assert!(!stops.take(&order("a1", clock + 30, true), at(1), never, never).unwrap(), "a stop stays");

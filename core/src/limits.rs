@@ -70,8 +70,8 @@ pub const MAX_ADDRESS_BYTES: usize = 255;
 pub const MAX_CERTIFICATE_BYTES: usize = 4_096;
 /// The highest counter of a stop order or a lift: it is the same number in every reader of JSON.
 pub const MAX_STOP_COUNTER: u64 = (1 << 53) - 1;
-/// How far ahead of the time in Unix seconds the counter of a lift may be: 1 day.
-pub const MAX_LIFT_AHEAD: SignedDuration = SignedDuration::from_hours(24);
+/// How far ahead of the time in Unix seconds the counter of a lift may be: 10 minutes, as far as a clock goes wrong.
+pub const MAX_LIFT_AHEAD: SignedDuration = SignedDuration::from_mins(10);
 /// Stop orders and lifts that a device keeps: of each approval the newest.
 pub const MAX_KEPT_STOPS: usize = 256;
 /// Stop orders that one answer to a device brings: one for each approval that names it.

@@ -71,15 +71,18 @@ impl Agent {
     }
 
     /// Goes back to service by the hospital's signed word from afar, where the device waits for a check and the server has
-    /// brought one. Attack: a server that has made one up, or kept one of an earlier check. The device verifies it by the root
-    /// that a refresh brings, for a device may wait for weeks and its signer may have left since; where no refresh is to be had, by
-    /// the one that it has.
+    /// brought one. Attack: a server that has made one up, or kept one of an earlier check, or keeps back the root that takes its
+    /// signer's key away. The device verifies it by the root that a refresh brings, and only where what that shows has not
+    /// expired, for a device may wait for weeks and its signer may have left since.
     pub(super) async fn heed_clearance(&mut self) -> Result<(), AgentError> {
         let State::Checking { attempt, since, .. } = self.journal.state() else { return Ok(()) };
         let (attempt, since) = (attempt.clone(), *since);
         let Some(bytes) = self.tidings.as_ref().and_then(|tidings| tidings.clearance.clone()) else { return Ok(()) };
         let now = self.now();
-        let _ = self.refresh(now).await;
+        if let (_, Err(e)) = self.refresh(now).await {
+            tracing::warn!(error = %chain(&e), "a release waits until the hospital's approvals can be verified");
+            return Ok(());
+        }
         let clearance = match self.verified(&bytes) {
             Ok(clearance) => clearance,
             Err(why) => {

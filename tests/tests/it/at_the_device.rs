@@ -389,6 +389,21 @@ async fn a_captured_server_lets_no_device_back_to_patients() {
     assert_eq!(ward.pumps[1].interlock_log(), ["claim"]);
 }
 
+/// A server that keeps back the root which took the signer's key away: what it shows runs out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_waits_while_the_approvals_have_expired() {
+    let (mut ward, _) = checked().await;
+    assert_eq!(ward.pumps[0].cycle().await, "checking(return-to-service)");
+    ward.kim.run(&["device", "release", "pump-1", "--reason", "flow measured"]).await.unwrap();
+    ward.world.idle(15).await;
+    assert_eq!(ward.pumps[0].cycle().await, "checking(return-to-service)");
+    assert_eq!(ward.pumps[0].interlock_log(), ["claim"]);
+    ward.kim.run(&["approvals", "renew"]).await.unwrap();
+    // The approval that it was updated by has ended meanwhile.
+    assert_eq!(ward.pumps[0].cycle().await, "idle(nothing-approved)");
+    assert_eq!(ward.pumps[0].interlock_log(), ["claim", "release"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_is_put_off_again_and_again_has_people_told_and_is_never_forced() {
     let mut h = Hospital::open().await;

@@ -169,7 +169,7 @@ done
 
 # --- what is true now ---------------------------------------------------------------------------------------------------
 
-say "audit: the server's hash-chained record verifies"
+say "audit: the server's record verifies"
 run mdm audit verify
 say "manufacturer: how far 1.0.0 is, in counts: $(adopted pump@1)"
 say "what each device runs, as the pump itself answers and as the hospital sees it:"

@@ -1,6 +1,6 @@
 //! What never sinks: the security floor of releases, and the time that offline signatures prove.
 //!
-//! TRUST, order on the device: the time floor rises only from offline-signed `signed_at`; the release floor is raised after
+//! Order on the device: the time floor rises only from offline-signed `signed_at`; the release floor is raised after
 //! confirmation, fsynced, in two places. One damaged copy is mended from the other at the agent's start; with both damaged
 //! nothing is begun.
 

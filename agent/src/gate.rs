@@ -2,7 +2,7 @@
 //! server's word, decided purely.
 //!
 //! What is not here needs the device or the network: refreshing once more, hashing the slot again and the interlock come
-//! after, in that order (TRUST, order on the device, 8). All of it can only make the device wait.
+//! after, in that order (Order on the device, 8). All of it can only make the device wait.
 
 use jiff::{SignedDuration, Timestamp};
 use suture_core::approval::Slot;
@@ -54,7 +54,7 @@ pub fn ask(question: &Question<'_>, now: Timestamp) -> Result<Window, Trouble> {
     if let Some(reason) = question.held {
         return Err(Trouble::new(reason.clone()));
     }
-    // DESIGN, rule 2: a human gate is opened by the hospital's signature, and by nothing that the server says or keeps
+    // Rule 2: a human gate is opened by the hospital's signature, and by nothing that the server says or keeps
     // silent about. Asked before the slot, so that people hear of it while there is time to sign.
     if let Some(reason) = question.unsigned {
         return Err(Trouble::new(reason.clone()));
@@ -78,7 +78,7 @@ pub fn ask(question: &Question<'_>, now: Timestamp) -> Result<Window, Trouble> {
         );
         return Err(Trouble { reason: Reason::new(Code::SlotTooShort, text), until: next });
     }
-    // DESIGN, rule 2: the server may only narrow. A wave that asks for its word stays shut without it; elsewhere its word
+    // Rule 2: the server may only narrow. A wave that asks for its word stays shut without it; elsewhere its word
     // counts where it is heard.
     match (&question.word, question.needs_server) {
         (Word::Go, _) | (Word::Silent | Word::Unheard, false) => Ok(Window { start: slot.start, latest }),

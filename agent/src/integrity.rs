@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::chain;
 use crate::backoff::Backoff;
-use crate::config::Audit;
+use crate::config;
 use crate::durable::{self, DurableError};
 use crate::install::{Contract, InstallError, Within};
 
@@ -67,7 +67,7 @@ enum Outcome {
 /// Looks again and again.
 #[derive(Debug)]
 pub struct Watch {
-    audit: Audit,
+    how: config::Integrity,
     /// When the last look ended, or was given up.
     last: Option<Instant>,
     /// Looks in a row that came to nothing, by no fault of what lies on the device.
@@ -77,8 +77,8 @@ pub struct Watch {
 
 impl Watch {
     /// One that has not looked yet.
-    pub fn new(audit: Audit) -> Self {
-        Self { audit, last: None, failures: 0, running: None }
+    pub fn new(how: config::Integrity) -> Self {
+        Self { how, last: None, failures: 0, running: None }
     }
 
     /// Gives up a look that is going on: the device is about to be changed.
@@ -135,8 +135,8 @@ impl Watch {
     /// How long it rests between two looks.
     fn pause(&self) -> Duration {
         match (self.failures, Backoff::new(AGAIN, AGAIN_MOST)) {
-            (1.., Some(again)) => again.delay(self.failures, u32::MAX).min(self.audit.interval),
-            _ => self.audit.interval,
+            (1.., Some(again)) => again.delay(self.failures, u32::MAX).min(self.how.interval),
+            _ => self.how.interval,
         }
     }
 
@@ -144,7 +144,7 @@ impl Watch {
         let cancel = CancellationToken::new();
         let (tell, outcome) = oneshot::channel();
         self.running = Some((cancel.clone(), outcome));
-        let pace = self.audit.bytes_per_sec;
+        let pace = self.how.bytes_per_sec;
         tokio::task::spawn_blocking(move || {
             if let Some(outcome) = look(installer.as_ref(), pace, &cancel, now) {
                 // Nobody waits for it where the agent has ended, or has other things to do.

@@ -1,7 +1,7 @@
 //! That the agent cannot write down what it is about to do, as on a disk that is full, failing, or can only be read.
 //!
 //! Nothing is begun then, and no file can say so. The check-in says it to the hospital, and the local face to whoever asks at
-//! the device, as long as the agent runs. DESIGN, rule 9.
+//! the device, as long as the agent runs. Rule 9.
 
 use std::sync::{Mutex, PoisonError};
 

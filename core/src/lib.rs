@@ -25,9 +25,44 @@
 //! - [`life`] is how long a product is supported, [`responsibility`] who does what meanwhile, and [`risk`] what a hospital finds
 //!   and accepts.
 //! - [`exposure`] says which devices carry what, and which vulnerabilities they are exposed to.
-//! - [`audit`] chains the record, so that the past cannot be rewritten unnoticed.
+//! - [`audit`] keeps the record as a Merkle log, so that the past cannot be rewritten unnoticed.
 //! - [`event`] is what security staff wants to know at once.
 //! - [`legible`] lets a person read what is there, whoever wrote it.
+//!
+//! # The rules
+//!
+//! None of them bends, whatever is built upon them; a comment that says "Rule 5" names the fifth.
+//!
+//! 1. Two sides sign: a device installs what the manufacturer's catalog lists and the hospital's approval names, for this device at
+//!    this time. The server holds no key that a device obeys, and relays and sticks are trusted with nothing.
+//! 2. What must hold against the server is signed by the hospital; the server can only narrow it: pause, withhold, delay.
+//! 3. Never while in use. The interlock is a claim: the device's own software refuses clinical use until it is let go. Where it is unknown
+//!    or silent, it is not now, and nobody overrides it from afar.
+//! 4. Success is what the device proves: it has started the new version, passed its health check, and says so, signed.
+//! 5. There is always a way back. The old version stays whole until the new one is confirmed, and power may fail at any instant.
+//! 6. Nothing is lost and nothing counts twice: a report is on the device's disk before it is sent, and counts once.
+//! 7. Nothing connects to a device. It speaks to one outbound port, by TLS 1.3, both sides authenticated, and each call is authorised anew.
+//! 8. The past is not rewritten unnoticed: the server keeps a record in which nothing can be replaced, and devices and homes remember how
+//!    far they have seen it.
+//! 9. Nothing is silent: each "no" and "not yet" has a code for machines and a sentence for people.
+//!
+//! # Order on the device
+//!
+//! What it checks before it installs. The first that fails is the reason that people see; a comment names a step by its number.
+//!
+//! 1. The time is read once a look, and held against what offline signatures prove. They alone raise that floor; by a clock below it
+//!    nothing is begun.
+//! 2. Catalog and approvals are refreshed as a whole. Where that fails nothing is begun, and what is stored stays.
+//! 3. Stop orders; then the approvals that name this device. Of two that contradict one another it takes neither.
+//! 4. What the approval names is what the catalog lists, by length, digest and each field that both have, and is not withdrawn.
+//! 5. The hardware fits, and so do the security floor and the release to start from. To go back to an older release takes a permit, and
+//!    no permit leads below the floor; the way back from an install that failed is always open.
+//! 6. The manifest has the length and the digest that were signed, is read strictly, and says what was signed of it. There is room for
+//!    all of it before the first chunk is fetched.
+//! 7. Each chunk has its length and its digest, and what was on disk already is hashed again.
+//! 8. In its slot: once more what is newest, where anything can be reached; the approval is still there and no stop is; what was staged is
+//!    hashed again; the interlock is claimed; then it switches. From there on it finishes or goes back, also past the slot's end.
+//!    The release floor is raised once the new version is confirmed, in two places.
 
 pub mod approval;
 pub mod archive;

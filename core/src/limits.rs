@@ -1,6 +1,6 @@
-//! Every bound, in one place.
+//! Bounds that more than one place holds to; one that a single place holds to stands there. Sizes are in bytes.
 //!
-//! Each is enforced while reading, before memory or disk is spent on what exceeds it. Sizes are in bytes.
+//! Each is enforced while reading, before memory or disk is spent on what exceeds it.
 
 use jiff::SignedDuration;
 
@@ -187,7 +187,7 @@ pub const MAX_WRONG_DELTA_FRAMES: u32 = 4;
 pub const MAX_DELTA_WAIT: SignedDuration = SignedDuration::from_mins(30);
 /// The answer that offers a delta: 256 KiB, its head and five bytes for each frame in it.
 pub const MAX_DELTA_OFFER_BYTES: usize = 256 << 10;
-/// What a device takes of memory for deltas above what it takes idle, whatever a server sends it: 16 MiB.
+/// What a device takes of memory for deltas above what it takes idle, whatever a server sends it: 16 MiB. A test holds the others to it.
 pub const MAX_DELTA_MEMORY: u64 = 16 << 20;
 /// What one frame makes.
 pub const MAX_DELTA_OUTPUT_BYTES: u32 = 4 << 20;

@@ -1,6 +1,6 @@
 //! What a device may install, decided by the device alone from what both sides have signed.
 //!
-//! The order is TRUST.md's "Order on the device", steps 3 to 5; the first rule that fails is the reason that people see.
+//! The order is "Order on the device", steps 3 to 5; the first rule that fails is the reason that people see.
 //! Time, power, disk, interlock, the server's word and the hospital's on the device's wave come later, in the slot: they can
 //! only make it wait.
 
@@ -265,7 +265,7 @@ fn choose(facts: &Facts, catalog: &impl Catalog, share: &Share, now: Timestamp) 
         needs_lease: approval.needs_lease,
         policy,
         tries,
-        // DESIGN, rule 2: a human gate is the hospital's own. It holds back the install and not the fetching.
+        // Rule 2: a human gate is the hospital's own. It holds back the install and not the fetching.
         unsigned: opened.missing(approval, mine.wave),
         downgrade,
         from: present,

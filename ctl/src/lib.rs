@@ -10,7 +10,7 @@
 //! | 2 | the command line is not understood |
 //! | 3 | the server refused |
 //! | 4 | the server cannot be reached |
-//! | 5 | something does not verify: metadata, a digest, a fingerprint, the audit chain |
+//! | 5 | something does not verify: metadata, a digest, a fingerprint, the audit record |
 
 pub mod agree;
 pub mod alarm;

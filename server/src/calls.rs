@@ -32,7 +32,7 @@ use tonic::body::Body;
 
 use crate::events::refused::marked;
 
-/// How long a call waits for those before it: half of what clients wait for an answer.
+/// How long a call waits for those before it: half of what a device waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Identities that are remembered before those of them are forgotten that call no more.
 const REMEMBERED: usize = 1_024;

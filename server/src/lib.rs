@@ -1,6 +1,6 @@
 //! The server: publishes signed bundles, keeps the fleet's record and runs rollouts.
 //!
-//! It holds no key that a device obeys (DESIGN.md, rule 1): what it serves was signed elsewhere, and what it says itself
+//! It holds no key that a device obeys (rule 1 of `suture_core`): what it serves was signed elsewhere, and what it says itself
 //! can only narrow.
 
 pub mod app;

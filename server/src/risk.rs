@@ -37,7 +37,7 @@ pub(crate) async fn is_needed(
     approval: &Approval,
     now: Timestamp,
 ) -> Result<Option<jiff::civil::Date>, StoreError> {
-    // "Always a way back" (DESIGN.md, rule 5) comes before IMDRF N70's acceptance of risk: the release that worked is often the one
+    // Rule 5, always a way back, comes before IMDRF N70's acceptance of risk: the release that worked is often the one
     // that has no support any more, and a ward waits for it on the night on which the new one fails. What a permit lets
     // through is no more than that: who signs it has said in so many words that devices go down, and evidence lists it as a deviation.
     if approval.terms.permit_downgrade {

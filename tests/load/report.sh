@@ -89,9 +89,9 @@ missed=() unmade=()
 # Performance
 
 Written by `tests/load/report.sh`, which makes every measurement and this page; nothing here is written by hand. Each
-measurement is a command of its own that exits 1 where it misses what is asked of it. Where there is a peer, it runs in the same
-run, by turns, and medians are compared; the others compare sizes of a fleet, or hold limits. Machines are noisy: the ratios carry
-over to another one, the seconds do not.
+measurement is a command of its own that exits 1 where it misses what is asked of it. Where there is a peer it is measured by the
+same command; how often, and what was kept of an earlier run, stands with each. The others compare sizes of a fleet, or hold limits.
+Machines are noisy: the ratios carry over to another one, the seconds do not.
 
 MD
     machine

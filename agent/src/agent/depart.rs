@@ -48,7 +48,7 @@ impl Agent {
     /// It is in the middle of an install, the hospital was not told, or the disk failed.
     pub async fn depart(mut self, untold: bool) -> Result<bool, DepartError> {
         let state = self.journal.state();
-        // DESIGN, rules 3 and 5: the interlock is held, or the way back is still needed.
+        // Rules 3 and 5: the interlock is held, or the way back is still needed.
         if state.is_committed() && !matches!(state, State::Held { attempt: None, .. }) {
             return Err(DepartError::Busy(state.name()));
         }

@@ -42,7 +42,7 @@ impl Agent {
         if let State::Claiming { .. } | State::Switching { .. } = self.journal.state() {
             self.resumed = false;
         }
-        // DESIGN, rule 5: past the switch the journal alone decides whether the device finishes. That no status can be written
+        // Rule 5: past the switch the journal alone decides whether the device finishes. That no status can be written
         // is said at the pass's end.
         if self.journal.state().is_committed() {
             return Ok(());

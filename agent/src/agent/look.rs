@@ -66,7 +66,7 @@ pub(super) fn floors(settings: &Settings) -> Result<Floors, Reason> {
 }
 
 impl Agent {
-    /// TRUST, order on the device, 1 to 5. The first that fails is the reason; none of it is a failure of the agent.
+    /// Order on the device, 1 to 5. The first that fails is the reason; none of it is a failure of the agent.
     pub(super) async fn look(&mut self) -> Result<Look, AgentError> {
         // What a person has handed over, first of all: a stop order on a device that can do nothing else is kept too.
         self.stops.begin_hearing();

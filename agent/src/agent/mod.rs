@@ -245,7 +245,7 @@ impl Agent {
         }
         self.inbox.rouse();
         let begun = self.begin();
-        // DESIGN, rule 5: the way back waits for no answer. A version that takes the device down while its installer is silent would never
+        // Rule 5: the way back waits for no answer. A version that takes the device down while its installer is silent would never
         // be put back.
         let goes_back = matches!(self.journal.state(), State::Reverting { .. });
         if !goes_back {
@@ -258,7 +258,7 @@ impl Agent {
         if goes_back {
             self.note_running().await;
         }
-        // DESIGN, rule 9: a device whose disk fails is not a silent one.
+        // Rule 9: a device whose disk fails is not a silent one.
         if let Err(e) = &taken_up {
             self.found(e);
         }

@@ -76,7 +76,7 @@ impl Agent {
             rhythm: Rhythm::new(settings.poll).ok_or(AgentError::Backoff)?,
             stop,
             pulse: Arc::default(),
-            watch: Watch::new(settings.audit),
+            watch: Watch::new(settings.integrity),
             resumed: false,
             counted: false,
             unsaid: 0,

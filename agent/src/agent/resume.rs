@@ -46,7 +46,7 @@ impl Agent {
         Ok(())
     }
 
-    /// DESIGN, rule 5: always a way back. From the switch on it is taken in the end without that word: it leads from before the
+    /// Rule 5: always a way back. From the switch on it is taken in the end without that word: it leads from before the
     /// switch to the old version too. While the interlock is being claimed, and the device may be in use, a person is to come.
     fn unsaid(&mut self, error: InstallError) -> Result<(), AgentError> {
         self.unsaid = self.unsaid.saturating_add(1);

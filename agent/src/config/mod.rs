@@ -27,9 +27,9 @@ const RESERVE_MIB: u64 = 64;
 /// How often an interlock puts an attempt off before people are told, unless the configuration says otherwise.
 const NOTIFY_AFTER: u64 = 3;
 /// How often what runs is compared with what was signed, unless the configuration says otherwise: once a day.
-const AUDIT_HOURS: u64 = 24;
+const INTEGRITY_HOURS: u64 = 24;
 /// How fast it is read for that: 16 MiB/s, which leaves a slow disk to others.
-const AUDIT_MIB_PER_SEC: u64 = 16;
+const INTEGRITY_MIB_PER_SEC: u64 = 16;
 /// More than any configuration needs.
 const MAX_CONFIG_BYTES: u64 = 64 << 10;
 
@@ -65,7 +65,7 @@ pub struct Settings {
     /// The program that keeps the device's data over an update that converts them.
     pub data: Option<Command>,
     /// How often, and how fast, what runs is compared with what was signed.
-    pub audit: Audit,
+    pub integrity: Integrity,
     /// How often the server is asked.
     pub poll: Duration,
     /// What fetching may take.
@@ -76,16 +76,16 @@ pub struct Settings {
 
 /// How often, and how fast, what runs is compared with what was signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Audit {
+pub struct Integrity {
     /// Between two looks.
     pub interval: Duration,
     /// What is read of the disk a second, at most.
     pub bytes_per_sec: u64,
 }
 
-impl Default for Audit {
+impl Default for Integrity {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(AUDIT_HOURS * 3_600), bytes_per_sec: AUDIT_MIB_PER_SEC << 20 }
+        Self { interval: Duration::from_secs(INTEGRITY_HOURS * 3_600), bytes_per_sec: INTEGRITY_MIB_PER_SEC << 20 }
     }
 }
 
@@ -226,9 +226,9 @@ impl Settings {
             faults.command("data", d.command, timeout)
         });
         let written::Integrity { interval_hours, max_mib_per_sec } = written.integrity;
-        let hours = faults.within("integrity.interval_hours", interval_hours, AUDIT_HOURS, 1, 8_760);
-        let mib = faults.within("integrity.max_mib_per_sec", max_mib_per_sec, AUDIT_MIB_PER_SEC, 1, 1 << 20);
-        let audit = Audit { interval: Duration::from_secs(hours * 3_600), bytes_per_sec: mib << 20 };
+        let hours = faults.within("integrity.interval_hours", interval_hours, INTEGRITY_HOURS, 1, 8_760);
+        let mib = faults.within("integrity.max_mib_per_sec", max_mib_per_sec, INTEGRITY_MIB_PER_SEC, 1, 1 << 20);
+        let integrity = Integrity { interval: Duration::from_secs(hours * 3_600), bytes_per_sec: mib << 20 };
         let poll = faults.secs("poll.interval_secs", written.poll.interval_secs, 300, 86_400);
         let max_rate = written.fetch.max_rate.and_then(|text| match text.parse::<Rate>() {
             Ok(rate) if rate.is_nothing() => {
@@ -261,7 +261,7 @@ impl Settings {
                     trial_starts,
                     presence,
                     data,
-                    audit,
+                    integrity,
                     poll,
                     fetch,
                     face,
@@ -296,7 +296,7 @@ mod tests {
         assert_eq!((settings.health.successes, settings.health.deadline), (3, Duration::from_secs(60)));
         assert!(matches!(settings.interlock, Some(Signal::Program(c)) if c.timeout == Duration::from_secs(10)));
         assert_eq!((settings.power, settings.trial_starts, settings.itself), (Power::default(), 3, None));
-        assert_eq!(settings.audit, Audit { interval: Duration::from_secs(86_400), bytes_per_sec: 16 << 20 });
+        assert_eq!(settings.integrity, Integrity { interval: Duration::from_secs(86_400), bytes_per_sec: 16 << 20 });
         assert_eq!((settings.fetch.max_rate, settings.fetch.reserve_bytes), (None, 64 << 20));
         let capped = format!("{GOOD}\n[fetch]\nmax_rate = \"2Mbit\"\nreserve_mib = 200\n");
         let fetch = Settings::validate(toml::from_str(&capped).unwrap()).unwrap().fetch;

@@ -169,7 +169,7 @@ impl Fetch {
         Ok(())
     }
 
-    /// TRUST, order on the device, 6: by exact length and hash, strictly parsed, equal to the must-match fields.
+    /// Order on the device, 6: by exact length and hash, strictly parsed, equal to the must-match fields.
     async fn manifest(
         &self,
         files: &mut impl Files,

@@ -171,7 +171,7 @@ impl Part {
         self.places.iter().filter(move |(_, places)| !places.iter().all(there)).map(|(digest, _)| digest)
     }
 
-    /// TRUST, order on the device, 7: what lies on disk after an interruption is hashed again. What was never written is not
+    /// Order on the device, 7: what lies on disk after an interruption is hashed again. What was never written is not
     /// read: the file is as long as the payload from the beginning.
     fn scan(&self) -> Result<(), FetchError> {
         if self.file.metadata().map_err(FetchError::io("look at", &self.path))?.blocks() == 0 {

@@ -51,7 +51,7 @@ impl Room {
         Self::new(reserve_bytes, Arc::new(durable::free_bytes))
     }
 
-    /// TRUST, order on the device, 6: free space before the first chunk is fetched. Room is needed for what is missing here
+    /// Order on the device, 6: free space before the first chunk is fetched. Room is needed for what is missing here
     /// and for all of it, unpacked, in the slot, where its place is not there already.
     pub(super) fn check(&self, (dir, missing): (&Path, u64), unpacked: Option<(&Path, u64)>) -> Result<(), FetchError> {
         let Some((slots, unpacked)) = unpacked else { return self.has(dir, missing).map(drop) };

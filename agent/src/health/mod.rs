@@ -1,7 +1,7 @@
 //! Whether the new version is well: what the device's maker asks of it must succeed a number of times in a row before a
 //! deadline.
 //!
-//! DESIGN, rule 4: success is what the device proves. Nothing else makes an attempt `confirmed`.
+//! Rule 4: success is what the device proves. Nothing else makes an attempt `confirmed`.
 
 mod probe;
 

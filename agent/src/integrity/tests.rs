@@ -128,7 +128,7 @@ async fn an_installer_that_cannot_say_is_no_drift_and_it_is_looked_again_soon() 
     let failed = || InstallError::Program { what: "rauc status".to_owned(), text: "no D-Bus".to_owned() };
     let slow = || InstallError::Slow { step: "running", limit: Duration::from_secs(60) };
     let boot = || InstallError::Boot("it does not say which slot runs".to_owned());
-    let mut watch = Watch::new(Audit::default());
+    let mut watch = Watch::new(config::Integrity::default());
     for fails in [
         vec![("running", 0, failed())],
         vec![("running", 1, boot())],
@@ -141,7 +141,7 @@ async fn an_installer_that_cannot_say_is_no_drift_and_it_is_looked_again_soon() 
     }
     let by = by(&slots);
     let secs = Duration::from_secs;
-    let mut watch = Watch::new(Audit::default());
+    let mut watch = Watch::new(config::Integrity::default());
     for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {
         let fails = Mutex::new(vec![("running", 0, failed())]);
         let moody: Arc<dyn Contract> = Arc::new(Moody { slots: slots.clone(), fails });
@@ -160,7 +160,7 @@ async fn the_end_of_drift_is_told_also_where_it_could_not_be_said_of_what() {
     let (dir, slots, digest) = device();
     let manifest = slots.dir().join("current/.suture/manifest.json");
     let whole = fs::read(&manifest).unwrap();
-    let mut watch = Watch::new(Audit::default());
+    let mut watch = Watch::new(config::Integrity::default());
     assert_eq!(looked(&mut watch, &slots, dir.path()).await, None);
     fs::write(&manifest, b"{}").unwrap();
     let drift = looked(&mut watch, &slots, dir.path()).await.unwrap().unwrap();
@@ -195,7 +195,7 @@ async fn the_same_words_of_another_version_are_news() {
 #[tokio::test]
 async fn drift_is_told_once_and_so_is_its_end() {
     let (dir, slots, digest) = device();
-    let mut watch = Watch::new(Audit::default());
+    let mut watch = Watch::new(config::Integrity::default());
     assert_eq!(watch.attend(&by(&slots), dir.path(), noon()).unwrap(), None, "it has begun to look");
     assert_eq!(looked(&mut watch, &slots, dir.path()).await, None, "whole, as before");
     assert_eq!(kept(dir.path(), &digest).unwrap(), Integrity { at: noon(), drift: None });

@@ -1,6 +1,6 @@
 //! The device's own word on whether it is in clinical use. It fails closed.
 //!
-//! DESIGN, rule 3: the interlock is a claim. Once it is held, the device's software refuses clinical use until it is
+//! Rule 3: the interlock is a claim. Once it is held, the device's software refuses clinical use until it is
 //! released. Unknown, stale or unreachable means not now. Without such a signal a person at the device confirms for each
 //! slot, and that confirmation is the claim. No remote party has a part in it.
 //!

@@ -113,7 +113,7 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         (State::Claiming { attempt, .. }, Event::Broken(reason)) => {
             Step::to(State::Held { attempt: None, reason: reason.clone() }).fail(&attempt, Phase::Held, reason, true)
         }
-        // DESIGN, rule 3, and TRUST, order on the device, 8: claimed, and still in the slot, or not at all.
+        // Rule 3, and Order on the device, 8: claimed, and still in the slot, or not at all.
         (State::Claiming { attempt, window, trouble }, Event::Claimed) => {
             if window.holds(now) {
                 Step::to(State::Switching { attempt: attempt.clone(), window }).tell(&attempt, Phase::Installing, None)
@@ -158,7 +158,7 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         (State::Confirming { attempt, .. }, Event::Healthy) => {
             release(After::Confirmed(attempt.clone())).succeed(&attempt)
         }
-        // DESIGN, phases: confirmed, and then held for a person's check. Gates count it from the first of the two.
+        // Confirmed, and then held for a person's check. Gates count it from the first of the two.
         (State::Confirming { attempt, .. }, Event::Unchecked) => {
             let reason = Reason::new(Code::ReturnToService, CHECK);
             let state = State::Checking { attempt: attempt.clone(), since: whole_second(now), reason: reason.clone() };
@@ -167,7 +167,7 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         (State::Checking { attempt, .. }, Event::Checked(reason)) => {
             release(After::Checked(attempt.clone())).tell(&attempt, Phase::Confirmed, Some(reason))
         }
-        // DESIGN, rule 5: the old version lies there whole until the device is back with its patients.
+        // Rule 5: the old version lies there whole until the device is back with its patients.
         (State::Checking { attempt, .. }, Event::Unfit(reason)) => revert(attempt, reason),
         (State::Confirming { attempt, resumes }, Event::Started) if resumes <= MAX_RESUMES => {
             Step::to(State::Confirming { attempt, resumes: resumes.saturating_add(1) })

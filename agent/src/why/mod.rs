@@ -1,5 +1,5 @@
 //! Why the device is not further: for each thing that it waits for what is wrong, what happens by itself, and what a person can
-//! do. DESIGN, rule 9.
+//! do. Rule 9.
 //!
 //! The sentence that says what is wrong comes with the reason, from whoever knows which thing it is about. The other two
 //! depend on the reason's code and the machine's state alone, and stand in `next`: every code has them.

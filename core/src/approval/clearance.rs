@@ -1,7 +1,7 @@
 //! A hospital's word from afar that a device was clinically checked after its update and may be in clinical use again; or that
 //! it was found unfit, and its old version is to come back.
 //!
-//! DESIGN, rule 3: no remote party can override the interlock. A device that waits for a check holds its interlock until a
+//! Rule 3: no remote party can override the interlock. A device that waits for a check holds its interlock until a
 //! person at the device says that it is checked, or until it reads this: signed by as many of the hospital's approvers as it
 //! takes to approve, for to let a device back to patients is no less than to let it be changed. Attacks stopped here:
 //!

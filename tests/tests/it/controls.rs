@@ -1,8 +1,9 @@
 //! What the documents point at exists: `deploy/controls.md` and `SECURITY.md` name no test that does not exist, and leave no
-//! category and no attack without one; the way of a patch in `core`'s documentation leads through files that are there.
+//! category and no attack without one; the way of a patch in `core`'s documentation leads through files that are there; no comment
+//! in the sources names a page or a rule that is not there.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// FDA's eight categories, as the page's headings have them.
 const CATEGORIES: [&str; 8] = [
@@ -133,4 +134,61 @@ fn a_test_that_is_gone_is_noticed() {
     assert!(!is_test("#[test]\nfn a_b_c() {}\n", "a_b"));
     assert!(is_test("proptest! {\n    #[test]\n    fn a_b(n in 0..9) {\n", "a_b"));
     assert_eq!(named("| a | b | `x.rs#f` `y.rs#g` |"), [("x.rs", "f"), ("y.rs", "g")]);
+}
+
+/// All files below that end so, but for what is built.
+fn files(dir: &Path, end: &str, into: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
+        if entry.file_type().unwrap().is_dir() {
+            if name != "target" && !name.starts_with('.') {
+                files(&path, end, into);
+            }
+        } else if name.ends_with(end) {
+            into.push(path);
+        }
+    }
+}
+
+/// What a comment names that is not there: pages by the end of their path, rules and steps by their number in `core`'s documentation.
+fn missing(comment: &str, pages: &[PathBuf], (rules, steps): (usize, usize)) -> Vec<String> {
+    let words = comment.split(|c: char| !(c.is_ascii_alphanumeric() || "._-/".contains(c)));
+    let words = words.map(|word| word.trim_end_matches('.').trim_start_matches("../")).filter(|w| w.ends_with(".md"));
+    let mut missing: Vec<String> = words.filter(|w| !pages.iter().any(|p| p.ends_with(w))).map(str::to_owned).collect();
+    for (what, last) in [("Rule ", rules), ("Order on the device, ", steps)] {
+        for rest in comment.split(what).skip(1) {
+            let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            if number.parse::<usize>().is_ok_and(|n| n == 0 || n > last) {
+                missing.push(format!("{what}{number}"));
+            }
+        }
+    }
+    missing
+}
+
+#[test]
+fn no_comment_names_a_page_or_a_rule_that_is_not_there() {
+    let (mut pages, mut sources) = (Vec::new(), Vec::new());
+    files(root(), ".md", &mut pages);
+    files(root(), ".rs", &mut sources);
+    // Of a standard's own repository, which the comment names.
+    pages.push(PathBuf::from("OPENVEX-SPEC.md"));
+    let core = std::fs::read_to_string(root().join("core/src/lib.rs")).unwrap();
+    let count = |heading: &str| {
+        let section = core.split(heading).nth(1).unwrap_or_else(|| panic!("no {heading}"));
+        let lines = section.lines().skip(1).take_while(|l| l.starts_with("//!") && !l.starts_with("//! # "));
+        lines.filter(|l| l.strip_prefix("//! ").is_some_and(|l| l.starts_with(|c: char| c.is_ascii_digit()))).count()
+    };
+    let last = (count("//! # The rules\n"), count("//! # Order on the device\n"));
+    assert_eq!(last, (9, 8));
+    assert!(sources.len() > 300 && pages.len() > 20, "{} sources, {} pages", sources.len(), pages.len());
+    for path in sources {
+        let source = std::fs::read_to_string(&path).unwrap();
+        for comment in source.lines().map(str::trim_start).filter(|line| line.starts_with("//")) {
+            let missing = missing(comment, &pages, last);
+            assert!(missing.is_empty(), "{}: {missing:?} in: {comment}", path.display());
+        }
+    }
+    let none = missing("// NOWHERE.md, SECURITY.md: Rule 10, Rule 9; Order on the device, 9", &pages, last);
+    assert_eq!(none, ["NOWHERE.md", "Rule 10", "Order on the device, 9"]);
 }

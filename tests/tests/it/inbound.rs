@@ -1,4 +1,4 @@
-//! DESIGN, rule 7: no inbound connection to a device. What the kernel says of the real agent's sockets, through a whole
+//! Rule 7: no inbound connection to a device. What the kernel says of the real agent's sockets, through a whole
 //! update: none listens, and none takes what comes from just anybody.
 
 use std::collections::BTreeSet;

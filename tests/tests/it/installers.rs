@@ -471,7 +471,7 @@ async fn a_device_that_may_have_claimed_and_never_says_what_starts_next_waits_fo
     assert_eq!((stage.pump.runs().as_str(), stage.reported(&rollout).await.0.as_str()), ("1.0.0", "held"));
 }
 
-/// DESIGN, rule 5: always a way back, also where the new version has broken what would say that it runs.
+/// Rule 5: always a way back, also where the new version has broken what would say that it runs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn past_the_switch_an_installer_that_never_says_what_it_has_switched_to_is_put_back_in_the_end() {
     let once = format!("if ! [ -e failed ]; then touch failed mute; {FAILS}; fi");

@@ -1,7 +1,7 @@
 //! Two real servers on one PostgreSQL, one killed in the middle of a step, again and again: no step is lost, none is done
 //! twice.
 //!
-//! A step writes its rows and then waits for the head of the audit chain, in one transaction. The killer holds that head:
+//! A step writes its rows and then waits for the head of the audit record, in one transaction. The killer holds that head:
 //! whoever waits for it stands in the middle of a step, with its rows written and nothing committed, and is killed there.
 //! PostgreSQL says which server waits, because each has a role of its own. When a step was killed often enough it passes,
 //! and the other server is killed meanwhile, over whatever it does.
@@ -36,7 +36,7 @@ const WAVES: usize = DEVICES / PER_WAVE;
 const PER_STEP: u32 = 3;
 /// Far more than any of it takes.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// PostgreSQL's name for the head of the audit chain: "SUTR", and the third of its locks.
+/// PostgreSQL's name for the head of the audit record: "SUTR", and the third of its locks.
 const CHAIN: (i32, i32) = (0x5355_5452, 3);
 /// What a device says, in order.
 const STORY: [Phase; 7] = [
@@ -240,13 +240,13 @@ async fn counted(url: &str, rollout: &str) {
     }
 }
 
-/// Takes the head of the audit chain, or lets it go.
+/// Takes the head of the audit record, or lets it go.
 async fn hold(admin: &mut PgConnection, held: bool) {
     let what = if held { "SELECT pg_advisory_lock($1, $2)" } else { "SELECT pg_advisory_unlock($1, $2)" };
     sqlx::query(what).bind(CHAIN.0).bind(CHAIN.1).execute(admin).await.unwrap();
 }
 
-/// Which server waits for the head of the audit chain, once one does.
+/// Which server waits for the head of the audit record, once one does.
 async fn whoever_waits(url: &str, roles: &[String; 2]) -> usize {
     let mut database = PgConnection::connect(url).await.unwrap();
     loop {

@@ -23,7 +23,7 @@ use crate::power;
 use crate::took;
 
 impl Agent {
-    /// TRUST, order on the device, 8: in its slot, refreshed again, hashed again. What is asked of the wave's signature is
+    /// Order on the device, 8: in its slot, refreshed again, hashed again. What is asked of the wave's signature is
     /// asked of that refresh too.
     pub(super) async fn gate(&mut self, situation: &mut Situation) -> Result<Done, AgentError> {
         if !situation.is_fresh {
@@ -152,11 +152,11 @@ impl Agent {
     }
 
     async fn switch_now(&mut self, manifest: &Digest) -> Done {
-        // DESIGN, rule 5: what the new version converts is there for the old one too.
+        // Rule 5: what the new version converts is there for the old one too.
         if let Err(reason) = self.keep_data(manifest).await {
             return Done::On(Event::Hindered(Trouble::new(reason)));
         }
-        // TRUST, order on the device, 8: no stop. Hashing and claiming may have taken minutes since the last look.
+        // Order on the device, 8: no stop. Hashing and claiming may have taken minutes since the last look.
         self.heed_inbox(None);
         let State::Switching { attempt, window } = self.journal.state() else { return Done::Later };
         // The clock is looked at again before anything is switched.
@@ -230,7 +230,7 @@ impl Agent {
         running.is_none_or(|version| version.digest != *manifest || version.manifest.install.return_to_service)
     }
 
-    /// DESIGN, rule 5: always a way back.
+    /// Rule 5: always a way back.
     pub(super) async fn revert(&self) -> Done {
         let State::Reverting { attempt, .. } = self.journal.state() else { return Done::Later };
         let manifest = &attempt.bundle.manifest;

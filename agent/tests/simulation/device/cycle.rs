@@ -65,7 +65,7 @@ impl Simulation {
         }
     }
 
-    /// TRUST, order on the device, 1 to 5, as the agent's `look` does it.
+    /// Order on the device, 1 to 5, as the agent's `look` does it.
     pub(crate) fn look(&mut self, i: usize) -> Event {
         let online = self.devices[i].words.is_some();
         let own = self.devices[i].own(self.now);

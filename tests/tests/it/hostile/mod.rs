@@ -1,4 +1,4 @@
-//! A server in the attacker's hands tries everything that TRUST.md lists against the real agent. Nothing is installed, and
+//! A server in the attacker's hands tries everything that is known against the real agent. Nothing is installed, and
 //! the agent says what was tried.
 //!
 //! Each table below is printed with its test. A row is a device of its own, as enrolled and up to date with all that both

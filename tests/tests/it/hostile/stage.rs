@@ -21,7 +21,7 @@ pub(super) const LOOK: Duration = Duration::from_millis(50);
 /// One attack.
 #[derive(Clone, Copy)]
 pub(super) struct Row {
-    /// Its name, as TRUST.md or the literature has it.
+    /// Its name, as the literature has it.
     pub(super) attack: &'static str,
     /// What the server does.
     pub(super) server: &'static str,

@@ -154,7 +154,7 @@ impl World<'_> {
         if self.fault(20) {
             return Ok(Done::On(Event::Broken(reason(Code::InstallFailed))));
         }
-        // The rules, as they stand in DESIGN, and not as the code has them.
+        // The rules, as they are written down, and not as the code has them.
         let variant = &self.signed.variants[self.variant];
         let open = variant.slots.iter().any(|(start, end)| *start <= self.now && self.now + BUDGET <= *end);
         if !open {

@@ -132,6 +132,15 @@ finish() {
     echo "$place"
 }
 
+# pages: for whoever is woken at 02:00.
+pages() {
+    local page
+    for page in deploy/runbooks/*.md; do
+        put 0644 "$page" "usr/share/doc/$package/runbooks/${page##*/}"
+    done
+    put 0644 deploy/reasons.md "usr/share/doc/$package/reasons.md"
+}
+
 units=usr/lib/systemd/system
 
 begin suture-server suture-server
@@ -139,6 +148,7 @@ put 0644 deploy/suture-server.service "$units/suture-server.service"
 put 0644 deploy/debian/suture-server/sysusers usr/lib/sysusers.d/suture-server.conf
 put 0644 deploy/debian/suture-server/tmpfiles usr/lib/tmpfiles.d/suture-server.conf
 put 0644 deploy/server.toml usr/share/doc/suture-server/examples/server.toml
+pages
 manual suture-server
 finish suture-server
 
@@ -153,9 +163,7 @@ manual suture-agent suture-boot
 finish suture-agent suture-boot
 
 begin suturectl suture-ctl
-for page in deploy/runbooks/*.md; do
-    put 0644 "$page" "usr/share/doc/suturectl/runbooks/${page##*/}"
-done
+pages
 for shell in bash zsh fish; do
     "$suturectl" completions "$shell" >"$stage/$shell"
 done

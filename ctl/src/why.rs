@@ -116,7 +116,8 @@ pub struct About<'a> {
 }
 
 impl About<'_> {
-    /// What meets a reason, by its code: the command to type, who must do what, or that it ends by itself.
+    /// What meets a reason, by its code: the command to type, who must do what, or that it ends by itself. Every code stands here, so that
+    /// a new one has to be thought about.
     pub fn remedy(&self, reason: &Reason) -> Remedy {
         let rollout = self.approval.map_or_else(|| "ROLLOUT".to_owned(), ToString::to_string);
         let device = self.device.map_or_else(|| "DEVICE".to_owned(), ToString::to_string);
@@ -127,7 +128,8 @@ impl About<'_> {
         match reason.code {
             Code::NothingApproved | Code::NotForThisDevice | Code::SlotsOver | Code::AttemptsSpent => anew(),
             Code::Superseded | Code::Aborted | Code::SlotTooShort | Code::Withdrawn => anew(),
-            Code::UpToDate => itself("nothing is left to do"),
+            Code::TooManySteps | Code::PastDeadline | Code::OtherRelease | Code::RunningUnknown => anew(),
+            Code::UpToDate | Code::Returned => itself("nothing is left to do"),
             Code::NotInCatalog | Code::WrongHardware | Code::WrongProduct | Code::TooOldToStart | Code::BelowFloor => {
                 command("suturectl bundle list".to_owned())
             }
@@ -135,6 +137,9 @@ impl About<'_> {
                 command(format!("suturectl rollout plan --bundle PRODUCT@RELEASE --device {device} --permit-downgrade"))
             }
             Code::ConflictingApprovals => command("suturectl rollout plan ... --supersedes ROLLOUT".to_owned()),
+            Code::KnownRisk | Code::DataFormat | Code::WrongInstaller | Code::Unfit => {
+                person("the manufacturer has another version for it; then that is approved")
+            }
             Code::NoCalendar | Code::NoOpening => command("suturectl calendar set WARD ...".to_owned()),
             Code::StopOrder => command(format!("suturectl rollout lift {rollout}")),
             Code::Paused | Code::FailureCeiling | Code::TimedOut | Code::Operator => command(format!(
@@ -174,9 +179,19 @@ impl About<'_> {
             Code::StateDamaged => {
                 person("whoever looks after the device goes there: its record cannot be read or written")
             }
-            Code::InstallFailed | Code::RestartFailed | Code::StartFailed | Code::HealthFailed | Code::WrongBytes => {
+            Code::Power => person("the device has mains, or a charged battery, in its slot"),
+            Code::Drift => person("somebody takes it out of use by the hospital's rules, and calls its maker"),
+            Code::RecordRewritten => person(
+                "whoever runs the server has said why; then, with the agent stopped, suture-agent record --forget at the device",
+            ),
+            Code::Departed | Code::WrongHospital => person("it enrols anew where it is now"),
+            Code::InstallFailed => itself("it is tried again in a later slot, while tries are left"),
+            Code::RestartFailed | Code::StartFailed | Code::HealthFailed => {
                 person("somebody finds out why, at the device or with the manufacturer; then it is approved anew")
             }
+            Code::WrongBytes => itself(
+                "it is fetched again; where it comes again and again, have the device's disk and the server looked at",
+            ),
             Code::RetryWait => itself("the device waits between two tries, as long as was approved"),
             Code::WardBusy => itself("another device of the ward comes back into service"),
             Code::UnusableBundle => {
@@ -188,7 +203,7 @@ impl About<'_> {
             Code::Transfer | Code::InLine => itself("the transfer goes on as the line allows"),
             Code::QuietHours => command("suturectl transfer show".to_owned()),
             Code::BeforeSlot => itself("its slot begins"),
-            _ => command(format!("suturectl device show {device}")),
+            Code::Unknown => person("the older of the two programs is replaced"),
         }
     }
 }
@@ -202,6 +217,8 @@ pub fn lines(unmet: &[Unmet]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     #[test]
@@ -212,6 +229,16 @@ mod tests {
             let (Remedy::Command { how } | Remedy::Person { how } | Remedy::Itself { how } | Remedy::Time { how, .. }) =
                 of.remedy(&Reason::new(*code, "so it is"));
             assert!(!how.is_empty() && !how.contains("ROLLOUT --"), "{code}: {how}");
+        }
+        let all = crate::Cli::command();
+        for code in Code::ALL {
+            let Remedy::Command { how } = of.remedy(&Reason::new(*code, "so it is")) else { continue };
+            for typed in how.split("suturectl ").skip(1) {
+                let mut words = typed.split([' ', ',', ':']);
+                let group = words.next().and_then(|word| all.find_subcommand(word));
+                let one = group.and_then(|group| group.find_subcommand(words.next()?));
+                assert!(one.is_some(), "{code}: there is no suturectl {typed}");
+            }
         }
         let waits = suture_core::approval::waits(&approval, 1);
         assert_eq!(

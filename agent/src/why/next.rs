@@ -137,7 +137,10 @@ fn by_code(code: Code) -> (&'static str, &'static str) {
             "Nothing is begun by it until as many as approve have signed a lift.",
             "Ask those who approve updates why they stopped it.",
         ),
-        Code::Superseded => ("It goes on by the approval that took its place.", USABLE),
+        Code::Superseded => (
+            "It goes on by the approval that took its place, where that one names it; else nothing is begun.",
+            "Where this device should still be updated, ask those who approve updates whether the newer approval names it.",
+        ),
         Code::WaveClosed => (
             "It begins once its turn has come, in a slot that is open then.",
             "Nothing needs to be done here; other devices of the hospital come first.",
@@ -248,7 +251,7 @@ fn by_code(code: Code) -> (&'static str, &'static str) {
         ),
         Code::StateDamaged => (
             "Nothing is begun until it can be read and written. What is installed goes on running.",
-            "Do what stands above; where it names no command, have the device's disk looked at.",
+            "Do what the sentence says; where it names no command, have the device's disk looked at.",
         ),
         Code::TimedOut | Code::FailureCeiling | Code::Operator => (
             "It goes on once those who run the rollout let it.",

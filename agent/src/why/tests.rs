@@ -288,11 +288,21 @@ fn a_state_that_only_a_person_ends_says_so_whatever_the_code() {
     assert_eq!(Whys::default().text(), "nothing is waited for\n");
 }
 
+/// Most of what damages a device's record does not hold the device: nothing is begun, and that is all.
+#[test]
+fn a_damaged_record_that_does_not_hold_the_device_leads_to_no_command_that_refuses() {
+    let text_of = "neither copy of what this device's releases may not sink below can be read (bad checksum); look at the disk; nothing is begun \
+                   until a person has removed both, floor.json in the state directory and .suture-floor.json beside the slots";
+    let said = text(&idle(Reason::new(Code::StateDamaged, text_of)));
+    assert!(!said.contains("suture-agent recover"), "{said}");
+    compare("state-damaged-idle", &said);
+}
+
 /// A snapshot that nothing is compared with any more would go on being believed.
 #[test]
 fn there_is_no_snapshot_of_what_is_not_said() {
     let others = ["staging", "staged", "claiming", "installing", "restarting", "confirming", "releasing"];
-    let held = ["held-after-a-failed-way-back", "not-released", "reverting"];
+    let held = ["held-after-a-failed-way-back", "not-released", "reverting", "state-damaged-idle"];
     let known: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).chain(others).chain(held).collect();
     for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/why")).unwrap() {
         let path = entry.unwrap().path();

@@ -142,31 +142,39 @@ fn is_over(report: &Report, said: Option<&v1::CheckInRequest>) -> bool {
     same && report.phase.is_outcome() && !phase.is_outcome()
 }
 
+/// What is signed is that it is on no roster; why, and so what comes next, is the server's word.
 fn not_on_roster(id: &DeviceId, state: &str) -> Unmet {
     let command = |text: String, how: String| (text, Remedy::Command { how });
     let (text, remedy) = match state {
         "" => command(
-            format!("the server knows no {id}; `device import` adds it"),
+            format!(
+                "{id} is on no signed roster; the server says that it knows no such device; `device import` adds it"
+            ),
             "suturectl device import --csv FILE".to_owned(),
         ),
         "imported" => (
-            format!("{id} has not enrolled; `device token {id}`, then `suture-agent enroll` at the device"),
+            format!(
+                "{id} is on no signed roster; the server says that it has not enrolled; `device token {id}`, then `suture-agent \
+                 enroll` at the device"
+            ),
             Remedy::Person {
                 how: format!("suturectl device token {id}, then at the device suture-agent enroll --token-file -"),
             },
         ),
         "decommissioned" => (
-            format!("{id} is out of use for good"),
+            format!("{id} is on no signed roster; the server says that it is out of use for good"),
             Remedy::Person {
                 how: "a device that comes back is imported under another id, and enrols as that".to_owned(),
             },
         ),
         "revoked" => (
-            format!("{id} is revoked"),
+            format!("{id} is on no signed roster; the server says that it is revoked"),
             Remedy::Person { how: "somebody decides that it is to come back, and enrols it anew".to_owned() },
         ),
         _ => command(
-            format!("{id} is on no signed roster; compare its fingerprint, then `device confirm {id}`"),
+            format!(
+                "{id} is on no signed roster; the server says that it has enrolled; compare its fingerprint, then `device confirm {id}`"
+            ),
             format!("suturectl device confirm {id} --fingerprint HEX"),
         ),
     };
@@ -192,6 +200,10 @@ mod tests {
             let unmet = not_on_roster(&id, state);
             assert!(unmet.reason.text.contains(step), "{unmet:?}");
             assert_eq!(unmet.reason.code, Code::Pending);
+        }
+        for state in ["", "imported", "pending", "revoked", "decommissioned"] {
+            let text = not_on_roster(&id, state).reason.text;
+            assert!(text.starts_with("pump-1 is on no signed roster; the server says that it "), "{state}: {text}");
         }
     }
 

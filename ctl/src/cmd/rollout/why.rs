@@ -171,7 +171,10 @@ impl Seen<'_> {
             State::Paused => (Code::Paused, text("it is paused")),
             State::Aborted => (Code::Aborted, text("it is aborted")),
             State::Superseded if !known(Code::Superseded) => {
-                (Code::Superseded, text("another approval took its place"))
+                // Which one, the server has not said here.
+                let reason = Reason::new(Code::Superseded, text("another approval took its place"));
+                let how = "suturectl rollout list".to_owned();
+                return Some(Unmet::with(Word::Server, reason, Remedy::Command { how }));
             }
             State::Expired if !known(Code::SlotsOver) => (Code::SlotsOver, text("it has ended")),
             _ => return None,

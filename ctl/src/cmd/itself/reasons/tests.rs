@@ -84,11 +84,22 @@ fn every_code_has_a_meaning_in_one_sentence() {
 
 /// What `suture-agent why` says to whoever stands at the device, as the agent's own tests keep it.
 fn at_the_device(code: Code) -> (String, String) {
-    let path = root(&format!("agent/tests/why/{code}.txt"));
+    let (by_itself, you_can) = told(code.as_str());
+    // It holds the device where the journal itself is lost, and only then `suture-agent recover` ends it.
+    if code == Code::StateDamaged {
+        let (idle, idle_can) = told("state-damaged-idle");
+        return (format!("Held: {by_itself} Else: {idle}"), format!("Held: {you_can} Else: {idle_can}"));
+    }
+    (by_itself, you_can)
+}
+
+/// The two lines of one of the snapshots.
+fn told(name: &str) -> (String, String) {
+    let path = root(&format!("agent/tests/why/{name}.txt"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let line = |begins: &str| {
         let found = text.lines().find_map(|l| l.strip_prefix(begins));
-        found.unwrap_or_else(|| panic!("{code} has no {begins}")).trim().to_owned()
+        found.unwrap_or_else(|| panic!("{name} has no {begins}")).trim().to_owned()
     };
     (line("  by itself  "), line("  you can    "))
 }
@@ -98,6 +109,7 @@ const HEAD: &str = "# Reasons, exit codes, refusals
 Everything that the programs answer when they do not do a thing, on one page. It is written by the code that answers
 (`SUTURE_SNAPSHOTS=write cargo nextest run -p suture-ctl --lib reasons`), and a test compares the two. Without a browser:
 `suturectl reasons CODE` explains one, and needs no server; at the device, `suture-agent why` says the same of what it waits for.
+Whose word a code usually is stands with it; the word in brackets that `device why` and `rollout why` print is this case's, and goes before.
 
 ";
 

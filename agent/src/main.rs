@@ -71,7 +71,7 @@ fn main() -> ExitCode {
         Err(e) => {
             let code = exit(&e);
             match cli.output {
-                Output::Text => eprintln!("{}", legible::plain(&format!("suture-agent: {e:#}"))),
+                Output::Text => eprintln!("{}", told(&e, code)),
                 Output::Json => eprintln!("{}", failure(&e, code)),
             }
             ExitCode::from(code)
@@ -79,16 +79,27 @@ fn main() -> ExitCode {
     }
 }
 
-/// As `suturectl` tells programs of a failure.
-fn failure(error: &anyhow::Error, code: u8) -> String {
-    let causes: Vec<_> = error.chain().skip(1).map(ToString::to_string).collect();
-    let next = match code {
+/// What a person can do where the program ends with that code.
+fn next(code: u8) -> Option<&'static str> {
+    match code {
         EXIT_UNVERIFIED => Some("act on none of it; keep it, and ask whoever it comes from over another channel"),
         EXIT_CONFIGURATION => Some("correct the file; `suture-agent doctor` then tests the rest"),
         _ => None,
-    };
-    let told =
-        serde_json::json!({ "error": error.to_string(), "causes": causes, "next": next, "notes": [], "exit": code });
+    }
+}
+
+/// As `suturectl` tells people of a failure. What others wrote stands further in than this program's advice.
+fn told(error: &anyhow::Error, code: u8) -> String {
+    let next = next(code).map(|next| format!("\n  try: {next}")).unwrap_or_default();
+    legible::plain(&format!("suture-agent: {}{next}", legible::indented(&format!("{error:#}"), 4)))
+}
+
+/// As `suturectl` tells programs of a failure.
+fn failure(error: &anyhow::Error, code: u8) -> String {
+    let causes: Vec<_> = error.chain().skip(1).map(ToString::to_string).collect();
+    let told = serde_json::json!({
+        "error": error.to_string(), "causes": causes, "next": next(code), "notes": [], "exit": code,
+    });
     legible::json(&told.to_string())
 }
 

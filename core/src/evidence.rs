@@ -7,21 +7,18 @@
 //! | --- | --- |
 //! | a folder of which a file was taken out, with an index that fits | the seal is over the index |
 //! | a seal of one folder shown with another | the index's SHA-256 is in what is signed |
-//! | somebody's own key | [`VerifiedSeal::is_listed`]: a root of the party names it, for whoever signs |
-
-use std::ops::Deref;
+//! | somebody's own key | [`Seal::is_listed`]: a root of the party names it, for whoever signs |
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::approval::{DocumentError, SignedDocument, StatementError};
+use crate::approval::{ByOwnKey, OwnKey, SignedDocument, StatementError};
 use crate::clock::utc;
 use crate::digest::Digest;
 use crate::id::{HdoId, OperatorName};
-use crate::json::JsonError;
 use crate::limits::MAX_STATEMENT_BYTES;
 use crate::sign::{PublicKey, Signer};
-use crate::trust::{Role, Root, beside};
+use crate::trust::{Role, Root, TrustError};
 
 /// Who vouches: whoever signs for what may run, on either side.
 const ROLE: Role = Role::Targets;
@@ -61,6 +58,18 @@ impl SignedDocument for Seal {
     }
 }
 
+impl OwnKey for Seal {
+    type Error = StatementError;
+
+    fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    fn unsigned(source: TrustError) -> StatementError {
+        StatementError::Signature(source)
+    }
+}
+
 impl Seal {
     /// Signs it with the key that it names.
     ///
@@ -68,36 +77,7 @@ impl Seal {
     ///
     /// The key is another, or does not sign.
     pub fn sign(&self, signer: &dyn Signer) -> Result<VerifiedSeal, StatementError> {
-        self.check()?;
-        let bytes = beside::sign(ROLE, serde_json::json!(self), &[signer]).map_err(StatementError::Signature)?;
-        VerifiedSeal::verify(&bytes)
-    }
-}
-
-/// A seal that the key which it names has signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedSeal {
-    seal: Seal,
-    bytes: Vec<u8>,
-}
-
-impl VerifiedSeal {
-    /// Verifies a seal by the key that it names. Whether that key is one of the party's is another question.
-    ///
-    /// # Errors
-    ///
-    /// It is too long, unreadable, or not signed by that key.
-    pub fn verify(bytes: &[u8]) -> Result<Self, StatementError> {
-        if bytes.len() as u64 > MAX_STATEMENT_BYTES {
-            let (kind, limit) = (Seal::TYPE, MAX_STATEMENT_BYTES);
-            return Err(DocumentError::TooLong { kind, length: bytes.len(), limit }.into());
-        }
-        let file = beside::Beside::open(ROLE, bytes).map_err(StatementError::Signature)?;
-        let shape = |e| DocumentError::Json { kind: Seal::TYPE, source: JsonError::Shape(e) };
-        let seal = Seal::deserialize(file.signed()).map_err(shape)?;
-        seal.check()?;
-        file.by_key(&seal.key).map_err(StatementError::Signature)?;
-        Ok(Self { seal, bytes: bytes.to_vec() })
+        ByOwnKey::sign(self, signer)
     }
 
     /// Whether a root of the party names the key, and ties it to nobody else than who signs.
@@ -105,19 +85,10 @@ impl VerifiedSeal {
         let listed = root.authority(ROLE).keys().any(|key| *key == self.key);
         listed && root.holder(&self.key).is_none_or(|holder| *holder == self.name)
     }
-
-    /// The file, signature included.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
 }
 
-impl Deref for VerifiedSeal {
-    type Target = Seal;
-    fn deref(&self) -> &Seal {
-        &self.seal
-    }
-}
+/// A seal that the key which it names has signed. Whether that key is one of the party's is another question: [`Seal::is_listed`].
+pub type VerifiedSeal = ByOwnKey<Seal>;
 
 #[cfg(test)]
 mod tests {

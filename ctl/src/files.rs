@@ -9,6 +9,8 @@ use std::time::Duration;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use crate::failure::{Failure, Outcome};
+
 /// How often a directory's lock is tried; who writes holds it for milliseconds, or as long as its disk takes.
 const TRY: Duration = Duration::from_millis(10);
 /// After so many tries a person is told what is waited for: 2 s.
@@ -57,6 +59,11 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
         return Err(at("read", path)(source));
     }
     Ok(Some(bytes))
+}
+
+/// The same of a file that a person has named, which has to be there.
+pub fn need(path: &Path, limit: u64) -> Outcome<Vec<u8>> {
+    read(path, limit)?.ok_or_else(|| Failure::new(format!("there is no file {}", path.display())))
 }
 
 /// Puts `bytes` in the place of the file, flushed to disk, so that after a power cut the old or the new one is there.
@@ -271,7 +278,7 @@ mod tests {
         let held = File::open(dir.path()).unwrap();
         held.lock().unwrap();
         let failed = write_within(&path, b"x", Access::Public, 2).unwrap_err();
-        let failure = crate::failure::Failure::from(failed).to_text();
+        let failure = Failure::from(failed).to_text();
         for part in ["cannot write", "audit.json", &format!("the lock on {}", dir.path().display()), "fuser"] {
             assert!(failure.contains(part), "{part}: {failure}");
         }

@@ -32,6 +32,9 @@ use crate::files::{self, Access, FileError, Locked};
 /// Far more than any of these small files needs.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
+/// What helps where `server.json` is damaged.
+const DAMAGED: &str = "bring it back from the copy of this home, or join again in a new --home";
+
 /// The directory.
 #[derive(Debug, Clone)]
 pub struct Home {
@@ -59,7 +62,7 @@ impl Server {
         match read {
             Ok(read) if !read.is_empty() => Ok(read),
             Ok(_) => Err(Failure::new("server.json names no authority").next("`suturectl service trust FILE`")),
-            Err(e) => Err(Failure::new("server.json holds an authority that is not base64").because(&e)),
+            Err(e) => Err(Failure::new("server.json holds an authority that is not base64").because(&e).next(DAMAGED)),
         }
     }
 
@@ -71,7 +74,7 @@ impl Server {
     /// This operator's identity, parsed.
     pub fn principal(&self) -> Outcome<Principal> {
         Principal::parse(&self.uri, &self.trust_domain)
-            .map_err(|e| Failure::new("server.json names no identity of its trust domain").because(&e))
+            .map_err(|e| Failure::new("server.json names no identity of its trust domain").because(&e).next(DAMAGED))
     }
 
     /// The hospital that this operator belongs to.
@@ -159,7 +162,9 @@ impl Home {
                 .next("`suturectl join -` and paste the token, or name another --home")
         })?;
         serde_json::from_slice(&bytes).map_err(|e| {
-            Failure::new(format!("{} cannot be read", self.directory.join("server.json").display())).because(&e)
+            Failure::new(format!("{} cannot be read", self.directory.join("server.json").display()))
+                .because(&e)
+                .next(DAMAGED)
         })
     }
 

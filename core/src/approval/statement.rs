@@ -15,23 +15,19 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::ops::Deref;
 use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::document::{DocumentError, SignedDocument, first_broken};
+use super::own_key::{ByOwnKey, OwnKey};
 use crate::clock::{format_utc, utc};
 use crate::digest::Digest;
 use crate::id::{ApprovalId, HdoId, OperatorName};
-use crate::json::JsonError;
 use crate::limits::{MAX_STATEMENT_BYTES, MAX_TEXT_BYTES};
 use crate::sign::{PublicKey, Signer};
-use crate::trust::{Role, TrustError, beside};
-
-/// Who speaks of approvals: whoever signs for what is approved.
-const ROLE: Role = Role::Targets;
+use crate::trust::TrustError;
 
 /// What a signature means (21 CFR 11.50 (a) (3)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +112,18 @@ impl SignedDocument for Statement {
     }
 }
 
+impl OwnKey for Statement {
+    type Error = StatementError;
+
+    fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    fn unsigned(source: TrustError) -> StatementError {
+        StatementError::Signature(source)
+    }
+}
+
 /// Why a statement was refused, or an approval for want of one.
 #[derive(Debug, thiserror::Error)]
 pub enum StatementError {
@@ -186,9 +194,7 @@ impl Statement {
     ///
     /// It breaks a rule, the key is another, or does not sign.
     pub fn sign(&self, signer: &dyn Signer) -> Result<VerifiedStatement, StatementError> {
-        self.check()?;
-        let bytes = beside::sign(ROLE, serde_json::json!(self), &[signer]).map_err(StatementError::Signature)?;
-        VerifiedStatement::verify(&bytes)
+        ByOwnKey::sign(self, signer)
     }
 
     /// For people, in one line.
@@ -198,45 +204,9 @@ impl Statement {
     }
 }
 
-/// A statement that the key which it names has signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedStatement {
-    statement: Statement,
-    bytes: Vec<u8>,
-}
-
-impl VerifiedStatement {
-    /// Verifies a statement by the key that it names. Whether that key is an approver's, and has signed the approval, is
-    /// another question: see [`all_stated`].
-    ///
-    /// # Errors
-    ///
-    /// It is too long, unreadable, breaks a rule, or is not signed by that key.
-    pub fn verify(bytes: &[u8]) -> Result<Self, StatementError> {
-        if bytes.len() as u64 > MAX_STATEMENT_BYTES {
-            let (kind, limit) = (Statement::TYPE, MAX_STATEMENT_BYTES);
-            return Err(DocumentError::TooLong { kind, length: bytes.len(), limit }.into());
-        }
-        let file = beside::Beside::open(ROLE, bytes).map_err(StatementError::Signature)?;
-        let shape = |e| DocumentError::Json { kind: Statement::TYPE, source: JsonError::Shape(e) };
-        let statement = Statement::deserialize(file.signed()).map_err(shape)?;
-        statement.check()?;
-        file.by_key(&statement.key).map_err(StatementError::Signature)?;
-        Ok(Self { statement, bytes: bytes.to_vec() })
-    }
-
-    /// The file, signature included.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Deref for VerifiedStatement {
-    type Target = Statement;
-    fn deref(&self) -> &Statement {
-        &self.statement
-    }
-}
+/// A statement that the key which it names has signed. Whether that key is an approver's, and has signed the approval, is another question:
+/// see [`all_stated`].
+pub type VerifiedStatement = ByOwnKey<Statement>;
 
 /// An approval under its head's SHA-256, with the keys of approvers that have signed for it.
 #[derive(Debug, Clone, Copy)]

@@ -5,23 +5,17 @@
 //! | a decision that the server has made up, or made another of | [`VerifiedDecision::verify`], the key that it names |
 //! | the decision on one bundle shown as one on another | the manifest's SHA-256 is in what is signed |
 
-use std::ops::Deref;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Decision;
-use crate::approval::{DocumentError, SignedDocument, StatementError, first_broken};
+use crate::approval::{ByOwnKey, OwnKey, SignedDocument, StatementError, first_broken};
 use crate::clock::utc;
 use crate::digest::Digest;
 use crate::id::{HdoId, OperatorName};
-use crate::json::JsonError;
 use crate::limits::{MAX_STATEMENT_BYTES, MAX_TEXT_BYTES};
 use crate::sign::{PublicKey, Signer};
-use crate::trust::{Role, beside};
-
-/// Who speaks of what is not approved: whoever signs for what is.
-const ROLE: Role = Role::Targets;
+use crate::trust::TrustError;
 
 /// What is signed. As such it is nobody's word yet: see [`VerifiedDecision`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +59,18 @@ impl SignedDocument for Stated {
     }
 }
 
+impl OwnKey for Stated {
+    type Error = StatementError;
+
+    fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    fn unsigned(source: TrustError) -> StatementError {
+        StatementError::Signature(source)
+    }
+}
+
 impl Stated {
     /// Signs it with the key that it names.
     ///
@@ -72,50 +78,12 @@ impl Stated {
     ///
     /// It breaks a rule, the key is another, or does not sign.
     pub fn sign(&self, signer: &dyn Signer) -> Result<VerifiedDecision, StatementError> {
-        self.check()?;
-        let bytes = beside::sign(ROLE, serde_json::json!(self), &[signer]).map_err(StatementError::Signature)?;
-        VerifiedDecision::verify(&bytes)
+        ByOwnKey::sign(self, signer)
     }
 }
 
-/// A decision that the key which it names has signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedDecision {
-    stated: Stated,
-    bytes: Vec<u8>,
-}
-
-impl VerifiedDecision {
-    /// Verifies a decision by the key that it names. Whether that key is one of the hospital's is another question.
-    ///
-    /// # Errors
-    ///
-    /// It is too long, unreadable, breaks a rule, or is not signed by that key.
-    pub fn verify(bytes: &[u8]) -> Result<Self, StatementError> {
-        if bytes.len() as u64 > MAX_STATEMENT_BYTES {
-            let (kind, limit) = (Stated::TYPE, MAX_STATEMENT_BYTES);
-            return Err(DocumentError::TooLong { kind, length: bytes.len(), limit }.into());
-        }
-        let file = beside::Beside::open(ROLE, bytes).map_err(StatementError::Signature)?;
-        let shape = |e| DocumentError::Json { kind: Stated::TYPE, source: JsonError::Shape(e) };
-        let stated = Stated::deserialize(file.signed()).map_err(shape)?;
-        stated.check()?;
-        file.by_key(&stated.key).map_err(StatementError::Signature)?;
-        Ok(Self { stated, bytes: bytes.to_vec() })
-    }
-
-    /// The file, signature included.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Deref for VerifiedDecision {
-    type Target = Stated;
-    fn deref(&self) -> &Stated {
-        &self.stated
-    }
-}
+/// A decision that the key which it names has signed. Whether that key is one of the hospital's is another question.
+pub type VerifiedDecision = ByOwnKey<Stated>;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,6 @@
 //! A letter: who writes to whom, its place in the series, and what it says, under one signature.
 
 use std::fmt;
-use std::ops::Deref;
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -9,15 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::content::Incomplete;
 use super::{Acknowledgement, Notice, Suspicion};
-use crate::approval::{DocumentError, SignedDocument, first_broken};
+use crate::approval::{ByOwnKey, DocumentError, OwnKey, SignedDocument, first_broken};
 use crate::clock::utc;
 use crate::digest::Digest;
 use crate::id::{HdoId, OperatorName};
-use crate::json::JsonError;
 use crate::limits::{MAX_LETTER_BYTES, MAX_LETTERS};
 use crate::series::{Head, Link, placed};
 use crate::sign::{PublicKey, Signer};
-use crate::trust::{Role, Root, TrustError, beside};
+use crate::trust::{Role, Root, TrustError};
 
 /// Who writes: whoever signs for what may run, on either side.
 const ROLE: Role = Role::Targets;
@@ -158,8 +156,18 @@ impl SignedDocument for Letter {
     }
 }
 
-impl Letter {
-    /// Whether it holds to the rules and says all that it must.
+impl OwnKey for Letter {
+    type Error = LetterError;
+
+    fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    fn unsigned(source: TrustError) -> LetterError {
+        LetterError::Signature(source)
+    }
+
+    /// Also what its kind must say.
     fn sound(&self) -> Result<(), LetterError> {
         self.check()?;
         match &self.said {
@@ -167,16 +175,16 @@ impl Letter {
             Said::Suspicion(_) | Said::Acknowledgement(_) => Ok(()),
         }
     }
+}
 
+impl Letter {
     /// Signs it with the key that it names.
     ///
     /// # Errors
     ///
     /// It breaks a rule or lacks something, the key is another, or does not sign.
     pub fn sign(&self, signer: &dyn Signer) -> Result<VerifiedLetter, LetterError> {
-        self.sound()?;
-        let bytes = beside::sign(ROLE, serde_json::json!(self), &[signer]).map_err(LetterError::Signature)?;
-        VerifiedLetter::verify(&bytes)
+        ByOwnKey::sign(self, signer)
     }
 
     /// Whether a root lets its key write letters, and ties the key to nobody else than who signs.
@@ -186,56 +194,22 @@ impl Letter {
     }
 }
 
-/// A letter that the key which it names has signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedLetter {
-    letter: Letter,
-    bytes: Vec<u8>,
-}
+/// A letter that the key which it names has signed. Whether that key may write is another question: [`super::follow`].
+pub type VerifiedLetter = ByOwnKey<Letter>;
 
-impl VerifiedLetter {
-    /// Verifies a letter by the key that it names. Whether that key may write is another question: [`super::follow`].
-    ///
-    /// # Errors
-    ///
-    /// It is too long, unreadable, breaks a rule or lacks something, or is not signed by that key.
-    pub fn verify(bytes: &[u8]) -> Result<Self, LetterError> {
-        if bytes.len() as u64 > MAX_LETTER_BYTES {
-            let (kind, limit) = (Letter::TYPE, MAX_LETTER_BYTES);
-            return Err(DocumentError::TooLong { kind, length: bytes.len(), limit }.into());
-        }
-        let file = beside::Beside::open(ROLE, bytes).map_err(LetterError::Signature)?;
-        let shape = |e| DocumentError::Json { kind: Letter::TYPE, source: JsonError::Shape(e) };
-        let letter = Letter::deserialize(file.signed()).map_err(shape)?;
-        letter.sound()?;
-        file.by_key(&letter.key).map_err(LetterError::Signature)?;
-        Ok(Self { letter, bytes: bytes.to_vec() })
-    }
-
-    /// The file, signature included.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
+impl ByOwnKey<Letter> {
     /// Its SHA-256, which the next one names.
     pub fn digest(&self) -> Digest {
-        Digest::of(&self.bytes)
+        Digest::of(self.bytes())
     }
 
     /// The place that it ends the series at.
     pub fn head(&self) -> Head {
-        Head { number: self.letter.number, sha256: self.digest() }
+        Head { number: self.number, sha256: self.digest() }
     }
 
     /// And what it stands upon.
     pub(super) fn link(&self) -> Link {
-        Link { head: self.head(), previous: self.letter.previous }
-    }
-}
-
-impl Deref for VerifiedLetter {
-    type Target = Letter;
-    fn deref(&self) -> &Letter {
-        &self.letter
+        Link { head: self.head(), previous: self.previous }
     }
 }

@@ -156,9 +156,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
 
 async fn import(context: &mut Context<'_>, csv: PathBuf, dry_run: bool) -> Outcome {
     context.home.server()?.hdo()?;
-    let bytes =
-        files::read(&csv, MAX_CSV_BYTES)?.ok_or_else(|| Failure::new(format!("there is no file {}", csv.display())))?;
-    let devices = import::read(&bytes)?;
+    let devices = import::read(&files::need(&csv, MAX_CSV_BYTES)?)?;
     let request = v1::ImportDevicesRequest { devices, dry_run };
     let v1::ImportDevicesResponse { added, changed, unchanged } =
         context.connect().await?.import_devices(request).await?;

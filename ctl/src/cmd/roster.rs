@@ -101,9 +101,7 @@ async fn show(context: &mut Context<'_>, ward: Option<&WardId>) -> Outcome {
 }
 
 async fn sign(context: &mut Context<'_>, csv: PathBuf, words: &Words, signing: &Signing) -> Outcome {
-    let bytes =
-        files::read(&csv, MAX_CSV_BYTES)?.ok_or_else(|| Failure::new(format!("there is no file {}", csv.display())))?;
-    let typed = read(&bytes)?;
+    let typed = read(&files::need(&csv, MAX_CSV_BYTES)?)?;
     let list = words.read()?;
     let mut desk = Desk::open_base(context).await?;
     // Every device is looked at before anything is done: one wrong fingerprint, and nothing is.

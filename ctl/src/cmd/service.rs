@@ -273,8 +273,7 @@ async fn take(context: &mut Context<'_>, server: Server) -> Outcome {
 /// The certificate of a CA out of a PEM file.
 fn certificate(file: &Path) -> Outcome<Vec<u8>> {
     const MAX_PEM_BYTES: u64 = 16 << 10;
-    let pem = files::read(file, MAX_PEM_BYTES)?
-        .ok_or_else(|| Failure::new(format!("there is no file {}", file.display())))?;
+    let pem = files::need(file, MAX_PEM_BYTES)?;
     authority(&pem).map_err(|why| {
         Failure::new(format!("{} is not one CA certificate in PEM: {why}", file.display()))
             .next("`suture-server ca show` says where the server's are; give one file for each")

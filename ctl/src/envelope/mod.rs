@@ -155,9 +155,7 @@ impl Envelope {
     ///
     /// There is none, or as [`Envelope::parse`].
     pub fn open(path: &Path) -> Outcome<Self> {
-        let bytes = files::read(path, MAX_ENVELOPE_BYTES)?
-            .ok_or_else(|| Failure::new(format!("there is no file {}", path.display())))?;
-        Self::parse(&bytes)
+        Self::parse(&files::need(path, MAX_ENVELOPE_BYTES)?)
     }
 
     /// The file's bytes.

@@ -60,7 +60,10 @@ pub(super) fn public(home: &Home, name: &KeyName) -> Outcome<PublicKey> {
         });
     };
     let text = String::from_utf8_lossy(&bytes).trim().to_owned();
-    PublicKey::try_from(text).map_err(|e| Failure::new(format!("{} is damaged", public_name(name))).because(&e))
+    PublicKey::try_from(text).map_err(|e| {
+        let damaged = Failure::new(format!("{} is damaged", public_name(name))).because(&e);
+        damaged.next("bring it back from the copy of this home")
+    })
 }
 
 /// Whether the file is encrypted.

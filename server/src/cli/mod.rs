@@ -22,6 +22,7 @@ use tokio::runtime::{Builder, Runtime};
 use self::flags::Flags;
 use crate::Settings;
 use crate::config::Faults;
+use crate::store::StoreError;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, or stopped as asked; 1 failed: a file, the database, the port; \
 64 the command line or the configuration is wrong.";
@@ -116,8 +117,10 @@ impl Output {
 
     /// A failure, as standard error has it: a line of text, or one JSON object of the shape that `suturectl` has too.
     pub fn failure(self, error: &anyhow::Error, exit: u8) -> String {
+        let next = next(error);
         if self == Self::Text {
-            return format!("suture-server: {error:#}");
+            let next = next.map(|next| format!("\n  try: {next}")).unwrap_or_default();
+            return format!("suture-server: {error:#}{next}");
         }
         let (message, causes) = match error.downcast_ref::<Faults>() {
             Some(Faults(faults)) => {
@@ -126,9 +129,21 @@ impl Output {
             None => (error.to_string(), error.chain().skip(1).map(ToString::to_string).collect()),
         };
         legible::json(
-            &json!({ "error": message, "causes": causes, "next": null, "notes": [], "exit": exit }).to_string(),
+            &json!({ "error": message, "causes": causes, "next": next, "notes": [], "exit": exit }).to_string(),
         )
     }
+}
+
+/// What whoever runs the server can do, where the sentence does not say it.
+fn next(error: &anyhow::Error) -> Option<&'static str> {
+    if error.is::<Faults>() {
+        return Some("correct each where it stands: a flag goes before the environment, and that before the file");
+    }
+    error.chain().find_map(|cause| match cause.downcast_ref::<StoreError>()? {
+        StoreError::Busy(_) => Some("look whether the database runs, and whether `database` names it"),
+        StoreError::DiskFull(_) => Some("make room on the database's disk"),
+        _ => None,
+    })
 }
 
 /// One worker less than there are cores, which the threads that read the disk and the database need. On two cores a second

@@ -130,7 +130,7 @@ pub(crate) async fn stop(
     // One that was complete is waited for again, and what comes of it counts.
     let again = rollout.state == State::Complete && lifted && waits;
     if again {
-        tx.await_members(rollout).await?;
+        tx.await_members(rollout, now).await?;
     }
     if again || (!rollout.state.is_over() && (stop.stopped || because)) {
         let reason = if stop.stopped {

@@ -120,12 +120,30 @@ macro_rules! columns {
     };
 }
 
-/// Counts the devices that a condition names, by what they count as in the tally.
+/// Devices that are counted as they were and then changed: one condition for both.
+macro_rules! whom {
+    // Bounded from both sides, it is a small part of the rollout to a planner that plans for any values.
+    (turned) => {
+        "hdo || '/' || rollout = $1 AND turns_ms >= $2 AND turns_ms <= $3"
+    };
+    (forgiven) => {
+        "hdo = $1 AND rollout = $2 AND NOT forgiven AND (standing IN ('failed', 'retrying', 'timed_out') \
+         OR (standing IN ('missed', 'ended') AND wave <= $3))"
+    };
+    (reopened) => {
+        "hdo = $1 AND rollout = $2 AND (phase = 'stopped' OR ($4 AND phase = 'failed' AND barred AND slots_end_ms > $3))"
+    };
+    (retrying) => {
+        "hdo = $1 AND rollout = $2 AND barred AND phase = 'fell_back' AND standing = 'failed' AND slots_end_ms > $3"
+    };
+}
+
+/// Counts them, by what they count as in the tally.
 macro_rules! counted {
-    ($condition:literal) => {
+    ($whom:ident) => {
         concat!(
             "SELECT wave, standing, forgiven, COUNT(*) AS count FROM rollout_device WHERE ",
-            $condition,
+            whom!($whom),
             " GROUP BY wave, standing, forgiven"
         )
     };
@@ -275,9 +293,8 @@ impl Tx {
         let Some(first) = self.first_turn(hdo, id).await?.filter(|first| *first <= to_ms(now)) else {
             return Ok(Vec::new());
         };
-        // Bounded from both sides, it is a small part of the rollout to a planner that plans for any values.
         let rows = on!(self, |c| {
-            sqlx::query_as::<_, MovedRow>(counted!("hdo || '/' || rollout = $1 AND turns_ms >= $2 AND turns_ms <= $3"))
+            sqlx::query_as::<_, MovedRow>(counted!(turned))
                 .bind(key(hdo, id))
                 .bind(first)
                 .bind(to_ms(now))
@@ -285,11 +302,11 @@ impl Tx {
                 .await
         })?;
         on!(self, |c| {
-            sqlx::query(
+            sqlx::query(concat!(
                 "UPDATE rollout_device SET standing = CASE standing WHEN 'begun' THEN 'timed_out' WHEN 'retrying' THEN 'failed' \
-                 ELSE CASE WHEN $4 THEN standing ELSE 'missed' END END, turns_ms = NULL, touched_ms = $3 \
-                 WHERE hdo || '/' || rollout = $1 AND turns_ms >= $2 AND turns_ms <= $3",
-            )
+                 ELSE CASE WHEN $4 THEN standing ELSE 'missed' END END, turns_ms = NULL, touched_ms = $3 WHERE ",
+                whom!(turned)
+            ))
             .bind(key(hdo, id))
             .bind(first)
             .bind(to_ms(now))
@@ -340,28 +357,22 @@ impl Tx {
     /// one those that missed their slots or were stopped. Says whom, as they counted before.
     pub(crate) async fn forgive_members(&mut self, r: &Rollout, now: Timestamp) -> Result<Vec<Moved>, StoreError> {
         let rows = on!(self, |c| {
-            sqlx::query_as::<_, MovedRow>(counted!(
-                "hdo = $1 AND rollout = $2 AND NOT forgiven AND (standing IN ('failed', 'retrying', 'timed_out') \
-                 OR (standing IN ('missed', 'ended') AND wave <= $3))"
-            ))
-            .bind(r.hdo.as_str())
-            .bind(r.id.as_str())
-            .bind(i64::from(r.wave))
-            .fetch_all(c)
-            .await
+            sqlx::query_as::<_, MovedRow>(counted!(forgiven))
+                .bind(r.hdo.as_str())
+                .bind(r.id.as_str())
+                .bind(i64::from(r.wave))
+                .fetch_all(c)
+                .await
         })?;
         on!(self, |c| {
-            sqlx::query(
-                "UPDATE rollout_device SET forgiven = TRUE, touched_ms = $4 WHERE hdo = $1 AND rollout = $2 AND NOT forgiven \
-                 AND (standing IN ('failed', 'retrying', 'timed_out') OR (standing IN ('missed', 'ended') AND wave <= $3))",
-            )
-            .bind(r.hdo.as_str())
-            .bind(r.id.as_str())
-            .bind(i64::from(r.wave))
-            .bind(to_ms(now))
-            .execute(c)
-            .await
-            .map(drop)
+            sqlx::query(concat!("UPDATE rollout_device SET forgiven = TRUE, touched_ms = $4 WHERE ", whom!(forgiven)))
+                .bind(r.hdo.as_str())
+                .bind(r.id.as_str())
+                .bind(i64::from(r.wave))
+                .bind(to_ms(now))
+                .execute(c)
+                .await
+                .map(drop)
         })?;
         rows.into_iter().map(MovedRow::read).collect()
     }
@@ -376,22 +387,20 @@ impl Tx {
         now: Timestamp,
     ) -> Result<Vec<Moved>, StoreError> {
         let rows = on!(self, |c| {
-            sqlx::query_as::<_, MovedRow>(counted!(
-                "hdo = $1 AND rollout = $2 AND (phase = 'stopped' OR ($4 AND phase = 'failed' AND barred AND slots_end_ms > $3))"
-            ))
-            .bind(r.hdo.as_str())
-            .bind(r.id.as_str())
-            .bind(to_ms(now))
-            .bind(lifted)
-            .fetch_all(c)
-            .await
+            sqlx::query_as::<_, MovedRow>(counted!(reopened))
+                .bind(r.hdo.as_str())
+                .bind(r.id.as_str())
+                .bind(to_ms(now))
+                .bind(lifted)
+                .fetch_all(c)
+                .await
         })?;
         on!(self, |c| {
-            sqlx::query(
+            sqlx::query(concat!(
                 "UPDATE rollout_device SET phase = 'offered', reason_code = NULL, reason_text = NULL, changed_ms = $3, \
-                 standing = 'awaited', forgiven = FALSE, turns_ms = slots_end_ms, touched_ms = $3 WHERE hdo = $1 AND rollout = $2 \
-                 AND (phase = 'stopped' OR ($4 AND phase = 'failed' AND barred AND slots_end_ms > $3))",
-            )
+                 standing = 'awaited', forgiven = FALSE, turns_ms = slots_end_ms, touched_ms = $3 WHERE ",
+                whom!(reopened)
+            ))
             .bind(r.hdo.as_str())
             .bind(r.id.as_str())
             .bind(to_ms(now))
@@ -404,13 +413,15 @@ impl Tx {
     }
 
     /// Lets the devices miss their slots again that are awaited: time had turned nobody into that while the rollout was over.
-    pub(crate) async fn await_members(&mut self, r: &Rollout) -> Result<(), StoreError> {
+    pub(crate) async fn await_members(&mut self, r: &Rollout, now: Timestamp) -> Result<(), StoreError> {
         on!(self, |c| {
             sqlx::query(
-                "UPDATE rollout_device SET turns_ms = slots_end_ms WHERE hdo = $1 AND rollout = $2                  AND standing = 'awaited' AND turns_ms IS NULL",
+                "UPDATE rollout_device SET turns_ms = slots_end_ms, touched_ms = $3 WHERE hdo = $1 AND rollout = $2 \
+                 AND standing = 'awaited' AND turns_ms IS NULL",
             )
             .bind(r.hdo.as_str())
             .bind(r.id.as_str())
+            .bind(to_ms(now))
             .execute(c)
             .await
             .map(drop)
@@ -426,20 +437,18 @@ impl Tx {
         now: Timestamp,
     ) -> Result<Vec<Moved>, StoreError> {
         let rows = on!(self, |c| {
-            sqlx::query_as::<_, MovedRow>(counted!(
-                "hdo = $1 AND rollout = $2 AND barred AND phase = 'fell_back' AND standing = 'failed' AND slots_end_ms > $3"
-            ))
-            .bind(hdo.as_str())
-            .bind(id.as_str())
-            .bind(to_ms(now))
-            .fetch_all(c)
-            .await
+            sqlx::query_as::<_, MovedRow>(counted!(retrying))
+                .bind(hdo.as_str())
+                .bind(id.as_str())
+                .bind(to_ms(now))
+                .fetch_all(c)
+                .await
         })?;
         on!(self, |c| {
-            sqlx::query(
-                "UPDATE rollout_device SET standing = 'retrying', turns_ms = slots_end_ms WHERE hdo = $1 AND rollout = $2 \
-                 AND barred AND phase = 'fell_back' AND standing = 'failed' AND slots_end_ms > $3",
-            )
+            sqlx::query(concat!(
+                "UPDATE rollout_device SET standing = 'retrying', turns_ms = slots_end_ms WHERE ",
+                whom!(retrying)
+            ))
             .bind(hdo.as_str())
             .bind(id.as_str())
             .bind(to_ms(now))

@@ -58,6 +58,7 @@ fn suture_server_says_its_failures_as_one_object_where_json_is_asked_for() {
     assert_eq!(wrong["exit"], 64);
     let causes = wrong["causes"].as_array().unwrap();
     assert!(causes.len() > 1 && causes.iter().any(|c| c.as_str().unwrap().contains("check_in_secs")), "{wrong}");
+    assert!(wrong["next"].as_str().unwrap().starts_with("correct each"), "{wrong}");
     let nowhere =
         "data_dir = \"/proc/nowhere\"\naddress = \"https://localhost:7443\"\ntrust_domain = \"acme.example\"\n";
     std::fs::write(&config, nowhere).unwrap();

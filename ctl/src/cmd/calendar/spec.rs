@@ -184,9 +184,7 @@ impl Spec {
 }
 
 fn text_of(path: &Path, limit: u64) -> Outcome<String> {
-    let bytes = files::read(path, limit)?;
-    let bytes = bytes.ok_or_else(|| Failure::new(format!("there is no file {}", path.display())))?;
-    String::from_utf8(bytes).or_fail(|| format!("{} is no text", path.display()))
+    String::from_utf8(files::need(path, limit)?).or_fail(|| format!("{} is no text", path.display()))
 }
 
 fn read(path: &Path) -> Outcome<Written> {

@@ -57,9 +57,7 @@ impl Words {
     /// Reads the list, where there is one.
     pub(in crate::cmd) fn read(&self) -> Outcome<Option<List>> {
         let Some(path) = &self.list else { return Ok(None) };
-        let bytes = files::read(path, super::MAX_CSV_BYTES)?
-            .ok_or_else(|| Failure::new(format!("there is no file {}", path.display())))?;
-        let records = import::read(&bytes)?;
+        let records = import::read(&files::need(path, super::MAX_CSV_BYTES)?)?;
         Ok(Some(records.into_iter().map(|record| (record.id.clone(), record)).collect()))
     }
 

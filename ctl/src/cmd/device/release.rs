@@ -74,8 +74,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: ReleaseArgs) -> Outcome
     let signer = approver(context, desk.approvals.root(), &key)?;
     let (bytes, file) = match (id, reason, sign) {
         (_, _, Some(file)) => {
-            let bytes = files::read(&file, MAX_STOP_BYTES)?;
-            let bytes = bytes.ok_or_else(|| Failure::new(format!("there is no file {}", file.display())))?;
+            let bytes = files::need(&file, MAX_STOP_BYTES)?;
             let clearance = Clearance::read_unverified(&bytes).map_err(untrusted)?;
             let report = awaited(&mut desk, &clearance.device).await?;
             if clearance != of(&clearance, &report) {

@@ -153,8 +153,7 @@ pub(super) async fn lift(context: &mut Context<'_>, args: LiftArgs) -> Outcome {
     let signer = approver(context, desk.approvals.root(), &key)?;
     let (bytes, file) = match (rollout, sign) {
         (_, Some(file)) => {
-            let bytes = files::read(&file, MAX_STOP_BYTES)?;
-            let bytes = bytes.ok_or_else(|| Failure::new(format!("there is no file {}", file.display())))?;
+            let bytes = files::need(&file, MAX_STOP_BYTES)?;
             let order = StopOrder::read_unverified(&bytes).map_err(untrusted)?;
             may_lift(context, &desk, &order)?;
             context.print.note(&format!("you sign: {}", order.to_text()));

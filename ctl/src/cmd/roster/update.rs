@@ -12,7 +12,7 @@ use suture_proto::{Invalid, parse, v1};
 
 use crate::cmd::device::import;
 use crate::context::Context;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::files;
 use crate::hospital::{Desk, Documents, refused};
 use crate::print::{Table, counted};
@@ -38,9 +38,7 @@ struct Updated {
 
 /// Runs it.
 pub(super) async fn run(context: &mut Context<'_>, csv: &Path, dry_run: bool, signing: &Signing) -> Outcome {
-    let bytes = files::read(csv, super::MAX_CSV_BYTES)?
-        .ok_or_else(|| Failure::new(format!("there is no file {}", csv.display())))?;
-    let records = import::read(&bytes)?;
+    let records = import::read(&files::need(csv, super::MAX_CSV_BYTES)?)?;
     let mut desk = Desk::open_base(context).await?;
     let (entries, changes, not_on_a_roster) = compare(&records, &desk.documents)?;
     let devices = entries.len();

@@ -75,7 +75,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: PublishArgs) -> Outcome
         None => named(&file)?,
     };
     let shown = file.display().to_string();
-    let bytes = files::read(&file, MAX_VEX_BYTES)?.ok_or_else(|| Failure::new(format!("there is no file {shown}")))?;
+    let bytes = files::need(&file, MAX_VEX_BYTES)?;
     let vex = Vex::parse(&bytes).map_err(|fault| {
         Failure::of(Exit::Failed, &fault).next(format!("mend {shown}; hospitals read what is signed, as it is"))
     })?;

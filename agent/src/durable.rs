@@ -165,26 +165,66 @@ pub fn write_twice(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableEr
 ///
 /// # Errors
 ///
-/// The disk, or one is there and neither is whole.
+/// One is there, and neither is whole: what the disk said of one that it does not give, or else that it is torn.
 pub fn read_either<T>(path: &Path, whole: impl Fn(&[u8]) -> Option<T>) -> Result<Option<T>, DurableError> {
-    let mut damaged = false;
+    let (mut lost, mut damaged) = (None, false);
     for place in [path.to_owned(), copy_of(path)] {
-        let bytes = match read(&place, MAX_STATE_BYTES) {
-            Err(DurableError::TooLong { .. }) => Some(Vec::new()),
-            read => read?,
-        };
-        let Some(bytes) = bytes.map(Zeroizing::new) else { continue };
-        match whole(&bytes) {
-            Some(found) => {
-                if damaged {
+        match one_of(&place, &whole) {
+            Ok(One::Whole(_, found)) => {
+                if damaged || lost.is_some() {
                     tracing::warn!(path = %path.display(), "it is damaged; its copy counts");
                 }
                 return Ok(Some(found));
             }
-            None => damaged = true,
+            Ok(One::Torn) => damaged = true,
+            Ok(One::Nothing) => {}
+            // Accident: a sector of one of them cannot be read. That is what the other is for.
+            Err(e) => lost = lost.or(Some(e)),
         }
     }
-    if damaged { Err(DurableError::Torn { path: path.to_owned() }) } else { Ok(None) }
+    match lost {
+        Some(e) => Err(e),
+        None if damaged => Err(DurableError::Torn { path: path.to_owned() }),
+        None => Ok(None),
+    }
+}
+
+/// Writes that one of both anew which is there and is not whole, or is not to be read, from the one that is. For whoever holds the
+/// state directory; whether something was mended.
+///
+/// # Errors
+///
+/// It cannot be written.
+pub fn mend_either<T>(path: &Path, mode: u32, whole: impl Fn(&[u8]) -> Option<T>) -> Result<bool, DurableError> {
+    let (copy, path) = (copy_of(path), path.to_owned());
+    let (first, second) = (one_of(&path, &whole), one_of(&copy, &whole));
+    let (place, bytes) = match (first, second) {
+        (Ok(One::Whole(bytes, _)), Ok(One::Torn) | Err(_)) => (copy, bytes),
+        (Ok(One::Torn) | Err(_), Ok(One::Whole(bytes, _))) => (path, bytes),
+        _ => return Ok(false),
+    };
+    write(&place, &bytes, mode)?;
+    tracing::warn!(path = %place.display(), "it was damaged, and is written anew from the other of its two copies");
+    Ok(true)
+}
+
+/// What is in one place.
+enum One<T> {
+    Nothing,
+    Torn,
+    Whole(Zeroizing<Vec<u8>>, T),
+}
+
+fn one_of<T>(place: &Path, whole: impl Fn(&[u8]) -> Option<T>) -> Result<One<T>, DurableError> {
+    let bytes = match read(place, MAX_STATE_BYTES) {
+        Err(DurableError::TooLong { .. }) => return Ok(One::Torn),
+        read => read?,
+    };
+    let Some(bytes) = bytes.map(Zeroizing::new) else { return Ok(One::Nothing) };
+    Ok(match whole(&bytes) {
+        Some(found) => One::Whole(bytes, found),
+        None => One::Torn,
+    })
 }
 
 /// Removes what [`write_twice`] wrote; that it is gone already is no error.
@@ -373,6 +413,38 @@ mod tests {
         fs::write(&path, b"").unwrap();
         fs::remove_file(copy_of(&path)).unwrap();
         assert!(matches!(read_either(&path, whole), Err(DurableError::Torn { .. })));
+    }
+
+    #[test]
+    fn of_two_copies_one_may_be_unreadable() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let copy = copy_of(&path);
+        let whole = |bytes: &[u8]| bytes.ends_with(b".").then(|| bytes.to_vec());
+        for (bad, other) in [(&path, &copy), (&copy, &path)] {
+            write_twice(&path, b"one.", SECRET).unwrap();
+            // A directory opens, and gives an error where it is read.
+            fs::remove_file(bad).unwrap();
+            fs::create_dir(bad).unwrap();
+            assert_eq!(read_either(&path, whole).unwrap().unwrap(), b"one.");
+            for neither in [&b"on"[..], b""] {
+                fs::write(other, neither).unwrap();
+                assert!(matches!(read_either(&path, whole), Err(DurableError::Io { .. })), "the disk's word");
+                assert!(!mend_either(&path, SECRET, whole).unwrap(), "there is nothing to mend it from");
+            }
+            fs::remove_file(other).unwrap();
+            assert!(matches!(read_either(&path, whole), Err(DurableError::Io { .. })));
+            fs::remove_dir(bad).unwrap();
+        }
+        for bad in [&path, &copy] {
+            write_twice(&path, b"two.", SECRET).unwrap();
+            assert!(!mend_either(&path, SECRET, whole).unwrap(), "both are whole");
+            fs::write(bad, b"tw").unwrap();
+            assert!(mend_either(&path, SECRET, whole).unwrap());
+            assert_eq!(fs::read(bad).unwrap(), b"two.");
+            fs::remove_file(bad).unwrap();
+            assert!(!mend_either(&path, SECRET, whole).unwrap(), "one that is not there was never written");
+        }
     }
 
     #[test]

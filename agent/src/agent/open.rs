@@ -41,6 +41,7 @@ impl Agent {
         let lock = lock(&settings)?;
         departure::finish(&settings.state_dir)?;
         let identity = Identity::open(&settings.state_dir)?;
+        identity.mend();
         let ways = identity.ways()?;
         let floors = look::floors(&settings);
         let proven = floors.as_ref().map_or(Timestamp::UNIX_EPOCH, Floors::time);

@@ -131,10 +131,24 @@ impl Identity {
         let dir = state_dir.join("identity");
         let device = device(&dir)?.ok_or(IdentityError::NotEnrolled)?;
         let (key, chain, life) = part(&dir.join("tls.pem"), tls)?;
-        let ca = part(&dir.join("ca.pem"), |bytes| CertificateDer::from_pem_slice(bytes).ok())?;
-        let report =
-            part(&dir.join("report.pem"), |bytes| LocalKey::from_plain_pem(std::str::from_utf8(bytes).ok()?).ok())?;
+        let ca = part(&dir.join("ca.pem"), authority)?;
+        let report = part(&dir.join("report.pem"), report_key)?;
         Ok(Self { device, key, ca, report, earlier: Earlier::open(&dir), dir, chain, life, kept: true })
+    }
+
+    /// Writes anew what is damaged of a file that is kept twice, before the other goes too. For whoever holds the state
+    /// directory; what cannot be written is mended at a later start.
+    pub(crate) fn mend(&self) {
+        let place = |name: &str| self.dir.join(name);
+        let mended = [
+            durable::mend_either(&place("device.json"), durable::OPEN, settled),
+            durable::mend_either(&place("tls.pem"), durable::SECRET, tls),
+            durable::mend_either(&place("ca.pem"), durable::OPEN, authority),
+            durable::mend_either(&place("report.pem"), durable::SECRET, report_key),
+        ];
+        for error in mended.into_iter().filter_map(Result::err) {
+            tracing::warn!(%error, "a damaged copy of the device's identity cannot be mended yet");
+        }
     }
 
     /// What enrolment settled.
@@ -248,7 +262,7 @@ impl Identity {
 /// What enrolment settled, where the device has enrolled.
 fn device(dir: &Path) -> Result<Option<Device>, IdentityError> {
     let path = dir.join("device.json");
-    match durable::read_either(&path, |bytes| json::from_slice(bytes).ok()) {
+    match durable::read_either(&path, settled) {
         Err(DurableError::Torn { path }) => Err(IdentityError::Damaged(path)),
         read => Ok(read?),
     }
@@ -261,6 +275,18 @@ fn part<T>(path: &Path, whole: impl Fn(&[u8]) -> Option<T>) -> Result<T, Identit
         Ok(None) | Err(DurableError::Torn { .. }) => Err(IdentityError::Damaged(path.to_owned())),
         Err(e) => Err(e.into()),
     }
+}
+
+fn settled(bytes: &[u8]) -> Option<Device> {
+    json::from_slice(bytes).ok()
+}
+
+fn authority(bytes: &[u8]) -> Option<CertificateDer<'static>> {
+    CertificateDer::from_pem_slice(bytes).ok()
+}
+
+fn report_key(bytes: &[u8]) -> Option<LocalKey> {
+    LocalKey::from_plain_pem(std::str::from_utf8(bytes).ok()?).ok()
 }
 
 type Tls = (KeyPair, Vec<CertificateDer<'static>>, (Timestamp, Timestamp));

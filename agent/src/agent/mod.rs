@@ -104,6 +104,7 @@ pub struct Agent {
     manners: Manners,
     /// When a fetch that was held off, or left for a new look, goes on.
     ask_again: Option<Instant>,
+    damage: act::Damage,
     catalog: TrustStore,
     approvals: TrustStore,
     journal: Journal,

@@ -109,6 +109,7 @@ impl Agent {
             client,
             manners,
             ask_again: None,
+            damage: super::act::Damage::default(),
             journal,
             outbox,
             put_off: false,

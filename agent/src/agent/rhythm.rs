@@ -90,6 +90,11 @@ impl Agent {
         if let (State::Fetching { .. }, Some(at)) = (self.journal.state(), self.ask_again) {
             next = next.min(at.saturating_duration_since(Instant::now()));
         }
+        if let State::Fetching { attempt, .. } = self.journal.state()
+            && let Some(left) = self.damage.left(&attempt.bundle.manifest, Instant::now())
+        {
+            next = next.min(left);
+        }
         next.max(Duration::from_millis(100))
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use rustix::io::Errno;
 use suture_core::chunk::{Entry, Index, decode};
 use suture_core::digest::Digest;
 use suture_core::limits::CHUNK_MAX_BYTES;
@@ -20,6 +21,7 @@ use super::counters::{Counters, Origin};
 use super::holes::Holes;
 use super::room::{Room, Stretch};
 use crate::checkpoint::{self, Step};
+use crate::durable;
 use crate::install::{Side, Version};
 
 /// The payload's file and what of it is verified.
@@ -40,9 +42,21 @@ pub struct Part {
 impl Part {
     /// Opens or makes the file, and hashes what it holds.
     pub fn open(path: PathBuf, index: Index, counters: Arc<Counters>) -> Result<Self, FetchError> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let open = || {
+            let file =
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+            file.set_len(index.total_length()).map(|()| file)
+        };
+        let file = match open() {
+            // Accident: what the disk has kept under that name is no file any more. It begins anew, in another place.
+            Err(e) if is_lost(&e) => {
+                tracing::warn!(path = %path.display(), error = %e, "what was fetched cannot be opened; it begins anew");
+                durable::remove_tree(&path)?;
+                open()
+            }
+            opened => opened,
+        };
         let file = file.map_err(FetchError::io("open", &path))?;
-        file.set_len(index.total_length()).map_err(FetchError::io("size", &path))?;
         let mut places: BTreeMap<Digest, Vec<u32>> = BTreeMap::new();
         for (place, entry) in (0_u32..).zip(index.entries()) {
             places.entry(entry.sha256).or_default().push(place);
@@ -173,6 +187,9 @@ impl Part {
 
     /// Order on the device, 7: what lies on disk after an interruption is hashed again. What was never written is not
     /// read: the file is as long as the payload from the beginning.
+    ///
+    /// Accident: a sector that cannot be read. Its chunk is not there: it comes again, and the disk puts it elsewhere as it is
+    /// written.
     fn scan(&self) -> Result<(), FetchError> {
         if self.file.metadata().map_err(FetchError::io("look at", &self.path))?.blocks() == 0 {
             return Ok(());
@@ -182,13 +199,19 @@ impl Part {
         let (mut start, mut found) = (0_u64, 0_u64);
         let last = self.there.len().saturating_sub(1);
         let mut zeros = None;
+        let (mut unread, mut why) = (0_u32, None);
         for (place, (entry, there)) in self.index.entries().iter().zip(&self.there).enumerate() {
             let range = start..start.saturating_add(entry.length.into());
             start = range.end;
             buffer.resize(entry.length as usize, 0);
             let is_there = if !holes.hold(&range) {
-                self.file.read_exact_at(&mut buffer, range.start).map_err(FetchError::io("read", &self.path))?;
-                Digest::of(&buffer) == entry.sha256
+                match disk::read(&self.file, &mut buffer, range.start) {
+                    Ok(()) => Digest::of(&buffer) == entry.sha256,
+                    Err(e) => {
+                        (unread, why) = (unread.saturating_add(1), why.or(Some(e)));
+                        false
+                    }
+                }
             } else if entry.length as usize == CHUNK_MAX_BYTES {
                 // Some file systems keep no zeros. A run of them is cut into the longest chunks, but for the payload's end.
                 *zeros.get_or_insert_with(|| Digest::of(&[0; CHUNK_MAX_BYTES])) == entry.sha256
@@ -197,6 +220,10 @@ impl Part {
             };
             there.store(is_there, Ordering::Release);
             found = found.saturating_add(if is_there { entry.length.into() } else { 0 });
+        }
+        if let Some(error) = why {
+            let path = self.path.display();
+            tracing::warn!(%path, unread, %error, "chunks on the disk cannot be read; they are fetched again");
         }
         self.counters.present_bytes.fetch_add(found, Ordering::Relaxed);
         Ok(())
@@ -232,6 +259,49 @@ impl Part {
             version.read(old, &mut seeder).map_err(damaged)?;
         }
         Ok(())
+    }
+}
+
+/// Whether what is there of that name is of no use to anybody: a directory, or what the disk or its file system has lost.
+fn is_lost(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::ISDIR | Errno::IO | Errno::UCLEAN))
+}
+
+#[cfg(not(test))]
+mod disk {
+    use std::fs::File;
+    use std::io;
+    use std::os::unix::fs::FileExt as _;
+
+    pub(super) fn read(file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        file.read_exact_at(buffer, at)
+    }
+}
+
+/// The disk, of which some bytes cannot be read by this thread.
+#[cfg(test)]
+mod disk {
+    use std::cell::RefCell;
+    use std::fs::File;
+    use std::io;
+    use std::ops::Range;
+    use std::os::unix::fs::FileExt as _;
+
+    thread_local! {
+        static BAD: RefCell<Range<u64>> = const { RefCell::new(0..0) };
+    }
+
+    /// From now on it is these.
+    pub(super) fn fails_at(bytes: Range<u64>) {
+        BAD.set(bytes);
+    }
+
+    pub(super) fn read(file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        let bad = BAD.with_borrow(Range::clone);
+        if at < bad.end && bad.start < at + buffer.len() as u64 {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        file.read_exact_at(buffer, at)
     }
 }
 
@@ -285,6 +355,33 @@ mod tests {
     fn read() -> u64 {
         let text = std::fs::read_to_string("/proc/thread-self/io").unwrap();
         text.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn a_chunk_that_cannot_be_read_is_not_there_and_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.part");
+        let raw = |place: u8| vec![place; 1_000];
+        let entry = |place: u8| Entry { sha256: Digest::of(&raw(place)), length: 1_000 };
+        let index = Index::new((1..=10).map(entry).collect()).unwrap();
+        std::fs::write(&path, (1..=10).flat_map(raw).collect::<Vec<u8>>()).unwrap();
+        for (bad, missing) in [(3_999..4_000, vec![3]), (4_500..6_001, vec![4, 5, 6]), (0..10_000, (0..10).collect())] {
+            disk::fails_at(bad);
+            let part = Part::open(path.clone(), index.clone(), Arc::default()).unwrap();
+            assert_eq!(part.missing(), missing);
+            for place in missing {
+                assert_eq!(part.take_made(place as usize, &raw(place as u8 + 1)).unwrap(), None);
+            }
+            part.sync().unwrap();
+            // What was written lies in another place of the disk.
+            disk::fails_at(0..0);
+            let part = Part::open(path.clone(), index.clone(), Arc::default()).unwrap();
+            assert_eq!((part.missing().len(), part.missing_bytes()), (0, 0));
+        }
+        // Not even a file any more.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir_all(path.join("lost")).unwrap();
+        assert_eq!(Part::open(path, index, Arc::default()).unwrap().missing().len(), 10);
     }
 
     #[test]

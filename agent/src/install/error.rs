@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use suture_core::archive::ArchiveError;
 use suture_core::manifest::ManifestError;
 use suture_core::phase::{Code, Reason};
@@ -135,11 +136,25 @@ impl InstallError {
     /// Whether the disk had no room.
     pub fn is_full(&self) -> bool {
         let full = |e: &io::Error| matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        self.said().is_some_and(full)
+    }
+
+    /// Whether it is the system that had nothing left to read with, or the time that was given.
+    fn is_short(&self) -> bool {
+        let short = |e: &io::Error| {
+            matches!(e.kind(), io::ErrorKind::OutOfMemory | io::ErrorKind::TimedOut)
+                || matches!(Errno::from_io_error(e), Some(Errno::MFILE | Errno::NFILE))
+        };
+        self.said().is_some_and(short)
+    }
+
+    /// What the system said, where it did.
+    const fn said(&self) -> Option<&io::Error> {
         match self {
-            Self::Durable(e) => e.is_full(),
-            Self::Tree(TreeError::Io { source, .. }) | Self::Io { source, .. } => full(source),
-            Self::Tree(TreeError::Archive(ArchiveError::Io { source, .. })) => full(source),
-            _ => false,
+            Self::Durable(DurableError::Io { source, .. })
+            | Self::Tree(TreeError::Io { source, .. } | TreeError::Archive(ArchiveError::Io { source, .. }))
+            | Self::Io { source, .. } => Some(source),
+            _ => None,
         }
     }
 
@@ -147,7 +162,7 @@ impl InstallError {
     /// installer's own, and says nothing of what lies on the device.
     pub fn is_of_what_lies(&self) -> bool {
         match self {
-            Self::Durable(_) | Self::Tree(_) | Self::Io { .. } => !self.is_full(),
+            Self::Durable(_) | Self::Tree(_) | Self::Io { .. } => !self.is_full() && !self.is_short(),
             Self::Link(_)
             | Self::Empty { .. }
             | Self::Unknown

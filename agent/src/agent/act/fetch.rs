@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::super::look::Situation;
 use super::super::{Agent, AgentError};
+use super::damage::unsound;
 use super::{Done, blocking, chain};
 use crate::client::ClientError;
 use crate::fetch::{Fetch, FetchError, Room, sources};
@@ -40,6 +41,9 @@ impl Agent {
         }
         self.ask_again = None;
         let manifest = situation.attempt.bundle.manifest;
+        if self.damage.left(&manifest, Instant::now()).is_some() {
+            return Ok(Done::Later);
+        }
         Fetch::keep_only(&self.settings.state_dir, &manifest)?;
         let fetch = Fetch::new(&self.settings.state_dir, &manifest, self.installer.clone(), self.counters.clone())
             .within(Room::reserving(self.settings.fetch.reserve_bytes))
@@ -121,7 +125,13 @@ impl Agent {
                 Fetch::discard_all(&self.settings.state_dir)?;
                 Done::On(Event::Staged)
             }
-            Some(Staged::Damaged(reason)) => Done::On(Event::Damaged(reason)),
+            Some(Staged::Damaged(reason)) => {
+                let event = self.damaged(&manifest, reason);
+                match self.damage.left(&manifest, Instant::now()) {
+                    None => Done::On(event),
+                    Some(_) => Done::Wait(event),
+                }
+            }
             Some(Staged::Unusable(reason)) => Done::Wait(Event::Unusable(reason)),
             Some(Staged::Hindered(reason)) => Done::Wait(Event::Hindered(Trouble::new(reason))),
             None => Done::Later,
@@ -179,17 +189,22 @@ async fn stage(installer: &Installer, fetch: Fetch, manifest: &Digest) -> Option
         Err(InstallError::Left(_)) => return None,
         // To fetch it again would not help, and it is not the bundle's fault.
         Err(e @ InstallError::Unkept { .. }) => Staged::Unusable(Reason::from(&e)),
-        Err(e) if e.is_wrong_bytes() && blocking(move || fetch.is_whole()).await? => {
-            let text = format!("the bundle contradicts itself: {}", chain(&e));
-            Staged::Unusable(Reason::new(Code::UnusableBundle, text))
-        }
-        Err(e) if e.is_wrong_bytes() => Staged::Damaged(Reason::from(&e)),
-        Err(e) => Staged::Hindered(Reason::from(&e)),
+        Err(e) if e.is_full() => Staged::Hindered(Reason::from(&e)),
+        Err(e) => match (blocking(move || fetch.is_whole()).await?, e.is_wrong_bytes()) {
+            (true, true) => {
+                let text = format!("the bundle contradicts itself: {}", chain(&e));
+                Staged::Unusable(Reason::new(Code::UnusableBundle, text))
+            }
+            (true, false) => Staged::Hindered(Reason::from(&e)),
+            // Whatever the installer made of it. Accident: a sector that was read when it was fetched, and is not any more.
+            (false, _) => Staged::Damaged(unsound(&e)),
+        },
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::path::Path;
     use std::sync::Arc;
 
@@ -238,22 +253,28 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_medium_that_keeps_nothing_is_not_laid_to_the_bundle() {
-        let dir = tempfile::tempdir().unwrap();
-        let (_, manifest, payloads) = bundle(dir.path(), 2, b"version 2");
+    /// A bundle that lies there whole, as it is fetched, and its manifest's digest.
+    fn fetched(dir: &Path) -> (impl Fn(&Installer) -> Fetch, Digest) {
+        let (_, manifest, payloads) = bundle(dir, 2, b"version 2");
         let digest = Digest::of(&manifest);
-        let place = dir.path().join("fetch").join(digest.to_string());
+        let place = dir.join("fetch").join(digest.to_string());
         std::fs::create_dir_all(&place).unwrap();
         std::fs::write(place.join("manifest.json"), &manifest).unwrap();
         for (payload, file, index) in &payloads {
             std::fs::copy(file, place.join(format!("{}.part", payload.name))).unwrap();
             std::fs::write(place.join(format!("{}.index", payload.name)), index).unwrap();
         }
+        let dir = dir.to_owned();
+        (move |installer: &Installer| Fetch::new(&dir, &digest, installer.clone(), Arc::default()), digest)
+    }
+
+    #[tokio::test]
+    async fn a_medium_that_keeps_nothing_is_not_laid_to_the_bundle() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fetch_of, digest) = fetched(dir.path());
         let staged = async |comes: fn() -> InstallError| {
             let installer = Installer::by(Arc::new(Comes(comes)), Limits::default());
-            let fetch = Fetch::new(dir.path(), &digest, installer.clone(), Arc::default());
-            match stage(&installer, fetch, &digest).await {
+            match stage(&installer, fetch_of(&installer), &digest).await {
                 Some(Staged::Unusable(reason)) => reason,
                 _ => panic!("every chunk is whole, and to fetch them again would not help"),
             }
@@ -263,6 +284,37 @@ mod tests {
         let said = staged(|| InstallError::WrongBytes { payload: "app".to_owned() }.unkept()).await;
         assert_eq!(said.code, Code::InstallFailed, "{said}");
         assert!(said.text.contains("medium") && !said.text.contains("contradicts"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn what_was_fetched_and_cannot_be_read_any_more_is_fetched_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fetch_of, digest) = fetched(dir.path());
+        let part = dir.path().join("fetch").join(digest.to_string()).join("app.part");
+        let broken: fn() -> InstallError = || {
+            let source = io::Error::from_raw_os_error(5);
+            InstallError::Io { operation: "read", path: "app.part".into(), source }
+        };
+        let told: fn() -> InstallError =
+            || InstallError::Program { what: "its program".to_owned(), text: "5".to_owned() };
+        let full: fn() -> InstallError = || {
+            let source = io::ErrorKind::StorageFull.into();
+            InstallError::Io { operation: "write", path: "b.new".into(), source }
+        };
+        let whole = std::fs::read(&part).unwrap();
+        for comes in [broken, told, full] {
+            let installer = Installer::by(Arc::new(Comes(comes)), Limits::default());
+            let staged = async || stage(&installer, fetch_of(&installer), &digest).await.unwrap();
+            // All of it is there, so it is the slot that cannot be written, and to fetch it again would not help.
+            assert!(matches!(staged().await, Staged::Hindered(_)), "{}", comes());
+            std::fs::write(&part, b"").unwrap();
+            match (staged().await, comes().is_full()) {
+                (Staged::Hindered(reason), true) => assert_eq!(reason.code, Code::DiskFull),
+                (Staged::Damaged(reason), false) => assert_eq!(reason.code, Code::WrongBytes),
+                _ => panic!("{}", comes()),
+            }
+            std::fs::write(&part, &whole).unwrap();
+        }
     }
 
     #[test]

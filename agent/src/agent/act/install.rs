@@ -38,8 +38,8 @@ impl Agent {
         let manifest = situation.attempt.bundle.manifest;
         let install = match self.installer.prepared().await {
             Ok(Some(version)) if version.digest == manifest => version.manifest.install,
-            Ok(_) => return Ok(Done::Wait(Event::Damaged(Reason::from(&InstallError::NotPrepared)))),
-            Err(e) => return Ok(Done::Wait(Event::Hindered(Trouble::new(Reason::from(&e))))),
+            Ok(_) => return Ok(self.unprepared(&manifest, &InstallError::NotPrepared)),
+            Err(e) => return Ok(self.unprepared(&manifest, &e)),
         };
         let word = match &self.heard {
             None => Word::Unheard,
@@ -89,10 +89,11 @@ impl Agent {
             () = self.stop.cancelled() => return Ok(Done::Later),
         };
         Ok(match verified {
-            Ok(_) => Done::On(Event::Open(window)),
-            Err(InstallError::Left(_)) => Done::Later,
-            Err(e) if e.is_wrong_bytes() => Done::Wait(Event::Damaged(Reason::from(&e))),
-            Err(e) => Done::Wait(Event::Hindered(Trouble::new(Reason::from(&e)))),
+            Ok(_) => {
+                self.damage.is_over();
+                Done::On(Event::Open(window))
+            }
+            Err(e) => self.unprepared(&manifest, &e),
         })
     }
 

@@ -1,5 +1,6 @@
 //! What the machine asks for, done. Each arm is one verb; each can be repeated with the effect of once.
 
+mod damage;
 mod fetch;
 mod install;
 
@@ -13,6 +14,8 @@ use crate::config::{Settings, Signal};
 use crate::fetch::Fetch;
 use crate::install::{InstallError, Limits};
 use crate::machine::{Action, Event, State};
+
+pub(super) use damage::Damage;
 
 /// What an action came to.
 enum Done {

@@ -218,8 +218,9 @@ impl Contract for Rauc {
     fn prepare(&self, manifest: &[u8], payloads: &Payloads, within: &Within) -> Result<(), InstallError> {
         let layout = self.program.layout(within)?;
         let side = layout.booted.other();
-        // What lies there and is altered is written anew.
-        if let Some(version) = self.held(&layout, side)?.filter(|v| v.digest == Digest::of(manifest))
+        // What lies there and is altered, or cannot be read, is written anew.
+        if let Ok(Some(version)) = self.held(&layout, side)
+            && version.digest == Digest::of(manifest)
             && self.verify(&version, &mut |_| Ok(()), within).is_ok()
         {
             return Ok(());

@@ -9,6 +9,7 @@ mod neighbours;
 mod record;
 mod strangers;
 mod tokens;
+mod unreadable;
 mod watching;
 
 use suture_tests::world::Failed;

@@ -1,8 +1,8 @@
 //! What a fetch counts.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use suture_core::progress::Progress;
@@ -31,6 +31,8 @@ pub struct Counters {
     pub chunk_came_bytes: AtomicU64,
     /// Whether a delta that is being made is waited for.
     pub waiting: AtomicBool,
+    /// Threads that read what is on disk, before the network is asked for the rest.
+    reading: AtomicU32,
     /// How long such deltas have been waited for, for this bundle.
     pub(super) deltas_awaited: Waiting,
     /// Since the agent started: chunks that came from the server.
@@ -46,6 +48,16 @@ pub struct Counters {
     pace: Mutex<Pace>,
     /// What was wrong with this bundle's deltas.
     refused: Mutex<Option<String>>,
+}
+
+/// Somebody reads the disk as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Reading(Arc<Counters>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.reading.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// How fast a fetch goes on.
@@ -113,6 +125,17 @@ impl Counters {
         }
         self.deltas_awaited.begin();
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What is on disk is being read, until what comes back is dropped.
+    pub(crate) fn reads(self: &Arc<Self>) -> Reading {
+        self.reading.fetch_add(1, Ordering::AcqRel);
+        Reading(self.clone())
+    }
+
+    /// Whether what is on disk is being read.
+    pub fn is_reading(&self) -> bool {
+        self.reading.load(Ordering::Acquire) > 0
     }
 
     /// A delta, or a frame of one, was refused, now or before the agent was started.
@@ -205,6 +228,17 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_disk_is_read_until_the_last_who_reads_has_ended() {
+        let counters = Arc::new(Counters::default());
+        assert!(!counters.is_reading());
+        let (one, two) = (counters.reads(), counters.reads());
+        drop(one);
+        assert!(counters.is_reading());
+        drop(two);
+        assert!(!counters.is_reading());
+    }
 
     #[test]
     fn the_pace_is_of_the_network_and_origins_last_as_long_as_the_bundle() {

@@ -104,7 +104,9 @@ impl Fetch {
             let (path, versions, counters) = (self.part(payload), versions.clone(), self.counters.clone());
             let (name, room) = (payload.clone(), self.room.clone());
             // Reading a disk full of chunks takes its time: not on the thread that serves the network.
+            let reading = self.counters.reads();
             let part = tokio::task::spawn_blocking(move || {
+                let _reading = reading;
                 let part = Part::open(path, index, counters)?.within(room);
                 part.seed(&versions, &name);
                 Ok::<_, FetchError>(Arc::new(part))

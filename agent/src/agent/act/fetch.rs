@@ -1,6 +1,5 @@
 //! Until the new version lies whole in the slot that is not in use.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,14 +16,15 @@ use crate::client::ClientError;
 use crate::fetch::{Fetch, FetchError, Room, sources};
 use crate::install::{InstallError, Installer};
 use crate::machine::{Event, Trouble};
+use crate::ticks::{System, Ticks};
 
 /// How often a running fetch is told to `status`.
 const PROGRESS: Duration = Duration::from_secs(5);
 /// How often it is told to the server, which writes down what it is told: a person who watches a rollout looks no oftener,
 /// and ten thousand devices that fetch cost it 170 rows a second.
 const TELL: Duration = Duration::from_secs(60);
-/// After that, from the first byte that comes, a fetch is left for a new look at what is signed: a stop order must not wait
-/// for a long transfer.
+/// After that, from when the disk was read, a fetch is left for a new look at what is signed: a stop order must not wait for a
+/// long transfer, nor for a place in line.
 const FETCH_SPELL: Duration = Duration::from_secs(600);
 
 /// What is kept of the time before a slot.
@@ -54,54 +54,44 @@ impl Agent {
         let (slots, now) = (&situation.choice.slots, self.now());
         let patience = |bytes| patience(slots, now, bytes);
         let running = fetch.run(&mut client, &situation.catalog, &situation.choice, retry, patience);
-        tokio::pin!(running);
-        let spell = tokio::time::sleep(FETCH_SPELL);
-        tokio::pin!(spell);
-        let before = self.counters.came_bytes();
-        let mut tick = tokio::time::interval_at(Instant::now() + PROGRESS, PROGRESS);
         let mut told = LastTold::default();
-        let result = loop {
-            tokio::select! {
-                result = &mut running => break Some(result),
-                _ = tick.tick() => {
-                    self.pulse.beat(Duration::ZERO);
-                    self.counters.measure(PROGRESS);
-                    // What is on disk is read again by each spell, which may take longer than one: it begins with the
-                    // network.
-                    if self.counters.came_bytes() == before && !self.counters.waiting.load(Ordering::Relaxed) {
-                        spell.as_mut().reset(Instant::now() + FETCH_SPELL);
-                    }
-                    // Where it cannot be, the cycle's end says so.
-                    let _ = self.write_live();
-                    if told.is_due(PROGRESS, self.client.in_line().is_some()) {
-                        let (mut client, said) = (self.client.clone(), self.said());
-                        // Beside the transfer, which does not wait for it; what the server says is heard in the next cycle.
-                        tokio::spawn(async move { client.check_in(said).await });
-                    }
-                }
-                () = &mut spell => {
-                    self.ask_again = Some(Instant::now());
-                    break None;
-                }
-                () = stop.cancelled() => break None,
-                // It may be a stop order, by a person's hand.
-                () = self.inbox.news() => break None,
+        let tell = || {
+            self.pulse.beat(Duration::ZERO);
+            self.counters.measure(PROGRESS);
+            // Where it cannot be, the cycle's end says so.
+            let _ = self.write_live();
+            if told.is_due(PROGRESS, self.client.in_line().is_some()) {
+                let (mut client, said) = (self.client.clone(), self.said());
+                // Beside the transfer, which does not wait for it; what the server says is heard in the next cycle.
+                tokio::spawn(async move { client.check_in(said).await });
             }
         };
+        let left = async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                // It may be a stop order, by a person's hand.
+                () = self.inbox.news() => {}
+            }
+        };
+        let ended = spell(running, &System::start(), || self.counters.is_reading(), tell, left).await;
         self.counters.rest();
-        Ok(match result {
-            None => Done::Later,
-            Some(Ok(())) => {
+        Ok(match ended {
+            Ended::Over => {
+                self.ask_again = Some(Instant::now());
+                Done::Later
+            }
+            Ended::Left => Done::Later,
+            Ended::Done(Ok(())) => {
                 sources::keep(&self.settings.state_dir, &manifest, &self.counters.progress())?;
                 Done::On(Event::Fetched)
             }
-            Some(Err(FetchError::Client(ClientError::Deferred { text, deferral }))) => {
+            Ended::Done(Err(FetchError::Client(ClientError::Deferred { text, deferral }))) => {
                 self.ask_again = Some(Instant::now() + self.jittered(deferral.after));
                 let reason = Reason::new(deferral.code, text);
                 Done::Wait(Event::Hindered(Trouble { reason, until: deferral.until }))
             }
-            Some(Err(e)) if e.is_permanent() => Done::Wait(Event::Unusable(e.reason())),
-            Some(Err(e)) => Done::Wait(Event::Hindered(Trouble::new(e.reason()))),
+            Ended::Done(Err(e)) if e.is_permanent() => Done::Wait(Event::Unusable(e.reason())),
+            Ended::Done(Err(e)) => Done::Wait(Event::Hindered(Trouble::new(e.reason()))),
         })
     }
 
@@ -136,6 +126,46 @@ impl Agent {
             Some(Staged::Hindered(reason)) => Done::Wait(Event::Hindered(Trouble::new(reason))),
             None => Done::Later,
         })
+    }
+}
+
+/// How a spell of a fetch ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended<T> {
+    /// The fetch has.
+    Done(T),
+    /// It is left for a new look at what is signed, and goes on after that.
+    Over,
+    /// There is something else to do.
+    Left,
+}
+
+/// Lets a fetch go on for a spell, and calls `tell` every now and then. What is on disk is read again by each spell, which may take
+/// longer than one, so that it begins once nothing of it is read.
+///
+/// Attack: a server that tells a device for ever that it stands in line, or sends it a list a byte at a time: it would never again
+/// look at what is signed, hear of a stop, or notice that it is shown nothing new.
+async fn spell<T>(
+    running: impl Future<Output = T>,
+    ticks: &dyn Ticks,
+    reads_disk: impl Fn() -> bool,
+    mut tell: impl FnMut(),
+    left: impl Future<Output = ()>,
+) -> Ended<T> {
+    tokio::pin!(running, left);
+    let mut lasted = Duration::ZERO;
+    loop {
+        tokio::select! {
+            result = &mut running => return Ended::Done(result),
+            () = ticks.sleep(PROGRESS) => {
+                tell();
+                lasted = if reads_disk() { Duration::ZERO } else { lasted.saturating_add(PROGRESS) };
+                if lasted >= FETCH_SPELL {
+                    return Ended::Over;
+                }
+            }
+            () = &mut left => return Ended::Left,
+        }
     }
 }
 
@@ -207,11 +237,14 @@ mod tests {
     use std::io;
     use std::path::Path;
     use std::sync::Arc;
+    use std::task::Poll;
 
     use suture_core::manifest::InstallKind;
 
     use super::*;
+    use crate::fetch::Counters;
     use crate::install::{Contract, Limits, Payloads, Proof, Version, Within, bundle};
+    use crate::ticks::Hand;
 
     /// An installer whose `prepare` comes to this.
     #[derive(Debug)]
@@ -315,6 +348,31 @@ mod tests {
             }
             std::fs::write(&part, &whole).unwrap();
         }
+    }
+
+    /// What the server says of the line comes as often as it likes, and brings no byte.
+    #[tokio::test]
+    async fn a_fetch_that_stands_in_line_is_left_for_a_look_and_for_a_persons_word() {
+        let (counters, hand) = (Arc::new(Counters::default()), Hand::default());
+        let disk = FETCH_SPELL * 3;
+        let mut reading = Some(counters.reads());
+        let fetch = std::future::poll_fn(|_| {
+            reading.take_if(|_| hand.now() >= disk);
+            Poll::<()>::Pending
+        });
+        let mut told = 0;
+        let ended = spell(fetch, &hand, || counters.is_reading(), || told += 1, std::future::pending()).await;
+        // However long the disk takes, the fetch is not cut short there, or it would begin with that again and again.
+        let lasted = hand.now();
+        assert_eq!((ended, Duration::from_secs(told * PROGRESS.as_secs())), (Ended::Over, lasted));
+        assert!(disk + FETCH_SPELL <= lasted + PROGRESS && lasted <= disk + FETCH_SPELL + PROGRESS, "{lasted:?}");
+
+        let at = lasted + PROGRESS;
+        let word = std::future::poll_fn(|_| if hand.now() >= at { Poll::Ready(()) } else { Poll::Pending });
+        let ended = spell(std::future::pending::<()>(), &hand, || false, || {}, word).await;
+        assert!(ended == Ended::Left && hand.now() <= at + PROGRESS, "{ended:?}");
+        let ended = spell(async { 7 }, &hand, || false, || {}, std::future::pending()).await;
+        assert_eq!(ended, Ended::Done(7));
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! A place is a device's, not a stream's: it may end one call and begin the next. It is kept for [`KEPT`] after the last
 //! stream, so that a device in the middle of a bundle does not go back to the end of the line. Whoever waits has its turn by
 //! the order in which it first asked.
+//!
+//! A device leaves its fetch every ten minutes for a new look at what is signed, which takes it some seconds, or a minute where
+//! it reads its disk again. For that long its number is remembered ([`REMEMBERED`]), and nobody waits for it meanwhile: whoever
+//! is away takes nobody's place.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,6 +18,8 @@ use suture_core::limits::{MAX_FETCHING_DEVICES, MAX_IN_LINE, MAX_STREAMS_PER_DEV
 
 /// How long a place is kept for a device that has no stream: 5 seconds, in which it asks for the next part.
 const KEPT: Duration = Duration::from_secs(5);
+/// How long a number in line is remembered of a device that is not heard of when it should be: 2 minutes.
+const REMEMBERED: Duration = Duration::from_secs(120);
 /// When whoever is near enough to the front to have a place with the next change asks again.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -35,8 +41,15 @@ struct Holder {
 #[derive(Debug)]
 struct Waiting {
     device: DeviceId,
-    /// Until when it is heard of again, or loses its turn.
-    until: Duration,
+    /// Until when it is heard of again, or those behind it go first.
+    due: Duration,
+}
+
+impl Waiting {
+    /// Whether it is counted with.
+    fn is_here(&self, now: Duration) -> bool {
+        now < self.due
+    }
 }
 
 /// The answer to a device that has no place.
@@ -80,13 +93,13 @@ impl Places {
     /// Devices with a place, and in line.
     pub(super) fn count(&mut self, now: Duration) -> (usize, usize) {
         self.forget(now);
-        (self.holders.len(), self.line.len())
+        (self.holders.len(), self.line.iter().filter(|waiting| waiting.is_here(now)).count())
     }
 
     /// Those who have gone.
     fn forget(&mut self, now: Duration) {
         self.holders.retain(|_, holder| !holder.streams.is_empty() || now < holder.left.saturating_add(KEPT));
-        self.line.retain(|waiting| now < waiting.until);
+        self.line.retain(|waiting| now < waiting.due.saturating_add(REMEMBERED));
     }
 
     /// Takes the device out of the line where a place is free and it is its turn; else keeps its number.
@@ -94,7 +107,9 @@ impl Places {
         let fetching = self.holders.len();
         let free = places.saturating_sub(fetching);
         let before = self.line.iter().position(|waiting| waiting.device == *device);
-        if before.unwrap_or(self.line.len()) < free {
+        let end = before.unwrap_or(self.line.len());
+        let ahead = self.line.iter().take(end).filter(|waiting| waiting.is_here(now)).count();
+        if ahead < free {
             self.line.retain(|waiting| waiting.device != *device);
             return Ok(());
         }
@@ -102,15 +117,14 @@ impl Places {
         if before.is_none() && self.line.len() >= MAX_FETCHING_DEVICES {
             return Err(Turned { fetching, number: None, after: MAX_IN_LINE.unsigned_abs() });
         }
-        let position = before.unwrap_or(self.line.len());
-        let rounds = u32::try_from(position / places.max(1)).unwrap_or(u32::MAX).saturating_add(1);
+        let rounds = u32::try_from(ahead / places.max(1)).unwrap_or(u32::MAX).saturating_add(1);
         let after = SOON.saturating_mul(rounds).min(MAX_IN_LINE.unsigned_abs());
-        let until = now.saturating_add(after.saturating_mul(2)).saturating_add(SOON);
-        match self.line.get_mut(position) {
-            Some(waiting) => waiting.until = until,
-            None => self.line.push_back(Waiting { device: device.clone(), until }),
+        let due = now.saturating_add(after.saturating_mul(2)).saturating_add(SOON);
+        match self.line.get_mut(end) {
+            Some(waiting) => waiting.due = due,
+            None => self.line.push_back(Waiting { device: device.clone(), due }),
         }
-        Err(Turned { fetching, number: Some(position.saturating_add(1)), after })
+        Err(Turned { fetching, number: Some(ahead.saturating_add(1)), after })
     }
 }
 
@@ -146,13 +160,35 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_heard_of_loses_its_turn() {
+    fn who_is_not_heard_of_is_not_waited_for() {
         let mut places = Places::default();
         let one = places.enter(&id(1), 1, at(0)).unwrap();
         places.enter(&id(2), 1, at(0)).unwrap_err();
         places.enter(&id(3), 1, at(10)).unwrap_err();
         places.leave(&id(1), &one, at(10));
         assert!(places.enter(&id(3), 1, at(16)).is_ok(), "the second has gone");
+        assert_eq!(places.count(at(16)), (1, 0));
+    }
+
+    #[test]
+    fn who_was_away_for_a_look_has_its_number_still() {
+        let mut places = Places::default();
+        let one = places.enter(&id(1), 1, at(0)).unwrap();
+        // It was told to ask again after 5 s, does so, and then looks at what is signed.
+        places.enter(&id(2), 1, at(0)).unwrap_err();
+        places.enter(&id(2), 1, at(5)).unwrap_err();
+        assert_eq!(places.enter(&id(3), 1, at(30)).unwrap_err().number, Some(1), "nobody waits for it meanwhile");
+        let back = places.enter(&id(2), 1, at(20) + REMEMBERED - at(1)).unwrap_err();
+        assert_eq!((back.number, back.after), (Some(1), at(5)));
+        places.enter(&id(3), 1, at(139)).unwrap_err();
+        places.leave(&id(1), &one, at(140));
+        assert_eq!(places.enter(&id(3), 1, at(146)).unwrap_err().number, Some(2));
+        assert!(places.enter(&id(2), 1, at(146)).is_ok());
+        // One that has gone for good has lost it.
+        places.enter(&id(3), 1, at(147)).unwrap_err();
+        let later = at(147) + at(15) + REMEMBERED;
+        assert_eq!(places.enter(&id(4), 1, later).unwrap_err().number, Some(1));
+        assert_eq!(places.enter(&id(3), 1, later).unwrap_err().number, Some(2));
     }
 
     #[test]
@@ -185,7 +221,7 @@ mod tests {
         let mut places = Places::default();
         places.enter(&id(0), 1, at(0)).unwrap();
         for n in 1..=MAX_FETCHING_DEVICES {
-            places.line.push_back(Waiting { device: id(n), until: at(9) });
+            places.line.push_back(Waiting { device: id(n), due: at(9) });
         }
         let turned = places.enter(&id(MAX_FETCHING_DEVICES + 1), 1, at(0)).unwrap_err();
         assert_eq!((turned.number, places.line.len()), (None, MAX_FETCHING_DEVICES));

@@ -52,6 +52,8 @@ pub use transfer::complete;
 #[derive(Debug, Clone)]
 pub struct Fetch {
     dir: PathBuf,
+    /// The manifest's digest.
+    digest: Digest,
     installer: Installer,
     counters: Arc<Counters>,
     room: Room,
@@ -71,7 +73,7 @@ impl Fetch {
     /// The fetch of the bundle with that manifest.
     pub fn new(state_dir: &Path, manifest: &Digest, installer: Installer, counters: Arc<Counters>) -> Self {
         let dir = state_dir.join("fetch").join(manifest.to_string());
-        Self { dir, installer, counters, room: Room::default(), keeps_data: false }
+        Self { dir, digest: *manifest, installer, counters, room: Room::default(), keeps_data: false }
     }
 
     /// The same, within that room.
@@ -132,10 +134,18 @@ impl Fetch {
         let path = self.dir.join("manifest.json");
         let gone = || FetchError::WrongBytes { what: path.display().to_string(), why: "it is gone".to_owned() };
         let bytes = durable::read(&path, MAX_MANIFEST_BYTES)?.ok_or_else(gone)?;
+        // Accident: what is damaged here is none of the manufacturer's doing, and comes again.
+        if Digest::of(&bytes) != self.digest {
+            return Err(wrong(&path.display().to_string(), &"it has changed since it came"));
+        }
         let manifest = Manifest::parse(&bytes).map_err(|e| FetchError::Unusable(sentence(&e)))?;
         let mut payloads = Vec::new();
         for payload in manifest.payloads {
-            let index = durable::read(&self.index_path(&payload), payload.index_length)?.ok_or_else(gone)?;
+            let path = self.index_path(&payload);
+            let index = durable::read(&path, payload.index_length)?.unwrap_or_default();
+            if Digest::of(&index) != payload.index_sha256 {
+                return Err(wrong(&path.display().to_string(), &"it is gone, or has changed since it came"));
+            }
             let part = self.part(&payload);
             payloads.push((payload, part, index));
         }

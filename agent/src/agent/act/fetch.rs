@@ -319,6 +319,39 @@ mod tests {
         assert!(said.text.contains("medium") && !said.text.contains("contradicts"), "{said}");
     }
 
+    /// Found: damage on the disk was told as a bundle that its manufacturer had made wrong, and ended the approval for good.
+    #[tokio::test]
+    async fn what_was_damaged_since_it_came_is_not_laid_to_the_bundle() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fetch_of, digest) = fetched(dir.path());
+        let place = dir.path().join("fetch").join(digest.to_string());
+        let installer = Installer::by(Arc::new(Comes(|| InstallError::NotPrepared)), Limits::default());
+        for (name, was, is) in
+            [("manifest.json", "2.0.0", "2.0.1"), ("manifest.json", "{", "["), ("manifest.json", "rev-a", "rev-b")]
+        {
+            let file = place.join(name);
+            let before = std::fs::read(&file).unwrap();
+            let text = String::from_utf8(before.clone()).unwrap();
+            assert!(text.contains(was), "{text}");
+            std::fs::write(&file, text.replacen(was, is, 1)).unwrap();
+            match stage(&installer, fetch_of(&installer), &digest).await.unwrap() {
+                Staged::Damaged(reason) => assert_eq!(reason.code, Code::WrongBytes, "{reason}"),
+                _ => panic!("{was} became {is}"),
+            }
+            std::fs::write(&file, before).unwrap();
+        }
+        let index = place.join("app.index");
+        let mut bytes = std::fs::read(&index).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        for damage in [&bytes[..], b""] {
+            std::fs::write(&index, damage).unwrap();
+            let staged = stage(&installer, fetch_of(&installer), &digest).await.unwrap();
+            assert!(matches!(staged, Staged::Damaged(_)));
+        }
+        std::fs::remove_file(&index).unwrap();
+        assert!(matches!(stage(&installer, fetch_of(&installer), &digest).await.unwrap(), Staged::Damaged(_)));
+    }
+
     #[tokio::test]
     async fn what_was_fetched_and_cannot_be_read_any_more_is_fetched_anew() {
         let dir = tempfile::tempdir().unwrap();

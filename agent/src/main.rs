@@ -91,7 +91,7 @@ fn next(code: u8) -> Option<&'static str> {
 /// As `suturectl` tells people of a failure. What others wrote stands further in than this program's advice.
 fn told(error: &anyhow::Error, code: u8) -> String {
     let next = next(code).map(|next| format!("\n  try: {next}")).unwrap_or_default();
-    legible::plain(&format!("suture-agent: {}{next}", legible::indented(&format!("{error:#}"), 4)))
+    legible::plain(&format!("suture-agent: {}{next}", legible::indented(format!("{error:#}").trim_end(), 4)))
 }
 
 /// As `suturectl` tells programs of a failure.

@@ -84,6 +84,10 @@ async fn people_ask_the_agent_that_runs_and_the_files_where_none_does() {
         let told: Value = serde_json::from_slice(&told.stderr).unwrap();
         assert!(told["exit"] == code && told["error"].as_str().unwrap().contains(said), "{words:?}: {told}");
         assert!(told["causes"].is_array() && (told["next"].is_string() || told["next"].is_null()), "{told}");
+        // And to people in text, with the same advice.
+        let said = String::from_utf8(agent(config, words, None).stderr).unwrap();
+        let advice = told["next"].as_str().map(|next| format!("\n  try: {next}\n")).unwrap_or_default();
+        assert!(said.ends_with(&advice) && said.contains("try:") == !advice.is_empty(), "{words:?}: {said}");
     }
     let stick = agent(&config, &["import", text(&dir)], None);
     assert_eq!(exit(&stick), 5);

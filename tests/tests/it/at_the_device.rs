@@ -87,7 +87,7 @@ async fn people_ask_the_agent_that_runs_and_the_files_where_none_does() {
         // And to people in text, with the same advice.
         let said = String::from_utf8(agent(config, words, None).stderr).unwrap();
         let advice = told["next"].as_str().map(|next| format!("\n  try: {next}\n")).unwrap_or_default();
-        assert!(said.ends_with(&advice) && said.contains("try:") == !advice.is_empty(), "{words:?}: {said}");
+        assert!(said.ends_with(&advice) && said.contains("try:") != advice.is_empty(), "{words:?}: {said}");
     }
     let stick = agent(&config, &["import", text(&dir)], None);
     assert_eq!(exit(&stick), 5);

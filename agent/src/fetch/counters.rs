@@ -1,10 +1,12 @@
 //! What a fetch counts.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use suture_core::digest::Digest;
 use suture_core::progress::Progress;
 
 use super::delta::Waiting;
@@ -46,6 +48,7 @@ pub struct Counters {
     /// Since the agent started: chunks that a slot held already.
     pub seeded_chunks: AtomicU64,
     pace: Mutex<Pace>,
+    seeded: Mutex<Seeded>,
     /// What was wrong with this bundle's deltas.
     refused: Mutex<Option<String>>,
 }
@@ -59,6 +62,9 @@ impl Drop for Reading {
         self.0.reading.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+/// For which payloads' files the slots were looked through, by which versions, and what was missing after that, in bytes.
+type Seeded = BTreeMap<PathBuf, (Vec<Digest>, u64)>;
 
 /// How fast a fetch goes on.
 #[derive(Debug, Default)]
@@ -124,6 +130,7 @@ impl Counters {
             counter.store(0, Ordering::Relaxed);
         }
         self.deltas_awaited.begin();
+        self.seeded.lock().unwrap_or_else(PoisonError::into_inner).clear();
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -136,6 +143,18 @@ impl Counters {
     /// Whether what is on disk is being read.
     pub fn is_reading(&self) -> bool {
         self.reading.load(Ordering::Acquire) > 0
+    }
+
+    /// What the slots with these versions hold of a payload was taken into that file, of which so many bytes are still missing.
+    pub(super) fn seeded(&self, part: &Path, versions: &[Digest], missing: u64) {
+        let mut seeded = self.seeded.lock().unwrap_or_else(PoisonError::into_inner);
+        seeded.insert(part.to_owned(), (versions.to_vec(), missing));
+    }
+
+    /// Whether that was done, and nothing that was there then is missing now: a slot is gigabytes to be read.
+    pub(super) fn is_seeded(&self, part: &Path, versions: &[Digest], missing: u64) -> bool {
+        let seeded = self.seeded.lock().unwrap_or_else(PoisonError::into_inner);
+        seeded.get(part).is_some_and(|(of, then)| of == versions && missing <= *then)
     }
 
     /// A delta, or a frame of one, was refused, now or before the agent was started.
@@ -228,6 +247,21 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slots_are_looked_through_once_as_long_as_nothing_is_lost() {
+        let counters = Counters::default();
+        let (part, old, new) = (Path::new("app.part"), [Digest::of(b"1")], [Digest::of(b"2")]);
+        counters.begin(Path::new("one"), 100);
+        assert!(!counters.is_seeded(part, &old, 100));
+        counters.seeded(part, &old, 60);
+        counters.begin(Path::new("one"), 100);
+        assert!(counters.is_seeded(part, &old, 60) && counters.is_seeded(part, &old, 10));
+        assert!(!counters.is_seeded(part, &old, 61), "the disk has lost something");
+        assert!(!counters.is_seeded(part, &new, 60) && !counters.is_seeded(Path::new("other.part"), &old, 60));
+        counters.begin(Path::new("two"), 100);
+        assert!(!counters.is_seeded(part, &old, 60));
+    }
 
     #[test]
     fn the_disk_is_read_until_the_last_who_reads_has_ended() {

@@ -109,8 +109,12 @@ impl Fetch {
             let reading = self.counters.reads();
             let part = tokio::task::spawn_blocking(move || {
                 let _reading = reading;
-                let part = Part::open(path, index, counters)?.within(room);
-                part.seed(&versions, &name);
+                let part = Part::open(path, index, counters.clone())?.within(room);
+                let held: Vec<Digest> = versions.iter().map(|version| version.digest).collect();
+                if !counters.is_seeded(part.path(), &held, part.missing_bytes()) {
+                    part.seed(&versions, &name);
+                    counters.seeded(part.path(), &held, part.missing_bytes());
+                }
                 Ok::<_, FetchError>(Arc::new(part))
             });
             parts.push((payload, part.await.map_err(|_| FetchError::Lost)??));

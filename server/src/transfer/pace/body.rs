@@ -43,6 +43,7 @@ impl body::Body for Paced {
             }
             if let Some(status) = this.stream.ended() {
                 this.is_over = true;
+                this.stream.finish();
                 let mut trailers = HeaderMap::new();
                 status.add_header(&mut trailers)?;
                 return Poll::Ready(Some(Ok(body::Frame::trailers(trailers))));
@@ -53,6 +54,9 @@ impl body::Body for Paced {
                 return Poll::Ready(Some(Ok(body::Frame::data(this.left.split_to(length)))));
             }
             let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx)?);
+            if !frame.as_ref().is_some_and(body::Frame::is_data) {
+                this.stream.finish();
+            }
             // Nothing else is done, and no lock taken, where nothing is limited.
             if !this.stream.is_limited() {
                 return Poll::Ready(frame.map(Ok));

@@ -106,6 +106,8 @@ pub(crate) struct Stream {
     who: Principal,
     is_over: Arc<AtomicBool>,
     place: Option<Place>,
+    /// All was sent, or the server itself has ended it.
+    is_whole: bool,
     sleep: Option<Pin<Box<Sleep>>>,
     start: Instant,
     clock: Arc<dyn Clock>,
@@ -136,7 +138,8 @@ impl Pace {
         state.queue.enter(who, now);
         drop(state);
         let (start, clock) = (self.start, self.clock.clone());
-        Ok(Some(Stream { site, who: who.clone(), is_over, place: None, sleep: None, start, clock }))
+        let who = who.clone();
+        Ok(Some(Stream { site, who, is_over, place: None, is_whole: false, sleep: None, start, clock }))
     }
 
     /// Limits that were just set.
@@ -187,6 +190,11 @@ impl Stream {
         self.site.mode.load(Ordering::Acquire) != FREE
     }
 
+    /// Nothing more is to be sent.
+    fn finish(&mut self) {
+        self.is_whole = true;
+    }
+
     /// Why it may not go on, where it may not.
     fn ended(&self) -> Option<Status> {
         if self.is_over.load(Ordering::Acquire) {
@@ -221,7 +229,7 @@ impl Drop for Stream {
         let mut state = self.site.state();
         state.queue.leave(&self.who, self.place);
         if let Principal::Device(_, id) = &self.who {
-            state.places.leave(id, &self.is_over, self.start.elapsed());
+            state.places.leave(id, (&self.is_over, self.is_whole), self.start.elapsed());
         }
     }
 }

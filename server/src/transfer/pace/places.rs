@@ -5,8 +5,11 @@
 //! the order in which it first asked.
 //!
 //! A device leaves its fetch every ten minutes for a new look at what is signed, which takes it some seconds, or a minute where
-//! it reads its disk again. For that long its number is remembered ([`REMEMBERED`]), and nobody waits for it meanwhile: whoever
-//! is away takes nobody's place.
+//! it reads its disk again. Where it breaks a stream off for that, its place is kept for [`KEPT_CUT`]; and for [`REMEMBERED`] its
+//! number, which is that of one who comes next where it had a place. Nobody waits for it meanwhile.
+//!
+//! Attack: devices that come and go to hold places without fetching. A place is held no longer than that by one that is away; one
+//! that stays can hold its place by a stream as well, and a hospital sees who fetches.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -18,6 +21,8 @@ use suture_core::limits::{MAX_FETCHING_DEVICES, MAX_IN_LINE, MAX_STREAMS_PER_DEV
 
 /// How long a place is kept for a device that has no stream: 5 seconds, in which it asks for the next part.
 const KEPT: Duration = Duration::from_secs(5);
+/// The same for one that broke its last stream off, or whose line was cut: 30 seconds.
+const KEPT_CUT: Duration = Duration::from_secs(30);
 /// How long a number in line is remembered of a device that is not heard of when it should be: 2 minutes.
 const REMEMBERED: Duration = Duration::from_secs(120);
 /// When whoever is near enough to the front to have a place with the next change asks again.
@@ -34,8 +39,8 @@ pub(super) struct Places {
 struct Holder {
     /// The older first; each is told by its flag that it is over.
     streams: VecDeque<Arc<AtomicBool>>,
-    /// When the last one ended, since whatever the caller counts from.
-    left: Duration,
+    /// Until when its place is kept after the last one, since whatever the caller counts from.
+    until: Duration,
 }
 
 #[derive(Debug)]
@@ -43,6 +48,8 @@ struct Waiting {
     device: DeviceId,
     /// Until when it is heard of again, or those behind it go first.
     due: Duration,
+    /// It had a place.
+    is_back: bool,
 }
 
 impl Waiting {
@@ -82,11 +89,11 @@ impl Places {
         Ok(is_over)
     }
 
-    /// A stream of the device has ended.
-    pub(super) fn leave(&mut self, device: &DeviceId, stream: &Arc<AtomicBool>, now: Duration) {
+    /// A stream of the device has ended: `whole`, where all of it was sent.
+    pub(super) fn leave(&mut self, device: &DeviceId, (stream, whole): (&Arc<AtomicBool>, bool), now: Duration) {
         if let Some(holder) = self.holders.get_mut(device) {
             holder.streams.retain(|other| !Arc::ptr_eq(other, stream));
-            holder.left = now;
+            holder.until = now.saturating_add(if whole { KEPT } else { KEPT_CUT });
         }
     }
 
@@ -98,7 +105,22 @@ impl Places {
 
     /// Those who have gone.
     fn forget(&mut self, now: Duration) {
-        self.holders.retain(|_, holder| !holder.streams.is_empty() || now < holder.left.saturating_add(KEPT));
+        let mut away = Vec::new();
+        self.holders.retain(|device, holder| {
+            let stays = !holder.streams.is_empty() || now < holder.until;
+            if !stays {
+                away.push(Waiting { device: device.clone(), due: holder.until, is_back: true });
+            }
+            stays
+        });
+        // Before all who have had no place yet, by when they left.
+        away.sort_by_key(|waiting| waiting.due);
+        for waiting in away {
+            let at = self.line.iter().position(|other| !other.is_back).unwrap_or(self.line.len());
+            if self.line.len() < MAX_FETCHING_DEVICES {
+                self.line.insert(at, waiting);
+            }
+        }
         self.line.retain(|waiting| now < waiting.due.saturating_add(REMEMBERED));
     }
 
@@ -122,7 +144,7 @@ impl Places {
         let due = now.saturating_add(after.saturating_mul(2)).saturating_add(SOON);
         match self.line.get_mut(end) {
             Some(waiting) => waiting.due = due,
-            None => self.line.push_back(Waiting { device: device.clone(), due }),
+            None => self.line.push_back(Waiting { device: device.clone(), due, is_back: false }),
         }
         Err(Turned { fetching, number: Some(ahead.saturating_add(1)), after })
     }
@@ -149,10 +171,10 @@ mod tests {
         assert_eq!(places.enter(&id(3), 1, at(1)).unwrap_err(), turned(2, 10));
         assert_eq!(places.count(at(1)), (1, 2));
         // The one that fetches goes on with the next part; nobody has come in meanwhile.
-        places.leave(&id(1), &one, at(2));
+        places.leave(&id(1), (&one, true), at(2));
         assert_eq!(places.enter(&id(2), 1, at(6)).unwrap_err(), turned(1, 5));
         let one = places.enter(&id(1), 1, at(6)).unwrap();
-        places.leave(&id(1), &one, at(7));
+        places.leave(&id(1), (&one, true), at(7));
         // It is over; the third asks first, and is not before the second.
         assert_eq!(places.enter(&id(3), 1, at(13)).unwrap_err(), Turned { fetching: 0, ..turned(2, 10) });
         assert!(places.enter(&id(2), 1, at(14)).is_ok());
@@ -165,7 +187,7 @@ mod tests {
         let one = places.enter(&id(1), 1, at(0)).unwrap();
         places.enter(&id(2), 1, at(0)).unwrap_err();
         places.enter(&id(3), 1, at(10)).unwrap_err();
-        places.leave(&id(1), &one, at(10));
+        places.leave(&id(1), (&one, true), at(10));
         assert!(places.enter(&id(3), 1, at(16)).is_ok(), "the second has gone");
         assert_eq!(places.count(at(16)), (1, 0));
     }
@@ -181,7 +203,7 @@ mod tests {
         let back = places.enter(&id(2), 1, at(20) + REMEMBERED - at(1)).unwrap_err();
         assert_eq!((back.number, back.after), (Some(1), at(5)));
         places.enter(&id(3), 1, at(139)).unwrap_err();
-        places.leave(&id(1), &one, at(140));
+        places.leave(&id(1), (&one, true), at(140));
         assert_eq!(places.enter(&id(3), 1, at(146)).unwrap_err().number, Some(2));
         assert!(places.enter(&id(2), 1, at(146)).is_ok());
         // One that has gone for good has lost it.
@@ -189,6 +211,37 @@ mod tests {
         let later = at(147) + at(15) + REMEMBERED;
         assert_eq!(places.enter(&id(4), 1, later).unwrap_err().number, Some(1));
         assert_eq!(places.enter(&id(3), 1, later).unwrap_err().number, Some(2));
+    }
+
+    #[test]
+    fn who_breaks_off_for_a_look_has_its_place_for_a_while_and_then_comes_next() {
+        let mut places = Places::default();
+        let one = places.enter(&id(1), 1, at(0)).unwrap();
+        for n in [2, 3] {
+            places.enter(&id(n), 1, at(599)).unwrap_err();
+        }
+        places.leave(&id(1), (&one, false), at(600));
+        assert_eq!(places.enter(&id(2), 1, at(610)).unwrap_err().fetching, 1);
+        let one = places.enter(&id(1), 1, at(629)).unwrap();
+        // It reads a large disk: the next has its place meanwhile, and then it is its turn again.
+        places.leave(&id(1), (&one, false), at(1_200));
+        places.enter(&id(2), 1, at(1_229)).unwrap_err();
+        places.enter(&id(3), 1, at(1_229)).unwrap_err();
+        let two = places.enter(&id(2), 1, at(1_230)).unwrap();
+        assert_eq!(places.enter(&id(1), 1, at(1_230) + REMEMBERED - at(1)).unwrap_err().number, Some(1));
+        places.enter(&id(3), 1, at(1_350)).unwrap_err();
+        places.leave(&id(2), (&two, true), at(1_350));
+        assert_eq!(places.enter(&id(3), 1, at(1_356)).unwrap_err().number, Some(2));
+        assert!(places.enter(&id(1), 1, at(1_356)).is_ok());
+        // One that has gone for good holds nothing, and is forgotten.
+        let mut places = Places::default();
+        let one = places.enter(&id(1), 1, at(0)).unwrap();
+        places.leave(&id(1), (&one, false), at(0));
+        assert_eq!(places.count(at(29)), (1, 0));
+        assert_eq!(places.count(at(30)), (0, 0));
+        assert!(places.enter(&id(2), 1, at(31)).is_ok());
+        places.forget(at(30) + REMEMBERED);
+        assert!(places.line.is_empty());
     }
 
     #[test]
@@ -211,7 +264,7 @@ mod tests {
         let over: Vec<bool> = streams.iter().map(|s| s.load(Ordering::Acquire)).collect();
         assert_eq!(over, [true, true, true, false, false]);
         for stream in &streams {
-            places.leave(&id(1), stream, at(1));
+            places.leave(&id(1), (stream, true), at(1));
         }
         assert_eq!(places.count(at(7)), (0, 0));
     }
@@ -221,7 +274,7 @@ mod tests {
         let mut places = Places::default();
         places.enter(&id(0), 1, at(0)).unwrap();
         for n in 1..=MAX_FETCHING_DEVICES {
-            places.line.push_back(Waiting { device: id(n), due: at(9) });
+            places.line.push_back(Waiting { device: id(n), due: at(9), is_back: false });
         }
         let turned = places.enter(&id(MAX_FETCHING_DEVICES + 1), 1, at(0)).unwrap_err();
         assert_eq!((turned.number, places.line.len()), (None, MAX_FETCHING_DEVICES));

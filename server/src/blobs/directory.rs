@@ -38,6 +38,9 @@ pub(super) struct Directory {
     /// What was synced, in order.
     #[cfg(test)]
     synced: Mutex<Vec<PathBuf>>,
+    /// How often a part was read.
+    #[cfg(test)]
+    reads: std::sync::atomic::AtomicUsize,
 }
 
 impl Directory {
@@ -58,6 +61,8 @@ impl Directory {
             settled: Mutex::default(),
             #[cfg(test)]
             synced: Mutex::default(),
+            #[cfg(test)]
+            reads: Default::default(),
         })
     }
 
@@ -106,7 +111,14 @@ impl Directory {
         Ok(bytes.into())
     }
 
+    #[cfg(test)]
+    pub(super) fn reads(&self) -> usize {
+        self.reads.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
     pub(super) fn get_up_to(&self, name: &Name, offset: u64, length: usize) -> Result<Bytes, BlobError> {
+        #[cfg(test)]
+        self.reads.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let file = File::open(self.path(name)).map_err(|source| failed("open", name, source))?;
         let mut bytes = Vec::with_capacity(length);
         // Into memory that is not zeroed first.

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use suture_core::clock::Clock;
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
 
 use directory::Directory;
 use s3::S3;
@@ -147,23 +149,39 @@ impl Blobs {
     }
 
     /// Reads up to `length` bytes from `offset`: fewer where the object ends before. Begins at once, whether or not anybody
-    /// waits for it.
-    pub fn get_up_to(
+    /// waits for it. Dropped, it does not begin, or ends as soon as it can; `held` is dropped once it has ended.
+    pub fn get_up_to<H: Send + 'static>(
         &self,
         name: &str,
         offset: u64,
         length: usize,
-    ) -> impl Future<Output = Result<Bytes, BlobError>> + Send + 'static + use<> {
+        held: H,
+    ) -> impl Future<Output = Result<Bytes, BlobError>> + Send + 'static + use<H> {
         let store = self.store.clone();
         let begun = Name::parse(name).map(|name| {
             let text = name.to_string();
             let begun = match store {
-                Store::Directory(store) => tokio::task::spawn_blocking(move || store.get_up_to(&name, offset, length)),
-                Store::S3(store) => tokio::spawn(async move { store.get_up_to(&name, offset, length).await }),
+                Store::Directory(store) => tokio::task::spawn_blocking(move || {
+                    let _held = held;
+                    store.get_up_to(&name, offset, length)
+                }),
+                Store::S3(store) => tokio::spawn(async move {
+                    let _held = held;
+                    store.get_up_to(&name, offset, length).await
+                }),
             };
-            ended("read", text, begun)
+            ended("read", text, AbortOnDropHandle::new(begun))
         });
         async move { begun?.await }
+    }
+
+    /// How many reads of [`Blobs::get_up_to`] a directory has begun.
+    #[cfg(test)]
+    pub(crate) fn reads(&self) -> usize {
+        match &self.store {
+            Store::Directory(store) => store.reads(),
+            Store::S3(_) => 0,
+        }
     }
 
     /// The length of an object, if it is there.
@@ -213,7 +231,7 @@ fn blocking<T: Send + 'static>(
 async fn ended<T>(
     doing: &'static str,
     name: String,
-    begun: tokio::task::JoinHandle<Result<T, BlobError>>,
+    begun: impl Future<Output = Result<Result<T, BlobError>, JoinError>>,
 ) -> Result<T, BlobError> {
     match begun.await {
         Ok(done) => done,

@@ -65,7 +65,7 @@ async fn what_was_put_is_read_back_in_any_range_and_no_further() {
         for (offset, length, want) in
             [(0, 10, &b"0123456789"[..]), (0, 4, b"0123"), (8, 4, b"89"), (10, 4, b""), (0, 0, b"")]
         {
-            assert_eq!(blobs.get_up_to("packs/abc", offset, length).await.unwrap(), want);
+            assert_eq!(blobs.get_up_to("packs/abc", offset, length, ()).await.unwrap(), want);
         }
         assert_eq!(blobs.length("packs/abc").await.unwrap(), Some(10));
     }
@@ -79,7 +79,7 @@ async fn what_is_not_there_is_said_not_to_be() {
             matches!(blobs.get_range("packs/abc", 0, 0).await, Err(BlobError::NotFound(name)) if name == "packs/abc")
         );
         assert!(
-            matches!(blobs.get_up_to("packs/abc", 0, 1).await, Err(BlobError::NotFound(name)) if name == "packs/abc")
+            matches!(blobs.get_up_to("packs/abc", 0, 1, ()).await, Err(BlobError::NotFound(name)) if name == "packs/abc")
         );
         assert_eq!(blobs.length("packs/abc").await.unwrap(), None);
         blobs.delete("packs/abc").await.unwrap();

@@ -17,6 +17,7 @@ use hyper::body;
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use suture_core::limits::MAX_MESSAGE_BYTES;
+use suture_core::principal::Principal;
 use suture_proto::codec::CountedCodec;
 use suture_proto::v1;
 use tonic::Status;
@@ -36,6 +37,8 @@ use crate::transfer::{Frame, Range, Transfer};
 const CALL: &str = "/FetchChunks";
 /// The other one that sends in bulk, which is answered as tonic does.
 const DELTA_CALL: &str = "/FetchDelta";
+/// The answer to a caller without a certificate.
+const NOBODY: &str = "a bulk call needs a client certificate";
 /// The number of `data` in [`v1::FetchChunksResponse`].
 const DATA_FIELD: u32 = 2;
 
@@ -84,8 +87,8 @@ where
         let caller = request.extensions().get::<Caller>().map(|caller| caller.principal().clone());
         let held = request.extensions().get::<Arc<Held>>().cloned();
         let answer: Self::Future = if chunks {
-            let transfer = self.transfer.clone();
-            Box::pin(async move { Ok(fetch(&transfer, request).await.unwrap_or_else(Status::into_http)) })
+            let (transfer, who) = (self.transfer.clone(), caller.clone());
+            Box::pin(async move { Ok(fetch(&transfer, who, request).await.unwrap_or_else(Status::into_http)) })
         } else {
             self.inner.call(request)
         };
@@ -93,7 +96,7 @@ where
         Box::pin(async move {
             let admitted = match &caller {
                 Some(caller) => pace.admit(caller).await,
-                None => Err(Status::unauthenticated("a bulk call needs a client certificate")),
+                None => Err(Status::unauthenticated(NOBODY)),
             };
             let stream = match admitted {
                 Ok(stream) => stream,
@@ -112,14 +115,15 @@ where
 }
 
 /// The chunks that a request asks for.
-async fn fetch(transfer: &Transfer, request: Request<Body>) -> Result<Response<Body>, Status> {
+async fn fetch(transfer: &Transfer, who: Option<Principal>, request: Request<Body>) -> Result<Response<Body>, Status> {
+    let who = who.ok_or_else(|| Status::unauthenticated(NOBODY))?;
     let decoder = CountedCodec::<(), v1::FetchChunksRequest>::default().decoder();
     let mut messages = Streaming::new_request(decoder, request.into_body(), None, Some(MAX_MESSAGE_BYTES));
     let message = messages.message().await?.ok_or_else(|| Status::invalid_argument("the call says nothing"))?;
     let v1::FetchChunksRequest { index_sha256, ranges, held_bytes } = message;
     let index = suture_proto::parse_digest("index_sha256", &index_sha256).map_err(Refusal::from)?;
     let ranges = ranges.into_iter().map(|v1::ChunkRange { first, count }| Range { first, count }).collect();
-    let frames = transfer.fetch(&index, ranges, held_bytes).await.map_err(Refusal::from)?;
+    let frames = transfer.fetch(who, &index, ranges, held_bytes).await.map_err(Refusal::from)?;
     let mut response =
         Response::new(Body::new(Messages { frames: Box::pin(frames), next: VecDeque::new(), over: false }));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

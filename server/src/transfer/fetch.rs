@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::{Stream, TryStreamExt as _, stream};
 use suture_core::digest::Digest;
 use suture_core::limits::MAX_CHUNKS_PER_CALL;
+use suture_core::principal::Principal;
 
 use super::blocks::{Blocks, Wanted};
 use super::reads::{Frames, Planned};
@@ -41,6 +42,8 @@ pub(crate) struct Frame {
 struct Reading<I: Iterator<Item = u32>> {
     frames: Frames<I>,
     blocks: Blocks,
+    /// For whom.
+    who: Principal,
     ahead: VecDeque<(Planned, Vec<Wanted>)>,
 }
 
@@ -49,6 +52,7 @@ impl Transfer {
     /// stream that is not asked for more.
     pub(crate) async fn fetch(
         &self,
+        who: Principal,
         index_sha256: &Digest,
         ranges: Vec<Range>,
         held: u32,
@@ -62,7 +66,7 @@ impl Transfer {
         }
         let wanted = ranges.into_iter().flat_map(|r| r.first..r.first.saturating_add(r.count));
         let frames = Frames::new(places, wanted).without(held);
-        let reading = Reading { frames, blocks: self.blocks.clone(), ahead: VecDeque::new() };
+        let reading = Reading { frames, blocks: self.blocks.clone(), who, ahead: VecDeque::new() };
         let frames =
             stream::try_unfold(reading, async |mut reading| Ok(reading.next().await?.map(|frame| (frame, reading))));
         // Another server may have been sent anew what was gone, into another pack.
@@ -80,7 +84,7 @@ impl<I: Iterator<Item = u32>> Reading<I> {
         while self.reads_on()
             && let Some(planned) = self.frames.next()
         {
-            let wanted = planned.extents.iter().map(|extent| self.blocks.want(&extent.block)).collect();
+            let wanted = planned.extents.iter().map(|extent| self.blocks.want(&extent.block, &self.who)).collect();
             self.ahead.push_back((planned, wanted));
         }
         let Some((planned, wanted)) = self.ahead.pop_front() else { return Ok(None) };
@@ -144,6 +148,7 @@ mod tests {
             let mut reading = Reading {
                 frames,
                 blocks: Blocks::new(blobs.clone(), Arc::new(Hand::default())),
+                who: Principal::Server,
                 ahead: VecDeque::new(),
             };
             let mut came = Vec::new();

@@ -215,7 +215,7 @@ async fn other_bytes_than_were_asked_for_are_none() {
     let service = Service::start([whole()]).await;
     assert!(service.blobs.get_range("packs/abc", 2, 3).await.is_err());
     assert_eq!(service.blobs.get_range("packs/abc", 0, 3).await.unwrap(), b"012"[..]);
-    assert_eq!(service.blobs.get_up_to("packs/abc", 0, 99).await.unwrap(), b"0123456789"[..]);
+    assert_eq!(service.blobs.get_up_to("packs/abc", 0, 99, ()).await.unwrap(), b"0123456789"[..]);
 }
 
 #[tokio::test]
@@ -282,7 +282,7 @@ async fn packs_go_through_whole() {
     let blobs = Blobs::open_s3(&place, &service::way(), service::clock()).await.unwrap();
     let pack: Bytes = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect::<Vec<_>>().into();
     blobs.put("packs/abc", pack.clone()).await.unwrap();
-    let blocks = (0..3).map(|n| blobs.get_up_to("packs/abc", n << 20, 1 << 20));
+    let blocks = (0..3).map(|n| blobs.get_up_to("packs/abc", n << 20, 1 << 20, ()));
     let blocks = futures::future::try_join_all(blocks).await.unwrap();
     assert_eq!(blocks.concat(), pack);
     assert_eq!(blobs.get_range("packs/abc", 1_500_000, 1_000_000).await.unwrap(), pack.slice(1_500_000..2_500_000));

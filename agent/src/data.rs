@@ -128,6 +128,11 @@ impl<'a> Keeper<'a> {
         }
     }
 
+    /// Whether a way back has data to put back, or may have.
+    pub fn may_have_some(&self) -> bool {
+        !matches!(durable::read_either(&self.mark, |_| Some(())), Ok(None))
+    }
+
     fn is_marked(&self) -> bool {
         durable::read_either(&self.mark, |_| Some(())).is_ok_and(|mark| mark.is_some())
     }

@@ -196,7 +196,7 @@ mod tests {
     }
 
     fn restarting() -> State {
-        State::Restarting { attempt: attempt(), resumes: 0 }
+        State::Restarting { attempt: attempt(), resumes: 0, trouble: None }
     }
 
     fn confirming() -> State {
@@ -208,7 +208,7 @@ mod tests {
     }
 
     fn reverting() -> State {
-        State::Reverting { attempt: attempt(), reason: Reason::new(Code::HealthFailed, ""), failures: 0 }
+        State::Reverting { attempt: attempt(), reason: Reason::new(Code::HealthFailed, ""), failures: 0, trouble: None }
     }
 
     /// Goes through states at these times.

@@ -8,6 +8,7 @@ use suture_core::phase::{Code, Reason};
 use super::{Agent, AgentError, chain};
 use crate::face::{self, Hands};
 use crate::history::{self, Entry};
+use crate::interlock::Interlock;
 use crate::machine::{Attempt, Event, State, Told};
 
 /// The last transition that stands in the log, and with how much of what it tells.
@@ -29,6 +30,10 @@ impl Agent {
             let done = match face::event(self.journal.state(), errand) {
                 Ok(Some(event)) => match self.way_back(&event).await {
                     Ok(()) => {
+                        // Who stands at the device and has just checked it says by that how it is.
+                        if let (Event::Unfit(_), Interlock::Person(_)) = (&event, &self.interlock) {
+                            self.asks_once_more = false;
+                        }
                         let before = self.journal.state().name();
                         let applied = self.apply(event);
                         if let Err(e) = applied {
@@ -102,6 +107,8 @@ impl Agent {
         if let Err(text) = self.way_back(&event).await {
             return self.stay_out_of_use(&attempt, text);
         }
+        // Rule 3: no remote party has a part in whether the device is in use, which it may be since days.
+        self.asks_once_more = true;
         self.apply(event)?;
         self.advance(None).await?;
         self.submit().await

@@ -132,6 +132,8 @@ pub struct Agent {
     /// Whether this start is in the journal's count.
     counted: bool,
     resumed: bool,
+    /// Whether the interlock is to be asked once more before anything goes down: what was held may be held no more.
+    asks_once_more: bool,
     /// How often in a row the installer could not say whether it has switched.
     unsaid: u32,
     /// When the server was last asked by earlier certificates.

@@ -79,6 +79,7 @@ impl Agent {
             pulse: Arc::default(),
             watch: Watch::new(settings.integrity),
             resumed: false,
+            asks_once_more: true,
             counted: false,
             unsaid: 0,
             reverted: None,

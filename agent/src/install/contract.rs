@@ -91,6 +91,13 @@ pub trait Contract: fmt::Debug + Send + Sync {
         if ending.is_success() { Ok(()) } else { Err(InstallError::Restart(format!("the restart command {ending}"))) }
     }
 
+    /// The version that was started last, where that is known for certain beyond what is to start next. After a power cut it
+    /// says whether a restart is needed at all.
+    fn started(&self, within: &Within) -> Result<Option<Digest>, InstallError> {
+        let _ = within;
+        Ok(None)
+    }
+
     /// Whether it is the new version that runs, and how it proves its health. Asked before every proof, and only then is the
     /// configuration's health asked after.
     fn probe(&self, new: &Digest, within: &Within) -> Result<Proof, InstallError>;
@@ -269,6 +276,11 @@ impl Installer {
     pub async fn restart(&self, command: &Command) -> Result<(), InstallError> {
         let command = command.clone();
         self.step("restart", command.timeout, move |it, within| it.restart(&command, within)).await
+    }
+
+    /// See [`Contract::started`]. What cannot be said is not known.
+    pub async fn started(&self) -> Option<Digest> {
+        self.step("started", self.limits.step, |it, within| it.started(within)).await.ok().flatten()
     }
 
     /// See [`Contract::probe`].

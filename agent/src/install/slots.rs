@@ -293,6 +293,16 @@ impl Contract for Slots {
         self.switch_on_trial(to)
     }
 
+    /// `suture-boot` counts right before each start of a version on trial. Of one that came back nothing is known: the agent may
+    /// have put the link back, and ended before the restart.
+    fn started(&self, _: &Within) -> Result<Option<Digest>, InstallError> {
+        let Some(trial) = self.trial()?.filter(|trial| trial.starts > 0) else { return Ok(None) };
+        match self.current()? {
+            Some(side) if side == trial.side => Ok(self.manifest(side)?.map(|(_, digest)| digest)),
+            _ => Ok(None),
+        }
+    }
+
     fn probe(&self, new: &Digest, _: &Within) -> Result<Proof, InstallError> {
         if self.runs(new)? {
             return Ok(Proof::Asked);

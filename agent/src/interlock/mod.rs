@@ -5,7 +5,9 @@
 //! slot, and that confirmation is the claim. No remote party has a part in it.
 //!
 //! A claim outlives the agent: it ends by a release and by nothing else. So the agent may be killed, and the power may fail,
-//! in the middle of an install, and the device is not taken into use before it is over.
+//! in the middle of an install, and the device is not taken into use before it is over. A person's word is no such claim: it
+//! says how the device was when it was given, and nothing keeps others from the device. So whatever the interlock is, it is
+//! asked once more after a start of the agent, before the device is restarted: see [`Interlock::claim_again`].
 
 mod lock_file;
 mod person;
@@ -97,6 +99,33 @@ impl Interlock {
         }
     }
 
+    /// Claims what was held already, as the power failed or as somebody far away spoke: whether it still is. Only a clear no
+    /// counts. Accident: what does not answer may be the new version's software, which does not come up; the claim was made, it
+    /// ends by no cut, and the way back must not wait for an answer for ever.
+    pub async fn claim_again(&self, approval: &ApprovalId, now: Timestamp) -> Result<(), Trouble> {
+        let claim = match self.clone() {
+            Self::Program(command) => program::claim(&command).await,
+            Self::Socket(path, timeout) => socket::claim(&path, timeout, approval).await,
+            Self::LockFile(path) => beside(move || lock_file::claim(&path)).await.unwrap_or_else(lost),
+            Self::Person(state_dir) => {
+                let approval = approval.clone();
+                beside(move || person::claim_again(&state_dir, &approval, now)).await.unwrap_or_else(lost)
+            }
+        };
+        match claim {
+            Claim::Held => Ok(()),
+            Claim::Refused(Trouble { reason, .. }) if reason.code == Code::InUse => {
+                let text = "the device is in clinical use; it is asked again until it is free";
+                Err(Trouble::new(Reason::new(Code::InUse, text)))
+            }
+            Claim::Refused(trouble) => Err(trouble),
+            Claim::Unclear(trouble) => {
+                tracing::warn!(reason = %trouble.reason, "the device was claimed before, and counts as held");
+                Ok(())
+            }
+        }
+    }
+
     /// Releases. Can be repeated; that nothing was held is no fault.
     pub async fn release(&self) -> Result<(), Reason> {
         let ended = || Err(still_held("the agent was ending"));
@@ -141,5 +170,28 @@ mod tests {
 
     pub(super) fn slot() -> Window {
         Window { start: noon(), latest: noon() + SignedDuration::from_mins(10) }
+    }
+
+    #[tokio::test]
+    async fn what_was_held_is_lost_by_a_clear_no_and_not_by_silence() {
+        let dir = tempfile::tempdir().unwrap();
+        let id: ApprovalId = "a1".parse().unwrap();
+        let program = |script: &str| {
+            let argv = vec!["/bin/sh".into(), "-c".into(), script.into()];
+            Interlock::Program(Command { argv, timeout: Duration::from_secs(10) })
+        };
+        program("exit 0").claim_again(&id, noon()).await.unwrap();
+        let used = program("exit 1").claim_again(&id, noon()).await.unwrap_err();
+        assert_eq!(used.reason.code, Code::InUse);
+        // The new version's software does not come up: the way back does not wait for it.
+        program("exit 2").claim_again(&id, noon()).await.unwrap();
+        let nobody = Interlock::Socket(dir.path().join("nobody"), Duration::from_secs(1));
+        nobody.claim_again(&id, noon()).await.unwrap();
+        let lock = dir.path().join("lock");
+        Interlock::LockFile(lock.clone()).claim_again(&id, noon()).await.unwrap();
+        Interlock::LockFile(lock.clone()).claim_again(&id, noon()).await.unwrap();
+        std::fs::write(&lock, "pump 4711\n").unwrap();
+        let used = Interlock::LockFile(lock).claim_again(&id, noon()).await.unwrap_err();
+        assert_eq!(used.reason.code, Code::InUse);
     }
 }

@@ -16,6 +16,8 @@ const CONFIRMATION: &str = "confirmation.json";
 const QUESTION: &str = "question.json";
 /// How long a person's word holds: what they saw at the device an hour ago says nothing of now.
 const CONFIRMATION_LIFE: SignedDuration = SignedDuration::from_mins(10);
+/// How long a question stands that has no slot's end: past the switch it is asked until somebody comes, a day at a time.
+const QUESTION_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
 /// What a person is asked for: left where `suture-agent confirm` finds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +28,8 @@ pub struct Question {
     /// The slot's first instant.
     #[serde(with = "utc")]
     pub slot_start: Timestamp,
-    /// A later answer comes too late for this slot.
+    /// A later answer comes too late for this slot. Past the switch, where it is asked once more: a day from when it was asked,
+    /// and it is asked again then.
     #[serde(with = "utc")]
     pub latest: Timestamp,
 }
@@ -59,6 +62,33 @@ pub(super) fn claim(state_dir: &Path, approval: &ApprovalId, window: &Window, no
         Ok(Some(c)) if c.approval == *approval && c.slot_start == window.start && c.is_fresh(now) => Claim::Held,
         answer => Claim::Refused(Trouble::new(ask(state_dir, approval, window, answer.err()))),
     }
+}
+
+/// Whether somebody has said it a short while ago, whichever slot it was for: the slot may be over, and what has begun must end.
+/// Asks where nobody has.
+pub(super) fn claim_again(state_dir: &Path, approval: &ApprovalId, now: Timestamp) -> Claim {
+    let unreadable = match durable::read_json::<Confirmation>(&state_dir.join(CONFIRMATION)) {
+        Ok(Some(c)) if c.approval == *approval && c.is_fresh(now) => return Claim::Held,
+        answer => answer.err(),
+    };
+    let before = question(state_dir).ok().flatten().filter(|q| q.approval == *approval);
+    let slot_start = before.as_ref().map_or_else(|| whole_second(now), |q| q.slot_start);
+    let latest = now.checked_add(QUESTION_LIFE).map_or(Timestamp::MAX, whole_second);
+    // It is asked every few seconds: the disk is not written each time.
+    let left = before.as_ref().map_or(SignedDuration::ZERO, |q| q.latest.duration_since(now));
+    let stands = left > QUESTION_LIFE / 2 && left <= QUESTION_LIFE;
+    let question = Question { approval: approval.clone(), slot_start, latest };
+    let asked = if stands { Ok(()) } else { durable::write_json(&state_dir.join(QUESTION), &question, durable::OPEN) };
+    let text = match (asked, unreadable) {
+        (Err(e), _) => format!("a person must confirm once more, and the question cannot be written down: {e}"),
+        (Ok(()), Some(e)) => format!("the confirmation cannot be read ({e}); run `suture-agent confirm` again"),
+        (Ok(()), None) => {
+            "the update has begun, and whether the device is in use now nobody has said in the last ten minutes: a \
+                           person at the device must run `suture-agent confirm` once more"
+                .to_owned()
+        }
+    };
+    Claim::Refused(Trouble::new(Reason::new(Code::PersonNeeded, text)))
 }
 
 /// A confirmation serves once.
@@ -124,5 +154,34 @@ mod tests {
         assert!(matches!(person.claim(&id, &slot(), noon()).await, Claim::Refused(_)));
         std::fs::write(dir.path().join(CONFIRMATION), b"{").unwrap();
         assert!(matches!(person.claim(&id, &slot(), noon()).await, Claim::Refused(_)));
+    }
+
+    #[tokio::test]
+    async fn past_the_switch_a_word_that_has_aged_is_asked_for_again_until_somebody_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let person = Interlock::new(None, dir.path());
+        let id: ApprovalId = "a1".parse().unwrap();
+        person.claim(&id, &slot(), noon()).await;
+        confirm(dir.path(), &question(dir.path()).unwrap().unwrap(), noon()).unwrap();
+        let later = |hours| noon() + SignedDuration::from_hours(hours);
+        // A blink: the word of a minute ago holds.
+        person.claim_again(&id, noon() + SignedDuration::from_mins(1)).await.unwrap();
+        let morning = later(7);
+        let asked = person.claim_again(&id, morning).await.unwrap_err();
+        assert_eq!(asked.reason.code, Code::PersonNeeded);
+        assert!(asked.reason.text.contains("suture-agent confirm"), "{}", asked.reason.text);
+        // The slot is over; the question is not, and is written once.
+        let first = question(dir.path()).unwrap().unwrap();
+        assert_eq!((first.slot_start, first.latest), (slot().start, later(7 + 24)));
+        person.claim_again(&id, later(8)).await.unwrap_err();
+        assert_eq!(question(dir.path()).unwrap().unwrap(), first);
+        person.claim_again(&id, later(20)).await.unwrap_err();
+        assert_eq!(question(dir.path()).unwrap().unwrap().latest, later(20 + 24));
+        // Nor does a clock that was set back leave one that stands for years.
+        person.claim_again(&id, later(-1)).await.unwrap_err();
+        assert_eq!(question(dir.path()).unwrap().unwrap().latest, later(23));
+        confirm(dir.path(), &first, morning).unwrap();
+        person.claim_again(&id, morning).await.unwrap();
+        person.claim_again(&"a2".parse().unwrap(), morning).await.unwrap_err();
     }
 }

@@ -22,7 +22,9 @@
 //! Before `claiming` nothing on the device has changed, and an attempt may be given up at any time. From `switching` on it
 //! finishes or reverts, even if the slot ends meanwhile. The interlock is held in every state from `claiming` to
 //! `releasing`. The agent's journal holds the state; a restart at any line enters it again with `resumed`, and `started` counts
-//! it before that while the new version is to prove itself.
+//! it before that while the new version is to prove itself. A claim can end without a release all the same, where it is a
+//! person's word: so after a start, and after a word from afar that the device is unfit, `restarting` and `reverting` have it
+//! claimed once more before anything goes down.
 //!
 //! The table is complete: what is not in it is refused, and a test compares it with what [`step`] does.
 //!
@@ -61,6 +63,8 @@
 //! | switching  | broken   | reverting                     |
 //! | switching  | resumed  | releasing restarting          |
 //! | switching  | hindered | releasing                     |
+//! | restarting | hindered | restarting                    |
+//! | restarting | claimed  | restarting                    |
 //! | restarting | restarted | confirming                   |
 //! | restarting | broken   | reverting                     |
 //! | restarting | started  | restarting reverting          |
@@ -70,6 +74,8 @@
 //! | confirming | broken   | reverting                     |
 //! | confirming | started  | confirming reverting          |
 //! | confirming | resumed  | confirming reverting          |
+//! | reverting  | hindered | reverting                     |
+//! | reverting  | claimed  | reverting                     |
 //! | reverting  | reverted | releasing                     |
 //! | reverting  | broken   | held reverting                |
 //! | reverting  | resumed  | reverting                     |

@@ -148,6 +148,9 @@ pub enum State {
         attempt: Attempt,
         /// How often the agent itself was started again meanwhile.
         resumes: u32,
+        /// Why it is not restarted yet, where the interlock was asked once more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trouble: Option<Trouble>,
     },
     /// The new version is to prove its health. The interlock is held.
     Confirming {
@@ -174,6 +177,9 @@ pub enum State {
         reason: Reason,
         /// How often it failed.
         failures: u32,
+        /// Why it is not put back yet, where the interlock was asked once more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trouble: Option<Trouble>,
     },
     /// It is over; the interlock is being released.
     Releasing {
@@ -309,20 +315,22 @@ impl State {
     /// Why it is not further, and until when, where that is known.
     pub fn trouble(&self) -> Option<(&Reason, Option<Timestamp>)> {
         match self {
+            Self::Reverting { trouble: Some(t), .. } => Some((&t.reason, t.until)),
             Self::Idle { reason, .. }
             | Self::Held { reason, .. }
             | Self::Checking { reason, .. }
             | Self::Reverting { reason, .. } => Some((reason, None)),
-            Self::Fetching { trouble, .. } | Self::Staging { trouble, .. } | Self::Waiting { trouble, .. } => {
-                trouble.as_ref().map(|t| (&t.reason, t.until))
-            }
+            Self::Fetching { trouble, .. }
+            | Self::Staging { trouble, .. }
+            | Self::Waiting { trouble, .. }
+            | Self::Restarting { trouble, .. } => trouble.as_ref().map(|t| (&t.reason, t.until)),
             Self::Releasing { after, trouble } => match (trouble, after) {
                 (Some(t), _) => Some((&t.reason, t.until)),
                 (None, After::FellBack(_, reason) | After::Recovered(reason)) => Some((reason, None)),
                 (None, After::Wait(_, t)) => Some((&t.reason, t.until)),
                 (None, After::Confirmed(_) | After::Checked(_)) => None,
             },
-            Self::Claiming { .. } | Self::Switching { .. } | Self::Restarting { .. } | Self::Confirming { .. } => None,
+            Self::Claiming { .. } | Self::Switching { .. } | Self::Confirming { .. } => None,
         }
     }
 }

@@ -145,12 +145,10 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
             let text = "the device came back with another version than the one that was to prove its health";
             revert(attempt, Reason::new(Code::HealthFailed, text))
         }
-        (State::Restarting { attempt, resumes }, Event::Started) if resumes <= MAX_RESUMES => {
-            Step::to(State::Restarting { attempt, resumes: resumes.saturating_add(1) })
+        (State::Restarting { attempt, resumes, trouble }, Event::Started) if resumes <= MAX_RESUMES => {
+            Step::to(State::Restarting { attempt, resumes: resumes.saturating_add(1), trouble })
         }
-        (State::Restarting { attempt, resumes }, Event::Resumed { .. }) if resumes <= MAX_RESUMES => {
-            Step::to(State::Restarting { attempt, resumes })
-        }
+        (state @ State::Restarting { resumes, .. }, Event::Resumed { .. }) if resumes <= MAX_RESUMES => Step::to(state),
         (State::Restarting { attempt, .. }, Event::Started | Event::Resumed { .. }) => {
             let text = "the device was started again and again while the new version was being restarted";
             revert(attempt, Reason::new(Code::RestartFailed, text))
@@ -182,11 +180,29 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         (State::Restarting { attempt, .. } | State::Confirming { attempt, .. }, Event::Broken(reason)) => {
             revert(attempt, reason)
         }
+        // Rule 3: never while in use. After a start of the agent, or a word from afar, the interlock is asked once more
+        // before anything goes down; until it is held again all stays as it is.
+        (State::Restarting { attempt, resumes, trouble }, Event::Hindered(t)) => {
+            let told = news(trouble.as_ref(), &t);
+            let step = Step::to(State::Restarting { attempt: attempt.clone(), resumes, trouble: Some(t) });
+            told.into_iter().fold(step, |step, reason| step.tell(&attempt, Phase::Restarting, Some(reason)))
+        }
+        (State::Restarting { attempt, resumes, .. }, Event::Claimed) => {
+            Step::to(State::Restarting { attempt, resumes, trouble: None })
+        }
+        (State::Reverting { attempt, reason, failures, trouble }, Event::Hindered(t)) => {
+            let told = news(trouble.as_ref(), &t);
+            let step = Step::to(State::Reverting { attempt: attempt.clone(), reason, failures, trouble: Some(t) });
+            told.into_iter().fold(step, |step, reason| step.tell(&attempt, Phase::Confirming, Some(reason)))
+        }
+        (State::Reverting { attempt, reason, failures, .. }, Event::Claimed) => {
+            Step::to(State::Reverting { attempt, reason, failures, trouble: None })
+        }
         (State::Reverting { attempt, reason, .. }, Event::Reverted) => {
             release(After::FellBack(attempt.clone(), reason.clone())).fail(&attempt, Phase::FellBack, reason, false)
         }
-        (State::Reverting { attempt, reason, failures }, Event::Broken(_)) if failures < MAX_REVERTS => {
-            Step::to(State::Reverting { attempt, reason, failures: failures.saturating_add(1) })
+        (State::Reverting { attempt, reason, failures, .. }, Event::Broken(_)) if failures < MAX_REVERTS => {
+            Step::to(State::Reverting { attempt, reason, failures: failures.saturating_add(1), trouble: None })
         }
         (State::Reverting { attempt, .. }, Event::Broken(reason)) => {
             // A person has to come for it: it is not tried again by the same approval.
@@ -250,6 +266,11 @@ fn give_up(attempt: Attempt, next: Nothing) -> Step {
     idle(None, Nothing { about: Some(attempt.subject()), phase, ..next })
 }
 
+/// What is to be told of an obstacle: nothing where it stood there before.
+fn news(before: Option<&Trouble>, t: &Trouble) -> Option<Reason> {
+    before.is_none_or(|before| before.reason.code != t.reason.code).then(|| t.reason.clone())
+}
+
 fn hinder_fetch(attempt: Attempt, before: Option<Trouble>, t: Trouble) -> Step {
     let news = before.is_none_or(|b| b.reason.code != t.reason.code);
     let reason = t.reason.clone();
@@ -271,13 +292,13 @@ fn unclaim(attempt: Attempt, before: Option<Trouble>, t: Trouble) -> Step {
 }
 
 fn switched(attempt: Attempt) -> Step {
-    Step::to(State::Restarting { attempt: attempt.clone(), resumes: 0 })
+    Step::to(State::Restarting { attempt: attempt.clone(), resumes: 0, trouble: None })
         .tell(&attempt, Phase::Restarting, None)
         .spend(&attempt)
 }
 
 fn revert(attempt: Attempt, reason: Reason) -> Step {
-    Step::to(State::Reverting { attempt, reason, failures: 0 })
+    Step::to(State::Reverting { attempt, reason, failures: 0, trouble: None })
 }
 
 fn release(after: After) -> Step {

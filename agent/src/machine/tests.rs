@@ -59,9 +59,14 @@ fn states() -> Vec<State> {
         State::Held { attempt: Some(a()), reason: reason(Code::InstallFailed) },
     ];
     for n in [0, 3, 4] {
-        all.push(State::Restarting { attempt: a(), resumes: n });
+        all.push(State::Restarting { attempt: a(), resumes: n, trouble: None });
         all.push(State::Confirming { attempt: a(), resumes: n });
-        all.push(State::Reverting { attempt: a(), reason: reason(Code::HealthFailed), failures: n });
+        all.push(State::Reverting {
+            attempt: a(),
+            reason: reason(Code::HealthFailed),
+            failures: n,
+            trouble: trouble(),
+        });
     }
     all
 }
@@ -166,7 +171,7 @@ fn started(state: State, now: Timestamp) -> State {
 fn the_fourth_start_goes_by_what_the_installer_says_and_a_fifth_does_not_ask_it() {
     let resumed = |switched| Event::Resumed { switched };
     for mut state in [
-        State::Restarting { attempt: attempt("a1"), resumes: 0 },
+        State::Restarting { attempt: attempt("a1"), resumes: 0, trouble: None },
         State::Confirming { attempt: attempt("a1"), resumes: 0 },
     ] {
         let name = state.name();

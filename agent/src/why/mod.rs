@@ -112,7 +112,8 @@ pub fn machine(state: &State, at: Option<Timestamp>) -> Option<Why> {
             state.phase().as_str(),
             "the new version is being installed, and the device is out of clinical use meanwhile",
             "It finishes, or goes back to the old version where the new one does not prove its health.",
-            "Wait, and leave the device switched on. After a power cut it takes this up by itself.",
+            "Wait, and leave the device switched on. After a power cut it takes this up by itself; where a person had to confirm, it \
+             asks for that once more first.",
         )),
         (None, State::Releasing { after: After::Confirmed(_) | After::Checked(_) | After::FellBack(..), .. }) => {
             Some(Why::under_way(

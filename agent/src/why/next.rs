@@ -34,9 +34,19 @@ pub(super) fn next(code: Code, state: &State) -> Next {
              who approve run `suturectl device release DEVICE`. Where the check fails: the same with --unfit, and the old version \
              comes back.",
         ),
+        State::Restarting { .. } | State::Reverting { trouble: Some(_), .. } if matches!(code, Code::PersonNeeded) => (
+            "It waits until a person has said that the device is not in use; nothing goes down before that.",
+            "Make sure that the device is not on a patient and stays so until this is over, then run `suture-agent confirm`. What \
+             runs now has not proven itself: take the device out of clinical use as soon as that is safe.",
+        ),
+        State::Restarting { .. } | State::Reverting { trouble: Some(_), .. } => (
+            "It asks again every 15 seconds, and goes on once the device is free. It is never forced.",
+            "Take the device out of clinical use as soon as that is safe: what runs now has not proven itself.",
+        ),
         State::Reverting { .. } => (
             "The old version is put back now. Where that fails several times, the device holds until a person comes.",
-            "Wait, and leave the device switched on. After a power cut it takes this up by itself.",
+            "Wait, and leave the device switched on. After a power cut it takes this up by itself; where a person had to confirm, it \
+             asks for that once more first.",
         ),
         State::Releasing { .. } if matches!(code, Code::InterlockUnknown) => (
             "The device's own software is told again, every 15 seconds, that the device may be used.",

@@ -257,7 +257,7 @@ fn every_code_says_what_is_wrong_what_happens_by_itself_and_what_can_be_done() {
 #[test]
 fn states_that_wait_for_no_code_say_what_is_under_way() {
     let switching = State::Switching { attempt: attempt(), window: window() };
-    let restarting = State::Restarting { attempt: attempt(), resumes: 0 };
+    let restarting = State::Restarting { attempt: attempt(), resumes: 0, trouble: None };
     let releasing = |after| State::Releasing { after, trouble: None };
     for (name, state) in [
         ("staging", State::Staging { attempt: attempt(), trouble: None }),
@@ -277,7 +277,15 @@ fn states_that_wait_for_no_code_say_what_is_under_way() {
 fn a_state_that_only_a_person_ends_says_so_whatever_the_code() {
     let reason = || Reason::new(Code::HealthFailed, "the restart command ended with exit code 1");
     compare("held-after-a-failed-way-back", &text(&State::Held { attempt: Some(attempt()), reason: reason() }));
-    compare("reverting", &text(&State::Reverting { attempt: attempt(), reason: reason(), failures: 0 }));
+    let asked = |code, text: &str| Some(Trouble::new(Reason::new(code, text)));
+    let word = "the update has begun, and whether the device is in use now nobody has said in the last ten minutes: a person at the \
+                device must run `suture-agent confirm` once more; then the new version is started";
+    let trouble = asked(Code::PersonNeeded, word);
+    compare("asked-once-more", &text(&State::Restarting { attempt: attempt(), resumes: 1, trouble }));
+    let used = "the device is in clinical use; it is asked again until it is free; then the old version comes back, after unfit: checked and found unfit, by the hospital's signed word of kim: the alarm is silent";
+    let (trouble, reason_) = (asked(Code::InUse, used), Reason::new(Code::Unfit, "the alarm is silent"));
+    compare("reverting-in-use", &text(&State::Reverting { attempt: attempt(), reason: reason_, failures: 0, trouble }));
+    compare("reverting", &text(&State::Reverting { attempt: attempt(), reason: reason(), failures: 0, trouble: None }));
     let told = Reason::new(
         Code::InterlockUnknown,
         "the interlock's program ended with exit code 1 when it was to release; the device may refuse clinical use until it does, \
@@ -302,7 +310,14 @@ fn a_damaged_record_that_does_not_hold_the_device_leads_to_no_command_that_refus
 #[test]
 fn there_is_no_snapshot_of_what_is_not_said() {
     let others = ["staging", "staged", "claiming", "installing", "restarting", "confirming", "releasing"];
-    let held = ["held-after-a-failed-way-back", "not-released", "reverting", "state-damaged-idle"];
+    let held = [
+        "held-after-a-failed-way-back",
+        "not-released",
+        "reverting",
+        "reverting-in-use",
+        "asked-once-more",
+        "state-damaged-idle",
+    ];
     let known: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).chain(others).chain(held).collect();
     for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/why")).unwrap() {
         let path = entry.unwrap().path();

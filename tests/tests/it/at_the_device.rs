@@ -343,11 +343,49 @@ async fn approvers_send_a_device_back_from_afar_and_say_it_as_they_let_it_go() {
     for _ in 0..3 {
         calls.release_device(v1::ReleaseDeviceRequest { envelope: envelope.clone().into() }).await.unwrap();
     }
+    // Found: the ward used the device since, and it was restarted under its patient.
+    let in_use = ward.pumps[0].dir.join("in-use");
+    fs::write(&in_use, "").unwrap();
+    for _ in 0..2 {
+        assert_eq!(ward.pumps[0].cycle().await, "reverting(in-use)");
+        assert_eq!(ward.pumps[0].runs(), "1.1.0");
+    }
+    assert_eq!(counts_as(&ward, &rollout, "pump-1").await.1, "in-use");
+    fs::remove_file(&in_use).unwrap();
     assert_eq!(ward.pumps[0].cycle().await, "idle(unfit)");
-    assert_eq!((ward.pumps[0].runs(), ward.pumps[0].interlock_log().len()), ("1.0.0".to_owned(), 2));
+    assert_eq!((ward.pumps[0].runs(), ward.pumps[0].interlock_log().len()), ("1.0.0".to_owned(), 3));
     assert_eq!(counts_as(&ward, &rollout, "pump-1").await, ("fell_back".to_owned(), "unfit".to_owned()));
     let record = ward.kim.json(&["audit", "list"]).await.unwrap().to_string();
     assert!(record.matches("device.refused").count() == 1 && record.contains("the alarm is silent"), "{record}");
+}
+
+/// Leaves a device without an interlock of its own: a person's word is the claim.
+fn by_word(pump: &Device) {
+    let toml = fs::read_to_string(pump.config()).unwrap();
+    let (before, rest) = toml.split_once("[interlock]").unwrap();
+    let (_, after) = rest.split_once("[poll]").unwrap();
+    fs::write(pump.config(), format!("{before}[poll]{after}")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_from_afar_takes_no_device_down_before_a_person_there_has_said_so() {
+    let (mut ward, rollout) = checked().await;
+    by_word(&ward.pumps[0]);
+    assert_eq!(ward.pumps[0].cycle().await, "waiting(person-needed)");
+    assert_eq!(ward.pumps[0].tell(Ask::Confirm).await.1, "checking(return-to-service)");
+    ward.world.clock.set(ward.world.clock.now() + SignedDuration::from_mins(90));
+    ward.kim.run(&["device", "release", "pump-1", "--unfit", "--reason", "the alarm is silent"]).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(ward.pumps[0].cycle().await, "reverting(person-needed)");
+        assert_eq!(ward.pumps[0].runs(), "1.1.0");
+    }
+    let why = ward.pumps[0].tell(Ask::Why).await.0.unwrap();
+    assert!(why.text.contains("the alarm is silent") && why.text.contains("suture-agent confirm"), "{}", why.text);
+    ward.pumps[0].tell(Ask::Confirm).await.0.unwrap();
+    // The cycle that was under way may have asked before it was said.
+    let state = ward.pumps[0].cycle().await;
+    assert!(state.starts_with("idle") && ward.pumps[0].runs() == "1.0.0", "{state}");
+    assert_eq!(counts_as(&ward, &rollout, "pump-1").await.0, "fell_back");
 }
 
 /// Has the captured server hand a device this as the hospital's word.
@@ -447,10 +485,7 @@ async fn a_screen_of_the_devices_maker_shows_the_question_and_answers_it() {
     let draft = h.draft().await;
     let (rollout, start, _) = h.approve(draft).await;
     let pump: &mut Device = &mut h.pumps[0];
-    let toml = fs::read_to_string(pump.config()).unwrap();
-    let (before, rest) = toml.split_once("[interlock]").unwrap();
-    let (_, after) = rest.split_once("[poll]").unwrap();
-    fs::write(pump.config(), format!("{before}[poll]{after}")).unwrap();
+    by_word(pump);
     h.world.clock.set(start);
     assert_eq!(pump.cycle().await, "waiting(person-needed)");
     let (why, _) = pump.tell(Ask::Why).await;

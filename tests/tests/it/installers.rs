@@ -398,7 +398,7 @@ async fn an_installer_that_cannot_say_whether_it_has_switched_is_asked_again_and
     fs::remove_file(stage.pump.dir.join("mute")).unwrap();
     assert_eq!(stage.pump.cycle().await, "idle(up-to-date)");
     assert_eq!(stage.reported(&rollout).await, ("confirmed".to_owned(), 2));
-    assert_eq!(stage.pump.interlock_log(), ["claim", "release"]);
+    assert_eq!(stage.pump.interlock_log(), ["claim", "claim", "release"]);
 }
 
 /// The interlock is not released, nor claimed for a second switch, before it is known that nothing was switched.
@@ -482,7 +482,7 @@ async fn past_the_switch_an_installer_that_never_says_what_it_has_switched_to_is
     stage.pump.crash();
     assert_eq!(asked(&mut stage, 19).await, "restarting");
     assert_eq!(stage.pump.cycle().await, "idle(install-failed)");
-    assert_eq!((stage.pump.runs().as_str(), stage.pump.interlock_log().len()), ("1.0.0", 2));
+    assert_eq!((stage.pump.runs().as_str(), stage.pump.interlock_log().len()), ("1.0.0", 3));
     assert_eq!(stage.reported(&rollout).await, ("fell_back".to_owned(), 1));
 }
 
@@ -505,6 +505,6 @@ async fn starts_of_a_device_whose_installer_never_says_what_it_has_switched_to_a
     assert_eq!(stage.pump.cycle().await, "idle(restart-failed)");
     let calls = fs::read_to_string(calls).unwrap();
     assert!(calls.starts_with("revert\n"), "the way back waits for no answer: {calls}");
-    assert_eq!((stage.pump.runs().as_str(), stage.pump.interlock_log().len()), ("1.0.0", 2));
+    assert_eq!((stage.pump.runs().as_str(), stage.pump.interlock_log().len()), ("1.0.0", 3));
     assert_eq!(stage.reported(&rollout).await, ("fell_back".to_owned(), 1));
 }

@@ -97,11 +97,12 @@ impl Agent {
         })
     }
 
-    pub(super) async fn claim(&self) -> Done {
+    pub(super) async fn claim(&mut self) -> Done {
         let State::Claiming { attempt, window, .. } = self.journal.state() else { return Done::Later };
         let claim = self.interlock.claim(&attempt.approval, window, self.now());
         match checkpoint::deed(Deed::Claim, claim).await {
             Claim::Held => {
+                self.asks_once_more = false;
                 if let Err(e) = deferral::forget(&self.settings.state_dir, &attempt.approval) {
                     tracing::warn!(error = %chain(&e), "how often it was put off cannot be forgotten");
                 }
@@ -189,7 +190,37 @@ impl Agent {
         self.keeper().before(running.as_ref().map(|v| &v.manifest), &prepared.manifest, manifest).await
     }
 
-    pub(super) async fn restart(&self) -> Done {
+    pub(super) async fn restart(&mut self) -> Done {
+        let State::Restarting { attempt, .. } = self.journal.state() else { return Done::Later };
+        if self.asks_once_more {
+            let manifest = attempt.bundle.manifest;
+            // It came up with the power: nothing needs to go down once more.
+            if self.installer.started().await == Some(manifest) {
+                return Done::On(Event::Restarted);
+            }
+            return self.claim_again("then the new version is started").await;
+        }
+        self.start_anew().await
+    }
+
+    /// Rule 3: never while in use. The power may have been away for hours, or somebody far away have spoken of a device that
+    /// its ward uses meanwhile. From where it is held again it is held until it is released.
+    async fn claim_again(&mut self, so_long: &str) -> Done {
+        let Some(attempt) = self.journal.state().attempt() else { return Done::Later };
+        let claim = self.interlock.claim_again(&attempt.approval, self.now());
+        match checkpoint::deed(Deed::Claim, claim).await {
+            Ok(()) => {
+                self.asks_once_more = false;
+                Done::On(Event::Claimed)
+            }
+            Err(Trouble { reason: Reason { code, text }, until }) => {
+                let reason = Reason::new(code, format!("{text}; {so_long}"));
+                Done::Wait(Event::Hindered(Trouble { reason, until }))
+            }
+        }
+    }
+
+    async fn start_anew(&self) -> Done {
         match checkpoint::deed(Deed::Restart, self.installer.restart(&self.settings.restart)).await {
             Ok(()) => Done::On(Event::Restarted),
             Err(e) => Done::broken(&e),
@@ -232,9 +263,17 @@ impl Agent {
     }
 
     /// Rule 5: always a way back.
-    pub(super) async fn revert(&self) -> Done {
-        let State::Reverting { attempt, .. } = self.journal.state() else { return Done::Later };
-        let manifest = &attempt.bundle.manifest;
+    pub(super) async fn revert(&mut self) -> Done {
+        let State::Reverting { attempt, reason, .. } = self.journal.state() else { return Done::Later };
+        let (manifest, so_long) = (attempt.bundle.manifest, format!("then the old version comes back, after {reason}"));
+        let manifest = &manifest;
+        // The boot loader has gone back by itself: nothing goes down any more.
+        let runs = self.asks_once_more
+            && !self.keeper().may_have_some()
+            && self.installer.started().await.is_some_and(|started| started != *manifest);
+        if self.asks_once_more && !runs {
+            return self.claim_again(&so_long).await;
+        }
         // The data first: after a power cut the device starts what it finds, with no agent to ask, and the old version must
         // not find data that it cannot read. The new one finds data that it converts once more.
         if let Err(reason) = self.keeper().back(manifest).await {
@@ -243,7 +282,10 @@ impl Agent {
         if let Err(e) = self.installer.revert(manifest).await {
             return Done::broken(&e);
         }
-        match self.restart().await {
+        if runs {
+            return Done::On(Event::Reverted);
+        }
+        match self.start_anew().await {
             Done::On(Event::Restarted) => Done::On(Event::Reverted),
             other => other,
         }

@@ -37,7 +37,9 @@ impl Agent {
             }
             self.pulse.beat(longest(&self.settings, self.installer.limits()));
             let done = self.act(action, &mut situation).await?;
-            if matches!(action, Action::Switch | Action::Restart | Action::Probe | Action::Revert) {
+            // Where the interlock was asked first, nothing has changed yet.
+            let is_to_come = matches!(done, Done::On(Event::Claimed) | Done::Wait(Event::Hindered(_)));
+            if matches!(action, Action::Switch | Action::Restart | Action::Probe | Action::Revert) && !is_to_come {
                 self.note_running().await;
             }
             match done {

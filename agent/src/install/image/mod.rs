@@ -253,6 +253,10 @@ impl Contract for Image {
         Ok(())
     }
 
+    fn started(&self, _: &Within) -> Result<Option<Digest>, InstallError> {
+        Ok(self.version(self.booted()?)?.map(|version| version.digest))
+    }
+
     fn probe(&self, new: &Digest, _: &Within) -> Result<Proof, InstallError> {
         self.proven(new).map(|_| Proof::Asked)
     }

@@ -289,6 +289,11 @@ impl Contract for Rauc {
         Err(InstallError::Left("restart"))
     }
 
+    fn started(&self, within: &Within) -> Result<Option<Digest>, InstallError> {
+        let layout = self.program.layout(within)?;
+        Ok(self.held(&layout, layout.booted)?.map(|version| version.digest))
+    }
+
     fn probe(&self, new: &Digest, within: &Within) -> Result<Proof, InstallError> {
         let layout = self.program.layout(within)?;
         if self.holds(&layout, layout.booted, new)? {

@@ -60,10 +60,11 @@ fn each_rule_is_missed_where_it_is_bent() {
     let unheld = ["without the interlock", "in clinical use", "with the interlock held"];
     for (bend, said) in [
         (Bend::RunsUnhashed, &["unverified bytes"][..]),
-        (Bend::GoesOnAfterACut, &["unverified bytes"]),
+        (Bend::GoesOnAfterACut, &["unverified bytes", "without the interlock", "in clinical use"]),
         (Bend::WritesTheSlotInUse, &["no whole version"]),
         (Bend::LooksAtNoClock, &["outside of its opening"]),
         (Bend::TakesADeviceInUse, &["in clinical use"]),
+        (Bend::AsksNobodyAgain, &["restarts a device"]),
         (Bend::ReleasesTooEarly, &unheld),
         (Bend::NeedsNoPermit, &["without a permit"]),
         (Bend::KeepsOneRecord, &unheld),

@@ -23,6 +23,8 @@ pub(super) enum Bend {
     WritesTheSlotInUse,
     LooksAtNoClock,
     TakesADeviceInUse,
+    /// After a cut, or a word from afar, the interlock counts as held still.
+    AsksNobodyAgain,
     /// The interlock is released with the switch.
     ReleasesTooEarly,
     NeedsNoPermit,
@@ -100,6 +102,10 @@ pub(super) struct World<'a> {
     slots: [Slot; 2],
     current: usize,
     holder: Holder,
+    /// The interlock is a person's word, which ends with the cut.
+    by_word: bool,
+    /// The interlock is to be asked once more.
+    asks: bool,
     /// What was fetched is whole.
     fetched: bool,
     book: Book,
@@ -120,6 +126,7 @@ impl<'a> World<'a> {
         let mut luck = Luck((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         luck.next();
         let variant = (luck.next() >> 20) as usize % signed.variants.len();
+        let by_word = luck.one_in(3);
         let mut book = Book::new();
         book.single = bend == Bend::KeepsOneRecord;
         Self {
@@ -133,6 +140,8 @@ impl<'a> World<'a> {
             slots: [Slot { release: FIRST, sound: true }, Slot { release: 0, sound: false }],
             current: 0,
             holder: Holder::Nobody,
+            by_word,
+            asks: true,
             fetched: false,
             book,
             state: State::rest(),
@@ -211,8 +220,9 @@ impl<'a> World<'a> {
 
     /// The process ends, or the power: what was written last may be torn, and the device boots what the link names.
     fn cut(&mut self) -> Result<(), Broken> {
-        self.resumed = false;
+        (self.resumed, self.asks) = (false, true);
         self.trace.push("CUT");
+        self.word_ends();
         if self.luck.one_in(3) {
             self.trace.push("TORN");
             self.book.tear();
@@ -229,6 +239,13 @@ impl<'a> World<'a> {
         let Some(record) = self.book.newest() else { return Err(self.broken("both records are lost")) };
         (self.state, self.tries) = (record.state.clone(), record.tries.clone());
         self.boots()
+    }
+
+    /// Whoever gave it has gone, and whoever comes knows nothing of it.
+    fn word_ends(&mut self) {
+        if self.by_word && self.holder == Holder::Agent {
+            self.holder = if self.faults && self.luck.one_in(2) { Holder::Clinic } else { Holder::Nobody };
+        }
     }
 
     /// The device's software is started: what the link names runs.
@@ -340,6 +357,11 @@ impl<'a> World<'a> {
             && (!self.faults || self.luck.one_in(3))
         {
             let unfit = self.luck.one_in(4);
+            if unfit {
+                // From afar, days later.
+                self.asks = true;
+                self.word_ends();
+            }
             self.apply(if unfit { Event::Unfit(reason(Code::Unfit)) } else { Event::Checked(reason(Code::Returned)) })?;
             return self.advance();
         }

@@ -125,7 +125,7 @@ async fn a_device_that_starts_again_and_again_on_a_full_disk_is_not_restarted_ag
     h.pumps[0].crash();
     h.pumps[0].cycle().await;
     assert_eq!((count(), h.pumps[0].runs().as_str()), (3, "1.0.0"));
-    assert_eq!(h.pumps[0].interlock_log(), ["claim", "release"]);
+    assert_eq!(h.pumps[0].interlock_log(), ["claim", "claim", "release"]);
     assert_eq!(h.reported(&rollout).await.0, "fell_back");
 }
 

@@ -28,7 +28,8 @@ pub(super) const SLOTS: &[Pump] = &[
     Pump { lease: true, ..Pump::new("confirmed", Way::Slots, 1, Some(2)) },
     Pump::new("fell-back", Way::Slots, 1, Some(3)),
     Pump { early: 60, ..Pump::new("stopped", Way::Slots, 1, Some(2)) },
-    Pump::new("person", Way::Slots, 1, Some(2)),
+    Pump { by_word: true, ..Pump::new("person", Way::Slots, 1, Some(2)) },
+    Pump { by_word: true, ..Pump::new("person-back", Way::Slots, 1, Some(3)) },
     Pump::new("held", Way::Slots, 1, Some(2)),
     Pump::new("imported", Way::Slots, 1, None),
     Pump::new("factory", Way::Slots, 1, None),
@@ -77,6 +78,7 @@ pub(super) fn of_slots(scene: &Scene) -> Vec<Journey> {
             ("idle(stop-order)", 1, Some("stopped")),
         ),
         journey("person", vec![run(), words(&["confirm"]), run()], confirmed),
+        journey("person-back", vec![run(), words(&["confirm"]), run()], ("idle(restart-failed)", 1, Some("fell_back"))),
         journey("held", vec![run()], ("held(restart-failed)", 1, None)),
         journey("imported", vec![words(&["import", &path(&scene.stick)]), run()], ("idle", 1, None)),
         journey(

@@ -82,8 +82,8 @@ pub(super) fn at_the_cut(case: &Case<'_>, journey: &Journey) -> Result<(), Strin
     let over = state.is_some_and(|journal| {
         matches!(journal.state().name(), "idle" | "checking") || format!("{:?}", journal.state()).contains("Releasing")
     });
-    // With a person's word for an interlock nothing lies there that could be looked at.
-    if named.digest != old && !over && journey.id != "person" && !case.dir.join("in-use.lock").exists() {
+    let claim = if case.pump.by_word { "state/confirmation.json" } else { "in-use.lock" };
+    if named.digest != old && !over && !case.dir.join(claim).exists() {
         return Err("the new version runs, and the interlock is not held".to_owned());
     }
     if case.dir.join("corrupt").exists() {

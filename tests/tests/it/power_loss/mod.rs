@@ -126,10 +126,16 @@ async fn cut(scene: &Scene, journey: &Journey, place: &Place, damage: &str) -> R
             }
             case.boot();
             judge::at_the_cut(&case, journey).map_err(|e| format!("once the power is back: {e}"))?;
+            case.late.set(words[0] == "run");
         }
         // What a person did is done again where it was cut off; the agent starts by itself.
         if words[0] == "run" {
+            let before = case.restarts();
             state = case.resume().await?;
+            // Rule 3: what a person saw before the cut says nothing of now.
+            if case.pump.by_word && command == place.command && case.restarts() != before {
+                return Err("it was restarted, and nobody had said that it is not in use".to_owned());
+            }
         } else if words[0] == "leave" {
             // The service manager starts the agent in any case. Where it had not begun, the person says it again.
             let _ = case.resume().await;
@@ -144,7 +150,7 @@ async fn cut(scene: &Scene, journey: &Journey, place: &Place, damage: &str) -> R
         case.boot();
     }
     // A person's word serves once: whoever stands there is asked again.
-    if state.starts_with("waiting(person-needed)") {
+    if state.contains("(person-needed)") {
         case.watched(&[], &["confirm".to_owned()]);
         state = case.resume().await?;
     }

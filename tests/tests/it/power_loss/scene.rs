@@ -1,6 +1,7 @@
 //! Devices as they are before the power fails: each enrolled, with an approval that leads it another way, and one server in
 //! the place of the real one that answers as it did and keeps what each device sends.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -18,6 +19,7 @@ use suture_core::approval::Slot;
 use suture_core::clock::Clock as _;
 use suture_core::digest::Digest;
 use suture_core::manifest::Manifest;
+use suture_core::phase::Code;
 use suture_core::version::Release;
 use suture_proto::connect::ProxyRules;
 use suture_tests::hostile::{Act, Hostile, Loot, Sends};
@@ -38,12 +40,14 @@ pub(super) struct Pump {
     /// How many minutes before its slot it is looked at.
     pub(super) early: i64,
     pub(super) lease: bool,
+    /// Whether its interlock is a person's word.
+    pub(super) by_word: bool,
 }
 
 impl Pump {
     /// One that updates from one release to another.
     pub(super) const fn new(id: &'static str, way: Way, from: u64, to: Option<u64>) -> Self {
-        Self { id, way, from, to, early: 0, lease: false }
+        Self { id, way, from, to, early: 0, lease: false, by_word: false }
     }
 }
 
@@ -91,6 +95,8 @@ pub(super) struct Case<'a> {
     pub(super) dir: PathBuf,
     pub(super) pump: Pump,
     pub(super) scene: &'a Scene,
+    /// The power was away for longer than a person's word counts.
+    pub(super) late: Cell<bool>,
 }
 
 impl Scene {
@@ -194,20 +200,24 @@ impl Scene {
             symlink("b", dir.join("suture-agent/current")).unwrap();
         }
         self.hostile.play(Act { sends: Sends::WithCheckIn, ..Act::honest(&self.loot) });
-        let case = Case { dir, pump, scene: self };
+        let case = Case { dir, pump, scene: self, late: Cell::new(false) };
         case.boot();
         case
     }
 }
 
 /// Writes `agent.toml`.
-fn configure(dir: &Path, Pump { id, way, .. }: Pump, rauc: Option<&Stage>) {
+fn configure(dir: &Path, Pump { id, way, by_word, .. }: Pump, rauc: Option<&Stage>) {
     let text = dir.display();
-    let interlock =
-        if id == "person" { String::new() } else { format!("[interlock]\nlock_file = \"{text}/in-use.lock\"\n") };
+    let interlock = match by_word {
+        true => String::new(),
+        false => format!("[interlock]\nlock_file = \"{text}/in-use.lock\"\n"),
+    };
     // It does not start with FAULT in its tree; what answers is what was started last.
     let (tables, restart) = way.configuration(dir, rauc);
     let restart = if id == "held" { "[\"sh\", \"-c\", \"false\"]".to_owned() } else { restart };
+    // Each time that it goes down is written down.
+    let restart = restart.replace("[\"sh\", \"-c\", \"", &format!("[\"sh\", \"-c\", \"echo >> {text}/restarts; "));
     let toml = format!(
         "state_dir = \"{text}/state\"\nslots_dir = \"{text}/slots\"\nproduct = \"pump\"\nhardware = \"rev-a\"\n{tables}\
          [restart]\ncommand = {restart}\ntimeout_secs = 60\n\
@@ -273,6 +283,16 @@ impl Case<'_> {
         self.pump.way.power(&self.dir);
     }
 
+    /// What its clock shows.
+    fn now(&self) -> Timestamp {
+        self.scene.now + SignedDuration::from_mins(if self.late.get() { 11 } else { 0 })
+    }
+
+    /// How often its software was restarted.
+    pub(super) fn restarts(&self) -> usize {
+        fs::read(self.dir.join("restarts")).map(|lines| lines.len()).unwrap_or_default()
+    }
+
     /// What its programs have said.
     pub(super) fn log(&self) -> String {
         fs::read_to_string(self.dir.join("agent.log")).unwrap_or_default()
@@ -284,7 +304,7 @@ impl Case<'_> {
         program.env_clear().env("PATH", std::env::var("PATH").unwrap()).stdin(Stdio::null()).stdout(Stdio::null());
         program.stderr(fs::File::options().create(true).append(true).open(self.dir.join("agent.log")).unwrap());
         program.arg("--config").arg(self.dir.join("agent.toml"));
-        program.args(["--now-ms", &self.scene.now.as_millisecond().to_string()]).args(watch).args(command);
+        program.args(["--now-ms", &self.now().as_millisecond().to_string()]).args(watch).args(command);
         program.status().unwrap()
     }
 
@@ -300,7 +320,7 @@ impl Case<'_> {
     /// The agent, started again in this process, until it rests.
     pub(super) async fn resume(&self) -> Result<String, String> {
         let clock = Arc::new(TestClock::start());
-        clock.set(self.scene.now);
+        clock.set(self.now());
         let around = Surroundings { clock, proxy: ProxyRules::from_env(|_| None), random: Arc::new(|| 0) };
         let mut agent = self.started(&around)?;
         let mut quiet = 0;
@@ -311,7 +331,8 @@ impl Case<'_> {
                 drop(agent);
                 agent = self.started(&around)?;
             }
-            let rests = matches!(agent.state().name(), "idle" | "held" | "waiting");
+            let is_asked = agent.state().trouble().is_some_and(|(reason, _)| reason.code == Code::PersonNeeded);
+            let rests = is_asked || matches!(agent.state().name(), "idle" | "held" | "waiting");
             quiet = if rests && *agent.state() == before { quiet + 1 } else { 0 };
             if quiet == 2 {
                 let reason = agent.state().trouble().map(|(reason, _)| reason.code.to_string());

@@ -25,6 +25,9 @@ impl World<'_> {
             Action::Gate => self.gate(target)?,
             Action::Claim => self.claim()?,
             Action::Switch => self.switch(target)?,
+            Action::Restart | Action::Revert if self.asks && self.bend != Bend::AsksNobodyAgain => {
+                self.claim_again()?
+            }
             Action::Restart => {
                 self.restart()?;
                 if self.fault(8) {
@@ -133,6 +136,20 @@ impl World<'_> {
         if self.holder == Holder::Nobody {
             self.holder = Holder::Agent;
         }
+        self.asks = false;
+        self.line()?;
+        Ok(Done::On(Event::Claimed))
+    }
+
+    fn claim_again(&mut self) -> Result<Done, Stop> {
+        let nobody_comes = self.fault(2);
+        match self.holder {
+            Holder::Clinic => return Ok(Done::Wait(Event::Hindered(trouble(Code::InUse)))),
+            Holder::Nobody if nobody_comes => return Ok(Done::Wait(Event::Hindered(trouble(Code::PersonNeeded)))),
+            Holder::Nobody => self.holder = Holder::Agent,
+            Holder::Agent => {}
+        }
+        self.asks = false;
         self.line()?;
         Ok(Done::On(Event::Claimed))
     }

@@ -24,7 +24,7 @@
 //! | `verify` | Only where `path` says 10: hashes version `SUTURE_MANIFEST`. |
 //! | `switch` | Makes version `SUTURE_MANIFEST` the one that starts next. |
 //! | `restart` | Makes what was switched to, or back to, run, and returns once it does. A program that restarts the device waits to be ended; after that it is called once more, and has nothing left to do. 10: `[restart]` of agent.toml is run. |
-//! | `probe` | 0: the new version runs and is well. 10: `[health]` of agent.toml is asked. |
+//! | `probe` | 0: version `SUTURE_MANIFEST` runs and is well: the new one, and after a way back the old one. 10: `[health]` of agent.toml is asked. |
 //! | `commit` | The new version has proven its health: it starts from now on, always. |
 //! | `revert` | Makes the version from before the one that starts next; `restart` follows. |
 //! | `settle` | At the agent's start, and before the device goes back into service, with nothing under way: what runs is what starts again. |

@@ -1,5 +1,5 @@
-//! Whether the new version is well: what the device's maker asks of it must succeed a number of times in a row before a
-//! deadline.
+//! Whether a version is well, the new one or after a way back the old one: what the device's maker asks of it must succeed a
+//! number of times in a row before a deadline.
 //!
 //! Rule 4: success is what the device proves. Nothing else makes an attempt `confirmed`.
 
@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use crate::config::Health;
 
 /// Probes until the version has proven its health, or cannot any more. `server` says whether the server can be reached, and
-/// is asked where the configuration wants it to be.
+/// is asked where the configuration wants it to be; `which` names the version to people.
 ///
 /// The deadline runs on the monotonic clock: a step of the device's clock neither shortens nor lengthens it.
-pub async fn prove(health: &Health, server: impl AsyncFn() -> Result<(), String>) -> Result<(), Reason> {
+pub async fn prove(health: &Health, which: &str, server: impl AsyncFn() -> Result<(), String>) -> Result<(), Reason> {
     let deadline = Instant::now() + health.deadline;
     tokio::time::sleep(health.start_grace).await;
     let mut in_a_row = 0_u32;
@@ -23,7 +23,7 @@ pub async fn prove(health: &Health, server: impl AsyncFn() -> Result<(), String>
         if Instant::now() >= deadline {
             let last = last.unwrap_or_else(|| "it was never asked in time".to_owned());
             let text = format!(
-                "the new version did not prove its health {} times in a row within {} s; last: {last}",
+                "{which} did not prove its health {} times in a row within {} s; last: {last}",
                 health.successes,
                 health.deadline.as_secs()
             );
@@ -92,11 +92,11 @@ mod tests {
         let count = dir.path().join("count");
         // Fails each third time: never three in a row.
         let script = format!("echo x >> {0}; [ $(( $(wc -l < {0}) % 3 )) -ne 0 ]", count.display());
-        let reason = prove(&health(&script, 1_500), there).await.unwrap_err();
+        let reason = prove(&health(&script, 1_500), "the new version", there).await.unwrap_err();
         assert_eq!(reason.code, Code::HealthFailed);
         assert!(reason.text.contains("exit code 1"), "{}", reason.text);
         let script = format!("echo x >> {0}; [ $(wc -l < {0}) -gt 8 ]", count.display());
-        prove(&health(&script, 10_000), there).await.unwrap();
+        prove(&health(&script, 10_000), "the new version", there).await.unwrap();
     }
 
     #[tokio::test]
@@ -106,7 +106,7 @@ mod tests {
             argv: ["/bin/sh", "-c", "exit 7"].map(str::to_owned).to_vec(),
             timeout: Duration::from_secs(60),
         }));
-        let reason = prove(&both, there).await.unwrap_err();
+        let reason = prove(&both, "the new version", there).await.unwrap_err();
         assert!(reason.text.contains("exit code 7"), "{}", reason.text);
     }
 
@@ -117,12 +117,12 @@ mod tests {
             asked.fetch_add(1, Ordering::Relaxed);
             Err("the server cannot be reached".to_owned())
         };
-        prove(&health("exit 0", 10_000), &gone).await.unwrap();
+        prove(&health("exit 0", 10_000), "the new version", &gone).await.unwrap();
         assert_eq!(asked.load(Ordering::Relaxed), 0);
         let wanted = Health { server: true, ..health("exit 0", 300) };
-        let reason = prove(&wanted, &gone).await.unwrap_err();
+        let reason = prove(&wanted, "the new version", &gone).await.unwrap_err();
         assert!(reason.text.contains("cannot be reached"), "{}", reason.text);
-        prove(&Health { server: true, ..health("exit 0", 10_000) }, there).await.unwrap();
+        prove(&Health { server: true, ..health("exit 0", 10_000) }, "the new version", there).await.unwrap();
     }
 
     #[tokio::test]
@@ -131,13 +131,13 @@ mod tests {
         let count = dir.path().join("count");
         let script = format!("echo x >> {}", count.display());
         let graced = Health { start_grace: Duration::from_secs(3_600), ..health(&script, 1) };
-        let proving = tokio::time::timeout(Duration::from_millis(100), prove(&graced, there)).await;
+        let proving = tokio::time::timeout(Duration::from_millis(100), prove(&graced, "the new version", there)).await;
         assert!(proving.is_err() && !count.exists());
     }
 
     #[tokio::test]
     async fn a_check_that_hangs_ends_with_the_deadline() {
-        let reason = prove(&health("sleep 600", 200), there).await.unwrap_err();
+        let reason = prove(&health("sleep 600", 200), "the new version", there).await.unwrap_err();
         assert!(reason.text.contains("took longer"), "{}", reason.text);
     }
 }

@@ -113,7 +113,7 @@ async fn an_agent_that_comes_back_says_who_put_the_old_version_back() {
     let pump = &mut hospital.pumps[0];
     assert_eq!(pump.cycle().await, "idle(start-failed)");
     assert_eq!(pump.runs(), "1.0.0");
-    assert_eq!(pump.interlock_log(), ["claim", "release"]);
+    assert_eq!(pump.interlock_log(), ["claim", "claim", "release"], "asked once more after the cut");
     assert_eq!(hospital.reported(&rollout).await, ("fell_back".to_owned(), "start-failed".to_owned()));
     let why = hospital.kim.run(&["rollout", "show", &rollout]).await.unwrap();
     assert!(why.contains("suture-boot put the old one back"), "{why}");

@@ -19,10 +19,11 @@ async fn outcomes(ward: &Ward) -> Vec<Report> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_failed_for_good_is_tried_again_after_a_lift_and_not_by_restarts_or_by_resuming() {
     let world = World::start(Kind::Sqlite).await.unwrap();
-    let mut ward = Ward::open(world, Spec { faulty: true, ..Spec::default() }, &["pump-1"]).await;
-    // The first release is faulty too, by the same specification; what runs is not asked for its health.
+    let mut ward = Ward::open(world, Spec::default(), &["pump-1"]).await;
+    // The one that runs is sound: it is asked for its health as it comes back.
+    ward.world.publish(&ward.ada, Spec { release: 3, faulty: true, ..Spec::default() }).await;
     let plan =
-        ["--bundle", "pump@2", "--ward", "icu", "--wave", "rest", "--cap", "1", "--slots", "1", "--slack", "60s"];
+        ["--bundle", "pump@3", "--ward", "icu", "--wave", "rest", "--cap", "1", "--slots", "1", "--slack", "60s"];
     let mut draft = ward.world.draft(&ward.kim, &plan).await;
     let slot = &mut draft.0.devices[0].slots[0];
     slot.end = slot.start + jiff::SignedDuration::from_hours(8);
@@ -82,4 +83,31 @@ async fn what_failed_for_good_is_tried_again_after_a_lift_and_not_by_restarts_or
     ward.pumps[0].cycle().await;
     assert_eq!(claims(&ward), 2);
     assert_eq!(outcomes(&ward).await.iter().filter(|r| r.phase == Phase::FellBack).count(), 2);
+}
+
+/// Found: the way back was believed by an exit code, and a device whose old version was not well either went back to patients.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_version_that_is_not_well_either_is_kept_from_patients_and_calls_a_person() {
+    let world = World::start(Kind::Sqlite).await.unwrap();
+    // Both releases fail the device's own check: the fault is the device's.
+    let mut ward = Ward::open(world, Spec { faulty: true, ..Spec::default() }, &["pump-1"]).await;
+    let plan =
+        ["--bundle", "pump@2", "--ward", "icu", "--wave", "rest", "--cap", "1", "--slots", "1", "--slack", "60s"];
+    let draft = ward.world.draft(&ward.kim, &plan).await;
+    ward.kim.sign(&draft).await;
+    ward.world.clock.set(draft.0.devices[0].slots[0].start);
+    assert_eq!(ward.pumps[0].cycle().await, "held(health-failed)");
+    assert_eq!((ward.pumps[0].runs(), ward.pumps[0].interlock_log()), ("1.0.0".to_owned(), vec!["claim".to_owned()]));
+    let shown = ward.kim.json(&["rollout", "show", draft.0.terms.id.as_str()]).await.unwrap();
+    let device = &shown["devices"][0];
+    assert_eq!((device["phase"].as_str(), device["reason"]["code"].as_str()), (Some("held"), Some("health-failed")));
+    let text = device["reason"]["text"].as_str().unwrap();
+    assert!(text.contains("the old version did not prove its health"), "{text}");
+    assert!(text.contains("it was put back after health-failed: the new version"), "{text}");
+    // The fault is found. The next start of the agent tries the way back again, and the device proves that it is well.
+    let fault = ward.pumps[0].dir.join("slots/current/app/FAULT");
+    std::fs::remove_file(fault).unwrap();
+    ward.pumps[0].crash();
+    assert_eq!(ward.pumps[0].cycle().await, "idle(health-failed)");
+    assert_eq!(ward.pumps[0].interlock_log().last().unwrap(), "release");
 }

@@ -11,6 +11,7 @@ use super::super::look::Situation;
 use super::super::{Agent, AgentError};
 use super::{Done, blocking, chain};
 use crate::checkpoint::{self, Deed};
+use crate::config::Health;
 use crate::data::Keeper;
 use crate::deferral;
 use crate::gate::{self, Question, Word};
@@ -237,7 +238,8 @@ impl Agent {
         let proven = async {
             let proof = self.installer.probe(&manifest).await;
             if let Proof::Asked = proof.map_err(|e| Done::broken(&e))?
-                && let Err(reason) = checkpoint::deed(Deed::Probe, health::prove(&self.settings.health, server)).await
+                && let Err(reason) =
+                    checkpoint::deed(Deed::Probe, health::prove(&self.settings.health, "the new version", server)).await
             {
                 // It may have given way meanwhile, and what was asked was the old one.
                 return Err(match self.installer.probe(&manifest).await {
@@ -265,8 +267,8 @@ impl Agent {
     /// Rule 5: always a way back.
     pub(super) async fn revert(&mut self) -> Done {
         let State::Reverting { attempt, reason, .. } = self.journal.state() else { return Done::Later };
-        let (manifest, so_long) = (attempt.bundle.manifest, format!("then the old version comes back, after {reason}"));
-        let manifest = &manifest;
+        let (manifest, after) = (&attempt.bundle.manifest.clone(), reason.to_string());
+        let so_long = format!("then the old version comes back, after {after}");
         // The boot loader has gone back by itself: nothing goes down any more.
         let runs = self.asks_once_more
             && !self.keeper().may_have_some()
@@ -282,12 +284,35 @@ impl Agent {
         if let Err(e) = self.installer.revert(manifest).await {
             return Done::broken(&e);
         }
-        if runs {
-            return Done::On(Event::Reverted);
-        }
-        match self.start_anew().await {
-            Done::On(Event::Restarted) => Done::On(Event::Reverted),
+        match if runs { Done::On(Event::Restarted) } else { self.start_anew().await } {
+            Done::On(Event::Restarted) => self.prove_old(manifest, &after).await,
             other => other,
+        }
+    }
+
+    /// Rule 4: success is what the device proves, that of a way back too. Accident: what was put back is not whole, or the fault
+    /// is the device's own, whichever version runs. The copy of the data and the claim stay until the old version is well.
+    async fn prove_old(&self, new: &Digest, after: &str) -> Done {
+        let proven = async {
+            let old = self.installer.running().await.ok().flatten().filter(|version| version.digest != *new);
+            let proof = match &old {
+                Some(old) => self.installer.probe(&old.digest).await.map_err(|e| Done::broken(&e))?,
+                None => Proof::Asked,
+            };
+            // Without the server: the way back needs none.
+            let health = Health { server: false, ..self.settings.health.clone() };
+            if let Proof::Asked = proof
+                && let Err(Reason { code, text }) =
+                    checkpoint::deed(Deed::Probe, health::prove(&health, "the old version", async || Ok(()))).await
+            {
+                let text = format!("{text}; it was put back after {after}");
+                return Err(Done::On(Event::Broken(Reason::new(code, text))));
+            }
+            Ok(Event::Reverted)
+        };
+        tokio::select! {
+            proven = proven => proven.map_or_else(|done| done, Done::On),
+            () = self.stop.cancelled() => Done::Later,
         }
     }
 

@@ -64,6 +64,9 @@ struct Begun {
     spent_secs: u32,
     #[serde(with = "utc")]
     seen: Timestamp,
+    /// From then on it waits until the device is free, or a person has said so: that is no part of what it takes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    waits: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -114,23 +117,30 @@ impl Memory {
             State::Reverting { .. } => Some((Work::Revert, true)),
             _ => None,
         };
+        let waits =
+            matches!(state, State::Restarting { trouble: Some(_), .. } | State::Reverting { trouble: Some(_), .. });
         let mut record = self.record.clone();
-        if let Some(begun) = &mut record.begun {
+        // It is asked again every few seconds: the disk is not written each time.
+        if let Some(begun) = record.begun.as_mut().filter(|begun| !(begun.waits && waits)) {
             let passed = now.duration_since(begun.seen).max(SignedDuration::ZERO);
-            let passed = if started { passed.min(RESTART) } else { passed };
+            let passed = match (begun.waits, started) {
+                (true, _) => SignedDuration::ZERO,
+                (false, true) => passed.min(RESTART),
+                (false, false) => passed,
+            };
             let secs = u32::try_from(passed.as_secs()).unwrap_or(u32::MAX);
             begun.spent_secs = begun.spent_secs.saturating_add(secs);
             begun.seen = whole_second(now);
         }
         record.begun = match (record.begun, next) {
             (Some(begun), Some((work, switched))) if begun.work == work => {
-                Some(Begun { switched: begun.switched || switched, ..begun })
+                Some(Begun { switched: begun.switched || switched, waits, ..begun })
             }
             (begun, next) => {
                 if let Some(begun) = begun {
                     record.keep(begun);
                 }
-                next.map(|(work, switched)| Begun { work, switched, spent_secs: 0, seen: whole_second(now) })
+                next.map(|(work, switched)| Begun { work, switched, spent_secs: 0, seen: whole_second(now), waits })
             }
         };
         if record != self.record {
@@ -151,7 +161,7 @@ impl Record {
         Took { install_secs: longest(&self.installs), revert_secs: longest(&self.reverts) }
     }
 
-    fn keep(&mut self, Begun { work, switched, spent_secs, seen: _ }: Begun) {
+    fn keep(&mut self, Begun { work, switched, spent_secs, .. }: Begun) {
         if !switched || i64::from(spent_secs) > MOST.as_secs() {
             return;
         }
@@ -173,7 +183,7 @@ mod tests {
     use suture_core::version::Release;
 
     use super::*;
-    use crate::machine::{Attempt, Bundle, Window};
+    use crate::machine::{Attempt, Bundle, Trouble, Window};
 
     fn at(secs: i64) -> Timestamp {
         "2026-11-24T12:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(secs)
@@ -208,7 +218,13 @@ mod tests {
     }
 
     fn reverting() -> State {
-        State::Reverting { attempt: attempt(), reason: Reason::new(Code::HealthFailed, ""), failures: 0, trouble: None }
+        State::Reverting {
+            attempt: attempt(),
+            reason: Reason::new(Code::HealthFailed, ""),
+            failures: 0,
+            restarted: false,
+            trouble: None,
+        }
     }
 
     /// Goes through states at these times.
@@ -226,6 +242,23 @@ mod tests {
         goes(&mut took, &[(switching(), 200), (restarting(), 200), (reverting(), 230), (rest(), 250)]);
         assert_eq!(took.longest(), Took { install_secs: 90, revert_secs: 20 });
         assert_eq!(Memory::open(dir.path()).longest(), took.longest());
+    }
+
+    #[test]
+    fn a_wait_for_a_person_before_a_restart_is_no_part_of_what_it_takes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut took = Memory::open(dir.path());
+        let asked = || Some(Trouble::new(Reason::new(Code::PersonNeeded, "")));
+        let waiting = State::Restarting { attempt: attempt(), resumes: 1, trouble: asked() };
+        let way =
+            [(switching(), 0), (restarting(), 10), (waiting.clone(), 15), (waiting, 9_000), (restarting(), 9_015)];
+        goes(&mut took, &way);
+        goes(&mut took, &[(confirming(), 9_035), (rest(), 9_045)]);
+        assert_eq!(took.longest().install_secs, 15 + 30);
+        let State::Reverting { attempt, reason, failures, .. } = reverting() else { unreachable!() };
+        let waiting = State::Reverting { attempt, reason, failures, restarted: false, trouble: asked() };
+        goes(&mut took, &[(reverting(), 0), (waiting, 5), (reverting(), 9_000), (rest(), 9_020)]);
+        assert_eq!(took.longest().revert_secs, 25);
     }
 
     #[test]

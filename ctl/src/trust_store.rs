@@ -20,7 +20,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{self, Access};
 use crate::home::Home;
 
-pub use delegated::Catalog;
+pub use delegated::{Catalog, Roles};
 
 /// Which repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

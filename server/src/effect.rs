@@ -21,7 +21,7 @@ use suture_core::manifest::{Manifest, ManifestError};
 use suture_core::principal::Principal;
 use suture_core::rollout::WaveSet;
 use suture_core::trust::{CatalogEntry, Root, Status, Target, Targets, TrustError, Verified, served_target_name};
-use suture_core::version::{Release, Version};
+use suture_core::version::Version;
 use suture_proto::Repository;
 
 use crate::delta;
@@ -46,11 +46,6 @@ pub(crate) enum EffectError {
     /// A manifest that says otherwise than the catalog.
     #[error("{0}: the manifest and the catalog's `custom` part contradict one another")]
     Contradiction(String),
-    /// A security floor that no device would get below again.
-    #[error(
-        "{path}: its security floor {floor} is above its own release, {release}; a floor is a release or one before it"
-    )]
-    Floor { path: String, floor: Release, release: Release },
     /// A bundle, one of whose indexes or documents is not here.
     #[error("{path}: it names {sha256}, which is not on the server; `suturectl bundle publish` sends the whole bundle")]
     NotUploaded { path: String, sha256: Digest },
@@ -181,9 +176,6 @@ impl Listing<'_> {
                 && manifest.path() == *path;
             if !equal {
                 return Err(EffectError::Contradiction(path.clone()));
-            }
-            if entry.floor > entry.release {
-                return Err(EffectError::Floor { path: path.clone(), floor: entry.floor, release: entry.release });
             }
             let before = tx.bundle_manifest(&entry.product, entry.release).await?;
             if before.is_none_or(|(_, sha256)| sha256 != target.sha256) {

@@ -19,6 +19,9 @@ impl Agent {
     pub(super) fn count_start(&mut self) -> Result<(), AgentError> {
         if !self.counted && self.journal.state().counts_starts() {
             self.apply(Event::Started)?;
+            // Accident: a version that takes the device down as it is asked for its health. Held, it is not asked again before the next
+            // start, so that the device can say so.
+            self.resumed |= matches!(self.journal.state(), State::Held { .. });
         }
         self.counted = true;
         Ok(())

@@ -76,6 +76,8 @@
 //! | confirming | resumed  | confirming reverting          |
 //! | reverting  | hindered | reverting                     |
 //! | reverting  | claimed  | reverting                     |
+//! | reverting  | restarted | reverting                    |
+//! | reverting  | started  | held reverting                |
 //! | reverting  | reverted | releasing                     |
 //! | reverting  | broken   | held reverting                |
 //! | reverting  | resumed  | reverting                     |

@@ -177,6 +177,9 @@ pub enum State {
         reason: Reason,
         /// How often it failed.
         failures: u32,
+        /// Whether it was restarted, and is to prove that it is well: from then on a start counts, as it does of the new version.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        restarted: bool,
         /// Why it is not put back yet, where the interlock was asked once more.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trouble: Option<Trouble>,
@@ -248,9 +251,9 @@ impl State {
         self
     }
 
-    /// Whether a start of the agent counts against the new version: it may have taken the device down.
+    /// Whether a start of the agent counts against the version that was restarted: it may have taken the device down.
     pub const fn counts_starts(&self) -> bool {
-        matches!(self, Self::Restarting { .. } | Self::Confirming { .. })
+        matches!(self, Self::Restarting { .. } | Self::Confirming { .. } | Self::Reverting { restarted: true, .. })
     }
 
     /// Whether the device is past the point where an attempt may be given up, or a person is needed: what is approved

@@ -145,6 +145,8 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
             let text = "the device came back with another version than the one that was to prove its health";
             revert(attempt, Reason::new(Code::HealthFailed, text))
         }
+        // It waits to be restarted, and was not: a device that is switched off each evening has nothing against it.
+        (state @ State::Restarting { trouble: Some(_), .. }, Event::Started) => Step::to(state),
         (State::Restarting { attempt, resumes, trouble }, Event::Started) if resumes <= MAX_RESUMES => {
             Step::to(State::Restarting { attempt, resumes: resumes.saturating_add(1), trouble })
         }
@@ -190,19 +192,38 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         (State::Restarting { attempt, resumes, .. }, Event::Claimed) => {
             Step::to(State::Restarting { attempt, resumes, trouble: None })
         }
-        (State::Reverting { attempt, reason, failures, trouble }, Event::Hindered(t)) => {
+        (State::Reverting { attempt, reason, failures, restarted, trouble }, Event::Hindered(t)) => {
             let told = news(trouble.as_ref(), &t);
-            let step = Step::to(State::Reverting { attempt: attempt.clone(), reason, failures, trouble: Some(t) });
+            let trouble = Some(t);
+            let step = Step::to(State::Reverting { attempt: attempt.clone(), reason, failures, restarted, trouble });
             told.into_iter().fold(step, |step, reason| step.tell(&attempt, Phase::Confirming, Some(reason)))
         }
-        (State::Reverting { attempt, reason, failures, .. }, Event::Claimed) => {
-            Step::to(State::Reverting { attempt, reason, failures, trouble: None })
+        (State::Reverting { attempt, reason, failures, restarted, .. }, Event::Claimed) => {
+            Step::to(State::Reverting { attempt, reason, failures, restarted, trouble: None })
+        }
+        // Rule 4: it proves that it is well, like the new one. Accident: a fault of the device's own, which takes it down whichever
+        // version runs, or a restart that only asks for one of the whole device: it is not restarted once more for that.
+        (State::Reverting { attempt, reason, failures, .. }, Event::Restarted) => {
+            Step::to(State::Reverting { attempt, reason, failures, restarted: true, trouble: None })
+        }
+        (State::Reverting { attempt, reason, failures, restarted: true, trouble }, Event::Started)
+            if failures < MAX_REVERTS =>
+        {
+            let failures = failures.saturating_add(1);
+            Step::to(State::Reverting { attempt, reason, failures, restarted: true, trouble })
+        }
+        (State::Reverting { attempt, restarted: true, .. }, Event::Started) => {
+            let text = "the device was started again and again before the old version, which was put back, had proven its health";
+            let reason = Reason::new(Code::HealthFailed, text);
+            let state = State::Held { attempt: Some(attempt.clone()), reason: reason.clone() };
+            Step::to(state).fail(&attempt, Phase::Held, reason, true)
         }
         (State::Reverting { attempt, reason, .. }, Event::Reverted) => {
             release(After::FellBack(attempt.clone(), reason.clone())).fail(&attempt, Phase::FellBack, reason, false)
         }
         (State::Reverting { attempt, reason, failures, .. }, Event::Broken(_)) if failures < MAX_REVERTS => {
-            Step::to(State::Reverting { attempt, reason, failures: failures.saturating_add(1), trouble: None })
+            let failures = failures.saturating_add(1);
+            Step::to(State::Reverting { attempt, reason, failures, restarted: false, trouble: None })
         }
         (State::Reverting { attempt, .. }, Event::Broken(reason)) => {
             // A person has to come for it: it is not tried again by the same approval.
@@ -298,7 +319,7 @@ fn switched(attempt: Attempt) -> Step {
 }
 
 fn revert(attempt: Attempt, reason: Reason) -> Step {
-    Step::to(State::Reverting { attempt, reason, failures: 0, trouble: None })
+    Step::to(State::Reverting { attempt, reason, failures: 0, restarted: false, trouble: None })
 }
 
 fn release(after: After) -> Step {

@@ -61,12 +61,15 @@ fn states() -> Vec<State> {
     for n in [0, 3, 4] {
         all.push(State::Restarting { attempt: a(), resumes: n, trouble: None });
         all.push(State::Confirming { attempt: a(), resumes: n });
-        all.push(State::Reverting {
-            attempt: a(),
-            reason: reason(Code::HealthFailed),
-            failures: n,
-            trouble: trouble(),
-        });
+        for restarted in [false, true] {
+            all.push(State::Reverting {
+                attempt: a(),
+                reason: reason(Code::HealthFailed),
+                failures: n,
+                restarted,
+                trouble: trouble(),
+            });
+        }
     }
     all
 }
@@ -433,4 +436,32 @@ proptest! {
             prop_assert!(tries.spent <= POLICY.max_attempts && switches <= POLICY.max_attempts);
         }
     }
+}
+
+/// Found: each start began the way back anew, so that a device which its own fault takes down was never held.
+#[test]
+fn a_device_that_goes_down_before_the_old_version_has_proven_its_health_is_held_in_the_end() {
+    let reverting = step(
+        State::Confirming { attempt: attempt("a1"), resumes: 0 },
+        Event::Broken(reason(Code::HealthFailed)),
+        after(0),
+    );
+    let mut state = step(reverting.unwrap().state, Event::Restarted, after(0)).unwrap().state;
+    let mut starts = 0;
+    while state.name() != "held" {
+        state = started(state, after(0));
+        starts += 1;
+        assert!(starts < 10);
+        if state.name() != "held" {
+            state = step(state, Event::Resumed { switched: false }, after(0)).unwrap().state;
+        }
+    }
+    assert_eq!(starts, 4);
+    // While a device waits to be restarted, no start says anything against the new version.
+    let waits = State::Restarting {
+        attempt: attempt("a1"),
+        resumes: 0,
+        trouble: Some(Trouble::new(reason(Code::PersonNeeded))),
+    };
+    assert_eq!(started(waits.clone(), after(0)), waits, "it has not been started yet");
 }

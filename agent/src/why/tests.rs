@@ -284,8 +284,14 @@ fn a_state_that_only_a_person_ends_says_so_whatever_the_code() {
     compare("asked-once-more", &text(&State::Restarting { attempt: attempt(), resumes: 1, trouble }));
     let used = "the device is in clinical use; it is asked again until it is free; then the old version comes back, after unfit: checked and found unfit, by the hospital's signed word of kim: the alarm is silent";
     let (trouble, reason_) = (asked(Code::InUse, used), Reason::new(Code::Unfit, "the alarm is silent"));
-    compare("reverting-in-use", &text(&State::Reverting { attempt: attempt(), reason: reason_, failures: 0, trouble }));
-    compare("reverting", &text(&State::Reverting { attempt: attempt(), reason: reason(), failures: 0, trouble: None }));
+    compare(
+        "reverting-in-use",
+        &text(&State::Reverting { attempt: attempt(), reason: reason_, failures: 0, restarted: false, trouble }),
+    );
+    compare(
+        "reverting",
+        &text(&State::Reverting { attempt: attempt(), reason: reason(), failures: 0, restarted: false, trouble: None }),
+    );
     let told = Reason::new(
         Code::InterlockUnknown,
         "the interlock's program ended with exit code 1 when it was to release; the device may refuse clinical use until it does, \

@@ -266,7 +266,8 @@ fn list_in(
         });
     }
     let of_product = |target: &Target| CatalogEntry::of(target).filter(|e| e.product == m.product);
-    let floors = known.values().filter_map(of_product).map(|entry| entry.floor);
+    // A thief's may lie above its release: it counts as devices count it.
+    let floors = known.values().filter_map(of_product).map(|entry| entry.floor.min(entry.release));
     let highest_floor = floors.max().unwrap_or(Release(0));
     for target in draft.targets.values_mut() {
         let Some(mut entry) = of_product(target) else { continue };

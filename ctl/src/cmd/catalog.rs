@@ -165,9 +165,11 @@ async fn status(context: &mut Context<'_>, offline: bool, expect: Option<Edition
     repository::tell_lapsed(context, Which::Catalog, &base);
     let store = TrustStore::of(&context.home, Which::Catalog);
     let files = store.delegated(client.as_mut(), &base).await?;
-    let (known, refused) = base.listing(&files, context.now());
+    let (known, mut refused) = base.listing(&files, context.now());
     let mut repository = repository::status(context, Which::Catalog, &base)?;
-    let delegated = delegation::status(context, &base, &files, &refused);
+    let of_roles = files.clone();
+    refused.extend(files.older());
+    let delegated = delegation::status(context, &base, &of_roles, &refused);
     repository.warnings.extend(delegation::warnings(&delegated));
     let shown = Shown { repository, delegated, alarms, bundles: entries(&known) };
     context.print.result(&shown, |s| {

@@ -63,7 +63,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Outcome {
     let versions = (catalog.targets_metadata().version(), desk.approvals.targets_metadata().version());
     let catalog: Base = catalog.into();
     metadata(context, &mut desk.client, Which::Catalog, &catalog, &mut content).await?;
-    let mut delegated = store.delegated(Some(&mut desk.client), &catalog).await?;
+    let mut delegated = store.delegated(Some(&mut desk.client), &catalog).await?.into_files();
     for (role, request) in catalog.delegated() {
         if let Some(bytes) = delegated.remove(role) {
             content.insert(format!("catalog/{}", request.name), bytes);

@@ -1,6 +1,7 @@
 //! Whose list of bundles a command changes: the catalog's own, or that of a role that it delegates to.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 
 use suture_core::sign::Signer;
 use suture_core::trust::edit::{self, CATALOG_LIFETIME, TargetsDraft};
@@ -29,12 +30,20 @@ pub struct List {
 impl List {
     /// Reads the list of a role, or the catalog's own. Without a client from what this home has kept.
     pub async fn open(
-        context: &Context<'_>,
+        context: &mut Context<'_>,
         client: Option<&mut Client>,
         base: &Base,
         role: Option<&str>,
     ) -> Outcome<Self> {
-        let before = TrustStore::of(&context.home, Which::Catalog).delegated(client, base).await?;
+        let mut roles = TrustStore::of(&context.home, Which::Catalog).delegated(client, base).await?;
+        if let Some((name, error)) = role.and_then(|name| Some((name, roles.take_older(name)?))) {
+            context.print.note(&format!(
+                "{name}: {}. The next list is signed on that one all the same: what was listed or withdrawn since is missing in it. \
+                 Read every line (`suturectl catalog status`), and list and withdraw it again",
+                error.source().map_or_else(|| error.to_string(), ToString::to_string)
+            ));
+        }
+        let before = roles.into_files();
         let (known, _) = base.listing(&before, context.now());
         let Some(name) = role else {
             return Ok(Self { role: None, current: base.targets_metadata().clone(), before, known });

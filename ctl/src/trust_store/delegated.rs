@@ -29,6 +29,41 @@ pub struct Catalog {
     refused: BTreeMap<String, TrustError>,
 }
 
+/// The metadata of delegated roles, by their names.
+#[derive(Debug, Default)]
+pub struct Roles {
+    files: Delegated<Vec<u8>>,
+    /// What was left out, since it was signed before what this home has seen of the role, and why.
+    older: BTreeMap<String, (Vec<u8>, TrustError)>,
+}
+
+impl Roles {
+    /// The roles of which the server has an older list than this home has seen.
+    pub fn older(self) -> impl Iterator<Item = (String, TrustError)> {
+        self.older.into_iter().map(|(role, (_, error))| (role, error))
+    }
+
+    /// What is in force of a role although it is older: for its signer, who signs the next one on it once a server was put back
+    /// to an earlier day.
+    pub fn take_older(&mut self, role: &str) -> Option<TrustError> {
+        let (bytes, error) = self.older.remove(role)?;
+        self.files.insert(role.to_owned(), bytes);
+        Some(error)
+    }
+
+    /// The files.
+    pub fn into_files(self) -> Delegated<Vec<u8>> {
+        self.files
+    }
+}
+
+impl Deref for Roles {
+    type Target = Delegated<Vec<u8>>;
+    fn deref(&self) -> &Delegated<Vec<u8>> {
+        &self.files
+    }
+}
+
 impl Deref for Catalog {
     type Target = Repository;
     fn deref(&self) -> &Repository {
@@ -54,7 +89,8 @@ impl TrustStore<'_> {
         let base: Base = self.refresh(client, now).await?.into();
         let files = self.delegated(Some(client), &base).await?;
         let mut repository = base.current(now)?;
-        let refused = repository.survey(&files, now);
+        let mut refused = repository.survey(&files, now);
+        refused.extend(files.older());
         Ok(Catalog { repository, refused })
     }
 
@@ -63,12 +99,12 @@ impl TrustStore<'_> {
     /// left out.
     ///
     /// Attack: new online keys in the hands of whoever had the old ones, and an older list of a role: shown to people, or signed
-    /// on, without what has been withdrawn since. The home keeps the last one of each role, and refuses what was signed before.
-    pub async fn delegated(&self, mut client: Option<&mut Client>, base: &Base) -> Outcome<Delegated<Vec<u8>>> {
+    /// on, without what has been withdrawn since. The home keeps the last one of each role, and leaves out what was signed before.
+    pub async fn delegated(&self, mut client: Option<&mut Client>, base: &Base) -> Outcome<Roles> {
         // Also of a role that is not to be had now.
         let direct: BTreeSet<&str> = base.targets_metadata().delegations().map(|d| d.name()).collect();
         let mut kept: BTreeSet<OsString> = direct.iter().map(|role| kept_as(role).into()).collect();
-        let mut files = Delegated::new();
+        let (mut files, mut older) = (Delegated::new(), BTreeMap::new());
         for (role, request) in base.delegated().take(MAX_DELEGATIONS) {
             let is_direct = direct.contains(role);
             let kept_as = kept_as(if is_direct { role } else { &request.name });
@@ -83,11 +119,15 @@ impl TrustStore<'_> {
                 let offered = client.metadata(self.which, &request.name, request.max_bytes).await?;
                 bytes = offered.filter(is_pinned);
                 // Nor does one that others have signed displace the last that was good.
-                if let Some(bytes) = bytes.as_ref().filter(|bytes| is_whole(bytes)) {
-                    if let Some(here) = here.filter(|_| is_direct) {
-                        base.role_after(role, &here, bytes)?;
+                if let Some(whole) = bytes.clone().filter(is_whole) {
+                    let after = here.filter(|_| is_direct).map(|here| base.role_after(role, &here, &whole));
+                    match after.transpose() {
+                        Ok(_) => self.write(&format!("{DIRECTORY}/{kept_as}"), &whole)?,
+                        Err(error) => {
+                            older.insert(role.to_owned(), (whole, error));
+                            bytes = None;
+                        }
                     }
-                    self.write(&format!("{DIRECTORY}/{kept_as}"), bytes)?;
                 }
             }
             if let Some(bytes) = bytes {
@@ -96,7 +136,7 @@ impl TrustStore<'_> {
             }
         }
         self.keep_only(&kept)?;
-        Ok(files)
+        Ok(Roles { files, older })
     }
 
     fn keep_only(&self, wanted: &BTreeSet<OsString>) -> Outcome {

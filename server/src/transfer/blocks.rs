@@ -70,6 +70,12 @@ impl Kept {
         self.read.as_ref()?.upgrade().filter(|read| !matches!(read.peek(), Some(Err(_))))
     }
 
+    /// Whether somebody has it, or waits for it.
+    fn is_wanted(&self) -> bool {
+        let reading = || self.read.as_ref().and_then(WeakShared::upgrade);
+        self.bytes.get().is_some() || reading().is_some_and(|read| !matches!(read.peek(), Some(Err(_))))
+    }
+
     /// Whether it is not too old.
     fn serves(&self, now: Timestamp) -> bool {
         let age = now.duration_since(self.since);
@@ -158,7 +164,7 @@ impl Blocks {
         let now = self.clock.now();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         // What nobody waited for to its end takes no place of what is there.
-        kept.retain(|known| known.read().is_some());
+        kept.retain(Kept::is_wanted);
         let known = kept.iter().position(|known| known.block == *block).and_then(|at| kept.remove(at));
         let known = known.filter(|known| known.serves(now)).and_then(|known| Some((known.read()?, known)));
         let (read, known) = known.unwrap_or_else(|| {

@@ -266,8 +266,11 @@ impl Agent {
 
     /// Rule 5: always a way back.
     pub(super) async fn revert(&mut self) -> Done {
-        let State::Reverting { attempt, reason, .. } = self.journal.state() else { return Done::Later };
+        let State::Reverting { attempt, reason, restarted, .. } = self.journal.state() else { return Done::Later };
         let (manifest, after) = (&attempt.bundle.manifest.clone(), reason.to_string());
+        if *restarted {
+            return self.prove_old(manifest, &after).await;
+        }
         let so_long = format!("then the old version comes back, after {after}");
         // The boot loader has gone back by itself: nothing goes down any more.
         let runs = self.asks_once_more
@@ -284,10 +287,7 @@ impl Agent {
         if let Err(e) = self.installer.revert(manifest).await {
             return Done::broken(&e);
         }
-        match if runs { Done::On(Event::Restarted) } else { self.start_anew().await } {
-            Done::On(Event::Restarted) => self.prove_old(manifest, &after).await,
-            other => other,
-        }
+        if runs { Done::On(Event::Restarted) } else { self.start_anew().await }
     }
 
     /// Rule 4: success is what the device proves, that of a way back too. Accident: what was put back is not whole, or the fault

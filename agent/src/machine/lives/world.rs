@@ -270,12 +270,16 @@ impl<'a> World<'a> {
         if !self.resumed {
             let (faults, luck) = (self.faults, &mut self.luck);
             self.book.even_out(|| if faults && luck.one_in(24) { Err(Stop::Cut) } else { Ok(()) })?;
-            if self.state.counts_starts() {
+            let began = self.state.clone();
+            if began.counts_starts() {
                 self.apply(Event::Started)?;
                 self.line()?;
             }
             let switched = self.switched();
-            self.apply(Event::Resumed { switched })?;
+            // Held by that very start, it is left alone until the next.
+            if !matches!(self.state, State::Held { .. }) || !began.counts_starts() {
+                self.apply(Event::Resumed { switched })?;
+            }
             self.resumed = true;
         }
         if self.state.is_committed() {

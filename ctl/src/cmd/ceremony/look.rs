@@ -66,7 +66,7 @@ impl Look {
         let ground = ground(context, client, which).await?;
         let roles = match (&ground, which) {
             (Some(Ground::Whole(base)), Which::Catalog) => {
-                TrustStore::of(&context.home, which).delegated(Some(client), base).await?
+                TrustStore::of(&context.home, which).delegated(Some(client), base).await?.into_files()
             }
             _ => Delegated::new(),
         };
@@ -89,7 +89,7 @@ impl Look {
         let mut not_compared = Vec::new();
         let (ground, roles) = match Ground::kept(&store, context.now())? {
             Some(Ground::Whole(base)) => {
-                let roles = store.delegated(None, &base).await?;
+                let roles = store.delegated(None, &base).await?.into_files();
                 (Some(Ground::Whole(base)), roles)
             }
             ground => (ground, Delegated::new()),

@@ -119,19 +119,31 @@ fn own_word(device: &v1::Device, documents: &Documents, of: &About<'_>) -> Optio
         (Some(report), _) if is_over(&report, said) => report
             .reason
             .filter(|_| report.phase != Phase::Confirmed)
-            .map(|reason| Unmet::new(Word::Device, reason, of)),
+            .map(|reason| in_phase(Some(report.phase), Unmet::new(Word::Device, reason, of))),
         // Else the check-in is younger than the report where the two differ: reports tell of changes of phase.
         (_, Some(reason)) => {
-            let Unmet { remedy, .. } = Unmet::new(Word::Server, reason.clone(), of);
+            let phase = said.and_then(|said| parse_phase(said.phase));
+            let Unmet { remedy, .. } = in_phase(phase, Unmet::new(Word::Server, reason.clone(), of));
             let at = Timestamp::from_millisecond(device.last_seen_ms).ok().filter(|_| device.last_seen_ms > 0);
             let at = at.map(|at| format!(", {}", format_utc(at))).unwrap_or_default();
             let text = format!("at its last check-in{at}: {}", reason.text);
             Some(Unmet::with(Word::Server, Reason { text, ..reason }, remedy))
         }
         (Some(report), None) if report.phase != Phase::Confirmed => {
-            report.reason.map(|reason| Unmet::new(Word::Device, reason, of))
+            report.reason.map(|reason| in_phase(Some(report.phase), Unmet::new(Word::Device, reason, of)))
         }
         _ => None,
+    }
+}
+
+/// A device that is held goes on by itself from nothing, whatever came before that.
+fn in_phase(phase: Option<Phase>, unmet: Unmet) -> Unmet {
+    match (phase, unmet.reason.code) {
+        (Some(Phase::Held), code) if code != Code::ReturnToService => {
+            let how = "whoever looks after the device puts it in order there, then suture-agent recover".to_owned();
+            Unmet { remedy: Remedy::Person { how }, ..unmet }
+        }
+        _ => unmet,
     }
 }
 

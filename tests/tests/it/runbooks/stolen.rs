@@ -122,6 +122,8 @@ async fn approvals_targets_keys() {
     page.run(kim, "rollout abort", &[("ROLLOUT", &rollout)]).await;
     page.run(kim, "device list", &[]).await;
     page.run(kim, "calendar show", &[]).await;
+    let shown = page.run(kim, "service show", &[]).await;
+    assert_eq!(shown["signed"], serde_json::Value::Null, "{shown}");
     page.done();
 
     assert!(thief.run(&["approvals", "renew"]).await.is_err());

@@ -25,6 +25,10 @@ impl World<'_> {
             Action::Gate => self.gate(target)?,
             Action::Claim => self.claim()?,
             Action::Switch => self.switch(target)?,
+            Action::Revert if matches!(self.state, State::Reverting { restarted: true, .. }) => match self.fault(8) {
+                true => Done::On(Event::Broken(reason(Code::HealthFailed))),
+                false => Done::On(Event::Reverted),
+            },
             Action::Restart | Action::Revert if self.asks && self.bend != Bend::AsksNobodyAgain => {
                 self.claim_again()?
             }
@@ -51,7 +55,7 @@ impl World<'_> {
                     return Ok(Done::On(Event::Broken(reason(Code::InstallFailed))));
                 }
                 self.restart()?;
-                Done::On(Event::Reverted)
+                Done::On(Event::Restarted)
             }
             Action::Release if self.fault(6) => Done::Wait(Event::Hindered(trouble(Code::InterlockUnknown))),
             Action::Release => {

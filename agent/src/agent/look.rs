@@ -198,8 +198,8 @@ impl Agent {
         now: Timestamp,
     ) -> (Result<Repository, RefreshError>, Result<Repository, RefreshError>) {
         let (catalog, approvals) = self.refresh_both(now).await;
-        let expired = approvals.as_ref().err().is_some_and(|e| e.reason().code == Code::MetadataExpired);
-        self.ways.stale(expired);
+        // Whatever it sends in the place of what has expired, and be it nothing that can be read.
+        self.ways.stale(approvals.is_err() && self.approvals.offline(now).is_err());
         (catalog, approvals)
     }
 

@@ -1,5 +1,7 @@
 //! Where the server is and by whom it is certified: both are replaced, and nobody walks to a device.
 
+use std::sync::Arc;
+
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use suture_core::approval::{Service, SignedDocument as _};
@@ -170,6 +172,10 @@ async fn devices_that_a_thief_has_led_away_come_back_once_what_he_shows_has_run_
     sign(&kim, &right, &certificate).await;
     pump.agent().cycle().await.unwrap();
     world.idle(8).await;
+    // Found: what is no metadata at all is not expired either, and kept the device there.
+    let mut junk = Act::honest(&Loot::take(&world, &bundles).await);
+    junk.metadata = Some(Arc::new(|_| Some(Ok(b"{}".to_vec()))));
+    thief.play(junk);
     pump.crash();
     pump.agent().cycle().await.unwrap();
     let before = thief.said().len();

@@ -37,7 +37,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use suture_core::audit::News;
 use suture_core::clock::Clock;
-use suture_core::phase::Reason;
+use suture_core::phase::{Code, Reason};
 use suture_core::plan::Installs;
 use suture_core::report::{Running, Seen};
 use suture_proto::connect::ProxyRules;
@@ -53,7 +53,7 @@ use crate::fetch::Counters;
 use crate::floor::Floors;
 use crate::identity::Identity;
 use crate::inbox::Inbox;
-use crate::install::Installer;
+use crate::install::{InstallError, Installer, Version};
 use crate::integrity::Watch;
 use crate::interlock::Interlock;
 use crate::journal::Journal;
@@ -80,6 +80,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MOST: Duration = Duration::from_secs(20);
 /// Between two rounds in which the server is asked by every earlier certificate: a revoked device has many.
 const REVERT_INTERVAL: Duration = Duration::from_secs(3_600);
+/// What is known of what runs before it was asked.
+const UNASKED: &str = "it was not asked yet what runs";
 /// Transitions in one cycle; far more than any attempt has.
 const MAX_STEPS: usize = 64;
 
@@ -249,17 +251,30 @@ impl Agent {
         self.inbox.rouse();
         let begun = self.begin();
         // Rule 5: the way back waits for no answer. A version that takes the device down while its installer is silent would never
-        // be put back.
-        let goes_back = matches!(self.journal.state(), State::Reverting { .. });
-        if !goes_back {
+        // be put back. Nor does a person's word, which a device waits for because its installer is silent, as a rule.
+        let asks_first =
+            !matches!(self.journal.state(), State::Reverting { .. } | State::Held { .. } | State::Checking { .. });
+        if asks_first {
             self.note_running().await;
+        } else if !matches!(self.journal.state(), State::Reverting { .. }) {
+            // They may have put another version in place: what they say is told once it is known.
+            self.running = Err(Reason::new(Code::RunningUnknown, UNASKED));
         }
-        let taken_up = match begun {
+        let mut taken_up = match begun {
             Ok(()) => Box::pin(self.take_up()).await,
             Err(e) => Err(e),
         };
-        if goes_back {
-            self.note_running().await;
+        if !asks_first {
+            while taken_up.is_ok() && self.is_spoken_to().await {
+                taken_up = Box::pin(self.take_up()).await;
+            }
+            taken_up = match taken_up {
+                Ok(()) => self.tell(),
+                Err(e) => {
+                    self.note_running().await;
+                    Err(e)
+                }
+            };
         }
         // Rule 9: a device whose disk fails is not a silent one.
         if let Err(e) = &taken_up {
@@ -404,6 +419,21 @@ impl Agent {
     /// Asks what runs.
     async fn note_running(&mut self) {
         let running = self.installer.running().await;
+        self.note(running);
+    }
+
+    /// The same, left where a person at the device speaks meanwhile, who is heard first: whether one does.
+    async fn is_spoken_to(&mut self) -> bool {
+        let running = tokio::select! {
+            biased;
+            () = self.errands.come() => return true,
+            running = self.installer.running() => running,
+        };
+        self.note(running);
+        false
+    }
+
+    fn note(&mut self, running: Result<Option<Version>, InstallError>) {
         let version = running.as_ref().ok().and_then(Option::as_ref);
         self.installs = version.map(|version| version.installs(&self.settings, &self.installer));
         self.running = running.map(|version| version.map(|v| v.running())).map_err(|e| Reason::from(&e));

@@ -10,7 +10,7 @@ use suture_core::phase::{Code, Reason};
 use tokio_util::sync::CancellationToken;
 
 use super::rhythm::Rhythm;
-use super::{Agent, AgentError, RETRY_FIRST, RETRY_MOST, Surroundings, local, look, own, service};
+use super::{Agent, AgentError, RETRY_FIRST, RETRY_MOST, Surroundings, UNASKED, local, look, own, service};
 use crate::backoff::Backoff;
 use crate::client::{Manners, Which};
 use crate::config::Settings;
@@ -68,7 +68,7 @@ impl Agent {
             floors,
             tls_clock,
             installer: Installer::new(&settings).ending(stop.clone()),
-            running: Err(Reason::new(Code::RunningUnknown, "it was not asked yet what runs")),
+            running: Err(Reason::new(Code::RunningUnknown, UNASKED)),
             runs: Arc::default(),
             installs: None,
             interlock: Interlock::new(settings.interlock.as_ref(), &settings.state_dir),

@@ -255,7 +255,7 @@ pub fn event(state: &State, errand: Errand) -> Result<Option<Event>, String> {
         (Errand::Unfit(reason), State::Checking { .. }) => Ok(Some(Event::Unfit(reason))),
         (Errand::Checked(_) | Errand::Unfit(_), state) => Err(format!(
             "no check is waited for: the device is {}; see `suture-agent why`",
-            state.phase().as_str()
+            state.name()
         )),
         (Errand::Recovered(_), State::Held { .. }) => Ok(Some(Event::Recovered)),
         (Errand::Recovered(_), State::Checking { .. }) => Err(
@@ -264,7 +264,7 @@ pub fn event(state: &State, errand: Errand) -> Result<Option<Event>, String> {
                 .to_owned(),
         ),
         (Errand::Recovered(_), state) => {
-            Err(format!("the device is not held but {}; see `suture-agent why`", state.phase().as_str()))
+            Err(format!("the device is not held but {}; see `suture-agent why`", state.name()))
         }
     }
 }

@@ -53,6 +53,12 @@ pub(super) fn next(code: Code, state: &State) -> Next {
             "Where the device still refuses clinical use, restart its own software by the maker's manual; the update itself is \
              over, and the agent needs no restart.",
         ),
+        State::Releasing { trouble: Some(_), .. } => (
+            "What was begun is over. Clinical use stays blocked until the installer has made sure what the device starts next; it is \
+             asked again every 15 seconds, and the rest follows by itself.",
+            "Keep the device out of use. See by `suture-agent doctor` what the installer says, and have what it asks put right by the \
+             maker's manual: its program, RAUC's service, the boot loader's disk. Nothing needs to be said to the agent again.",
+        ),
         _ => by_code(code),
     };
     Next { by_itself, you_can }

@@ -299,6 +299,10 @@ fn a_state_that_only_a_person_ends_says_so_whatever_the_code() {
     );
     let trouble = Some(Trouble::new(told));
     compare("not-released", &text(&State::Releasing { after: After::Confirmed(attempt()), trouble }));
+    // Found: of an installer that hangs it said that the device runs what it ran before, and that it is tried again.
+    let silent = "`settle` took longer than 60 s";
+    let trouble = asked(Code::InstallFailed, silent);
+    compare("not-settled", &text(&State::Releasing { after: After::Recovered(reason()), trouble }));
     assert_eq!(Whys::default().text(), "nothing is waited for\n");
 }
 
@@ -319,6 +323,7 @@ fn there_is_no_snapshot_of_what_is_not_said() {
     let held = [
         "held-after-a-failed-way-back",
         "not-released",
+        "not-settled",
         "reverting",
         "reverting-in-use",
         "asked-once-more",

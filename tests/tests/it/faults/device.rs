@@ -2,15 +2,19 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use sqlx::{Connection as _, SqliteConnection};
 use suture_agent::doctor;
-use suture_agent::face::{self, Ask, Who};
+use suture_agent::face::{self, Ask, Errand, Who};
 use suture_core::clock::Clock as _;
+use suture_core::phase::{Code, Reason};
 use suture_proto::connect::ProxyRules;
-use suture_tests::world::{Device, not_run};
+use suture_tests::world::{Device, not_run, text};
 
 use crate::hospital::Hospital;
 use crate::killed::patiently;
@@ -263,6 +267,71 @@ async fn a_device_that_has_lost_its_journal_is_held_until_a_person_has_looked() 
     fs::write(state.join("journal.json"), b"torn").unwrap();
     assert_eq!(h.pumps[0].cycle().await, "held(state-damaged)");
     assert_eq!(fs::read(state.join("journal.damaged.json")).unwrap(), b"torn");
+}
+
+/// Accident: the installer hangs, which is what a device is held for as a rule. Found: what a person said there was lost each
+/// time, for the loop came to it only after the installer had answered, and they had gone by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_is_heard_at_a_held_device_whose_installer_answers_nothing() {
+    let mut h = Hospital::open().await;
+    assert_eq!(h.pumps[0].cycle().await, "idle(nothing-approved)");
+    let (config, pump) = (fs::read_to_string(h.pumps[0].config()).unwrap(), &mut h.pumps[0]);
+    let (asked, installer, fifo) = (pump.dir.join("asked"), pump.dir.join("hangs.sh"), pump.dir.join("fifo"));
+    // Nobody ever writes into it.
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    fs::write(&installer, format!("#!/bin/sh\necho \"$1\" >> {}\nexec cat {}\n", text(&asked), text(&fifo))).unwrap();
+    fs::set_permissions(&installer, fs::Permissions::from_mode(0o755)).unwrap();
+    let hangs = format!("[installer]\nkind = \"command\"\ncommand = [{installer:?}]\n[restart]");
+    for is_asking in [false, true] {
+        pump.crash();
+        for name in ["journal.json", "journal.second.json"] {
+            fs::write(pump.dir.join("state").join(name), b"torn").unwrap();
+        }
+        fs::write(pump.config(), config.replace("[restart]", &hangs)).unwrap();
+        let (hands, settings, now) = (pump.agent().hands(), pump.settings(), h.world.clock.now());
+        let said = async {
+            while is_asking && !asked.exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            let ask = Ask::Recover { reason: "it runs".to_owned() };
+            face::said(&hands, &settings, (ask, None), &Who::here(), now).await
+        };
+        tokio::select! {
+            biased;
+            done = said => done.unwrap(),
+            state = pump.cycle() => panic!("the installer has answered: {state}"),
+        };
+        assert_eq!(pump.state(), "releasing(state-damaged)");
+        let again = face::event(pump.agent().state(), Errand::Recovered(Reason::new(Code::StateDamaged, "x")));
+        assert!(again.unwrap_err().contains("not held but releasing"));
+        // And it goes on by itself once the installer answers.
+        pump.crash();
+        fs::write(pump.config(), &config).unwrap();
+        assert_eq!(pump.cycle().await, "idle(nothing-approved)");
+        drop(fs::remove_file(&asked));
+    }
+}
+
+/// What a person has put in order is told with what runs since then, though they are heard before it is asked what runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_of_what_a_person_put_in_order_says_what_runs_after_that() {
+    let mut h = Hospital::open().await;
+    h.pumps[0].configure("rev-a", &["false"]);
+    let draft = h.draft().await;
+    let (rollout, start, _) = h.approve(draft).await;
+    h.world.clock.set(start);
+    assert_eq!(h.pumps[0].cycle().await, "held(restart-failed)");
+    assert_eq!(h.pumps[0].runs(), "1.0.0");
+    let link = h.pumps[0].dir.join("slots/current");
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("b", &link).unwrap();
+    h.pumps[0].tell(Ask::Recover { reason: "the new version runs".to_owned() }).await.0.unwrap();
+    assert_eq!(h.reported(&rollout).await.0, "fell_back");
+    let mut database = SqliteConnection::connect(h.world.database()).await.unwrap();
+    let payloads: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT payload FROM report ORDER BY number").fetch_all(&mut database).await.unwrap();
+    let last: Value = serde_json::from_slice(payloads.last().unwrap()).unwrap();
+    assert_eq!((&last["phase"], &last["running"]["release"]), (&"fell_back".into(), &2.into()), "{last}");
 }
 
 /// Accident: the disk that has mangled the journal takes nothing any more as the agent starts.

@@ -4,7 +4,7 @@ use suture_core::phase::{Code, Reason};
 
 use super::{Agent, AgentError};
 use crate::departure;
-use crate::machine::{State, Told};
+use crate::machine::{After, State, Told};
 
 /// Why a device does not leave.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,12 @@ pub enum DepartError {
         "the device is {0} and cannot leave now: an install is finished or put back first; see `suture-agent status`"
     )]
     Busy(&'static str),
+    /// It may hold a claim that nothing of it says any more.
+    #[error(
+        "the device is held, and its own software may still refuse clinical use for an install: put it in order by the maker's \
+         manual and run `suture-agent recover --reason TEXT`, then have it leave again"
+    )]
+    Held,
     /// The hospital has not heard it.
     #[error(
         "{hdo} has not heard that the device leaves, and its keys would be gone before it has: {why}. Try again where the \
@@ -45,11 +51,19 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// It is in the middle of an install, the hospital was not told, or the disk failed.
+    /// It is in the middle of an install, or held, the hospital was not told, or the disk failed.
     pub async fn depart(mut self, untold: bool) -> Result<bool, DepartError> {
+        // What a person has put in order is released here: there may be no agent that does it.
+        if let State::Releasing { after: After::Recovered(_), .. } = self.journal.state() {
+            Box::pin(self.advance(None)).await?;
+        }
         let state = self.journal.state();
-        // Rules 3 and 5: the interlock is held, or the way back is still needed.
-        if state.is_committed() && !matches!(state, State::Held { attempt: None, .. }) {
+        // Rules 3 and 5: the interlock is held, or the way back is still needed. A device that has lost its journal may hold it too,
+        // and nothing would ever release it.
+        if let State::Held { .. } = state {
+            return Err(DepartError::Held);
+        }
+        if state.is_committed() {
             return Err(DepartError::Busy(state.name()));
         }
         let hdo = self.identity.device().hdo.to_string();

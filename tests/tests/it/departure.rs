@@ -4,6 +4,8 @@ use std::fs;
 use std::process::Stdio;
 
 use suture_agent::agent::DepartError;
+use suture_agent::face::{self, Ask, Hands, Who};
+use suture_core::clock::Clock as _;
 use suture_tests::world::{Device, Operator, binary, text};
 use tokio::process::Command;
 
@@ -91,6 +93,40 @@ async fn without_the_hospitals_knowledge_only_where_that_is_asked_for_and_never_
     hospital.world.stop_server().await;
     assert!(!hospital.pumps[0].depart(true).await.unwrap());
     assert_eq!(state(&hospital.pumps[0]), ["floor.json", "lock"]);
+}
+
+/// Accident: the journal is lost in the middle of an install. Found: the device left, and its claim stayed for good, so that its
+/// software refused clinical use at the next hospital.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_may_hold_a_claim_leaves_once_a_person_has_put_it_in_order_also_where_no_agent_runs() {
+    let mut hospital = Hospital::open().await;
+    let pump = &mut hospital.pumps[0];
+    assert!(pump.agent().cycle().await.unwrap().confirmed);
+    pump.crash();
+    for name in ["journal.json", "journal.second.json"] {
+        fs::write(pump.dir.join("state").join(name), b"torn").unwrap();
+    }
+    for untold in [false, true] {
+        let refused = pump.depart(untold).await;
+        assert!(matches!(refused, Err(DepartError::Held)), "{refused:?}");
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains("suture-agent recover --reason TEXT"), "{said}");
+    }
+    assert!(pump.dir.join("state/identity/report.pem").exists());
+    let ask = Ask::Recover { reason: "the old version runs".to_owned() };
+    face::said(&Hands::Own, &pump.settings(), (ask, None), &Who::here(), hospital.world.clock.now()).await.unwrap();
+    // Not before the claim is released.
+    let interlock = pump.dir.join("interlock.sh");
+    let script = fs::read_to_string(&interlock).unwrap();
+    fs::write(&interlock, "#!/bin/sh\nexit 1\n").unwrap();
+    let refused = pump.depart(true).await;
+    assert!(matches!(refused, Err(DepartError::Busy("releasing"))), "{refused:?}");
+    fs::write(&interlock, script).unwrap();
+    assert!(pump.depart(false).await.unwrap(), "the hospital was told");
+    assert_eq!(
+        (pump.interlock_log(), state(pump)),
+        (vec!["release".to_owned()], vec!["floor.json".into(), "lock".into()])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,9 +1,9 @@
 //! Two places for each payload, block devices or files, of which the boot loader starts one half.
 //!
 //! ```text
-//! /dev/disk/by-partlabel/rootfs-a      payload `rootfs` of the version in slot a: its bytes, as they are
-//! /dev/disk/by-partlabel/rootfs-b      of the version in slot b
-//! <slots_dir>/a/.suture/               what slot a holds: manifest.json, <payload>.index
+//! /dev/mmcblk0p2               payload `rootfs` of the version in slot a: its bytes, as they are
+//! /dev/mmcblk0p3               of the version in slot b
+//! <slots_dir>/a/.suture/       what slot a holds: manifest.json, <payload>.index
 //! <slots_dir>/b/.suture/
 //! ```
 //!
@@ -11,6 +11,7 @@
 //! written: first its manifest is removed, then the bytes are written, synced and read again from the medium; then the
 //! manifest comes. A device that is mounted is not written, whatever the command line says.
 
+mod disk;
 mod entries;
 mod environment;
 mod loader;
@@ -25,6 +26,7 @@ use suture_core::id::PayloadName;
 use suture_core::limits::MAX_MANIFEST_BYTES;
 use suture_core::manifest::{InstallKind, Manifest};
 
+use self::disk::Disks;
 pub use self::entries::{Entries, nobody_blesses};
 pub use self::environment::{Copy, Environment};
 pub use self::loader::Loader;
@@ -71,6 +73,7 @@ pub struct Image {
     /// Where what the slots hold is kept.
     dir: PathBuf,
     settings: ImageSettings,
+    disks: Disks,
 }
 
 impl Place {
@@ -85,7 +88,7 @@ impl Place {
 impl Image {
     /// The one that is configured so.
     pub fn new(slots_dir: &Path, settings: ImageSettings) -> Self {
-        Self { dir: slots_dir.to_owned(), settings }
+        Self { dir: slots_dir.to_owned(), settings, disks: Disks::default() }
     }
 
     /// The slot that was started.
@@ -207,6 +210,7 @@ impl Contract for Image {
             medium::look_for(place.of(side))?;
             writes.push((payload, from, place.of(side)));
         }
+        self.disks.look(&self.settings.places)?;
         // A slot that is being written is not one to fall back to, and holds no version.
         self.settings.loader.keep(side.other())?;
         durable::remove(&self.about(side).join("manifest.json"))?;
@@ -310,6 +314,7 @@ impl Contract for Image {
                     return Err(InstallError::InUse { side: booted.as_str() });
                 }
             }
+            self.disks.look(&self.settings.places)?;
             let left = order.left.map_or_else(|| "always".to_owned(), |left| format!("{left} times more"));
             Ok(format!(
                 "image: slot {} runs, the boot loader starts slot {} {left}",

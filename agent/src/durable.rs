@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use suture_core::json::{self, JsonError};
@@ -74,6 +75,32 @@ impl DurableError {
         matches!(self, Self::Io { source, .. }
             if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
+
+    /// Of a file that was read: whether what lies there is lost. Accident: a bad sector. It is as lost as what is torn, and what is
+    /// written next takes its place. Not where the same file may be read in a moment, or by another account.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_lost(source),
+            Self::TooLong { .. } | Self::Torn { .. } | Self::Damaged { .. } => true,
+        }
+    }
+}
+
+/// Whether it is the system that had nothing left to read with, or the time that was given.
+pub fn is_short(said: &io::Error) -> bool {
+    matches!(said.kind(), io::ErrorKind::OutOfMemory | io::ErrorKind::TimedOut)
+        || matches!(Errno::from_io_error(said), Some(Errno::MFILE | Errno::NFILE))
+}
+
+/// Whether what was to be read is there, and its disk does not give it: not now, and not to anybody.
+pub fn is_lost(said: &io::Error) -> bool {
+    let elsewhere = [
+        io::ErrorKind::NotFound,
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::WouldBlock,
+        io::ErrorKind::Interrupted,
+    ];
+    !is_short(said) && !elsewhere.contains(&said.kind())
 }
 
 /// Writes `bytes` to `path` with `mode`, whole or not at all.
@@ -197,10 +224,14 @@ pub fn read_either<T>(path: &Path, whole: impl Fn(&[u8]) -> Option<T>) -> Result
 /// It cannot be written.
 pub fn mend_either<T>(path: &Path, mode: u32, whole: impl Fn(&[u8]) -> Option<T>) -> Result<bool, DurableError> {
     let (copy, path) = (copy_of(path), path.to_owned());
-    let (first, second) = (one_of(&path, &whole), one_of(&copy, &whole));
-    let (place, bytes) = match (first, second) {
-        (Ok(One::Whole(bytes, _)), Ok(One::Torn) | Err(_)) => (copy, bytes),
-        (Ok(One::Torn) | Err(_), Ok(One::Whole(bytes, _))) => (path, bytes),
+    // What cannot be read for the moment may be the newer one.
+    let one = |place| match one_of(place, &whole) {
+        Err(e) if e.is_damage() => Ok(One::Torn),
+        one => one,
+    };
+    let (place, bytes) = match (one(&path), one(&copy)) {
+        (Ok(One::Whole(bytes, _)), Ok(One::Torn)) => (copy, bytes),
+        (Ok(One::Torn), Ok(One::Whole(bytes, _))) => (path, bytes),
         _ => return Ok(false),
     };
     write(&place, &bytes, mode)?;
@@ -370,6 +401,17 @@ pub(crate) mod power {
     }
 }
 
+/// Puts a file in the place of `path` that opens, and is given by no disk; it is replaced and removed as any other.
+#[cfg(test)]
+pub(crate) fn lose(path: &Path) {
+    remove(path).unwrap();
+    // Linux, proc(5): what is not mapped is an error of input and output, and nothing is at 0.
+    symlink("/proc/self/mem", path).unwrap();
+    assert!(
+        matches!(read(path, 1), Err(DurableError::Io { source, .. }) if Errno::from_io_error(&source) == Some(Errno::IO))
+    );
+}
+
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
@@ -445,6 +487,19 @@ mod tests {
             fs::remove_file(bad).unwrap();
             assert!(!mend_either(&path, SECRET, whole).unwrap(), "one that is not there was never written");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_for_the_moment_is_not_lost() {
+        let said = |error: io::Error| DurableError::io("read", Path::new("f"))(error).is_damage();
+        for lost in [Errno::IO, Errno::BADMSG, Errno::UCLEAN, Errno::ISDIR, Errno::LOOP] {
+            assert!(said(lost.into()), "{lost}");
+        }
+        for passing in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::TIMEDOUT, Errno::AGAIN, Errno::INTR] {
+            assert!(!said(passing.into()), "{passing}");
+        }
+        assert!(!said(Errno::ACCESS.into()) && !said(Errno::PERM.into()), "another account reads it");
+        assert!(DurableError::Torn { path: PathBuf::new() }.is_damage());
     }
 
     #[test]

@@ -5,11 +5,12 @@
 //! transition until the outbox has them, the tries that each approval has used up, the stops that were answered, and the
 //! last outcome.
 //!
-//! Accident: a disk that has lost or mangled what it was told to keep. Where the newest record is not whole the one before it
+//! Accident: a disk that has lost or mangled what it was told to keep, or does not give it. Where the newest record is not whole the one before it
 //! counts, and what was to be done by that is done again: each can be done twice with the effect of once. Where neither is
 //! whole both are kept for the technician under other names and the device is held: what it was at is not known, so only a
 //! person can go on. So is one without a journal of which other files say that it had one.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -118,7 +119,10 @@ enum Start {
     /// The record may belong to both places, and lie in one.
     Uneven,
     /// Neither record can be read, or both are gone.
-    Lost,
+    Lost {
+        /// As [`Journal::read`] was told it.
+        least_seq: u64,
+    },
 }
 
 /// What lies at one of the places.
@@ -167,9 +171,9 @@ impl Journal {
         let of = |at, record, start| Self { places: places.clone(), at, record, owes: false, start };
         let lost = || {
             let state = State::Held { attempt: None, reason: Reason::new(Code::StateDamaged, LOST) };
-            of(1, Record::fresh(state, least_seq.max(known)), Start::Lost)
+            of(1, Record::fresh(state, least_seq.max(known)), Start::Lost { least_seq })
         };
-        let mut journal = match found {
+        Ok(match found {
             // The second file is never there without the first.
             [Found::Damaged(_) | Found::Nothing, Found::Damaged(_)] => return Ok(lost()),
             // Accident: a disk that has lost both, in the middle of an install perhaps. Nothing is told that is not in a record.
@@ -178,16 +182,10 @@ impl Journal {
             // is known but what the first tells, what is damaged may be that one, and nothing was begun by it.
             [Found::Damaged(_), Found::Nothing] if known > FIRST => return Ok(lost()),
             [first, second] => match newest(first, second) {
-                Some((at, record)) => of(at, record, Start::Uneven),
+                Some((at, record)) => of(at, record.from(least_seq), Start::Uneven),
                 None => of(1, Record::fresh(State::rest(), least_seq), Start::Settled),
             },
-        };
-        if journal.record.seq < least_seq {
-            // What it tells was told, as was what came after it and is lost.
-            journal.record.seq = least_seq;
-            journal.record.told.clear();
-        }
-        Ok(journal)
+        })
     }
 
     /// Writes what a start has to write: that the device is held, where its journal is lost, with the evidence set aside; and
@@ -200,28 +198,37 @@ impl Journal {
         match self.start {
             Start::Settled => {}
             Start::Uneven => self.even_out()?,
-            Start::Lost => self.hold()?,
+            Start::Lost { least_seq } => self.take_or_hold(least_seq)?,
         }
         self.start = Start::Settled;
         Ok(())
     }
 
-    /// Neither record can be read.
-    fn hold(&mut self) -> Result<(), JournalError> {
-        let mut aside = Vec::new();
-        for place in &self.places {
-            let name = place.with_extension("damaged.json");
-            match find(place)? {
-                // What was set aside before is evidence too, and makes room for newer evidence alone.
-                Found::Nothing => continue,
-                Found::Damaged(_) => {
-                    durable::remove(&name)?;
-                    // Linked, so that there is no moment without a file: that would be a device that was never at anything.
-                    std::fs::hard_link(place, &name).map_err(DurableError::io("set aside", place))?;
-                }
-                // The disk failed in the middle of this: what lay there was set aside.
-                Found::Whole(_) => {}
+    /// Neither record could be read. The disk may give one now that it did not give before: that one counts, and nothing has been
+    /// done without it. So does the one by which the device is held, where the disk failed in the middle of that.
+    fn take_or_hold(&mut self, least_seq: u64) -> Result<(), JournalError> {
+        let [first, second] = &self.places;
+        let found = [find(first)?, find(second)?];
+        let lies = found.each_ref().map(|found| !matches!(found, Found::Nothing));
+        let [first, second] = found;
+        match newest(first, second) {
+            Some((at, record)) => {
+                (self.at, self.record) = (at, record.from(least_seq));
+                Ok(self.even_out()?)
             }
+            None => self.hold(lies),
+        }
+    }
+
+    /// Neither record can be read; `lies`: whether there is one all the same.
+    fn hold(&mut self, lies: [bool; 2]) -> Result<(), JournalError> {
+        let mut aside = Vec::new();
+        for (place, _) in self.places.iter().zip(lies).filter(|(_, lies)| *lies) {
+            let name = place.with_extension("damaged.json");
+            // What was set aside before is evidence too, and makes room for newer evidence alone.
+            durable::remove(&name)?;
+            // Linked, so that there is no moment without a file: that would be a device that was never at anything.
+            std::fs::hard_link(place, &name).map_err(DurableError::io("set aside", place))?;
             aside.push(name.display().to_string());
         }
         let what = match aside.as_slice() {
@@ -260,7 +267,13 @@ impl Journal {
     /// That cannot be known.
     pub fn is_alone(path: &Path) -> Result<bool, DurableError> {
         let [_, second] = places(path);
-        Ok(!second.try_exists().map_err(DurableError::io("look for", &second))?)
+        match second.symlink_metadata().map_err(DurableError::io("look for", &second)) {
+            Ok(_) => Ok(false),
+            Err(DurableError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(true),
+            // There is one that the disk does not give.
+            Err(e) if e.is_damage() => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     /// Makes one transition and writes it down. Only then may its action be done.
@@ -453,8 +466,8 @@ fn find(place: &Path) -> Result<Found, DurableError> {
     match read.and_then(|bytes| bytes.map(|bytes| Record::of(&bytes, place)).transpose()) {
         Ok(None) => Ok(Found::Nothing),
         Ok(Some(record)) => Ok(Found::Whole(Box::new(record))),
-        Err(e @ DurableError::Io { .. }) => Err(e),
-        Err(e) => Ok(Found::Damaged(e)),
+        Err(e) if e.is_damage() => Ok(Found::Damaged(e)),
+        Err(e) => Err(e),
     }
 }
 
@@ -467,7 +480,7 @@ fn newest(first: Found, second: Found) -> Option<(usize, Record)> {
                 best = Some((at, *record));
             }
             Found::Damaged(e) => {
-                tracing::warn!(error = %e, "a record of the journal is not whole; the one before it counts");
+                tracing::warn!(error = %e, "a record of the journal is not whole, or not to be read; the one before it counts");
             }
             Found::Whole(_) | Found::Nothing => {}
         }
@@ -485,6 +498,16 @@ impl Record {
     fn fresh(state: State, least_seq: u64) -> Self {
         let seq = least_seq.saturating_add(1);
         Self { format: 1, written: 0, seq, state, told: Vec::new(), tried: Vec::new(), obeyed: Vec::new(), last: None }
+    }
+
+    /// The same, of a device that has told as much as that.
+    fn from(mut self, least_seq: u64) -> Self {
+        if self.seq < least_seq {
+            // What it tells was told, as was what came after it and is lost.
+            self.seq = least_seq;
+            self.told.clear();
+        }
+        self
     }
 
     /// The record, where the bytes are whole.

@@ -65,10 +65,8 @@ impl Lease {
         let path = place(state_dir);
         let (held, damaged) = match durable::read_json(&path) {
             Ok(held) => (held, false),
-            Err(e @ DurableError::Io { .. }) => return Err(e),
-            Err(DurableError::Damaged { .. } | DurableError::Torn { .. } | DurableError::TooLong { .. }) => {
-                (None, true)
-            }
+            Err(e) if e.is_damage() => (None, true),
+            Err(e) => return Err(e),
         };
         Ok(Self { path, held, damaged, keeper: None })
     }
@@ -186,10 +184,20 @@ mod tests {
     #[test]
     fn a_torn_file_is_a_lease_to_give_back() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(place(dir.path()), b"{\"appr").unwrap();
-        let mut lease = Lease::open(dir.path()).unwrap();
-        assert!(lease.is_owed());
-        lease.forget().unwrap();
-        assert!(!Lease::open(dir.path()).unwrap().is_owed());
+        // Torn, and below a bad sector.
+        for harm in [|place: &Path| std::fs::write(place, b"{\"appr").unwrap(), |place: &Path| durable::lose(place)] {
+            harm(&place(dir.path()));
+            let mut lease = Lease::open(dir.path()).unwrap();
+            assert!(lease.is_owed());
+            lease.forget().unwrap();
+            assert!(!Lease::open(dir.path()).unwrap().is_owed());
+            harm(&place(dir.path()));
+            let now = Timestamp::from_second(1_800_000_000).unwrap();
+            Lease::open(dir.path()).unwrap().note(&"a1".parse().unwrap(), now).unwrap();
+            assert!(
+                Lease::open(dir.path()).unwrap().by(&"a1".parse().unwrap()).is_some(),
+                "what is asked for takes its place"
+            );
+        }
     }
 }

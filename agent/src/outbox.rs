@@ -73,11 +73,9 @@ impl Outbox {
     pub fn read(dir: &Path) -> Result<Self, DurableError> {
         let mark = match durable::read_json(&mark_path(dir)) {
             Ok(mark) => mark.unwrap_or_default(),
-            Err(e @ DurableError::Io { .. }) => return Err(e),
             // The files and the server's answers give both numbers again.
-            Err(DurableError::Damaged { .. } | DurableError::Torn { .. } | DurableError::TooLong { .. }) => {
-                Mark::default()
-            }
+            Err(e) if e.is_damage() => Mark::default(),
+            Err(e) => return Err(e),
         };
         let mut waiting = Vec::new();
         let entries = match fs::read_dir(dir) {
@@ -192,9 +190,8 @@ impl Outbox {
     /// A report's file; `None` where it is damaged.
     fn kept(&self, number: u64) -> Result<Option<Kept>, DurableError> {
         match durable::read_json(&self.dir.join(file_name(number))) {
-            Err(e @ DurableError::Io { .. }) => Err(e),
-            Ok(kept) => Ok(kept),
-            Err(DurableError::Damaged { .. } | DurableError::Torn { .. } | DurableError::TooLong { .. }) => Ok(None),
+            Err(e) if e.is_damage() => Ok(None),
+            read => read,
         }
     }
 
@@ -315,6 +312,24 @@ mod tests {
         let outbox = Outbox::open(dir.path()).unwrap();
         assert_eq!(outbox.transition(), 3);
         assert_eq!(numbers(&outbox), [1, 2, 3]);
+    }
+
+    /// Accident: a bad sector below any of its files.
+    #[test]
+    fn what_the_disk_does_not_give_is_as_what_is_torn() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut outbox = Outbox::open(dir.path()).unwrap();
+        (1..4).for_each(|transition| outbox.put(transition, 0, false, signed).unwrap());
+        outbox.stored_through(1).unwrap();
+        for number in 1..4 {
+            durable::lose(&dir.path().join(file_name(number)));
+            durable::lose(&mark_path(dir.path()));
+            let mut outbox = Outbox::open(dir.path()).unwrap();
+            assert_eq!(outbox.transition(), if number < 3 { 3 } else { 0 }, "the last file says how far it got");
+            assert_eq!(numbers(&outbox), [1, 2, 3], "another one takes the number of what is lost");
+            outbox.stored_through(1).unwrap();
+            assert_eq!((outbox.len(), Outbox::open(dir.path()).unwrap().len()), (2, 2), "both are written anew");
+        }
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Record {
     pub fn open(state_dir: &Path, key: Option<LogKey>, origin: TrustDomain) -> Result<Self, DurableError> {
         let path = state_dir.join(FILE);
         let kept = match durable::read_json::<Kept>(&path) {
-            Err(error @ (DurableError::Torn { .. } | DurableError::Damaged { .. } | DurableError::TooLong { .. })) => {
+            Err(error) if error.is_damage() => {
                 tracing::error!(%error, "what this device remembered of the audit record is lost");
                 None
             }

@@ -22,7 +22,7 @@ use crate::identity::{Identity, grouped};
 use crate::install::Installer;
 use crate::integrity;
 use crate::interlock::{self, Question};
-use crate::journal::{Journal, Outcome, Tried};
+use crate::journal::{Journal, JournalError, Outcome, Tried};
 use crate::lease::{Held, Lease};
 use crate::machine::State;
 use crate::record;
@@ -158,22 +158,23 @@ impl Status {
         let mut note = |e: &dyn std::error::Error| faults.push(chain(e));
         let identity = Identity::open(&settings.state_dir).map_err(|e| note(&e)).ok();
         let journal = match Journal::peek(&journal_path(settings)) {
-            Ok(Some(journal)) => Some(journal),
-            Err(e @ DurableError::Io { .. }) => {
-                note(&e);
-                None
-            }
-            // A device that is new, or one that has lost it: of that nobody is to hear that it rests.
+            Ok(Some(journal)) => Ok(journal),
+            // A device that is new, or one that has lost it.
             none => {
                 none.err().iter().for_each(|e| note(e));
-                agent::peek(settings).map_err(|e| note(&e)).ok()
+                agent::peek(settings).inspect_err(|e| note(e))
             }
         };
         let stops = Stops::shown(&settings.state_dir).map_err(|e| note(&e)).unwrap_or_default();
         let lease = Lease::shown(&settings.state_dir).map_err(|e| note(&e)).ok().flatten();
         let live = Live::read(&settings.state_dir).map_err(|e| note(&e)).ok().flatten();
-        let rest = State::rest();
-        let state = journal.as_ref().map_or(&rest, Journal::state);
+        // Of one that may be at anything nobody is to hear that it rests.
+        let unknown = |e: &JournalError| {
+            let text = format!("what the device is at cannot be read: {}", chain(e));
+            State::Held { attempt: None, reason: Reason::new(Code::StateDamaged, text) }
+        };
+        let state = &journal.as_ref().map_or_else(unknown, |journal| journal.state().clone());
+        let journal = journal.ok();
         let trouble = match &live {
             Some(live) => state.trouble_at(live.at),
             None => state.trouble(),

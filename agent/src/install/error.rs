@@ -4,13 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::io::Errno;
 use suture_core::archive::ArchiveError;
 use suture_core::manifest::ManifestError;
 use suture_core::phase::{Code, Reason};
 
 use super::tree::TreeError;
-use crate::durable::DurableError;
+use crate::durable::{self, DurableError};
 
 /// Why an installer could not do a step, or say what lies on the device.
 #[derive(Debug, thiserror::Error)]
@@ -141,11 +140,7 @@ impl InstallError {
 
     /// Whether it is the system that had nothing left to read with, or the time that was given.
     fn is_short(&self) -> bool {
-        let short = |e: &io::Error| {
-            matches!(e.kind(), io::ErrorKind::OutOfMemory | io::ErrorKind::TimedOut)
-                || matches!(Errno::from_io_error(e), Some(Errno::MFILE | Errno::NFILE))
-        };
-        self.said().is_some_and(short)
+        self.said().is_some_and(durable::is_short)
     }
 
     /// What the system said, where it did.

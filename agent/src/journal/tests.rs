@@ -477,6 +477,92 @@ fn withdrawn() -> crate::machine::Nothing {
     crate::machine::Nothing { about: Some(attempt().subject()), phase: Phase::Withdrawn, reason, stop: None }
 }
 
+/// Accident: a bad sector below one of both.
+#[test]
+fn of_two_records_one_may_be_unreadable_and_what_is_written_next_takes_its_place() {
+    let (_dir, path) = written();
+    let mut journal = Journal::open(&path, 0).unwrap();
+    for event in [Event::Fetched, Event::Staged] {
+        let before = journal.state().clone();
+        journal.apply(event.clone(), now()).unwrap();
+        let after = journal.record.clone();
+        for bad in [journal.at, 1 - journal.at] {
+            let whole = places(&path).map(|place| std::fs::read(place).unwrap());
+            durable::lose(&journal.places[bad]);
+            let counts = if bad == journal.at { &before } else { &after.state };
+            assert_eq!(Journal::peek(&path).unwrap().unwrap().state(), counts);
+            let mut opened = Journal::open(&path, 0).unwrap();
+            assert_eq!((opened.state(), opened.at), (counts, 1 - bad));
+            opened.write_again().unwrap();
+            assert!(matches!(find(&journal.places[bad]).unwrap(), Found::Whole(record) if record.state == *counts));
+            journal.places.iter().zip(whole).for_each(|(place, bytes)| std::fs::write(place, bytes).unwrap());
+        }
+    }
+}
+
+/// From the claim on both are there again before anything is done.
+#[test]
+fn past_the_claim_an_unreadable_record_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.json");
+    let mut journal = Journal::open(&path, 0).unwrap();
+    switching(&mut journal, &attempt());
+    for place in places(&path) {
+        durable::lose(&place);
+        assert_eq!(Journal::open(&path, 0).unwrap().state(), journal.state());
+        assert!(matches!(find(&place).unwrap(), Found::Whole(record) if *record == journal.record));
+    }
+}
+
+#[test]
+fn where_neither_record_can_be_read_the_device_is_held_and_goes_on_by_a_persons_word() {
+    for (first, second) in [("bad", "bad"), ("bad", "torn"), ("torn", "bad"), ("gone", "bad"), ("bad", "gone")] {
+        let (_dir, path) = written();
+        let mut journal = Journal::open(&path, 0).unwrap();
+        journal.apply(Event::Fetched, now()).unwrap();
+        let places = places(&path);
+        for (place, harm) in places.iter().zip([first, second]) {
+            match harm {
+                "bad" => durable::lose(place),
+                "torn" => std::fs::write(place, b"torn").unwrap(),
+                _ => std::fs::remove_file(place).unwrap(),
+            }
+        }
+        assert!(Journal::peek(&path).is_err() || second == "gone");
+        assert_eq!(Journal::read(&path, (41, 41)).unwrap().state().name(), "held", "{first} {second}");
+        let mut journal = Journal::open(&path, 41).unwrap();
+        let State::Held { attempt: None, reason } = journal.state() else { panic!("{:?}", journal.state()) };
+        assert!(reason.code == Code::StateDamaged && reason.text.contains(".damaged.json"), "{reason}");
+        assert!(journal.told().0 > 41);
+        assert!(places.iter().all(|place| matches!(find(place).unwrap(), Found::Whole(_))), "{first} {second}");
+        journal.apply(Event::Recovered, now()).unwrap();
+        assert_ne!(Journal::open(&path, 41).unwrap().state().name(), "held");
+    }
+}
+
+/// Accident: a disk that gives nothing as the agent starts, and gives all a moment later.
+#[test]
+fn a_record_that_can_be_read_again_before_anything_was_written_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.json");
+    let mut journal = Journal::open(&path, 0).unwrap();
+    switching(&mut journal, &attempt());
+    let whole = places(&path).map(|place| std::fs::read(place).unwrap());
+    places(&path).iter().for_each(|place| durable::lose(place));
+    for (told, is_told) in [(journal.told().0, true), (journal.told().0 + 1, false)] {
+        let mut opened = Journal::read(&path, (told, told)).unwrap();
+        assert_eq!(opened.state().name(), "held");
+        for (place, bytes) in places(&path).iter().zip(&whole) {
+            std::fs::remove_file(place).unwrap();
+            std::fs::write(place, bytes).unwrap();
+        }
+        opened.settle().unwrap();
+        assert_eq!((opened.state(), opened.told().0), (journal.state(), told));
+        assert_eq!(opened.told().1.is_empty(), !is_told, "what was told of a lost record");
+        places(&path).iter().for_each(|place| durable::lose(place));
+    }
+}
+
 /// Accident: a disk that takes nothing as the agent starts, and takes half of it the next time.
 #[test]
 fn where_a_start_cannot_write_the_evidence_stays_and_is_set_aside_once_it_can() {

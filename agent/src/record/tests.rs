@@ -124,6 +124,17 @@ fn a_person_has_it_forgotten_and_the_key_stays() {
     let mut record = Record::open(dir.path(), None, key().origin).unwrap();
     assert_eq!(record.take(&shown(&[1, 2], 0), "", at(2)).unwrap(), Some(None), "the hospital is told that it is over");
     assert_eq!((record.head().unwrap().size, seen(dir.path()).unwrap().doubt), (2, None));
-    std::fs::write(dir.path().join(FILE), "{").unwrap();
-    assert_eq!(Record::open(dir.path(), Some(key()), key().origin).unwrap().head(), None);
+}
+
+/// Torn, and below a bad sector.
+#[test]
+fn one_that_cannot_be_read_is_begun_anew() {
+    for harm in [|file: &Path| std::fs::write(file, "{").unwrap(), |file: &Path| durable::lose(file)] {
+        let (dir, _) = remembering();
+        harm(&dir.path().join(FILE));
+        let mut record = Record::open(dir.path(), Some(key()), key().origin).unwrap();
+        assert_eq!(record.head(), None);
+        assert_eq!(record.take(&shown(&SEEN, 0), "", at(1)).unwrap(), None);
+        assert_eq!(Record::open(dir.path(), None, key().origin).unwrap().head(), record.head(), "it is written again");
+    }
 }

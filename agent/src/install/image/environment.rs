@@ -5,6 +5,9 @@
 //! (U-Boot `tools/env/fw_env.c`, its incremental scheme, and `env/common.c`, `env_check_redund`). So a write that is cut
 //! leaves the copy before it. Two copies are asked for: with one, a power cut would leave none.
 //!
+//! Accident: a sector that cannot be read any more. U-Boot takes a copy that it cannot read for one whose CRC is wrong
+//! (`env_check_redund`), and starts by the other; so does this, and the next write goes over it.
+//!
 //! Only files and block devices are written. Raw flash (`/dev/mtd0`) must be erased first and knows another scheme; a device
 //! that keeps its environment there uses the installer `command` with `fw_setenv`.
 
@@ -15,6 +18,7 @@ use std::path::PathBuf;
 
 use super::medium;
 use crate::checkpoint::{self, Step};
+use crate::durable;
 use crate::install::InstallError;
 use crate::install::error::io_error;
 
@@ -69,6 +73,10 @@ struct Read {
     variables: Option<Vec<Vec<u8>>>,
 }
 
+impl Read {
+    const NOTHING: Self = Self { counter: 0, variables: None };
+}
+
 impl Environment {
     /// The values of these names, as the copy in force has them.
     pub fn get<const N: usize>(&self, names: [&str; N]) -> Result<[Option<String>; N], InstallError> {
@@ -119,7 +127,11 @@ impl Environment {
     /// The copy in force, and which that is.
     fn read(&self) -> Result<(usize, Read), InstallError> {
         let [first, second] = &self.0;
-        let (first, second) = (read(first)?, read(second)?);
+        let (first, second) = match (read(first), read(second)) {
+            (Err(e), Ok(whole)) if is_lost(&e) && whole.variables.is_some() => (Read::NOTHING, whole),
+            (Ok(whole), Err(e)) if is_lost(&e) && whole.variables.is_some() => (whole, Read::NOTHING),
+            (first, second) => (first?, second?),
+        };
         let second_wins = match (&first.variables, &second.variables) {
             (None, None) => {
                 return Err(InstallError::Boot(format!(
@@ -149,14 +161,19 @@ fn read(copy: &Copy) -> Result<Read, InstallError> {
         Ok(bytes)
     };
     let bytes = read().map_err(io_error("read the boot loader's environment", &copy.path))?;
-    let none = Read { counter: 0, variables: None };
-    let Some((sum, rest)) = bytes.split_first_chunk::<4>() else { return Ok(none) };
-    let Some((counter, data)) = rest.split_first() else { return Ok(none) };
+    let Some((sum, rest)) = bytes.split_first_chunk::<4>() else { return Ok(Read::NOTHING) };
+    let Some((counter, data)) = rest.split_first() else { return Ok(Read::NOTHING) };
     if crc32(data) != u32::from_le_bytes(*sum) {
-        return Ok(none);
+        return Ok(Read::NOTHING);
     }
     let variables = data.split(|byte| *byte == 0).take_while(|v| !v.is_empty()).map(<[u8]>::to_vec).collect();
     Ok(Read { counter: *counter, variables: Some(variables) })
+}
+
+/// Whether it is the medium that does not give a copy. What is written wrong in the configuration is said instead.
+fn is_lost(error: &InstallError) -> bool {
+    let said = |e: &io::Error| durable::is_lost(e) && e.kind() != io::ErrorKind::InvalidInput;
+    matches!(error, InstallError::Io { source, .. } if said(source))
 }
 
 fn image(copy: &Copy, counter: u8, variables: &[Vec<u8>]) -> Result<Vec<u8>, InstallError> {

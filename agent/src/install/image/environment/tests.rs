@@ -136,6 +136,43 @@ fn an_environment_that_nobody_can_read_is_not_overwritten() {
     assert!(environment.get(["x"]).unwrap() == [Some("1".to_owned())]);
 }
 
+/// Accident: a bad sector below one copy, whichever; or a file system that has cut it off.
+#[test]
+fn of_two_copies_one_may_be_unreadable_and_is_written_over() {
+    for bad in [0, 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let [first, second] = ["one", "two"].map(|name| Copy { path: dir.path().join(name), offset: 0, size: SIZE });
+        let environment = Environment([first, second]);
+        let place = |at: usize| &environment.0[at].path;
+        for at in [0, 1] {
+            let image = image(&environment.0[at], 7, &[b"BOOT_ORDER=A B".to_vec()]).unwrap();
+            fs::write(place(at), image).unwrap();
+        }
+        let get = || environment.get(["BOOT_ORDER"]).unwrap()[0].clone().unwrap();
+        fs::write(place(bad), b"cut").unwrap();
+        assert_eq!(get(), "A B");
+        environment.set(&[("BOOT_ORDER", "B A".to_owned())]).unwrap();
+        assert_eq!((get().as_str(), read(&environment.0[bad]).unwrap().counter), ("B A", 8), "it is whole again");
+
+        // One that takes nothing either is said, and the copy in force stays.
+        durable::lose(place(bad));
+        assert_eq!(get(), "A B");
+        let before = fs::read(place(1 - bad)).unwrap();
+        let said = environment.set(&[("BOOT_ORDER", "B".to_owned())]).unwrap_err().to_string();
+        assert!(said.starts_with("cannot write") && said.contains(place(bad).to_str().unwrap()), "{said}");
+        assert!(fs::read(place(1 - bad)).unwrap() == before);
+
+        // Not where the other is not right, nor where the place is written wrong.
+        fs::write(place(1 - bad), before.iter().map(|byte| byte ^ 1).collect::<Vec<_>>()).unwrap();
+        assert!(environment.get(["BOOT_ORDER"]).unwrap_err().to_string().starts_with("cannot read"));
+        fs::write(place(1 - bad), before).unwrap();
+        fs::remove_file(place(bad)).unwrap();
+        assert!(environment.get(["BOOT_ORDER"]).is_err(), "there is none");
+        fs::create_dir(place(bad)).unwrap();
+        assert!(environment.get(["BOOT_ORDER"]).is_err(), "it is neither a file nor a block device");
+    }
+}
+
 #[test]
 fn lines_of_fw_env_config_are_read_and_others_refused() {
     let copy: Copy = "/dev/mmcblk0\t0x400000 0x4000 0x200 1".parse().unwrap();

@@ -3,6 +3,9 @@
 # for a U-Boot that keeps its environment twice (CONFIG_SYS_REDUNDAND_ENVIRONMENT, on an MMC or in files) and has setexpr. The
 # device's own variables boot_a and boot_b start a slot, with the bootargs that they find: read-only, with verity or without.
 
+# It counts starts, so what panics or hangs must lead to one: bootargs needs panic=10, or Linux halts for ever, and a watchdog must be
+# armed, by U-Boot (CONFIG_WATCHDOG_AUTOSTART) or by systemd in each version (RuntimeWatchdogSec=).
+
 test -n "${BOOT_ORDER}" || setenv BOOT_ORDER "A B"
 test -n "${BOOT_A_LEFT}" || setenv BOOT_A_LEFT 3
 test -n "${BOOT_B_LEFT}" || setenv BOOT_B_LEFT 3

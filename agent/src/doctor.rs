@@ -1,5 +1,7 @@
 //! What stands in the way, tested one thing after another: configuration, identity, name, route, proxy, TLS, clock, disk.
 
+mod revival;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ const TELLS: (u32, u32) = (5, 8);
 pub async fn examine(settings: &Settings, clock: Arc<dyn Clock>, proxy: ProxyRules) -> Vec<Finding> {
     let mut findings = vec![version(settings).await, installer(settings).await];
     findings.extend(boot_count(settings));
+    findings.extend(revival::findings(&settings.installer.way, Path::new("/proc"), Path::new("/sys")));
     if matches!(settings.installer.way, Way::Slots) || settings.itself.is_some() {
         findings.extend(kernel(Path::new(RELEASE)));
     }

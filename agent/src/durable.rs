@@ -2,9 +2,9 @@
 //!
 //! A reader sees the old bytes or the new ones, never a mixture. What is read is bounded.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -103,12 +103,28 @@ pub fn is_lost(said: &io::Error) -> bool {
     !is_short(said) && !elsewhere.contains(&said.kind())
 }
 
+/// Gives a file or directory that was just made its permissions, whatever the umask has taken of them: the shipped unit's takes all
+/// that are not the owner's, and what is installed is for the device's other accounts too. FAT has one mode for all its files; there it
+/// stays that.
+pub fn permit(made: &File, mode: u32) -> io::Result<()> {
+    const ALL: u32 = 0o777;
+    let has = made.metadata()?.permissions().mode();
+    if has & ALL == mode {
+        return Ok(());
+    }
+    match made.set_permissions(Permissions::from_mode(has & !ALL | mode)) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => Ok(()),
+        set => set,
+    }
+}
+
 /// Writes `bytes` to `path` with `mode`, whole or not at all.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
     let beside = beside(path);
     let made = (|| {
         checkpoint::file(Step::Write, path)?;
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+        permit(&file, mode)?;
         power::write(&mut file, bytes)?;
         checkpoint::file(Step::Sync, path)?;
         file.sync_all()
@@ -131,6 +147,7 @@ pub fn show_json<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<(), 
     let made = (|| {
         checkpoint::file(Step::Write, path)?;
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+        permit(&file, mode)?;
         power::write(&mut file, &bytes)
     })();
     made.map_err(DurableError::io("write", &beside))?;
@@ -319,7 +336,10 @@ pub fn make_dirs(path: &Path, mode: u32) -> Result<(), DurableError> {
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         make_dirs(parent, mode)?;
     }
-    match checkpoint::file(Step::Make, path).and_then(|()| fs::DirBuilder::new().mode(mode).create(path)) {
+    let made = checkpoint::file(Step::Make, path)
+        .and_then(|()| fs::DirBuilder::new().mode(mode).create(path))
+        .and_then(|()| permit(&File::open(path)?, mode));
+    match made {
         // Somebody else was faster.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         made => made.map_err(DurableError::io("make", path))?,
@@ -434,6 +454,31 @@ mod tests {
         assert!(matches!(read(&path, 2), Err(DurableError::TooLong { limit: 2, .. })));
         assert!(read(&dir.path().join("none"), 3).unwrap().is_none());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    /// The shipped unit's takes all that is not its owner's; another's may take less than is to be taken.
+    #[test]
+    fn modes_are_those_that_are_asked_for_whatever_the_umask_is() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let mode = |place: &Path| fs::metadata(place).unwrap().permissions().mode() & 0o777;
+        for umask in [0o077, 0o022, 0] {
+            rustix::process::umask(rustix::fs::Mode::from_bits_truncate(umask));
+            for wanted in [OPEN, SECRET] {
+                // One that a cut has left beside it, too.
+                fs::write(path("f.tmp"), b"half").unwrap();
+                write(&path("f"), b"one", wanted).unwrap();
+                assert_eq!(mode(&path("f")), wanted, "{umask:o}");
+                show_json(&path("f"), &1, wanted).unwrap();
+                assert_eq!(mode(&path("f")), wanted, "{umask:o}");
+            }
+            for wanted in [OPEN_DIR, SECRET_DIR] {
+                make_dirs(&path("a/b"), wanted).unwrap();
+                assert_eq!([mode(&path("a")), mode(&path("a/b"))], [wanted; 2], "{umask:o}");
+                remove_tree(&path("a")).unwrap();
+            }
+        }
     }
 
     #[test]

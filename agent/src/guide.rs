@@ -64,6 +64,8 @@
 //! - Never write what runs, or what it needs to start.
 //! - A payload's directories have the modes that were signed, 0555 too, and the shipped unit's root has no capability. So before
 //!   a tree is removed, or written over, let its directories be written: `chmod -R u+rwX`.
+//! - The program inherits the agent's umask, which in the shipped unit is 0077, and an image's own file is the agent's alone. So it sets
+//!   a umask of its own, and the modes of what it copies: else what was installed is closed to a device software that is not root.
 //! - From `switch` on your device starts the new version by itself, and should go back by itself if that does not come up.
 //!   `state` then tells what is true: the old one runs, the new one is switched to. The agent sees that, calls `revert` and
 //!   reports that the device fell back.

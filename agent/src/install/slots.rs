@@ -181,12 +181,12 @@ impl Slots {
         (manifest, payloads): (&[u8], &Payloads),
         within: &Within,
     ) -> Result<Side, InstallError> {
-        checkpoint::file(Step::Make, new).and_then(|()| fs::create_dir_all(new)).map_err(io_error("make", new))?;
+        checkpoint::file(Step::Make, new).and_then(|()| make(new)).map_err(io_error("make", new))?;
         for (payload, source, _) in payloads {
             write_payload(payload, source, &new.join(payload.name.as_str()), within)?;
         }
         let about = new.join(ABOUT);
-        fs::create_dir(&about).map_err(io_error("make", &about))?;
+        make(&about).map_err(io_error("make", &about))?;
         for (payload, _, index) in payloads {
             durable::write(&about.join(format!("{}.index", payload.name)), index, durable::OPEN)?;
         }
@@ -334,6 +334,12 @@ impl Contract for Slots {
     }
 }
 
+/// Makes a directory for whoever runs what is installed to enter.
+fn make(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    durable::permit(&File::open(dir)?, durable::OPEN_DIR)
+}
+
 fn write_payload(payload: &Payload, from: &Path, to: &Path, within: &Within) -> Result<(), InstallError> {
     checkpoint::file(Step::Write, to).map_err(io_error("write", to))?;
     let file = File::open(from).map_err(io_error("open", from))?;
@@ -345,6 +351,7 @@ fn write_payload(payload: &Payload, from: &Path, to: &Path, within: &Within) -> 
         PayloadFormat::Image => {
             let mut source = source;
             let mut file = File::create_new(to).map_err(io_error("make", to))?;
+            durable::permit(&file, durable::OPEN).map_err(io_error("set the permissions of", to))?;
             io::copy(&mut source, &mut file).map_err(io_error("write", to))?;
         }
     }

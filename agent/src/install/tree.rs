@@ -15,6 +15,7 @@ use walkdir::WalkDir;
 
 use super::regular;
 use crate::checkpoint::{self, Step};
+use crate::durable;
 
 /// Why a tree was not packed or unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -101,10 +102,11 @@ pub fn pack<W: Write>(root: &Path, out: W) -> Result<W, TreeError> {
 
 /// Lays the archive's tree below `root`, which must not exist yet. Not yet on disk when it returns: sync the file system.
 pub fn unpack<R: Read>(source: R, root: &Path) -> Result<(), TreeError> {
-    fs::DirBuilder::new().mode(0o755).create(root).map_err(io_error("make", root))?;
+    fs::DirBuilder::new().mode(0o700).create(root).map_err(io_error("make", root))?;
     let mut reader = Reader::new(source)?;
-    // A directory gets its own permissions last, so that one without write permission can be filled.
-    let mut directories = Vec::new();
+    // A directory gets its own permissions last, so that one without write permission can be filled. Those of the root are not in the
+    // archive: whoever runs what is installed enters it.
+    let mut directories = vec![(root.to_owned(), Permissions::from_mode(durable::OPEN_DIR))];
     while let Some(entry) = reader.next_entry()? {
         let path = root.join(&entry.path);
         let permissions = Permissions::from_mode(u32::from(entry.mode));

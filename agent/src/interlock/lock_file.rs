@@ -25,7 +25,7 @@ use crate::machine::Trouble;
 
 const OURS: &str = "suture-agent\n";
 /// Anybody may read whose claim it is.
-const MODE: Mode = Mode::from_bits_truncate(0o644);
+const MODE: Mode = Mode::from_bits_truncate(durable::OPEN);
 
 /// Whose the device is.
 #[derive(Debug, PartialEq, Eq)]
@@ -114,6 +114,7 @@ fn make(path: &Path) -> io::Result<bool> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     checkpoint::file(Step::Write, path)?;
     let mut file: File = openat(CWD, &beside, flags, MODE)?.into();
+    durable::permit(&file, MODE.bits())?;
     file.write_all(OURS.as_bytes())?;
     checkpoint::file(Step::Sync, path)?;
     file.sync_all()?;
@@ -153,6 +154,16 @@ mod tests {
             release(&path).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), theirs, "another's claim is left alone");
         }
+    }
+
+    #[test]
+    fn anybody_may_read_whose_it_is_whatever_the_umask_is() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        rustix::process::umask(Mode::from_bits_truncate(0o077));
+        assert_eq!(claim(&path), Claim::Held);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 # An installer for Suture: two directories, a and b, and the link `current` that names the one in use.
 set -eu
 export LC_ALL=C
+# The device's software need not be root, and the agent's service lets nobody else in.
+umask 022
 cd "$SUTURE_DIR"
 
 # A step of an agent that was killed may still be at work: one at a time.
@@ -51,6 +53,7 @@ prepare) # Writes the directory that is not in use, beside its place; whole or n
             if grep -q 'No space left' cp.log; then exit 28; fi
             exit 1
         fi
+        if [ -f "$payload" ]; then chmod 644 "$spare.new/${payload##*/}"; fi
     done
     echo "$SUTURE_MANIFEST" >"$spare.new/digest"
     sync -f .

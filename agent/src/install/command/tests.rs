@@ -93,6 +93,22 @@ fn within() -> Within {
 
 contract_suite!(Device::new());
 
+/// By the shipped unit's umask, and with an image's file as a fetch leaves it.
+#[test]
+fn what_the_guides_program_installs_is_open_to_accounts_that_are_not_root() {
+    rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
+    let device = Device::new();
+    let new = device.bundle(2);
+    let mode = |place: &Path| fs::metadata(place).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&new.payloads[1].1), 0o600);
+    device.contract().prepare(&new.bytes, &new.payloads, &within()).unwrap();
+    let slot = device.path("slots/b");
+    for (name, wanted) in [("", 0o755), ("app", 0o755), ("fw", 0o644), ("digest", 0o644)] {
+        assert_eq!(mode(&slot.join(name)), wanted, "{name:?}");
+    }
+    assert_eq!(mode(&slot.join("app/bin")), 0o700, "as it was signed");
+}
+
 /// Killed before its first command, its second, and so on: the same step once more comes to the same end.
 #[test]
 fn a_program_that_is_killed_at_any_line_is_called_again() {

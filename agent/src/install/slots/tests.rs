@@ -76,6 +76,34 @@ fn world() -> (tempfile::TempDir, Slots) {
     (dir, slots)
 }
 
+/// Found: with the shipped unit's umask what was installed was for root alone, and the device's software, which is another account's,
+/// did not start.
+#[test]
+fn the_devices_own_accounts_may_enter_what_is_installed_whatever_the_umask_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (dir, slots) = world();
+    let contents =
+        [("app", PayloadFormat::Tree, b"tree".to_vec()), ("kernel", PayloadFormat::Image, b"image".to_vec())];
+    let (_, manifest, payloads) = manifest_of(dir.path(), 1, InstallKind::Slots, &contents);
+    let mode = |place: &Path| fs::metadata(place).unwrap().permissions().mode() & 0o777;
+    let signed = |name: &str| mode(&dir.path().join("tree-1").join(name));
+    rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
+    let slot = slots.path(slots.write(&manifest, &payloads).unwrap());
+    for (name, wanted) in [
+        ("", 0o755),
+        ("app", 0o755),
+        ("app/bin", signed("bin")),
+        ("app/bin/app", signed("bin/app")),
+        ("kernel", 0o644),
+        (".suture", 0o755),
+        (".suture/manifest.json", 0o644),
+        (".suture/app.index", 0o644),
+        (".suture/kernel.index", 0o644),
+    ] {
+        assert_eq!(mode(&slot.join(name)), wanted, "{name:?}");
+    }
+}
+
 #[test]
 fn every_operation_can_be_repeated() {
     let (dir, slots) = world();

@@ -1,19 +1,20 @@
 //! Two places for each payload, block devices or files, of which the boot loader starts one half.
 //!
 //! ```text
-//! /dev/mmcblk0p2               payload `rootfs` of the version in slot a: its bytes, as they are
-//! /dev/mmcblk0p3               of the version in slot b
-//! <slots_dir>/a/.suture/       what slot a holds: manifest.json, <payload>.index
+//! /dev/disk/by-path/platform-fe340000.mmc-part2      payload `rootfs` of the version in slot a: its bytes, as they are
+//! /dev/disk/by-path/platform-fe340000.mmc-part3      of the version in slot b
+//! <slots_dir>/a/.suture/                             what slot a holds: manifest.json, <payload>.index
 //! <slots_dir>/b/.suture/
 //! ```
 //!
 //! Which slot runs stands on the kernel's command line, where the boot loader has put it (`suture.slot=a`). The other one is
 //! written: first its manifest is removed, then the bytes are written, synced and read again from the medium; then the
-//! manifest comes. A device that is mounted is not written, whatever the command line says.
+//! manifest comes. A device that is mounted is not written, whatever the command line says, and none by a name that a second
+//! device bears too.
 
-mod disk;
 mod entries;
 mod environment;
+mod links;
 mod loader;
 mod medium;
 
@@ -26,9 +27,9 @@ use suture_core::id::PayloadName;
 use suture_core::limits::MAX_MANIFEST_BYTES;
 use suture_core::manifest::{InstallKind, Manifest};
 
-use self::disk::Disks;
 pub use self::entries::{Entries, nobody_blesses};
 pub use self::environment::{Copy, Environment};
+use self::links::Links;
 pub use self::loader::Loader;
 pub(super) use self::medium::read as read_medium;
 use super::error::io_error;
@@ -73,7 +74,7 @@ pub struct Image {
     /// Where what the slots hold is kept.
     dir: PathBuf,
     settings: ImageSettings,
-    disks: Disks,
+    links: Links,
 }
 
 impl Place {
@@ -88,7 +89,7 @@ impl Place {
 impl Image {
     /// The one that is configured so.
     pub fn new(slots_dir: &Path, settings: ImageSettings) -> Self {
-        Self { dir: slots_dir.to_owned(), settings, disks: Disks::default() }
+        Self { dir: slots_dir.to_owned(), settings, links: Links::default() }
     }
 
     /// The slot that was started.
@@ -210,7 +211,7 @@ impl Contract for Image {
             medium::look_for(place.of(side))?;
             writes.push((payload, from, place.of(side)));
         }
-        self.disks.look(&self.settings.places)?;
+        self.links.look(&self.settings.places)?;
         // A slot that is being written is not one to fall back to, and holds no version.
         self.settings.loader.keep(side.other())?;
         durable::remove(&self.about(side).join("manifest.json"))?;
@@ -314,7 +315,7 @@ impl Contract for Image {
                     return Err(InstallError::InUse { side: booted.as_str() });
                 }
             }
-            self.disks.look(&self.settings.places)?;
+            self.links.look(&self.settings.places)?;
             let left = order.left.map_or_else(|| "always".to_owned(), |left| format!("{left} times more"));
             Ok(format!(
                 "image: slot {} runs, the boot loader starts slot {} {left}",

@@ -368,42 +368,35 @@ fn a_device_that_is_not_there_is_not_made_as_a_file_and_costs_the_slot_nothing()
 /// An SD card or a stick that bears the label of the device's own partition took the new version, and the boot loader started the old one
 /// that lies on its own disk.
 #[test]
-fn a_second_medium_of_the_same_label_is_not_written_and_costs_the_slot_nothing() {
-    use std::os::unix::fs::{MetadataExt as _, symlink};
-
+fn a_name_that_a_second_medium_bears_too_is_not_written_and_costs_the_slot_nothing() {
     let device = Device::new(By::UBoot);
     let [one, two] = [1, 2].map(|release| device.bundle(release));
     device.contract().prepare(&one.bytes, &one.payloads, &within()).unwrap();
-    let block = |name: &str| {
-        let path = device.path(name);
-        fs::File::create(&path).unwrap().set_len(4 << 20).unwrap();
-        Block::over(&path)
-    };
-    let (Some(own), Some(card)) = (block("own"), block("card")) else { return };
-    let number = |block: &Block| fs::metadata(&block.0).unwrap().rdev();
-    let disks = |dir: &str, card_at: &str| {
-        disk::tests::sysfs(&device.path(dir), &[(number(&own), "mmcblk0/mmcblk0p3"), (number(&card), card_at)])
-    };
-    let image = |disks: Disks| {
-        let links = disks.links.join("by-partlabel");
-        fs::create_dir_all(&links).unwrap();
-        let mut image = device.image(links.join("app-b").to_str().unwrap());
-        image.settings.places[1].b = links.join("kernel-b");
-        symlink(&card.0, links.join("app-b")).unwrap();
-        symlink(&own.0, links.join("kernel-b")).unwrap();
-        Image { disks, ..image }
-    };
-    let it = image(disks("two", "sda/sda2"));
+    let links = links::tests::links(device.dir.path(), &[("179:3", "mmcblk0p3"), ("8:2", "sda2")]);
+    let name = links.dev.join("disk/by-partlabel/app-b");
+    fs::create_dir_all(name.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(device.path("card"), &name).unwrap();
+    fs::write(device.path("card"), "the card's").unwrap();
+    let it = Image { links: links.clone(), ..device.image(name.to_str().unwrap()) };
+    let claim = |device: &str| links::tests::claim(&links, r"disk\x2fby-partlabel\x2fapp-b", device);
+    claim("b179:3");
+    claim("b8:2");
+    let kernel = fs::read(device.path("kernel-b.img")).unwrap();
     for said in [
         crate::agent::chain(&it.prepare(&two.bytes, &two.payloads, &within()).unwrap_err()),
         it.examine(&within()).unwrap_err(),
     ] {
-        assert!(said.contains("on the disk mmcblk0, and ") && said.contains("app-b on sda"), "{said}");
+        assert!(said.contains("app-b: ") && said.contains("/dev/sda2, /dev/mmcblk0p3"), "{said}");
     }
     assert_eq!(it.prepared(&within()).unwrap().unwrap().digest, Digest::of(&one.bytes), "the slot keeps what it holds");
-    let zeros = |block: &Block| fs::read(&block.0).unwrap().iter().all(|byte| *byte == 0);
-    assert!(zeros(&own) && zeros(&card), "nothing is written");
-    let it = image(disks("one", "mmcblk0/mmcblk0p2"));
-    it.prepare(&two.bytes, &two.payloads, &within()).unwrap();
+    assert!(
+        fs::read(device.path("card")).unwrap() == b"the card's"
+            && fs::read(device.path("kernel-b.img")).unwrap() == kernel
+    );
+
+    // Once the card is out again.
+    fs::remove_file(links.claims.join(r"disk\x2fby-partlabel\x2fapp-b/b8:2")).unwrap();
     it.examine(&within()).unwrap();
+    it.prepare(&two.bytes, &two.payloads, &within()).unwrap();
+    assert_eq!(it.prepared(&within()).unwrap().unwrap().digest, Digest::of(&two.bytes));
 }

@@ -55,6 +55,8 @@ impl Agent {
     pub async fn depart(mut self, untold: bool) -> Result<bool, DepartError> {
         // What a person has put in order is released here: there may be no agent that does it.
         if let State::Releasing { after: After::Recovered(_), .. } = self.journal.state() {
+            // What was told by then stands in the journal alone, as after `recover`, and stays there until it is known what runs.
+            self.tell()?;
             Box::pin(self.advance(None)).await?;
         }
         let state = self.journal.state();

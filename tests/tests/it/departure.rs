@@ -3,6 +3,9 @@
 use std::fs;
 use std::process::Stdio;
 
+use jiff::Timestamp;
+use serde_json::Value;
+use sqlx::{Connection as _, SqliteConnection};
 use suture_agent::agent::DepartError;
 use suture_agent::face::{self, Ask, Hands, Who};
 use suture_core::clock::Clock as _;
@@ -26,6 +29,21 @@ async fn approve(hospital: &Hospital, by: &Operator) -> String {
     let digest = plan["sha256"].as_str().unwrap();
     let approved = by.json(&["rollout", "approve", digest, "--reason", "tested"]).await.unwrap();
     approved["rollout"].as_str().unwrap().to_owned()
+}
+
+/// `suture-agent recover`, where no agent runs.
+async fn recover(pump: &Device, now: Timestamp) {
+    let ask = Ask::Recover { reason: "the old version runs".to_owned() };
+    face::said(&Hands::Own, &pump.settings(), (ask, None), &Who::here(), now).await.unwrap();
+}
+
+/// The codes of the reasons that the hospital was told, oldest report first.
+async fn reasons(hospital: &Hospital) -> Vec<String> {
+    let mut database = SqliteConnection::connect(hospital.world.database()).await.unwrap();
+    let payloads: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT payload FROM report ORDER BY number").fetch_all(&mut database).await.unwrap();
+    let said = payloads.iter().map(|payload| serde_json::from_slice::<Value>(payload).unwrap());
+    said.filter_map(|report| Some(report["reason"]["code"].as_str()?.to_owned())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,8 +131,7 @@ async fn a_device_that_may_hold_a_claim_leaves_once_a_person_has_put_it_in_order
         assert!(said.contains("suture-agent recover --reason TEXT"), "{said}");
     }
     assert!(pump.dir.join("state/identity/report.pem").exists());
-    let ask = Ask::Recover { reason: "the old version runs".to_owned() };
-    face::said(&Hands::Own, &pump.settings(), (ask, None), &Who::here(), hospital.world.clock.now()).await.unwrap();
+    recover(pump, hospital.world.clock.now()).await;
     // Not before the claim is released.
     let interlock = pump.dir.join("interlock.sh");
     let script = fs::read_to_string(&interlock).unwrap();
@@ -127,6 +144,24 @@ async fn a_device_that_may_hold_a_claim_leaves_once_a_person_has_put_it_in_order
         (pump.interlock_log(), state(pump)),
         (vec!["release".to_owned()], vec!["floor.json".into(), "lock".into()])
     );
+    assert_eq!(reasons(&hospital).await, ["state-damaged", "departed"], "that it was held no agent had told");
+}
+
+/// Found: what `recover` leaves to the next start to tell was wiped, and the hospital was said to know all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_a_person_has_put_in_order_tells_what_became_of_its_attempt_before_it_leaves() {
+    let mut hospital = Hospital::open().await;
+    hospital.pumps[0].configure("rev-a", &["false"]);
+    let draft = hospital.draft().await;
+    let (rollout, start, _) = hospital.approve(draft).await;
+    hospital.world.clock.set(start);
+    let pump = &mut hospital.pumps[0];
+    assert_eq!(pump.cycle().await, "held(restart-failed)");
+    pump.crash();
+    recover(pump, start).await;
+    assert!(pump.depart(false).await.unwrap(), "the hospital was told");
+    assert_eq!(state(pump), ["floor.json", "lock"]);
+    assert_eq!(hospital.reported(&rollout).await.0, "fell_back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,19 @@ pub enum DepartError {
         "the device is {0} and cannot leave now: an install is finished or put back first; see `suture-agent status`"
     )]
     Busy(&'static str),
+    /// Its interlock is not released: why not.
+    #[error(
+        "the device's own software may still refuse clinical use, and nobody could end that after the device has left: {0}. \
+         `suture-agent why` says what to do; have it leave again once it is released"
+    )]
+    Claimed(String),
+    /// The same, where the installer is what it waits for, and a person has put the device in order.
+    #[error(
+        "the device's own software may still refuse clinical use: it is released once the installer has made sure what the device \
+         starts next, and the installer says: {0}. Have that put right by the maker's manual and have it leave again, or look \
+         that what it starts next is what should run, and have it leave with --untold, which releases it all the same"
+    )]
+    Unsettled(String),
     /// It may hold a claim that nothing of it says any more.
     #[error(
         "the device is held, and its own software may still refuse clinical use for an install: put it in order by the maker's \
@@ -51,7 +64,7 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// It is in the middle of an install, or held, the hospital was not told, or the disk failed.
+    /// It is in the middle of an install, held, or not released, the hospital was not told, or the disk failed.
     pub async fn depart(mut self, untold: bool) -> Result<bool, DepartError> {
         // What a person has put in order is released here: there may be no agent that does it.
         if let State::Releasing { after: After::Recovered(_), .. } = self.journal.state() {
@@ -59,13 +72,20 @@ impl Agent {
             self.tell()?;
             Box::pin(self.advance(None)).await?;
         }
+        let released = self.release_unsettled(untold).await?;
         let state = self.journal.state();
         // Rules 3 and 5: the interlock is held, or the way back is still needed. A device that has lost its journal may hold it too,
         // and nothing would ever release it.
         if let State::Held { .. } = state {
             return Err(DepartError::Held);
         }
-        if state.is_committed() {
+        if let State::Releasing { trouble, .. } = state
+            && !released
+        {
+            let why = trouble.as_ref().map_or_else(|| "it was not released yet".to_owned(), |t| t.reason.to_string());
+            return Err(DepartError::Claimed(why));
+        }
+        if state.is_committed() && !released {
             return Err(DepartError::Busy(state.name()));
         }
         let hdo = self.identity.device().hdo.to_string();
@@ -103,6 +123,24 @@ impl Agent {
         }
         departure::begin(&self.settings.state_dir).map_err(AgentError::from)?;
         Ok(told)
+    }
+
+    /// Releases the interlock without the installer's word, where the device waits for nothing else, a person has put it in
+    /// order, and leaves with `untold`: it could leave by no way where that word never comes. Whether it is released by that.
+    async fn release_unsettled(&self, untold: bool) -> Result<bool, DepartError> {
+        let State::Releasing { after: After::Recovered(_), trouble: Some(t) } = self.journal.state() else {
+            return Ok(false);
+        };
+        if t.reason.code == Code::InterlockUnknown {
+            return Ok(false);
+        }
+        if !untold {
+            return Err(DepartError::Unsettled(t.reason.to_string()));
+        }
+        match self.let_go().await {
+            Ok(()) => Ok(true),
+            Err(reason) => Err(DepartError::Claimed(reason.to_string())),
+        }
     }
 
     /// A cycle of a device that leaves: it tells its hospital, and is wiped once that has heard it. The process ends by that,

@@ -104,7 +104,7 @@ async fn without_the_hospitals_knowledge_only_where_that_is_asked_for_and_never_
     let state_now = hospital.pumps[0].cycle().await;
     assert!(state_now.starts_with("releasing("), "{state_now}: {:?}", hospital.pumps[0].status().reason);
     let refused = hospital.pumps[0].depart(true).await;
-    assert!(matches!(refused, Err(DepartError::Busy("releasing"))), "{refused:?}");
+    assert!(matches!(refused, Err(DepartError::Claimed(_))), "{refused:?}");
     fs::write(&interlock, "#!/bin/sh\nexit 0\n").unwrap();
     assert_eq!(hospital.pumps[0].cycle().await, "idle(up-to-date)");
 
@@ -137,7 +137,7 @@ async fn a_device_that_may_hold_a_claim_leaves_once_a_person_has_put_it_in_order
     let script = fs::read_to_string(&interlock).unwrap();
     fs::write(&interlock, "#!/bin/sh\nexit 1\n").unwrap();
     let refused = pump.depart(true).await;
-    assert!(matches!(refused, Err(DepartError::Busy("releasing"))), "{refused:?}");
+    assert!(matches!(refused, Err(DepartError::Claimed(_))), "{refused:?}");
     fs::write(&interlock, script).unwrap();
     assert!(pump.depart(false).await.unwrap(), "the hospital was told");
     assert_eq!(
@@ -162,6 +162,41 @@ async fn a_device_that_a_person_has_put_in_order_tells_what_became_of_its_attemp
     assert!(pump.depart(false).await.unwrap(), "the hospital was told");
     assert_eq!(state(pump), ["floor.json", "lock"]);
     assert_eq!(hospital.reported(&rollout).await.0, "fell_back");
+}
+
+/// Found: such a device could leave by no way, for its claim was released only after the installer had answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_whose_installer_answers_no_more_leaves_untold_once_its_own_software_is_released() {
+    let mut hospital = Hospital::open().await;
+    let pump = &mut hospital.pumps[0];
+    assert!(pump.agent().cycle().await.unwrap().confirmed);
+    pump.crash();
+    for name in ["journal.json", "journal.second.json"] {
+        fs::write(pump.dir.join("state").join(name), b"torn").unwrap();
+    }
+    let config = fs::read_to_string(pump.config()).unwrap();
+    let fails = "[installer]\nkind = \"command\"\ncommand = [\"/bin/false\"]\n[restart]";
+    fs::write(pump.config(), config.replace("[restart]", fails)).unwrap();
+    assert!(matches!(pump.depart(true).await, Err(DepartError::Held)), "nobody has looked at it");
+    recover(pump, hospital.world.clock.now()).await;
+    let refused = pump.depart(false).await;
+    let Err(DepartError::Unsettled(why)) = &refused else { panic!("{refused:?}") };
+    assert!(why.contains("settle"), "{why}");
+    assert!(refused.unwrap_err().to_string().contains("--untold"));
+    // Not while its own software says that it cannot be released.
+    let interlock = pump.dir.join("interlock.sh");
+    let script = fs::read_to_string(&interlock).unwrap();
+    fs::write(&interlock, "#!/bin/sh\nexit 1\n").unwrap();
+    let refused = pump.depart(true).await;
+    let Err(DepartError::Claimed(why)) = &refused else { panic!("{refused:?}") };
+    assert!(why.contains("exit code 1"), "{why}");
+    assert!(pump.dir.join("state/identity/report.pem").exists());
+    fs::write(&interlock, script).unwrap();
+    assert!(!pump.depart(true).await.unwrap(), "nobody can say what it runs");
+    assert_eq!(
+        (pump.interlock_log(), state(pump)),
+        (vec!["release".to_owned()], vec!["floor.json".into(), "lock".into()])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

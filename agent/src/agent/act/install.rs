@@ -328,10 +328,15 @@ impl Agent {
         if let Err(e) = self.installer.settle().await {
             return Ok(Done::Wait(Event::Hindered(Trouble::new(Reason::from(&e)))));
         }
-        self.keeper().over().await;
-        Ok(match checkpoint::deed(Deed::Release, self.interlock.release()).await {
+        Ok(match self.let_go().await {
             Ok(()) => Done::Wait(Event::Released),
             Err(reason) => Done::Wait(Event::Hindered(Trouble::new(reason))),
         })
+    }
+
+    /// The end of it: the device's own software is told that the device may be used.
+    pub(in crate::agent) async fn let_go(&self) -> Result<(), Reason> {
+        self.keeper().over().await;
+        checkpoint::deed(Deed::Release, self.interlock.release()).await
     }
 }

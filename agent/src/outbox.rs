@@ -29,6 +29,15 @@ pub struct Outbox {
     /// The last file that it has got.
     last: Option<u64>,
     told: Place,
+    suspect: Option<Suspect>,
+}
+
+/// A report that the disk did not give, which it may give in a moment.
+#[derive(Debug, Clone, Copy)]
+struct Suspect {
+    number: u64,
+    /// Whether that was before this round.
+    was_before: bool,
 }
 
 /// Which report of which of the journal's transitions.
@@ -55,6 +64,32 @@ struct Kept {
     told: Place,
     payload: String,
     signature: String,
+}
+
+/// What lies in a report's file.
+enum Read {
+    Whole(Kept),
+    /// Torn, or not there.
+    Damaged,
+    /// The disk does not give it. Accident: a bad sector, or a bus that has failed for a moment.
+    Ungiven,
+}
+
+impl Read {
+    fn whole(self) -> Option<Kept> {
+        match self {
+            Self::Whole(kept) => Some(kept),
+            Self::Damaged | Self::Ungiven => None,
+        }
+    }
+}
+
+impl Kept {
+    fn signed(&self) -> Option<Signed> {
+        let payload = hex::decode(&self.payload).ok()?;
+        let signature = Signature::try_from(hex::decode(&self.signature).ok()?.as_slice()).ok()?;
+        Some(Signed { payload, signature })
+    }
 }
 
 impl Outbox {
@@ -88,8 +123,11 @@ impl Outbox {
             waiting.extend(number);
         }
         waiting.sort_unstable();
-        let mut outbox = Self { dir: dir.to_owned(), mark, waiting, last: None, told: mark.told };
-        let last = outbox.waiting.iter().rev().find_map(|n| outbox.kept(*n).ok().flatten());
+        let mut outbox = Self { dir: dir.to_owned(), mark, waiting, last: None, told: mark.told, suspect: None };
+        // A process may be over after one round.
+        let first = outbox.waiting.first().filter(|n| matches!(outbox.kept(**n), Ok(Read::Ungiven)));
+        outbox.suspect = first.map(|number| Suspect { number: *number, was_before: true });
+        let last = outbox.waiting.iter().rev().find_map(|n| outbox.kept(*n).ok()?.whole());
         outbox.told = outbox.told.max(last.map_or(Place::default(), |k| k.told));
         Ok(outbox)
     }
@@ -138,28 +176,41 @@ impl Outbox {
         Ok(())
     }
 
+    /// Another round begins, in which what the disk did not give is asked for once more.
+    pub fn begin_round(&mut self) {
+        if let Some(suspect) = &mut self.suspect {
+            suspect.was_before = true;
+        }
+    }
+
     /// The oldest reports, as many as one call takes. `substitute` signs a report for a number whose file was damaged: a
-    /// number that never came would hold up all that are behind it.
+    /// number that never came would hold up all that are behind it. What the disk does not give counts as that where it did not
+    /// give it in an earlier round either; until then the reports end before it.
     pub fn oldest<E: From<DurableError>>(
-        &self,
+        &mut self,
         mut substitute: impl FnMut(u64) -> Result<Signed, E>,
     ) -> Result<Vec<Signed>, E> {
         let mut reports = Vec::new();
-        for number in self.waiting.iter().take(MAX_REPORTS_PER_CALL) {
-            let signed = self.kept(*number)?.and_then(|kept| {
-                let payload = hex::decode(&kept.payload).ok()?;
-                let signature = Signature::try_from(hex::decode(&kept.signature).ok()?.as_slice()).ok()?;
-                Some(Signed { payload, signature })
-            });
-            reports.push(match signed {
+        for number in self.waiting.iter().copied().take(MAX_REPORTS_PER_CALL) {
+            let read = self.kept(number)?;
+            if matches!(read, Read::Ungiven) && !self.suspect.is_some_and(|s| s.number == number && s.was_before) {
+                tracing::warn!(
+                    number,
+                    "the disk does not give a report; it is read once more before another one takes its number"
+                );
+                self.suspect = Some(Suspect { number, was_before: false });
+                break;
+            }
+            reports.push(match read.whole().and_then(|kept| kept.signed()) {
                 Some(signed) => signed,
                 None => {
                     tracing::error!(number, "a report on disk was damaged; another one takes its number");
-                    let signed = substitute(*number)?;
-                    self.write(*number, Place::default(), &signed)?;
+                    let signed = substitute(number)?;
+                    self.write(number, Place::default(), &signed)?;
                     signed
                 }
             });
+            self.suspect = self.suspect.filter(|s| s.number != number);
         }
         Ok(reports)
     }
@@ -187,11 +238,14 @@ impl Outbox {
         Ok(())
     }
 
-    /// A report's file; `None` where it is damaged.
-    fn kept(&self, number: u64) -> Result<Option<Kept>, DurableError> {
+    /// A report's file.
+    fn kept(&self, number: u64) -> Result<Read, DurableError> {
         match durable::read_json(&self.dir.join(file_name(number))) {
-            Err(e) if e.is_damage() => Ok(None),
-            read => read,
+            Ok(Some(kept)) => Ok(Read::Whole(kept)),
+            Ok(None) => Ok(Read::Damaged),
+            Err(e @ DurableError::Io { .. }) if e.is_damage() => Ok(Read::Ungiven),
+            Err(e) if e.is_damage() => Ok(Read::Damaged),
+            Err(e) => Err(e),
         }
     }
 
@@ -218,7 +272,7 @@ mod tests {
         Ok(Signed { payload: number.to_string().into_bytes(), signature: Signature([number as u8; 64]) })
     }
 
-    fn numbers(outbox: &Outbox) -> Vec<u64> {
+    fn numbers(outbox: &mut Outbox) -> Vec<u64> {
         let reports = outbox.oldest(signed).unwrap();
         reports.iter().map(|r| String::from_utf8_lossy(&r.payload).parse().unwrap()).collect()
     }
@@ -238,7 +292,7 @@ mod tests {
         assert!(outbox.is_empty());
         assert_eq!(outbox.transition(), 7);
         outbox.put(8, 0, false, signed).unwrap();
-        assert_eq!(numbers(&outbox), [3], "numbers 1 and 2 are never used again");
+        assert_eq!(numbers(&mut outbox), [3], "numbers 1 and 2 are never used again");
     }
 
     /// Accident: a kill just before what the server has was removed, and a disk that is for reading alone by now.
@@ -268,11 +322,11 @@ mod tests {
         let mut outbox = Outbox::open(dir.path()).unwrap();
         outbox.stored_through(41).unwrap();
         outbox.put(1, 0, false, signed).unwrap();
-        assert_eq!(numbers(&outbox), [42]);
+        assert_eq!(numbers(&mut outbox), [42]);
         // A lie must not lead to the end of all numbers.
         outbox.stored_through(u64::MAX).unwrap();
         outbox.put(2, 0, false, signed).unwrap();
-        assert_eq!(numbers(&outbox), [42, 43]);
+        assert_eq!(numbers(&mut outbox), [42, 43]);
     }
 
     #[test]
@@ -294,7 +348,7 @@ mod tests {
             outbox.put(3, 0, false, signed).unwrap();
             outbox.put(4, 0, false, signed).unwrap();
             // What the server has already is sent again where the mark is lost, and is no news to it.
-            assert_eq!(numbers(&outbox).last(), Some(&4));
+            assert_eq!(numbers(&mut outbox).last(), Some(&4));
             fs::remove_file(dir.path().join(file_name(4))).unwrap();
             fs::write(&torn, whole).unwrap();
         }
@@ -309,9 +363,9 @@ mod tests {
         }
         fs::write(dir.path().join(file_name(2)), b"").unwrap();
         fs::write(dir.path().join("mark.json"), b"\0\0").unwrap();
-        let outbox = Outbox::open(dir.path()).unwrap();
+        let mut outbox = Outbox::open(dir.path()).unwrap();
         assert_eq!(outbox.transition(), 3);
-        assert_eq!(numbers(&outbox), [1, 2, 3]);
+        assert_eq!(numbers(&mut outbox), [1, 2, 3]);
     }
 
     /// Accident: a bad sector below any of its files.
@@ -326,10 +380,43 @@ mod tests {
             durable::lose(&mark_path(dir.path()));
             let mut outbox = Outbox::open(dir.path()).unwrap();
             assert_eq!(outbox.transition(), if number < 3 { 3 } else { 0 }, "the last file says how far it got");
-            assert_eq!(numbers(&outbox), [1, 2, 3], "another one takes the number of what is lost");
+            let before: Vec<_> = (1..number).collect();
+            // The first was asked for as the outbox was opened.
+            (1..number.min(3)).for_each(|_| assert_eq!(numbers(&mut outbox), before, "it may be there in a moment"));
+            outbox.begin_round();
+            assert_eq!(numbers(&mut outbox), [1, 2, 3], "another one takes the number of what is lost");
             outbox.stored_through(1).unwrap();
             assert_eq!((outbox.len(), Outbox::open(dir.path()).unwrap().len()), (2, 2), "both are written anew");
         }
+    }
+
+    /// Accident: a bus that fails for a moment. Found: a report that could be read a second later was replaced for good.
+    #[test]
+    fn a_report_that_the_disk_gives_again_is_the_one_that_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut outbox = Outbox::open(dir.path()).unwrap();
+        (1..4).for_each(|transition| outbox.put(transition, 0, false, signed).unwrap());
+        let substitute = |_| Ok::<_, DurableError>(Signed { payload: b"9".to_vec(), signature: Signature([9; 64]) });
+        for lost in [2, 1, 3] {
+            let path = dir.path().join(file_name(lost));
+            let whole = fs::read(&path).unwrap();
+            durable::lose(&path);
+            let before = outbox.oldest(substitute).unwrap();
+            assert_eq!(before.len() as u64, lost - 1, "what comes before it is sent");
+            assert_eq!(outbox.oldest(substitute).unwrap(), before, "twice in a round is no second time");
+            outbox.begin_round();
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, whole).unwrap();
+            assert_eq!(numbers(&mut outbox), [1, 2, 3]);
+        }
+        // Not given at a start, and given by the time that it is sent.
+        let path = dir.path().join(file_name(1));
+        let whole = fs::read(&path).unwrap();
+        durable::lose(&path);
+        let mut outbox = Outbox::open(dir.path()).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, whole).unwrap();
+        assert!(outbox.oldest(substitute).unwrap().iter().all(|report| report.payload != b"9"));
     }
 
     #[test]

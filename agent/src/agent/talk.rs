@@ -57,6 +57,10 @@ impl Agent {
                 let running = self.running.clone().ok().flatten().ok_or(InstallError::Unknown)?;
                 scribe.sign(number, told, running)
             })?;
+            if reports.is_empty() {
+                // Of the oldest the disk has to say once more that it does not give it.
+                break;
+            }
             let before = self.outbox.len();
             match self.client.submit(&reports).await {
                 Ok(through) => self.outbox.stored_through(through)?,
@@ -137,6 +141,7 @@ impl Agent {
     /// Checks in. Not being heard is no failure: the device goes by what it has.
     pub(super) async fn check_in(&mut self) {
         self.begin_round();
+        self.outbox.begin_round();
         // What an earlier answer brought is out of date by now.
         self.tidings = None;
         let said = Said { held: Some(self.holdings()), events: self.sightings.batch(&self.identity), ..self.said() };

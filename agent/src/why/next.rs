@@ -2,7 +2,7 @@
 
 use suture_core::phase::Code;
 
-use crate::machine::State;
+use crate::machine::{After, State};
 
 /// What follows.
 pub(super) struct Next {
@@ -13,6 +13,8 @@ pub(super) struct Next {
 const WAITS_FOR_HOSPITAL: &str =
     "Nothing is begun until those who approve updates in your hospital have signed something else.";
 const USABLE: &str = "Nothing needs to be done here; the device may be used as it is.";
+const NOT_SETTLED: &str = "Keep the device out of use. See by `suture-agent doctor` what the installer says, and have what it asks put right by \
+                           the maker's manual: its program, RAUC's service, the boot loader's disk. Nothing needs to be said to the agent again.";
 
 /// What follows of that reason in that state.
 pub(super) fn next(code: Code, state: &State) -> Next {
@@ -53,11 +55,15 @@ pub(super) fn next(code: Code, state: &State) -> Next {
             "Where the device still refuses clinical use, restart its own software by the maker's manual; the update itself is \
              over, and the agent needs no restart.",
         ),
-        State::Releasing { trouble: Some(_), .. } => (
+        State::Releasing { after: After::Wait(..), trouble: Some(_) } if code != Code::DiskFull => (
+            "Nothing was switched, and the update waits on. Clinical use stays blocked until the installer has made sure what the \
+             device starts next; it is asked again every 15 seconds, and the rest follows by itself.",
+            NOT_SETTLED,
+        ),
+        State::Releasing { trouble: Some(_), .. } if code != Code::DiskFull => (
             "What was begun is over. Clinical use stays blocked until the installer has made sure what the device starts next; it is \
              asked again every 15 seconds, and the rest follows by itself.",
-            "Keep the device out of use. See by `suture-agent doctor` what the installer says, and have what it asks put right by the \
-             maker's manual: its program, RAUC's service, the boot loader's disk. Nothing needs to be said to the agent again.",
+            NOT_SETTLED,
         ),
         _ => by_code(code),
     };

@@ -302,7 +302,13 @@ fn a_state_that_only_a_person_ends_says_so_whatever_the_code() {
     // Found: of an installer that hangs it said that the device runs what it ran before, and that it is tried again.
     let silent = "`settle` took longer than 60 s";
     let trouble = asked(Code::InstallFailed, silent);
-    compare("not-settled", &text(&State::Releasing { after: After::Recovered(reason()), trouble }));
+    compare("not-settled", &text(&State::Releasing { after: After::Recovered(reason()), trouble: trouble.clone() }));
+    // Found: of one that is not even switched it said that what was begun is over.
+    let waits = After::Wait(attempt(), Trouble::new(reason()));
+    compare("not-settled-before-the-switch", &text(&State::Releasing { after: waits, trouble }));
+    let trouble = asked(Code::DiskFull, "cannot write /boot/loader/loader.conf: no space left on device");
+    let full = text(&State::Releasing { after: After::Recovered(reason()), trouble });
+    assert!(full.contains("Free some space on the disk that is named"), "{full}");
     assert_eq!(Whys::default().text(), "nothing is waited for\n");
 }
 
@@ -324,6 +330,7 @@ fn there_is_no_snapshot_of_what_is_not_said() {
         "held-after-a-failed-way-back",
         "not-released",
         "not-settled",
+        "not-settled-before-the-switch",
         "reverting",
         "reverting-in-use",
         "asked-once-more",

@@ -157,6 +157,7 @@ pub const FILES: &[(&str, &[Step], &str)] = &[
     (".suture/*", HELD, "both of these, of one version, until it is there no more"),
     ("slots/.suture", MADE, "all of these, where they do not lie in the slot"),
     ("slots/*/.suture", MADE, "what is known of a slot that is a partition"),
+    ("slots/restart.json", REPLACED, "by which start of the device a restart of it was asked for"),
     ("slots/a", MADE_SLOT, "a slot, where it is replaced by the one that was written"),
     ("slots/b", MADE_SLOT, "the other"),
     ("slots/current", LINK, "the link that names the slot in use"),

@@ -3,15 +3,19 @@
 //! The device maker's program keeps the copy: it alone knows where the data are and how to stop what writes them. It is called
 //! with one word, always while the interlock is held, and each word can be said again:
 //!
-//! - `snapshot`, before the switch: keep a copy of the data as they are, in the place of an earlier one.
+//! - `snapshot`, before the switch: keep a copy of the data as they are, in the place of an earlier one. It has what is left of the
+//!   time in which the switch may be made. From then on the device's software may stand still: where no switch follows the try has
+//!   failed, and the old version is restarted and proves its health before the device is released.
 //! - `restore`, on the way back, before the old version is the one that starts: put the data back as the copy has them.
 //! - `discard`, once the new version is confirmed or the old one runs again: the copy is needed no more.
 //!
-//! Which bundle a copy was made for lies in the state directory, written after the copy is there and before the switch; a way
-//! back restores that bundle's copy and no other. It is written twice, as what cannot be had again: by one that a disk has
-//! torn or lost the old version would be held up, or be started on data that it cannot read.
+//! Which bundle a copy was made for lies in the state directory, and how far that is: before the program is called, once the copy
+//! is there and before the switch, and once the data are back and the old version is what starts. A way back restores that
+//! bundle's copy and no other, and not under an old version that was started on it already. It is written twice, as what cannot be
+//! had again: by one that a disk has torn or lost the old version would be held up, or be started on data that it cannot read.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use suture_core::digest::Digest;
@@ -22,21 +26,48 @@ use suture_core::phase::{Code, Reason};
 use crate::checkpoint::{self, Deed};
 use crate::config::Command;
 use crate::durable::{self, DurableError};
-use crate::process;
+use crate::install::boot_id;
+use crate::process::{self, Ending};
 
 const MARK: &str = "data-copy.json";
 
 /// For which bundle the data were copied.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Mark {
     manifest: Digest,
+    #[serde(default, skip_serializing_if = "Far::is_kept")]
+    far: Far,
+    /// By which start of the device, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot: Option<String>,
+}
+
+/// How far the copy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Far {
+    /// It was begun.
+    Begun,
+    /// It is there.
+    #[default]
+    Kept,
+    /// The data are back as it has them, and the old version is what starts.
+    Back,
+}
+
+impl Far {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_kept(&self) -> bool {
+        matches!(self, Self::Kept)
+    }
 }
 
 /// Keeps the device's data over an update.
 #[derive(Debug)]
 pub struct Keeper<'a> {
     program: Option<&'a Command>,
+    boot_id: &'a Path,
     mark: PathBuf,
 }
 
@@ -75,51 +106,105 @@ fn change(running: Option<&Manifest>, next: &Manifest) -> Change {
 }
 
 impl<'a> Keeper<'a> {
-    /// By that program, where one is configured.
-    pub fn new(program: Option<&'a Command>, state_dir: &Path) -> Self {
-        Self { program, mark: state_dir.join(MARK) }
+    /// By that program, where one is configured. `boot_id` is a file with the kernel's boot id.
+    pub fn new(program: Option<&'a Command>, state_dir: &Path, boot_id: &'a Path) -> Self {
+        Self { program, boot_id, mark: state_dir.join(MARK) }
     }
 
-    /// Before the switch: copies the data where the new version converts them.
+    /// Whether the new version converts the data, so that a copy is to be made before the switch.
+    ///
+    /// # Errors
+    ///
+    /// The data would be lost, or there can be no copy, so nothing may be switched.
+    pub fn needs(&self, running: Option<&Manifest>, next: &Manifest) -> Result<bool, Reason> {
+        if change(running, next) == Change::None {
+            return Ok(false);
+        }
+        refuse(running, next, self.program.is_some()).map_err(|text| Reason::new(Code::DataFormat, text))?;
+        Ok(true)
+    }
+
+    /// Notes that the program is about to be called for the switch to that bundle.
+    ///
+    /// # Errors
+    ///
+    /// The disk.
+    pub fn begin(&self, to: &Digest) -> Result<(), Reason> {
+        self.note(to, Far::Begun)
+    }
+
+    /// Copies the data, in what is `left` of the time for that.
     ///
     /// # Errors
     ///
     /// There is no copy, so nothing may be switched.
-    pub async fn before(&self, running: Option<&Manifest>, next: &Manifest, digest: &Digest) -> Result<(), Reason> {
-        if change(running, next) == Change::None {
-            return Ok(());
-        }
-        refuse(running, next, self.program.is_some()).map_err(|text| Reason::new(Code::DataFormat, text))?;
-        self.say("snapshot").await?;
-        let made = json::to_canonical(&Mark { manifest: *digest });
-        let bytes = made.map_err(|source| self.failed(&DurableError::Damaged { path: self.mark.clone(), source }))?;
-        durable::write_twice(&self.mark, &bytes, durable::OPEN).map_err(|e| self.failed(&e))
+    pub async fn copy(&self, to: &Digest, left: Duration) -> Result<(), Reason> {
+        self.say("snapshot", left).await?;
+        self.note(to, Far::Kept)
     }
 
-    /// On the way back from a bundle: puts the data back, where they were copied for it.
+    /// For a switch to that bundle that was not made: whether the program was called for it, and the device not started since, as far
+    /// as is known. What it has stopped may stand still.
+    ///
+    /// # Errors
+    ///
+    /// The disk.
+    pub fn may_stand_still(&self, to: &Digest) -> Result<bool, Reason> {
+        match self.mark(to) {
+            Ok(None) => Ok(false),
+            Ok(Some(Mark { boot: Some(then), .. })) => Ok(boot_id(self.boot_id).is_none_or(|now| now == then)),
+            Ok(Some(_)) => Ok(true),
+            // Accident: a cut, or a bad sector, as the first of both was written. The program is called after the second.
+            Err(_) if !self.mark.exists() => {
+                durable::remove_twice(&self.mark).map_err(|e| self.failed(&e))?;
+                Ok(false)
+            }
+            // Nothing was converted: a copy is not needed.
+            Err(_) => self.begin(to).map(|()| true),
+        }
+    }
+
+    /// Whether the old version has its data, also where they never left it.
+    ///
+    /// # Errors
+    ///
+    /// The disk does not say it.
+    pub fn is_back(&self, from: &Digest) -> Result<bool, Reason> {
+        Ok(self.mark(from)?.is_none_or(|mark| mark.far != Far::Kept))
+    }
+
+    /// Whether there is a copy for that bundle.
+    pub fn has_kept(&self, from: &Digest) -> bool {
+        matches!(self.mark(from), Ok(Some(Mark { far: Far::Kept | Far::Back, .. })))
+    }
+
+    /// On the way back from that bundle: puts the data back.
     ///
     /// # Errors
     ///
     /// They are not back, so the old version must not be started.
-    pub async fn back(&self, from: &Digest) -> Result<(), Reason> {
-        // Either of both: where the disk has lost the last write of one, that one says nothing, or tells of an earlier bundle.
-        let is_it = |bytes: &[u8]| json::from_slice(bytes).ok().filter(|mark: &Mark| mark.manifest == *from);
-        let any = |bytes: &[u8]| json::from_slice::<Mark>(bytes).ok();
-        match durable::read_either(&self.mark, is_it) {
-            Ok(Some(_)) => self.say("restore").await,
-            Ok(None) => Ok(()),
-            // Whole, and of another bundle.
-            Err(DurableError::Torn { .. }) if durable::read_either(&self.mark, any).is_ok() => Ok(()),
-            Err(e) => Err(self.failed(&e)),
+    pub async fn restore(&self, from: &Digest) -> Result<(), Reason> {
+        match self.mark(from)? {
+            Some(Mark { far: Far::Kept | Far::Back, .. }) => self.say("restore", Duration::MAX).await,
+            _ => Ok(()),
         }
+    }
+
+    /// Notes that they are back, once the old version is what starts.
+    ///
+    /// # Errors
+    ///
+    /// The disk.
+    pub fn came_back(&self, from: &Digest) -> Result<(), Reason> {
+        self.note(from, Far::Back)
     }
 
     /// Once it is over: the copy is needed no more. That it stays is no harm, and is only logged.
     pub async fn over(&self) {
-        if !self.is_marked() {
+        if let Ok(None) = durable::read_either(&self.mark, |_| Some(())) {
             return;
         }
-        let gone = match self.say("discard").await {
+        let gone = match self.say("discard", Duration::MAX).await {
             Ok(()) => durable::remove_twice(&self.mark).map_err(|e| self.failed(&e)),
             Err(reason) => Err(reason),
         };
@@ -128,27 +213,45 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Whether a way back has data to put back, or may have.
-    pub fn may_have_some(&self) -> bool {
-        !matches!(durable::read_either(&self.mark, |_| Some(())), Ok(None))
+    /// What is noted of that bundle; nothing where it is of another one.
+    fn mark(&self, of: &Digest) -> Result<Option<Mark>, Reason> {
+        let read = |bytes: &[u8]| json::from_slice::<Mark>(bytes).ok();
+        // Where a disk has lost the last write of one of both, they say different things: a copy that may be needed is.
+        let kept = |bytes: &[u8]| read(bytes).filter(|mark| mark.manifest == *of && mark.far == Far::Kept);
+        if let Ok(Some(mark)) = durable::read_either(&self.mark, kept) {
+            return Ok(Some(mark));
+        }
+        // Either of both: where the disk has lost the last write of one, that one says nothing, or tells of an earlier bundle.
+        match durable::read_either(&self.mark, |bytes| read(bytes).filter(|mark| mark.manifest == *of)) {
+            Ok(mark) => Ok(mark),
+            // Whole, and of another bundle.
+            Err(DurableError::Torn { .. }) if durable::read_either(&self.mark, read).is_ok() => Ok(None),
+            Err(e) => Err(self.failed(&e)),
+        }
     }
 
-    fn is_marked(&self) -> bool {
-        durable::read_either(&self.mark, |_| Some(())).is_ok_and(|mark| mark.is_some())
+    fn note(&self, of: &Digest, far: Far) -> Result<(), Reason> {
+        let made = json::to_canonical(&Mark { manifest: *of, far, boot: boot_id(self.boot_id) });
+        let bytes = made.map_err(|source| self.failed(&DurableError::Damaged { path: self.mark.clone(), source }))?;
+        durable::write_twice(&self.mark, &bytes, durable::OPEN).map_err(|e| self.failed(&e))
     }
 
-    async fn say(&self, word: &'static str) -> Result<(), Reason> {
+    /// Has the program do that within its own time, or `left` where that is less.
+    async fn say(&self, word: &'static str, left: Duration) -> Result<(), Reason> {
         let Some(program) = self.program else {
             let text = format!("the device's maker has named no program in [data] to {word} the device's data");
             return Err(Reason::new(Code::InstallFailed, text));
         };
-        match checkpoint::deed(Deed::Data(word), process::run(program, &[word], None)).await {
-            ending if ending.is_success() => Ok(()),
-            ending => {
-                let text = format!("the program that keeps the device's data {ending} when it was to {word} them");
-                Err(Reason::new(Code::InstallFailed, text))
-            }
+        let ending = checkpoint::deed(Deed::Data(word), process::run(program, &[word], Some(left))).await;
+        if ending.is_success() {
+            return Ok(());
         }
+        let was_left = match ending {
+            Ending::TimedOut(_) if left < program.timeout => ", all that was left of the slot,",
+            _ => "",
+        };
+        let text = format!("the program that keeps the device's data {ending}{was_left} when it was to {word} them");
+        Err(Reason::new(Code::InstallFailed, text))
     }
 
     fn failed(&self, error: &DurableError) -> Reason {
@@ -158,8 +261,6 @@ impl<'a> Keeper<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::install::bundle;
 
@@ -201,36 +302,108 @@ mod tests {
         let (one, two) = (manifest(dir.path(), 1, Some((1, &[]))), manifest(dir.path(), 2, Some((2, &[1]))));
         let (first, second) = (Digest::of(b"one"), Digest::of(b"two"));
         let program = program(dir.path());
-        let keeper = Keeper::new(Some(&program), dir.path());
+        let boot = dir.path().join("boot_id");
+        let keeper = Keeper::new(Some(&program), dir.path(), &boot);
         let data = dir.path().join("data");
         let log = || std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
         std::fs::write(&data, "one").unwrap();
 
-        keeper.before(Some(&one), &one, &first).await.unwrap();
-        keeper.back(&first).await.unwrap();
+        let hour = Duration::from_secs(3_600);
+        assert!(!keeper.needs(Some(&one), &one).unwrap() && keeper.is_back(&first).unwrap());
+        keeper.restore(&first).await.unwrap();
         keeper.over().await;
         assert_eq!(log(), "", "nothing is converted");
 
+        assert!(keeper.needs(Some(&one), &two).unwrap());
         std::fs::write(dir.path().join("broken"), "").unwrap();
-        assert!(keeper.before(Some(&one), &two, &second).await.is_err());
-        keeper.back(&second).await.unwrap();
+        keeper.begin(&second).unwrap();
+        assert!(keeper.copy(&second, hour).await.is_err());
+        assert!(keeper.may_stand_still(&second).unwrap() && keeper.is_back(&second).unwrap());
+        keeper.restore(&second).await.unwrap();
         assert_eq!(log(), "snapshot\n", "there is no copy to put back");
         std::fs::remove_file(dir.path().join("broken")).unwrap();
 
         for _ in 0..2 {
-            keeper.before(Some(&one), &two, &second).await.unwrap();
+            keeper.begin(&second).unwrap();
+            keeper.copy(&second, hour).await.unwrap();
+            assert!(!keeper.is_back(&second).unwrap());
         }
+        std::fs::write(&boot, "first").unwrap();
+        keeper.begin(&second).unwrap();
+        assert!(keeper.may_stand_still(&second).unwrap());
+        std::fs::write(&boot, "second").unwrap();
+        assert!(!keeper.may_stand_still(&second).unwrap(), "it was started since");
+        keeper.copy(&second, hour).await.unwrap();
         std::fs::write(&data, "two").unwrap();
-        keeper.back(&first).await.unwrap();
+        assert!(keeper.is_back(&first).unwrap());
+        keeper.restore(&first).await.unwrap();
         assert_eq!(std::fs::read_to_string(&data).unwrap(), "two", "another bundle's copy");
         for _ in 0..2 {
-            keeper.back(&second).await.unwrap();
+            keeper.restore(&second).await.unwrap();
         }
         assert_eq!(std::fs::read_to_string(&data).unwrap(), "one");
+        keeper.came_back(&second).unwrap();
+        assert!(keeper.is_back(&second).unwrap() && keeper.has_kept(&second));
         keeper.over().await;
         keeper.over().await;
         assert_eq!(log().matches("discard").count(), 1);
-        let none = Keeper::new(None, dir.path());
-        assert_eq!(none.before(Some(&one), &two, &second).await.unwrap_err().code, Code::DataFormat);
+        assert!(!keeper.may_stand_still(&second).unwrap());
+        let none = Keeper::new(None, dir.path(), &boot);
+        assert_eq!(none.needs(Some(&one), &two).unwrap_err().code, Code::DataFormat);
+    }
+
+    /// Accident: a disk that has said that it had what it lost: the copy is there, and one of both notes says that it was begun,
+    /// or that the data are back.
+    #[tokio::test]
+    async fn of_two_notes_the_one_that_asks_for_the_copy_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let (program, two) = (program(dir.path()), Digest::of(b"two"));
+        let boot = dir.path().join("boot_id");
+        let keeper = Keeper::new(Some(&program), dir.path(), &boot);
+        let place = dir.path().join(MARK);
+        for (before, at) in
+            [(Far::Begun, &place), (Far::Back, &place), (Far::Begun, &dir.path().join("data-copy.json.copy"))]
+        {
+            keeper.note(&two, before).unwrap();
+            let lost = std::fs::read(at).unwrap();
+            keeper.note(&two, Far::Kept).unwrap();
+            std::fs::write(at, lost).unwrap();
+            assert!(!keeper.is_back(&two).unwrap(), "{before:?}");
+        }
+    }
+
+    /// Accident: a cut as it is written down that the copy is begun. What is torn must not stand in the way of a way back.
+    #[tokio::test]
+    async fn a_torn_note_of_what_was_not_begun_goes_and_one_of_what_may_have_been_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let (program, two) = (program(dir.path()), Digest::of(b"two"));
+        let boot = dir.path().join("boot_id");
+        let keeper = Keeper::new(Some(&program), dir.path(), &boot);
+        let [place, copy] = [MARK, "data-copy.json.copy"].map(|name| dir.path().join(name));
+        std::fs::write(&copy, b"{").unwrap();
+        assert!(keeper.is_back(&two).is_err());
+        assert!(!keeper.may_stand_still(&two).unwrap() && !copy.exists());
+        for path in [&place, &copy] {
+            std::fs::write(path, b"{").unwrap();
+        }
+        assert!(keeper.may_stand_still(&two).unwrap() && keeper.is_back(&two).unwrap());
+        for path in [&place, &copy] {
+            std::fs::write(path, b"{").unwrap();
+        }
+        keeper.over().await;
+        assert!(!place.exists() && !copy.exists());
+    }
+
+    /// Found: it had its own time alone, a day at most, and kept a device out of its ward long after the slot.
+    #[tokio::test]
+    async fn a_copy_has_what_is_left_of_the_slot() {
+        let dir = tempfile::tempdir().unwrap();
+        let argv = ["/bin/sh", "-c", "sleep 600"].map(str::to_owned).to_vec();
+        let program = Command { argv, timeout: Duration::from_secs(86_400) };
+        let boot = dir.path().join("boot_id");
+        let keeper = Keeper::new(Some(&program), dir.path(), &boot);
+        let reason = keeper.copy(&Digest::of(b"two"), Duration::from_millis(50)).await.unwrap_err();
+        assert!(reason.text.contains("longer than 0.05 s, all that was left of the slot, when"), "{reason}");
+        assert!(!keeper.may_stand_still(&Digest::of(b"two")).unwrap());
     }
 }

@@ -23,7 +23,7 @@
 //! | `path NAME` | Prints where payload NAME of version `SUTURE_MANIFEST` lies: a directory for a `tree`, a file for an `image`. The agent hashes it there, after `prepare`, before the switch and on its schedule, and takes bytes from it for the next version. 10: see `verify`. |
 //! | `verify` | Only where `path` says 10: hashes version `SUTURE_MANIFEST`. |
 //! | `switch` | Makes version `SUTURE_MANIFEST` the one that starts next. |
-//! | `restart` | Makes what was switched to, or back to, run, and returns once it does. A program that restarts the device waits to be ended; after that it is called once more, and has nothing left to do. 10: `[restart]` of agent.toml is run. |
+//! | `restart` | Makes what was switched to, or back to, run, and returns once it does. A program that restarts the device waits to be ended; after that it is called once more, and has nothing left to do. With `SUTURE_ANEW` it restarts what runs in any case: the device's own data were copied, or put back, meanwhile. 10: `[restart]` of agent.toml is run. |
 //! | `probe` | 0: version `SUTURE_MANIFEST` runs and is well: the new one, and after a way back the old one. 10: `[health]` of agent.toml is asked. |
 //! | `commit` | The new version has proven its health: it starts from now on, always. |
 //! | `revert` | Makes the version from before the one that starts next; `restart` follows. |
@@ -37,10 +37,11 @@
 //! |----------|----|-|
 //! | `PATH` | all | The agent's own. |
 //! | `SUTURE_STEP` | all | The step's name. |
-//! | `SUTURE_DIR` | all | `slots_dir` of agent.toml: a place for its files. The agent's own there are `.suture`, `.suture-floor.json` and `bundle.tmp`. |
+//! | `SUTURE_DIR` | all | `slots_dir` of agent.toml: a place for its files. The agent's own there are `.suture`, `.suture-floor.json`, `bundle.tmp` and `restart.json`. |
 //! | `SUTURE_TIMEOUT_SECS` | all | After that it is killed, with its process group. |
 //! | `SUTURE_MANIFEST` | all but `state`, `restart`, `settle` | The SHA-256 of the version's manifest: which version is meant. |
 //! | `SUTURE_VERSION`, `SUTURE_RELEASE` | the same | Its version and release, for people. |
+//! | `SUTURE_ANEW` | `restart` | `1` where what runs is to be restarted although it is what should run; else it is not there. |
 //! | `SUTURE_BUNDLE` | `prepare` | A directory with one entry for each payload, by its name: a directory for a `tree`, which may be moved away; for an `image` a link to a file, which is to be copied. All of it was verified. |
 //!
 //! # What it answers

@@ -83,7 +83,7 @@ struct Record {
 pub struct Memory {
     path: PathBuf,
     record: Record,
-    /// Nothing has been seen since the agent was started.
+    /// Nothing has been seen since the agent was started, or stood still.
     started: bool,
 }
 
@@ -106,6 +106,11 @@ impl Memory {
     /// The longest of each.
     pub fn longest(&self) -> Took {
         self.record.longest()
+    }
+
+    /// What comes next may come long after what was last: as after a start of the agent, it says nothing of how long it took.
+    pub fn stood_still(&mut self) {
+        self.started = true;
     }
 
     /// The machine is in this state now.
@@ -222,6 +227,7 @@ mod tests {
             attempt: attempt(),
             reason: Reason::new(Code::HealthFailed, ""),
             failures: 0,
+            starts: 0,
             restarted: false,
             trouble: None,
         }
@@ -256,7 +262,7 @@ mod tests {
         goes(&mut took, &[(confirming(), 9_035), (rest(), 9_045)]);
         assert_eq!(took.longest().install_secs, 15 + 30);
         let State::Reverting { attempt, reason, failures, .. } = reverting() else { unreachable!() };
-        let waiting = State::Reverting { attempt, reason, failures, restarted: false, trouble: asked() };
+        let waiting = State::Reverting { attempt, reason, failures, starts: 0, restarted: false, trouble: asked() };
         goes(&mut took, &[(reverting(), 0), (waiting, 5), (reverting(), 9_000), (rest(), 9_020)]);
         assert_eq!(took.longest().revert_secs, 25);
     }

@@ -61,7 +61,8 @@
 //!    all of it before the first chunk is fetched.
 //! 7. Each chunk has its length and its digest, and what was on disk already is hashed again.
 //! 8. In its slot: once more what is newest, where anything can be reached; the approval is still there and no stop is; what was staged is
-//!    hashed again; the interlock is claimed; then it switches. From there on it finishes or goes back, also past the slot's end.
+//!    hashed again; the interlock is claimed; no stop has come meanwhile, by what can be heard; then it switches. From there on it
+//!    finishes or goes back, also past the slot's end.
 //!    The release floor is raised once the new version is confirmed, in two places.
 
 pub mod approval;

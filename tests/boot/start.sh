@@ -85,6 +85,7 @@ while :; do
 done
 printf '%s\n' "$line" >cmdline.new
 mv cmdline.new cmdline
+cat /proc/sys/kernel/random/uuid >boot_id
 
 stand-in/boot.sh
 if ! difference=$(diff <(state .) <(state stand-in)); then

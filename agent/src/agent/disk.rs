@@ -37,6 +37,11 @@ impl Agent {
             return Ok(());
         }
         self.journal.write_again()?;
+        // Rule 3: never while in use. Hours may have passed, and a person's word is none on now.
+        if self.unwritten.reason().is_some() {
+            self.asks_once_more = true;
+            self.took.stood_still();
+        }
         // Attack: a disk that has no room between claim and switch, and has some after a stop order, or over a changed slot. It
         // is a cut as that of the power is, and all is asked again.
         if let State::Claiming { .. } | State::Switching { .. } = self.journal.state() {

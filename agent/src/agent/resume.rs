@@ -3,7 +3,7 @@
 //! Accident: a service that the installer asks is not up yet, or a program of the device's maker fails once. Read as "nothing
 //! was switched", it would release a device that may run an unproven version, or take back one that is well.
 
-use suture_core::phase::Reason;
+use suture_core::phase::{Code, Reason};
 
 use super::{Agent, AgentError, chain};
 use crate::install::InstallError;
@@ -41,7 +41,16 @@ impl Agent {
         match switched {
             Ok(switched) => {
                 self.settle().await;
-                self.apply(Event::Resumed { switched })?;
+                let cut = || {
+                    let text = "the agent was stopped between the copy of the device's data and the switch, so the old version was restarted";
+                    Reason::new(Code::InstallFailed, text)
+                };
+                let stands = if switched { Ok(false) } else { self.may_stand_still() };
+                if let Some(reason) = stands.map_or_else(Some, |stands| stands.then(cut)) {
+                    self.apply(Event::Broken(reason))?;
+                } else {
+                    self.apply(Event::Resumed { switched })?;
+                }
             }
             Err(e) => self.unsaid(e)?,
         }

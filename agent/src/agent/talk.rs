@@ -1,6 +1,7 @@
 //! What the agent says to the server and hears from it. None of it is authority.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use suture_core::clock::{Clock as _, whole_second};
 use suture_core::phase::{Code, Phase, Reason};
@@ -10,13 +11,16 @@ use suture_core::sign::Signature;
 use tokio::time::Instant;
 
 use super::{Agent, AgentError, REVERT_INTERVAL, chain};
-use crate::client::{ClientError, Said};
+use crate::client::{ClientError, Heard, Said};
 use crate::durable::DurableError;
 use crate::hold::Hold;
 use crate::install::InstallError;
 use crate::machine::Told;
 use crate::report::Scribe;
 use crate::status::Live;
+
+/// How long the server's answer is waited for with the device out of service.
+const LAST_WORD: Duration = Duration::from_secs(10);
 
 impl Agent {
     /// Puts into the outbox what the last transition tells. Once for each, however often it is asked.
@@ -148,19 +152,7 @@ impl Agent {
         let mut refused = false;
         loop {
             match self.client.check_in(said.clone()).await {
-                Ok(mut heard) => {
-                    self.tidings = heard.news.take();
-                    self.shown = heard.audit.take();
-                    self.heard_stops = self.tidings.as_ref().map(|t| t.stops.clone()).unwrap_or_default();
-                    self.heed_heard(None);
-                    if let Err(e) = self.outbox.stored_through(heard.stored_through) {
-                        self.found(&e.into());
-                    }
-                    self.sightings.stored_through(heard.events_through);
-                    self.way_worked();
-                    (self.heard, self.unheard, self.is_stranger) = (Some(heard), None, false);
-                    return;
-                }
+                Ok(heard) => return self.hears(heard),
                 // The device's clock may be behind, and the certificate over, without its knowing.
                 Err(e @ ClientError::Refused { .. }) if !refused => {
                     refused = true;
@@ -184,6 +176,30 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// The last look before the switch: a stop, or a word to wait, that came while the version was hashed, the device claimed and its
+    /// data copied. The device is out of service by now, so whoever does not answer soon is not waited for.
+    pub(super) async fn hear_once_more(&mut self) {
+        let said = Said { held: Some(self.holdings()), ..self.said() };
+        match tokio::time::timeout(LAST_WORD, self.client.check_in(said)).await {
+            Ok(Ok(heard)) => self.hears(heard),
+            Ok(Err(e)) => self.unheard(&e),
+            Err(_) => tracing::warn!("the server does not answer; it goes on by what was heard before"),
+        }
+    }
+
+    fn hears(&mut self, mut heard: Heard) {
+        self.tidings = heard.news.take();
+        self.shown = heard.audit.take();
+        self.heard_stops = self.tidings.as_ref().map(|t| t.stops.clone()).unwrap_or_default();
+        self.heed_heard(None);
+        if let Err(e) = self.outbox.stored_through(heard.stored_through) {
+            self.found(&e.into());
+        }
+        self.sightings.stored_through(heard.events_through);
+        self.way_worked();
+        (self.heard, self.unheard, self.is_stranger) = (Some(heard), None, false);
     }
 
     fn unheard(&mut self, error: &ClientError) {

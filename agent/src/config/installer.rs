@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::faults::Faults;
 use super::{Command, written};
-use crate::install::{Copy, Entries, Environment, ImageSettings, Limits, Loader, Place};
+use crate::install::{BOOT_ID, Copy, Entries, Environment, ImageSettings, Limits, Loader, Place};
 
 /// Payloads of one bundle that have places of their own; more than any device has partitions.
 const MAX_PLACES: usize = 32;
@@ -15,6 +15,8 @@ const MAX_PLACES: usize = 32;
 pub struct Installing {
     /// Which installer.
     pub way: Way,
+    /// A file with the kernel's boot id, [`BOOT_ID`] or a copy.
+    pub boot_id: PathBuf,
     /// How long its steps may take.
     pub limits: Limits,
 }
@@ -55,6 +57,7 @@ impl Installing {
         if kind != "rauc" && i.system_conf.is_some() {
             faults.add("installer.system_conf belongs to kind = \"rauc\"");
         }
+        let boot_id = faults.absolute("installer.boot_id", i.boot_id.clone().unwrap_or_else(|| BOOT_ID.into()));
         let way = match kind {
             "slots" => Some(Way::Slots),
             "image" => Self::image(faults, i),
@@ -76,7 +79,7 @@ impl Installing {
             }
         };
         // What is at fault is not worked with: the faults are told instead.
-        Self { way: way.unwrap_or(Way::Slots), limits }
+        Self { way: way.unwrap_or(Way::Slots), boot_id: boot_id.unwrap_or_default(), limits }
     }
 
     fn image(faults: &mut Faults, i: written::Installer) -> Option<Way> {
@@ -174,16 +177,18 @@ mod tests {
     #[test]
     fn each_kind_is_read_with_what_is_its_own() {
         assert!(matches!(read("").unwrap().way, Way::Slots));
-        let Way::Command(command) =
+        let Way::Command(program) =
             read("[installer]\nkind = \"command\"\ncommand = [\"/i\", \"x\"]\nstep_timeout_secs = 5\n").unwrap().way
         else {
             panic!("it is another");
         };
-        assert_eq!(command.argv, ["/i", "x"]);
+        assert_eq!(program.argv, ["/i", "x"]);
         let Way::Image(image) = read(&format!("[installer]\nkind = \"image\"\n{PLACE}{UBOOT}")).unwrap().way else {
             panic!("it is another");
         };
         assert_eq!((image.booted.to_str(), image.argument.as_str()), (Some("/proc/cmdline"), "suture.slot"));
+        assert_eq!(read("").unwrap().boot_id.to_str(), Some("/proc/sys/kernel/random/boot_id"));
+        assert_eq!(read("[installer]\nboot_id = \"/run/id\"\n").unwrap().boot_id.to_str(), Some("/run/id"));
         let Loader::UBoot(Environment([first, second])) = image.loader else { panic!("it is another") };
         assert_eq!((first.offset, first.size, second.offset), (0x4000, 0x2000, 0x6000));
         let entries = "[installer.systemd_boot]\nentries = \"/efi/loader/entries\"\na = \"/etc/a\"\nb = \"/etc/b\"\n";
@@ -217,6 +222,7 @@ mod tests {
             ("[installer]\nkind = \"magic\"\n".to_owned(), "slots, image, command or rauc"),
             ("[installer]\nsystem_conf = \"/etc/x\"\n".to_owned(), "belongs to kind = \"rauc\""),
             ("[installer]\nkind = \"rauc\"\nsystem_conf = \"x\"\n".to_owned(), "an absolute path"),
+            ("[installer]\nkind = \"rauc\"\nboot_id = \"x\"\n".to_owned(), "installer.boot_id"),
             ("[installer]\nkind = \"command\"\n".to_owned(), "installer.command is empty"),
             (format!("[installer]\n{PLACE}"), "belong to kind = \"image\""),
             (format!("[installer]\nkind = \"image\"\n{PLACE}"), "names its boot loader"),

@@ -42,6 +42,7 @@ pub(super) struct Installer {
     pub(super) command: Option<Vec<String>>,
     pub(super) place: Option<Vec<Place>>,
     pub(super) booted: Option<PathBuf>,
+    pub(super) boot_id: Option<PathBuf>,
     pub(super) argument: Option<String>,
     pub(super) uboot: Option<UBoot>,
     pub(super) systemd_boot: Option<SystemdBoot>,

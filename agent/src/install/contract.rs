@@ -91,6 +91,10 @@ pub trait Contract: fmt::Debug + Send + Sync {
         if ending.is_success() { Ok(()) } else { Err(InstallError::Restart(format!("the restart command {ending}"))) }
     }
 
+    /// The device's software may stand still by now, or have had its data changed under it: whatever runs, the next `restart` has it
+    /// restarted. An installer whose `restart` always does so has nothing to remember.
+    fn owe_restart(&self) {}
+
     /// The version that was started last, where that is known for certain beyond what is to start next. After a power cut it
     /// says whether a restart is needed at all.
     fn started(&self, within: &Within) -> Result<Option<Digest>, InstallError> {
@@ -153,12 +157,12 @@ pub struct Installer {
 impl Installer {
     /// The one that the configuration names.
     pub fn new(settings: &Settings) -> Self {
-        let dir = &settings.slots_dir;
+        let (dir, boot_id) = (&settings.slots_dir, &settings.installer.boot_id);
         let contract: Arc<dyn Contract> = match &settings.installer.way {
             Way::Slots => Arc::new(Slots::new(dir).with_starts(settings.trial_starts)),
-            Way::Image(image) => Arc::new(Image::new(dir, image.clone())),
-            Way::Command(command) => Arc::new(Program::new(dir, command.clone())),
-            Way::Rauc { program, system_conf } => Arc::new(Rauc::new(dir, program.clone(), system_conf)),
+            Way::Image(image) => Arc::new(Image::new(dir, image.clone(), boot_id)),
+            Way::Command(command) => Arc::new(Program::new(dir, command.clone(), boot_id)),
+            Way::Rauc { program, system_conf } => Arc::new(Rauc::new(dir, program.clone(), system_conf, boot_id)),
         };
         Self::by(contract, settings.installer.limits)
     }
@@ -276,6 +280,15 @@ impl Installer {
     pub async fn restart(&self, command: &Command) -> Result<(), InstallError> {
         let command = command.clone();
         self.step("restart", command.timeout, move |it, within| it.restart(&command, within)).await
+    }
+
+    /// See [`Contract::owe_restart`].
+    pub async fn owe_restart(&self) -> Result<(), InstallError> {
+        let owe = |it: &dyn Contract, _: &Within| {
+            it.owe_restart();
+            Ok(())
+        };
+        self.step("owe", self.limits.step, owe).await
     }
 
     /// See [`Contract::started`]. What cannot be said is not known.

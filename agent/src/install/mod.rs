@@ -14,6 +14,7 @@
 //! Each operation can be repeated with the effect of once. The slot in use is never written; `current` is replaced by a
 //! rename, so it names a whole slot at every instant.
 
+mod asked;
 mod command;
 mod contract;
 mod error;
@@ -34,6 +35,8 @@ use std::path::PathBuf;
 
 use suture_core::manifest::Payload;
 
+pub use asked::BOOT_ID;
+pub(crate) use asked::boot_id;
 pub use command::Program;
 pub use contract::{Contract, Installer, Limits, Proof};
 pub use error::InstallError;

@@ -41,6 +41,44 @@ pub(crate) trait Bench {
     }
 }
 
+/// Of installers that have the whole device restarted. Accident: the restart command only asks for that, and the device goes down
+/// once nobody waits for it any more. The old version, whose slot still runs, is not back before.
+pub(crate) fn a_restart_that_comes_late_is_waited_for(bench: &dyn Bench) {
+    let (it, new) = (bench.contract(), bench.bundle(2));
+    let (old, two) = (it.running(&within()).unwrap().unwrap().digest, Digest::of(&new.bytes));
+    let program = |name: &str| Command { argv: vec![name.to_owned()], timeout: Duration::from_secs(60) };
+    let (asks, refuses) = (program("true"), program("false"));
+    let short = || Within::limit(Duration::from_secs(2));
+    it.prepare(&new.bytes, &new.payloads, &within()).unwrap();
+
+    // What says itself that nothing comes of it leaves nothing to wait for.
+    it.switch(&two, &within()).unwrap();
+    let said = it.restart(&refuses, &within()).unwrap_err();
+    assert!(matches!(said, InstallError::Restart(_)), "{said}");
+    it.revert(&two, &within()).unwrap();
+    it.restart(&refuses, &within()).unwrap();
+    assert_eq!(it.started(&within()).unwrap(), Some(old));
+
+    it.switch(&two, &within()).unwrap();
+    let said = it.restart(&asks, &short()).unwrap_err();
+    assert!(said.to_string().contains("it may go down yet"), "{said}");
+    // By the agent that has asked, by its next start, and where the command has nothing more to ask for.
+    for it in [it, bench.contract()] {
+        for command in [&asks, &refuses] {
+            it.revert(&two, &within()).unwrap();
+            let said = it.restart(command, &short()).unwrap_err();
+            assert!(matches!(said, InstallError::Restart(_)), "{said}");
+            assert_eq!(it.running(&within()).unwrap().unwrap().digest, old, "whose slot runs still");
+            assert_eq!(it.started(&within()).unwrap(), None);
+        }
+    }
+    // It comes.
+    let it = bench.contract();
+    it.restart(&bench.restart(), &within()).unwrap();
+    assert_eq!(it.started(&within()).unwrap(), Some(old));
+    it.restart(&refuses, &within()).unwrap();
+}
+
 /// Whether the caller, the test of that name, goes on: in a process that obeys the modes of files, as the shipped unit's does,
 /// whose root has no capability. Where root is above them the test is run in such a process, and has been when this returns.
 pub(crate) fn obeys_modes(test: &str) -> bool {

@@ -100,4 +100,4 @@ mod tests;
 
 pub use event::{Action, Event, Failure, MachineError, Nothing, Step, Told};
 pub use state::{After, Attempt, Bundle, State, Subject, Trouble, Window};
-pub use step::step;
+pub use step::{step, too_late};

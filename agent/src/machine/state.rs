@@ -1,5 +1,7 @@
 //! The states, each with the facts that are true in it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use suture_core::clock::{utc, utc_or_none};
@@ -177,7 +179,10 @@ pub enum State {
         reason: Reason,
         /// How often it failed.
         failures: u32,
-        /// Whether it was restarted, and is to prove that it is well: from then on a start counts, as it does of the new version.
+        /// How often the agent itself was started again meanwhile.
+        #[serde(default)]
+        starts: u32,
+        /// Whether it was restarted, and is to prove that it is well.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         restarted: bool,
         /// Why it is not put back yet, where the interlock was asked once more.
@@ -251,9 +256,9 @@ impl State {
         self
     }
 
-    /// Whether a start of the agent counts against the version that was restarted: it may have taken the device down.
+    /// Whether a start of the agent counts against the version that is restarted, or put back: it may have taken the device down.
     pub const fn counts_starts(&self) -> bool {
-        matches!(self, Self::Restarting { .. } | Self::Confirming { .. } | Self::Reverting { restarted: true, .. })
+        matches!(self, Self::Restarting { .. } | Self::Confirming { .. } | Self::Reverting { .. })
     }
 
     /// Whether the device is past the point where an attempt may be given up, or a person is needed: what is approved
@@ -342,6 +347,11 @@ impl Window {
     /// Whether a switch may be made at `now`.
     pub fn holds(&self, now: Timestamp) -> bool {
         self.start <= now && now <= self.latest
+    }
+
+    /// How long that is so yet.
+    pub fn left(&self, now: Timestamp) -> Duration {
+        Duration::try_from(self.latest.duration_since(now)).unwrap_or_default()
     }
 }
 

@@ -7,7 +7,7 @@ use suture_core::phase::{Code, Phase, Reason};
 use super::event::{Event, MachineError, Nothing, Step, Told};
 use super::state::{After, Attempt, State, Subject, Trouble};
 
-/// How often the agent may be started again while the new version is restarted or probed: a version that takes the
+/// How often the agent may be started again while the new version is restarted or probed, or the old one put back: a version that takes the
 /// whole device down with it must not be tried for ever. Each start counts by itself, before anything is asked: one that ends
 /// before the installer has said what runs would count as none. What it says at the last one goes by all the same, and a start
 /// after that asks no more.
@@ -94,7 +94,7 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
             if window.holds(now) {
                 Step::to(State::Claiming { attempt, window, trouble })
             } else {
-                wait(attempt, trouble, too_late())
+                wait(attempt, trouble, Trouble::new(too_late()))
             }
         }
 
@@ -118,7 +118,7 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
             if window.holds(now) {
                 Step::to(State::Switching { attempt: attempt.clone(), window }).tell(&attempt, Phase::Installing, None)
             } else {
-                unclaim(attempt, trouble, too_late())
+                unclaim(attempt, trouble, Trouble::new(too_late()))
             }
         }
 
@@ -130,7 +130,7 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
             let cut = "the agent was stopped, or could not write, between claim and switch; all is asked again before the switch";
             let trouble = match window.holds(now) {
                 true => Trouble::new(Reason::new(Code::InterlockUnknown, cut)),
-                false => too_late(),
+                false => Trouble::new(too_late()),
             };
             unclaim(attempt, None, trouble)
         }
@@ -192,28 +192,32 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         (State::Restarting { attempt, resumes, .. }, Event::Claimed) => {
             Step::to(State::Restarting { attempt, resumes, trouble: None })
         }
-        (State::Reverting { attempt, reason, failures, restarted, trouble }, Event::Hindered(t)) => {
+        (State::Reverting { attempt, reason, failures, starts, restarted, trouble }, Event::Hindered(t)) => {
             let told = news(trouble.as_ref(), &t);
-            let trouble = Some(t);
-            let step = Step::to(State::Reverting { attempt: attempt.clone(), reason, failures, restarted, trouble });
-            told.into_iter().fold(step, |step, reason| step.tell(&attempt, Phase::Confirming, Some(reason)))
+            let (of, trouble) = (attempt.clone(), Some(t));
+            let step = Step::to(State::Reverting { attempt, reason, failures, starts, restarted, trouble });
+            told.into_iter().fold(step, |step, reason| step.tell(&of, Phase::Confirming, Some(reason)))
         }
-        (State::Reverting { attempt, reason, failures, restarted, .. }, Event::Claimed) => {
-            Step::to(State::Reverting { attempt, reason, failures, restarted, trouble: None })
+        (State::Reverting { attempt, reason, failures, starts, restarted, .. }, Event::Claimed) => {
+            Step::to(State::Reverting { attempt, reason, failures, starts, restarted, trouble: None })
         }
         // Rule 4: it proves that it is well, like the new one. Accident: a fault of the device's own, which takes it down whichever
-        // version runs, or a restart that only asks for one of the whole device: it is not restarted once more for that.
-        (State::Reverting { attempt, reason, failures, .. }, Event::Restarted) => {
-            Step::to(State::Reverting { attempt, reason, failures, restarted: true, trouble: None })
+        // version runs.
+        (State::Reverting { attempt, reason, failures, starts, .. }, Event::Restarted) => {
+            Step::to(State::Reverting { attempt, reason, failures, starts, restarted: true, trouble: None })
         }
-        (State::Reverting { attempt, reason, failures, restarted: true, trouble }, Event::Started)
-            if failures < MAX_REVERTS =>
+        // It waits to be put back.
+        (state @ State::Reverting { trouble: Some(_), .. }, Event::Started) => Step::to(state),
+        // Accident: a way back that takes the device down each time, before or after it says that it was restarted.
+        (State::Reverting { attempt, reason, failures, starts, restarted, trouble }, Event::Started)
+            if starts < MAX_RESUMES =>
         {
-            let failures = failures.saturating_add(1);
-            Step::to(State::Reverting { attempt, reason, failures, restarted: true, trouble })
+            let starts = starts.saturating_add(1);
+            Step::to(State::Reverting { attempt, reason, failures, starts, restarted, trouble })
         }
-        (State::Reverting { attempt, restarted: true, .. }, Event::Started) => {
-            let text = "the device was started again and again before the old version, which was put back, had proven its health";
+        (State::Reverting { attempt, .. }, Event::Started) => {
+            let text =
+                "the device was started again and again before the old version was back and had proven its health";
             let reason = Reason::new(Code::HealthFailed, text);
             let state = State::Held { attempt: Some(attempt.clone()), reason: reason.clone() };
             Step::to(state).fail(&attempt, Phase::Held, reason, true)
@@ -221,9 +225,9 @@ pub fn step(state: State, event: Event, now: Timestamp) -> Result<Step, MachineE
         (State::Reverting { attempt, reason, .. }, Event::Reverted) => {
             release(After::FellBack(attempt.clone(), reason.clone())).fail(&attempt, Phase::FellBack, reason, false)
         }
-        (State::Reverting { attempt, reason, failures, .. }, Event::Broken(_)) if failures < MAX_REVERTS => {
+        (State::Reverting { attempt, reason, failures, starts, .. }, Event::Broken(_)) if failures < MAX_REVERTS => {
             let failures = failures.saturating_add(1);
-            Step::to(State::Reverting { attempt, reason, failures, restarted: false, trouble: None })
+            Step::to(State::Reverting { attempt, reason, failures, starts, restarted: false, trouble: None })
         }
         (State::Reverting { attempt, .. }, Event::Broken(reason)) => {
             // A person has to come for it: it is not tried again by the same approval.
@@ -319,7 +323,7 @@ fn switched(attempt: Attempt) -> Step {
 }
 
 fn revert(attempt: Attempt, reason: Reason) -> Step {
-    Step::to(State::Reverting { attempt, reason, failures: 0, restarted: false, trouble: None })
+    Step::to(State::Reverting { attempt, reason, failures: 0, starts: 0, restarted: false, trouble: None })
 }
 
 fn release(after: After) -> Step {
@@ -342,6 +346,7 @@ fn released(after: After) -> Step {
     }
 }
 
-fn too_late() -> Trouble {
-    Trouble::new(Reason::new(Code::SlotTooShort, "what is left of the slot cannot hold the install and the way back"))
+/// What is said once a switch would come after its window.
+pub fn too_late() -> Reason {
+    Reason::new(Code::SlotTooShort, "what is left of the slot cannot hold the install and the way back")
 }

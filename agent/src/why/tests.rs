@@ -286,11 +286,25 @@ fn a_state_that_only_a_person_ends_says_so_whatever_the_code() {
     let (trouble, reason_) = (asked(Code::InUse, used), Reason::new(Code::Unfit, "the alarm is silent"));
     compare(
         "reverting-in-use",
-        &text(&State::Reverting { attempt: attempt(), reason: reason_, failures: 0, restarted: false, trouble }),
+        &text(&State::Reverting {
+            attempt: attempt(),
+            reason: reason_,
+            failures: 0,
+            starts: 0,
+            restarted: false,
+            trouble,
+        }),
     );
     compare(
         "reverting",
-        &text(&State::Reverting { attempt: attempt(), reason: reason(), failures: 0, restarted: false, trouble: None }),
+        &text(&State::Reverting {
+            attempt: attempt(),
+            reason: reason(),
+            failures: 0,
+            starts: 0,
+            restarted: false,
+            trouble: None,
+        }),
     );
     let told = Reason::new(
         Code::InterlockUnknown,

@@ -360,7 +360,7 @@ async fn approvers_send_a_device_back_from_afar_and_say_it_as_they_let_it_go() {
 }
 
 /// Leaves a device without an interlock of its own: a person's word is the claim.
-fn by_word(pump: &Device) {
+pub(crate) fn by_word(pump: &Device) {
     let toml = fs::read_to_string(pump.config()).unwrap();
     let (before, rest) = toml.split_once("[interlock]").unwrap();
     let (_, after) = rest.split_once("[poll]").unwrap();

@@ -29,11 +29,42 @@ async fn stage(spec: Spec<'_>) -> (World, Operator, Device, Bundle) {
 
 /// Gives it a program that keeps a copy of its data, and a record of what it was told.
 fn keep(pump: &Device) {
-    let script = "cd \\\"$0\\\" || exit 2; echo \\\"$1\\\" >> data.log; case \\\"$1\\\" in snapshot) cp data copy ;; \
-                  restore) cp copy data ;; discard) rm -f copy ;; esac";
+    keep_by(pump, "cp data copy");
+}
+
+/// The same, which does this at `snapshot`.
+fn keep_by(pump: &Device, snapshot: &str) {
+    let script = format!(
+        "cd \"$0\" || exit 2; echo \"$1\" >> data.log; case \"$1\" in snapshot) {snapshot} ;; \
+         restore) cp copy data ;; discard) rm -f copy ;; esac"
+    );
     let config = fs::read_to_string(pump.config()).unwrap();
+    let command = ["sh", "-c", &script, &pump.dir.display().to_string()];
+    fs::write(pump.config(), format!("{config}[data]\ncommand = {command:?}\n")).unwrap();
+}
+
+/// Has its software stand still from `snapshot` or `restore` until it is restarted; it is well only while it does not.
+fn stands_still(pump: &Device) {
     let dir = pump.dir.display();
-    fs::write(pump.config(), format!("{config}[data]\ncommand = [\"sh\", \"-c\", \"{script}\", \"{dir}\"]\n")).unwrap();
+    let toml = fs::read_to_string(pump.config()).unwrap();
+    let toml = toml
+        .replace("[\"sh\", \"-c\", \"cd", "[\"sh\", \"-c\", \"rm -f \\\"$0/still\\\"; echo >> \\\"$0/restarts\\\"; cd");
+    let health = format!("command = [\"test\", \"!\", \"-e\", \"{dir}/slots/current/app/FAULT\"]");
+    assert!(toml.contains(&health));
+    let both = format!("test ! -e {dir}/slots/current/app/FAULT && test ! -e {dir}/still");
+    fs::write(pump.config(), toml.replace(&health, &format!("command = [\"sh\", \"-c\", \"{both}\"]"))).unwrap();
+}
+
+/// How often it was restarted.
+fn restarts(pump: &Device) -> usize {
+    read(&pump.dir.join("restarts")).lines().count()
+}
+
+/// How the pump counts in the rollout, and why.
+async fn counts_as(kim: &Operator, rollout: &str) -> (String, String) {
+    let shown = kim.json(&["rollout", "show", rollout]).await.unwrap();
+    let device = &shown["devices"][0];
+    (device["phase"].as_str().unwrap().to_owned(), device["reason"]["code"].as_str().unwrap_or_default().to_owned())
 }
 
 fn read(path: &Path) -> String {
@@ -104,4 +135,59 @@ async fn without_a_copy_nothing_is_converted() {
     assert_eq!(pump.cycle().await, "idle(data-format)");
     assert_eq!((pump.runs().as_str(), pump.fetched_chunks()), ("1.0.0", 0));
     assert_eq!(pump.interlock_log(), [""; 0]);
+}
+
+/// Found: the device was released with its software standing still, by a copy that failed, and told to wait; and at the next poll
+/// it was copied again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_fails_is_a_try_that_failed_and_the_old_version_is_restarted() {
+    let (world, kim, mut pump, _) = stage(Spec::default()).await;
+    stands_still(&pump);
+    keep_by(&pump, "touch still; exit 3");
+    let rollout = approve(&world, &kim).await;
+    assert_eq!(pump.cycle().await, "idle(install-failed)");
+    assert_eq!((pump.runs().as_str(), restarts(&pump)), ("1.0.0", 1));
+    assert_eq!(pump.interlock_log(), ["claim", "release"]);
+    assert_eq!(read(&pump.dir.join("data.log")), "snapshot\ndiscard\n");
+    assert_eq!(counts_as(&kim, &rollout).await, ("fell_back".to_owned(), "install-failed".to_owned()));
+    let why = format!("{:?}", pump.status().reason);
+    assert!(why.contains("exit code 3 when it was to snapshot them"), "{why}");
+}
+
+/// Found: what stopped the switch once the data were copied left the software standing still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stopped_while_its_data_are_copied_runs_again_before_it_is_released() {
+    let (world, kim, mut pump, _) = stage(Spec::default()).await;
+    stands_still(&pump);
+    let mut gate = pump.gated("keeper", "snapshot");
+    keep_by(&pump, "touch still; cp data copy; ./keeper.sh snapshot");
+    let rollout = approve(&world, &kim).await;
+    let said = async {
+        gate.reached().await;
+        kim.run(&["rollout", "stop", &rollout]).await.unwrap();
+        gate.open().await;
+    };
+    let (state, ()) = tokio::join!(pump.cycle(), said);
+    assert_eq!(state, "idle(stop-order)");
+    assert_eq!((pump.runs().as_str(), restarts(&pump), pump.dir.join("still").exists()), ("1.0.0", 1, false));
+    assert_eq!(read(&pump.dir.join("data.log")), "snapshot\nrestore\ndiscard\n");
+    assert_eq!(pump.interlock_log(), ["claim", "release"]);
+}
+
+/// The agent ends in the middle of the copy, without the device.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_ends_while_the_data_are_copied_leaves_no_software_standing_still() {
+    let (world, kim, mut pump, _) = stage(Spec::default()).await;
+    stands_still(&pump);
+    let mut gate = pump.gated("keeper", "snapshot");
+    keep_by(&pump, "touch still; ./keeper.sh snapshot");
+    let rollout = approve(&world, &kim).await;
+    tokio::select! {
+        state = pump.cycle() => panic!("{state}"),
+        () = gate.reached() => {}
+    }
+    pump.crash();
+    assert_eq!(pump.cycle().await, "idle(install-failed)");
+    assert_eq!((pump.runs().as_str(), restarts(&pump), pump.dir.join("still").exists()), ("1.0.0", 1, false));
+    assert_eq!(counts_as(&kim, &rollout).await.0, "fell_back");
 }

@@ -55,13 +55,14 @@ fn the_agents_example_is_valid() {
 #[test]
 fn each_installer_that_the_agents_example_shows_is_valid() {
     use suture_agent::config::{Settings, Way};
-    use suture_agent::install::Loader;
+    use suture_agent::install::{BOOT_ID, Loader};
 
     let text = std::fs::read_to_string(deploy("agent.toml")).unwrap();
     let is_toml = |line: &&str| {
         let name = line.split_once(" = ").map_or("", |(name, _)| name);
         line.starts_with('[') || (!name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
     };
+    let unit = std::fs::read_to_string(deploy("suture-agent.image.conf")).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let mut ways = Vec::new();
     for shown in text.split("# [installer]\n").skip(1) {
@@ -77,18 +78,23 @@ fn each_installer_that_the_agents_example_shows_is_valid() {
         for loader in loaders.iter().map(String::as_str).chain(loaders.is_empty().then_some("")) {
             let file = dir.path().join("agent.toml");
             std::fs::write(&file, format!("{text}\n{table}{loader}")).unwrap();
-            ways.push(match Settings::load(&file).unwrap().installer.way {
+            let installer = Settings::load(&file).unwrap().installer;
+            // The drop-in that goes with it puts the kernel's words there.
+            let boot_id = format!("cat {BOOT_ID} >{}'\n", installer.boot_id.display());
+            ways.push(match installer.way {
                 Way::Slots => "slots",
                 Way::Image(image) => {
-                    // The drop-in that goes with it puts the kernel's word there.
-                    let unit = std::fs::read_to_string(deploy("suture-agent.image.conf")).unwrap();
                     assert!(unit.contains(&format!("cat /proc/cmdline >{}'\n", image.booted.display())), "{unit}");
+                    assert!(unit.contains(&boot_id), "{unit}");
                     match image.loader {
                         Loader::UBoot(_) => "U-Boot",
                         Loader::SystemdBoot(_) => "systemd-boot",
                     }
                 }
-                Way::Rauc { .. } => "rauc",
+                Way::Rauc { .. } => {
+                    assert!(unit.contains(&boot_id), "{unit}");
+                    "rauc"
+                }
                 Way::Command(_) => "command",
             });
         }

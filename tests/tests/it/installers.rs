@@ -68,6 +68,11 @@ impl Stage {
 
     /// Publishes a release for devices with this installer: a tree with one file, or the file itself.
     async fn publish(&self, kind: &str, release: u64, faulty: bool) -> Bundle {
+        self.publish_with(kind, release, faulty, "").await
+    }
+
+    /// The same, with this in `install` besides.
+    async fn publish_with(&self, kind: &str, release: u64, faulty: bool, more: &str) -> Bundle {
         let version = format!("1.{}.0", release - 1);
         let (format, path) = match kind {
             "image" => ("image", self.world.path(format!("image-{release}"))),
@@ -85,7 +90,7 @@ impl Stage {
         }
         let toml = format!(
             "product = \"pump\"\nversion = \"{version}\"\nrelease = {release}\nhardware = [\"rev-a\"]\nclass = \"routine\"\n\
-             install = {{ kind = \"{kind}\", budget_secs = 60, revert_budget_secs = 30 }}\n\
+             install = {{ kind = \"{kind}\", budget_secs = 60, revert_budget_secs = 30{more} }}\n\
              [[payload]]\nname = \"app\"\nformat = \"{format}\"\npath = \"{}\"\n",
             path.display()
         );
@@ -148,6 +153,7 @@ for _ in 1 2 3 4 5 6 7; do
         [ ! -e "dead-$slot" ] || break
         echo "ro suture.slot=$slot" > cmdline.new
         mv cmdline.new cmdline
+        cat /proc/sys/kernel/random/uuid > boot_id
         exit 0
     done
 done
@@ -165,7 +171,7 @@ fn tool(dir: &Path, arguments: &[&str]) -> String {
 fn image_table(dir: &Path) -> String {
     let dir = dir.display();
     format!(
-        "[installer]\nkind = \"image\"\nbooted = \"{dir}/cmdline\"\n\
+        "[installer]\nkind = \"image\"\nbooted = \"{dir}/cmdline\"\nboot_id = \"{dir}/boot_id\"\n\
          [[installer.place]]\npayload = \"app\"\na = \"{dir}/app-a.img\"\nb = \"{dir}/app-b.img\"\n\
          [installer.uboot]\nenvironment = [\"{dir}/env.bin 0x0 0x2000\", \"{dir}/env.bin 0x2000 0x2000\"]\n"
     )
@@ -176,6 +182,7 @@ fn image_factory(pump: &Device, first: &Bundle) {
     let dir = &pump.dir;
     fs::copy(&first.tree, dir.join("app-a.img")).unwrap();
     fs::write(dir.join("cmdline"), "ro suture.slot=A\n").unwrap();
+    fs::write(dir.join("boot_id"), "by the factory\n").unwrap();
     executable(&dir.join("boot.sh"), BOOT);
     fs::write(dir.join("env.bin"), vec![0; 0x4000]).unwrap();
     let line = |offset: &str| format!("{} {offset} 0x2000\n", dir.join("env.bin").display());
@@ -250,19 +257,7 @@ async fn an_image_goes_into_the_other_slot_and_the_boot_loader_starts_it() {
     // A device that goes down takes its agent with it; the one that starts next sees that the new version runs.
     let fifth = stage.publish("image", 5, false).await;
     let rollout = stage.approve(&fifth).await;
-    fs::write(stage.pump.dir.join("gate"), "").unwrap();
-    let down = stage.pump.dir.join("down");
-    let goes_down = async {
-        while !down.exists() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::select! {
-        state = stage.pump.cycle() => panic!("{state}"),
-        () = goes_down => {}
-    }
-    stage.pump.crash();
-    assert!(Command::new(stage.pump.dir.join("boot.sh")).arg("power").status().unwrap().success());
+    goes_down(&mut stage.pump).await;
     assert_eq!(stage.pump.cycle().await, "idle(up-to-date)");
     assert_eq!(stage.reported(&rollout).await, ("confirmed".to_owned(), 5));
     assert_eq!((runs(&stage.pump), tool(&stage.pump.dir, &["-n", "BOOT_ORDER"])), ("a 1.4.0".into(), "A".into()));
@@ -290,6 +285,99 @@ async fn an_image_goes_into_the_other_slot_and_the_boot_loader_starts_it() {
     let reason = shown["devices"][0]["reason"]["text"].as_str().unwrap();
     assert!(reason.contains("made for the installer `slots`, and this device has `image`"), "{reason}");
     assert_eq!(stage.pump.fetched_chunks(), before);
+}
+
+/// The pump goes down with its agent in the middle of a cycle, and comes up.
+async fn goes_down(pump: &mut Device) {
+    let down = pump.dir.join("down");
+    fs::write(pump.dir.join("gate"), "").unwrap();
+    let is_down = async {
+        while !down.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        state = pump.cycle() => panic!("{state}"),
+        () = is_down => {}
+    }
+    pump.crash();
+    fs::remove_file(&down).unwrap();
+    assert!(Command::new(pump.dir.join("boot.sh")).arg("power").status().unwrap().success());
+}
+
+/// Found: the data were put back once more under the old version that had come up on them, which stood still from then on; no start of
+/// the device mended that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_way_back_over_a_start_of_the_device_puts_the_data_back_once() {
+    let mut stage = Stage::open("image", image_table, image_factory).await;
+    let dir = stage.pump.dir.clone();
+    // What keeps the data stops the software that writes them; a start of the device starts it.
+    let keeper = "#!/bin/sh\ncd \"$(dirname \"$0\")\" || exit 2\necho \"$1\" >> data.log\n\
+                  [ \"$1\" = discard ] || touch still\n";
+    executable(&dir.join("keeper.sh"), keeper);
+    executable(
+        &dir.join("boot.sh"),
+        &BOOT.replace("mv cmdline.new cmdline\n", "mv cmdline.new cmdline; rm -f still\n"),
+    );
+    let health = fs::read_to_string(dir.join("health.sh")).unwrap();
+    executable(&dir.join("health.sh"), &health.replace("! head", "[ ! -e still ] && ! head"));
+    let config = fs::read_to_string(stage.pump.config()).unwrap();
+    fs::write(stage.pump.config(), format!("{config}[data]\ncommand = [\"{}/keeper.sh\"]\n", dir.display())).unwrap();
+    assert_eq!(stage.pump.cycle().await, "idle(nothing-approved)");
+
+    let second = stage.publish_with("image", 2, true, ", data = { format = 1, reads = [0] }").await;
+    let rollout = stage.approve(&second).await;
+    // Into the new version, which is not well, and back.
+    goes_down(&mut stage.pump).await;
+    assert_eq!(runs(&stage.pump), "b 1.1.0");
+    goes_down(&mut stage.pump).await;
+    assert_eq!(runs(&stage.pump), "a 1.0.0");
+    fs::remove_file(dir.join("gate")).unwrap();
+    assert_eq!(stage.pump.cycle().await, "idle(health-failed)");
+    assert_eq!(fs::read_to_string(dir.join("data.log")).unwrap(), "snapshot\nrestore\ndiscard\n");
+    assert_eq!(stage.reported(&rollout).await, ("fell_back".to_owned(), 1));
+    assert_eq!(stage.pump.interlock_log().last().unwrap(), "release");
+
+    // The boot loader goes back by itself, onto data that the new version may have converted: they are put back, and the old
+    // version is started anew on them.
+    stage.stop(&rollout).await;
+    fs::remove_file(dir.join("data.log")).unwrap();
+    let third = stage.publish_with("image", 3, false, ", data = { format = 1, reads = [0] }").await;
+    let rollout = stage.approve(&third).await;
+    fs::write(dir.join("dead-B"), "").unwrap();
+    fs::write(dir.join("boots"), "").unwrap();
+    executable(
+        &dir.join("boot.sh"),
+        &fs::read_to_string(dir.join("boot.sh")).unwrap().replace("exit 0\n", "echo $slot >> boots; exit 0\n"),
+    );
+    assert_eq!(stage.pump.cycle().await, "idle(start-failed)");
+    assert_eq!(fs::read_to_string(dir.join("data.log")).unwrap(), "snapshot\nrestore\ndiscard\n");
+    assert_eq!(fs::read_to_string(dir.join("boots")).unwrap(), "A\nA\n");
+    assert_eq!(stage.reported(&rollout).await, ("fell_back".to_owned(), 1));
+}
+
+/// Found: after a way back the health of the new version, which ran still, was taken for the old one's, and it was kept for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_way_back_after_which_the_new_version_still_runs_is_none() {
+    let table = |dir: &Path| {
+        let (installer, guide) = (dir.join("installer.sh"), dir.join("guide.sh"));
+        let shown = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/src/install/command/example.sh");
+        executable(&guide, &fs::read_to_string(shown).unwrap());
+        // What it says that runs is what ran before the last restart: it answers before the device has gone down.
+        let late = "#!/bin/sh\nhere=$(dirname \"$0\")\n\
+                    if [ \"$1\" = state ] && [ -e \"$here/late\" ]; then cat \"$here/late\"; exit 0; fi\n\
+                    if [ \"$1\" = revert ] && ! [ -e \"$here/late\" ]; then \"$here/guide.sh\" state | grep -v switched > \"$here/late\"; fi\n\
+                    exec \"$here/guide.sh\" \"$@\"\n";
+        executable(&installer, late);
+        format!("[installer]\nkind = \"command\"\ncommand = [{:?}]\n", text(&installer))
+    };
+    let mut stage = Stage::open("command", table, |_, _| {}).await;
+    assert_eq!(stage.pump.cycle().await, "idle(nothing-approved)");
+    let second = stage.publish("command", 2, true).await;
+    let rollout = stage.approve(&second).await;
+    assert_eq!(stage.pump.cycle().await, "held(health-failed)");
+    assert_eq!(stage.pump.interlock_log(), ["claim"], "it is not given back to patients");
+    assert_eq!(stage.reported(&rollout).await.0, "held");
 }
 
 /// What `doctor` finds of the installer.

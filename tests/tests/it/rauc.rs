@@ -78,7 +78,7 @@ fn configure(pump: &Device, stage: &Stage, restart: &Path) {
     let (dir, rauc) = (pump.dir.display(), stage.dir.display());
     let text = format!(
         "state_dir = \"{dir}/state\"\nslots_dir = \"{dir}/slots\"\nproduct = \"pump\"\nhardware = \"rev-a\"\n\
-         [installer]\nkind = \"rauc\"\ncommand = {:?}\nsystem_conf = \"{rauc}/system.conf\"\n\
+         [installer]\nkind = \"rauc\"\ncommand = {:?}\nsystem_conf = \"{rauc}/system.conf\"\nboot_id = \"{rauc}/boot_id\"\n\
          [restart]\ncommand = [\"env\", {:?}, {restart:?}]\ntimeout_secs = 60\n\
          [health]\ncommand = [\"{rauc}/health.sh\"]\nsuccesses = 1\ninterval_ms = 20\ndeadline_secs = 1\n\
          [interlock]\ncommand = [\"{dir}/interlock.sh\"]\ntimeout_secs = 10\n[poll]\ninterval_secs = 1\n",

@@ -425,3 +425,31 @@ async fn what_an_approver_stopped_who_has_left_is_stopped_anew_by_one_who_has_no
     );
     assert_eq!(w.hospital.pumps[0].cycle().await, "waiting(paused)");
 }
+
+/// Found: what the server was told while a version was hashed and the device claimed, which may take minutes, was heard after the
+/// switch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stopped_or_paused_while_the_device_is_claimed_is_not_switched_to() {
+    let (stop, pause) = (&["stop"][..], &["pause", "--reason", "the alarm is silent"][..]);
+    for (word, first, then) in
+        [(stop, "waiting(stop-order)", "idle(stop-order)"), (pause, "waiting(paused)", "waiting(paused)")]
+    {
+        let mut w = Waiting::open().await;
+        w.hospital.world.clock.set(w.start);
+        let Hospital { kim, pumps, .. } = &mut w.hospital;
+        let pump = &mut pumps[0];
+        let mut gate = pump.gated("interlock", "claim");
+        let config = fs::read_to_string(pump.config()).unwrap();
+        fs::write(pump.config(), config.replace("timeout_secs = 10", "timeout_secs = 300")).unwrap();
+        pump.crash();
+        let said = async {
+            gate.reached().await;
+            kim.run(&[&["rollout", word[0], &w.rollout], &word[1..]].concat()).await.unwrap();
+            gate.open().await;
+        };
+        let (state, ()) = tokio::join!(pump.cycle(), said);
+        assert_eq!(state, first);
+        assert_eq!((pump.runs().as_str(), pump.interlock_log()), ("1.0.0", vec!["claim".into(), "release".to_owned()]));
+        assert_eq!(pump.cycle().await, then);
+    }
+}

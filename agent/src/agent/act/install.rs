@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use suture_core::digest::Digest;
+use suture_core::id::ApprovalId;
 use suture_core::lease::Stage;
 use suture_core::phase::{Code, Reason};
 use suture_core::select::Choice;
@@ -19,7 +20,7 @@ use crate::health;
 use crate::hold::Hold;
 use crate::install::{InstallError, Proof};
 use crate::interlock::Claim;
-use crate::machine::{After, Event, State, Trouble};
+use crate::machine::{After, Event, State, Trouble, Window, too_late};
 use crate::power;
 use crate::took;
 
@@ -42,14 +43,7 @@ impl Agent {
             Ok(_) => return Ok(self.unprepared(&manifest, &InstallError::NotPrepared)),
             Err(e) => return Ok(self.unprepared(&manifest, &e)),
         };
-        let word = match &self.heard {
-            None => Word::Unheard,
-            Some(heard) => match heard.words.iter().find(|(id, _)| *id == situation.choice.approval) {
-                None => Word::Silent,
-                Some((_, None)) => Word::Go,
-                Some((_, Some(reason))) => Word::Wait(reason.clone()),
-            },
-        };
+        let word = self.word(&situation.choice.approval);
         let Choice { slots, unsigned, needs_server, policy, tries, .. } = &situation.choice;
         let took = self.took.longest();
         let held = Hold::standing(&self.settings.state_dir);
@@ -96,6 +90,16 @@ impl Agent {
             }
             Err(e) => self.unprepared(&manifest, &e),
         })
+    }
+
+    /// What the server says of an approval, as far as it was heard.
+    fn word(&self, approval: &ApprovalId) -> Word {
+        let Some(heard) = &self.heard else { return Word::Unheard };
+        match heard.words.iter().find(|(id, _)| id == approval) {
+            None => Word::Silent,
+            Some((_, None)) => Word::Go,
+            Some((_, Some(reason))) => Word::Wait(reason.clone()),
+        }
     }
 
     pub(super) async fn claim(&mut self) -> Done {
@@ -155,22 +159,31 @@ impl Agent {
     }
 
     async fn switch_now(&mut self, manifest: &Digest) -> Done {
-        // Rule 5: what the new version converts is there for the old one too.
-        if let Err(reason) = self.keep_data(manifest).await {
-            return Done::On(Event::Hindered(Trouble::new(reason)));
-        }
-        // Order on the device, 8: no stop. Hashing and claiming may have taken minutes since the last look.
-        self.heed_inbox(None);
         let State::Switching { attempt, window } = self.journal.state() else { return Done::Later };
+        let (approval, window) = (attempt.approval.clone(), *window);
+        // What keeps the data may stop what writes them, so it is not begun in vain.
+        if !window.holds(self.now()) {
+            return Self::not_now(false, Trouble::new(too_late()));
+        }
+        // Rule 5: what the new version converts is there for the old one too.
+        let copied = match self.keep_data(manifest, &window).await {
+            Ok(copied) => copied,
+            Err(done) => return done,
+        };
+        // Order on the device, 8: no stop. Hashing, claiming and copying may have taken minutes since the last look.
+        self.hear_once_more().await;
+        self.heed_inbox(None);
         // The clock is looked at again before anything is switched.
         if !window.holds(self.now()) {
-            return Done::On(Event::Resumed { switched: false });
+            return Self::not_now(copied, Trouble::new(too_late()));
         }
-        if let Some(reason) = self.stops.hinders(&attempt.approval) {
-            return Done::On(Event::Hindered(Trouble::new(reason)));
-        }
-        if let Some(reason) = Hold::standing(&self.settings.state_dir) {
-            return Done::On(Event::Hindered(Trouble::new(reason)));
+        let waits = match self.word(&approval) {
+            Word::Wait(reason) => Some(reason),
+            Word::Go | Word::Silent | Word::Unheard => None,
+        };
+        let hindered = self.stops.hinders(&approval).or_else(|| Hold::standing(&self.settings.state_dir)).or(waits);
+        if let Some(reason) = hindered {
+            return Self::not_now(copied, Trouble::new(reason));
         }
         match self.installer.switch(manifest).await {
             Ok(()) => Done::On(Event::Switched),
@@ -178,17 +191,46 @@ impl Agent {
         }
     }
 
-    fn keeper(&self) -> Keeper<'_> {
-        Keeper::new(self.settings.data.as_ref(), &self.settings.state_dir)
+    /// No switch after all. Rule 4: what keeps the data may have stopped the device's software, so where it was called the old version
+    /// is restarted, and proves its health before the device is released.
+    fn not_now(copied: bool, trouble: Trouble) -> Done {
+        if !copied {
+            return Done::On(Event::Hindered(trouble));
+        }
+        let Reason { code, text } = trouble.reason;
+        let text =
+            format!("{text}; the device's data had been copied for the switch, so the old version was restarted");
+        Done::On(Event::Broken(Reason::new(code, text)))
     }
 
-    /// Before the switch: what lies prepared may convert the device's data.
-    async fn keep_data(&self, manifest: &Digest) -> Result<(), Reason> {
-        let prepared = self.installer.prepared().await.map_err(|e| Reason::from(&e))?;
+    fn keeper(&self) -> Keeper<'_> {
+        Keeper::new(self.settings.data.as_ref(), &self.settings.state_dir, &self.settings.installer.boot_id)
+    }
+
+    /// Before the switch: what lies prepared may convert the device's data. Whether they were copied.
+    async fn keep_data(&self, manifest: &Digest, window: &Window) -> Result<bool, Done> {
+        let hindered = |reason| Done::On(Event::Hindered(Trouble::new(reason)));
+        let unknown = |e: InstallError| hindered(Reason::from(&e));
+        let prepared = self.installer.prepared().await.map_err(unknown)?;
         let prepared = prepared.filter(|version| version.digest == *manifest);
-        let prepared = prepared.ok_or_else(|| Reason::from(&InstallError::NotPrepared))?;
-        let running = self.installer.running().await.map_err(|e| Reason::from(&e))?;
-        self.keeper().before(running.as_ref().map(|v| &v.manifest), &prepared.manifest, manifest).await
+        let prepared = prepared.ok_or_else(|| unknown(InstallError::NotPrepared))?;
+        let running = self.installer.running().await.map_err(unknown)?;
+        let keeper = self.keeper();
+        if !keeper.needs(running.as_ref().map(|v| &v.manifest), &prepared.manifest).map_err(hindered)? {
+            return Ok(false);
+        }
+        keeper.begin(manifest).map_err(hindered)?;
+        self.installer.owe_restart().await.map_err(unknown)?;
+        let copied = keeper.copy(manifest, window.left(self.now())).await;
+        copied.map(|()| true).map_err(|reason| Done::On(Event::Broken(reason)))
+    }
+
+    /// Whether what keeps the data may have left the device's software standing still, for a switch that was not made.
+    pub(in crate::agent) fn may_stand_still(&self) -> Result<bool, Reason> {
+        match self.journal.state() {
+            State::Switching { attempt, .. } => self.keeper().may_stand_still(&attempt.bundle.manifest),
+            _ => Ok(false),
+        }
     }
 
     pub(super) async fn restart(&mut self) -> Done {
@@ -272,30 +314,62 @@ impl Agent {
             return self.prove_old(manifest, &after).await;
         }
         let so_long = format!("then the old version comes back, after {after}");
-        // The boot loader has gone back by itself: nothing goes down any more.
+        let is_back = self.has_its_data(manifest).await;
+        // The boot loader has gone back by itself, or the way back has restarted the device: nothing goes down any more.
         let runs = self.asks_once_more
-            && !self.keeper().may_have_some()
+            && matches!(is_back, Ok(true))
             && self.installer.started().await.is_some_and(|started| started != *manifest);
         if self.asks_once_more && !runs {
             return self.claim_again(&so_long).await;
         }
         // The data first: after a power cut the device starts what it finds, with no agent to ask, and the old version must
         // not find data that it cannot read. The new one finds data that it converts once more.
-        if let Err(reason) = self.keeper().back(manifest).await {
-            return Done::On(Event::Broken(reason));
+        let is_back = match is_back {
+            Ok(is_back) => is_back,
+            Err(reason) => return Done::On(Event::Broken(reason)),
+        };
+        if !is_back && let Err(done) = self.put_data_back(manifest).await {
+            return done;
         }
         if let Err(e) = self.installer.revert(manifest).await {
             return Done::broken(&e);
         }
+        // From here on the old version starts, on its own data: under it they are not put back once more.
+        if !is_back && let Err(reason) = self.keeper().came_back(manifest) {
+            return Done::On(Event::Broken(reason));
+        }
         if runs { Done::On(Event::Restarted) } else { self.start_anew().await }
+    }
+
+    /// Whether the old version has its data. Where the new one may run after all it may have converted them once more.
+    async fn has_its_data(&self, new: &Digest) -> Result<bool, Reason> {
+        let keeper = self.keeper();
+        if !keeper.is_back(new)? {
+            return Ok(false);
+        }
+        if !keeper.has_kept(new) {
+            return Ok(true);
+        }
+        let running = self.installer.running().await;
+        Ok(running.is_ok_and(|version| version.is_none_or(|version| version.digest != *new)))
+    }
+
+    /// What runs has its data taken from under it, so it is restarted whichever version it is.
+    async fn put_data_back(&self, new: &Digest) -> Result<(), Done> {
+        self.installer.owe_restart().await.map_err(|e| Done::broken(&e))?;
+        self.keeper().restore(new).await.map_err(|reason| Done::On(Event::Broken(reason)))
     }
 
     /// Rule 4: success is what the device proves, that of a way back too. Accident: what was put back is not whole, or the fault
     /// is the device's own, whichever version runs. The copy of the data and the claim stay until the old version is well.
     async fn prove_old(&self, new: &Digest, after: &str) -> Done {
         let proven = async {
-            let old = self.installer.running().await.ok().flatten().filter(|version| version.digest != *new);
+            let old = self.installer.running().await.map_err(|e| Done::broken(&e))?;
             let proof = match &old {
+                Some(old) if old.digest == *new => {
+                    let text = format!("the new version still runs after the way back, which was taken after {after}");
+                    return Err(Done::On(Event::Broken(Reason::new(Code::HealthFailed, text))));
+                }
                 Some(old) => self.installer.probe(&old.digest).await.map_err(|e| Done::broken(&e))?,
                 None => Proof::Asked,
             };

@@ -9,6 +9,7 @@ use suture_core::digest::Digest;
 use suture_core::limits::MAX_MANIFEST_BYTES;
 use suture_core::manifest::{InstallKind, Manifest, Payload, PayloadFormat};
 
+use super::asked::Asked;
 use super::error::io_error;
 use super::sum::{Sum, Summed};
 use super::version::{BUFFER_BYTES, Bytes};
@@ -33,6 +34,7 @@ pub struct Program {
     command: Command,
     /// Given to the program for its own use; the agent keeps manifests and indexes in it.
     dir: PathBuf,
+    asked: Asked,
 }
 
 /// What a program says of a step.
@@ -52,9 +54,9 @@ struct State {
 }
 
 impl Program {
-    /// The one that the configuration names.
-    pub fn new(slots_dir: &Path, command: Command) -> Self {
-        Self { command, dir: slots_dir.to_owned() }
+    /// The one that the configuration names; and a file with the kernel's boot id, [`BOOT_ID`](super::BOOT_ID) or a copy.
+    pub fn new(slots_dir: &Path, command: Command, boot_id: &Path) -> Self {
+        Self { command, dir: slots_dir.to_owned(), asked: Asked::new(slots_dir, boot_id) }
     }
 
     /// Where the payload's file or directory of that version lies, as the program says; none where it leaves that open.
@@ -289,15 +291,24 @@ impl Contract for Program {
 
     fn restart(&self, command: &Command, within: &Within) -> Result<(), InstallError> {
         let restart = |why: String| InstallError::Restart(why);
-        match self.call(&["restart"], None, &[], within) {
-            Ok(Answer::Done(_)) => Ok(()),
+        let anew = self.asked.is_awaited().then(|| ("SUTURE_ANEW".to_owned(), "1".into()));
+        match self.call(&["restart"], None, anew.as_slice(), within) {
+            Ok(Answer::Done(_)) => {}
             Ok(Answer::NotMine) => {
                 let ending = within.run(command, &[]);
-                if ending.is_success() { Ok(()) } else { Err(restart(format!("the restart command {ending}"))) }
+                if !ending.is_success() {
+                    return Err(restart(format!("the restart command {ending}")));
+                }
             }
-            Err(_) if within.is_ending() => Err(InstallError::Left("restart")),
-            Err(e) => Err(restart(e.to_string())),
+            Err(_) if within.is_ending() => return Err(InstallError::Left("restart")),
+            Err(e) => return Err(restart(e.to_string())),
         }
+        self.asked.over();
+        Ok(())
+    }
+
+    fn owe_restart(&self) {
+        self.asked.owe();
     }
 
     fn probe(&self, new: &Digest, within: &Within) -> Result<Proof, InstallError> {

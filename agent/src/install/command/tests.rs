@@ -43,7 +43,7 @@ impl Device {
 
     fn installer(&self) -> Program {
         let argv = vec![self.path("installer").to_str().unwrap().to_owned()];
-        Program::new(&self.path("slots"), Command { argv, timeout: Duration::from_secs(86_400) })
+        Program::new(&self.path("slots"), Command { argv, timeout: Duration::from_secs(86_400) }, &self.path("boot_id"))
     }
 
     fn prepared(&self) -> (Bundle, Digest) {
@@ -83,7 +83,11 @@ impl Bench for Device {
         fs::write(&path, full).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         let argv = vec![path.to_str().unwrap().to_owned()];
-        Some(Arc::new(Program::new(&self.path("slots"), Command { argv, timeout: Duration::from_secs(60) })))
+        Some(Arc::new(Program::new(
+            &self.path("slots"),
+            Command { argv, timeout: Duration::from_secs(60) },
+            &self.path("boot_id"),
+        )))
     }
 }
 

@@ -32,6 +32,7 @@ pub use self::environment::{Copy, Environment};
 use self::links::Links;
 pub use self::loader::Loader;
 pub(super) use self::medium::read as read_medium;
+use super::asked::{Asked, LATE};
 use super::error::io_error;
 use super::slots::ABOUT;
 use super::version::Bytes;
@@ -75,6 +76,7 @@ pub struct Image {
     dir: PathBuf,
     settings: ImageSettings,
     links: Links,
+    asked: Asked,
 }
 
 impl Place {
@@ -87,9 +89,10 @@ impl Place {
 }
 
 impl Image {
-    /// The one that is configured so.
-    pub fn new(slots_dir: &Path, settings: ImageSettings) -> Self {
-        Self { dir: slots_dir.to_owned(), settings, links: Links::default() }
+    /// The one that is configured so; and a file with the kernel's boot id, [`BOOT_ID`](super::BOOT_ID) or a copy.
+    pub fn new(slots_dir: &Path, settings: ImageSettings, boot_id: &Path) -> Self {
+        let asked = Asked::new(slots_dir, boot_id);
+        Self { dir: slots_dir.to_owned(), settings, links: Links::default(), asked }
     }
 
     /// The slot that was started.
@@ -240,25 +243,28 @@ impl Contract for Image {
         if self.has_started()? {
             return Ok(());
         }
-        let ending = within.run(command, &[]);
-        if !ending.is_success() {
-            return Err(InstallError::Restart(format!("the restart command {ending}")));
-        }
+        self.asked.ask(command, within)?;
         #[expect(clippy::disallowed_methods, reason = "the device goes down meanwhile, and the agent with it")]
         while !self.has_started()? {
             if within.is_ending() {
                 return Err(InstallError::Left("restart"));
             }
             if within.left().is_zero() {
-                let text = "the restart command ended well, and the device did not start again in time";
-                return Err(InstallError::Restart(text.to_owned()));
+                return Err(InstallError::Restart(LATE.to_owned()));
             }
             std::thread::sleep(LOOK);
         }
         Ok(())
     }
 
+    fn owe_restart(&self) {
+        self.asked.owe();
+    }
+
     fn started(&self, _: &Within) -> Result<Option<Digest>, InstallError> {
+        if self.asked.is_awaited() {
+            return Ok(None);
+        }
         Ok(self.version(self.booted()?)?.map(|version| version.digest))
     }
 
@@ -318,9 +324,10 @@ impl Contract for Image {
             self.links.look(&self.settings.places)?;
             let left = order.left.map_or_else(|| "always".to_owned(), |left| format!("{left} times more"));
             Ok(format!(
-                "image: slot {} runs, the boot loader starts slot {} {left}",
+                "image: slot {} runs, the boot loader starts slot {} {left}{}",
                 booted.as_str(),
-                order.first.as_str()
+                order.first.as_str(),
+                self.asked.examined()
             ))
         };
         look().map_err(|e| crate::agent::chain(&e))
@@ -328,11 +335,11 @@ impl Contract for Image {
 }
 
 impl Image {
-    /// Whether the slot that the boot loader prefers runs. An error where it has given that up.
+    /// Whether the slot that the boot loader prefers runs, and stays up. An error where it has given that up.
     fn has_started(&self) -> Result<bool, InstallError> {
         let (booted, order) = (self.booted()?, self.settings.loader.order()?);
         if booted == order.first {
-            return Ok(true);
+            return Ok(!self.asked.is_awaited());
         }
         if order.left == Some(0) {
             let text = format!(

@@ -7,7 +7,7 @@ use suture_core::manifest::PayloadFormat;
 use self::stand_ins::By;
 use super::*;
 use crate::install::slots::tests::manifest_of;
-use crate::install::suite::{Bench, Bundle, contract_suite};
+use crate::install::suite::{self, Bench, Bundle, contract_suite};
 
 /// Where `tests/boot/run.sh` has the boot loaders themselves ready: then each device here has one, and its stand-in is only
 /// compared with it, at each start.
@@ -64,6 +64,7 @@ impl Device {
             _ => program("boot.sh", by.script()),
         }
         fs::write(path.join("cmdline"), "quiet suture.slot=a\n").unwrap();
+        fs::write(path.join("boot_id"), "by the factory\n").unwrap();
         let device = Self { dir, by };
         if by == By::SystemdBoot {
             device.loader().keep(Side::A).unwrap();
@@ -102,7 +103,7 @@ impl Device {
         let places = vec![place("app", app), place("kernel", kernel.to_str().unwrap())];
         let booted = self.path("cmdline");
         let settings = ImageSettings { places, loader: self.loader(), booted, argument: "suture.slot".to_owned() };
-        Image::new(&self.path("slots"), settings)
+        Image::new(&self.path("slots"), settings, &self.path("boot_id"))
     }
 
     /// One start of the device.
@@ -220,6 +221,33 @@ fn a_slot_that_does_not_say_what_it_holds_is_left_for_the_one_that_does() {
         fs::remove_file(device.path("slots/a/.suture/manifest.json")).unwrap();
         assert!(it.revert(&digest, &within()).is_err());
     }
+}
+
+#[test]
+fn a_restart_that_comes_late_is_waited_for() {
+    for by in [By::UBoot, By::SystemdBoot] {
+        suite::a_restart_that_comes_late_is_waited_for(&Device::new(by));
+    }
+}
+
+/// Where no file says by which start of the device it runs, the process that has asked knows it by itself.
+#[test]
+fn a_restart_is_waited_for_where_the_boot_id_is_hidden_too() {
+    let device = Device::new(By::UBoot);
+    fs::remove_file(device.path("boot_id")).unwrap();
+    let (it, new) = (device.contract(), device.bundle(2));
+    let said = it.examine(&within()).unwrap();
+    assert!(said.contains("boot_id` to a copy of /proc/sys/kernel/random/boot_id"), "{said}");
+    let digest = Digest::of(&new.bytes);
+    it.prepare(&new.bytes, &new.payloads, &within()).unwrap();
+    it.switch(&digest, &within()).unwrap();
+    let asks = Command { argv: vec!["true".to_owned()], timeout: Duration::from_secs(60) };
+    let short = || Within::limit(Duration::from_millis(200));
+    it.restart(&asks, &short()).unwrap_err();
+    it.revert(&digest, &within()).unwrap();
+    it.restart(&asks, &short()).unwrap_err();
+    // The next start of the agent, which may be one of the device.
+    device.contract().restart(&asks, &short()).unwrap();
 }
 
 /// A device that is switched off and on again and again, before the agent says that the new version is well and after it.

@@ -38,6 +38,7 @@ use suture_core::digest::{Digest, Hasher};
 use suture_core::manifest::InstallKind;
 
 use self::program::{Content, Image, Layout, Part, Program};
+use super::asked::{Asked, LATE};
 use super::error::io_error;
 use super::slots::ABOUT;
 use super::{Contract, InstallError, Payloads, Proof, Side, Slots, Version, Within};
@@ -57,12 +58,15 @@ pub struct Rauc {
     /// Where bundles, and what is known of them, are kept.
     store: Slots,
     program: Program,
+    asked: Asked,
 }
 
 impl Rauc {
-    /// Bundles in `dir`, and RAUC, called by `command`, with its own configuration.
-    pub fn new(dir: &Path, command: Command, system_conf: &Path) -> Self {
-        Self { store: Slots::new(dir), program: Program { command, system_conf: system_conf.to_owned() } }
+    /// Bundles in `dir`, and RAUC, called by `command`, with its own configuration; and a file with the kernel's boot id,
+    /// [`BOOT_ID`](super::BOOT_ID) or a copy.
+    pub fn new(dir: &Path, command: Command, system_conf: &Path, boot_id: &Path) -> Self {
+        let program = Program { command, system_conf: system_conf.to_owned() };
+        Self { store: Slots::new(dir), program, asked: Asked::new(dir, boot_id) }
     }
 
     fn mark_path(&self, side: Side) -> PathBuf {
@@ -262,21 +266,21 @@ impl Contract for Rauc {
     /// What starts next may run already: the device was started anew while the agent was away.
     fn restart(&self, command: &Command, within: &Within) -> Result<(), InstallError> {
         let layout = self.program.layout(within)?;
-        let Some(wanted) = layout.primary.filter(|side| *side != layout.booted) else { return Ok(()) };
-        let ending = within.run(command, &[]);
-        if !ending.is_success() {
-            return Err(InstallError::Restart(format!("the restart command {ending}")));
+        let wanted = layout.primary.filter(|side| *side != layout.booted);
+        if wanted.is_none() && !self.asked.is_awaited() {
+            return Ok(());
         }
-        // It may have done no more than to ask for it.
+        // It may do no more than to ask for it.
+        self.asked.ask(command, within)?;
         while !within.is_ending() {
             if within.check().is_err() {
-                let name = layout.name(wanted);
-                return Err(InstallError::Restart(format!("the restart command ended well, and {name} does not run")));
+                return Err(InstallError::Restart(LATE.to_owned()));
             }
             // Its service goes down with the device, and comes up with it.
-            match self.program.layout(within) {
-                Ok(now) if now.booted == wanted => return Ok(()),
-                Ok(now) if now.primary == Some(now.booted) => {
+            match (self.program.layout(within), wanted) {
+                (Ok(_), None) if !self.asked.is_awaited() => return Ok(()),
+                (Ok(now), Some(wanted)) if now.booted == wanted => return Ok(()),
+                (Ok(now), Some(wanted)) if now.primary == Some(now.booted) => {
                     let (given_up, runs) = (layout.name(wanted), layout.name(now.booted));
                     let text = format!("the boot loader has given {given_up} up and gone back to {runs}, which runs");
                     return Err(InstallError::WentBack(text));
@@ -289,7 +293,14 @@ impl Contract for Rauc {
         Err(InstallError::Left("restart"))
     }
 
+    fn owe_restart(&self) {
+        self.asked.owe();
+    }
+
     fn started(&self, within: &Within) -> Result<Option<Digest>, InstallError> {
+        if self.asked.is_awaited() {
+            return Ok(None);
+        }
         let layout = self.program.layout(within)?;
         Ok(self.held(&layout, layout.booted)?.map(|version| version.digest))
     }
@@ -343,7 +354,8 @@ impl Contract for Rauc {
         self.program.leaves_the_switch_to_us().map_err(|e| e.to_string())?;
         let name = |side| layout.name(side);
         let next = layout.primary.map_or("nobody knows what", name);
-        Ok(format!("RAUC for {}: {} runs, and {next} starts next", layout.compatible, name(layout.booted)))
+        let (runs, more) = (name(layout.booted), self.asked.examined());
+        Ok(format!("RAUC for {}: {runs} runs, and {next} starts next{more}", layout.compatible))
     }
 }
 

@@ -50,6 +50,7 @@ while [ -z "$booted" ]; do
     if ! head -n 1 $slot.img | grep -q PANIC; then booted=$slot; fi
 done
 echo $booted > booted
+cat /proc/sys/kernel/random/uuid > boot_id
 setsid rauc --conf system.conf --override-boot-slot=$booted service >> rauc.log 2>&1 &
 echo $! > pid
 tries=0

@@ -20,7 +20,8 @@ struct Device {
 impl Device {
     fn rauc(&self) -> Rauc {
         let slots = self.dir.path().join("slots");
-        Rauc::new(&slots, self.command(&["rauc"]), &self.stage.dir.join("system.conf"))
+        let [conf, boot_id] = ["system.conf", "boot_id"].map(|name| self.stage.dir.join(name));
+        Rauc::new(&slots, self.command(&["rauc"]), &conf, &boot_id)
     }
 
     fn new() -> Self {
@@ -90,6 +91,7 @@ rules! {
     a_cut_at_any_step_on_the_disk_is_made_good_by_the_same_call
     what_is_left_in_the_middle_is_no_version
     a_step_that_hangs_is_ended
+    a_restart_that_comes_late_is_waited_for
 }
 
 fn within() -> Within {

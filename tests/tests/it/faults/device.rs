@@ -6,16 +6,17 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use sqlx::{Connection as _, SqliteConnection};
-use suture_agent::doctor;
 use suture_agent::face::{self, Ask, Errand, Who};
+use suture_agent::{doctor, interlock};
 use suture_core::clock::Clock as _;
 use suture_core::phase::{Code, Reason};
 use suture_proto::connect::ProxyRules;
 use suture_tests::world::{Device, not_run, text};
 
+use crate::at_the_device::by_word;
 use crate::hospital::Hospital;
 use crate::killed::patiently;
 
@@ -105,6 +106,43 @@ async fn a_disk_that_fails_past_the_switch_leaves_the_device_where_it_is_until_i
     }
     in_the_way(&h.pumps[0]).iter().for_each(|place| fs::remove_dir(place).unwrap());
     h.confirms(&rollout).await;
+}
+
+/// A person at the first pump confirms what is asked.
+fn says_yes(h: &Hospital) {
+    let dir = h.pumps[0].dir.join("state");
+    let question = interlock::question(&dir).unwrap().unwrap();
+    interlock::confirm(&dir, &question, h.world.clock.now()).unwrap();
+}
+
+/// Found: once there was room again, hours later, the device was restarted by the word that a person had given before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fails_past_the_switch_and_heals_hours_later_has_a_person_asked_once_more() {
+    let mut h = Hospital::open().await;
+    let restarts = restarting(&h.pumps[0], "1) mkdir state/journal.json.tmp state/journal.second.json.tmp;;");
+    let count = || fs::read_to_string(&restarts).unwrap_or_default().lines().count();
+    by_word(&h.pumps[0]);
+    let draft = h.draft().await;
+    let (rollout, start, _) = h.approve(draft).await;
+    h.world.clock.set(start);
+    assert_eq!(h.pumps[0].cycle().await, "waiting(person-needed)");
+    says_yes(&h);
+    for _ in 0..2 {
+        fails(&mut h).await;
+    }
+    assert_eq!((h.pumps[0].state().split('(').next(), count()), (Some("restarting"), 1));
+    h.world.clock.set(h.world.clock.now() + SignedDuration::from_hours(5));
+    in_the_way(&h.pumps[0]).iter().for_each(|place| fs::remove_dir(place).unwrap());
+    for _ in 0..2 {
+        assert_eq!(h.pumps[0].cycle().await, "restarting(person-needed)");
+        assert_eq!(count(), 1, "somebody may use it by now");
+    }
+    says_yes(&h);
+    assert_eq!(h.pumps[0].cycle().await, "idle(up-to-date)");
+    assert_eq!(h.reported(&rollout).await.0, "confirmed");
+    // Nor does what it stood still count as what an install takes.
+    let took: Value = serde_json::from_slice(&fs::read(h.pumps[0].dir.join("state/took.json")).unwrap()).unwrap();
+    assert!(took["installs"][0].as_u64().unwrap() <= 600, "{took}");
 }
 
 /// What is repeated at a start may restart the device, so it is not before the disk has proven to take what comes of it.

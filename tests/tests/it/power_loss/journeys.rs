@@ -128,6 +128,7 @@ const OF_OTHERS: &[&str] = &[
     "a payload's place",
     "boot loader",
     "entries/",
+    "slots/restart.json",
     ".suture/*/",
     "remove .suture/manifest.json",
     ".suture/*",

@@ -45,6 +45,7 @@ for _ in 1 2 3 4 5 6 7 8; do
     if head -n 1 "app-$slot.img" | grep -q FAULT; then continue; fi
     echo "ro suture.slot=$slot" > cmdline.new
     mv cmdline.new cmdline
+    cat /proc/sys/kernel/random/uuid > boot_id
     head -n 1 "app-$slot.img" | cut -d' ' -f1 > answers
     exit 0
 done
@@ -74,6 +75,7 @@ for _ in 1 2 3 4 5 6 7 8; do
     if head -n 1 "app-$slot.img" | grep -q FAULT; then continue; fi
     echo "ro suture.slot=$slot" > cmdline.new
     mv cmdline.new cmdline
+    cat /proc/sys/kernel/random/uuid > boot_id
     head -n 1 "app-$slot.img" | cut -d' ' -f1 > answers
     exit 0
 done
@@ -90,6 +92,7 @@ if [ -e $app/FORMAT ]; then
 elif grep -q converted data; then
     echo "the old version has found data that it cannot read" >> corrupt
 fi
+cat /proc/sys/kernel/random/uuid > boot_id
 [ ! -e $app/FAULT ]
 cp $app/VERSION answers
 "#;
@@ -124,13 +127,15 @@ impl Way {
             "[\"sh\", \"-c\", \"test ! -e {at}/slots/current/app/FAULT && cp {at}/slots/current/app/VERSION {at}/answers\"]"
         );
         let places = format!(
-            "[installer]\nkind = \"image\"\nbooted = \"{at}/cmdline\"\n\
+            "[installer]\nkind = \"image\"\nbooted = \"{at}/cmdline\"\nboot_id = \"{at}/boot_id\"\n\
              [[installer.place]]\npayload = \"app\"\na = \"{at}/app-a.img\"\nb = \"{at}/app-b.img\"\n"
         );
         let start = format!("[\"{at}/start.sh\"]");
         match self {
             Self::Slots => (String::new(), simple),
-            Self::Data => (format!("[data]\ncommand = [\"{at}/keeper.sh\"]\n"), start),
+            Self::Data => {
+                (format!("[installer]\nboot_id = \"{at}/boot_id\"\n[data]\ncommand = [\"{at}/keeper.sh\"]\n"), start)
+            }
             Self::Itself => (format!("[itself]\ndir = \"{at}/suture-agent\"\npayload = \"agent\"\n"), simple),
             Self::UBoot => {
                 let environment = format!("[\"{at}/env-1.bin 0x0 0x2000\", \"{at}/env-2.bin 0x0 0x2000\"]");
@@ -144,8 +149,9 @@ impl Way {
             }
             Self::Rauc => {
                 let stage = rauc.unwrap();
-                let (argv, conf) = (stage.argv(), stage.dir.join("system.conf"));
-                (format!("[installer]\nkind = \"rauc\"\ncommand = {argv:?}\nsystem_conf = {conf:?}\n"), start)
+                let (argv, conf, boot_id) = (stage.argv(), stage.dir.join("system.conf"), stage.dir.join("boot_id"));
+                let table = format!("command = {argv:?}\nsystem_conf = {conf:?}\nboot_id = {boot_id:?}\n");
+                (format!("[installer]\nkind = \"rauc\"\n{table}"), start)
             }
             Self::Program => (format!("[installer]\nkind = \"command\"\ncommand = [\"{at}/installer.sh\"]\n"), simple),
         }
@@ -217,6 +223,7 @@ impl Way {
         if self.kind() == "image" {
             fs::copy(first, dir.join("app-a.img")).unwrap();
             fs::write(dir.join("cmdline"), "ro suture.slot=a\n").unwrap();
+            fs::write(dir.join("boot_id"), "by the factory\n").unwrap();
         }
     }
 

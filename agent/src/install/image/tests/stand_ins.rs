@@ -1,4 +1,5 @@
-//! What stands in for the boot loaders, where the real ones are not: scripts that do to the same files what those do.
+//! What stands in for the boot loaders, where the real ones are not: scripts that do to the same files what those do, and for the
+//! kernel, which has another `boot_id` after each start.
 //!
 //! `tests/boot/run.sh` has both do it, from the same beginning, and compares.
 
@@ -26,6 +27,7 @@ while :; do
     [ ! -e "dead-$slot" ] || continue
     echo "console=ttyS0 suture.slot=$slot ro" > cmdline.new
     mv cmdline.new cmdline
+    cat /proc/sys/kernel/random/uuid > boot_id
     exit 0
 done
 "#;
@@ -49,6 +51,7 @@ while :; do
     [ ! -e "dead-$(echo "$chosen" | tr AB ab)" ] || continue
     echo "console=ttyS0 suture.slot=$chosen ro" > cmdline.new
     mv cmdline.new cmdline
+    cat /proc/sys/kernel/random/uuid > boot_id
     exit 0
 done
 "#;
@@ -79,6 +82,7 @@ while :; do
     [ ! -e "dead-$slot" ] || continue
     echo "suture.slot=$slot" > cmdline.new
     mv cmdline.new cmdline
+    cat /proc/sys/kernel/random/uuid > boot_id
     exit 0
 done
 "#;

@@ -150,18 +150,32 @@ impl<'a> Keeper<'a> {
     ///
     /// The disk.
     pub fn may_stand_still(&self, to: &Digest) -> Result<bool, Reason> {
-        match self.mark(to) {
-            Ok(None) => Ok(false),
-            Ok(Some(Mark { boot: Some(then), .. })) => Ok(boot_id(self.boot_id).is_none_or(|now| now == then)),
-            Ok(Some(_)) => Ok(true),
+        let (stands, is_copied) = match self.mark(to) {
+            Ok(None) => return Ok(false),
+            Ok(Some(Mark { boot, far, .. })) => {
+                let is_started = boot.zip(boot_id(self.boot_id)).is_some_and(|(then, now)| then != now);
+                (!is_started, far != Far::Begun)
+            }
             // Accident: a cut, or a bad sector, as the first of both was written. The program is called after the second.
             Err(_) if !self.mark.exists() => {
                 durable::remove_twice(&self.mark).map_err(|e| self.failed(&e))?;
-                Ok(false)
+                return Ok(false);
             }
-            // Nothing was converted: a copy is not needed.
-            Err(_) => self.begin(to).map(|()| true),
+            Err(_) => (true, true),
+        };
+        if stands && is_copied {
+            self.not_switched(to)?;
         }
+        Ok(stands)
+    }
+
+    /// No switch has followed the copy: nothing was converted, and what the old version writes from now on stays.
+    ///
+    /// # Errors
+    ///
+    /// The disk.
+    pub fn not_switched(&self, to: &Digest) -> Result<(), Reason> {
+        self.note(to, Far::Begun)
     }
 
     /// Whether the old version has its data, also where they never left it.
@@ -329,8 +343,12 @@ mod tests {
             assert!(!keeper.is_back(&second).unwrap());
         }
         std::fs::write(&boot, "first").unwrap();
-        keeper.begin(&second).unwrap();
+        keeper.copy(&second, hour).await.unwrap();
         assert!(keeper.may_stand_still(&second).unwrap());
+        assert!(
+            keeper.is_back(&second).unwrap(),
+            "what was written since the copy is not lost where no switch followed"
+        );
         std::fs::write(&boot, "second").unwrap();
         assert!(!keeper.may_stand_still(&second).unwrap(), "it was started since");
         keeper.copy(&second, hour).await.unwrap();

@@ -47,6 +47,10 @@ impl Agent {
                 };
                 let stands = if switched { Ok(false) } else { self.may_stand_still() };
                 if let Some(reason) = stands.map_or_else(Some, |stands| stands.then(cut)) {
+                    // This process knows of it also where no boot id says it.
+                    if let Err(e) = self.installer.owe_restart().await {
+                        tracing::error!(error = %chain(&e), "that the old version is to be restarted cannot be noted");
+                    }
                     self.apply(Event::Broken(reason))?;
                 } else {
                     self.apply(Event::Resumed { switched })?;

@@ -99,13 +99,16 @@ impl Asked {
         }
     }
 
-    /// What `doctor` says of it besides: nothing where all is well.
+    /// What `doctor` says of it besides: nothing where all is well. It may see what the agent does not, which runs in a unit.
     pub(super) fn examined(&self) -> String {
-        if self.boot().is_some() {
-            return String::new();
-        }
+        let why = match (self.boot_id == Path::new(BOOT_ID), self.boot()) {
+            (true, _) => "the shipped unit hides",
+            (false, None) => "nothing can be read in",
+            (false, Some(_)) => return String::new(),
+        };
         format!(
-            "; {} says nothing, so a restart that was asked for and has not come is forgotten where the agent itself is started again:              set `boot_id` to a copy of {BOOT_ID}, as suture-agent.image.conf makes one",
+            "; {why} {}, without which a restart that was asked for and has not come is forgotten where the agent itself is started \
+             again: set `boot_id` to a copy of {BOOT_ID}, as suture-agent.image.conf makes one",
             self.boot_id.display()
         )
     }

@@ -163,7 +163,7 @@ impl Agent {
         let (approval, window) = (attempt.approval.clone(), *window);
         // What keeps the data may stop what writes them, so it is not begun in vain.
         if !window.holds(self.now()) {
-            return Self::not_now(false, Trouble::new(too_late()));
+            return Done::On(Event::Hindered(Trouble::new(too_late())));
         }
         // Rule 5: what the new version converts is there for the old one too.
         let copied = match self.keep_data(manifest, &window).await {
@@ -175,7 +175,7 @@ impl Agent {
         self.heed_inbox(None);
         // The clock is looked at again before anything is switched.
         if !window.holds(self.now()) {
-            return Self::not_now(copied, Trouble::new(too_late()));
+            return self.not_now(copied.then_some(manifest), Trouble::new(too_late()));
         }
         let waits = match self.word(&approval) {
             Word::Wait(reason) => Some(reason),
@@ -183,7 +183,7 @@ impl Agent {
         };
         let hindered = self.stops.hinders(&approval).or_else(|| Hold::standing(&self.settings.state_dir)).or(waits);
         if let Some(reason) = hindered {
-            return Self::not_now(copied, Trouble::new(reason));
+            return self.not_now(copied.then_some(manifest), Trouble::new(reason));
         }
         match self.installer.switch(manifest).await {
             Ok(()) => Done::On(Event::Switched),
@@ -191,11 +191,12 @@ impl Agent {
         }
     }
 
-    /// No switch after all. Rule 4: what keeps the data may have stopped the device's software, so where it was called the old version
-    /// is restarted, and proves its health before the device is released.
-    fn not_now(copied: bool, trouble: Trouble) -> Done {
-        if !copied {
-            return Done::On(Event::Hindered(trouble));
+    /// No switch after all. Rule 4: what keeps the data may have stopped the device's software, so where it was called, for that
+    /// bundle, the old version is restarted, and proves its health before the device is released.
+    fn not_now(&self, copied: Option<&Digest>, trouble: Trouble) -> Done {
+        let Some(manifest) = copied else { return Done::On(Event::Hindered(trouble)) };
+        if let Err(reason) = self.keeper().not_switched(manifest) {
+            return Done::On(Event::Broken(reason));
         }
         let Reason { code, text } = trouble.reason;
         let text =
@@ -350,8 +351,8 @@ impl Agent {
         if !keeper.has_kept(new) {
             return Ok(true);
         }
-        let running = self.installer.running().await;
-        Ok(running.is_ok_and(|version| version.is_none_or(|version| version.digest != *new)))
+        let running = self.installer.running().await.map_err(|e| Reason::from(&e))?;
+        Ok(running.is_none_or(|version| version.digest != *new))
     }
 
     /// What runs has its data taken from under it, so it is restarted whichever version it is.

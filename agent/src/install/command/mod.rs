@@ -292,6 +292,10 @@ impl Contract for Program {
     fn restart(&self, command: &Command, within: &Within) -> Result<(), InstallError> {
         let restart = |why: String| InstallError::Restart(why);
         let anew = self.asked.is_awaited().then(|| ("SUTURE_ANEW".to_owned(), "1".into()));
+        if anew.is_some() {
+            // Where the note is torn it is whole from now on, and over once the device has started anew.
+            self.asked.owe();
+        }
         match self.call(&["restart"], None, anew.as_slice(), within) {
             Ok(Answer::Done(_)) => {}
             Ok(Answer::NotMine) => {

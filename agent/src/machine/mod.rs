@@ -22,9 +22,9 @@
 //! Before `claiming` nothing on the device has changed, and an attempt may be given up at any time. From `switching` on it
 //! finishes or reverts, even if the slot ends meanwhile. The interlock is held in every state from `claiming` to
 //! `releasing`. The agent's journal holds the state; a restart at any line enters it again with `resumed`, and `started` counts
-//! it before that while the new version is to prove itself. A claim can end without a release all the same, where it is a
-//! person's word: so after a start, and after a word from afar that the device is unfit, `restarting` and `reverting` have it
-//! claimed once more before anything goes down.
+//! it before that while a version is to prove itself, the new one or the one that is put back. A claim can end without a release
+//! all the same, where it is a person's word: so after a start, after a disk that took nothing, and after a word from afar that the
+//! device is unfit, `restarting` and `reverting` have it claimed once more before anything goes down.
 //!
 //! The table is complete: what is not in it is refused, and a test compares it with what [`step`] does.
 //!

@@ -9,8 +9,8 @@
 //! - `restore`, on the way back, before the old version is the one that starts: put the data back as the copy has them.
 //! - `discard`, once the new version is confirmed or the old one runs again: the copy is needed no more.
 //!
-//! Which bundle a copy was made for lies in the state directory, and how far that is: before the program is called, once the copy
-//! is there and before the switch, and once the data are back and the old version is what starts. A way back restores that
+//! Which bundle a copy was made for lies in the state directory, and how far that is: before the program is called, right before the
+//! switch, from which on the data may be converted, and once they are back and the old version is what starts. A way back restores that
 //! bundle's copy and no other, and not under an old version that was started on it already. It is written twice, as what cannot be
 //! had again: by one that a disk has torn or lost the old version would be held up, or be started on data that it cannot read.
 
@@ -47,9 +47,9 @@ struct Mark {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Far {
-    /// It was begun.
+    /// It was begun, and may be there. Nothing was switched, and what is written from now on stays.
     Begun,
-    /// It is there.
+    /// It is there, and the new version may have converted the data.
     #[default]
     Kept,
     /// The data are back as it has them, and the old version is what starts.
@@ -138,44 +138,46 @@ impl<'a> Keeper<'a> {
     /// # Errors
     ///
     /// There is no copy, so nothing may be switched.
-    pub async fn copy(&self, to: &Digest, left: Duration) -> Result<(), Reason> {
-        self.say("snapshot", left).await?;
-        self.note(to, Far::Kept)
+    pub async fn copy(&self, left: Duration) -> Result<(), Reason> {
+        self.say("snapshot", left).await
     }
 
-    /// For a switch to that bundle that was not made: whether the program was called for it, and the device not started since, as far
-    /// as is known. What it has stopped may stand still.
+    /// Notes that the switch to that bundle is about to be made: from then on a way back needs the copy.
     ///
     /// # Errors
     ///
     /// The disk.
-    pub fn may_stand_still(&self, to: &Digest) -> Result<bool, Reason> {
-        let (stands, is_copied) = match self.mark(to) {
+    pub fn switches(&self, to: &Digest) -> Result<(), Reason> {
+        self.note(to, Far::Kept)
+    }
+
+    /// For a switch to that bundle that was not made: whether the program was called for it, and the device not started since, as far
+    /// as is known. What it has stopped may stand still. `sure` says that nothing was switched in between either; where that is
+    /// not sure the copy is still needed, and the way back is to be taken.
+    ///
+    /// # Errors
+    ///
+    /// The disk.
+    pub fn may_stand_still(&self, to: &Digest, sure: bool) -> Result<bool, Reason> {
+        let (is_started, far) = match self.mark(to) {
             Ok(None) => return Ok(false),
             Ok(Some(Mark { boot, far, .. })) => {
-                let is_started = boot.zip(boot_id(self.boot_id)).is_some_and(|(then, now)| then != now);
-                (!is_started, far != Far::Begun)
+                (boot.zip(boot_id(self.boot_id)).is_some_and(|(then, now)| then != now), far)
             }
             // Accident: a cut, or a bad sector, as the first of both was written. The program is called after the second.
             Err(_) if !self.mark.exists() => {
                 durable::remove_twice(&self.mark).map_err(|e| self.failed(&e))?;
                 return Ok(false);
             }
-            Err(_) => (true, true),
+            Err(_) => (false, Far::Kept),
         };
-        if stands && is_copied {
-            self.not_switched(to)?;
+        if far != Far::Begun && !sure {
+            return self.note(to, Far::Kept).map(|()| true);
         }
-        Ok(stands)
-    }
-
-    /// No switch has followed the copy: nothing was converted, and what the old version writes from now on stays.
-    ///
-    /// # Errors
-    ///
-    /// The disk.
-    pub fn not_switched(&self, to: &Digest) -> Result<(), Reason> {
-        self.note(to, Far::Begun)
+        if far != Far::Begun {
+            self.begin(to)?;
+        }
+        Ok(!is_started)
     }
 
     /// Whether the old version has its data, also where they never left it.
@@ -331,27 +333,34 @@ mod tests {
         assert!(keeper.needs(Some(&one), &two).unwrap());
         std::fs::write(dir.path().join("broken"), "").unwrap();
         keeper.begin(&second).unwrap();
-        assert!(keeper.copy(&second, hour).await.is_err());
-        assert!(keeper.may_stand_still(&second).unwrap() && keeper.is_back(&second).unwrap());
+        assert!(keeper.copy(hour).await.is_err());
+        assert!(keeper.may_stand_still(&second, true).unwrap() && keeper.is_back(&second).unwrap());
         keeper.restore(&second).await.unwrap();
         assert_eq!(log(), "snapshot\n", "there is no copy to put back");
         std::fs::remove_file(dir.path().join("broken")).unwrap();
 
         for _ in 0..2 {
             keeper.begin(&second).unwrap();
-            keeper.copy(&second, hour).await.unwrap();
+            keeper.copy(hour).await.unwrap();
+            assert!(keeper.is_back(&second).unwrap(), "nothing was switched");
+            keeper.switches(&second).unwrap();
             assert!(!keeper.is_back(&second).unwrap());
         }
         std::fs::write(&boot, "first").unwrap();
-        keeper.copy(&second, hour).await.unwrap();
-        assert!(keeper.may_stand_still(&second).unwrap());
+        keeper.copy(hour).await.unwrap();
+        assert!(keeper.may_stand_still(&second, true).unwrap());
         assert!(
             keeper.is_back(&second).unwrap(),
             "what was written since the copy is not lost where no switch followed"
         );
         std::fs::write(&boot, "second").unwrap();
-        assert!(!keeper.may_stand_still(&second).unwrap(), "it was started since");
-        keeper.copy(&second, hour).await.unwrap();
+        assert!(!keeper.may_stand_still(&second, true).unwrap(), "it was started since");
+        keeper.switches(&second).unwrap();
+        std::fs::write(&boot, "third").unwrap();
+        assert!(
+            keeper.may_stand_still(&second, false).unwrap(),
+            "it may have converted the data, and have gone back since"
+        );
         std::fs::write(&data, "two").unwrap();
         assert!(keeper.is_back(&first).unwrap());
         keeper.restore(&first).await.unwrap();
@@ -365,7 +374,7 @@ mod tests {
         keeper.over().await;
         keeper.over().await;
         assert_eq!(log().matches("discard").count(), 1);
-        assert!(!keeper.may_stand_still(&second).unwrap());
+        assert!(!keeper.may_stand_still(&second, true).unwrap());
         let none = Keeper::new(None, dir.path(), &boot);
         assert_eq!(none.needs(Some(&one), &two).unwrap_err().code, Code::DataFormat);
     }
@@ -400,11 +409,11 @@ mod tests {
         let [place, copy] = [MARK, "data-copy.json.copy"].map(|name| dir.path().join(name));
         std::fs::write(&copy, b"{").unwrap();
         assert!(keeper.is_back(&two).is_err());
-        assert!(!keeper.may_stand_still(&two).unwrap() && !copy.exists());
+        assert!(!keeper.may_stand_still(&two, true).unwrap() && !copy.exists());
         for path in [&place, &copy] {
             std::fs::write(path, b"{").unwrap();
         }
-        assert!(keeper.may_stand_still(&two).unwrap() && keeper.is_back(&two).unwrap());
+        assert!(keeper.may_stand_still(&two, true).unwrap() && keeper.is_back(&two).unwrap());
         for path in [&place, &copy] {
             std::fs::write(path, b"{").unwrap();
         }
@@ -420,8 +429,8 @@ mod tests {
         let program = Command { argv, timeout: Duration::from_secs(86_400) };
         let boot = dir.path().join("boot_id");
         let keeper = Keeper::new(Some(&program), dir.path(), &boot);
-        let reason = keeper.copy(&Digest::of(b"two"), Duration::from_millis(50)).await.unwrap_err();
+        let reason = keeper.copy(Duration::from_millis(50)).await.unwrap_err();
         assert!(reason.text.contains("longer than 0.05 s, all that was left of the slot, when"), "{reason}");
-        assert!(!keeper.may_stand_still(&Digest::of(b"two")).unwrap());
+        assert!(!keeper.may_stand_still(&Digest::of(b"two"), true).unwrap());
     }
 }

@@ -47,16 +47,13 @@ impl Agent {
                 };
                 let stands = if switched { Ok(false) } else { self.may_stand_still() };
                 if let Some(reason) = stands.map_or_else(Some, |stands| stands.then(cut)) {
-                    // This process knows of it also where no boot id says it.
-                    if let Err(e) = self.installer.owe_restart().await {
-                        tracing::error!(error = %chain(&e), "that the old version is to be restarted cannot be noted");
-                    }
+                    self.owe_restart().await;
                     self.apply(Event::Broken(reason))?;
                 } else {
                     self.apply(Event::Resumed { switched })?;
                 }
             }
-            Err(e) => self.unsaid(e)?,
+            Err(e) => self.unsaid(e).await?,
         }
         (self.resumed, self.unsaid) = (true, 0);
         Ok(())
@@ -64,13 +61,23 @@ impl Agent {
 
     /// Rule 5: always a way back. From the switch on it is taken in the end without that word: it leads from before the
     /// switch to the old version too. While the interlock is being claimed, and the device may be in use, a person is to come.
-    fn unsaid(&mut self, error: InstallError) -> Result<(), AgentError> {
+    async fn unsaid(&mut self, error: InstallError) -> Result<(), AgentError> {
         self.unsaid = self.unsaid.saturating_add(1);
         if self.unsaid < MAX_ASKS || matches!(error, InstallError::Left(_)) {
             return Err(AgentError::Unsaid(error));
         }
+        if self.settings.data.is_some() {
+            self.owe_restart().await;
+        }
         let Reason { code, text } = Reason::from(&error);
         self.apply(Event::Broken(Reason::new(code, format!("{}: {text}", AgentError::UNSAID))))
+    }
+
+    /// What keeps the data may have been called before this start. This process knows of it also where no boot id says it.
+    async fn owe_restart(&self) {
+        if let Err(e) = self.installer.owe_restart().await {
+            tracing::error!(error = %chain(&e), "that what runs is to be restarted cannot be noted");
+        }
     }
 
     /// At the start, with nothing under way: what runs is to start again. Else the attempt says what is.

@@ -65,6 +65,11 @@ pub trait Contract: fmt::Debug + Send + Sync {
     /// Whether `switch` to the version with that manifest was done and not taken back. It need not run yet, or any more.
     fn is_switched(&self, to: &Digest, within: &Within) -> Result<bool, InstallError>;
 
+    /// Whether `is_switched` says no also where the boot loader has given the new version up by itself, after it has run.
+    fn forgets_a_switch(&self) -> bool {
+        false
+    }
+
     /// Hashes a version again, reading the medium, and compares it with its manifest. Before each piece its length is shown to
     /// `pass`, which may take its time, or end it.
     fn verify(

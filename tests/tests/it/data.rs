@@ -204,7 +204,7 @@ async fn what_is_written_after_a_copy_that_no_switch_followed_stays() {
         () = gate.reached() => {}
     }
     pump.crash();
-    // It came as far as to note that the copy is there.
+    // It came as far as to note that it would switch.
     for name in ["data-copy.json", "data-copy.json.copy"] {
         let note = pump.dir.join("state").join(name);
         let mut noted: serde_json::Value = serde_json::from_str(&read(&note)).unwrap();

@@ -95,7 +95,10 @@ fn each_installer_that_the_agents_example_shows_is_valid() {
                     assert!(unit.contains(&boot_id), "{unit}");
                     "rauc"
                 }
-                Way::Command(_) => "command",
+                Way::Command(_) => {
+                    assert!(unit.contains(&boot_id), "{unit}");
+                    "command"
+                }
             });
         }
     }

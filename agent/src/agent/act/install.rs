@@ -175,7 +175,7 @@ impl Agent {
         self.heed_inbox(None);
         // The clock is looked at again before anything is switched.
         if !window.holds(self.now()) {
-            return self.not_now(copied.then_some(manifest), Trouble::new(too_late()));
+            return Self::not_now(copied, Trouble::new(too_late()));
         }
         let waits = match self.word(&approval) {
             Word::Wait(reason) => Some(reason),
@@ -183,7 +183,10 @@ impl Agent {
         };
         let hindered = self.stops.hinders(&approval).or_else(|| Hold::standing(&self.settings.state_dir)).or(waits);
         if let Some(reason) = hindered {
-            return self.not_now(copied.then_some(manifest), Trouble::new(reason));
+            return Self::not_now(copied, Trouble::new(reason));
+        }
+        if copied && let Err(reason) = self.keeper().switches(manifest) {
+            return Done::On(Event::Broken(reason));
         }
         match self.installer.switch(manifest).await {
             Ok(()) => Done::On(Event::Switched),
@@ -191,12 +194,11 @@ impl Agent {
         }
     }
 
-    /// No switch after all. Rule 4: what keeps the data may have stopped the device's software, so where it was called, for that
-    /// bundle, the old version is restarted, and proves its health before the device is released.
-    fn not_now(&self, copied: Option<&Digest>, trouble: Trouble) -> Done {
-        let Some(manifest) = copied else { return Done::On(Event::Hindered(trouble)) };
-        if let Err(reason) = self.keeper().not_switched(manifest) {
-            return Done::On(Event::Broken(reason));
+    /// No switch after all. Rule 4: what keeps the data may have stopped the device's software, so where it was called the old version
+    /// is restarted, and proves its health before the device is released.
+    fn not_now(copied: bool, trouble: Trouble) -> Done {
+        if !copied {
+            return Done::On(Event::Hindered(trouble));
         }
         let Reason { code, text } = trouble.reason;
         let text =
@@ -222,14 +224,17 @@ impl Agent {
         }
         keeper.begin(manifest).map_err(hindered)?;
         self.installer.owe_restart().await.map_err(unknown)?;
-        let copied = keeper.copy(manifest, window.left(self.now())).await;
+        let copied = keeper.copy(window.left(self.now())).await;
         copied.map(|()| true).map_err(|reason| Done::On(Event::Broken(reason)))
     }
 
     /// Whether what keeps the data may have left the device's software standing still, for a switch that was not made.
     pub(in crate::agent) fn may_stand_still(&self) -> Result<bool, Reason> {
         match self.journal.state() {
-            State::Switching { attempt, .. } => self.keeper().may_stand_still(&attempt.bundle.manifest),
+            State::Switching { attempt, .. } => {
+                let sure = !self.installer.contract().forgets_a_switch();
+                self.keeper().may_stand_still(&attempt.bundle.manifest, sure)
+            }
             _ => Ok(false),
         }
     }

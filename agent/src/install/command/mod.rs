@@ -351,10 +351,11 @@ impl Contract for Program {
         let name =
             |told: Option<(Digest, Side)>| told.map_or_else(|| "nothing".to_owned(), |(digest, _)| digest.short());
         Ok(format!(
-            "command: {}; runs {}, prepared is {}",
+            "command: {}; runs {}, prepared is {}{}",
             self.command.argv.first().map_or("", String::as_str),
             name(running),
-            name(prepared)
+            name(prepared),
+            self.asked.examined()
         ))
     }
 }

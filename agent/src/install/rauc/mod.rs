@@ -185,6 +185,11 @@ impl Contract for Rauc {
         self.held(&layout, layout.booted.other())
     }
 
+    /// RAUC names the first slot with a try left.
+    fn forgets_a_switch(&self) -> bool {
+        true
+    }
+
     fn is_switched(&self, to: &Digest, within: &Within) -> Result<bool, InstallError> {
         let layout = self.program.layout(within)?;
         match layout.primary {

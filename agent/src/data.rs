@@ -124,6 +124,18 @@ impl<'a> Keeper<'a> {
         Ok(true)
     }
 
+    /// There is no copy for the switch that follows, whatever an earlier one has left.
+    ///
+    /// # Errors
+    ///
+    /// The disk.
+    pub fn forget(&self) -> Result<(), Reason> {
+        match durable::read_either(&self.mark, |_| Some(())) {
+            Ok(None) => Ok(()),
+            _ => durable::remove_twice(&self.mark).map_err(|e| self.failed(&e)),
+        }
+    }
+
     /// Notes that the program is about to be called for the switch to that bundle.
     ///
     /// # Errors
@@ -419,6 +431,23 @@ mod tests {
         }
         keeper.over().await;
         assert!(!place.exists() && !copy.exists());
+    }
+
+    /// Found: where `discard` had failed, the copy was put back by a rollback to the same bundle, months later.
+    #[tokio::test]
+    async fn what_a_failed_discard_has_left_is_no_copy_for_another_switch() {
+        let dir = tempfile::tempdir().unwrap();
+        let two = Digest::of(b"two");
+        let argv = ["/bin/sh", "-c", "exit 1"].map(str::to_owned).to_vec();
+        let program = Command { argv, timeout: Duration::from_secs(10) };
+        let boot = dir.path().join("boot_id");
+        let keeper = Keeper::new(Some(&program), dir.path(), &boot);
+        keeper.switches(&two).unwrap();
+        keeper.over().await;
+        assert!(!keeper.is_back(&two).unwrap(), "the copy stays");
+        keeper.forget().unwrap();
+        assert!(keeper.is_back(&two).unwrap());
+        keeper.forget().unwrap();
     }
 
     /// Found: it had its own time alone, a day at most, and kept a device out of its ward long after the slot.

@@ -133,7 +133,8 @@ impl Agent {
         }
         tracing::error!(text, "the device stays out of use");
         let phase = self.journal.state().phase();
-        self.journal.mention(Told { subject: Some(attempt.subject()), phase, reason, stop: None, permanent: false })?;
+        // Rule 4: what was found unfit opens no gate.
+        self.journal.mention(Told { subject: Some(attempt.subject()), phase, reason, stop: None, permanent: true })?;
         self.tell()
     }
 

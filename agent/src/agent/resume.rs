@@ -3,6 +3,7 @@
 //! Accident: a service that the installer asks is not up yet, or a program of the device's maker fails once. Read as "nothing
 //! was switched", it would release a device that may run an unproven version, or take back one that is well.
 
+use suture_core::digest::Digest;
 use suture_core::phase::{Code, Reason};
 
 use super::{Agent, AgentError, chain};
@@ -34,7 +35,7 @@ impl Agent {
             State::Claiming { attempt, .. }
             | State::Switching { attempt, .. }
             | State::Restarting { attempt, .. }
-            | State::Confirming { attempt, .. } => self.installer.is_switched(&attempt.bundle.manifest).await,
+            | State::Confirming { attempt, .. } => self.was_switched(&attempt.bundle.manifest).await,
             // The machine does not go by it.
             _ => Ok(false),
         };
@@ -57,6 +58,15 @@ impl Agent {
         }
         (self.resumed, self.unsaid) = (true, 0);
         Ok(())
+    }
+
+    /// What runs was switched to. Accident: RAUC names the first slot with a try left, and at the last try of the new one that is the
+    /// old one: the new version would be kept for good with nothing proven.
+    async fn was_switched(&self, to: &Digest) -> Result<bool, InstallError> {
+        if self.installer.is_switched(to).await? {
+            return Ok(true);
+        }
+        Ok(self.installer.running().await?.is_some_and(|version| version.digest == *to))
     }
 
     /// Rule 5: always a way back. From the switch on it is taken in the end without that word: it leads from before the

@@ -180,7 +180,7 @@ pub enum State {
         /// How often it failed.
         failures: u32,
         /// How often the agent itself was started again meanwhile.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "is_none_yet")]
         starts: u32,
         /// Whether it was restarted, and is to prove that it is well.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -203,6 +203,11 @@ pub enum State {
         /// Why.
         reason: Reason,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_none_yet(starts: &u32) -> bool {
+    *starts == 0
 }
 
 impl State {

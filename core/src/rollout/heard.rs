@@ -10,7 +10,8 @@ use crate::report::Report;
 /// its next step. So a gate counts a device as confirmed when the last of its steps runs, and no sooner.
 pub fn heard(report: &Report, last: &Digest) -> (Phase, Option<Reason>) {
     match report.manifest {
-        // It stays confirmed while a person's check is waited for; its reason says that it is out of service until then.
+        // It stays confirmed while a person's check is waited for; its reason says that it is out of service until then. Not where
+        // that person has found it unfit, and it has no way back: then it says that its approval leads no further.
         Some(manifest) if report.phase == Phase::Held && waits_for_check(report) => {
             let phase = if manifest == *last { Phase::Confirmed } else { Phase::Waiting };
             (phase, report.reason.clone())
@@ -24,7 +25,7 @@ pub fn heard(report: &Report, last: &Digest) -> (Phase, Option<Reason>) {
 }
 
 fn waits_for_check(report: &Report) -> bool {
-    report.reason.as_ref().is_some_and(|reason| reason.code == Code::ReturnToService)
+    report.reason.as_ref().is_some_and(|reason| reason.code == Code::ReturnToService) && !report.permanent
 }
 
 #[cfg(test)]
@@ -70,6 +71,8 @@ mod tests {
             assert_eq!(heard(&held, &last).0, Phase::Held, "held for another reason");
             held.reason = Some(Reason::new(Code::ReturnToService, "check it"));
             assert_eq!(heard(&held, &last), (counts_as, held.reason.clone()));
+            held.permanent = true;
+            assert_eq!(heard(&held, &last), (Phase::Held, held.reason.clone()), "found unfit");
         }
     }
 }

@@ -126,12 +126,12 @@ impl Progress {
 
     /// The same after a signed report that was received now. `over`: it says that no other try follows, or has had its last.
     ///
-    /// A soak is measured from the first word that it is confirmed, so that one who repeats it delays nothing; a device that
-    /// then waits for a person to return it to service stays confirmed. That it is forgiven holds for what a person has
+    /// A soak is measured from the first word that it is confirmed, so that one who repeats it delays nothing. One that is held after
+    /// that could neither stay nor go back: a person has found it unfit. That it is forgiven holds for what a person has
     /// looked at: not for a new try, and not for a failure of one that was only late.
     #[must_use]
     pub fn told(self, phase: Phase, over: bool, timeout: SignedDuration, now: Timestamp) -> Self {
-        if self.phase == Phase::Confirmed && matches!(phase, Phase::Confirmed | Phase::Held) {
+        if self.phase == Phase::Confirmed && phase == Phase::Confirmed {
             return self;
         }
         // Once said, it holds until a lift: a device that lost its record says that it begins anew.
@@ -339,9 +339,9 @@ mod tests {
     #[test]
     fn the_first_confirmation_counts_and_stays() {
         let first = device(Phase::Confirming).told(Phase::Confirmed, false, TIMEOUT, at(10));
-        for said in [Phase::Confirmed, Phase::Held] {
-            assert_eq!(first.told(said, false, TIMEOUT, at(20)), first);
-        }
+        assert_eq!(first.told(Phase::Confirmed, false, TIMEOUT, at(20)), first);
+        // Found: one that was found unfit and could not go back stayed confirmed, and the next wave opened over it.
+        assert_eq!(first.told(Phase::Held, true, TIMEOUT, at(20)).standing(TIMEOUT, at(20)), Standing::Failed);
         let again = first.told(Phase::FellBack, true, TIMEOUT, at(20)).told(Phase::Confirmed, false, TIMEOUT, at(30));
         assert_eq!(again.since, at(30));
     }

@@ -314,6 +314,7 @@ async fn a_device_that_is_found_unfit_has_its_old_version_back_where_that_is_who
     // Whoever said so may wait no more: the hospital hears of it.
     let shown = ward.kim.json(&["device", "show", "pump-1"]).await.unwrap().to_string();
     assert!(shown.contains("found unfit, and") && shown.contains("call its maker"), "{shown}");
+    assert_eq!(counts_as(&ward, &rollout, "pump-1").await, ("held".to_owned(), "return-to-service".to_owned()));
     fs::write(&old, bytes).unwrap();
     let pump = &mut ward.pumps[0];
 
@@ -327,6 +328,26 @@ async fn a_device_that_is_found_unfit_has_its_old_version_back_where_that_is_who
     assert!(why.contains("failed"), "{why}");
     let record = ward.kim.json(&["audit", "list"]).await.unwrap().to_string();
     assert!(record.contains("device.unfit") && record.contains("8 % too high"), "{record}");
+}
+
+/// Found: it stayed confirmed, the next wave opened over it, and its ward had one down less than it had.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_is_found_unfit_and_cannot_go_back_opens_no_gate_and_counts_as_down() {
+    let (mut ward, rollout) = checked().await;
+    let pump = &mut ward.pumps[0];
+    let broken = pump.dir.join("broken");
+    pump.configure("rev-a", &["sh", "-c", &format!("test ! -e {}", broken.display())]);
+    assert_eq!(pump.cycle().await, "checking(return-to-service)");
+    fs::write(&broken, "").unwrap();
+    let (found, state) = pump.tell(unfit("flow is 8 % too high")).await;
+    found.unwrap();
+    assert_eq!(state, "held(restart-failed)");
+    assert_eq!(counts_as(&ward, &rollout, "pump-1").await, ("held".to_owned(), "restart-failed".to_owned()));
+    let shown = ward.kim.json(&["rollout", "show", &rollout]).await.unwrap();
+    assert_eq!((&shown["state"], &shown["reason"]["code"]), (&json!("paused"), &json!("failure-ceiling")), "{shown}");
+    // Whoever lets the rollout go on finds its place in the ward taken all the same.
+    ward.kim.run(&["rollout", "resume", &rollout, "--reason", "it is in the workshop"]).await.unwrap();
+    assert_eq!(ward.pumps[1].cycle().await, "waiting(ward-busy)");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -220,6 +220,8 @@ impl Agent {
         let running = self.installer.running().await.map_err(unknown)?;
         let keeper = self.keeper();
         if !keeper.needs(running.as_ref().map(|v| &v.manifest), &prepared.manifest).map_err(hindered)? {
+            // What an earlier update has left is no copy for this one.
+            keeper.forget().map_err(hindered)?;
             return Ok(false);
         }
         keeper.begin(manifest).map_err(hindered)?;
